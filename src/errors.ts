@@ -1,0 +1,356 @@
+/** Where a message of a failed publish may be: nowhere, refused by the broker, or nobody can know. */
+export type PublishOutcome = 'notSent' | 'refused' | 'unknown'
+
+export interface AmqpErrorOptions {
+  readonly cause?: unknown
+  readonly outcome?: PublishOutcome | undefined
+}
+
+/** Base of every error of this package: `code` names the class, `cause` holds the error underneath. */
+export abstract class AmqpError extends Error {
+  static {
+    AmqpError.prototype.name = 'AmqpError'
+  }
+  abstract readonly code: string
+  /** Only on an error of a publish: whether sending the message again can duplicate it. */
+  declare outcome?: PublishOutcome
+
+  constructor(message: string, options: AmqpErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    if (options.outcome !== undefined) this.outcome = options.outcome
+  }
+}
+
+/** Base of the errors that mean there is no usable connection. */
+export abstract class ConnectionError extends AmqpError {
+  static {
+    ConnectionError.prototype.name = 'ConnectionError'
+  }
+}
+
+/** One failed try to reach one server. */
+export interface ConnectionAttempt {
+  /** `host:port` */
+  readonly server: string
+  /** What it was doing: `connect`, `tls`, `start`, `tune`, ... */
+  readonly step: string
+  readonly cause: Error
+}
+
+/** No server could be reached. `attempts` lists each try with its server, its step and its cause. */
+export class ConnectionFailedError extends ConnectionError {
+  static {
+    ConnectionFailedError.prototype.name = 'ConnectionFailedError'
+  }
+  readonly code = 'CONNECTION_FAILED'
+  readonly attempts: readonly ConnectionAttempt[]
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly attempts: readonly ConnectionAttempt[] }) {
+    super(message, options)
+    this.attempts = options.attempts
+  }
+}
+
+export interface ServerCloseDetails extends AmqpErrorOptions {
+  readonly replyCode?: number | undefined
+  readonly replyText?: string | undefined
+  readonly classId?: number | undefined
+  readonly methodId?: number | undefined
+}
+
+/** The connection is closed: by the program, or by the server, which then gave `replyCode` and `replyText`. */
+export class ConnectionClosedError extends ConnectionError {
+  static {
+    ConnectionClosedError.prototype.name = 'ConnectionClosedError'
+  }
+  readonly code = 'CONNECTION_CLOSED'
+  readonly replyCode: number | undefined
+  readonly replyText: string | undefined
+  /** Class of the method that made the server close, 0 if none did. */
+  readonly classId: number | undefined
+  readonly methodId: number | undefined
+
+  constructor(message: string, options: ServerCloseDetails = {}) {
+    super(message, options)
+    this.replyCode = options.replyCode
+    this.replyText = options.replyText
+    this.classId = options.classId
+    this.methodId = options.methodId
+  }
+}
+
+/** Why a connection was lost. */
+export type LossReason = 'socket' | 'end' | 'heartbeat' | 'protocol'
+
+/** The connection broke: a socket error, an end of stream, missed heartbeats, or bytes that are not AMQP. */
+export class ConnectionLostError extends ConnectionError {
+  static {
+    ConnectionLostError.prototype.name = 'ConnectionLostError'
+  }
+  readonly code = 'CONNECTION_LOST'
+  readonly reason: LossReason
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly reason: LossReason }) {
+    super(message, options)
+    this.reason = options.reason
+  }
+}
+
+/** The server refused the login or the virtual host, or shares no SASL mechanism with the client. */
+export class AuthenticationError extends ConnectionError {
+  static {
+    AuthenticationError.prototype.name = 'AuthenticationError'
+  }
+  readonly code = 'AUTHENTICATION_FAILED'
+  readonly replyCode: number | undefined
+  readonly replyText: string | undefined
+
+  constructor(message: string, options: ServerCloseDetails = {}) {
+    super(message, options)
+    this.replyCode = options.replyCode
+    this.replyText = options.replyText
+  }
+}
+
+/** The channel is closed: by the program, or by the server, which then gave `replyCode` and `replyText`. */
+export class ChannelClosedError extends AmqpError {
+  static {
+    ChannelClosedError.prototype.name = 'ChannelClosedError'
+  }
+  readonly code = 'CHANNEL_CLOSED'
+  readonly replyCode: number | undefined
+  readonly replyText: string | undefined
+  /** The method the server found at fault, such as `queue.declare`. */
+  readonly method: string | undefined
+
+  constructor(message: string, options: ServerCloseDetails & { readonly method?: string | undefined } = {}) {
+    super(message, options)
+    this.replyCode = options.replyCode
+    this.replyText = options.replyText
+    this.method = options.method
+  }
+}
+
+/** Every channel number up to the negotiated `channelMax` is in use. */
+export class NoChannelAvailableError extends AmqpError {
+  static {
+    NoChannelAvailableError.prototype.name = 'NoChannelAvailableError'
+  }
+  readonly code = 'NO_CHANNEL_AVAILABLE'
+}
+
+/** Base of the errors by which the broker refuses one message. */
+export abstract class PublishError extends AmqpError {
+  static {
+    PublishError.prototype.name = 'PublishError'
+  }
+}
+
+/** The broker answered the publish with basic.nack: it did not take the message. */
+export class PublishFailedError extends PublishError {
+  static {
+    PublishFailedError.prototype.name = 'PublishFailedError'
+  }
+  readonly code = 'PUBLISH_FAILED'
+  readonly deliveryTag: number
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly deliveryTag: number }) {
+    super(message, { outcome: 'refused', ...options })
+    this.deliveryTag = options.deliveryTag
+  }
+}
+
+export interface MessageReturnedDetails<Envelope, Properties> extends AmqpErrorOptions {
+  readonly replyCode: number
+  readonly replyText: string
+  readonly body: Buffer
+  readonly envelope: Envelope
+  readonly properties: Properties
+}
+
+/** A mandatory message came back: no queue wanted it. */
+export class MessageReturnedError<Envelope = unknown, Properties = unknown> extends PublishError {
+  static {
+    MessageReturnedError.prototype.name = 'MessageReturnedError'
+  }
+  readonly code = 'MESSAGE_RETURNED'
+  readonly replyCode: number
+  readonly replyText: string
+  readonly body: Buffer
+  readonly envelope: Envelope
+  readonly properties: Properties
+
+  constructor(message: string, options: MessageReturnedDetails<Envelope, Properties>) {
+    super(message, { outcome: 'refused', ...options })
+    this.replyCode = options.replyCode
+    this.replyText = options.replyText
+    this.body = options.body
+    this.envelope = options.envelope
+    this.properties = options.properties
+  }
+}
+
+/** The handler of an RPC server threw; `remoteName` and `message` are its error's. */
+export class RemoteError extends AmqpError {
+  static {
+    RemoteError.prototype.name = 'RemoteError'
+  }
+  readonly code = 'REMOTE_ERROR'
+  readonly remoteName: string
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly remoteName: string }) {
+    super(message, options)
+    this.remoteName = options.remoteName
+  }
+}
+
+/** `maxWaiting` publishes wait already. */
+export class BufferFullError extends AmqpError {
+  static {
+    BufferFullError.prototype.name = 'BufferFullError'
+  }
+  readonly code = 'BUFFER_FULL'
+
+  constructor(message: string, options: AmqpErrorOptions = {}) {
+    super(message, { outcome: 'notSent', ...options })
+  }
+}
+
+/** The server cancelled the consumer: its queue was deleted or moved, or it was too slow to ack. */
+export class ConsumerCancelledError extends AmqpError {
+  static {
+    ConsumerCancelledError.prototype.name = 'ConsumerCancelledError'
+  }
+  readonly code = 'CONSUMER_CANCELLED'
+  readonly queueName: string
+  readonly consumerTag: string
+
+  constructor(
+    message: string,
+    options: AmqpErrorOptions & { readonly queueName: string; readonly consumerTag: string },
+  ) {
+    super(message, options)
+    this.queueName = options.queueName
+    this.consumerTag = options.consumerTag
+  }
+}
+
+/** The consumer tag is in use on this channel. */
+export class DuplicateConsumerTagError extends AmqpError {
+  static {
+    DuplicateConsumerTagError.prototype.name = 'DuplicateConsumerTagError'
+  }
+  readonly code = 'DUPLICATE_CONSUMER_TAG'
+  readonly consumerTag: string
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly consumerTag: string }) {
+    super(message, options)
+    this.consumerTag = options.consumerTag
+  }
+}
+
+/** Bytes that are not AMQP 0-9-1 (reply code 501, 502 or 505 tells the server which). */
+export class FrameError extends AmqpError {
+  static {
+    FrameError.prototype.name = 'FrameError'
+  }
+  readonly code = 'FRAME_ERROR'
+  /** The AMQP reply code that names the fault: 501 frame error, 502 syntax error. */
+  readonly replyCode: number
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly replyCode?: number } = {}) {
+    super(message, options)
+    this.replyCode = options.replyCode ?? 501
+  }
+}
+
+/** Well-formed frames that break the rules of AMQP 0-9-1: the wrong order, channel or method. */
+export class ProtocolError extends AmqpError {
+  static {
+    ProtocolError.prototype.name = 'ProtocolError'
+  }
+  readonly code = 'PROTOCOL_ERROR'
+  /** The AMQP reply code that names the fault: 503 command invalid, 504 channel error, 505 unexpected frame. */
+  readonly replyCode: number
+
+  constructor(message: string, options: AmqpErrorOptions & { readonly replyCode?: number } = {}) {
+    super(message, options)
+    this.replyCode = options.replyCode ?? 503
+  }
+}
+
+/** An argument that cannot be put on the wire; the message names it. Nothing was sent. */
+export class EncodeError extends AmqpError {
+  static {
+    EncodeError.prototype.name = 'EncodeError'
+  }
+  readonly code = 'ENCODE_ERROR'
+}
+
+/** The body of a message is not what it was taken for: not UTF-8, or not JSON. The error names the message. */
+export class DecodeError extends AmqpError {
+  static {
+    DecodeError.prototype.name = 'DecodeError'
+  }
+  readonly code = 'DECODE_ERROR'
+}
+
+/** The time given for an operation ran out. */
+export class TimeoutError extends AmqpError {
+  static {
+    TimeoutError.prototype.name = 'TimeoutError'
+  }
+  readonly code = 'TIMEOUT_ERR'
+}
+
+/** The operation's `signal` was aborted; `cause` is `signal.reason`. */
+export class AbortError extends AmqpError {
+  static {
+    AbortError.prototype.name = 'AbortError'
+  }
+  readonly code = 'ABORT_ERR'
+}
+
+/** A URL that is not an AMQP URI, or a parameter of it that is unknown or has a bad value. */
+export class AmqpUriError extends AmqpError {
+  static {
+    AmqpUriError.prototype.name = 'AmqpUriError'
+  }
+  readonly code = 'AMQP_URI_ERROR'
+}
+
+/** The error for an aborted signal: a signal that timed out gives `TimeoutError`, any other `AbortError`. */
+export function abortedBy(signal: AbortSignal, what: string, outcome?: PublishOutcome): TimeoutError | AbortError {
+  const reason: unknown = signal.reason
+  const options = { cause: reason, outcome }
+  return reason instanceof Error && reason.name === 'TimeoutError'
+    ? new TimeoutError(`${what} timed out`, options)
+    : new AbortError(`${what} was aborted`, options)
+}
+
+/** Where a call was made, kept until its reply comes: an error made later shows the caller's line. */
+export interface CallSite {
+  stack?: string
+}
+
+/** Remember the current stack below `below`, without the cost of formatting it. */
+export function captureCallSite(below: (...args: never[]) => unknown): CallSite {
+  const site: CallSite = {}
+  Error.captureStackTrace(site, below)
+  return site
+}
+
+/** Give `error` the stack of the call it rejects. */
+export function atCallSite<E extends Error>(error: E, site: CallSite | undefined): E {
+  const frames = site?.stack
+  if (frames !== undefined) {
+    const firstFrame = frames.indexOf('\n    at ')
+    if (firstFrame !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(firstFrame)}`
+  }
+  return error
+}
+
+/** Whatever was thrown, as an Error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown })
+}

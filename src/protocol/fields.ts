@@ -1,0 +1,172 @@
+import { EncodeError } from '../errors.ts'
+import { decodeTable, encodeTable } from './field-table.ts'
+import type { Reader } from './reader.ts'
+import { type FieldTable, type FieldValue, show } from './values.ts'
+import type { Writer } from './writer.ts'
+
+/** `required` must be given, `optional` has a default, `reserved` is no argument at all. */
+export type Presence = 'required' | 'optional' | 'reserved'
+
+export type FieldKind = 'octet' | 'short' | 'long' | 'longlong' | 'bit' | 'shortstr' | 'longstr' | 'table' | 'timestamp'
+
+/** One argument of a method (§4.2.5): `In` is what is encoded, `Out` what is decoded. */
+export interface Field<In = unknown, P extends Presence = Presence, Out = In> {
+  readonly kind: FieldKind
+  readonly presence: P
+  /** Encoded where the argument is undefined. */
+  readonly fallback: In | undefined
+  /** Check and write `value`; `where` names it in errors. Bits are packed by the method codec, which writes none here. */
+  encode(writer: Writer, value: unknown, where: string): void
+  decode(reader: Reader): Out
+}
+
+/** `field`, but `fallback` is written where the argument is undefined. */
+export function optional<In, Out>(field: Field<In, Presence, Out>, fallback: In): Field<In, 'optional', Out> {
+  return { ...field, presence: 'optional', fallback }
+}
+
+/** `field` always has `value`, and is neither given by the program nor shown to it. */
+export function reserved<In, Out>(field: Field<In, Presence, Out>, value: In): Field<In, 'reserved', Out> {
+  return { ...field, presence: 'reserved', fallback: value }
+}
+
+function integer(value: unknown, where: string, most: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > most) {
+    throw new EncodeError(`${where} must be an integer from 0 to ${most}, not ${show(value)}`)
+  }
+  return value
+}
+
+/** An unsigned 8-bit integer. */
+export const octet: Field<number, 'required'> = {
+  kind: 'octet',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    writer.reserve(1)
+    writer.octet(integer(value, where, 0xff))
+  },
+  decode: reader => reader.octet(),
+}
+
+/** An unsigned 16-bit integer. */
+export const short: Field<number, 'required'> = {
+  kind: 'short',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    writer.reserve(2)
+    writer.short(integer(value, where, 0xffff))
+  },
+  decode: reader => reader.short(),
+}
+
+/** An unsigned 32-bit integer. */
+export const long: Field<number, 'required'> = {
+  kind: 'long',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    writer.reserve(4)
+    writer.long(integer(value, where, 0xffff_ffff))
+  },
+  decode: reader => reader.long(),
+}
+
+/** An unsigned 64-bit integer, up to 2^53 - 1. */
+export const longlong: Field<number, 'required'> = {
+  kind: 'longlong',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    writer.reserve(8)
+    writer.longlong(integer(value, where, Number.MAX_SAFE_INTEGER))
+  },
+  decode: reader => reader.longlong(),
+}
+
+/** True or false; left out it is false. Bits that follow one another share octets, the first in the lowest (§4.2.5.2). */
+export const bit: Field<boolean, 'optional'> = {
+  kind: 'bit',
+  presence: 'optional',
+  fallback: false,
+  encode(_writer, value, where) {
+    checkBit(value, where)
+  },
+  decode: reader => (reader.octet() & 1) !== 0,
+}
+
+/** The bit of a boolean argument. */
+export function checkBit(value: unknown, where: string): 0 | 1 {
+  if (typeof value !== 'boolean') throw new EncodeError(`${where} must be true or false, not ${show(value)}`)
+  return value ? 1 : 0
+}
+
+/** Text of at most 255 bytes in UTF-8 (§4.2.5.3). */
+export const shortstr: Field<string, 'required'> = {
+  kind: 'shortstr',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    if (typeof value !== 'string') throw new EncodeError(`${where} must be a string, not ${show(value)}`)
+    writer.reserve(256)
+    if (!writer.shortstr(value)) {
+      throw new EncodeError(`${where} takes ${Buffer.byteLength(value)} bytes in UTF-8, more than the limit of 255`)
+    }
+  },
+  decode: reader => reader.shortstr(),
+}
+
+function encodeLongstr(writer: Writer, value: unknown, where: string): void {
+  // Long strings carry passwords: an error tells the type of a wrong value, not the value.
+  if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
+    throw new EncodeError(`${where} must be a string or a Uint8Array, not ${value === null ? 'null' : typeof value}`)
+  }
+  const bytes = typeof value === 'string' ? Buffer.from(value) : value
+  writer.reserve(4 + bytes.length)
+  writer.long(bytes.length)
+  writer.bytes(bytes)
+}
+
+/** Octets of any number (§4.2.5.3); a string is encoded as UTF-8. */
+export const longstr: Field<string | Uint8Array, 'required', Buffer> = {
+  kind: 'longstr',
+  presence: 'required',
+  fallback: undefined,
+  encode: encodeLongstr,
+  decode: reader => reader.longstr(),
+}
+
+/** A long string that is text both ways. */
+export const longtext: Field<string | Uint8Array, 'required', string> = {
+  kind: 'longstr',
+  presence: 'required',
+  fallback: undefined,
+  encode: encodeLongstr,
+  decode: reader => reader.longstr().toString(),
+}
+
+/** A field table (§4.2.5.5); left out it is empty. */
+export const table: Field<FieldTable | ReadonlyMap<string, FieldValue | undefined>, 'optional', FieldTable> = {
+  kind: 'table',
+  presence: 'optional',
+  fallback: {},
+  encode(writer, value, where) {
+    encodeTable(writer, value as FieldTable, where)
+  },
+  decode: decodeTable,
+}
+
+/** A time in whole seconds, from 1970 on (§4.2.5.4). */
+export const timestamp: Field<Date, 'required'> = {
+  kind: 'timestamp',
+  presence: 'required',
+  fallback: undefined,
+  encode(writer, value, where) {
+    const milliseconds = value instanceof Date ? value.getTime() : Number.NaN
+    if (!(milliseconds >= 0)) throw new EncodeError(`${where} must be a valid Date from 1970 on, not ${show(value)}`)
+    writer.reserve(8)
+    writer.longlong(Math.floor(milliseconds / 1000))
+  },
+  decode: reader => new Date(reader.longlong() * 1000),
+}

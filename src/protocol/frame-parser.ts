@@ -1,0 +1,156 @@
+import { FrameError } from '../errors.ts'
+import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
+import { FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
+
+/** What a parser tells of the frames it finds. `buffer` is only good until the call returns. */
+export interface FrameSink {
+  /**
+   * The payload of a whole method frame, and behind it what else there is up to `limit`. Returns where to go on: behind
+   * the frame, or behind its content where the sink has taken that too.
+   */
+  methodFrame(channel: number, buffer: Buffer, start: number, end: number, limit: number): number
+  /** The payload of a whole content header frame. */
+  headerFrame(channel: number, buffer: Buffer, start: number, end: number): void
+  /** A piece of the payload of a body frame; `ended` once the whole frame is in and sound. */
+  bodyFrame(channel: number, buffer: Buffer, start: number, end: number, ended: boolean): void
+  heartbeatFrame(): void
+}
+
+/**
+ * Cuts a stream of bytes into frames (§4.2.3), in pieces of any size. Bodies go on as they come, without being
+ * gathered here; a method or a header split over two reads is put together once, in a buffer sized from its frame
+ * header. It throws a `FrameError` at the first byte that cannot be AMQP, and is of no use after that.
+ */
+export class FrameParser {
+  readonly #sink: FrameSink
+  #maxPayload: number
+  // A frame that the last piece did not end: first its header is gathered, then its payload and end octet.
+  readonly #header = Buffer.alloc(FRAME_HEADER_SIZE)
+  #headerBytes = 0
+  #type = 0
+  #channel = 0
+  /** Bytes of payload and end octet still to come. */
+  #missing = 0
+  #gathered: Buffer | undefined
+
+  constructor(sink: FrameSink, frameMax: number) {
+    this.#sink = sink
+    this.#maxPayload = frameMax - FRAME_OVERHEAD
+  }
+
+  /** The size agreed with the server: from now on a larger frame is refused by its header. */
+  set frameMax(bytes: number) {
+    this.#maxPayload = bytes - FRAME_OVERHEAD
+  }
+
+  /** Take the bytes from 0 to `end` of `buffer`. */
+  push(buffer: Buffer, end: number): void {
+    let at = this.#headerBytes === 0 ? 0 : this.#resume(buffer, end)
+    while (end - at >= FRAME_HEADER_SIZE) {
+      const type = buffer[at] as number
+      const channel =
+        ((buffer[at + FRAME_CHANNEL_OFFSET] as number) << 8) | (buffer[at + FRAME_CHANNEL_OFFSET + 1] as number)
+      const size =
+        (((buffer[at + FRAME_SIZE_OFFSET] as number) << 24) |
+          ((buffer[at + FRAME_SIZE_OFFSET + 1] as number) << 16) |
+          ((buffer[at + FRAME_SIZE_OFFSET + 2] as number) << 8) |
+          (buffer[at + FRAME_SIZE_OFFSET + 3] as number)) >>>
+        0
+      const start = at + FRAME_HEADER_SIZE
+      const stop = start + size
+      if (stop >= end || size > this.#maxPayload) {
+        this.#begin(type, channel, size, buffer, start, end)
+        return
+      }
+      if (buffer[stop] !== FRAME_END) throw badFrameEnd(type, channel, buffer[stop] as number)
+      at = stop + 1
+      if (type === FrameType.METHOD) at = this.#sink.methodFrame(channel, buffer, start, stop, end)
+      else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, buffer, start, stop)
+      else if (type === FrameType.BODY) this.#sink.bodyFrame(channel, buffer, start, stop, true)
+      else this.#heartbeat(type, channel, size)
+    }
+    if (at < end) this.#headerBytes = buffer.copy(this.#header, 0, at, end)
+  }
+
+  /** A frame whose end is not in this piece. */
+  #begin(type: number, channel: number, size: number, buffer: Buffer, start: number, end: number): void {
+    if (type !== FrameType.METHOD && type !== FrameType.HEADER && type !== FrameType.BODY) {
+      this.#heartbeat(type, channel, size, false)
+    }
+    if (size > this.#maxPayload) {
+      throw new FrameError(
+        `a frame of ${size + FRAME_OVERHEAD} bytes on channel ${channel} is larger than the ${
+          this.#maxPayload + FRAME_OVERHEAD
+        } bytes agreed`,
+      )
+    }
+    this.#headerBytes = FRAME_HEADER_SIZE
+    this.#type = type
+    this.#channel = channel
+    this.#missing = size + 1
+    if (type !== FrameType.BODY) this.#gathered = Buffer.allocUnsafe(size + 1)
+    this.#take(buffer, start, end)
+  }
+
+  /** Go on with the frame that the last piece left open. Returns where the next frame starts. */
+  #resume(buffer: Buffer, end: number): number {
+    let at = 0
+    if (this.#headerBytes < FRAME_HEADER_SIZE) {
+      const copied = buffer.copy(
+        this.#header,
+        this.#headerBytes,
+        0,
+        Math.min(end, FRAME_HEADER_SIZE - this.#headerBytes),
+      )
+      this.#headerBytes += copied
+      if (this.#headerBytes < FRAME_HEADER_SIZE) return end
+      const header = this.#header
+      const size = header.readUInt32BE(FRAME_SIZE_OFFSET)
+      this.#begin(header[0] as number, header.readUInt16BE(FRAME_CHANNEL_OFFSET), size, buffer, end, end)
+      at = copied
+    }
+    return this.#take(buffer, at, end)
+  }
+
+  /** Take what belongs to the open frame from `start` on. Returns where it ends. */
+  #take(buffer: Buffer, start: number, end: number): number {
+    const stop = Math.min(end, start + this.#missing)
+    const taken = stop - start
+    if (taken === 0) return stop
+    this.#missing -= taken
+    const ended = this.#missing === 0
+    const type = this.#type
+    const channel = this.#channel
+    if (type === FrameType.BODY) {
+      if (ended && buffer[stop - 1] !== FRAME_END) throw badFrameEnd(type, channel, buffer[stop - 1] as number)
+      if (ended) this.#headerBytes = 0
+      this.#sink.bodyFrame(channel, buffer, start, ended ? stop - 1 : stop, ended)
+      return stop
+    }
+    const gathered = this.#gathered as Buffer
+    buffer.copy(gathered, gathered.length - taken - this.#missing, start, stop)
+    if (!ended) return stop
+    this.#headerBytes = 0
+    this.#gathered = undefined
+    const size = gathered.length - 1
+    if (gathered[size] !== FRAME_END) throw badFrameEnd(type, channel, gathered[size] as number)
+    if (type === FrameType.METHOD) this.#sink.methodFrame(channel, gathered, 0, size, size + 1)
+    else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, gathered, 0, size)
+    else this.#sink.heartbeatFrame()
+    return stop
+  }
+
+  /** The only other type is the heartbeat, which is empty and on channel 0 (§4.2.7). */
+  #heartbeat(type: number, channel: number, size: number, whole = true): void {
+    if (type !== FrameType.HEARTBEAT) throw new FrameError(`${type} is not a frame type`)
+    if (channel !== 0) throw new FrameError(`a heartbeat came on channel ${channel} instead of 0`)
+    if (size !== 0) throw new FrameError(`a heartbeat came with a payload of ${size} bytes`)
+    if (whole) this.#sink.heartbeatFrame()
+  }
+}
+
+function badFrameEnd(type: number, channel: number, octet: number): FrameError {
+  return new FrameError(
+    `a frame of type ${type} on channel ${channel} ends with the octet 0x${octet.toString(16)} instead of 0xce`,
+  )
+}

@@ -1,0 +1,481 @@
+import { inspect } from 'node:util'
+import { EncodeError, FrameError } from '../errors.ts'
+import { decodeTable, encodeTable, skipTable } from './field-table.ts'
+import { internShortstr } from './intern.ts'
+import { Reader } from './reader.ts'
+import type { FieldTable } from './values.ts'
+import type { Writer } from './writer.ts'
+
+/** Properties of a message (§4.2.6.1 and the basic class). All are optional; most only carry what the program means by them. */
+export interface BasicProperties {
+  /** MIME type of the body, such as `application/json`. */
+  readonly contentType?: string | undefined
+  /** MIME content encoding of the body, such as `gzip`. */
+  readonly contentEncoding?: string | undefined
+  /** Application headers, which a headers exchange routes by. */
+  readonly headers?: FieldTable | undefined
+  /** 2 makes the message persistent in a durable queue; 1 (the default) keeps it in memory. */
+  readonly deliveryMode?: number | undefined
+  /** 0 to 255, for queues with `x-max-priority`. */
+  readonly priority?: number | undefined
+  /** Tells which request a reply answers. */
+  readonly correlationId?: string | undefined
+  /** Queue that replies go to. */
+  readonly replyTo?: string | undefined
+  /** Milliseconds, as a string of digits, after which the message expires in a queue. */
+  readonly expiration?: string | undefined
+  readonly messageId?: string | undefined
+  /** Sent in whole seconds. */
+  readonly timestamp?: Date | undefined
+  /** The property `type` of AMQP. */
+  readonly messageType?: string | undefined
+  /** Must be the login of the connection: RabbitMQ refuses any other. */
+  readonly userId?: string | undefined
+  readonly appId?: string | undefined
+  readonly clusterId?: string | undefined
+}
+
+const CONTENT_TYPE = 0x8000
+const CONTENT_ENCODING = 0x4000
+const HEADERS = 0x2000
+const DELIVERY_MODE = 0x1000
+const PRIORITY = 0x0800
+const CORRELATION_ID = 0x0400
+const REPLY_TO = 0x0200
+const EXPIRATION = 0x0100
+const MESSAGE_ID = 0x0080
+const TIMESTAMP = 0x0040
+const MESSAGE_TYPE = 0x0020
+const USER_ID = 0x0010
+const APP_ID = 0x0008
+const CLUSTER_ID = 0x0004
+
+const NAMES = [
+  'contentType',
+  'contentEncoding',
+  'headers',
+  'deliveryMode',
+  'priority',
+  'correlationId',
+  'replyTo',
+  'expiration',
+  'messageId',
+  'timestamp',
+  'messageType',
+  'userId',
+  'appId',
+  'clusterId',
+] as const satisfies readonly (keyof BasicProperties)[]
+
+/** Room that every property but the headers takes at most: eleven short strings, two octets and a timestamp. */
+export const MAX_SCALAR_PROPERTIES = 11 * 256 + 2 + 8
+
+function writeString(writer: Writer, name: string, value: string): void {
+  if (typeof value !== 'string') throw new EncodeError(`properties.${name} must be a string, not ${inspect(value)}`)
+  if (!writer.shortstr(value)) {
+    throw new EncodeError(
+      `properties.${name} takes ${Buffer.byteLength(value)} bytes, more than the 255 of a short string`,
+    )
+  }
+}
+
+function writeOctet(writer: Writer, name: string, value: number): void {
+  if (typeof value !== 'number' || (value & 0xff) !== value) {
+    throw new EncodeError(`properties.${name} must be an integer from 0 to 255, not ${inspect(value)}`)
+  }
+  writer.octet(value)
+}
+
+function writeTimestamp(writer: Writer, value: Date): void {
+  const milliseconds = value instanceof Date ? value.getTime() : Number.NaN
+  if (!(milliseconds >= 0)) {
+    throw new EncodeError(`properties.timestamp must be a valid Date from 1970 on, not ${inspect(value)}`)
+  }
+  writer.longlong(Math.floor(milliseconds / 1000))
+}
+
+/** A name that is no property is a mistake, and so is the spread of received properties, whose values are getters. */
+function checkNames(properties: BasicProperties): void {
+  for (const name of Object.keys(properties)) {
+    if (!(NAMES as readonly string[]).includes(name)) {
+      const hint = name === 'wireFlags' ? '; copy received properties with toJSON(), not by spreading them' : ''
+      throw new EncodeError(`properties has an unknown member "${name}"${hint}; it may have ${NAMES.join(', ')}`)
+    }
+  }
+}
+
+/**
+ * @internal Write the property list of a content header, its flags first. The caller has reserved `2 + MAX_SCALAR_PROPERTIES`;
+ * a table of headers reserves its own room, so the message may move.
+ */
+export function writeProperties(writer: Writer, properties: BasicProperties): void {
+  if (properties instanceof Properties && properties.writeUnread(writer)) return
+  const flagsAt = writer.offset
+  writer.short(0)
+  let flags = 0
+  let count = 0
+  const { contentType, contentEncoding, headers, deliveryMode, priority, correlationId, replyTo } = properties
+  const { expiration, messageId, timestamp, messageType, userId, appId, clusterId } = properties
+  if (contentType !== undefined) {
+    flags |= CONTENT_TYPE
+    count++
+    writeString(writer, 'contentType', contentType)
+  }
+  if (contentEncoding !== undefined) {
+    flags |= CONTENT_ENCODING
+    count++
+    writeString(writer, 'contentEncoding', contentEncoding)
+  }
+  if (headers !== undefined) {
+    flags |= HEADERS
+    count++
+    encodeTable(writer, headers, 'properties.headers')
+    writer.reserve(MAX_SCALAR_PROPERTIES)
+  }
+  if (deliveryMode !== undefined) {
+    flags |= DELIVERY_MODE
+    count++
+    writeOctet(writer, 'deliveryMode', deliveryMode)
+  }
+  if (priority !== undefined) {
+    flags |= PRIORITY
+    count++
+    writeOctet(writer, 'priority', priority)
+  }
+  if (correlationId !== undefined) {
+    flags |= CORRELATION_ID
+    count++
+    writeString(writer, 'correlationId', correlationId)
+  }
+  if (replyTo !== undefined) {
+    flags |= REPLY_TO
+    count++
+    writeString(writer, 'replyTo', replyTo)
+  }
+  if (expiration !== undefined) {
+    flags |= EXPIRATION
+    count++
+    writeString(writer, 'expiration', expiration)
+  }
+  if (messageId !== undefined) {
+    flags |= MESSAGE_ID
+    count++
+    writeString(writer, 'messageId', messageId)
+  }
+  if (timestamp !== undefined) {
+    flags |= TIMESTAMP
+    count++
+    writeTimestamp(writer, timestamp)
+  }
+  if (messageType !== undefined) {
+    flags |= MESSAGE_TYPE
+    count++
+    writeString(writer, 'messageType', messageType)
+  }
+  if (userId !== undefined) {
+    flags |= USER_ID
+    count++
+    writeString(writer, 'userId', userId)
+  }
+  if (appId !== undefined) {
+    flags |= APP_ID
+    count++
+    writeString(writer, 'appId', appId)
+  }
+  if (clusterId !== undefined) {
+    flags |= CLUSTER_ID
+    count++
+    writeString(writer, 'clusterId', clusterId)
+  }
+  // Counting is enough: only where a member was not written is there one to name.
+  for (const _ in properties) count--
+  if (count !== 0 && !(properties instanceof Properties)) checkNames(properties)
+  const at = writer.positionOf(flagsAt)
+  writer.buffer[at] = flags >>> 8
+  writer.buffer[at + 1] = flags & 0xff
+}
+
+/** End of the short string at `position`; past `end` where it is cut. */
+function skipShortstr(buffer: Buffer, position: number): number {
+  return position + 1 + (buffer[position] as number)
+}
+
+const SHORT_STRINGS_BEFORE_HEADERS = [CONTENT_TYPE, CONTENT_ENCODING]
+const SHORT_STRINGS_BEFORE_TIMESTAMP = [CORRELATION_ID, REPLY_TO, EXPIRATION, MESSAGE_ID]
+const SHORT_STRINGS_LAST = [MESSAGE_TYPE, USER_ID, APP_ID, CLUSTER_ID]
+
+function skipShortstrs(buffer: Buffer, position: number, end: number, flags: number, bits: readonly number[]): number {
+  let at = position
+  for (let i = 0; i < bits.length; i++) {
+    if ((flags & (bits[i] as number)) !== 0) {
+      if (at >= end) throw truncated()
+      at = skipShortstr(buffer, at)
+    }
+  }
+  return at
+}
+
+function truncated(): FrameError {
+  return new FrameError('the properties of a message are cut short', { replyCode: 502 })
+}
+
+/** Walk the property list from its values to `end` without making any: a bad one is found before a message is made of it. */
+function checkProperties(buffer: Buffer, start: number, end: number, flags: number): void {
+  if ((flags & 3) !== 0) {
+    throw new FrameError('a content header has property flags that the basic class does not know', { replyCode: 502 })
+  }
+  let at = skipShortstrs(buffer, start, end, flags, SHORT_STRINGS_BEFORE_HEADERS)
+  if ((flags & HEADERS) !== 0) at = skipTable(buffer, at, end)
+  if ((flags & DELIVERY_MODE) !== 0) at++
+  if ((flags & PRIORITY) !== 0) at++
+  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_BEFORE_TIMESTAMP)
+  if ((flags & TIMESTAMP) !== 0) at += 8
+  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_LAST)
+  if (at > end) throw truncated()
+  if (at < end) throw new FrameError(`a content header has ${end - at} bytes too many`, { replyCode: 502 })
+}
+
+interface Decoded {
+  contentType: string | undefined
+  contentEncoding: string | undefined
+  headersAt: number
+  headers: FieldTable | undefined
+  deliveryMode: number | undefined
+  priority: number | undefined
+  correlationId: string | undefined
+  replyTo: string | undefined
+  expiration: string | undefined
+  messageId: string | undefined
+  timestampAt: number
+  timestamp: Date | undefined
+  messageType: string | undefined
+  userId: string | undefined
+  appId: string | undefined
+  clusterId: string | undefined
+}
+
+const NOTHING = Buffer.alloc(0)
+const MAX_DATE = 8_640_000_000_000_000
+const SLAB_SIZE = 8192
+let slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+let slabUsed = 0
+
+/**
+ * The properties of a received message. They are decoded when first read, so that who reads none pays for none: the
+ * members are getters. Copy them with `toJSON()`; a spread would copy none of them.
+ */
+export class Properties implements BasicProperties {
+  // Plain fields: one object is made per message, where #private costs six times as much.
+  /** @internal */
+  readonly wireFlags: number
+  /** @internal */
+  readonly wireBytes: Buffer
+  /** @internal */
+  readonly wireStart: number
+  /** @internal */
+  readonly wireEnd: number
+  /** @internal */
+  decoded: Decoded | undefined
+
+  /** @internal */
+  constructor(flags: number, bytes: Buffer, start: number, end: number) {
+    this.wireFlags = flags
+    this.wireBytes = bytes
+    this.wireStart = start
+    this.wireEnd = end
+    this.decoded = undefined
+  }
+
+  /** @internal The properties from `start` to `end` of a content header, checked, and copied out of the read buffer. */
+  static read(buffer: Buffer, start: number, end: number): Properties {
+    if (end - start < 2) throw truncated()
+    const flags = ((buffer[start] as number) << 8) | (buffer[start + 1] as number)
+    const size = end - start - 2
+    if (flags === 0 && size === 0) return NO_PROPERTIES
+    checkProperties(buffer, start + 2, end, flags)
+    if (size > SLAB_SIZE / 4) {
+      const own = Buffer.allocUnsafeSlow(size)
+      buffer.copy(own, 0, start + 2, end)
+      return new Properties(flags, own, 0, size)
+    }
+    if (slabUsed + size > SLAB_SIZE) {
+      slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+      slabUsed = 0
+    }
+    const at = slabUsed
+    if (size < 48) for (let i = 0; i < size; i++) slab[at + i] = buffer[start + 2 + i] as number
+    else buffer.copy(slab, at, start + 2, end)
+    slabUsed = at + size
+    return new Properties(flags, slab, at, slabUsed)
+  }
+
+  /** @internal Write the bytes that came, where the program cannot have changed a value; else returns false. */
+  writeUnread(writer: Writer): boolean {
+    if (this.decoded?.headers !== undefined || this.decoded?.timestamp !== undefined) return false
+    const size = this.wireEnd - this.wireStart
+    writer.reserve(2 + size)
+    writer.short(this.wireFlags)
+    writer.bytes(this.wireBytes.subarray(this.wireStart, this.wireEnd))
+    return true
+  }
+
+  get contentType(): string | undefined {
+    return this.#values().contentType
+  }
+  get contentEncoding(): string | undefined {
+    return this.#values().contentEncoding
+  }
+  get headers(): FieldTable | undefined {
+    const values = this.#values()
+    if (values.headers === undefined && values.headersAt !== -1) {
+      values.headers = decodeTable(new Reader(this.wireBytes, values.headersAt, this.wireEnd))
+    }
+    return values.headers
+  }
+  get deliveryMode(): number | undefined {
+    return this.#values().deliveryMode
+  }
+  get priority(): number | undefined {
+    return this.#values().priority
+  }
+  get correlationId(): string | undefined {
+    return this.#values().correlationId
+  }
+  get replyTo(): string | undefined {
+    return this.#values().replyTo
+  }
+  get expiration(): string | undefined {
+    return this.#values().expiration
+  }
+  get messageId(): string | undefined {
+    return this.#values().messageId
+  }
+  get timestamp(): Date | undefined {
+    const values = this.#values()
+    if (values.timestamp === undefined && values.timestampAt !== -1) {
+      const milliseconds = Number(this.wireBytes.readBigUInt64BE(values.timestampAt)) * 1000
+      // Beyond, there are no dates.
+      if (milliseconds <= MAX_DATE) values.timestamp = new Date(milliseconds)
+    }
+    return values.timestamp
+  }
+  get messageType(): string | undefined {
+    return this.#values().messageType
+  }
+  get userId(): string | undefined {
+    return this.#values().userId
+  }
+  get appId(): string | undefined {
+    return this.#values().appId
+  }
+  get clusterId(): string | undefined {
+    return this.#values().clusterId
+  }
+
+  /** A plain object of the properties that are set, to change and to publish. */
+  toJSON(): BasicProperties {
+    const plain: Record<string, unknown> = {}
+    for (const name of NAMES) {
+      const value = this[name]
+      if (value !== undefined) plain[name] = value
+    }
+    return plain
+  }
+
+  [inspect.custom](): unknown {
+    return this.toJSON()
+  }
+
+  #values(): Decoded {
+    return this.decoded ?? this.#decode()
+  }
+
+  #decode(): Decoded {
+    const values: Decoded = {
+      contentType: undefined,
+      contentEncoding: undefined,
+      headersAt: -1,
+      headers: undefined,
+      deliveryMode: undefined,
+      priority: undefined,
+      correlationId: undefined,
+      replyTo: undefined,
+      expiration: undefined,
+      messageId: undefined,
+      timestampAt: -1,
+      timestamp: undefined,
+      messageType: undefined,
+      userId: undefined,
+      appId: undefined,
+      clusterId: undefined,
+    }
+    const flags = this.wireFlags
+    const bytes = this.wireBytes
+    let at = this.wireStart
+    if ((flags & CONTENT_TYPE) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.contentType = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & CONTENT_ENCODING) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.contentEncoding = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & HEADERS) !== 0) {
+      values.headersAt = at
+      at += 4 + bytes.readUInt32BE(at)
+    }
+    if ((flags & DELIVERY_MODE) !== 0) values.deliveryMode = bytes[at++]
+    if ((flags & PRIORITY) !== 0) values.priority = bytes[at++]
+    if ((flags & CORRELATION_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.correlationId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & REPLY_TO) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.replyTo = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & EXPIRATION) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.expiration = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & MESSAGE_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.messageId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & TIMESTAMP) !== 0) {
+      values.timestampAt = at
+      at += 8
+    }
+    if ((flags & MESSAGE_TYPE) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.messageType = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & USER_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.userId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & APP_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.appId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & CLUSTER_ID) !== 0) {
+      values.clusterId = internShortstr(bytes, at + 1, skipShortstr(bytes, at))
+    }
+    this.decoded = values
+    return values
+  }
+}
+
+/** Of every message without any: nothing of it can be changed, so all can have the same. */
+const NO_PROPERTIES = new Properties(0, NOTHING, 0, 0)
+NO_PROPERTIES.contentType
+Object.freeze(NO_PROPERTIES)

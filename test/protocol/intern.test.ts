@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { internShortstr } from '../../src/protocol/intern.ts'
+
+describe('interning short strings', () => {
+  it('gives the text that is there, whatever came before', () => {
+    const text = fc.oneof(
+      fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 5 }),
+      fc.string({ unit: 'binary', maxLength: 80 }),
+    )
+    fc.assert(
+      fc.property(fc.array(text, { minLength: 1, maxLength: 50 }), texts => {
+        for (const expected of texts) {
+          const bytes = Buffer.from(`<${expected}>`)
+          assert.equal(internShortstr(bytes, 1, bytes.length - 1), expected)
+        }
+      }),
+    )
+  })
+
+  it('never takes octets that are no UTF-8 for a text that came before', () => {
+    const latin1 = Buffer.from('caf\xe9', 'latin1')
+    assert.equal(internShortstr(latin1, 0, 4), 'caf\ufffd')
+    assert.equal(internShortstr(Buffer.from('café'), 0, 5), 'café')
+    assert.equal(internShortstr(latin1, 0, 4), 'caf\ufffd')
+  })
+
+  it('tells apart texts that share a slot', () => {
+    for (let i = 0; i < 5_000; i++) {
+      const bytes = Buffer.from(`a${i.toString().padStart(4, '0')}z`)
+      assert.equal(internShortstr(bytes, 0, bytes.length), bytes.toString())
+    }
+  })
+})
