@@ -1,0 +1,396 @@
+import { EventEmitter } from 'node:events'
+import type { CallOptions } from './channel/call-options.ts'
+import type { Channel, ReturnCallback } from './channel/channel.ts'
+import type {
+  BindOptions,
+  ExchangeDeclareOptions,
+  ExchangeDeleteOptions,
+  MessageCountResult,
+  PublishOptions,
+  PurgeOptions,
+  QueueDeclareOptions,
+  QueueDeclareResult,
+  QueueDeleteOptions,
+  UnbindOptions,
+} from './channel/options.ts'
+import { Session } from './connection/session.ts'
+import type { SessionState } from './connection/session-state.ts'
+import type { Settings } from './connection/settings.ts'
+import type { TransportPeer } from './connection/transport.ts'
+import { EncodeError } from './errors.ts'
+import { Consumer } from './patterns/consumer.ts'
+import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consumer-options.ts'
+import { DefaultPublishers } from './patterns/default-publishers.ts'
+import { isolated, isolatedTransaction } from './patterns/isolated.ts'
+import type { Payload } from './patterns/payload.ts'
+import { Publisher, type PublisherOptions } from './patterns/publisher.ts'
+import { RpcClient, type RpcClientOptions } from './patterns/rpc-client.ts'
+import { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc-server.ts'
+import {
+  badValue,
+  booleanOption,
+  checkOptions,
+  durationOption,
+  functionOption,
+  integerOption,
+  shortStringOption,
+  signalOption,
+} from './protocol/option-check.ts'
+import type { BasicProperties } from './protocol/properties.ts'
+import type { FieldTable } from './protocol/values.ts'
+
+/** Events of an `AmqpProtocol` and what their listeners get. None needs a listener. */
+export interface AmqpProtocolEvents {
+  /** The broker takes no publishes for now, for this reason: it is short of memory, for instance. They wait. */
+  blocked: [reason: string]
+  unblocked: []
+  /** The connection was lost. */
+  disconnected: [error: Error]
+  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. */
+  recovering: [attempt: number, delay: number]
+  /** Everything is back. */
+  recovered: []
+  /** One exchange, queue, binding or consumer could not be recovered; the rest goes on. */
+  recoveryFailed: [what: string, error: Error]
+  /** A server-named queue has a new name after a recovery. */
+  queueRenamed: [oldName: string, newName: string]
+  /** It is over; `error` says why where the program did not ask for it. */
+  closed: [error?: Error]
+}
+
+export interface ChannelOptions {
+  /** Open the channel in confirm mode. Default: false. */
+  readonly publisherConfirms?: boolean | undefined
+  /** Called with every message that comes back because no queue wanted it. */
+  readonly returnCallback?: ReturnCallback | undefined
+  /** Ends the wait for the channel. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ProtocolCloseOptions {
+  /** Default: 200. */
+  readonly replyCode?: number | undefined
+  /** What the broker's log shows. Default: `Normal Shutdown`. */
+  readonly replyText?: string | undefined
+  /** Milliseconds for the whole of it. Default: 5,000. */
+  readonly timeout?: number | undefined
+}
+
+const CLOSE_TIMEOUT = 5_000
+
+type NoWait = { readonly noWait: true }
+
+/** A connection to a broker, as `connect()` returns it. It multiplexes channels. */
+export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
+  #session: Session | undefined
+  #publishers: DefaultPublishers | undefined
+
+  private constructor() {
+    super()
+  }
+
+  /** @internal Programs call `connect()`. */
+  static async open(settings: Settings): Promise<AmqpProtocol> {
+    const protocol = new AmqpProtocol()
+    protocol.#session = await Session.connect(settings, {
+      blocked: reason => protocol.#tell('blocked', reason),
+      unblocked: () => protocol.#tell('unblocked'),
+      disconnected: error => protocol.#tell('disconnected', error),
+      recovering: (attempt, delay) => protocol.#tell('recovering', attempt, delay),
+      recovered: () => protocol.#tell('recovered'),
+      recoveryFailed: (what, error) => protocol.#tell('recoveryFailed', what, error),
+      queueRenamed: (oldName, newName) => protocol.#tell('queueRenamed', oldName, newName),
+      closed: error => protocol.#tell('closed', ...(error === undefined ? [] : [error])),
+    })
+    return protocol
+  }
+
+  get #open(): Session {
+    if (this.#session === undefined) throw new Error('a protocol is used before it is connected')
+    return this.#session
+  }
+
+  /** A listener that throws is reported, and keeps nobody else from being told. */
+  #tell<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
+    for (const listener of this.rawListeners(event)) {
+      const call = async (): Promise<void> => {
+        await Reflect.apply(listener, this, args)
+      }
+      call().catch((error: unknown) => this.#open.report(error, 'unhandled'))
+    }
+  }
+
+  /** Where it stands. While it is `recovering`, calls wait. */
+  get state(): SessionState {
+    return this.#open.state
+  }
+
+  /** Why the broker blocks publishers; undefined while it does not. */
+  get blocked(): string | undefined {
+    return this.#open.connection.blockedReason
+  }
+
+  /** What the server says of itself: product, version, capabilities. */
+  get serverProperties(): FieldTable {
+    return this.#open.connection.negotiated?.serverProperties ?? {}
+  }
+
+  /** Names of the server's SASL mechanisms, with a space between them. */
+  get serverMechanisms(): string {
+    return this.#open.connection.negotiated?.serverMechanisms ?? ''
+  }
+
+  /** Channels that are open. */
+  get channelsIdsCount(): number {
+    return this.#open.connection.channelsInUse
+  }
+
+  /** Highest channel number that was agreed on. */
+  get serverChannelMax(): number {
+    return this.#open.connection.negotiated?.channelMax ?? 0
+  }
+
+  /** Bytes of a whole frame that were agreed on. */
+  get serverFrameMax(): number {
+    return this.#open.connection.negotiated?.frameMax ?? 0
+  }
+
+  /** Seconds between heartbeats that were agreed on; 0 for none. */
+  get serverHeartbeat(): number {
+    return this.#open.connection.negotiated?.heartbeat ?? 0
+  }
+
+  /** The server at the other end, and the port at this one. */
+  get peer(): TransportPeer {
+    return this.#open.connection.peer
+  }
+
+  /**
+   * Open a channel (channel.open).
+   *
+   * @throws NoChannelAvailableError where `serverChannelMax` are open; AbortError; the reason where the connection ends.
+   */
+  async channel(options: ChannelOptions = {}): Promise<Channel> {
+    checkOptions('channel', options, ['publisherConfirms', 'returnCallback', 'signal'])
+    const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
+    const signal = signalOption('channel', 'signal', options.signal)
+    const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
+    return this.#open.channel({ publisherConfirms, returnCallback, signal })
+  }
+
+  /**
+   * Consume from a queue on a channel of its own. The consumer survives what ends it at the broker, and fails alone.
+   *
+   *     for await (const message of consumer) await work(message.json())
+   *
+   * acks a message when the loop asks for the next one, and gives it back when the loop is left. With a `handler`,
+   * `concurrency` of them run at a time, and a message is acked when its handler returns; when it throws, `onFailure`
+   * decides.
+   *
+   * @throws ChannelClosedError 404 where there is no such queue, 403 where it is refused or exclusively another
+   * consumer's, 405 where it is another connection's; EncodeError; AbortError; the reason where the connection ends.
+   */
+  consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
+  consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
+  async consumer(
+    queueName: string,
+    handlerOrOptions?: MessageHandler | ConsumerOptions,
+    handlerOptions: HandlerOptions = {},
+  ): Promise<Consumer> {
+    if (typeof handlerOrOptions !== 'function') {
+      return Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+    }
+    return Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions)
+  }
+
+  // ---- publishing
+
+  /**
+   * Publish a message (basic.publish) and wait until the broker has confirmed it, across lost connections: one whose
+   * fate is unknown is sent again, in the first order and before anything newer. Each exchange has a channel of its own
+   * for this. Messages are persistent unless they have a `deliveryMode`.
+   *
+   * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
+   * has settled.
+   * @param exchangeName '' is the default exchange, which routes to the queue that `routingKey` names; `mandatory` is
+   * then true by default, since the broker confirms what no queue wanted.
+   * @throws as `Publisher.publish`.
+   */
+  publish(
+    payload: Payload,
+    exchangeName: string,
+    routingKey: string,
+    properties?: BasicProperties,
+    options?: PublishOptions,
+  ): Promise<void> {
+    this.#publishers ??= new DefaultPublishers(this.#open)
+    return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
+  }
+
+  /**
+   * Publish to one exchange, with settings and a confirm channel of its own, which is opened when it is first needed.
+   *
+   * @throws EncodeError; the reason where the connection is closed.
+   */
+  async publisher(options?: PublisherOptions): Promise<Publisher> {
+    return new Publisher(this.#open, options)
+  }
+
+  /**
+   * Do `work` in a transaction on a channel of its own (tx.select): committed when it is done, rolled back when it
+   * throws, whose error this rejects with. It is never done again: where the connection is lost, it rejects, and whether
+   * a commit in flight took place nobody knows.
+   */
+  transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
+    return isolatedTransaction(this.#open, work)
+  }
+
+  // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
+
+  /**
+   * Make a queue, or check that it is there as described (queue.declare). An exclusive one is this connection's.
+   *
+   * @param queueName '' lets the server make a name, which the result tells; the queue is then exclusive by default.
+   * @throws ChannelClosedError 406 where the queue exists and is different, 405 where it is another connection's, 404
+   * where it is not there and `passive` is true.
+   */
+  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
+  queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
+  queueDeclare(queueName = '', options: QueueDeclareOptions = {}): Promise<QueueDeclareResult | undefined> {
+    return this.#isolated(this.queueDeclare, options, (channel, given) => channel.queueDeclare(queueName, given))
+  }
+
+  /** Delete a queue with its messages (queue.delete). A queue that is not there is no error. */
+  queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
+  queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
+  queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
+    return this.#isolated(this.queueDelete, options, (channel, given) => channel.queueDelete(queueName, given))
+  }
+
+  /** Have messages of an exchange go to a queue (queue.bind). */
+  queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = {}): Promise<void> {
+    return this.#isolated(this.queueBind, options, (channel, given) =>
+      channel.queueBind(queueName, exchangeName, routingKey, given),
+    )
+  }
+
+  /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
+  queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
+    return this.#isolated(this.queueUnbind, options, (channel, given) =>
+      channel.queueUnbind(queueName, exchangeName, routingKey, given),
+    )
+  }
+
+  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
+  queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
+  queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
+    return this.#isolated(this.queuePurge, options, (channel, given) => channel.queuePurge(queueName, given))
+  }
+
+  /**
+   * Make an exchange, or check that it is there as described (exchange.declare).
+   *
+   * @throws ChannelClosedError 406 where it exists and is different. ConnectionClosedError 503 for an unknown type.
+   */
+  exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = {}): Promise<void> {
+    return this.#isolated(this.exchangeDeclare, options, (channel, given) =>
+      channel.exchangeDeclare(exchangeName, typeName, given),
+    )
+  }
+
+  /** Delete an exchange (exchange.delete). One that is not there is no error. */
+  exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = {}): Promise<void> {
+    return this.#isolated(this.exchangeDelete, options, (channel, given) => channel.exchangeDelete(exchangeName, given))
+  }
+
+  /** Have messages of one exchange go to another (exchange.bind, RabbitMQ's extension). */
+  exchangeBind(
+    exchangeDestination: string,
+    exchangeSource: string,
+    routingKey = '',
+    options: BindOptions = {},
+  ): Promise<void> {
+    return this.#isolated(this.exchangeBind, options, (channel, given) =>
+      channel.exchangeBind(exchangeDestination, exchangeSource, routingKey, given),
+    )
+  }
+
+  /** Undo a binding of exchanges (exchange.unbind, RabbitMQ's extension), known by all its arguments. */
+  exchangeUnbind(
+    exchangeDestination: string,
+    exchangeSource: string,
+    routingKey = '',
+    options: BindOptions = {},
+  ): Promise<void> {
+    return this.#isolated(this.exchangeUnbind, options, (channel, given) =>
+      channel.exchangeUnbind(exchangeDestination, exchangeSource, routingKey, given),
+    )
+  }
+
+  #isolated<T, O extends CallOptions>(
+    below: (...args: never[]) => unknown,
+    options: O,
+    run: (channel: Channel, options: O) => Promise<T>,
+  ): Promise<T> {
+    return isolated(this.#open, below, options, run)
+  }
+
+  /**
+   * Call RPC servers: requests go to their queues, and replies come back by RabbitMQ's direct reply-to.
+   *
+   * @throws EncodeError; the reason where the connection ends.
+   */
+  async rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
+    return RpcClient.open(this.#open, options)
+  }
+
+  /**
+   * Answer the requests in a queue, `concurrency` at a time (32 by default). It declares nothing. A request is acked once
+   * the broker has confirmed its reply; what `handler` throws reaches the caller as a `RemoteError`. A request without
+   * `replyTo` is answered by nothing; if its handler throws, it goes to the queue's dead-letter exchange.
+   *
+   * @throws as `consumer` does.
+   */
+  async rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
+    return RpcServer.open(this.#open, queueName, handler, options)
+  }
+
+  /**
+   * Close the connection gracefully (connection.close): stop consumers, let handlers end that run, wait for confirms,
+   * then close, all within `timeout`. It always resolves; what was still pending then rejects. Again: the same promise.
+   * A handler must not await it, since it waits for that handler.
+   */
+  close(options: ProtocolCloseOptions = {}): Promise<void> {
+    try {
+      checkOptions('close', options, ['replyCode', 'replyText', 'timeout'])
+      const replyCode = integerOption('close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
+      const replyText = shortStringOption('close', 'replyText', options.replyText) ?? 'Normal Shutdown'
+      const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
+      return this.#open.close(replyCode, replyText, timeout)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Resolves once the program has closed the connection; rejects with the reason where it ended otherwise. */
+  waitClosed(): Promise<void> {
+    return this.#open.waitClosed()
+  }
+
+  /**
+   * Give the broker a new secret before the old one, such as an OAuth token, expires (connection.update-secret,
+   * RabbitMQ's extension). Later logins use it too.
+   *
+   * @param reason what the broker's log shows.
+   */
+  async updateSecret(secret: string, reason: string): Promise<void> {
+    if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
+    if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
+    await this.#open.updateSecret(secret, reason)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

@@ -1,0 +1,210 @@
+import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
+import type { CallOptions } from './call-options.ts'
+import { Fifo } from './fifo.ts'
+import type { ChannelPort, Deadline } from './port.ts'
+
+/** One call of the program's: what errors call it, where it was made, and how long it may wait. */
+export interface CallContext extends CallOptions {
+  /** `queue.declare of "orders"` */
+  readonly what: string
+  readonly site: CallSite | undefined
+  /** Of a publish: what is known of the message while the call has not been sent. */
+  readonly outcome?: PublishOutcome | undefined
+}
+
+/** A reply is known by its method, or for consume-ok and cancel-ok by that and the consumer tag. */
+export type ReplyKey = number | string
+
+/** One synchronous method whose reply has not come. */
+export interface Call {
+  readonly what: string
+  /** Class and method number in one. */
+  readonly methodKey: number
+  readonly replyKey: ReplyKey
+  /** What the reply does before the promise resolves; `abandoned` where nobody waits for it any more. */
+  readonly effect: ((reply: unknown, abandoned: boolean) => void) | undefined
+  /** The caller's promise; undefined once it is settled. */
+  promise: { resolve(reply: unknown): void; reject(error: Error): void } | undefined
+  readonly site: CallSite | undefined
+  readonly ownTimeout: boolean
+  deadline: Deadline | undefined
+  unlisten: (() => void) | undefined
+}
+
+/**
+ * The synchronous methods of one channel that wait for their replies: one queue for each reply method, since RabbitMQ
+ * answers a channel in order, but for consume-ok and cancel-ok, which come by way of the queue and overtake nobody.
+ */
+export class Calls {
+  readonly #port: ChannelPort
+  readonly #timedOut: (call: Call, error: TimeoutError) => void
+  readonly #byReply = new Map<ReplyKey, Fifo<Call>>()
+  /** In the order of the calls: the timeout of a call starts when it has come to the head. */
+  readonly #all = new Set<Call>()
+  #headTimed: Call | undefined
+  readonly #consequence: string
+
+  /** `timedOut` does what follows from a timeout, and `consequence` tells of it. */
+  constructor(port: ChannelPort, timedOut: (call: Call, error: TimeoutError) => void, consequence: string) {
+    this.#port = port
+    this.#timedOut = timedOut
+    this.#consequence = consequence
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  /** Start waiting; `write` puts the method on the wire, and where it throws nothing was started. */
+  start<R>(
+    context: CallContext,
+    methodKey: number,
+    replyKey: ReplyKey,
+    write: () => void,
+    effect?: (reply: R, abandoned: boolean) => void,
+  ): Promise<R> {
+    const { what, site, signal, timeout } = context
+    if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
+    return new Promise<R>((resolve, reject) => {
+      write()
+      const call: Call = {
+        what,
+        methodKey,
+        replyKey,
+        effect: effect as Call['effect'],
+        promise: { resolve: resolve as (reply: unknown) => void, reject },
+        site,
+        ownTimeout: timeout !== undefined,
+        deadline: undefined,
+        unlisten: undefined,
+      }
+      const queue = this.#byReply.get(replyKey)
+      if (queue === undefined) {
+        const own = new Fifo<Call>()
+        own.push(call)
+        this.#byReply.set(replyKey, own)
+      } else queue.push(call)
+      this.#all.add(call)
+      this.#port.awaiting(1)
+      if (timeout !== undefined) call.deadline = this.#port.after(timeout, () => this.#expire(call, timeout))
+      if (signal !== undefined) this.#listen(call, signal)
+      this.#timeHead()
+    })
+  }
+
+  #listen(call: Call, signal: AbortSignal): void {
+    const aborted = () => this.#abandon(call, abortedBy(signal, call.what))
+    signal.addEventListener('abort', aborted, { once: true })
+    call.unlisten = () => signal.removeEventListener('abort', aborted)
+  }
+
+  /** Reject the caller and go on waiting for the reply, to absorb it. */
+  #abandon(call: Call, error: Error): void {
+    const { promise } = call
+    if (promise === undefined) return
+    this.#disarm(call)
+    this.#timeHead()
+    promise.reject(atCallSite(error, call.site))
+  }
+
+  #disarm(call: Call): void {
+    call.promise = undefined
+    call.deadline?.cancel()
+    call.deadline = undefined
+    call.unlisten?.()
+    call.unlisten = undefined
+    this.#port.awaiting(-1)
+  }
+
+  #expire(call: Call, timeout: number): void {
+    if (call.promise === undefined) return
+    const error = new TimeoutError(
+      `${call.what} was not answered by ${this.#port.server} within ${timeout} ms; ${this.#consequence}`,
+    )
+    this.#abandon(call, error)
+    this.#timedOut(call, error)
+  }
+
+  /**
+   * The general timeout runs for the oldest call that somebody waits for, and not while the broker blocks this
+   * connection.
+   */
+  #timeHead(): void {
+    const head = this.#oldest()
+    if (head === this.#headTimed) return
+    if (this.#headTimed !== undefined && !this.#headTimed.ownTimeout) {
+      this.#headTimed.deadline?.cancel()
+      this.#headTimed.deadline = undefined
+    }
+    this.#headTimed = undefined
+    if (head === undefined || this.#port.isBlocked) return
+    this.#headTimed = head
+    const { rpcTimeout } = this.#port
+    if (!head.ownTimeout) head.deadline = this.#port.after(rpcTimeout, () => this.#expire(head, rpcTimeout))
+  }
+
+  #oldest(): Call | undefined {
+    for (const call of this.#all) if (call.promise !== undefined) return call
+    return undefined
+  }
+
+  /** The broker blocks this connection, or no longer: the general timeout stands still meanwhile. */
+  blockedChanged(): void {
+    const head = this.#headTimed
+    if (head !== undefined && !head.ownTimeout) {
+      head.deadline?.cancel()
+      head.deadline = undefined
+    }
+    this.#headTimed = undefined
+    this.#timeHead()
+  }
+
+  /** Whether a call waits for this reply. */
+  expects(replyKey: ReplyKey): boolean {
+    return (this.#byReply.get(replyKey)?.length ?? 0) > 0
+  }
+
+  /** Give the oldest call that waits for it its reply. Returns false where none does. */
+  settle(replyKey: ReplyKey, reply: unknown): boolean {
+    const queue = this.#byReply.get(replyKey)
+    const call = queue?.shift()
+    if (queue === undefined || call === undefined) return false
+    if (queue.length === 0 && typeof replyKey === 'string') this.#byReply.delete(replyKey)
+    const { promise } = call
+    if (promise !== undefined) this.#disarm(call)
+    this.#all.delete(call)
+    if (this.#headTimed === call) this.#headTimed = undefined
+    this.#timeHead()
+    call.effect?.(reply, promise === undefined)
+    promise?.resolve(reply)
+    return true
+  }
+
+  /** Reject the oldest call that waits for this reply, whose reply came but cannot be given. */
+  refuse(replyKey: ReplyKey, error: Error): void {
+    const call = this.#byReply.get(replyKey)?.peek()
+    if (call !== undefined) this.#abandon(call, error)
+    this.settle(replyKey, undefined)
+  }
+
+  /** Reject everything, but resolve the calls of the method `spared`. Returns how many were rejected. */
+  failAll(makeError: (call: Call) => Error, spared: number): number {
+    const calls = [...this.#all]
+    this.#all.clear()
+    this.#byReply.clear()
+    this.#headTimed = undefined
+    let rejected = 0
+    for (const call of calls) {
+      const { promise } = call
+      if (promise === undefined) continue
+      if (call.methodKey === spared) {
+        this.#disarm(call)
+        promise.resolve(undefined)
+      } else {
+        rejected++
+        this.#abandon(call, makeError(call))
+      }
+    }
+    return rejected
+  }
+}

@@ -1,0 +1,545 @@
+import {
+  type AmqpError,
+  atCallSite,
+  ChannelClosedError,
+  ConsumerCancelledError,
+  ProtocolError,
+  type TimeoutError,
+} from '../errors.ts'
+import type { Envelope } from '../protocol/envelope.ts'
+import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readLong, readTag } from '../protocol/hot.ts'
+import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
+import {
+  type AnyMethod,
+  type ArgumentsOf,
+  BasicCancel,
+  BasicCancelOk,
+  BasicConsume,
+  BasicConsumeOk,
+  BasicGet,
+  BasicGetEmpty,
+  BasicGetOk,
+  BasicReturn,
+  ChannelClose,
+  ChannelCloseOk,
+  ChannelFlow,
+  ChannelFlowOk,
+  ChannelOpen,
+  ConfirmSelect,
+  ConfirmSelectOk,
+  methodName,
+  type ReplyOf,
+  type SyncMethod,
+} from '../protocol/methods.ts'
+import type { Properties } from '../protocol/properties.ts'
+import { Assembler, type ContentReceiver } from './assembler.ts'
+import type { CallOptions } from './call-options.ts'
+import { type CallContext, Calls, type ReplyKey } from './calls.ts'
+import type { Consumer } from './consumers.ts'
+import { Deliveries } from './deliveries.ts'
+import type { GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
+import { closedByClient, closedByServer, type Ending } from './ending.ts'
+import type { ChannelPort } from './port.ts'
+import { Publishing } from './publishing.ts'
+import type { WaitingPublish } from './waiting-publishes.ts'
+
+/** What the public channel learns from the life it has at the moment. */
+export interface ChannelEvents {
+  /** channel.close is written: nothing more may be. */
+  closing(): void
+  /** A message came back; `told` where a promise of its publish rejects with it. */
+  returned(message: ReturnedMessage, told: boolean): void
+  /** The server cancelled a consumer. */
+  cancelled(error: ConsumerCancelledError): void
+  /** The connection ended before these were written. Returns whether the channel's next life will write them. */
+  adopted(waiting: WaitingPublish[], ending: Ending): boolean
+  /** The life is over; `told` where a promise was rejected with the reason, `lost` where the connection ended too. */
+  ended(session: ChannelSession, ending: Ending, told: boolean, lost: boolean): void
+}
+
+/** Where the tags of an earlier life of the channel ended. */
+export interface TagOffsets {
+  readonly delivery: number
+  readonly publish: number
+}
+
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     opening ──open-ok──▶ open ──close──▶ closing ──close-ok──▶ closed
+ *        └────────────────────┴── server's close, connection ended ──▲
+ */
+type State = 'opening' | 'open' | 'closing' | 'closed'
+
+const NEXT: Record<State, readonly State[]> = {
+  opening: ['open', 'closing', 'closed'],
+  open: ['closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** What the content being assembled belongs to. */
+type Content =
+  | { readonly kind: 'get'; readonly envelope: GetEnvelope; readonly messageCount: number }
+  | { readonly kind: 'return'; readonly envelope: ReturnEnvelope }
+  | (Envelope & { readonly kind?: undefined })
+
+/** One life of a channel: from channel.open on one connection until it or the connection is closed. */
+export class ChannelSession implements ContentReceiver<Content> {
+  readonly id: number
+  readonly publishing: Publishing
+  readonly deliveries: Deliveries
+  /** Called when the life is over, before anybody is told otherwise: what it delivered is the broker's again. */
+  onOver: ((ending: Ending) => void) | undefined
+  readonly #port: ChannelPort
+  readonly #events: ChannelEvents
+  readonly #calls: Calls
+  readonly #assembler: Assembler<Content>
+  readonly #publishOffset: number
+  /** Consumers whose consume-ok has not come, by tag. */
+  readonly #unanswered = new Map<string, { readonly promise: Promise<void>; resolve(): void }>()
+  #state: State = 'opening'
+  #ending: Ending | undefined
+  #closing: Promise<void> | undefined
+  /** What a close of our own ends with: the call that timed out, or nothing where the program asked. */
+  #closeReason: AmqpError | undefined
+  /** The server's close, where it crossed ours. */
+  #crossed: Ending | undefined
+
+  constructor(port: ChannelPort, id: number, events: ChannelEvents, offsets: TagOffsets) {
+    this.id = id
+    this.#port = port
+    this.#events = events
+    this.#publishOffset = offsets.publish
+    this.publishing = new Publishing(port, id, offsets.publish)
+    this.deliveries = new Deliveries(port, id, offsets.delivery)
+    this.#calls = new Calls(
+      port,
+      (_call, error) => this.#abort(error),
+      'its channel is closed, since nobody knows what the server made of it',
+    )
+    this.#assembler = new Assembler(id, port.frameMax, port.maxMessageSize, this)
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  /** Why it is over; undefined while it is not. */
+  get ending(): Ending | undefined {
+    return this.#ending
+  }
+
+  #to(state: State): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a channel cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  /** Write channel.open; the methods behind it need not wait for the reply. */
+  open(options: CallOptions): Promise<void> {
+    return this.#start(
+      { ...options, what: `channel.open (channel ${this.id})`, site: undefined },
+      ChannelOpen,
+      ChannelOpen.reply.key,
+      () => this.#encode(ChannelOpen, {}),
+      (_reply, abandoned) => {
+        if (this.#state === 'opening') this.#to('open')
+        if (abandoned) this.#abort(new ChannelClosedError(`channel ${this.id} was given up before it was open`))
+      },
+    )
+  }
+
+  /** Put the channel into confirm mode: tags count from here on. */
+  confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
+    if (noWait) {
+      this.send(ConfirmSelect, { noWait }, context)
+      this.publishing.startCounting()
+      return Promise.resolve()
+    }
+    return this.#start(context, ConfirmSelect, ConfirmSelectOk.key, () => {
+      this.#encode(ConfirmSelect, {})
+      this.publishing.startCounting()
+    })
+  }
+
+  /** Throw where nothing can be sent on this channel any more. */
+  assertOpen({ what, site, outcome }: CallContext): void {
+    if (this.#state === 'opening' || this.#state === 'open') return
+    const ending = this.#ending ?? closedByClient(this.id, this.#closeReason)
+    throw atCallSite(ending.errorFor(what, false, outcome), site)
+  }
+
+  #encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
+    encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
+    this.#port.written()
+  }
+
+  /** Send a method that nobody replies to. */
+  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): void {
+    this.assertOpen(context)
+    this.#encode(method, args)
+  }
+
+  /**
+   * Send a synchronous method. `effect` runs when the reply comes, before the promise resolves. With noWait there is
+   * no reply, and both come at once.
+   */
+  call<M extends SyncMethod>(
+    method: M,
+    args: ArgumentsOf<M>,
+    context: CallContext,
+    effect?: (reply: ReplyOf<M> | undefined, abandoned: boolean) => void,
+  ): Promise<ReplyOf<M> | undefined> {
+    if ('noWait' in args && args.noWait === true) {
+      this.send(method, args, context)
+      effect?.(undefined, false)
+      return Promise.resolve(undefined)
+    }
+    return this.#start(context, method, method.reply.key, () => this.#encode(method, args), effect)
+  }
+
+  /** The same for a method whose reply says nothing. */
+  order<M extends SyncMethod>(
+    method: M,
+    args: ArgumentsOf<M>,
+    context: CallContext,
+    effect?: () => void,
+  ): Promise<void> {
+    return this.call(method, args, context, effect) as Promise<unknown> as Promise<void>
+  }
+
+  /** Wait until everything published so far is settled. */
+  waitForConfirms(context: CallContext): Promise<void> {
+    this.assertOpen(context)
+    return this.publishing.waitForConfirms(context.site)
+  }
+
+  #start<R>(
+    context: CallContext,
+    method: AnyMethod,
+    replyKey: ReplyKey,
+    write: () => void,
+    effect?: (reply: R, abandoned: boolean) => void,
+  ): Promise<R> {
+    try {
+      this.assertOpen(context)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#calls.start(context, method.key, replyKey, write, effect)
+  }
+
+  /**
+   * Consume; the consumer's callbacks start once the promise has resolved. Where it rejects, the consumer has ended,
+   * unless it is a consumer `again`, which may be tried once more in another life.
+   */
+  consume(
+    consumer: Consumer,
+    args: ArgumentsOf<typeof BasicConsume>,
+    context: CallContext,
+    again = false,
+  ): Promise<void> {
+    const { tag } = consumer
+    consumer.attach(this.#port)
+    const write = (): void => {
+      this.deliveries.add(consumer)
+      try {
+        this.#encode(BasicConsume, args)
+      } catch (error) {
+        this.deliveries.remove(tag)
+        throw error
+      }
+      if (args.noWait !== true) this.#unanswered.set(tag, deferred())
+    }
+    let started: Promise<void>
+    if (args.noWait === true) {
+      this.assertOpen(context)
+      write()
+      started = Promise.resolve()
+    } else {
+      started = this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
+        this.#answered(tag)
+        // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.
+        if (abandoned) this.cancel(tag, false).catch(ignore)
+      })
+    }
+    // From a microtask, nextTick comes after all others: whoever awaits the promise, however far up, goes first.
+    started.then(
+      () => process.nextTick(() => consumer.start()),
+      () => {
+        if (!again) this.deliveries.retire(consumer)
+      },
+    )
+    return started
+  }
+
+  #answered(tag: string): void {
+    this.#unanswered.get(tag)?.resolve()
+    this.#unanswered.delete(tag)
+  }
+
+  /** Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. */
+  async cancel(tag: string, noWait: boolean, options: Partial<CallContext> = {}): Promise<void> {
+    const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
+    await this.#unanswered.get(tag)?.promise
+    if (noWait) {
+      this.send(BasicCancel, { consumerTag: tag, noWait }, context)
+      // It stays known: what is on its way here is given back.
+      const consumer = this.deliveries.consumer(tag)
+      if (consumer !== undefined) this.deliveries.retire(consumer)
+      return
+    }
+    const write = (): void => this.#encode(BasicCancel, { consumerTag: tag })
+    await this.#start(context, BasicCancel, `${BasicCancelOk.key} ${tag}`, write, () => {
+      this.deliveries.remove(tag)
+    })
+  }
+
+  /** Fetch one message, or null where the queue is empty. */
+  get(queue: string, noAck: boolean, context: CallContext): Promise<GetResult | null> {
+    return this.#start<GetResult | null>(
+      context,
+      BasicGet,
+      BasicGetOk.key,
+      () => this.#encode(BasicGet, { queueName: queue, noAck }),
+      (result, abandoned) => {
+        // Nobody will see it: it is the queue's again.
+        if (abandoned && result?.envelope !== undefined && !noAck) {
+          this.deliveries.settle('nack', result.envelope.deliveryTag, false, true)
+        }
+      },
+    )
+  }
+
+  /** Close the channel. Again: the same promise. */
+  close(replyCode: number, replyText: string): Promise<void> {
+    if (this.#closing !== undefined) return this.#closing
+    if (this.#state === 'closed') return Promise.resolve()
+    const closed = this.#calls.start<void>(
+      { what: `channel.close (channel ${this.id})`, site: undefined },
+      ChannelClose.key,
+      ChannelCloseOk.key,
+      () => this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 }),
+      () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason), false),
+    )
+    this.#to('closing')
+    this.deliveries.seal()
+    this.#events.closing()
+    // However it ends, it is closed.
+    this.#closing = closed.catch(ignore)
+    return this.#closing
+  }
+
+  /** Close it because its state is unknown; what was pending rejects at once. */
+  #abort(reason: AmqpError | TimeoutError): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    this.#closeReason = reason
+    this.#failAll(closedByClient(this.id, reason), ChannelClose.key)
+    void this.close(200, 'the client gave up waiting')
+  }
+
+  /** The connection is over, and with it this life. Returns whether somebody's promise was rejected with it. */
+  connectionEnded(ending: Ending): boolean {
+    if (this.#state === 'closed') return false
+    // The close that was asked for has come about: nothing of this channel goes on with the next connection.
+    if (this.#state === 'closing') {
+      // What was asked for before that close has not.
+      const told = this.#failAll(this.#crossed ?? ending, ChannelClose.key)
+      return this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason), false) || told
+    }
+    const waiting = this.publishing.takeWaiting()
+    if (waiting.length > 0 && !this.#events.adopted(waiting, ending)) this.publishing.addWaiting(waiting)
+    return this.#end(ending, true)
+  }
+
+  #end(ending: Ending, lost: boolean): boolean {
+    this.#to('closed')
+    this.#ending = ending
+    this.deliveries.seal()
+    this.onOver?.(ending)
+    for (const tag of [...this.#unanswered.keys()]) this.#answered(tag)
+    const told = this.#failAll(ending, ChannelClose.key)
+    this.#port.release(this.id)
+    this.#events.ended(this, ending, told, lost)
+    return told
+  }
+
+  /** Reject everything pending but the call `spared`, which resolves. Returns whether anybody was told. */
+  #failAll(ending: Ending, spared: number): boolean {
+    let guilty = ending.methodKey !== 0
+    let told = this.publishing.failAll(ending)
+    told += this.#calls.failAll(call => {
+      const atFault = guilty && call.methodKey === ending.methodKey
+      if (atFault) guilty = false
+      return ending.errorFor(call.what, atFault)
+    }, spared)
+    return told > 0
+  }
+
+  /** The broker blocks this connection, or no longer; or more may be written again. */
+  resume(): void {
+    // What still waits behind a close of our own is rejected when that is answered.
+    if (this.#state !== 'closing') this.publishing.resume()
+  }
+
+  blockedChanged(): void {
+    this.#calls.blockedChanged()
+    this.resume()
+  }
+
+  methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
+    if (!this.#assembler.idle) {
+      throw new ProtocolError(`a method came on channel ${this.id} in the middle of a message`, { replyCode: 505 })
+    }
+    const size = end - start
+    const key = size >= 4 ? readLong(buffer, start) : 0
+    if (key === BASIC_DELIVER && size > 13) {
+      const envelope = readDeliver(buffer, start + 4, end, this.deliveries.offset)
+      if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
+    }
+    if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
+      const tag = readTag(buffer, start + 4)
+      const visible = tag === 0 ? 0 : tag + this.#publishOffset
+      this.publishing.settle(visible, ((buffer[start + 12] as number) & 1) !== 0, key === BASIC_ACK)
+      return end + 1
+    }
+    const { method, args } = decodeMethod(buffer, start, end)
+    this.#method(method, args)
+    return end + 1
+  }
+
+  headerFrame(buffer: Buffer, start: number, end: number): void {
+    this.#assembler.header(buffer, start, end)
+  }
+
+  bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void {
+    this.#assembler.body(buffer, start, end, ended)
+  }
+
+  #method(method: AnyMethod, args: Record<string, unknown>): void {
+    switch (method.key) {
+      case ChannelClose.key:
+        this.#serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
+        return
+      case ChannelFlow.key: {
+        if (this.#state === 'closing') return
+        const { active } = args as unknown as ArgumentsOf<typeof ChannelFlow>
+        this.#encode(ChannelFlowOk, { active })
+        this.publishing.flow(active === true)
+        return
+      }
+      case BasicCancel.key:
+        if (this.#state === 'closing') return
+        this.#serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
+        return
+      case BasicReturn.key: {
+        const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
+        this.#assembler.expect({ kind: 'return', envelope: { replyCode, replyText, exchangeName, routingKey } })
+        return
+      }
+      case BasicGetOk.key: {
+        if (!this.#calls.expects(BasicGetOk.key) && this.#state !== 'closing') throw this.#unasked(method)
+        const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
+        const visible = deliveryTag + this.deliveries.offset
+        const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
+        this.deliveries.delivered(visible)
+        this.#assembler.expect({ kind: 'get', envelope, messageCount })
+        return
+      }
+      case BasicGetEmpty.key:
+        this.#reply(method, BasicGetOk.key, null)
+        return
+      case BasicConsumeOk.key:
+      case BasicCancelOk.key:
+        this.#reply(method, `${method.key} ${String(args['consumerTag'])}`, args)
+        return
+      default:
+        this.#reply(method, method.key, method.order.length === 0 ? undefined : args)
+    }
+  }
+
+  #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
+    // A reply to what was given up before this channel was closed is nobody's.
+    if (!this.#calls.settle(key, reply) && this.#state !== 'closing') throw this.#unasked(method)
+  }
+
+  #unasked(method: AnyMethod): ProtocolError {
+    return new ProtocolError(`${method.name} came on channel ${this.id}, where nothing waits for it`)
+  }
+
+  #serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
+    const { replyCode, replyText, classId, methodId } = close
+    this.#encode(ChannelCloseOk, {})
+    const name = classId === 0 ? undefined : methodName(classId, methodId)
+    const methodKey = ((classId << 16) | methodId) >>> 0
+    const ending = closedByServer(this.id, replyCode, replyText ?? '', name, methodKey)
+    if (this.#state === 'closing') {
+      // Both closed at once: our close is answered too, and until then the number is not free (§1.5.2.5).
+      this.#crossed = ending
+    } else this.#end(ending, false)
+  }
+
+  #serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
+    const consumer = this.deliveries.remove(consumerTag)
+    if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag })
+    const queueName = consumer?.options.queueName ?? ''
+    const error = new ConsumerCancelledError(
+      `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
+      { queueName, consumerTag },
+    )
+    this.#port.afterRead(() => this.#events.cancelled(error))
+  }
+
+  contentReceived(content: Content, body: Buffer, properties: Properties): void {
+    // What comes behind a close of our own is the queue's again.
+    if (content.kind === undefined) {
+      if (this.#state !== 'closing') this.deliveries.received(content, body, properties)
+    } else if (content.kind === 'get') {
+      const { envelope, messageCount } = content
+      this.#calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
+    } else {
+      const message = { body, envelope: content.envelope, properties }
+      const told = this.publishing.returned(message)
+      this.#port.afterRead(() => this.#events.returned(message, told))
+    }
+  }
+
+  contentTooLarge(content: Content, size: number): void {
+    const error = new ProtocolError(
+      `a message of ${size} bytes on channel ${this.id} is larger than maxMessageSize, ${this.#port.maxMessageSize} bytes; it was not taken into memory`,
+      { replyCode: 311 },
+    )
+    if (content.kind === 'return') {
+      this.#port.report(error, 'warn')
+      return
+    }
+    if (content.kind === 'get') {
+      this.deliveries.settle('reject', content.envelope.deliveryTag, false, false)
+      this.#calls.refuse(BasicGetOk.key, error)
+      return
+    }
+    this.deliveries.delivered(content.deliveryTag)
+    const consumer = this.deliveries.consumer(content.consumerTag)
+    // It would come back for ever: a dead-letter exchange may have it.
+    if (consumer?.options.noAck === false) this.deliveries.settle('reject', content.deliveryTag, false, false)
+    this.#port.report(error, 'warn')
+  }
+}
+
+interface GetOk {
+  readonly deliveryTag: number
+  readonly redelivered: boolean
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly messageCount: number
+}
+
+function deferred(): { readonly promise: Promise<void>; resolve(): void } {
+  let resolve = ignore
+  const promise = new Promise<void>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+function ignore(): void {}

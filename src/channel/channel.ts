@@ -1,0 +1,692 @@
+import { asError, type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
+import {
+  type ArgumentsOf,
+  type BasicConsume,
+  BasicQos,
+  BasicRecover,
+  BasicRecoverAsync,
+  ChannelFlow,
+  ExchangeBind,
+  ExchangeDeclare,
+  ExchangeDelete,
+  ExchangeUnbind,
+  QueueBind,
+  QueueDeclare,
+  QueueDelete,
+  QueuePurge,
+  QueueUnbind,
+  type ReplyOf,
+  type SyncMethod,
+  TxCommit,
+  TxRollback,
+  TxSelect,
+} from '../protocol/methods.ts'
+import { badValue, booleanOption, checkOptions, durationOption, signalOption } from '../protocol/option-check.ts'
+import type { BasicProperties, Properties } from '../protocol/properties.ts'
+import type { CallContext } from './calls.ts'
+import { Consumer } from './consumers.ts'
+import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
+import { type ChannelHost, Lives } from './lives.ts'
+import type {
+  AckOptions,
+  BasicPublishOptions,
+  BindOptions,
+  CallOptions,
+  CancelOptions,
+  CloseOptions,
+  ConfirmSelectOptions,
+  ConsumeOptions,
+  ConsumerTagResult,
+  ExchangeDeclareOptions,
+  ExchangeDeleteOptions,
+  GetOptions,
+  MessageCountResult,
+  NackOptions,
+  PublishOptions,
+  PurgeOptions,
+  QosOptions,
+  QueueDeclareOptions,
+  QueueDeclareResult,
+  QueueDeleteOptions,
+  RecoverOptions,
+  RejectOptions,
+  UnbindOptions,
+} from './options.ts'
+import { returnError } from './publish-errors.ts'
+import { StreamPosition } from './stream-position.ts'
+import type { BindingDefinition, TopologyRecorder } from './topology-recorder.ts'
+
+/** Called with each message; it may be async, and may await anything on any channel. */
+export type ConsumerCallback = (channel: Channel, body: Buffer, envelope: Envelope, properties: Properties) => unknown
+
+/** Called with each message that came back. */
+export type ReturnCallback = (
+  channel: Channel,
+  body: Buffer,
+  envelope: ReturnEnvelope,
+  properties: Properties,
+) => unknown
+
+/** Called when the server cancels a consumer. */
+export type CancellationCallback = (channel: Channel, consumerTag: string) => unknown
+
+type NoWait = { readonly noWait: true }
+
+const CALL = ['signal', 'timeout']
+const BINDING = [...CALL, 'noWait', 'arguments']
+const QUEUE_DECLARE = [...BINDING, 'passive', 'durable', 'exclusive', 'autoDelete', 'recover']
+const EXCHANGE_DECLARE = [...BINDING, 'passive', 'durable', 'autoDelete', 'internal', 'recover']
+const CONSUME = [...BINDING, 'consumerTag', 'noLocal', 'noAck', 'exclusive', 'concurrency']
+const NONE = {}
+
+/**
+ * A channel: everything a program does at the broker, it does on one. Made by `protocol.channel()`.
+ *
+ * Synchronous methods are pipelined: those started together go out together, and each promise resolves with the
+ * server's reply. Where the connection is recovered, the channel goes on as the same object.
+ */
+export class Channel {
+  /** Called with every message that comes back because it was mandatory and no queue wanted it. */
+  returnCallback: ReturnCallback | undefined
+  readonly #lives: Lives
+  readonly #cancellationCallbacks: CancellationCallback[] = []
+  #closed: Promise<void> | undefined
+
+  /** @internal Programs call `protocol.channel()`. */
+  constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
+    this.returnCallback = returnCallback
+    this.#lives = new Lives(host, {
+      returned: (message, told) => this.#returned(message, told),
+      cancelled: error => this.#cancelled(error),
+    })
+  }
+
+  /** @internal */
+  get lives(): Lives {
+    return this.#lives
+  }
+
+  /** Its number on the connection; another one may have it once it is closed. */
+  get channelId(): number {
+    return this.#lives.id
+  }
+
+  /** False from the moment it is being closed by either side. True while its connection is recovered. */
+  get isOpen(): boolean {
+    return this.#lives.isOpen
+  }
+
+  // ---- queues
+
+  /**
+   * Make a queue, or check that it is there as described (queue.declare).
+   *
+   * @param queueName '' lets the server make a name, which the result tells; the queue is then exclusive by default.
+   * @throws ChannelClosedError 406 where the queue exists and is different, 405 where it is another connection's.
+   */
+  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
+  queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
+  queueDeclare(queueName = '', options: QueueDeclareOptions = NONE): Promise<QueueDeclareResult | undefined> {
+    return this.#method(this.queueDeclare, 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
+      const { passive, autoDelete, noWait, arguments: args, recover = true } = options
+      booleanOption('queue.declare', 'recover', recover)
+      if (noWait === true && queueName === '') {
+        throw new EncodeError(
+          'queue.declare: noWait needs a queueName, since the server makes the name only in its reply',
+        )
+      }
+      const { exclusive = queueName === '' && options.durable === undefined } = options
+      const { durable = !exclusive } = options
+      const sent = { queueName: this.#lives.queueName(queueName), passive, durable, exclusive, autoDelete, noWait }
+      const record = (queue: string): void => {
+        this.#lives.lastQueue = queue
+        if (passive === true || !recover) return
+        const definition = { queueName, durable, exclusive, autoDelete: autoDelete === true, arguments: args }
+        this.#topology?.queueDeclared(queue, definition)
+      }
+      // A declare of '' makes a new queue each time: its old name is not meant.
+      const wire = queueName === '' ? { ...sent, queueName } : sent
+      return this.#call(QueueDeclare, { ...wire, arguments: args }, context, reply => record(reply?.queue ?? queueName))
+    })
+  }
+
+  /** Delete a queue with its messages (queue.delete). A queue that is not there is no error. */
+  queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
+  queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
+  queueDelete(queueName: string, options: QueueDeleteOptions = NONE): Promise<MessageCountResult | undefined> {
+    return this.#method(
+      this.queueDelete,
+      'queue.delete',
+      queueName,
+      options,
+      [...CALL, 'noWait', 'ifUnused', 'ifEmpty'],
+      context => {
+        const { ifUnused, ifEmpty, noWait } = options
+        const name = this.#lives.queueName(queueName)
+        return this.#call(QueueDelete, { queueName: name, ifUnused, ifEmpty, noWait }, context, () =>
+          this.#topology?.queueDeleted(this.#named(queueName)),
+        )
+      },
+    )
+  }
+
+  /** Have messages of an exchange go to a queue (queue.bind). */
+  queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
+    return this.#method(this.queueBind, 'queue.bind', queueName, options, BINDING, context => {
+      const { noWait, arguments: args } = options
+      const sent = { queueName: this.#lives.queueName(queueName), exchangeName, routingKey, noWait, arguments: args }
+      return this.#order(QueueBind, sent, context, () =>
+        this.#topology?.bound(binding('queue', exchangeName, this.#named(queueName), routingKey, args)),
+      )
+    })
+  }
+
+  /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
+  queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
+    return this.#method(this.queueUnbind, 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
+      const { arguments: args } = options
+      const sent = { queueName: this.#lives.queueName(queueName), exchangeName, routingKey, arguments: args }
+      return this.#order(QueueUnbind, sent, context, () =>
+        this.#topology?.unbound(binding('queue', exchangeName, this.#named(queueName), routingKey, args)),
+      )
+    })
+  }
+
+  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
+  queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
+  queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
+    return this.#method(this.queuePurge, 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
+      const { noWait } = options
+      return this.#call(QueuePurge, { queueName: this.#lives.queueName(queueName), noWait }, context)
+    })
+  }
+
+  // ---- exchanges
+
+  /**
+   * Make an exchange, or check that it is there as described (exchange.declare).
+   *
+   * @throws ChannelClosedError 406 where it exists and is different. ConnectionClosedError 503 for an unknown type.
+   */
+  exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = NONE): Promise<void> {
+    return this.#method(this.exchangeDeclare, 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
+      const { passive, durable = true, autoDelete, internal, noWait, arguments: args, recover = true } = options
+      booleanOption('exchange.declare', 'recover', recover)
+      const sent = { exchangeName, typeName, passive, durable, autoDelete, internal, noWait, arguments: args }
+      return this.#order(ExchangeDeclare, sent, context, () => {
+        if (passive === true || !recover) return
+        const kinds = { durable, autoDelete: autoDelete === true, internal: internal === true }
+        this.#topology?.exchangeDeclared({ exchangeName, typeName, ...kinds, arguments: args })
+      })
+    })
+  }
+
+  /** Delete an exchange (exchange.delete). One that is not there is no error. */
+  exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = NONE): Promise<void> {
+    return this.#method(
+      this.exchangeDelete,
+      'exchange.delete',
+      exchangeName,
+      options,
+      [...CALL, 'noWait', 'ifUnused'],
+      context => {
+        const { ifUnused, noWait } = options
+        return this.#order(ExchangeDelete, { exchangeName, ifUnused, noWait }, context, () =>
+          this.#topology?.exchangeDeleted(exchangeName),
+        )
+      },
+    )
+  }
+
+  /** Have messages of one exchange go to another (exchange.bind, RabbitMQ's extension). */
+  exchangeBind(
+    exchangeDestination: string,
+    exchangeSource: string,
+    routingKey = '',
+    options: BindOptions = NONE,
+  ): Promise<void> {
+    return this.#method(this.exchangeBind, 'exchange.bind', exchangeDestination, options, BINDING, context => {
+      const { noWait, arguments: args } = options
+      const sent = { exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }
+      return this.#order(ExchangeBind, sent, context, () =>
+        this.#topology?.bound(binding('exchange', exchangeSource, exchangeDestination, routingKey, args)),
+      )
+    })
+  }
+
+  /** Undo a binding of exchanges (exchange.unbind, RabbitMQ's extension), known by all its arguments. */
+  exchangeUnbind(
+    exchangeDestination: string,
+    exchangeSource: string,
+    routingKey = '',
+    options: BindOptions = NONE,
+  ): Promise<void> {
+    return this.#method(this.exchangeUnbind, 'exchange.unbind', exchangeDestination, options, BINDING, context => {
+      const { noWait, arguments: args } = options
+      const sent = { exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }
+      return this.#order(ExchangeUnbind, sent, context, () =>
+        this.#topology?.unbound(binding('exchange', exchangeSource, exchangeDestination, routingKey, args)),
+      )
+    })
+  }
+
+  // ---- publishing
+
+  /**
+   * Publish a message (basic.publish). Resolves when it is on its way and more may be written: awaiting it is the
+   * backpressure, not a receipt. It need not be awaited: a channel that ends under it tells `onError` once.
+   *
+   * @param payload a string is sent as UTF-8. It may be changed once the promise has resolved.
+   * @param exchangeName '' is the default exchange, which routes to the queue that `routingKey` names.
+   * @throws EncodeError where an argument cannot be sent; the channel goes on. Others have `outcome`.
+   */
+  basicPublish(
+    payload: Uint8Array | string,
+    exchangeName: string,
+    routingKey: string,
+    properties?: BasicProperties,
+    options?: BasicPublishOptions,
+  ): Promise<void> {
+    try {
+      const mandatory = options === undefined ? false : this.#mandatory(options, ['mandatory'])
+      const { publishing } = this.#lives
+      if (publishing === undefined) return this.#publishLater(payload, exchangeName, routingKey, properties, mandatory)
+      return publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
+    } catch (error) {
+      return this.#lives.forgotten(error)
+    }
+  }
+
+  /**
+   * Publish a message (basic.publish); on a channel in confirm mode, resolves when the broker has confirmed it, and
+   * else as `basicPublish` does.
+   *
+   * @throws PublishFailedError on a nack, MessageReturnedError where it is mandatory and came back, ChannelClosedError,
+   * ConnectionLostError or ConnectionClosedError where that ended first, TimeoutError and AbortError; each has `outcome`.
+   */
+  publish(
+    payload: Uint8Array | string,
+    exchangeName: string,
+    routingKey: string,
+    properties?: BasicProperties,
+    options?: PublishOptions,
+  ): Promise<void> {
+    try {
+      const { publishing } = this.#lives
+      if (options === undefined && publishing !== undefined) {
+        return publishing.publish(payload, exchangeName, routingKey, properties, false, undefined)
+      }
+      const mandatory = options === undefined ? false : this.#mandatory(options, [...CALL, 'mandatory'])
+      const bounded = options?.signal !== undefined || options?.timeout !== undefined
+      if (bounded) checkCall('basic.publish', options)
+      const bounds = bounded ? options : undefined
+      if (publishing !== undefined) {
+        return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
+      }
+      const context = publishContext(exchangeName, routingKey, options)
+      return this.#lives.use(session => {
+        session.assertOpen(context)
+        if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
+        return session.publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
+      }, context)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #mandatory(options: BasicPublishOptions, known: readonly string[]): boolean {
+    checkOptions('basic.publish', options, known)
+    return booleanOption('basic.publish', 'mandatory', options.mandatory) ?? false
+  }
+
+  #publishLater(
+    payload: Uint8Array | string,
+    exchangeName: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+  ): Promise<void> {
+    const context = publishContext(exchangeName, routingKey, NONE)
+    const published = this.#lives.use(session => {
+      session.assertOpen(context)
+      if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
+      return session.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
+    }, context)
+    published.catch((error: unknown) => {
+      if (!(error instanceof EncodeError)) this.#lives.forgotten(error).catch(ignore)
+    })
+    return published
+  }
+
+  /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). Again: no harm. */
+  confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
+    return this.#method(this.confirmSelect, 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
+      this.#lives.confirmSelect(options.noWait === true, context),
+    )
+  }
+
+  /**
+   * Wait until the broker has settled everything published so far.
+   *
+   * @throws PublishFailedError where it nacked one since the last call; the reason where the channel ends first.
+   */
+  waitForConfirms(): Promise<void> {
+    const context = { what: 'waitForConfirms', site: captureCallSite(this.waitForConfirms) }
+    return this.#lives.use(session => session.waitForConfirms(context), context)
+  }
+
+  // ---- consuming
+
+  /** Limit what the broker sends ahead of the acks (basic.qos): to each consumer started from now on. */
+  basicQos(options: QosOptions = NONE): Promise<void> {
+    const known = [...CALL, 'prefetchCount', 'prefetchSize', 'connectionGlobal']
+    return this.#method(this.basicQos, 'basic.qos', undefined, options, known, context => {
+      const { prefetchCount, prefetchSize, connectionGlobal } = options
+      const args = { prefetchCount, prefetchSize, connectionGlobal }
+      return this.#order(BasicQos, args, context, () => this.#lives.rememberQos(args))
+    })
+  }
+
+  /**
+   * Have `callback` called with each message of a queue (basic.consume). Calls start in the order of delivery and don't
+   * wait for each other, unless `concurrency` says so; the first comes after the promise has resolved. What a callback
+   * throws goes to `onError`, or is an unhandled rejection.
+   *
+   * @param queueName '' is the queue last declared on this channel.
+   * @throws DuplicateConsumerTagError; ChannelClosedError 404 where there is no such queue, 403 where it is refused.
+   */
+  basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
+    return this.#method(this.basicConsume, 'basic.consume', queueName, options, CONSUME, async context => {
+      const { noLocal, noAck, exclusive, noWait, concurrency = Number.POSITIVE_INFINITY, arguments: args } = options
+      if (typeof callback !== 'function') throw badValue('basic.consume', 'callback', 'a function', callback)
+      if (concurrency !== Number.POSITIVE_INFINITY && !(Number.isInteger(concurrency) && concurrency > 0)) {
+        throw badValue('basic.consume', 'concurrency', 'a positive integer or Infinity', concurrency)
+      }
+      // Made here and not by the server, whose consume-ok comes by another way than the other replies.
+      const tag = options.consumerTag || newConsumerTag()
+      const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
+      const named = this.#named(queueName)
+      const isStream = args?.['x-stream-offset'] !== undefined || this.#topology?.isStream(named) === true
+      const position = isStream ? new StreamPosition() : undefined
+      const consumer = new Consumer(tag, {
+        queueName,
+        noAck: noAck === true,
+        concurrency,
+        deliver: (body, envelope, properties) => {
+          position?.delivered(envelope.deliveryTag, properties.headers?.['x-stream-offset'])
+          return callback(this, body, envelope, properties)
+        },
+      })
+      await this.#lives.subscribe(consumer, sent as ArgumentsOf<typeof BasicConsume>, context, position)
+      return { consumerTag: tag }
+    })
+  }
+
+  /**
+   * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue. A tag that is
+   * not known is no error.
+   */
+  basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
+    return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
+      await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context), context)
+      this.#lives.unsubscribed(consumerTag)
+      return { consumerTag }
+    })
+  }
+
+  /** Fetch one message, or null where the queue is empty (basic.get). For more than a few, consume. */
+  basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
+    return this.#method(this.basicGet, 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
+      const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
+      const name = this.#lives.queueName(queueName)
+      return this.#lives.use(session => session.get(name, noAck, context), context)
+    })
+  }
+
+  /** Tell the broker that a delivery is done with (basic.ack). Resolves to false, with nothing sent, where it came before a recovery. */
+  basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
+    if (options === undefined) return this.#lives.settle('ack', deliveryTag, false, false)
+    return this.#settle('ack', deliveryTag, options, ['multiple'])
+  }
+
+  /** Refuse a delivery, back to its queue unless `requeue` is false (basic.nack, RabbitMQ's extension). Resolves as `basicClientAck`. */
+  basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
+    return this.#settle('nack', deliveryTag, { requeue: true, ...options }, ['multiple', 'requeue'])
+  }
+
+  /** Refuse a delivery for good, to its dead-letter exchange, unless `requeue` is true (basic.reject). Resolves as `basicClientAck`. */
+  basicReject(deliveryTag: number, options: RejectOptions = NONE): Promise<boolean> {
+    return this.#settle('reject', deliveryTag, options, ['requeue'])
+  }
+
+  #settle(
+    how: 'ack' | 'nack' | 'reject',
+    tag: number,
+    options: NackOptions,
+    known: readonly string[],
+  ): Promise<boolean> {
+    try {
+      checkOptions(`basic.${how}`, options, known)
+      const multiple = booleanOption(`basic.${how}`, 'multiple', options.multiple) ?? false
+      const requeue = booleanOption(`basic.${how}`, 'requeue', options.requeue) ?? false
+      return this.#lives.settle(how, tag, multiple, requeue)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Have the broker deliver again everything that is not acknowledged (basic.recover). */
+  basicRecover(options: RecoverOptions = NONE): Promise<void> {
+    return this.#method(this.basicRecover, 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
+      const { requeue = true } = options
+      return this.#order(BasicRecover, { requeue }, context)
+    })
+  }
+
+  /** The same without a reply (basic.recover-async). */
+  basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
+    return this.#method(this.basicRecoverAsync, 'basic.recover-async', undefined, options, ['requeue'], context => {
+      const { requeue = true } = options
+      const sent = this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
+      return sent.catch((error: unknown) => this.#lives.forgotten(error))
+    })
+  }
+
+  // ---- transactions
+
+  /** Make the channel transactional (tx.select): publishes and acks wait for `txCommit`. */
+  txSelect(options: CallOptions = NONE): Promise<void> {
+    return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
+      const selected = this.#order(TxSelect, {}, context)
+      if (this.#lives.transaction === 'none') this.#lives.transaction = 'idle'
+      return selected
+    })
+  }
+
+  /** Have done what was published and acknowledged since the last commit (tx.commit). */
+  txCommit(options: CallOptions = NONE): Promise<void> {
+    return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, async context => {
+      await this.#lives.session?.publishing.written()
+      await this.#order(TxCommit, {}, context, () => this.#transactionEnded())
+    })
+  }
+
+  /** Forget what was published and acknowledged since the last commit (tx.rollback). */
+  txRollback(options: CallOptions = NONE): Promise<void> {
+    return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context =>
+      this.#lives.use(session => session.order(TxRollback, {}, context, () => this.#transactionEnded()), context, true),
+    )
+  }
+
+  #transactionEnded(): void {
+    if (this.#lives.transaction !== 'none') this.#lives.transaction = 'idle'
+  }
+
+  /**
+   * Do `work` in a transaction: committed when it is done, rolled back when it throws, whose error this rejects with.
+   * The channel stays transactional.
+   */
+  async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
+    if (this.#lives.transaction === 'none') await this.txSelect()
+    let result: T
+    try {
+      result = await work(this)
+    } catch (error) {
+      await this.txRollback().catch(ignore)
+      throw error
+    }
+    await this.txCommit()
+    return result
+  }
+
+  // ---- the channel itself
+
+  /** Ask the server to stop deliveries, or to go on (channel.flow). RabbitMQ refuses false: it closes the connection with 540. */
+  flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
+    return this.#method(this.flow, 'channel.flow', undefined, options, CALL, async context => {
+      const reply = await this.#call(ChannelFlow, { active }, context)
+      return { active: reply?.active ?? active }
+    })
+  }
+
+  /** Close the channel (channel.close). What is pending on it rejects. Again: the same promise. */
+  close(options: CloseOptions = NONE): Promise<void> {
+    try {
+      checkOptions('channel.close', options, ['replyCode', 'replyText'])
+      const { replyCode = 200, replyText = 'Normal Shutdown' } = options
+      this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
+      return this.#closed
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Resolves once the program has closed the channel; rejects with the reason where it ended otherwise. */
+  waitClosed(): Promise<void> {
+    return this.#lives.waitClosed()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Have `callback` called whenever the server cancels a consumer of this channel: its queue was deleted, for instance. */
+  addCancellationCallback(callback: CancellationCallback): void {
+    if (typeof callback !== 'function') {
+      throw badValue('addCancellationCallback', 'callback', 'a function', callback)
+    }
+    this.#cancellationCallbacks.push(callback)
+  }
+
+  /** `queueDeclare`, by aioamqp's short name. */
+  declare queue: Channel['queueDeclare']
+  /** `exchangeDeclare`, by aioamqp's short name. */
+  declare exchange: Channel['exchangeDeclare']
+
+  // ---- behind the methods
+
+  get #topology(): TopologyRecorder | undefined {
+    return this.#lives.host.topology
+  }
+
+  /** The queue that a method meant. */
+  #named(queueName: string): string {
+    return this.#lives.queueName(queueName) || this.#lives.lastQueue
+  }
+
+  /** Check the options, and make of whatever is thrown a rejection. */
+  #method<T>(
+    below: (...args: never[]) => unknown,
+    method: string,
+    name: string | undefined,
+    options: CallOptions & { readonly requeue?: boolean | undefined },
+    known: readonly string[],
+    run: (context: CallContext) => Promise<T>,
+  ): Promise<T> {
+    try {
+      checkOptions(method, options, known)
+      checkCall(method, options)
+      const what = name === undefined ? method : name === '' ? `${method} of the last queue` : `${method} of "${name}"`
+      const { signal, timeout } = options
+      return run({ what, site: captureCallSite(below), signal, timeout })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #returned(message: ReturnedMessage, told: boolean): void {
+    const { returnCallback } = this
+    if (returnCallback !== undefined) {
+      void this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
+    } else if (!told) this.#lives.host.report(returnError(undefined, message), 'warn')
+  }
+
+  #cancelled(error: ConsumerCancelledError): void {
+    if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
+    for (const callback of this.#cancellationCallbacks) void this.#run(() => callback(this, error.consumerTag))
+  }
+
+  /** Send a synchronous method; with noWait, its effect is taken for granted. */
+  #call<M extends SyncMethod>(
+    method: M,
+    args: ArgumentsOf<M>,
+    context: CallContext,
+    effect?: (reply: ReplyOf<M> | undefined) => void,
+  ): Promise<ReplyOf<M> | undefined> {
+    return this.#lives.use(session => session.call(method, args, context, effect), context)
+  }
+
+  /** The same for a method whose reply says nothing. */
+  #order<M extends SyncMethod>(
+    method: M,
+    args: ArgumentsOf<M>,
+    context: CallContext,
+    effect?: () => void,
+  ): Promise<void> {
+    return this.#lives.use(session => session.order(method, args, context, effect), context)
+  }
+
+  /** Run code of the program's: what it throws, now or later, is reported and disturbs nothing here. */
+  async #run(callback: () => unknown): Promise<void> {
+    try {
+      await callback()
+    } catch (error) {
+      this.#lives.host.report(asError(error), 'unhandled')
+    }
+  }
+}
+
+Channel.prototype.queue = Channel.prototype.queueDeclare
+Channel.prototype.exchange = Channel.prototype.exchangeDeclare
+
+let consumerTags = 0
+
+/** Unique in this process, and short: it comes with every delivery. */
+function newConsumerTag(): string {
+  consumerTags++
+  return `ctag-${consumerTags}`
+}
+
+function checkCall(method: string, options: CallOptions): void {
+  signalOption(method, 'signal', options.signal)
+  durationOption(method, 'timeout', options.timeout)
+}
+
+function publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
+  const { signal, timeout } = options
+  const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
+  return { what, site: undefined, signal, timeout, outcome: 'notSent' }
+}
+
+function binding(
+  kind: BindingDefinition['kind'],
+  source: string,
+  destination: string,
+  routingKey: string,
+  args: BindingDefinition['arguments'],
+): BindingDefinition {
+  return { kind, source, destination, routingKey, arguments: args }
+}
+
+function ignore(): void {}

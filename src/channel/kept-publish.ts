@@ -1,0 +1,31 @@
+import type { PendingPublish } from './confirms.ts'
+import type { Ending } from './ending.ts'
+import type { Publishing } from './publishing.ts'
+
+/** A message that the intent level publishes, and may publish again. */
+export interface KeptPublish extends PendingPublish {
+  readonly payload: Uint8Array | string
+}
+
+/** Who publishes on a channel of its own, keeps what the broker has not confirmed, and decides what becomes of it. */
+export interface PublishKeeper {
+  /** Publishes were settled, or more may be written. */
+  progressed(): void
+  /**
+   * That life of the channel is over. These were not settled, oldest first; where `reject` is undefined, nobody waits
+   * for it any more.
+   */
+  ended(publishing: Publishing, unsettled: readonly PendingPublish[], ending: Ending): void
+}
+
+let settled: PendingPublish
+const fill = (resolve: () => void, reject: (error: Error) => void): void => {
+  settled.resolve = resolve
+  settled.reject = reject
+}
+
+/** The promise of a publish, whose resolvers it gets; without another object for them, or a closure. */
+export function promiseOf(publish: PendingPublish): Promise<void> {
+  settled = publish
+  return new Promise(fill)
+}

@@ -1,0 +1,479 @@
+import { type AmqpError, asError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import { type ArgumentsOf, type BasicConsume, BasicQos, TxSelect } from '../protocol/methods.ts'
+import type { CallOptions } from './call-options.ts'
+import type { CallContext } from './calls.ts'
+import { type ChannelEvents, ChannelSession } from './channel-session.ts'
+import type { Consumer } from './consumers.ts'
+import { DeferredOperations } from './deferred.ts'
+import type { Settlement } from './deliveries.ts'
+import type { ReturnedMessage } from './delivery.ts'
+import { closedByClient, type Ending } from './ending.ts'
+import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
+import type { Publishing } from './publishing.ts'
+import type { StreamPosition } from './stream-position.ts'
+import type { TopologyRecorder } from './topology-recorder.ts'
+import type { WaitingPublish } from './waiting-publishes.ts'
+
+/** What a channel knows of the long life it is a part of. */
+export interface ChannelHost extends ErrorReporter {
+  /** Undefined where nothing is recovered. */
+  readonly topology: TopologyRecorder | undefined
+  readonly maxWaiting: number
+  after(milliseconds: number, expired: () => void): Deadline
+  /** Whether a new connection will follow the one that ended so. */
+  recovers(ending: Ending): boolean
+  /** The channel is closed for good. */
+  forget(lives: Lives): void
+}
+
+/** What the public channel learns. */
+export interface LivesEvents {
+  returned(message: ReturnedMessage, told: boolean): void
+  cancelled(error: ConsumerCancelledError): void
+}
+
+interface Subscription {
+  readonly consumer: Consumer
+  /** Of a stream. */
+  readonly position: StreamPosition | undefined
+  readonly args: ArgumentsOf<typeof BasicConsume>
+  recorded: string | undefined
+}
+
+/**
+ * Milliseconds between the last acks and a close. A channel of RabbitMQ hands a quorum queue 32 settlements at a time,
+ * and forgets the rest when it is closed: what was acked would come again. Nothing tells when the queue has all.
+ */
+const LEAST_SETTLING = 50
+
+/** Where a transaction of the channel stands; `lost` where its connection broke in the middle of it. */
+type Transaction = 'none' | 'idle' | 'open' | 'lost'
+
+/**
+ * The lives of one channel, one after the other: a `ChannelSession` on each connection. It keeps what the next one
+ * needs (modes, consumers, where the tags ended), and what the program asks for in between.
+ *
+ *     open ──connection lost──▶ recovering ──begin, revived──▶ open
+ *       └──closed by anybody──▶ closed ◀──recovery gave up──┘
+ */
+export class Lives implements ChannelEvents {
+  readonly #host: ChannelHost
+  readonly #events: LivesEvents
+  readonly #deferred: DeferredOperations
+  readonly #subscriptions = new Map<string, Subscription>()
+  /** basic.qos by what it is for: all that still hold. */
+  readonly #qos = new Map<boolean, ArgumentsOf<typeof BasicQos>>()
+  #state: 'open' | 'recovering' | 'closed' = 'recovering'
+  #session: ChannelSession | undefined
+  #confirming = false
+  #transaction: Transaction = 'none'
+  #waiting: WaitingPublish[] = []
+  #ending: Ending | undefined
+  #reported = false
+  #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
+  #offsets = { delivery: 0, publish: 0 }
+  /** Where publishes go straight to: set while the channel is open and no transaction is to be kept track of. */
+  publishing: Publishing | undefined
+  /** The queue that '' means: the last one declared on the channel. */
+  lastQueue = ''
+  #livesBegun = 0
+  /** Ends the wait of `drain` for the broker's queues. */
+  #stopSettling: () => void = ignore
+  /** There has been a consumer of a stream. */
+  #streams = 0
+
+  constructor(host: ChannelHost, events: LivesEvents) {
+    this.#host = host
+    this.#events = events
+    this.#deferred = new DeferredOperations(host.maxWaiting, (ms, expired) => host.after(ms, expired))
+  }
+
+  get host(): ChannelHost {
+    return this.#host
+  }
+
+  get isOpen(): boolean {
+    return this.#state !== 'closed' && this.#session?.state !== 'closing'
+  }
+
+  /** It is closed for good. */
+  get isOver(): boolean {
+    return this.#state === 'closed'
+  }
+
+  get id(): number {
+    return this.#session?.id ?? 0
+  }
+
+  get session(): ChannelSession | undefined {
+    return this.#session
+  }
+
+  // ---- a life begins
+
+  /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
+  async begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
+    const session = new ChannelSession(port, id, this, this.#offsets)
+    this.#session = session
+    this.#livesBegun++
+    port.adopt(session)
+    const steps: Promise<unknown>[] = [session.open(options)]
+    const context = { ...options, site: undefined }
+    if (this.#confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
+    if (this.#transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
+    for (const args of this.#qos.values()) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
+    await allSettledFirstError(steps)
+  }
+
+  /**
+   * Consume again under the old tags, one by one where `inTurn`. Resolves to the consumer that the broker refused, if it
+   * did; the channel is closed then, and has to begin again.
+   */
+  async consumeAgain(
+    inTurn: boolean,
+  ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
+    const session = this.#session
+    if (session === undefined) return undefined
+    const subscriptions = [...this.#subscriptions.values()]
+    if (!inTurn) return this.#consumeAgain(session, subscriptions)
+    for (const subscription of subscriptions) {
+      const refused = await this.#consumeAgain(session, [subscription])
+      if (refused !== undefined) return refused
+    }
+    return undefined
+  }
+
+  async #consumeAgain(
+    session: ChannelSession,
+    subscriptions: readonly Subscription[],
+  ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
+    const started = subscriptions.map(({ consumer, args: asked, recorded, position }) => {
+      position?.restarted()
+      const resume = position?.resumeOffset
+      const args =
+        resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
+      // '' meant the queue that was the channel's last one then.
+      const queueName = this.#currentName(args.queueName === '' ? (recorded ?? this.lastQueue) : (args.queueName ?? ''))
+      const context = { what: `basic.consume of "${queueName}"`, site: undefined }
+      return {
+        queueName,
+        tag: consumer.tag,
+        promise: session.consume(consumer, { ...args, queueName, noWait: false }, context, true),
+      }
+    })
+    const results = await Promise.allSettled(started.map(({ promise }) => promise))
+    // The broker looks at them in order: those behind the first that failed were not refused.
+    const at = results.findIndex(result => result.status === 'rejected')
+    const [result, refused] = [results[at], started[at]]
+    if (result?.status !== 'rejected' || refused === undefined) return undefined
+    return { tag: refused.tag, queueName: refused.queueName, error: asError(result.reason) }
+  }
+
+  /** A consumer could not be recovered. */
+  abandonConsumer(tag: string, queueName: string, error: Error): void {
+    this.#subscriptions.get(tag)?.consumer.end()
+    const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
+    this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
+  }
+
+  /** The life that began may be used: what waited goes first. */
+  revived(): void {
+    const session = this.#session
+    if (session === undefined || this.#state === 'closed') return
+    if (session.ending !== undefined) {
+      // The server closed it while others were still being recovered.
+      this.close(session.ending, false)
+      return
+    }
+    this.#state = 'open'
+    this.#setPublishing()
+    session.publishing.addWaiting(this.#waiting)
+    this.#waiting = []
+    session.resume()
+    this.#deferred.runAll()
+  }
+
+  #setPublishing(): void {
+    const usable = this.#state === 'open' && this.isOpen && this.#transaction === 'none'
+    this.publishing = usable ? this.#session?.publishing : undefined
+  }
+
+  #currentName(queueName: string): string {
+    return this.#host.topology?.currentName(queueName) ?? queueName
+  }
+
+  /** What to send for a queue's name: after a recovery, '' no longer means to the broker what it meant before. */
+  queueName(queueName: string): string {
+    if (typeof queueName !== 'string') return queueName
+    if (queueName === '') return this.#livesBegun > 1 ? this.#currentName(this.lastQueue) : ''
+    return this.#currentName(queueName)
+  }
+
+  // ---- operations
+
+  /** Do `operation` with the life there is, or with the next one. */
+  use<T>(
+    operation: (session: ChannelSession) => Promise<T>,
+    context: CallContext,
+    endsTransaction = false,
+  ): Promise<T> {
+    if (this.#transaction === 'lost' && !endsTransaction) {
+      return Promise.reject(
+        new ConnectionLostError(
+          `${context.what} failed: the connection was lost in the middle of a transaction, which is over; call txRollback() and do its work again`,
+          { reason: 'socket', outcome: context.outcome },
+        ),
+      )
+    }
+    const session = this.#session
+    if (this.#state === 'open' && session !== undefined) {
+      try {
+        return operation(session)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
+    if (this.#state === 'closed') return Promise.reject(this.#closedError(context))
+    return this.#deferred.add(() => this.use(operation, context, endsTransaction), context)
+  }
+
+  #closedError({ what, site, outcome }: CallContext): AmqpError {
+    const ending = this.#ending
+    if (ending === undefined) throw new Error('a channel is closed without an ending')
+    return atCallSite(ending.errorFor(what, false, outcome), site)
+  }
+
+  /** Settle a delivery; resolves to whether anything was sent. */
+  settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
+    try {
+      const session = this.#session
+      // What came before is the broker's again; what comes while consumers are recovered is not.
+      if (this.#state === 'recovering' && session?.state !== 'open') return STALE
+      if (session === undefined || this.#state === 'closed') {
+        throw this.#closedError({ what: `basic.${how}`, site: undefined })
+      }
+      session.assertOpen({ what: `basic.${how}`, site: undefined })
+      if (this.#transaction === 'idle') this.#transaction = 'open'
+      if (!session.deliveries.settle(how, tag, multiple, requeue)) return STALE
+      this.settled(tag, multiple)
+      return SENT
+    } catch (error) {
+      return this.forgotten(error)
+    }
+  }
+
+  /** A delivery was settled, or all up to it: a consumer of a stream goes on behind what is. */
+  settled(tag: number, multiple: boolean): void {
+    if (this.#streams > 0) for (const { position } of this.#subscriptions.values()) position?.settled(tag, multiple)
+  }
+
+  /** How far a consumer of a stream has come. */
+  positionOf(tag: string): StreamPosition | undefined {
+    return this.#subscriptions.get(tag)?.position
+  }
+
+  /**
+   * A rejection of a method that the program need not await: where the channel is over, that is told once, to
+   * `onError`, and not for each of them.
+   */
+  forgotten<T>(error: unknown): Promise<T> {
+    const rejected = Promise.reject<T>(error)
+    if (this.#state === 'closed' || this.#session?.state === 'closing') {
+      rejected.catch(ignore)
+      if (!this.#reported) {
+        this.#reported = true
+        this.#host.report(error, 'warn')
+      }
+    }
+    return rejected
+  }
+
+  // ---- modes
+
+  confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
+    return this.use(session => {
+      const selected = session.confirmSelect(noWait, context)
+      this.#confirming = true
+      return selected
+    }, context)
+  }
+
+  /** Open the next lives in confirm mode, too: for a channel whose first life has not begun. */
+  startConfirming(): void {
+    this.#confirming = true
+  }
+
+  get transaction(): Transaction {
+    return this.#transaction
+  }
+
+  set transaction(transaction: Transaction) {
+    this.#transaction = transaction
+    this.#setPublishing()
+  }
+
+  rememberQos(args: ArgumentsOf<typeof BasicQos>): void {
+    this.#qos.set(args.connectionGlobal === true, args)
+  }
+
+  // ---- consumers
+
+  subscribe(
+    consumer: Consumer,
+    args: ArgumentsOf<typeof BasicConsume>,
+    context: CallContext,
+    position?: StreamPosition,
+  ): Promise<void> {
+    return this.use(session => {
+      const { tag } = consumer
+      const queueName = this.queueName(args.queueName ?? '')
+      const started = session.consume(consumer, { ...args, queueName }, context)
+      if (!this.#subscriptions.has(tag)) {
+        const subscription: Subscription = { consumer, args, position, recorded: undefined }
+        this.#subscriptions.set(tag, subscription)
+        if (position !== undefined) this.#streams++
+        started.then(
+          () => {
+            subscription.recorded = this.queueName(args.queueName ?? '') || this.lastQueue
+            this.#host.topology?.consumerAdded(subscription.recorded)
+          },
+          () => {
+            if (this.#subscriptions.get(tag) === subscription) this.#subscriptions.delete(tag)
+          },
+        )
+      }
+      return started
+    }, context)
+  }
+
+  /** The consumer is gone at the broker. */
+  unsubscribed(tag: string): void {
+    const subscription = this.#subscriptions.get(tag)
+    if (subscription === undefined) return
+    this.#subscriptions.delete(tag)
+    if (subscription.recorded !== undefined) this.#host.topology?.consumerRemoved(subscription.recorded)
+  }
+
+  consumers(): Consumer[] {
+    return [...this.#subscriptions.values()].map(subscription => subscription.consumer)
+  }
+
+  cancelled(error: ConsumerCancelledError): void {
+    this.unsubscribed(error.consumerTag)
+    this.#events.cancelled(error)
+  }
+
+  returned(message: ReturnedMessage, told: boolean): void {
+    this.#events.returned(message, told)
+  }
+
+  // ---- a life ends
+
+  closing(): void {
+    this.publishing = undefined
+  }
+
+  adopted(waiting: WaitingPublish[], ending: Ending): boolean {
+    if (!this.#host.recovers(ending)) return false
+    this.#waiting = waiting
+    return true
+  }
+
+  ended(session: ChannelSession, ending: Ending, told: boolean, lost: boolean): void {
+    this.#stopSettling()
+    this.#offsets = { delivery: session.deliveries.lastTag, publish: session.publishing.lastTag }
+    session.deliveries.end()
+    this.publishing = undefined
+    if (this.#transaction === 'open' && lost) this.#transaction = 'lost'
+    // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
+    if (this.#state === 'recovering') return
+    if (lost && this.#host.recovers(ending)) {
+      this.#state = 'recovering'
+      return
+    }
+    this.close(ending, told || lost)
+  }
+
+  /**
+   * Finish what is under way: stop the consumers, let the callbacks end that run, wait until publishes are settled.
+   * Never rejects; the caller bounds it.
+   */
+  async drain(): Promise<void> {
+    const session = this.#session
+    if (this.#state !== 'open' || session === undefined) return
+    const consumers = this.consumers()
+    const started = performance.now()
+    await Promise.all(
+      consumers.map(consumer => {
+        session.deliveries.retire(consumer)
+        return session.cancel(consumer.tag, false).catch(ignore)
+      }),
+    )
+    const cancelled = performance.now()
+    await Promise.all(consumers.map(consumer => consumer.idle()))
+    await session.publishing.waitForConfirms(undefined).catch(ignore)
+    if (!session.deliveries.hasSettled || session.state !== 'open') return
+    const settling = Math.max(LEAST_SETTLING, 3 * (cancelled - started))
+    await new Promise<void>(resolve => {
+      const deadline = this.#host.after(settling, resolve)
+      this.#stopSettling = () => {
+        deadline.cancel()
+        resolve()
+      }
+    })
+  }
+
+  /** Close the life there is, or what waits for the next one. */
+  async closeByProgram(replyCode: number, replyText: string): Promise<void> {
+    if (this.#state === 'recovering') this.close(closedByClient(this.id), false)
+    // Also of one that is being recovered: its consumers may be the broker's already.
+    await this.#session?.close(replyCode, replyText)
+  }
+
+  /** It is over for good. `told` where somebody's promise was rejected with the reason. */
+  close(ending: Ending, told: boolean): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#ending = ending
+    this.publishing = undefined
+    for (const [tag, { consumer }] of this.#subscriptions) {
+      consumer.end()
+      this.unsubscribed(tag)
+    }
+    for (const { exchange, routingKey, reject } of this.#waiting) {
+      reject(ending.errorFor(`publish to exchange "${exchange}" with routing key "${routingKey}"`, false, 'notSent'))
+    }
+    this.#waiting = []
+    this.#deferred.failAll(({ what, outcome }) => ending.errorFor(what, false, outcome))
+    this.#host.forget(this)
+    const { error } = ending
+    if (error !== undefined && !told && this.#closedWaiters.length === 0) {
+      this.#reported = true
+      this.#host.report(error, 'warn')
+    }
+    for (const waiter of this.#closedWaiters) {
+      if (error === undefined) waiter.resolve()
+      else waiter.reject(error)
+    }
+    this.#closedWaiters = []
+  }
+
+  /** Resolves when the program closed the channel; rejects with the reason where it was not asked for. */
+  waitClosed(): Promise<void> {
+    if (this.#ending !== undefined) {
+      return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    }
+    return new Promise((resolve, reject) => this.#closedWaiters.push({ resolve, reject }))
+  }
+}
+
+const SENT = Promise.resolve(true)
+const STALE = Promise.resolve(false)
+
+/** Wait for all; the first error says more than those that follow from it. */
+async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+function ignore(): void {}

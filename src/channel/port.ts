@@ -1,0 +1,81 @@
+import type { PublishEncoder } from '../protocol/hot.ts'
+import type { Writer } from '../protocol/writer.ts'
+import type { Ending } from './ending.ts'
+
+/** Something that will happen at a time, unless it is cancelled. */
+export interface Deadline {
+  cancel(): void
+}
+
+/** Who waits for written bytes to leave. Exactly one of the two is called. */
+export interface Departure {
+  sent(): void
+  lost(ending: Ending): void
+}
+
+/** What becomes known of errors that no promise carries. */
+export interface ErrorReporter {
+  /**
+   * Give an error to `onError`. Where there is none, the program's own errors become unhandled rejections, and others
+   * a warning.
+   */
+  report(error: unknown, fallback: 'unhandled' | 'warn'): void
+}
+
+/** One life of a channel, as far as its connection sees it. */
+export interface ChannelReceiver {
+  readonly id: number
+  /** Returns where to go on: behind the frame, or behind its content where that was taken too. */
+  methodFrame(buffer: Buffer, start: number, end: number, limit: number): number
+  headerFrame(buffer: Buffer, start: number, end: number): void
+  bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void
+  /** Publishes may be written again. */
+  resume(): void
+  /** The broker blocks the connection, or no longer. */
+  blockedChanged(): void
+  /** Returns whether a promise was rejected with it. */
+  connectionEnded(ending: Ending): boolean
+}
+
+/** A connection, as far as one life of a channel sees it. */
+export interface ChannelPort extends ErrorReporter {
+  readonly writer: Writer
+  readonly publishes: PublishEncoder
+  /** Agreed size in bytes of a whole frame. */
+  readonly frameMax: number
+  /** Largest body in bytes that is taken into memory. */
+  readonly maxMessageSize: number
+  /** Milliseconds that a synchronous method may stay unanswered. */
+  readonly rpcTimeout: number
+  /** Publishes of a channel that may wait before further ones are refused. */
+  readonly maxWaiting: number
+  /** Publishes may be written now: the broker does not block, and less than `maxBuffered` waits. */
+  readonly publishable: boolean
+  /** The broker blocks publishers, and may answer nothing meanwhile. */
+  readonly isBlocked: boolean
+  /** `host:port` of the server, for messages. */
+  readonly server: string
+
+  /** Something was written: it leaves at the end of this tick at the latest. */
+  written(): void
+  /**
+   * A publish was written: undefined where its caller may go on at once, `'full'` where it should wait until the
+   * socket takes more, or else a promise that gives the event loop a turn.
+   */
+  publishWritten(): Promise<void> | 'full' | undefined
+  /** Wait until what was written so far has left. */
+  departure(waiter: Departure): void
+  /** Wait until the socket takes more. */
+  drained(waiter: Departure): void
+  /** One more (1) or one less (-1) of this program's operations waits for the broker. */
+  awaiting(change: 1 | -1): void
+  /** Bytes of deliveries that wait for their callbacks, added or taken away. */
+  held(bytes: number): void
+  /** Have `run` called at the end of this read. */
+  afterRead(run: () => void): void
+  after(milliseconds: number, expired: () => void): Deadline
+  /** From now on the frames of its channel go to this session. */
+  adopt(session: ChannelReceiver): void
+  /** The channel's life is over and its number may serve another. */
+  release(channelId: number): void
+}

@@ -1,0 +1,43 @@
+import type { Channel, ReturnCallback } from '../channel/channel.ts'
+import type { Ending } from '../channel/ending.ts'
+import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { SessionState } from './session-state.ts'
+
+/** Something that `protocol.close()` closes before the connection. */
+export interface Closable {
+  /** What it gives the program to do may need the other parts: it is closed before them. */
+  readonly bringsWork?: boolean
+  /** Finish what is under way, within `timeout` milliseconds. Never rejects. */
+  close(options: { readonly timeout: number }): Promise<void>
+}
+
+export interface SourcedChannelOptions {
+  readonly publisherConfirms?: boolean | undefined
+  readonly returnCallback?: ReturnCallback | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
+export interface ChannelSource extends ErrorReporter {
+  readonly state: SessionState
+  /** Why it is closed; undefined while it is not. */
+  readonly ending: Ending | undefined
+  /** Publishes of one part that may wait before further ones are refused. */
+  readonly maxWaiting: number
+  /**
+   * A channel of its own. Waits for a number where all are in use, and for a recovery.
+   *
+   * @throws the reason where the connection is closed; AbortError.
+   */
+  channel(options?: SourcedChannelOptions): Promise<Channel>
+  /**
+   * The same, but once there is a number, methods may be called at once: they leave with channel.open in one write.
+   */
+  openingChannel(options?: SourcedChannelOptions): Promise<Channel>
+  after(milliseconds: number, expired: () => void): Deadline
+  /** `protocol.close()` will close it first. */
+  own(part: Closable): void
+  disown(part: Closable): void
+  /** Have `run` called once when the connection is closed for good. Returns how to take that back. */
+  onEnded(run: (ending: Ending) => void): () => void
+}

@@ -1,0 +1,43 @@
+import { hostname } from 'node:os'
+import { basename, extname } from 'node:path'
+
+/** The version of this package, as its package.json has it. */
+export const VERSION = '0.1.0'
+
+/** What this client can do, in the words of the broker. A server sends some methods only to who says so. */
+const CAPABILITIES = {
+  publisher_confirms: true,
+  exchange_exchange_bindings: true,
+  'basic.nack': true,
+  consumer_cancel_notify: true,
+  'connection.blocked': true,
+  authentication_failure_close: true,
+}
+
+/** What the broker shows for a connection: ours, and the program's on top. `capabilities` are merged one by one. */
+export function mergedClientProperties(
+  own: Readonly<Record<string, unknown>> | undefined,
+  connectionName: string,
+): Readonly<Record<string, unknown>> {
+  const { capabilities, ...others } = own ?? {}
+  return {
+    product: 'asyncamqp',
+    version: VERSION,
+    platform: `Node.js ${process.version}`,
+    ...others,
+    connection_name: connectionName,
+    capabilities: typeof capabilities === 'object' ? { ...CAPABILITIES, ...capabilities } : CAPABILITIES,
+  }
+}
+
+/** `package@host:pid`, of the program that runs. */
+export function defaultConnectionName(): string {
+  return `${programName()}@${hostname()}:${process.pid}`
+}
+
+function programName(): string {
+  const { npm_package_name: packageName } = process.env
+  if (packageName !== undefined && packageName !== '') return packageName
+  const script = process.argv[1]
+  return script === undefined ? 'node' : basename(script, extname(script))
+}

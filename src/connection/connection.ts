@@ -1,0 +1,465 @@
+import type { Ending } from '../channel/ending.ts'
+import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
+import { FrameError, NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
+import { FrameParser, type FrameSink } from '../protocol/frame-parser.ts'
+import type { PublishEncoder } from '../protocol/hot.ts'
+import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
+import type { Writer } from '../protocol/writer.ts'
+import { ChannelIds } from './channel-ids.ts'
+import { Deadlines } from './deadlines.ts'
+import { closedByProgram, closedByServer, lost, violated } from './endings.ts'
+import { explainFirstBytes } from './first-bytes.ts'
+import { FrameTrace } from './frame-trace.ts'
+import { type Negotiated, shakeHands } from './handshake.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { Incoming } from './incoming.ts'
+import { Outgoing } from './outgoing.ts'
+import type { ServerSettings } from './server-settings.ts'
+import type { Settings } from './settings.ts'
+import { connectSocket } from './socket-transport.ts'
+import type { Transport, TransportHandler, TransportPeer } from './transport.ts'
+import { ZeroChannel, type ZeroChannelEvents } from './zero-channel.ts'
+
+/** What a connection tells of itself. */
+export interface ConnectionEvents {
+  report(error: unknown, fallback: 'unhandled' | 'warn'): void
+  /** The broker blocks publishers for this reason; undefined when it no longer does. */
+  blocked(reason: string | undefined): void
+  /** A channel number is free again. */
+  channelReleased(): void
+  /** An open connection is over, and every promise of it has been settled; `told` where one was rejected with it. */
+  ended(connection: Connection, ending: Ending, told: boolean): void
+}
+
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     opening ──open-ok──▶ open ──close──▶ closing ──close-ok, limit──▶ closed
+ *        └───────────────────┴── server's close, socket lost, violation ──▲
+ */
+type State = 'opening' | 'open' | 'closing' | 'closed'
+
+const NEXT: Record<State, readonly State[]> = {
+  opening: ['open', 'closed'],
+  open: ['closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** Bytes of a frame before the sizes are agreed on. */
+const FRAME_MAX_BEFORE_TUNE = 131_072
+/** Milliseconds that the socket may take to close behind the last bytes. */
+const LINGER = 1_000
+/** Bytes that tell what kind of server this is. */
+const TELLING_BYTES = 16
+
+/** One life of a connection: from the protocol header on one transport until that is closed. */
+export class Connection implements ChannelPort, FrameSink, TransportHandler, ZeroChannelEvents {
+  readonly maxMessageSize: number
+  readonly rpcTimeout: number
+  readonly maxWaiting: number
+  readonly server: string
+  /** Publishes may be written: the connection is open, not blocked, and less than `maxBuffered` waits. */
+  publishable = false
+  publishes: PublishEncoder
+  negotiated: Negotiated | undefined
+  /** Why the broker blocks publishers; undefined while it does not. */
+  blockedReason: string | undefined
+  frameMax = FRAME_MAX_BEFORE_TUNE
+  readonly #settings: Settings
+  readonly #events: ConnectionEvents
+  readonly #waitingFor: (step: string) => void
+  readonly #transport: Transport
+  readonly #outgoing: Outgoing
+  readonly #incoming: Incoming
+  readonly #parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
+  readonly #deadlines = new Deadlines()
+  readonly #channels: (ChannelReceiver | undefined)[] = []
+  readonly #zero = new ZeroChannel(this, this)
+  readonly #traceIn: FrameTrace | undefined
+  readonly #traceOut: FrameTrace | undefined
+  #heartbeat: Heartbeat | undefined
+  #ids = new ChannelIds(1)
+  #state: State = 'opening'
+  #afterRead: (() => void)[] = []
+  #lastRead = performance.now()
+  #firstBytes = Buffer.alloc(0)
+  #ending: Ending | undefined
+  #closing: { readonly promise: Promise<void>; resolve(): void } | undefined
+
+  private constructor(
+    transport: Transport,
+    settings: Settings,
+    server: string,
+    events: ConnectionEvents,
+    waitingFor: (step: string) => void,
+  ) {
+    this.#settings = settings
+    this.#events = events
+    this.#waitingFor = waitingFor
+    this.#transport = transport
+    this.maxMessageSize = settings.maxMessageSize
+    this.rpcTimeout = settings.rpcTimeout
+    this.maxWaiting = settings.maxWaiting
+    this.server = server
+    const { logger } = settings
+    const traced = logger?.debug !== undefined
+    this.#traceIn = traced ? new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE) : undefined
+    this.#traceOut = traced ? new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE) : undefined
+    this.#outgoing = new Outgoing(transport, settings.maxBuffered, () => this.#gateChanged(), this.#traceOut)
+    this.#incoming = new Incoming(transport, settings.maxBuffered)
+    this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
+  }
+
+  /**
+   * Connect to one server, and open the connection. `step` is told what is being waited for.
+   *
+   * @throws what stood in the way; nothing is left behind.
+   */
+  static async open(
+    server: ServerSettings,
+    settings: Settings,
+    events: ConnectionEvents,
+    signal: AbortSignal,
+    step: (step: string) => void,
+  ): Promise<Connection> {
+    let connection: Connection | undefined
+    const handler: TransportHandler = {
+      onBytes: (buffer, length) => connection?.onBytes(buffer, length),
+      onDrain: () => connection?.onDrain(),
+      onEnd: () => connection?.onEnd(),
+      onClose: error => connection?.onClose(error),
+    }
+    const createTransport = settings.createTransport ?? connectSocket
+    const transport = await createTransport(server, handler, signal, step)
+    const opened = new Connection(transport, settings, `${server.host}:${server.port}`, events, step)
+    connection = opened
+    const aborted = (): void => opened.#end(lost(opened.server, 'socket', 'the attempt was given up'))
+    signal.addEventListener('abort', aborted, { once: true })
+    try {
+      if (signal.aborted) aborted()
+      await opened.#open(server)
+    } catch (error) {
+      opened.#end(lost(opened.server, 'socket', 'the handshake failed'))
+      throw error
+    } finally {
+      signal.removeEventListener('abort', aborted)
+    }
+    return opened
+  }
+
+  async #open(server: ServerSettings): Promise<void> {
+    const { writer } = this
+    writer.begin()
+    writer.reserve(PROTOCOL_HEADER.length)
+    writer.bytes(PROTOCOL_HEADER)
+    this.written()
+    await shakeHands(this.#zero, this.#settings, server)
+    // The broker may have closed, or blocked, in the bytes behind its open-ok.
+    this.#throwEnded()
+    this.#to('open')
+    this.#gateChanged()
+    this.#zero.opened()
+    this.#throwEnded()
+  }
+
+  #throwEnded(): void {
+    if (this.#ending !== undefined) throw this.#ending.error ?? this.#ending.errorFor('connect', false)
+  }
+
+  #to(state: State): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a connection cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get peer(): TransportPeer {
+    return this.#transport.peer
+  }
+
+  get writer(): Writer {
+    return this.#outgoing.writer
+  }
+
+  get isBlocked(): boolean {
+    return this.blockedReason !== undefined
+  }
+
+  get channelsInUse(): number {
+    return this.#ids.inUse
+  }
+
+  // ---- what channel 0 tells
+
+  waitingFor(step: string): void {
+    this.#waitingFor(step)
+  }
+
+  tuned(negotiated: Negotiated): void {
+    this.negotiated = negotiated
+    this.frameMax = negotiated.frameMax
+    this.#parser.frameMax = negotiated.frameMax
+    if (this.#traceIn !== undefined) this.#traceIn.frameMax = negotiated.frameMax
+    if (this.#traceOut !== undefined) this.#traceOut.frameMax = negotiated.frameMax
+    this.publishes = this.#outgoing.encoder(negotiated.frameMax)
+    this.#ids = new ChannelIds(negotiated.channelMax)
+    if (negotiated.heartbeat > 0) {
+      this.#heartbeat = new Heartbeat(negotiated.heartbeat, {
+        lastWrite: () => this.#outgoing.lastWrite,
+        lastRead: () => this.#lastRead,
+        paused: () => this.#incoming.paused,
+        readOnce: () => this.#incoming.readOnce(),
+        beat: () => this.#beat(),
+        dead: () => {
+          const silence = `nothing came for ${2 * negotiated.heartbeat} s, two heartbeat intervals`
+          this.#end(lost(this.server, 'heartbeat', silence))
+        },
+      })
+    }
+  }
+
+  blocked(reason: string | undefined): void {
+    this.blockedReason = reason
+    this.#gateChanged()
+    this.#zero.blockedChanged()
+    for (const channel of this.#channels) channel?.blockedChanged()
+    this.afterRead(() => this.#events.blocked(reason))
+  }
+
+  serverClosed({ replyCode, replyText, classId, methodId }: DecodedOf<typeof ConnectionClose>): void {
+    // Both sides closed at once: the program got what it asked for.
+    if (this.#state === 'closing') this.#end(closedByProgram(this.server))
+    else this.#end(closedByServer(this.server, replyCode, replyText, classId, methodId))
+  }
+
+  closeAgreed(): void {
+    if (this.#state !== 'closing') throw new ProtocolError('connection.close-ok came, where it was not due')
+    this.#end(closedByProgram(this.server))
+  }
+
+  #beat(): void {
+    const { writer } = this
+    writer.begin()
+    writer.reserve(HEARTBEAT_FRAME.length)
+    writer.bytes(HEARTBEAT_FRAME)
+    this.#outgoing.flush()
+  }
+
+  // ---- the channels' side
+
+  /**
+   * A free channel number.
+   *
+   * @throws NoChannelAvailableError where `channelMax` are in use; the reason where the connection is over.
+   */
+  takeId(): number {
+    if (this.#ending !== undefined) throw this.#ending.errorFor('channel.open', false)
+    const id = this.#ids.take()
+    if (id === undefined) {
+      throw new NoChannelAvailableError(
+        `channel.open was not sent: all ${this.#ids.channelMax} channels of the connection to ${this.server} are in use`,
+      )
+    }
+    return id
+  }
+
+  adopt(session: ChannelReceiver): void {
+    this.#channels[session.id] = session
+  }
+
+  release(channelId: number): void {
+    this.#channels[channelId] = undefined
+    this.#ids.release(channelId)
+    this.#events.channelReleased()
+  }
+
+  written(): void {
+    this.#outgoing.written()
+  }
+
+  publishWritten(): Promise<void> | 'full' | undefined {
+    return this.#outgoing.publishWritten()
+  }
+
+  departure(waiter: Departure): void {
+    this.#outgoing.departure(waiter)
+  }
+
+  drained(waiter: Departure): void {
+    this.#outgoing.drained(waiter)
+  }
+
+  awaiting(change: 1 | -1): void {
+    this.#incoming.awaiting(change)
+  }
+
+  held(bytes: number): void {
+    this.#incoming.held(bytes)
+  }
+
+  afterRead(run: () => void): void {
+    this.#afterRead.push(run)
+  }
+
+  after(milliseconds: number, expired: () => void): Deadline {
+    return this.#deadlines.add(milliseconds, expired)
+  }
+
+  report(error: unknown, fallback: 'unhandled' | 'warn'): void {
+    this.#events.report(error, fallback)
+  }
+
+  #gateChanged(): void {
+    const publishable = this.#state === 'open' && !this.isBlocked && !this.#outgoing.full
+    this.publishable = publishable
+    if (publishable) for (const channel of this.#channels) channel?.resume()
+  }
+
+  // ---- the transport's side
+
+  onBytes(buffer: Buffer, length: number): void {
+    if (this.#state === 'closed') return
+    this.#lastRead = performance.now()
+    if (this.#state === 'opening' && this.#firstBytes.length < TELLING_BYTES) {
+      const some = buffer.subarray(0, Math.min(length, TELLING_BYTES))
+      this.#firstBytes = Buffer.concat([this.#firstBytes, some])
+    }
+    this.#traceIn?.pass(buffer, length)
+    this.#outgoing.readStarts()
+    try {
+      this.#parser.push(buffer, length)
+    } catch (error) {
+      this.#violated(error)
+    }
+    this.#runAfterRead()
+    this.#incoming.wasRead()
+    this.#outgoing.readEnds()
+  }
+
+  #runAfterRead(): void {
+    const afterRead = this.#afterRead
+    if (afterRead.length === 0) return
+    this.#afterRead = []
+    for (const run of afterRead) run()
+  }
+
+  onDrain(): void {
+    this.#outgoing.onDrain()
+  }
+
+  onEnd(): void {
+    const why = this.#firstBytes.length === 0 ? explainFirstBytes(this.#firstBytes) : undefined
+    this.#end(lost(this.server, 'end', why ?? 'the server ended the stream'))
+  }
+
+  onClose(error: Error | undefined): void {
+    if (error === undefined) this.#end(lost(this.server, 'end', 'the stream ended'))
+    else this.#end(lost(this.server, 'socket', error.message, error))
+    this.#deadlines.clear()
+  }
+
+  // ---- frames
+
+  methodFrame(channelId: number, buffer: Buffer, start: number, end: number, limit: number): number {
+    const channel = this.#channels[channelId]
+    if (channel !== undefined) return channel.methodFrame(buffer, start, end, limit)
+    if (channelId === 0) this.#zero.methodFrame(buffer, start, end)
+    else this.#strayFrame(channelId, 'a method')
+    return end + 1
+  }
+
+  headerFrame(channelId: number, buffer: Buffer, start: number, end: number): void {
+    const channel = this.#channels[channelId]
+    if (channel === undefined) this.#strayFrame(channelId, 'a content header')
+    else channel.headerFrame(buffer, start, end)
+  }
+
+  bodyFrame(channelId: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
+    const channel = this.#channels[channelId]
+    if (channel === undefined) this.#strayFrame(channelId, 'a body')
+    else channel.bodyFrame(buffer, start, end, ended)
+  }
+
+  heartbeatFrame(): void {}
+
+  #strayFrame(channelId: number, what: string): void {
+    if (this.#state === 'closed') return
+    throw new ProtocolError(`${what} came on channel ${channelId}, which is not open`, { replyCode: 504 })
+  }
+
+  /** The server broke the protocol: tell it how (§4.10), and give the connection up. */
+  #violated(thrown: unknown): void {
+    if (this.#state === 'closed') return
+    if (!(thrown instanceof FrameError || thrown instanceof ProtocolError)) throw thrown
+    const why = this.#state === 'opening' ? explainFirstBytes(this.#firstBytes) : undefined
+    const error = why === undefined ? thrown : new FrameError(why, { cause: thrown })
+    if (this.#state === 'open') {
+      const replyText = error.message.slice(0, 200)
+      this.#zero.send(ConnectionClose, { replyCode: error.replyCode, replyText, classId: 0, methodId: 0 })
+    }
+    this.#end(violated(this.server, error))
+  }
+
+  // ---- the end
+
+  /**
+   * Close the connection (connection.close). Resolves when the server has agreed, or after `timeout` milliseconds; it
+   * never rejects.
+   */
+  close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+    if (this.#state === 'closed') return Promise.resolve()
+    if (this.#closing !== undefined) return this.#closing.promise
+    let resolve = (): void => {}
+    const promise = new Promise<void>(settle => {
+      resolve = settle
+    })
+    this.#closing = { promise, resolve }
+    this.#to('closing')
+    this.publishable = false
+    this.#zero.send(ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
+    this.after(timeout, () => {
+      this.#end(closedByProgram(this.server))
+      this.#transport.destroy()
+    })
+    return promise
+  }
+
+  /** Give an open connection up at once: it cannot be used. */
+  abandon(why: string): void {
+    if (this.#state === 'open') {
+      this.#zero.send(ConnectionClose, { replyCode: 200, replyText: why, classId: 0, methodId: 0 })
+    }
+    this.#end(lost(this.server, 'socket', why))
+  }
+
+  /** Give the server a new secret before the old one expires (connection.update-secret). */
+  updateSecret(secret: string, reason: string): Promise<void> {
+    if (this.#ending !== undefined) return Promise.reject(this.#ending.errorFor('connection.update-secret', false))
+    return this.#zero.updateSecret(secret, reason)
+  }
+
+  /** The one place where a connection ends. */
+  #end(reason: Ending): void {
+    if (this.#state === 'closed') return
+    const wasOpen = this.#state !== 'opening'
+    // Behind a connection.close of the program's, however it ends is the end that was asked for.
+    const ending = this.#state === 'closing' ? closedByProgram(this.server) : reason
+    this.#to('closed')
+    this.#ending = ending
+    this.publishable = false
+    this.#heartbeat?.stop()
+    this.#deadlines.clear()
+    this.#outgoing.flush()
+    this.#transport.end()
+    this.#deadlines.add(LINGER, () => this.#transport.destroy())
+    let told = this.#zero.fail(ending)
+    for (const channel of this.#channels) if (channel?.connectionEnded(ending)) told = true
+    this.#outgoing.fail(ending)
+    this.#closing?.resolve()
+    if (wasOpen) this.#events.ended(this, ending, told)
+  }
+}

@@ -1,0 +1,82 @@
+/** What a heartbeat watches and does; times are those of `performance.now()`. */
+export interface HeartbeatPort {
+  /** When bytes last left. */
+  lastWrite(): number
+  /** When bytes last came. */
+  lastRead(): number
+  /** Reading is paused: silence says nothing. */
+  paused(): boolean
+  /** Read once in spite of the pause. */
+  readOnce(): void
+  beat(): void
+  dead(): void
+}
+
+/**
+ * Heartbeats both ways (§4.2.7): one is sent where nothing else left for half an interval, and a peer that is silent
+ * for two intervals is dead.
+ *
+ * A process that was busy must not take its own absence for the peer's: before it judges, what has come in meanwhile
+ * is read.
+ */
+export class Heartbeat {
+  readonly #port: HeartbeatPort
+  readonly #interval: number
+  #timer: NodeJS.Timeout | undefined
+  #judging: NodeJS.Immediate | undefined
+  /** Silence counts from here at the earliest. */
+  #since: number
+
+  /** `seconds` is what both sides agreed on, above 0. */
+  constructor(seconds: number, port: HeartbeatPort) {
+    this.#interval = seconds * 1000
+    this.#port = port
+    this.#since = performance.now()
+    this.#arm()
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer)
+    clearImmediate(this.#judging)
+    this.#timer = undefined
+    this.#judging = undefined
+  }
+
+  #arm(): void {
+    const due = Math.min(this.#sendDue(), this.#deadDue())
+    const delay = Math.max(1, Math.ceil(due - performance.now()))
+    this.#timer = setTimeout(() => this.#tick(), delay)
+    this.#timer.unref()
+  }
+
+  #sendDue(): number {
+    return this.#port.lastWrite() + this.#interval / 2
+  }
+
+  #deadDue(): number {
+    return Math.max(this.#port.lastRead(), this.#since) + 2 * this.#interval
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    if (now >= this.#sendDue()) this.#port.beat()
+    if (now < this.#deadDue()) {
+      this.#arm()
+      return
+    }
+    if (this.#port.paused()) {
+      this.#port.readOnce()
+      this.#since = now
+      this.#arm()
+      return
+    }
+    // Two turns: the first may come before the event loop has polled the socket.
+    this.#judging = setImmediate(() => {
+      this.#judging = setImmediate(() => {
+        this.#judging = undefined
+        if (performance.now() < this.#deadDue()) this.#arm()
+        else this.#port.dead()
+      })
+    })
+  }
+}

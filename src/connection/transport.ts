@@ -1,0 +1,67 @@
+/** What Node's `tls.connect` takes. */
+export type TlsOptions = import('node:tls').ConnectionOptions
+
+/** Where a transport has to lead. */
+export interface TransportTarget {
+  readonly host: string
+  readonly port: number
+  /** Encrypt with these options; `undefined` means plain TCP. */
+  readonly tls: TlsOptions | undefined
+}
+
+/** What a transport is doing before it is connected. */
+export type TransportStep = 'lookup' | 'connect' | 'tls'
+
+/** What happens on a transport. Nothing is called before the transport is connected, nothing after `onClose`. */
+export interface TransportHandler {
+  /**
+   * Bytes 0 to `length` of `buffer` came in; the buffer is written again once this returns. What was already read
+   * may still come after `pause()`.
+   */
+  onBytes(buffer: Buffer, length: number): void
+  /** Nothing is pending any more: write again. May come without a `write()` that returned `false`. */
+  onDrain(): void
+  /** The peer has ended its side. Writes do nothing from here on. */
+  onEnd(): void
+  /** It is over; `error` is undefined where both sides ended in order. Called exactly once, last. */
+  onClose(error: Error | undefined): void
+}
+
+/** An ordered, reliable stream of bytes to one peer. */
+export interface Transport {
+  /**
+   * Send `segments`, in order, in as few system calls as possible. They must not change until they have left.
+   *
+   * @param sent called later, once all of them have left; never where the transport fails before.
+   * @returns `false`: write no more before `onDrain`.
+   */
+  write(segments: readonly Uint8Array[], sent?: () => void): boolean
+  /** Bytes that were written and have not left. 0 right after a write that the kernel took whole. */
+  readonly pending: number
+  /** Read no more, until `resume()`. The end of the stream may then go unseen. */
+  pause(): void
+  resume(): void
+  /** End this side, behind what is pending. */
+  end(): void
+  /** Close at once; what is pending is lost. `onClose` gets `error`. */
+  destroy(error?: Error): void
+  readonly peer: TransportPeer
+}
+
+export interface TransportPeer {
+  readonly host: string
+  readonly port: number
+  readonly localPort: number
+  readonly encrypted: boolean
+}
+
+/**
+ * Make a connected transport: with TLS, after the handshake and the check of the server's name. When `signal` aborts
+ * before that, leave nothing behind and reject. Tell `onStep` what is being waited for, for the message of a timeout.
+ */
+export type TransportFactory = (
+  target: TransportTarget,
+  handler: TransportHandler,
+  signal: AbortSignal,
+  onStep: (step: TransportStep) => void,
+) => Promise<Transport>

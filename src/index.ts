@@ -1,0 +1,99 @@
+export {
+  AmqpProtocol,
+  type AmqpProtocolEvents,
+  type ChannelOptions,
+  type ProtocolCloseOptions,
+} from './amqp-protocol.ts'
+export {
+  type CancellationCallback,
+  Channel,
+  type ConsumerCallback,
+  type ReturnCallback,
+} from './channel/channel.ts'
+export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './channel/delivery.ts'
+export type * from './channel/options.ts'
+export { connect, fromUrl } from './connect.ts'
+export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './connection/auth.ts'
+export type {
+  ConnectOptions,
+  ConnectUrl,
+  Logger,
+  RecoveryOptions,
+  ServerAddress,
+  ServerOrder,
+} from './connection/options.ts'
+export type { SessionState } from './connection/session-state.ts'
+export type {
+  TlsOptions,
+  Transport,
+  TransportFactory,
+  TransportHandler,
+  TransportPeer,
+  TransportStep,
+  TransportTarget,
+} from './connection/transport.ts'
+export {
+  AbortError,
+  AmqpError,
+  AmqpUriError,
+  AuthenticationError,
+  BufferFullError,
+  ChannelClosedError,
+  type ConnectionAttempt,
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionFailedError,
+  ConnectionLostError,
+  ConsumerCancelledError,
+  DecodeError,
+  DuplicateConsumerTagError,
+  EncodeError,
+  FrameError,
+  type LossReason,
+  MessageReturnedError,
+  NoChannelAvailableError,
+  ProtocolError,
+  PublishError,
+  PublishFailedError,
+  type PublishOutcome,
+  RemoteError,
+  TimeoutError,
+} from './errors.ts'
+export { Consumer, type ConsumerEvents } from './patterns/consumer.ts'
+export type {
+  CancelDecider,
+  ConsumerCloseOptions,
+  ConsumerOptions,
+  HandlerOptions,
+  MessageHandler,
+} from './patterns/consumer-options.ts'
+export type { ErrorDestination, FailureAction, FailureDecider } from './patterns/failure-policy.ts'
+export { Message } from './patterns/message.ts'
+export type { Payload } from './patterns/payload.ts'
+export {
+  Publisher,
+  type PublisherCloseOptions,
+  type PublisherEvents,
+  type PublisherOptions,
+} from './patterns/publisher.ts'
+export { type RpcCallOptions, RpcClient, type RpcClientOptions } from './patterns/rpc-client.ts'
+export { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc-server.ts'
+export { type BasicProperties, Properties } from './protocol/properties.ts'
+export {
+  Decimal,
+  decimal,
+  double,
+  type FieldTable,
+  type FieldValue,
+  float,
+  int8,
+  int16,
+  int32,
+  int64,
+  type NumericType,
+  TypedValue,
+  timestamp,
+  uint8,
+  uint16,
+  uint32,
+} from './protocol/values.ts'

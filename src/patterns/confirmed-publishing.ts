@@ -1,0 +1,327 @@
+import type { CallOptions } from '../channel/call-options.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { PendingPublish } from '../channel/confirms.ts'
+import type { Ending } from '../channel/ending.ts'
+import { Fifo } from '../channel/fifo.ts'
+import { type KeptPublish, type PublishKeeper, promiseOf } from '../channel/kept-publish.ts'
+import { describePending, isRefused } from '../channel/publish-errors.ts'
+import type { Publishing } from '../channel/publishing.ts'
+import { boundPublish } from '../channel/waiting-publishes.ts'
+import type { ChannelSource } from '../connection/channel-source.ts'
+import {
+  type AmqpError,
+  abortedBy,
+  BufferFullError,
+  ChannelClosedError,
+  ConnectionClosedError,
+  type PublishOutcome,
+} from '../errors.ts'
+import { BASIC_PUBLISH } from '../protocol/hot.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import { atMost } from './at-most.ts'
+
+/** Milliseconds before the next channel is opened where the last ones settled nothing, doubled each time. */
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 5_000
+/** Milliseconds that the broker may take to agree to the end of a channel on which nothing is pending. */
+const CHANNEL_CLOSE_GRACE = 500
+
+/** One message, until its fate is known. */
+interface Entry extends KeptPublish {
+  /** It was written at least once: without a confirm, nobody knows where it is. */
+  sent: boolean
+}
+
+/**
+ * Messages that are published until the broker has confirmed them, on a confirm channel that is opened when it is needed
+ * and replaced when it is lost. Each message is in one of two places, both in the order of the publishes:
+ *
+ *     publish ──▶ queue: not written (again) ──write──▶ the channel's unconfirmed ──ack, nack, return──▶ settled
+ *                   ▲                                        │
+ *                   └──── unknown fates, to the front ───────┴── channel or connection ended ──▶ refused
+ */
+export class ConfirmedPublishing implements PublishKeeper {
+  readonly #source: ChannelSource
+  readonly #maxInFlight: number
+  readonly #resent: (count: number) => void
+  readonly #forgetEnd: () => void
+  readonly #queue = new Fifo<Entry>()
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #channel: Channel | undefined
+  /** The life of the channel, while it can be written to. */
+  #publishing: Publishing | undefined
+  #opening = false
+  /** Messages that may be unconfirmed at a time: one while it is to be found out which of several the broker refuses. */
+  #limit: number
+  /** How many at the head of the queue are suspected. */
+  #suspects = 0
+  /** Channels in a row that settled nothing. */
+  #barren = 0
+  #emptied: (() => void) | undefined
+  #closing: Promise<void> | undefined
+
+  /** `resent` is told how many messages were written again. */
+  constructor(source: ChannelSource, maxInFlight: number, resent: (count: number) => void) {
+    this.#source = source
+    this.#maxInFlight = maxInFlight
+    this.#limit = maxInFlight
+    this.#resent = resent
+    this.#forgetEnd = source.onEnded(() => this.#rejectAll())
+  }
+
+  /** Messages whose fate is not known yet. */
+  get pending(): number {
+    return this.#queue.length + (this.#publishing?.unsettled ?? 0)
+  }
+
+  /** Resolves when the message is safe. Payload and properties are kept as they are until then. May throw. */
+  publish(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
+    if (bounds !== undefined) return this.#bounded({ payload, exchange, routingKey, properties, mandatory }, bounds)
+    const entry: Entry = {
+      exchange,
+      routingKey,
+      mandatory,
+      properties,
+      payload,
+      returned: undefined,
+      resolve: undefined,
+      reject: undefined,
+      sent: false,
+    }
+    const promise = promiseOf(entry)
+    this.#add(entry)
+    return promise
+  }
+
+  #bounded(
+    message: Pick<Entry, 'payload' | 'exchange' | 'routingKey' | 'properties' | 'mandatory'>,
+    { signal, timeout }: CallOptions,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let unbind = ignore
+      const entry: Entry = {
+        ...message,
+        returned: undefined,
+        resolve: () => {
+          unbind()
+          resolve()
+        },
+        reject: error => {
+          unbind()
+          reject(error)
+        },
+        sent: false,
+      }
+      const what = (): string => describePending(entry)
+      if (signal?.aborted) throw abortedBy(signal, what(), 'notSent')
+      this.#add(entry)
+      unbind = boundPublish(
+        signal,
+        timeout,
+        (milliseconds, expired) => this.#source.after(milliseconds, expired),
+        what,
+        makeError => this.#giveUp(entry, makeError),
+      )
+    })
+  }
+
+  /** Nobody waits for it any more: it is not sent (again). */
+  #giveUp(entry: Entry, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
+    if (this.#queue.remove(entry)) {
+      settle(entry, makeError(entry.sent ? 'unknown' : 'notSent'))
+      this.#tellEmptied()
+    } else this.#publishing?.abandon(entry, makeError('unknown'))
+  }
+
+  #add(entry: Entry): void {
+    if (this.#state !== 'open' || this.#source.ending !== undefined) throw this.#closedError(entry)
+    const publishing = this.#publishing
+    if (publishing !== undefined && this.#queue.length === 0 && publishing.unsettled < this.#limit) {
+      entry.sent = publishing.write(entry)
+      if (entry.sent) return
+    }
+    if (this.#queue.length >= this.#source.maxWaiting) {
+      throw new BufferFullError(
+        `${describePending(entry)} was refused: ${this.#queue.length} publishes wait already, the limit set by maxWaiting`,
+      )
+    }
+    this.#queue.push(entry)
+    if (publishing === undefined) this.#open()
+  }
+
+  #closedError(entry: Entry): AmqpError {
+    const what = describePending(entry)
+    const outcome: PublishOutcome = entry.sent ? 'unknown' : 'notSent'
+    const { ending } = this.#source
+    if (ending !== undefined) return ending.errorFor(what, false, outcome)
+    const text = `${what} failed: its publisher was closed${entry.sent ? ' before the broker had confirmed it' : ''}`
+    return new ChannelClosedError(text, { outcome })
+  }
+
+  // ---- the channel
+
+  #open(): void {
+    if (this.#opening || this.#state === 'closed' || this.#source.ending !== undefined) return
+    this.#opening = true
+    this.#begin().catch((error: unknown) => this.#source.report(error, 'unhandled'))
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      // What is written from a microtask on leaves together: channel.open, confirm.select and the first messages.
+      await (this.#barren > 1 ? this.#pause() : undefined)
+      const channel = await this.#source.openingChannel({ publisherConfirms: true })
+      const { publishing } = channel.lives
+      if (this.#state === 'closed' || publishing === undefined) {
+        void channel.close()
+        this.#barren++
+      } else {
+        publishing.keptBy(this)
+        this.#channel = channel
+        this.#publishing = publishing
+      }
+    } catch (error) {
+      // The end of the connection is told by itself, and anything else is passing.
+      this.#barren++
+      if (this.#source.ending === undefined) this.#source.report(error, 'warn')
+    } finally {
+      this.#opening = false
+    }
+    this.#drain()
+  }
+
+  #pause(): Promise<void> {
+    const milliseconds = Math.min(FIRST_PAUSE * 2 ** (this.#barren - 2), LONGEST_PAUSE)
+    return new Promise(resolve => this.#source.after(milliseconds, resolve))
+  }
+
+  /** Write what waits, as far as that may be now. */
+  #drain(): void {
+    if (this.#queue.length === 0) return
+    const publishing = this.#publishing
+    if (publishing === undefined) {
+      this.#open()
+      return
+    }
+    let again = 0
+    for (let entry = this.#queue.peek(); entry !== undefined; entry = this.#queue.peek()) {
+      if (publishing.unsettled >= this.#limit) break
+      try {
+        if (!publishing.write(entry)) break
+        if (entry.sent) again++
+        entry.sent = true
+      } catch (error) {
+        settle(entry, error as Error)
+      }
+      this.#queue.shift()
+      if (this.#suspects > 0) this.#suspects--
+    }
+    if (again > 0) this.#resent(again)
+    this.#tellEmptied()
+  }
+
+  progressed(): void {
+    if (this.#limit !== this.#maxInFlight && this.#suspects === 0 && this.#publishing?.unsettled === 0) {
+      this.#limit = this.#maxInFlight
+    }
+    if (this.#queue.length > 0) this.#drain()
+    else if (this.#emptied !== undefined) this.#tellEmptied()
+  }
+
+  ended(publishing: Publishing, unsettled: readonly PendingPublish[], ending: Ending): void {
+    if (publishing !== this.#publishing) return
+    const channel = this.#channel
+    this.#publishing = undefined
+    this.#channel = undefined
+    // It is not to come back with the next connection; here it is not over yet for those who do that.
+    queueMicrotask(() => void channel?.close())
+    const suspecting = this.#limit !== this.#maxInFlight
+    const { refused, unknown } = judge(unsettled as readonly Entry[], ending, suspecting)
+    for (const entry of refused) settle(entry, ending.errorFor(describePending(entry), true, 'refused'))
+    this.#barren = refused.length > 0 || publishing.lastTag > unsettled.length ? 0 : this.#barren + 1
+    const found = ending.methodKey !== BASIC_PUBLISH || refused.length > 0
+    if (!found || suspecting) {
+      this.#suspects += unknown.length
+      this.#limit = this.#suspects > 0 ? 1 : this.#maxInFlight
+    }
+    const newer = this.#queue.takeAll()
+    for (const entry of unknown) this.#queue.push(entry)
+    for (const entry of newer) this.#queue.push(entry)
+    this.#tellEmptied()
+    if (this.#queue.length > 0) this.#open()
+  }
+
+  // ---- the end
+
+  #rejectAll(): void {
+    const publishing = this.#publishing
+    this.#publishing = undefined
+    const unsettled = (publishing?.takeUnsettled() ?? []) as Entry[]
+    for (const entry of [...unsettled, ...this.#queue.takeAll()]) settle(entry, this.#closedError(entry))
+    this.#tellEmptied()
+  }
+
+  #tellEmptied(): void {
+    if (this.#emptied === undefined || this.pending > 0) return
+    this.#emptied()
+    this.#emptied = undefined
+  }
+
+  /** Wait for what is pending, but no longer than `timeout` milliseconds; then reject the rest. Never rejects itself. */
+  close(timeout: number): Promise<void> {
+    this.#closing ??= this.#close(timeout)
+    return this.#closing
+  }
+
+  async #close(timeout: number): Promise<void> {
+    const end = performance.now() + timeout
+    this.#state = 'closing'
+    if (this.pending > 0) {
+      const emptied = new Promise<void>(resolve => {
+        this.#emptied = resolve
+      })
+      await atMost(this.#source, timeout, emptied)
+    }
+    this.#state = 'closed'
+    const channel = this.#channel
+    this.#channel = undefined
+    this.#rejectAll()
+    this.#forgetEnd()
+    if (channel === undefined) return
+    await atMost(this.#source, Math.max(end - performance.now(), CHANNEL_CLOSE_GRACE), channel.close())
+  }
+}
+
+/** What the end of a channel means for the messages on it: the server may have said, or shown, which it refused. */
+function judge(
+  unsettled: readonly Entry[],
+  ending: Ending,
+  suspecting: boolean,
+): { readonly refused: readonly Entry[]; readonly unknown: readonly Entry[] } {
+  // The only one there was is the one; what closed the connection may have been on another channel, once.
+  const conclusive = suspecting || !(ending.error instanceof ConnectionClosedError)
+  const alone = unsettled.length === 1 && ending.methodKey === BASIC_PUBLISH && conclusive
+  const refused: Entry[] = []
+  const unknown: Entry[] = []
+  for (const entry of unsettled) {
+    if (alone || isRefused(ending, entry)) refused.push(entry)
+    else if (entry.reject !== undefined) unknown.push(entry)
+  }
+  return { refused, unknown }
+}
+
+function settle(entry: Entry, error: Error): void {
+  const { reject } = entry
+  entry.resolve = undefined
+  entry.reject = undefined
+  reject?.(error)
+}
+
+function ignore(): void {}

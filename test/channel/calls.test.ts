@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type Call, type CallContext, Calls } from '../../src/channel/calls.ts'
+import { AbortError, ChannelClosedError, captureCallSite, EncodeError, TimeoutError } from '../../src/errors.ts'
+import { FakeChannelPort } from '../support/fake-channel-port.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+
+const [DECLARE, DECLARE_OK, BIND, BIND_OK, CLOSE] = [1, 2, 3, 4, 5]
+
+class Fixture {
+  readonly port = new FakeChannelPort()
+  readonly timedOut: Call[] = []
+  readonly calls = new Calls(this.port, call => this.timedOut.push(call), 'and so on')
+
+  declare(what: string, options: Partial<CallContext> = {}, effect?: (reply: unknown, abandoned: boolean) => void) {
+    return this.calls.start<unknown>({ what, site: undefined, ...options }, DECLARE, DECLARE_OK, () => {}, effect)
+  }
+
+  bind(what: string, options: Partial<CallContext> = {}) {
+    return this.calls.start<unknown>({ what, site: undefined, ...options }, BIND, BIND_OK, () => {})
+  }
+}
+
+describe('Calls', () => {
+  it('give each reply to the oldest call that waits for that reply', async () => {
+    const { calls, declare, bind } = bound(new Fixture())
+    const [a, b, c] = [declare('a'), bind('b'), declare('c')]
+    calls.settle(BIND_OK, 'bound')
+    calls.settle(DECLARE_OK, 'first')
+    calls.settle(DECLARE_OK, 'second')
+    assert.deepEqual(await Promise.all([a, b, c]), ['first', 'bound', 'second'])
+    assert.equal(calls.settle(DECLARE_OK, 'third'), false)
+    assert.equal(calls.size, 0)
+  })
+
+  it('have the effect of a reply before its promise resolves', async () => {
+    const { calls, declare } = bound(new Fixture())
+    const order: string[] = []
+    const promise = declare('a', {}, (reply, abandoned) => order.push(`effect ${reply} ${abandoned}`))
+    const after = promise.then(() => order.push('resolved'))
+    calls.settle(DECLARE_OK, 'r')
+    order.push('settled')
+    await after
+    assert.deepEqual(order, ['effect r false', 'settled', 'resolved'])
+  })
+
+  it('start nothing where writing the method throws', async () => {
+    const { calls, port } = bound(new Fixture())
+    const wrong = calls.start({ what: 'a', site: undefined }, DECLARE, DECLARE_OK, () => {
+      throw new EncodeError('bad')
+    })
+    await rejection(wrong, EncodeError)
+    assert.equal(calls.size, 0)
+    assert.equal(calls.expects(DECLARE_OK), false)
+    assert.equal(port.waiting, 0)
+  })
+
+  it('write nothing for a signal that is aborted already', async () => {
+    const { calls } = bound(new Fixture())
+    const signal = AbortSignal.abort()
+    const refused = calls.start({ what: 'a', site: undefined, signal }, DECLARE, DECLARE_OK, () =>
+      assert.fail('written'),
+    )
+    await rejection(refused, AbortError)
+  })
+
+  it('absorb the reply to a call that was aborted, and tell its effect so', async () => {
+    const { calls, declare, port } = bound(new Fixture())
+    const abort = new AbortController()
+    const effects: boolean[] = []
+    const aborted = declare('queue.declare of "a"', { signal: abort.signal }, (_reply, abandoned) =>
+      effects.push(abandoned),
+    )
+    const next = declare('b')
+    abort.abort(new Error('not any more'))
+    const error = await rejection(aborted, AbortError)
+    assert.equal(error.message, 'queue.declare of "a" was aborted')
+    assert.equal((error.cause as Error).message, 'not any more')
+    assert.equal(port.waiting, 1)
+    assert.equal(calls.settle(DECLARE_OK, 'of a'), true)
+    assert.deepEqual(effects, [true])
+    calls.settle(DECLARE_OK, 'of b')
+    assert.equal(await next, 'of b')
+    assert.equal(port.waiting, 0)
+  })
+
+  it('give a signal that timed out as a TimeoutError', async () => {
+    const { declare } = bound(new Fixture())
+    const keepAlive = setTimeout(() => {}, 1000)
+    await rejection(declare('a', { signal: AbortSignal.timeout(1) }), TimeoutError)
+    clearTimeout(keepAlive)
+  })
+
+  it('stop listening to the signal of a call that is settled', async () => {
+    const { calls, declare } = bound(new Fixture())
+    const { signal } = new AbortController()
+    let listeners = 0
+    signal.addEventListener = () => listeners++
+    signal.removeEventListener = () => listeners--
+    const promise = declare('a', { signal })
+    assert.equal(listeners, 1)
+    calls.settle(DECLARE_OK, undefined)
+    await promise
+    assert.equal(listeners, 0)
+  })
+
+  it('run the general timeout for the oldest call only, each time anew', async () => {
+    const { calls, declare, bind, port, timedOut } = bound(new Fixture())
+    const a = declare('a')
+    const b = follow(bind('b'))
+    assert.equal(port.running.length, 1)
+    assert.equal(port.running[0]?.milliseconds, 20_000)
+    calls.settle(DECLARE_OK, 1)
+    await a
+    assert.equal(port.deadlines[0]?.cancelled, true)
+    assert.equal(port.running.length, 1)
+    port.running[0]?.expire()
+    await turn()
+    assert.ok(b.error instanceof TimeoutError)
+    assert.equal(b.error.message, 'b was not answered by broker:5672 within 20000 ms; and so on')
+    assert.deepEqual(
+      timedOut.map(call => call.what),
+      ['b'],
+    )
+  })
+
+  it('go on with the general timeout behind a call that was aborted and is not answered', async () => {
+    const { declare, port } = bound(new Fixture())
+    const abort = new AbortController()
+    const aborted = declare('a', { signal: abort.signal })
+    const behind = follow(declare('b'))
+    abort.abort()
+    await rejection(aborted, AbortError)
+    assert.equal(port.running.length, 1)
+    port.running[0]?.expire()
+    await turn()
+    assert.ok(behind.error instanceof TimeoutError)
+  })
+
+  it('run a timeout of the call’s own from the call on, whatever waits before it', async () => {
+    const { declare, port, timedOut } = bound(new Fixture())
+    const a = follow(declare('a'))
+    const b = follow(declare('b', { timeout: 50 }))
+    assert.deepEqual(
+      port.running.map(({ milliseconds }) => milliseconds),
+      [20_000, 50],
+    )
+    port.running[1]?.expire()
+    await turn()
+    assert.equal(a.state, 'pending')
+    assert.match(b.error?.message ?? '', /^b was not answered by broker:5672 within 50 ms/)
+    assert.equal(timedOut.length, 1)
+  })
+
+  it('let the general timeout stand still while the broker blocks', () => {
+    const { calls, declare, port } = bound(new Fixture())
+    void declare('a')
+    void declare('b', { timeout: 50 })
+    port.isBlocked = true
+    calls.blockedChanged()
+    assert.deepEqual(
+      port.running.map(({ milliseconds }) => milliseconds),
+      [50],
+    )
+    port.isBlocked = false
+    calls.blockedChanged()
+    assert.deepEqual(
+      port.running.map(({ milliseconds }) => milliseconds),
+      [50, 20_000],
+    )
+  })
+
+  it('reject everything with an error of its own, but resolve the method that is spared', async () => {
+    const { calls, declare, bind, port } = bound(new Fixture())
+    const abort = new AbortController()
+    const [a, b] = [declare('a'), bind('b')]
+    const close = calls.start({ what: 'close', site: undefined }, CLOSE, 6, () => {})
+    const aborted = declare('c', { signal: abort.signal })
+    abort.abort()
+    await rejection(aborted, AbortError)
+    assert.equal(
+      calls.failAll(({ what }) => new ChannelClosedError(what), CLOSE),
+      2,
+    )
+    const errors = [await rejection(a, ChannelClosedError), await rejection(b, ChannelClosedError)]
+    assert.deepEqual(
+      errors.map(({ message }) => message),
+      ['a', 'b'],
+    )
+    await close
+    assert.equal(calls.size, 0)
+    assert.equal(port.waiting, 0)
+    assert.equal(port.running.length, 0)
+    assert.equal(calls.settle(DECLARE_OK, 1), false)
+  })
+
+  it('refuse the oldest call whose reply came but cannot be given', async () => {
+    const { calls, declare } = bound(new Fixture())
+    const a = declare('a')
+    const b = declare('b')
+    calls.refuse(DECLARE_OK, new EncodeError('too large'))
+    await rejection(a, EncodeError)
+    calls.settle(DECLARE_OK, 'of b')
+    assert.equal(await b, 'of b')
+  })
+
+  it('show the line of the call in the stack of its error', async () => {
+    const { calls, declare } = bound(new Fixture())
+    const method = (): Promise<unknown> => declare('a', { site: captureCallSite(method) })
+    const failing = callsMethod()
+    function callsMethod(): Promise<unknown> {
+      return method()
+    }
+    calls.failAll(() => new ChannelClosedError('over'), 0)
+    const { stack } = await rejection(failing, ChannelClosedError)
+    assert.match(stack ?? '', /^ChannelClosedError: over\n\s+at callsMethod .*calls\.test/)
+  })
+})
+
+function bound(fixture: Fixture): {
+  readonly calls: Calls
+  readonly port: FakeChannelPort
+  readonly timedOut: Call[]
+  readonly declare: Fixture['declare']
+  readonly bind: Fixture['bind']
+} {
+  const { calls, port, timedOut } = fixture
+  return {
+    calls,
+    port,
+    timedOut,
+    declare: (...args) => fixture.declare(...args),
+    bind: (...args) => fixture.bind(...args),
+  }
+}

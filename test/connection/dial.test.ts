@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { TransportFactory } from '../../src/connection/transport.ts'
+import {
+  AbortError,
+  type AmqpProtocol,
+  AuthenticationError,
+  ConnectionFailedError,
+  type ConnectOptions,
+  connect,
+  TimeoutError,
+} from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { FakeBroker, methodFrame } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { turn, within } from '../support/settled.ts'
+
+/** Several brokers, each by the name of its host. */
+class Brokers {
+  readonly tried: string[] = []
+  readonly #factories = new Map<string, TransportFactory>()
+
+  good(host: string): FakeBroker {
+    const broker = new FakeBroker()
+    this.#factories.set(host, broker.createTransport)
+    return broker
+  }
+
+  silent(host: string): FakeBroker {
+    const broker = this.good(host)
+    broker.prepare = peer => peer.answers.set('protocol header', () => undefined)
+    return broker
+  }
+
+  refusing(host: string, replyCode = 403): FakeBroker {
+    const broker = this.good(host)
+    const close = { replyCode, replyText: 'ACCESS_REFUSED - no', classId: 0, methodId: 0 }
+    broker.prepare = peer =>
+      peer.answers.set('connection.start-ok', () => methodFrame(0, methods.ConnectionClose, close))
+    return broker
+  }
+
+  failing(host: string, error: Error, step: 'lookup' | 'connect' | 'tls' = 'connect'): void {
+    this.#factories.set(host, async (_target, _handler, _signal, onStep) => {
+      onStep(step)
+      throw error
+    })
+  }
+
+  connect(hosts: readonly string[], options: ConnectOptions = {}): Promise<AmqpProtocol> {
+    return connect({
+      servers: hosts.map(host => ({ host })),
+      recovery: false,
+      heartbeat: 0,
+      createTransport: (target, handler, signal, onStep) => {
+        this.tried.push(target.host)
+        const factory = this.#factories.get(target.host)
+        if (factory === undefined) throw new Error(`no broker ${target.host}`)
+        return factory(target, handler, signal, onStep)
+      },
+      ...options,
+    })
+  }
+}
+
+const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+
+describe('dial', () => {
+  it('tries servers in order until one opens', async () => {
+    const brokers = new Brokers()
+    brokers.failing('a', refused())
+    brokers.refusing('b')
+    brokers.good('c')
+    brokers.good('d')
+    const protocol = await brokers.connect(['a', 'b', 'c', 'd'])
+    assert.deepEqual(brokers.tried, ['a', 'b', 'c'])
+    await protocol.close()
+  })
+
+  it('lists every attempt with server, step and cause', async () => {
+    const brokers = new Brokers()
+    brokers.failing('a', refused())
+    brokers.failing('b', Object.assign(new Error('getaddrinfo ENOTFOUND b'), { code: 'ENOTFOUND' }), 'lookup')
+    brokers.refusing('c')
+    const error = await rejection(brokers.connect(['a', 'b', 'c']), ConnectionFailedError)
+    assert.deepEqual(
+      error.attempts.map(({ server, step }) => `${server} ${step}`),
+      ['a:5672 connect', 'b:5672 lookup', 'c:5672 connection.tune'],
+    )
+    assert.ok(error.attempts[2]?.cause instanceof AuthenticationError)
+    assert.match(
+      error.message,
+      /^connect to a:5672, b:5672, c:5672 failed: a:5672: connect ECONNREFUSED \(nothing listens there\); b:5672: getaddrinfo ENOTFOUND b \(is the name right\?\); c:5672: the server refused the login/,
+    )
+  })
+
+  it('rejects with the refusal itself where there is one server', async () => {
+    const brokers = new Brokers()
+    brokers.refusing('a')
+    const error = await rejection(brokers.connect(['a']), AuthenticationError)
+    assert.equal(error.message, 'connect to a:5672 failed: the server refused the login: ACCESS_REFUSED (403), no')
+    assert.equal(error.replyCode, 403)
+  })
+
+  it('says what a frameMax below 8192 may have to do with it where the server hangs up on that', async () => {
+    const told: boolean[] = []
+    for (const frameMax of [8_191, 8_192, 0]) {
+      const brokers = new Brokers()
+      brokers.good('a').prepare = peer =>
+        peer.answers.set('connection.open', () => {
+          peer.finish()
+          return undefined
+        })
+      const error = await rejection(brokers.connect(['a'], { frameMax }), ConnectionFailedError)
+      assert.equal(error.attempts[0]?.step, 'connection.open-ok')
+      told.push(error.message.includes('RabbitMQ 4.3 says no to a frameMax below 8192'))
+    }
+    assert.deepEqual(told, [true, false, false])
+  })
+
+  it('gives each server an equal share of the time that is left', async () => {
+    const brokers = new Brokers()
+    brokers.silent('a')
+    brokers.silent('b')
+    brokers.good('c')
+    const start = performance.now()
+    const protocol = await within(2_000, 'connect', brokers.connect(['a', 'b', 'c'], { connectTimeout: 300 }))
+    const took = performance.now() - start
+    assert.ok(took >= 190 && took < 300, `${took} ms`)
+    await protocol.close()
+  })
+
+  it('ends within connectTimeout, and leaves nothing open', async () => {
+    const brokers = new Brokers()
+    const silent = [brokers.silent('a'), brokers.silent('b')]
+    const error = await within(
+      2_000,
+      'connect',
+      rejection(brokers.connect(['a', 'b'], { connectTimeout: 100 }), ConnectionFailedError),
+    )
+    assert.ok(error.attempts.every(({ cause, step }) => cause instanceof TimeoutError && step === 'connection.start'))
+    assert.match(error.message, /a:5672: no answer within 50 ms; it was waiting for connection\.start/)
+    for (const broker of silent)
+      await within(1_000, 'the end', broker.peers[0]?.ended ?? Promise.reject(new Error('not tried')))
+  })
+
+  it('takes the servers in a random order where told', async () => {
+    const first = new Set<string>()
+    for (let i = 0; i < 60; i++) {
+      const brokers = new Brokers()
+      for (const host of ['a', 'b', 'c']) brokers.good(host)
+      await (await brokers.connect(['a', 'b', 'c'], { serverOrder: 'random' })).close()
+      first.add(brokers.tried.join())
+    }
+    assert.deepEqual([...first].sort(), ['a', 'b', 'c'])
+  })
+
+  it('races them through the whole handshake, and closes who comes later', async () => {
+    const brokers = new Brokers()
+    brokers.failing('a', refused())
+    const slow = brokers.silent('b')
+    const fast = brokers.good('c')
+    const protocol = await brokers.connect(['a', 'b', 'c'], { serverOrder: 'race' })
+    assert.deepEqual(brokers.tried, ['a', 'b', 'c'])
+    assert.equal(protocol.state, 'open')
+    await within(1_000, 'the end of the slow one', slow.peers[0]?.ended ?? Promise.reject(new Error('not tried')))
+    await protocol.close()
+    assert.equal(fast.peers.length, 1)
+  })
+
+  it('closes the second of a race that both won', async () => {
+    const brokers = new Brokers()
+    const both = [brokers.good('a'), brokers.good('b')]
+    const protocol = await brokers.connect(['a', 'b'], { serverOrder: 'race' })
+    await turn()
+    const closed = both.filter(
+      ({ peers }) => peers[0]?.transport.closed === true || peers[0]?.names.includes('0 connection.close'),
+    )
+    assert.ok(closed.length <= 1)
+    const channel = await protocol.channel()
+    assert.equal(channel.isOpen, true)
+    const inUse = both.filter(({ peers }) => peers[0]?.names.includes('1 channel.open'))
+    assert.equal(inUse.length, 1)
+    const [loser] = both.filter(broker => broker !== inUse[0])
+    await within(1_000, 'the end of the loser', loser?.peers[0]?.ended ?? Promise.reject(new Error('not tried')))
+    await protocol.close()
+  })
+
+  it('lists every attempt of a race that nobody won', async () => {
+    const brokers = new Brokers()
+    brokers.failing('a', refused())
+    brokers.refusing('b')
+    const error = await rejection(brokers.connect(['a', 'b'], { serverOrder: 'race' }), ConnectionFailedError)
+    assert.equal(error.attempts.length, 2)
+  })
+
+  it('ends at the signal, and leaves nothing open', async () => {
+    for (const serverOrder of ['ordered', 'race'] as const) {
+      const brokers = new Brokers()
+      const silent = brokers.silent('a')
+      const abort = new AbortController()
+      const connecting = rejection(
+        brokers.connect(['a', 'b'].slice(0, 1), { signal: abort.signal, serverOrder }),
+        AbortError,
+      )
+      await turn()
+      abort.abort(new Error('changed my mind'))
+      const error = await within(1_000, 'connect', connecting)
+      assert.equal((error.cause as Error).message, 'changed my mind')
+      await within(1_000, 'the end', silent.peers[0]?.ended ?? Promise.reject(new Error('not tried')))
+    }
+  })
+
+  it('tries nobody where the signal is aborted already', async () => {
+    const brokers = new Brokers()
+    brokers.good('a')
+    await rejection(brokers.connect(['a'], { signal: AbortSignal.abort() }), AbortError)
+    assert.deepEqual(brokers.tried, [])
+  })
+})

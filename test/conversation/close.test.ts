@@ -1,0 +1,347 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { ChannelClosedError, ConnectionClosedError, connect, NoChannelAvailableError } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import {
+  contentFrames,
+  converse,
+  converseOnChannel,
+  delivery,
+  FakeBroker,
+  type FakePeer,
+  methodFrame,
+  startConsumer,
+} from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn, within } from '../support/settled.ts'
+
+const NOT_FOUND = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'", classId: 50, methodId: 10 }
+
+describe('closing a channel', () => {
+  it('gives its number back when close-ok has come, and not before', async () => {
+    const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 2 }))
+    await protocol.channel()
+    peer.answers.delete(methods.ChannelClose.name)
+    const closing = channel.close()
+    await peer.expect(methods.ChannelClose)
+    await rejection(protocol.channel(), NoChannelAvailableError)
+    peer.reply(1, methods.ChannelCloseOk, {})
+    await closing
+    const next = await protocol.channel()
+    assert.equal(next.channelId, 1)
+  })
+
+  it('rejects what is pending, with what the program did, and again is the same promise', async () => {
+    const { channel, errors } = await converseOnChannel()
+    const pending = follow(channel.queueDeclare('q'))
+    const closing = channel.close()
+    assert.equal(channel.close(), closing)
+    assert.equal(channel.isOpen, false)
+    const late = await rejection(channel.queueDeclare('r'), ChannelClosedError)
+    assert.equal(late.message, 'queue.declare of "r" failed: channel 1 is closed: it was closed by the program')
+    await closing
+    await channel.waitClosed()
+    assert.equal(
+      pending.error?.message,
+      'queue.declare of "q" failed: channel 1 is closed: it was closed by the program',
+    )
+    assert.deepEqual(errors, [])
+  })
+
+  it('by the server rejects what is pending with its words, the guilty call first, and leaves other channels alone', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    const other = await protocol.channel()
+    const calls = [
+      follow(channel.basicQos()),
+      follow(channel.queueDeclare('q', { passive: true })),
+      follow(channel.queueDeclare('r')),
+    ]
+    const unaffected = other.queueDeclare('s')
+    await peer.took(4)
+    peer.reply(1, methods.ChannelClose, NOT_FOUND)
+    await turn()
+    assert.equal(peer.names.at(-1), '1 channel.close-ok')
+    const [qos, guilty, behind] = calls.map(({ error }) => error)
+    for (const error of [qos, guilty, behind]) {
+      assert.ok(error instanceof ChannelClosedError)
+      assert.equal(error.replyCode, 404)
+      assert.equal(error.replyText, NOT_FOUND.replyText)
+      assert.equal(error.method, 'queue.declare')
+      assert.ok(error.cause instanceof ChannelClosedError)
+    }
+    assert.equal(
+      guilty?.message,
+      "queue.declare of \"q\" failed: NOT_FOUND (404), no queue 'q' in vhost '/'; channel 1 is closed",
+    )
+    assert.match(
+      behind?.message ?? '',
+      /^queue\.declare of "r" failed: channel 1 was closed by the server because of queue\.declare: NOT_FOUND/,
+    )
+    peer.reply(2, methods.QueueDeclareOk, { queue: 's', messageCount: 0, consumerCount: 0 })
+    await unaffected
+    assert.equal((await rejection(channel.basicQos(), ChannelClosedError)).replyCode, 404)
+    assert.equal((await rejection(channel.waitClosed(), ChannelClosedError)).replyCode, 404)
+  })
+
+  it('by the server with nobody waiting is told to onError, once', async () => {
+    const { peer, channel, errors } = await converseOnChannel()
+    peer.reply(1, methods.ChannelClose, {
+      replyCode: 406,
+      replyText: 'PRECONDITION_FAILED - unknown delivery tag 9',
+      classId: 60,
+      methodId: 80,
+    })
+    await turn()
+    assert.equal(errors.length, 1)
+    assert.equal(
+      errors[0]?.message,
+      'channel 1 was closed by the server because of basic.ack: PRECONDITION_FAILED (406), unknown delivery tag 9',
+    )
+    void channel.basicPublish('x', '', 'q')
+    void channel.basicClientAck(1)
+    await turn()
+    assert.equal(errors.length, 1)
+  })
+
+  it('from both sides at once ends it, and its number is free when the server has agreed too', async () => {
+    const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 1 }))
+    peer.answers.delete(methods.ChannelClose.name)
+    const pending = follow(channel.queueDeclare('q'))
+    const closing = channel.close()
+    assert.deepEqual(await peer.took(2), ['1 queue.declare', '1 channel.close'])
+    peer.reply(1, methods.ChannelClose, NOT_FOUND)
+    assert.deepEqual(await peer.took(1), ['1 channel.close-ok'])
+    // The server answers our close, too (§1.5.2.5): until then its number cannot serve another.
+    const early = follow(protocol.channel())
+    await turn()
+    assert.ok(early.error instanceof NoChannelAvailableError)
+    peer.reply(1, methods.ChannelCloseOk, {})
+    await closing
+    assert.ok(pending.error instanceof ChannelClosedError)
+    assert.equal(pending.error.replyCode, 404)
+    assert.equal(protocol.state, 'open')
+    const next = await protocol.channel()
+    assert.equal(next.channelId, 1)
+    assert.equal(next.isOpen, true)
+  })
+
+  it('absorbs what comes before close-ok, and sends nothing behind channel.close', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    peer.answers.delete(methods.ChannelClose.name)
+    const called: string[] = []
+    const abort = new AbortController()
+    await startConsumer({ peer, channel }, (_channel, body) => called.push(String(body)), { consumerTag: 'c' })
+    await turn()
+    const got = follow(channel.basicGet('q', { signal: abort.signal }))
+    abort.abort()
+    const closing = channel.close()
+    assert.deepEqual(await peer.took(2), ['1 basic.get', '1 channel.close'])
+    const sent = peer.names.length
+    peer.send(
+      delivery(1, 'c', 1, 'x'),
+      methodFrame(1, methods.BasicGetOk, {
+        deliveryTag: 2,
+        redelivered: false,
+        exchangeName: '',
+        routingKey: 'q',
+        messageCount: 0,
+      }),
+      contentFrames(1, 'y'),
+      methodFrame(1, methods.ChannelFlow, { active: false }),
+      methodFrame(1, methods.BasicCancel, { consumerTag: 'c', noWait: false }),
+    )
+    await turn()
+    assert.deepEqual(peer.names.slice(sent), [])
+    peer.reply(1, methods.ChannelCloseOk, {})
+    await closing
+    await turn()
+    assert.equal(got.state, 'rejected')
+    assert.deepEqual(called, [])
+    assert.equal(protocol.state, 'open')
+    assert.deepEqual(peer.names.slice(sent), [])
+    assert.deepEqual(errors, [])
+  })
+
+  it('refuses publishes from then on, and never writes those that wait', async () => {
+    const { peer, channel } = await converseOnChannel()
+    peer.answers.delete(methods.ChannelClose.name)
+    peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' })
+    const waiting = follow(channel.basicPublish('a', '', 'q'))
+    const closing = channel.close()
+    const late = await rejection(channel.basicPublish('b', '', 'q'), ChannelClosedError)
+    assert.equal(late.outcome, 'notSent')
+    await rejection(channel.publish('c', '', 'q'), ChannelClosedError)
+    await rejection(channel.publish('d', '', 'q', undefined, { timeout: 1000 }), ChannelClosedError)
+    await rejection(channel.basicClientAck(1), ChannelClosedError)
+    peer.reply(0, methods.ConnectionUnblocked, {})
+    await turn()
+    assert.deepEqual(peer.names, ['1 channel.open', '1 channel.close'])
+    peer.reply(1, methods.ChannelCloseOk, {})
+    await closing
+    assert.ok(waiting.error instanceof ChannelClosedError)
+    assert.equal(waiting.error.outcome, 'notSent')
+    assert.deepEqual(peer.names, ['1 channel.open', '1 channel.close'])
+  })
+
+  it('gives each new channel a number that was free longest', async () => {
+    const { peer, protocol } = await converse()
+    const channels = await Promise.all([1, 2, 3].map(() => protocol.channel()))
+    await channels[1]?.close()
+    await channels[0]?.close()
+    assert.equal((await protocol.channel()).channelId, 2)
+    assert.equal((await protocol.channel()).channelId, 1)
+    assert.equal((await protocol.channel()).channelId, 4)
+    assert.ok(peer.names.includes('4 channel.open'))
+  })
+})
+
+describe('closing a connection', () => {
+  it('is asked for once, resolves when the server agrees, and settles everything', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    const pending = follow(channel.queueDeclare('q'))
+    const closing = protocol.close()
+    assert.equal(protocol.close(), closing)
+    assert.equal(protocol.state, 'closing')
+    await within(1000, 'close', closing)
+    await protocol.waitClosed()
+    await peer.ended
+    assert.equal(protocol.state, 'closed')
+    assert.deepEqual(peer.names.slice(-1), ['0 connection.close'])
+    assert.ok(pending.error instanceof ConnectionClosedError)
+    assert.match(
+      pending.error.message,
+      /^queue\.declare of "q" failed: the connection to localhost:5672 was closed by the program/,
+    )
+    assert.deepEqual(errors, [])
+  })
+
+  it('by the server rejects everything with its words, answers it, and ends the stream', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    const pending = follow(channel.queueDeclare('q'))
+    const waiting = follow(protocol.waitClosed())
+    const closed: unknown[] = []
+    protocol.on('closed', error => closed.push(error))
+    peer.reply(0, methods.ConnectionClose, {
+      replyCode: 320,
+      replyText: 'CONNECTION_FORCED - Closed via management plugin',
+      classId: 0,
+      methodId: 0,
+    })
+    await peer.ended
+    await turn()
+    assert.equal(peer.names.at(-1), '0 connection.close-ok')
+    for (const { error } of [pending, waiting]) {
+      assert.ok(error instanceof ConnectionClosedError)
+      assert.equal(error.replyCode, 320)
+      assert.equal(error.replyText, 'CONNECTION_FORCED - Closed via management plugin')
+    }
+    assert.equal(
+      waiting.error?.message,
+      'the connection to localhost:5672 was closed by the server: CONNECTION_FORCED (320), Closed via management plugin',
+    )
+    assert.equal(closed[0], waiting.error)
+    assert.equal((await rejection(channel.queueDeclare('r'), ConnectionClosedError)).replyCode, 320)
+    assert.equal((await rejection(protocol.channel(), ConnectionClosedError)).replyCode, 320)
+  })
+
+  it('from both sides at once is what the program asked for', async () => {
+    const { peer, protocol } = await converse()
+    peer.answers.delete(methods.ConnectionClose.name)
+    const closing = protocol.close()
+    await peer.expect(methods.ConnectionClose)
+    peer.reply(0, methods.ConnectionClose, { replyCode: 320, replyText: 'bye', classId: 0, methodId: 0 })
+    await within(1000, 'close', closing)
+    await protocol.waitClosed()
+    assert.equal(peer.names.at(-1), '0 connection.close-ok')
+  })
+
+  const ends: readonly (readonly [string, (peer: FakePeer) => void])[] = [
+    ['a reset', peer => peer.transport.break(new Error('read ECONNRESET'))],
+    ['the end of the stream', peer => peer.finish()],
+    ['bytes that are no frames', peer => peer.send(Buffer.from('garbage that is long enough'))],
+    ['a stray method', peer => peer.reply(9, methods.BasicQosOk, {})],
+  ]
+  for (const [what, end] of ends) {
+    it(`is done, and no error, where ${what} comes in place of close-ok`, async () => {
+      const { peer, channel, protocol, errors } = await converseOnChannel()
+      peer.answers.delete(methods.ConnectionClose.name)
+      const disconnected: Error[] = []
+      protocol.on('disconnected', error => disconnected.push(error))
+      const pending = follow(channel.queueDeclare('q'))
+      const closing = protocol.close()
+      assert.deepEqual(await peer.took(2), ['1 queue.declare', '0 connection.close'])
+      end(peer)
+      await within(1000, 'close', closing)
+      await protocol.waitClosed()
+      await peer.ended
+      assert.match(pending.error?.message ?? '', /was closed by the program$/)
+      assert.equal(peer.names.at(-1), '0 connection.close')
+      assert.equal(peer.names.filter(name => name === '0 connection.close').length, 1)
+      assert.deepEqual([errors, disconnected], [[], []])
+    })
+  }
+
+  it('ends in its time where the server does not answer', async () => {
+    const { peer, protocol } = await converse()
+    peer.mute()
+    const start = performance.now()
+    await within(1000, 'close', protocol.close({ timeout: 50 }))
+    assert.ok(performance.now() - start < 200)
+    await protocol.waitClosed()
+  })
+
+  it('in the bytes behind open-ok is a failed connect, with the reason', async () => {
+    const broker = new FakeBroker()
+    broker.prepare = peer => {
+      peer.answers.set(methods.ConnectionOpen.name, () =>
+        Buffer.concat([
+          methodFrame(0, methods.ConnectionOpenOk, {}),
+          methodFrame(0, methods.ConnectionClose, {
+            replyCode: 320,
+            replyText: 'CONNECTION_FORCED - shutdown',
+            classId: 0,
+            methodId: 0,
+          }),
+        ]),
+      )
+    }
+    const connecting = connect({ createTransport: broker.createTransport, recovery: false })
+    const error = await within(
+      1000,
+      'connect',
+      connecting.then(
+        () => undefined,
+        (thrown: Error) => thrown,
+      ),
+    )
+    assert.match(error?.message ?? '', /connect to localhost:5672 failed: .*CONNECTION_FORCED \(320\), shutdown/)
+  })
+
+  it('waits for confirms and for callbacks that run, then closes', async () => {
+    const { peer, protocol } = await converse()
+    const opening = protocol.channel({ publisherConfirms: true })
+    await peer.expect(methods.ConfirmSelect)
+    peer.reply(1, methods.ConfirmSelectOk, {})
+    const channel = await opening
+    let release = (): void => {}
+    await startConsumer({ peer, channel }, () => new Promise<void>(resolve => (release = resolve)), {
+      consumerTag: 'c',
+    })
+    await turn()
+    peer.send(delivery(1, 'c', 1, 'x'))
+    const published = channel.publish('y', '', 'q')
+    const closing = follow(protocol.close())
+    await turn()
+    assert.deepEqual(peer.names.slice(-4), ['1 basic.publish', '1 header', '1 body', '1 basic.cancel'])
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await turn()
+    assert.equal(closing.state, 'pending')
+    release()
+    await turn()
+    assert.equal(closing.state, 'pending')
+    peer.reply(1, methods.BasicAck, { deliveryTag: 1 })
+    await published
+    await within(2000, 'close', protocol.close())
+    assert.equal(peer.names.at(-1), '0 connection.close')
+  })
+})

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  ChannelClosedError,
+  ConnectionClosedError,
+  ConnectionLostError,
+  DuplicateConsumerTagError,
+  EncodeError,
+  NoChannelAvailableError,
+} from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { converse, converseOnChannel, FakeBroker, startConsumer } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+
+const REFUSED = { replyCode: 404, replyText: "NOT_FOUND - no queue 'orders' in vhost '/'", classId: 50, methodId: 10 }
+
+describe('errors of rejected calls', () => {
+  it('show the line of the program that made the call', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    const failing = askForOrders()
+    async function askForOrders(): Promise<unknown> {
+      return await channel.queueDeclare('orders', { passive: true })
+    }
+    await peer.expect(methods.QueueDeclare)
+    peer.reply(1, methods.ChannelClose, REFUSED)
+    const error = await rejection(failing, ChannelClosedError)
+    assert.match(
+      error.stack ?? '',
+      /^ChannelClosedError: queue\.declare of "orders" failed: NOT_FOUND \(404\)[^\n]*\n\s+at askForOrders .*errors\.test/,
+    )
+    assert.equal(
+      error.message,
+      "queue.declare of \"orders\" failed: NOT_FOUND (404), no queue 'orders' in vhost '/'; channel 1 is closed",
+    )
+    assert.ok(error.cause instanceof ChannelClosedError)
+    assert.match(error.cause.message, /^channel 1 was closed by the server because of queue\.declare: /)
+    assert.equal(error.code, 'CHANNEL_CLOSED')
+    assert.equal(protocol.state, 'open')
+  })
+
+  it('show it for every synchronous method, also when the connection is lost', async () => {
+    const { peer, channel } = await converseOnChannel()
+    const methodsOfTheirs: Record<string, () => Promise<unknown>> = {
+      queueDeclare: () => channel.queueDeclare('q'),
+      queueDelete: () => channel.queueDelete('q'),
+      queueBind: () => channel.queueBind('q', 'e'),
+      queueUnbind: () => channel.queueUnbind('q', 'e'),
+      queuePurge: () => channel.queuePurge('q'),
+      exchangeDeclare: () => channel.exchangeDeclare('e', 'fanout'),
+      exchangeDelete: () => channel.exchangeDelete('e'),
+      exchangeBind: () => channel.exchangeBind('e', 'f'),
+      exchangeUnbind: () => channel.exchangeUnbind('e', 'f'),
+      basicQos: () => channel.basicQos(),
+      basicConsume: () => channel.basicConsume(() => {}, 'q'),
+      basicCancel: () => channel.basicCancel('c'),
+      basicGet: () => channel.basicGet('q'),
+      basicRecover: () => channel.basicRecover(),
+      confirmSelect: () => channel.confirmSelect(),
+      waitForConfirms: async () => {
+        void channel.basicPublish('x', '', 'q')
+        return channel.waitForConfirms()
+      },
+      txSelect: () => channel.txSelect(),
+      flow: () => channel.flow(true),
+    }
+    const outcomes = Object.entries(methodsOfTheirs).map(([name, call]) => ({ name, outcome: follow(call()) }))
+    await turn()
+    peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    for (const { name, outcome } of outcomes) {
+      const { error } = outcome
+      assert.ok(error instanceof ConnectionLostError, `${name}: ${outcome.state}`)
+      assert.equal(error.reason, 'socket', name)
+      assert.match(error.message, /^\S+.* failed: the connection to localhost:5672 was lost: read ECONNRESET$/, name)
+      assert.ok(error.cause instanceof ConnectionLostError, name)
+      assert.match(error.stack ?? '', /errors\.test/, `${name}: ${error.stack}`)
+    }
+  })
+
+  it('are fresh ones with a common cause', async () => {
+    const { peer, channel } = await converseOnChannel()
+    const calls = [follow(channel.basicQos()), follow(channel.queueDeclare('q'))]
+    await turn()
+    peer.transport.break(new Error('gone'))
+    await turn()
+    const [a, b] = calls.map(({ error }) => error)
+    assert.notEqual(a, b)
+    assert.equal(a?.cause, b?.cause)
+    assert.ok(a?.cause instanceof ConnectionLostError && a.cause.cause instanceof Error)
+    assert.equal(a.cause.cause.message, 'gone')
+  })
+
+  it('of a publish name exchange, routing key, message id and tag', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await channel.confirmSelect({ noWait: true })
+    const publish = follow(channel.publish('x', 'logs', 'info', { messageId: 'm-7' }))
+    await turn()
+    peer.reply(0, methods.ConnectionClose, { replyCode: 541, replyText: 'INTERNAL_ERROR', classId: 0, methodId: 0 })
+    await turn()
+    assert.ok(publish.error instanceof ConnectionClosedError)
+    assert.equal(
+      publish.error.message,
+      'publish of message "m-7" to exchange "logs" with routing key "info" (delivery tag 1) failed: the connection to localhost:5672 was closed by the server: INTERNAL_ERROR (541)',
+    )
+    assert.equal(publish.error.outcome, 'unknown')
+  })
+
+  it('blame the method that the server found at fault, when it closes the connection', async () => {
+    const { peer, channel } = await converseOnChannel()
+    const [innocent, guilty] = [follow(channel.basicQos()), follow(channel.exchangeDeclare('e', 'nonsense'))]
+    await turn()
+    peer.reply(0, methods.ConnectionClose, {
+      replyCode: 503,
+      replyText: "COMMAND_INVALID - unknown exchange type 'nonsense'",
+      classId: 40,
+      methodId: 10,
+    })
+    await turn()
+    assert.ok(guilty.error instanceof ConnectionClosedError)
+    assert.match(
+      guilty.error.message,
+      /^exchange\.declare of "e" failed: COMMAND_INVALID \(503\), unknown exchange type 'nonsense'/,
+    )
+    assert.match(
+      innocent.error?.message ?? '',
+      /^basic\.qos failed: the connection .* because of exchange\.declare: COMMAND_INVALID/,
+    )
+  })
+
+  it('say that all channels are in use', async () => {
+    const { protocol } = await converse({}, new FakeBroker({ channelMax: 1 }))
+    await protocol.channel()
+    const error = await rejection(protocol.channel(), NoChannelAvailableError)
+    assert.equal(
+      error.message,
+      'channel.open was not sent: all 1 channels of the connection to localhost:5672 are in use',
+    )
+  })
+
+  it('say that a consumer tag is in use, with nothing sent', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    const sent = peer.writes.length
+    const error = await rejection(
+      channel.basicConsume(() => {}, 'q', { consumerTag: 'c' }),
+      DuplicateConsumerTagError,
+    )
+    assert.equal(error.consumerTag, 'c')
+    await turn()
+    assert.equal(peer.writes.length, sent)
+    assert.equal(channel.isOpen, true)
+  })
+
+  const bad: readonly (readonly [
+    string,
+    (channel: Awaited<ReturnType<typeof converseOnChannel>>['channel']) => Promise<unknown>,
+    RegExp,
+  ])[] = [
+    ['a routing key of 256 bytes', c => c.basicPublish('', '', 'k'.repeat(256)), /routingKey takes 256 bytes/],
+    [
+      'a header that is a function',
+      c => c.basicPublish('', '', 'k', { headers: { f: (() => 1) as unknown as string } }),
+      /properties\.headers/,
+    ],
+    ['a body that is a number', c => c.basicPublish(5 as unknown as string, '', 'k'), /payload must be/],
+    ['a negative prefetch', c => c.basicQos({ prefetchCount: -1 }), /basic\.qos: prefetchCount/],
+    ['an unknown option', c => c.queueDeclare('q', { durabel: true } as object), /durabel.*did you mean.*durable/],
+    ['a queue name that is a number', c => c.queueDeclare(5 as unknown as string), /queue\.declare: queueName/],
+    [
+      'a timeout that is a string',
+      c => c.queueDeclare('q', { timeout: '5' as unknown as number }),
+      /queue\.declare.*timeout/,
+    ],
+    ['a signal that is none', c => c.queueDeclare('q', { signal: {} as AbortSignal }), /queue\.declare.*signal/],
+    ['a callback that is none', c => c.basicConsume('x' as unknown as () => void, 'q'), /basic\.consume.*callback/],
+    ['a concurrency of 0', c => c.basicConsume(() => {}, 'q', { concurrency: 0 }), /concurrency/],
+    [
+      'a delivery tag of 0 without multiple',
+      c => c.basicClientAck(0),
+      /basic\.ack: deliveryTag must be a positive integer/,
+    ],
+    ['a delivery tag that is none', c => c.basicClientNack(1.5), /basic\.nack: deliveryTag/],
+    ['a requeue that is none', c => c.basicReject(1, { requeue: 1 as unknown as boolean }), /basic\.reject.*requeue/],
+    ['noWait without a queue name', c => c.queueDeclare('', { noWait: true }), /noWait needs a queueName/],
+  ]
+  for (const [what, call, message] of bad) {
+    it(`name the argument for ${what}; nothing is sent and the channel goes on`, async () => {
+      const { peer, channel, errors } = await converseOnChannel()
+      const sent = peer.writes.length
+      let promise: Promise<unknown> | undefined
+      assert.doesNotThrow(() => {
+        promise = call(channel)
+      })
+      const error = await rejection(promise ?? Promise.resolve(), EncodeError)
+      assert.match(error.message, message)
+      assert.equal(error.code, 'ENCODE_ERROR')
+      await turn()
+      assert.equal(peer.writes.length, sent)
+      assert.equal(channel.isOpen, true)
+      assert.deepEqual(errors, [])
+    })
+  }
+})

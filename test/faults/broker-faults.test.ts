@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ConnectionLostError, connect } from '../../src/index.ts'
+import { startNode } from '../support/broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { sized } from '../support/sizes.ts'
+import { until } from '../support/until.ts'
+import { ConsumeLoad, drain, PublishLoad } from './load.ts'
+
+const node = await startNode()
+after(() => node.destroy())
+
+const RATE = 500
+
+/** Two connections with load on them, while `fault` runs; then everything is accounted for. */
+async function underLoad(
+  queue: string,
+  fault: () => Promise<void>,
+  heartbeat: number,
+): Promise<{ readonly losses: number; readonly publishes: PublishLoad }> {
+  await using publisher = await connect(node.url, { heartbeat })
+  await using worker = await connect(node.url, { heartbeat })
+  let losses = 0
+  publisher.on('disconnected', () => losses++)
+  const channel = await publisher.channel({ publisherConfirms: true })
+  await Promise.all([channel.queueDeclare(queue), channel.queueDeclare(`${queue}-work`)])
+  for (let n = 0; n < 2_000; n++) void channel.basicPublish(String(n), '', `${queue}-work`, { deliveryMode: 2 })
+  await channel.waitForConfirms()
+  const consumes = new ConsumeLoad()
+  await consumes.start(await worker.channel(), `${queue}-work`)
+  using publishes = new PublishLoad(channel, queue, RATE)
+  await sleep(300)
+  await fault()
+  await until('both are back', () => publisher.state === 'open' && worker.state === 'open', { timeout: 30_000 })
+  const { size } = publishes.confirmed
+  await until('publishes are confirmed again', () => publishes.confirmed.size > size + 50)
+  await publishes.stop()
+  publishes.check(await drain(publisher, queue))
+  await until('all work was done', () => new Set(consumes.acked).size === 2_000, { timeout: 30_000 })
+  return { losses, publishes }
+}
+
+describe('a broker under load', { timeout: 180_000 }, () => {
+  it('that is frozen for less than two heartbeat intervals loses nothing, and nobody notices', async () => {
+    const { losses, publishes } = await underLoad(
+      'frozen-short',
+      async () => {
+        node.freeze()
+        await sleep(3_300)
+        node.thaw()
+      },
+      2,
+    )
+    assert.equal(losses, 0)
+    assert.equal(publishes.unknown.size + publishes.notSent.size, 0)
+  })
+
+  it('that is frozen for longer is left, and come back to', async () => {
+    const { losses, publishes } = await underLoad(
+      'frozen-long',
+      async () => {
+        node.freeze()
+        await sleep(3_500)
+        node.thaw()
+      },
+      1,
+    )
+    assert.ok(losses >= 1)
+    assert.equal(publishes.notSent.size, 0, 'what was not sent waited')
+  })
+
+  it('that is killed (SIGKILL) and started again has everything that it confirmed', async () => {
+    const { losses, publishes } = await underLoad(
+      'killed',
+      async () => {
+        await node.kill()
+        await sleep(200)
+        await node.start()
+      },
+      10,
+    )
+    assert.ok(losses >= 1)
+    assert.equal(publishes.notSent.size, 0, 'what was not sent waited')
+  })
+
+  it('that is stopped in order and started again has everything that it confirmed', async () => {
+    const { losses, publishes } = await underLoad(
+      'stopped',
+      async () => {
+        await node.stop()
+        await node.start()
+      },
+      10,
+    )
+    assert.ok(losses >= 1)
+    assert.equal(publishes.notSent.size, 0, 'what was not sent waited')
+  })
+
+  it('that is frozen keeps close() no longer than its limit', async () => {
+    const protocol = await connect(node.url)
+    const channel = await protocol.channel({ publisherConfirms: true })
+    node.freeze()
+    // A signal takes its time to all threads of the broker.
+    await sleep(100)
+    try {
+      const publish = rejection(channel.publish('x', '', 'nowhere'), Error)
+      const started = performance.now()
+      await protocol.close({ timeout: 500 })
+      assert.ok(performance.now() - started < 650)
+      await publish
+    } finally {
+      node.thaw()
+    }
+  })
+})
+
+describe('a broker with an alarm', { timeout: 120_000 }, () => {
+  const alarms = [
+    [
+      'memory',
+      () => node.ctl('set_vm_memory_high_watermark', '0.00001'),
+      () => node.ctl('set_vm_memory_high_watermark', '0.4'),
+    ],
+    [
+      'disk',
+      () => node.ctl('set_disk_free_limit', '1000000000000000'),
+      () => node.ctl('set_disk_free_limit', '50000000'),
+    ],
+  ] as const
+  for (const [resource, raise, clear] of alarms) {
+    it(`makes publishes wait until it has ${resource} again, without taking ours`, async () => {
+      await using protocol = await connect(node.url)
+      const channel = await protocol.channel({ publisherConfirms: true })
+      await channel.queueDeclare('blocked')
+      const raised = raise()
+      const blocked = once(protocol, 'blocked')
+      await raised
+      // The broker tells a connection of it when that publishes.
+      const first = channel.publish('first', '', 'blocked', { deliveryMode: 2 })
+      const [reason] = (await blocked) as [string]
+      assert.match(reason, new RegExp(resource))
+      assert.equal(protocol.blocked, reason)
+
+      const before = process.memoryUsage().rss
+      const payload = Buffer.alloc(16_384, 'x')
+      let settled = 0
+      const count = sized(6_000, 30_000)
+      const publishes = Array.from({ length: count }, () =>
+        channel.publish(payload, '', 'blocked').then(() => settled++),
+      )
+      await sleep(500)
+      assert.equal(settled, 0)
+      const grown = (process.memoryUsage().rss - before) / 2 ** 20
+      assert.ok(grown < 60, `${grown.toFixed(0)} MiB for ${(count * payload.length) / 2 ** 20} MiB that wait`)
+
+      const unblocked = once(protocol, 'unblocked')
+      await clear()
+      await unblocked
+      assert.equal(protocol.blocked, undefined)
+      await first
+      await Promise.all(publishes)
+      await using check = await protocol.channel()
+      assert.equal((await check.queueDelete('blocked')).messageCount, count + 1)
+    })
+  }
+
+  it('keeps close() no longer than its limit, and says what became of each publish', async () => {
+    const protocol = await connect(node.url)
+    const channel = await protocol.channel({ publisherConfirms: true })
+    await channel.queueDeclare('closing')
+    const blocked = once(protocol, 'blocked')
+    await node.ctl('set_vm_memory_high_watermark', '0.00001')
+    try {
+      const sent = rejection(channel.publish('sent', '', 'closing'), Error)
+      await blocked
+      const waiting = rejection(channel.publish('waiting', '', 'closing'), Error)
+      const started = performance.now()
+      await protocol.close({ timeout: 700 })
+      const took = performance.now() - started
+      assert.ok(took < 850, `${took} ms`)
+      assert.equal(((await sent) as ConnectionLostError).outcome, 'unknown')
+      assert.equal(((await waiting) as ConnectionLostError).outcome, 'notSent')
+    } finally {
+      await node.ctl('set_vm_memory_high_watermark', '0.4')
+    }
+  })
+})

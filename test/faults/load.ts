@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { AmqpError, type AmqpProtocol, type Channel } from '../../src/index.ts'
+import { until } from '../support/until.ts'
+
+/** Milliseconds after a fault within which every promise has to be settled. */
+const SETTLED_WITHIN = 5_000
+
+/** Publishes numbers to a queue, each awaited to its confirm, and keeps account of what became of them. */
+export class PublishLoad implements Disposable {
+  readonly confirmed = new Set<number>()
+  readonly unknown = new Set<number>()
+  readonly notSent = new Set<number>()
+  readonly refused = new Set<number>()
+  offered = 0
+  /** The longest time in milliseconds between two confirms. */
+  longestGap = 0
+  /** Where the next one is published. */
+  channel: Channel
+  readonly #queue: string
+  readonly #timer: NodeJS.Timeout
+  #settled = 0
+  #lastConfirm = performance.now()
+
+  /** `rate` messages a second, in bursts each 10 ms. */
+  constructor(channel: Channel, queue: string, rate: number) {
+    this.channel = channel
+    this.#queue = queue
+    const started = performance.now()
+    this.#timer = setInterval(() => {
+      const due = Math.floor(((performance.now() - started) * rate) / 1000)
+      while (this.offered < due) this.#publish(this.offered++)
+    }, 10)
+  }
+
+  #publish(n: number): void {
+    this.channel.publish(String(n), '', this.#queue, { deliveryMode: 2 }).then(
+      () => {
+        this.#settled++
+        this.confirmed.add(n)
+        const now = performance.now()
+        this.longestGap = Math.max(this.longestGap, now - this.#lastConfirm)
+        this.#lastConfirm = now
+      },
+      (error: unknown) => {
+        this.#settled++
+        assert.ok(error instanceof AmqpError, String(error))
+        if (error.outcome === 'notSent') this.notSent.add(n)
+        else if (error.outcome === 'unknown') this.unknown.add(n)
+        else if (error.outcome === 'refused') this.refused.add(n)
+        else throw error
+      },
+    )
+  }
+
+  get pending(): number {
+    return this.offered - this.#settled
+  }
+
+  /** Publish no more, and wait until all is settled: nothing may be pending 5 s after the fault. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    await until('every publish is settled', () => this.pending === 0, { timeout: SETTLED_WITHIN, interval: 10 })
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  /** Checks the account against what came out of the queue. */
+  check(received: readonly number[]): void {
+    const there = new Set(received)
+    const missing = [...this.confirmed].filter(n => !there.has(n))
+    assert.deepEqual(missing, [], 'confirmed and missing')
+    const ghosts = [...this.notSent].filter(n => there.has(n))
+    assert.deepEqual(ghosts, [], 'said not to have been sent, and yet there')
+  }
+}
+
+/** Fetches everything out of a queue. */
+export async function drain(protocol: AmqpProtocol, queue: string): Promise<number[]> {
+  await using channel = await protocol.channel()
+  const received: number[] = []
+  const { messageCount } = await channel.queueDeclare(queue, { passive: true })
+  await channel.basicConsume((_channel, body) => void received.push(Number(body)), queue, { noAck: true })
+  await until('the queue is empty', () => received.length >= messageCount, { timeout: 30_000 })
+  return received
+}
+
+/** Consumes and acks, as a worker does, and keeps what it has acked. */
+export class ConsumeLoad {
+  /** Numbers whose ack was sent, in that order. */
+  readonly acked: number[] = []
+  /** Acks that came too late, for messages that come again. */
+  stale = 0
+  deliveries = 0
+
+  async start(channel: Channel, queue: string, { prefetchCount = 50, work = 5 } = {}): Promise<void> {
+    await channel.basicQos({ prefetchCount })
+    await channel.basicConsume(async (_channel, body, { deliveryTag }) => {
+      this.deliveries++
+      await sleep(work)
+      // A connection that is lost for good takes the acks with it.
+      const acked = await channel.basicClientAck(deliveryTag).catch(() => false)
+      if (acked) this.acked.push(Number(body))
+      else this.stale++
+    }, queue)
+  }
+}

@@ -1,0 +1,414 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  AbortError,
+  ChannelClosedError,
+  ConnectionClosedError,
+  ConnectionError,
+  ConnectionLostError,
+  connect,
+  TimeoutError,
+} from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { broker } from '../support/broker.ts'
+import { deliveryInbox } from '../support/fixture.ts'
+import { Leftovers } from '../support/leftovers.ts'
+import { management, withVhost } from '../support/management.ts'
+import { uniqueName } from '../support/names.ts'
+import { rejection } from '../support/rejection.ts'
+import { openScriptedServer } from '../support/scripted-server.ts'
+import { until } from '../support/until.ts'
+import { methodNames } from '../support/wire.ts'
+import { openRecovering } from './recovering.ts'
+
+const vhost = await withVhost()
+
+describe('a recovered channel', { timeout: 30_000 }, () => {
+  it('is the same object, in confirm mode, with publish tags that go on rising', async () => {
+    await using to = await openRecovering(vhost.url, {}, { record: true })
+    const channel = await to.protocol.channel({ publisherConfirms: true })
+    const { queue } = await channel.queueDeclare(uniqueName('tags'), { exclusive: true })
+    await channel.publish('one', '', queue)
+    await to.cut()
+    assert.equal(channel.isOpen, true)
+    await channel.publish('two', '', queue)
+    assert.ok(methodNames(to.proxy.last.recorded('toServer')).includes('confirm.select'))
+    assert.ok(methodNames(to.proxy.last.recorded('toClient')).includes('basic.ack'))
+    // A confirm of the old connection counts nothing on this one.
+    await channel.waitForConfirms()
+  })
+
+  it('has every prefetch it had: of its consumers and its own', async () => {
+    await using to = await openRecovering(vhost.url, {}, { record: true })
+    const channel = await to.protocol.channel()
+    await channel.basicQos({ prefetchCount: 7 })
+    await channel.basicQos({ prefetchCount: 3 })
+    await channel.basicQos({ prefetchCount: 11, connectionGlobal: true })
+    const { queue } = await channel.queueDeclare()
+    const { inbox, callback } = deliveryInbox()
+    await channel.basicConsume(callback, queue)
+    await to.cut()
+    const { queue: renamed } = await channel.queueDeclare(queue, { passive: true })
+    // RabbitMQ 4.3 takes a limit for the whole channel as one for each of its consumers, in place of theirs.
+    const limit = broker.isAtLeast(4, 3) ? 11 : 3
+    for (let n = 0; n < 20; n++) await channel.basicPublish(String(n), '', renamed)
+    await inbox.take(limit)
+    await channel.queueDeclare(queue, { passive: true })
+    assert.equal(inbox.received.length, limit)
+    const sent = methodNames(to.proxy.last.recorded('toServer')).filter(name => name === 'basic.qos')
+    assert.equal(sent.length, 2)
+  })
+
+  it('is transactional again; one that was open is over, and says so until txRollback', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    const { queue } = await channel.queueDeclare(uniqueName('tx'), { exclusive: true, durable: true })
+    await channel.txSelect()
+    await channel.basicPublish('lost', '', queue)
+    await to.cut()
+
+    const publish = await rejection(channel.publish('no', '', queue), ConnectionLostError)
+    assert.match(publish.message, /transaction/)
+    assert.equal(publish.outcome, 'notSent')
+    await rejection(channel.txCommit(), ConnectionLostError)
+    await rejection(channel.basicGet(queue), ConnectionLostError)
+    await channel.txRollback()
+    await channel.basicPublish('kept', '', queue)
+    assert.equal(
+      await channel.basicGet(queue),
+      null,
+      'it is in a transaction: nothing is in the queue before the commit',
+    )
+    await channel.txCommit()
+    assert.equal((await channel.basicGet(queue))?.body.toString(), 'kept')
+    await channel.txRollback()
+  })
+
+  it('goes on at once where its transaction had done nothing', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    const { queue } = await channel.queueDeclare(uniqueName('tx'), { exclusive: true })
+    await channel.txSelect()
+    await to.cut()
+    await channel.basicPublish('in', '', queue)
+    await channel.txCommit()
+    assert.equal((await channel.basicGet(queue, { noAck: true }))?.body.toString(), 'in')
+  })
+
+  it('stays closed where the program closed it while the connection broke', async () => {
+    await using server = await openScriptedServer()
+    const connecting = connect(server.url, { heartbeat: 0 })
+    const first = await server.accept()
+    await first.handshake()
+    await using protocol = await connecting
+    const opening = protocol.channel()
+    first.answersClose = false
+    const { channel: id } = await first.receive()
+    first.send(id, methods.ChannelOpenOk, {})
+    const channel = await opening
+    const closing = channel.close()
+    await first.expect(methods.ChannelClose)
+    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    first.destroy()
+    await closing
+    const second = await server.accept()
+    await second.handshake()
+    await recovered
+    assert.equal(channel.isOpen, false)
+    assert.equal(protocol.channelsIdsCount, 0)
+    await channel.waitClosed()
+    await rejection(channel.queueDeclare(), ChannelClosedError)
+    assert.equal(second.frames.filter(frame => frame.channel !== 0).length, 0)
+  })
+
+  it('stays closed where the server closed it before', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    const error = await rejection(channel.queueDeclare('missing', { passive: true }), ChannelClosedError)
+    assert.equal(error.replyCode, 404)
+    await to.cut()
+    assert.equal(channel.isOpen, false)
+    await rejection(channel.queueDeclare(), ChannelClosedError)
+  })
+
+  it('is recovered where as many channels as there may be are open', async () => {
+    await using to = await openRecovering(vhost.url, { channelMax: 2 })
+    const [one, two] = [await to.protocol.channel(), await to.protocol.channel()]
+    const name = uniqueName('full')
+    const { inbox, callback } = deliveryInbox()
+    await one.queueDeclare(name, { exclusive: true })
+    await two.basicConsume(callback, name)
+    await to.cut()
+    await one.basicPublish('both', '', name)
+    assert.equal((await inbox.next()).body.toString(), 'both')
+  })
+
+  it('is over for its callers where the server closes it while others are still being recovered', async () => {
+    await using server = await openScriptedServer()
+    const connecting = connect(server.url, { heartbeat: 0, recovery: { topology: true }, onError: () => {} })
+    const first = await server.accept()
+    await first.handshake()
+    await using protocol = await connecting
+    const channels = []
+    for (const _ of [1, 2]) {
+      const opening = protocol.channel()
+      const { channel: id } = await first.expect(methods.ChannelOpen)
+      first.send(id, methods.ChannelOpenOk, {})
+      channels.push(await opening)
+    }
+    const [one, two] = channels
+    assert.ok(one !== undefined && two !== undefined)
+    const consuming = two.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    const { channel: consumerId } = await first.expect(methods.BasicConsume)
+    first.send(consumerId, methods.BasicConsumeOk, { consumerTag: 'tag' })
+    await consuming
+    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    first.destroy()
+    const second = await server.accept()
+    await second.handshake()
+    for (const _ of [1, 2]) {
+      const { channel: id } = await second.expect(methods.ChannelOpen)
+      second.send(id, methods.ChannelOpenOk, {})
+    }
+    const waiting = rejection(one.queueDeclare('waits'), ChannelClosedError)
+    const again = await second.expect(methods.BasicConsume)
+    second.send(1, methods.ChannelClose, { replyCode: 406, replyText: 'no', classId: 0, methodId: 0 })
+    await second.expect(methods.ChannelCloseOk)
+    second.send(again.channel, methods.BasicConsumeOk, { consumerTag: 'tag' })
+    await recovered
+    assert.equal((await waiting).replyCode, 406)
+    assert.equal(one.isOpen, false)
+    assert.equal(two.isOpen, true)
+    // Nobody answers its basic.cancel.
+    await protocol.close({ timeout: 100 })
+  })
+})
+
+describe('calls made while a connection is recovered', { timeout: 30_000 }, () => {
+  it('wait, and run in the order they were made', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    await to.outage()
+    const name = uniqueName('later')
+    const declared = channel.queueDeclare(name, { exclusive: true })
+    const published = channel.publish('first', '', name)
+    const second = channel.basicPublish('second', '', name)
+    const got = channel.basicGet(name, { noAck: true })
+    const gotNext = channel.basicGet(name, { noAck: true })
+    const opened = to.protocol.channel()
+    let settled = false
+    void Promise.race([declared, published, second, got, opened]).then(() => {
+      settled = true
+    })
+    await sleep(200)
+    assert.equal(settled, false)
+    await to.heal()
+    assert.equal((await declared).queue, name)
+    await Promise.all([published, second])
+    assert.equal((await got)?.body.toString(), 'first')
+    assert.equal((await gotNext)?.body.toString(), 'second')
+    assert.equal((await opened).isOpen, true)
+  })
+
+  it('end by their timeout or signal, and are not done then', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    await to.outage()
+    const name = uniqueName('never')
+    const abort = new AbortController()
+    const started = performance.now()
+    const timedOut = rejection(channel.queueDeclare(name, { timeout: 100 }), TimeoutError)
+    const aborted = rejection(channel.queueDeclare(name, { signal: abort.signal }), AbortError)
+    const publish = rejection(channel.publish('x', '', name, undefined, { timeout: 100 }), TimeoutError)
+    const channelOpen = rejection(to.protocol.channel({ signal: abort.signal }), AbortError)
+    abort.abort()
+    await Promise.all([timedOut, aborted, channelOpen])
+    assert.equal((await publish).outcome, 'notSent')
+    assert.ok(performance.now() - started < 400)
+    await to.heal()
+    await channel.queueDeclare()
+    assert.equal(await management().queue(vhost.name, name), undefined)
+  })
+
+  it('reject where they were in flight when the connection was lost', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    to.proxy.blackhole()
+    const declared = rejection(channel.queueDeclare(), ConnectionLostError)
+    const opened = rejection(to.protocol.channel(), ConnectionLostError)
+    await sleep(20)
+    await to.recoveredAfter(async () => {
+      to.proxy.reset()
+      await to.proxy.heal()
+    })
+    await Promise.all([declared, opened])
+    assert.equal(to.protocol.channelsIdsCount, 1, 'a channel that nobody got does not come back')
+  })
+
+  it('reject all at once when close() ends the recovery', async () => {
+    const to = await openRecovering(vhost.url)
+    await using _ = to
+    const channel = await to.protocol.channel({ publisherConfirms: true })
+    await to.outage()
+    const declared = rejection(channel.queueDeclare(), ConnectionClosedError)
+    const published = rejection(channel.publish('x', '', 'q'), ConnectionClosedError)
+    const opened = rejection(to.protocol.channel(), ConnectionClosedError)
+    const started = performance.now()
+    await to.protocol.close()
+    assert.ok(performance.now() - started < 200)
+    assert.equal((await published).outcome, 'notSent')
+    await Promise.all([declared, opened, to.protocol.waitClosed()])
+    assert.equal(to.protocol.state, 'closed')
+    assert.deepEqual(to.seen('closed'), [[]])
+    const { accepted } = to.proxy
+    await to.proxy.heal()
+    await sleep(300)
+    assert.equal(to.proxy.accepted, accepted, 'nobody tries any more')
+  })
+})
+
+describe('a connection that breaks while it is closed', { timeout: 30_000 }, () => {
+  it('is closed then, whatever its handlers still do', async () => {
+    using leftovers = new Leftovers()
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel({ publisherConfirms: true })
+    const { queue } = await channel.queueDeclare()
+    const handling = new Promise<void>(started => {
+      void channel.basicConsume(() => {
+        started()
+        return new Promise<never>(() => {})
+      }, queue)
+    })
+    await channel.publish('x', '', queue)
+    await handling
+    const started = performance.now()
+    const closing = to.protocol.close()
+    await sleep(100)
+    to.proxy.reset()
+    await closing
+    assert.ok(performance.now() - started < 1_000)
+    assert.equal(to.protocol.state, 'closed')
+    assert.deepEqual(to.seen('recovering'), [])
+    assert.deepEqual(await leftovers.rest(), [])
+  })
+})
+
+describe('a recovery', { timeout: 30_000 }, () => {
+  it('tells each of its steps: disconnected, recovering with attempt and delay, recovered', async () => {
+    await using to = await openRecovering(vhost.url)
+    await to.outage()
+    await until('three attempts were made', () => to.seen('recovering').length >= 3)
+    await to.heal()
+    assert.equal(to.seen('disconnected').length, 1)
+    assert.ok(to.seen('disconnected')[0]?.[0] instanceof ConnectionLostError)
+    const attempts = to.seen('recovering') as [number, number][]
+    assert.deepEqual(attempts[0], [1, 0], 'at once')
+    assert.deepEqual(
+      attempts.map(([attempt]) => attempt),
+      attempts.map((_attempt, index) => index + 1),
+    )
+    assert.ok(attempts.every(([, delay]) => delay <= 500))
+    assert.equal(to.events.at(-1)?.[0], 'recovered')
+  })
+
+  it('is over within a tenth of a second where the server can be reached', async () => {
+    await using to = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    const times: number[] = []
+    for (let n = 0; n < 3; n++) {
+      const started = performance.now()
+      await to.cut()
+      await channel.queueDeclare()
+      times.push(performance.now() - started)
+    }
+    times.sort((a, b) => a - b)
+    assert.ok((times[1] ?? Infinity) < 100, `median ${times[1]} ms of ${times.join(', ')}`)
+  })
+
+  it('gives up after maxAttempts, and everything that waits gets the reason', async () => {
+    await using to = await openRecovering(vhost.url, { recovery: { maxAttempts: 2, maxDelay: 10 } })
+    const channel = await to.protocol.channel({ publisherConfirms: true })
+    const ended = rejection(to.protocol.waitClosed(), ConnectionLostError)
+    const channelEnded = rejection(channel.waitClosed(), ConnectionError)
+    await to.proxy.refuse()
+    to.proxy.reset()
+    const failures = [rejection(channel.queueDeclare(), ConnectionLostError), ended, channelEnded]
+    const publish = await rejection(channel.publish('x', '', 'q'), ConnectionLostError)
+    assert.ok(publish.outcome === 'notSent' || publish.outcome === 'unknown')
+    await Promise.all(failures)
+    assert.match((await ended).message, /gave up/)
+    assert.equal(to.seen('recovering').length, 2)
+    assert.equal(to.seen('closed').length, 1)
+    assert.equal(to.protocol.state, 'closed')
+    await rejection(to.protocol.channel(), ConnectionError)
+  })
+
+  it('gives up on the error that giveUpOn says yes to, and no other', async () => {
+    const asked: Error[] = []
+    const giveUpOn = (error: Error): boolean => asked.push(error) === 3
+    await using to = await openRecovering(vhost.url, { recovery: { giveUpOn, maxDelay: 10 } })
+    const ended = rejection(to.protocol.waitClosed(), ConnectionLostError)
+    await to.proxy.refuse()
+    to.proxy.reset()
+    await ended
+    assert.equal(asked.length, 3)
+    assert.ok(asked.every(error => error.name === 'ConnectionFailedError'))
+  })
+
+  it('does not happen with recovery: false', async () => {
+    await using to = await openRecovering(vhost.url, { recovery: false })
+    to.proxy.reset()
+    await rejection(to.protocol.waitClosed(), ConnectionLostError)
+    assert.equal(to.protocol.state, 'closed')
+    assert.deepEqual(to.seen('recovering'), [])
+  })
+
+  it('slows down where each connection is lost again as soon as it is recovered', async () => {
+    await using to = await openRecovering(vhost.url)
+    to.protocol.on('recovered', () => to.proxy.reset())
+    to.proxy.reset()
+    await sleep(3_000)
+    to.protocol.removeAllListeners('recovered')
+    const tries = to.seen('recovering').length
+    assert.ok(tries >= 4 && tries < 40, `${tries} in 3 s`)
+  })
+
+  it('logs in with the secret of updateSecret, also of one that came while the old one was refused', async () => {
+    const user = uniqueName('user')
+    await management().createUser(user, 'first')
+    await management().setPermissions(vhost.name, user)
+    try {
+      const url = new URL(vhost.url)
+      url.username = user
+      url.password = 'first'
+      await using to = await openRecovering(url.href)
+      const channel = await to.protocol.channel()
+      await management().createUser(user, 'second')
+      await to.protocol.updateSecret('second', 'rotated')
+      await to.cut()
+      await channel.queueDeclare()
+
+      await to.outage()
+      await management().createUser(user, 'third')
+      await to.proxy.heal()
+      await until('a login was refused', () => to.seen('recovering').length > 3)
+      await to.recoveredAfter(() => to.protocol.updateSecret('third', 'rotated again'))
+      await channel.queueDeclare()
+    } finally {
+      await management().deleteUser(user)
+    }
+  })
+
+  it('asks a password function for each login', async () => {
+    let asked = 0
+    const password = async (): Promise<string> => {
+      asked++
+      return 'guest'
+    }
+    await using to = await openRecovering(vhost.url, { password })
+    await to.cut()
+    await to.cut()
+    assert.equal(asked, 3)
+  })
+})

@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net from 'node:net'
+import { describe, it } from 'node:test'
+import { ConnectionFailedError, connect, TimeoutError } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { broker } from '../support/broker.ts'
+import { type FaultProxy, openFaultProxy } from '../support/fault-proxy.ts'
+import { rejection } from '../support/rejection.ts'
+import { openScriptedServer } from '../support/scripted-server.ts'
+import { until } from '../support/until.ts'
+
+interface Servers extends AsyncDisposable {
+  readonly proxies: readonly FaultProxy[]
+  readonly servers: readonly { readonly host: string; readonly port: number }[]
+}
+
+/** Several addresses of the shared broker. */
+async function openServers(count: number): Promise<Servers> {
+  const proxies: FaultProxy[] = []
+  for (let n = 0; n < count; n++) proxies.push(await openFaultProxy(broker.host, broker.port))
+  return {
+    proxies,
+    servers: proxies.map(({ port }) => ({ host: '127.0.0.1', port })),
+    [Symbol.asyncDispose]: async () => {
+      for (const proxy of proxies) await proxy[Symbol.asyncDispose]()
+    },
+  }
+}
+
+describe('several servers', { timeout: 30_000 }, () => {
+  it('are tried in their order, each with its share of the time, and again in it after a loss', async () => {
+    await using given = await openServers(3)
+    const [first, second, third] = given.proxies
+    assert.ok(first !== undefined && second !== undefined && third !== undefined)
+    await first.refuse()
+    second.blackhole()
+    const started = performance.now()
+    await using protocol = await connect({ servers: given.servers, connectTimeout: 900, login: broker.login })
+    const took = performance.now() - started
+    assert.equal(protocol.peer.port, third.port)
+    assert.ok(took > 400 && took < 850, `${took} ms: half of what was left went to the silent one`)
+    await first.heal()
+    const recovered = once(protocol, 'recovered')
+    third.reset()
+    await recovered
+    assert.equal(protocol.peer.port, first.port)
+  })
+
+  it('are each named by the error, with what each failed at, where none can be reached', async () => {
+    await using given = await openServers(3)
+    const [first, second, third] = given.proxies
+    assert.ok(first !== undefined && second !== undefined && third !== undefined)
+    await first.refuse()
+    second.blackhole()
+    third.resetNew()
+    const error = await rejection(connect({ servers: given.servers, connectTimeout: 900 }), ConnectionFailedError)
+    assert.deepEqual(
+      error.attempts.map(({ server }) => server),
+      given.servers.map(({ host, port }) => `${host}:${port}`),
+    )
+    const [refused, unanswered, reset] = error.attempts
+    assert.deepEqual([refused?.step, unanswered?.step], ['connect', 'connection.start'])
+    // The reset may come before the client knows that it is connected.
+    assert.ok(reset?.step === 'connect' || reset?.step === 'connection.start', reset?.step)
+    for (const { server } of error.attempts) assert.ok(error.message.includes(server))
+  })
+
+  it('are each tried first at some time with serverOrder: random', async () => {
+    await using given = await openServers(3)
+    await until(
+      'each was the first once',
+      async () => {
+        const protocol = await connect({ servers: given.servers, serverOrder: 'random' })
+        await protocol.close()
+        return given.proxies.every(({ accepted }) => accepted > 0)
+      },
+      { interval: 1 },
+    )
+  })
+
+  it('race with serverOrder: race: the fastest wins, and the connections of the others are closed', async () => {
+    await using given = await openServers(3)
+    const [first, second, third] = given.proxies
+    assert.ok(first !== undefined && second !== undefined && third !== undefined)
+    first.shape('toClient', { delay: 150 })
+    third.shape('toClient', { delay: 100 })
+    const started = performance.now()
+    await using protocol = await connect({ servers: given.servers, serverOrder: 'race' })
+    assert.equal(protocol.peer.port, second.port)
+    assert.ok(performance.now() - started < 150)
+    await until('the others are closed', () => first.open === 0 && third.open === 0)
+    assert.equal(second.open, 1)
+    assert.deepEqual([first.accepted, second.accepted, third.accepted], [1, 1, 1])
+
+    const recovered = once(protocol, 'recovered')
+    await second.refuse()
+    second.reset()
+    await recovered
+    assert.equal(protocol.peer.port, third.port)
+    await until('the loser is closed', () => first.open === 0)
+  })
+
+  it('take over at once where the one that was lost is silent: it is asked again last', async () => {
+    await using given = await openServers(2)
+    const [first, second] = given.proxies
+    assert.ok(first !== undefined && second !== undefined)
+    await using protocol = await connect({ servers: given.servers, heartbeat: 1 })
+    first.blackhole()
+    await once(protocol, 'disconnected')
+    const noticed = performance.now()
+    await once(protocol, 'recovered')
+    assert.ok(performance.now() - noticed < 300)
+    assert.equal(protocol.peer.port, second.port)
+    await first.heal()
+    const recovered = once(protocol, 'recovered')
+    second.reset()
+    await recovered
+    assert.equal(protocol.peer.port, first.port)
+  })
+
+  it('take over within 0.3 s of the loss, and one that refuses costs nothing', async () => {
+    await using given = await openServers(3)
+    const [first, second, third] = given.proxies
+    assert.ok(first !== undefined && second !== undefined && third !== undefined)
+    await using protocol = await connect({ servers: given.servers })
+    const channel = await protocol.channel({ publisherConfirms: true })
+    assert.equal(protocol.peer.port, first.port)
+    await first.refuse()
+    await second.refuse()
+    const recovered = once(protocol, 'recovered')
+    const started = performance.now()
+    first.reset()
+    await recovered
+    await channel.publish('x', '', 'nowhere')
+    assert.ok(performance.now() - started < 300)
+    assert.equal(protocol.peer.port, third.port)
+  })
+})
+
+describe('a server that falls silent', { timeout: 30_000 }, () => {
+  it('is left within connectTimeout, and the error names the step: TCP only, or TLS', async () => {
+    const silent = net.createServer(socket => socket.on('error', () => {}).resume())
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as net.AddressInfo
+    try {
+      for (const [scheme, step, words] of [
+        ['amqp', 'connection.start', /connection\.start/],
+        ['amqps', 'tls', /TLS handshake/],
+      ] as const)
+        await leftAt(`${scheme}://127.0.0.1:${port}`, step, words)
+    } finally {
+      silent.close()
+    }
+  })
+
+  for (const [after, step] of [
+    ['start-ok', 'connection.tune'],
+    ['tune-ok', 'connection.open-ok'],
+  ] as const) {
+    it(`is left where nothing comes behind ${after}`, async () => {
+      await using server = await openScriptedServer()
+      const left = leftAt(server.url, step, new RegExp(step.replace('.', '\\.')))
+      const peer = await server.accept()
+      await peer.login()
+      if (after === 'tune-ok') {
+        peer.send(0, methods.ConnectionTune, { channelMax: 0, frameMax: 131_072, heartbeat: 0 })
+        await peer.expect(methods.ConnectionTuneOk)
+        await peer.expect(methods.ConnectionOpen)
+      }
+      await left
+      await peer.closed
+    })
+  }
+
+  it('lets no call wait longer than rpcTimeout', async () => {
+    await using server = await openScriptedServer()
+    const connecting = connect(server.url, { heartbeat: 0, rpcTimeout: 200, recovery: false, onError: () => {} })
+    const peer = await server.accept()
+    await peer.handshake()
+    await using protocol = await connecting
+    const started = performance.now()
+    const error = await rejection(protocol.channel(), TimeoutError)
+    assert.match(error.message, /channel\.open/)
+    assert.ok(performance.now() - started < 400)
+    await protocol.close({ timeout: 200 })
+    assert.ok(performance.now() - started < 800)
+  })
+})
+
+/** Connects, and checks that the attempt ends in time, at this step. */
+async function leftAt(url: string, step: string, words: RegExp): Promise<void> {
+  const started = performance.now()
+  const error = await rejection(connect(url, { connectTimeout: 250 }), ConnectionFailedError)
+  const took = performance.now() - started
+  assert.ok(took > 200 && took < 500, `${took} ms`)
+  assert.deepEqual(
+    error.attempts.map(attempt => attempt.step),
+    [step],
+  )
+  assert.match(error.message, words)
+}

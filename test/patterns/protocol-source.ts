@@ -1,0 +1,60 @@
+import type { Channel } from '../../src/channel/channel.ts'
+import type { Ending } from '../../src/channel/ending.ts'
+import type { Deadline } from '../../src/channel/port.ts'
+import type { ChannelSource, Closable, SourcedChannelOptions } from '../../src/connection/channel-source.ts'
+import type { AmqpProtocol } from '../../src/index.ts'
+
+/** A source of a protocol's channels whose time passes when the test says so. */
+export class ProtocolSource implements ChannelSource {
+  readonly #protocol: AmqpProtocol
+  readonly ending: Ending | undefined = undefined
+  readonly maxWaiting = Number.POSITIVE_INFINITY
+  readonly parts = new Set<Closable>()
+  deadlines: (() => void)[] = []
+
+  constructor(protocol: AmqpProtocol) {
+    this.#protocol = protocol
+  }
+
+  get state(): AmqpProtocol['state'] {
+    return this.#protocol.state
+  }
+
+  channel(options?: SourcedChannelOptions): Promise<Channel> {
+    return this.#protocol.channel(options)
+  }
+
+  openingChannel(options?: SourcedChannelOptions): Promise<Channel> {
+    return this.#protocol.channel(options)
+  }
+
+  after(_milliseconds: number, expired: () => void): Deadline {
+    this.deadlines.push(expired)
+    return {
+      cancel: () => {
+        this.deadlines = this.deadlines.filter(each => each !== expired)
+      },
+    }
+  }
+
+  /** The time of every deadline there is has come. */
+  expireAll(): void {
+    for (const expired of this.deadlines.splice(0)) expired()
+  }
+
+  own(part: Closable): void {
+    this.parts.add(part)
+  }
+
+  disown(part: Closable): void {
+    this.parts.delete(part)
+  }
+
+  onEnded(): () => void {
+    return () => {}
+  }
+
+  report(error: unknown): void {
+    throw error
+  }
+}

@@ -1,0 +1,73 @@
+import type { ChannelPort, ChannelReceiver, Departure } from '../../src/channel/port.ts'
+import { PublishEncoder } from '../../src/protocol/hot.ts'
+import { Writer } from '../../src/protocol/writer.ts'
+
+/** A deadline that a test lets expire. */
+export interface FakeDeadline {
+  readonly milliseconds: number
+  readonly expire: () => void
+  cancelled: boolean
+  cancel(): void
+}
+
+/** A connection as a channel sees it, where nothing happens but what a test does. */
+export class FakeChannelPort implements ChannelPort {
+  readonly writer = new Writer()
+  readonly frameMax = 4096
+  readonly publishes = new PublishEncoder(this.writer, 4096)
+  readonly maxMessageSize = 1_000_000
+  rpcTimeout = 20_000
+  maxWaiting = Number.POSITIVE_INFINITY
+  publishable = true
+  isBlocked = false
+  readonly server = 'broker:5672'
+  /** Operations that wait for the broker. */
+  waiting = 0
+  heldBytes = 0
+  readonly deadlines: FakeDeadline[] = []
+  readonly reported: unknown[] = []
+
+  /** The deadlines that still run. */
+  get running(): FakeDeadline[] {
+    return this.deadlines.filter(deadline => !deadline.cancelled)
+  }
+
+  written(): void {}
+  publishWritten(): undefined {}
+  departure(waiter: Departure): void {
+    waiter.sent()
+  }
+  drained(waiter: Departure): void {
+    waiter.sent()
+  }
+  awaiting(change: 1 | -1): void {
+    this.waiting += change
+  }
+  held(bytes: number): void {
+    this.heldBytes += bytes
+  }
+  afterRead(run: () => void): void {
+    run()
+  }
+  after(milliseconds: number, expired: () => void): FakeDeadline {
+    const deadline: FakeDeadline = {
+      milliseconds,
+      cancelled: false,
+      cancel: () => {
+        deadline.cancelled = true
+      },
+      expire: () => {
+        if (deadline.cancelled) return
+        deadline.cancelled = true
+        expired()
+      },
+    }
+    this.deadlines.push(deadline)
+    return deadline
+  }
+  adopt(_session: ChannelReceiver): void {}
+  release(_channelId: number): void {}
+  report(error: unknown): void {
+    this.reported.push(error)
+  }
+}

@@ -1,0 +1,47 @@
+import { createHook } from 'node:async_hooks'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+
+const WATCHED = new Set([
+  'Timeout',
+  'Immediate',
+  'TCPWRAP',
+  'TLSWRAP',
+  'PIPEWRAP',
+  'TCPCONNECTWRAP',
+  'GETADDRINFOREQWRAP',
+])
+
+/** Watches the sockets and timers that the library makes, so that a test can ask what it left behind. */
+export class Leftovers implements Disposable {
+  readonly #alive = new Map<number, string>()
+  readonly #hook = createHook({
+    init: (id, type) => {
+      if (!WATCHED.has(type)) return
+      const limit = Error.stackTraceLimit
+      Error.stackTraceLimit = 40
+      const stack = new Error(type).stack ?? ''
+      Error.stackTraceLimit = limit
+      // Those of the tests and their proxies are their own business.
+      if (/[/\\]src[/\\]/.test(stack)) this.#alive.set(id, stack)
+    },
+    destroy: id => void this.#alive.delete(id),
+  })
+
+  constructor() {
+    this.#hook.enable()
+  }
+
+  /** Waits for what is on its way out, and gives the stacks that made the rest. */
+  async rest(patience = 1_500): Promise<string[]> {
+    for (const end = performance.now() + patience; performance.now() < end; ) {
+      await turn()
+      if (this.#alive.size === 0) break
+      await sleep(20)
+    }
+    return [...this.#alive.values()]
+  }
+
+  [Symbol.dispose](): void {
+    this.#hook.disable()
+  }
+}
