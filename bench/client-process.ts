@@ -1,0 +1,51 @@
+/** Measures one client doing one task, in a process of its own, and reports to the process that started it. */
+import type { Client, ClientName } from './clients/client.ts'
+import { yardstickMicros } from './guard/yardstick.ts'
+import type { Work } from './rows.ts'
+import type { Task, TaskResult } from './task.ts'
+import { burst } from './work/burst.ts'
+import { call } from './work/call.ts'
+import { consume, keep } from './work/consume.ts'
+import { lateness } from './work/lateness.ts'
+import { channel, connect, declare } from './work/openings.ts'
+import { publish } from './work/publish.ts'
+import type { Perform } from './work/work.ts'
+
+const performers: { readonly [work in Work]: Perform } = {
+  publish,
+  confirm: publish,
+  burst,
+  consume,
+  keep,
+  call,
+  lateness,
+  declare,
+  channel,
+  connect,
+}
+
+/** Only the client that is measured is loaded. */
+async function load(name: ClientName): Promise<Client> {
+  switch (name) {
+    case 'floor':
+      return (await import('./clients/floor.ts')).client
+    case 'asyncamqp':
+      return (await import('./clients/asyncamqp.ts')).client
+    case 'amqplib':
+      return (await import('./clients/amqplib.ts')).client
+    case '@cloudamqp/amqp-client':
+      return (await import('./clients/amqp-client.ts')).client
+    case 'rabbitmq-client':
+      return (await import('./clients/rabbitmq-client.ts')).client
+  }
+}
+
+const task: Task = JSON.parse(process.argv[2] ?? '')
+const client = await load(task.client)
+const result = await performers[task.row.work](client, task)
+const report: TaskResult = {
+  ...result,
+  ...(task.yardstick && { yardstickMicros: yardstickMicros() }),
+  peakMiB: process.resourceUsage().maxRSS / 1024,
+}
+process.send?.({ result: report }, () => process.exit())

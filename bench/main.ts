@@ -1,0 +1,80 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { chartOf } from './chart.ts'
+import { describeEnvironment, type Environment, environmentLines } from './environment.ts'
+import { type Options, parseOptions, USAGE } from './options.ts'
+import { Peer } from './processes.ts'
+import { progressLine } from './progress.ts'
+import { fullName, ROWS, type Section } from './rows.ts'
+import { type RowResult, runAll } from './run-all.ts'
+import { tableOf } from './table.ts'
+
+const SECTIONS: readonly Section[] = ['messages', 'growth', 'promises', 'broker']
+
+export interface StartedBroker {
+  readonly url: string
+  readonly version?: string | undefined
+  stop(): Promise<void>
+}
+
+export interface Host {
+  /** The package's folder. */
+  readonly root: string
+  startBroker(): Promise<StartedBroker>
+}
+
+/** The benchmark. */
+export async function main(args: readonly string[], host: Host): Promise<void> {
+  const options = parseOptions(args)
+  if (options === 'help') return console.log(USAGE)
+  if (options === 'list') return console.log(ROWS.map(fullName).join('\n'))
+  const broker = options.rows.some(row => row.section === 'broker') ? await host.startBroker() : undefined
+  const peer = await Peer.start()
+  try {
+    const surroundings = {
+      peer,
+      brokerUrl: broker?.url,
+      budget: options.budget,
+      waiting: options.waiting,
+      handicap: 1,
+      yardstick: false,
+    }
+    const plan = { ...options, countWrites: !options.quick }
+    const results = await runAll(plan, surroundings, progressLine(process.stderr))
+    const command = `npm run bench${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`
+    report(results, describeEnvironment(host.root, broker?.version), command)
+    save(results, describeEnvironment(host.root, broker?.version), command, options, host.root)
+    if (results.some(({ cells }) => cells.some(cell => cell.failure !== undefined))) process.exitCode = 1
+  } finally {
+    peer.stop()
+    await broker?.stop()
+  }
+}
+
+function report(results: readonly RowResult[], environment: Environment, command: string): void {
+  for (const section of SECTIONS) {
+    const table = tableOf(section, results)
+    if (table !== undefined) console.log(`\n${table}`)
+  }
+  console.log(`\n${[command, ...environmentLines(environment)].join('\n')}`)
+}
+
+/** For JSON: what lies past the fourth digit is noise. */
+const fourDigits = (_name: string, value: unknown): unknown =>
+  typeof value === 'number' ? Number(value.toPrecision(4)) : value
+
+function save(
+  results: readonly RowResult[],
+  environment: Environment,
+  command: string,
+  { out, rounds }: Options,
+  root: string,
+): void {
+  if (out === undefined) return
+  const path = resolve(root, out)
+  mkdirSync(dirname(path), { recursive: true })
+  const rows = results.map(({ row, cells }) => ({ row: fullName(row), clients: cells }))
+  writeFileSync(`${path}.json`, `${JSON.stringify({ command, rounds, environment, rows }, fourDigits, 2)}\n`)
+  writeFileSync(`${path}.svg`, chartOf(results, environment, command))
+  console.log(`Written: ${path}.json, ${path}.svg`)
+}

@@ -1,0 +1,161 @@
+import type { ClientName } from './clients/client.ts'
+
+export type Work =
+  | 'publish'
+  | 'burst'
+  | 'confirm'
+  | 'consume'
+  | 'call'
+  | 'keep'
+  | 'lateness'
+  | 'declare'
+  | 'channel'
+  | 'connect'
+
+export type Section = 'messages' | 'growth' | 'promises' | 'broker'
+
+/** One line of the table: what is done, against which other end, and the goal that it is held to. */
+export interface Row {
+  readonly name: string
+  readonly section: Section
+  readonly work: Work
+  readonly bodySize: number
+  readonly properties: boolean
+  /** Consumers read all properties and headers. */
+  readonly read: boolean
+  readonly ack: boolean
+  /** Unconfirmed publishes, or unacknowledged deliveries. */
+  readonly window: number
+  /** How the synthetic peer confirms. */
+  readonly confirm: 'single' | 'multiple'
+  /** The synthetic peer confirms nothing before `window` messages are unconfirmed. */
+  readonly holdConfirms: boolean
+  readonly frameMax: number
+  readonly channels: number
+  readonly consumers: number
+  /** Runs in `--quick`. */
+  readonly quick: boolean
+  readonly clients: readonly ClientName[]
+  /** CPU in multiples of the floor. */
+  readonly goalFloors?: number
+  /** CPU as a share of the best peer's. */
+  readonly goalOfBest?: number
+}
+
+const EVERYBODY: readonly ClientName[] = ['floor', 'asyncamqp', 'amqplib', '@cloudamqp/amqp-client', 'rabbitmq-client']
+const CLIENTS = EVERYBODY.filter(name => name !== 'floor')
+const FLOOR_AND_OURS: readonly ClientName[] = ['floor', 'asyncamqp']
+const KIB = 1024
+const MIB = 1024 * KIB
+
+const defaults: Omit<Row, 'name' | 'section' | 'work'> = {
+  bodySize: 16,
+  properties: false,
+  read: false,
+  ack: false,
+  window: 1000,
+  confirm: 'single',
+  holdConfirms: false,
+  frameMax: 131_072,
+  channels: 1,
+  consumers: 1,
+  quick: false,
+  clients: EVERYBODY,
+}
+
+type Change = Partial<Row> & { readonly work: Work }
+
+const messages = (name: string, change: Change): Row => ({ ...defaults, name, section: 'messages', ...change })
+const growth = (name: string, change: Change): Row => ({
+  ...defaults,
+  clients: FLOOR_AND_OURS,
+  name,
+  section: 'growth',
+  ...change,
+})
+const promises = (name: string, change: Change): Row => ({
+  ...defaults,
+  clients: CLIENTS,
+  name,
+  section: 'promises',
+  ...change,
+})
+const broker = (name: string, change: Change): Row => ({
+  ...defaults,
+  clients: CLIENTS,
+  name,
+  section: 'broker',
+  ...change,
+})
+
+const full = { properties: true }
+const quick = { quick: true }
+
+export const ROWS: readonly Row[] = [
+  messages('publish 16 B', { work: 'publish', ...quick, goalFloors: 4, goalOfBest: 1 / 20 }),
+  messages('publish 16 B, properties', { work: 'publish', ...full, ...quick, goalFloors: 10, goalOfBest: 1 / 9 }),
+  messages('publish 1 KiB', { work: 'publish', bodySize: KIB, ...quick, goalFloors: 1.7, goalOfBest: 1 / 11 }),
+  messages('publish 1 KiB, properties', { work: 'publish', bodySize: KIB, ...full }),
+  messages('publish 64 KiB', { work: 'publish', bodySize: 64 * KIB, goalFloors: 1.25, goalOfBest: 1 / 1.2 }),
+  messages('publish 1 MiB', { work: 'publish', bodySize: MIB }),
+  messages('confirm 16 B', { work: 'confirm', ...quick, goalFloors: 7, goalOfBest: 1 / 12 }),
+  messages('confirm 16 B, in multiples', { work: 'confirm', confirm: 'multiple' }),
+  messages('confirm 1 KiB, properties', {
+    work: 'confirm',
+    bodySize: KIB,
+    ...full,
+    ...quick,
+    goalFloors: 5,
+    goalOfBest: 1 / 7,
+  }),
+  messages('consume and ack 16 B', { work: 'consume', ack: true, ...quick, goalFloors: 5, goalOfBest: 1 / 15 }),
+  messages('consume 16 B', { work: 'consume', ...quick, goalFloors: 9, goalOfBest: 1 / 6 }),
+  messages('consume 16 B, properties, none read', { work: 'consume', ...full, goalFloors: 8, goalOfBest: 1 / 6 }),
+  messages('consume 16 B, properties, all read', {
+    work: 'consume',
+    ...full,
+    read: true,
+    ...quick,
+    goalFloors: 18,
+    goalOfBest: 1 / 3,
+  }),
+  messages('consume 1 KiB', { work: 'consume', bodySize: KIB }),
+  messages('consume 1 KiB, properties, all read', { work: 'consume', bodySize: KIB, ...full, read: true }),
+  messages('consume 64 KiB', { work: 'consume', bodySize: 64 * KIB, goalFloors: 1.4, goalOfBest: 1 / 2.2 }),
+  messages('consume 64 KiB in 8 KiB frames', {
+    work: 'consume',
+    bodySize: 64 * KIB,
+    frameMax: 8 * KIB,
+    goalFloors: 1.4,
+    goalOfBest: 1 / 2.2,
+  }),
+  messages('consume 1 MiB', { work: 'consume', bodySize: MIB }),
+  messages('RPC round trip', { work: 'call', ...quick, goalFloors: 1.25, goalOfBest: 1 / 1.1 }),
+
+  growth('publish over 10 channels', { work: 'publish', channels: 10 }),
+  growth('publish over 100 channels', { work: 'publish', channels: 100 }),
+  growth('publish over 2,000 channels', { work: 'publish', channels: 2000 }),
+  growth('consume with 100 consumers', { work: 'consume', consumers: 100 }),
+  growth('consume with 1,000 consumers', { work: 'consume', consumers: 1000 }),
+  growth('1 unconfirmed', { work: 'confirm', window: 1, holdConfirms: true }),
+  growth('100 unconfirmed', { work: 'confirm', window: 100, holdConfirms: true }),
+  growth('10,000 unconfirmed', { work: 'confirm', window: 10_000, holdConfirms: true }),
+  growth('100,000 unconfirmed', { work: 'confirm', window: 100_000, holdConfirms: true }),
+  growth('consume 1 MiB in 4 KiB frames', { work: 'consume', bodySize: MIB, frameMax: 4 * KIB }),
+
+  promises('timer beside awaited publishes', { work: 'lateness', ...quick }),
+  promises('200,000 kept bodies of 10 B', { work: 'keep', bodySize: 10, ...quick }),
+  promises('burst of 100,000 unawaited publishes', { work: 'burst', ...quick }),
+
+  broker('confirm 16 B', { work: 'confirm', ...quick, goalOfBest: 0.6 }),
+  broker('confirm 1 KiB, properties', { work: 'confirm', bodySize: KIB, ...full, goalOfBest: 0.45 }),
+  broker('consume and ack 16 B', { work: 'consume', ack: true, ...quick, goalOfBest: 0.55 }),
+  broker('consume 1 KiB', { work: 'consume', bodySize: KIB, goalOfBest: 0.75 }),
+  broker('RPC round trip', { work: 'call', ...quick, goalOfBest: 0.85 }),
+  broker('500 queue declares', { work: 'declare' }),
+  broker('open and close a channel', { work: 'channel', ...quick }),
+  broker('connect and open a channel', { work: 'connect', ...quick }),
+]
+
+/** The same row name stands in two sections: this names one row. */
+export const fullName = (row: Row): string => (row.section === 'broker' ? `RabbitMQ: ${row.name}` : row.name)

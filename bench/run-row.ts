@@ -1,0 +1,77 @@
+import { BrokerQueue } from './broker-queue.ts'
+import type { ClientName } from './clients/client.ts'
+import type { Budget } from './measure.ts'
+import type { Workload } from './peer/workload.ts'
+import { type Peer, runTask, startResponder } from './processes.ts'
+import type { Row } from './rows.ts'
+import { type Task, type TaskResult, warmUpQueue, warmUpShare } from './task.ts'
+
+export interface Surroundings {
+  readonly peer: Peer
+  readonly brokerUrl: string | undefined
+  readonly budget: Budget
+  readonly waiting: number
+  readonly handicap: number
+  readonly yardstick: boolean
+}
+
+export interface RoundResult extends TaskResult {
+  /** Share of the time in which the synthetic peer was busy. */
+  readonly peerBusy?: number
+}
+
+let queues = 0
+
+/** Measures one client at one row, once. */
+export function runOnce(
+  row: Row,
+  client: ClientName,
+  surroundings: Surroundings,
+  countWrites = false,
+): Promise<RoundResult> {
+  const { budget, handicap, yardstick } = surroundings
+  const task = { client, row, budget, countWrites, handicap, yardstick }
+  return row.section === 'broker' ? againstBroker(task, surroundings) : againstPeer(task, surroundings)
+}
+
+type TaskStart = Omit<Task, 'url' | 'queueName' | 'waiting'>
+
+async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<RoundResult> {
+  const { row } = task
+  const work: Workload = {
+    confirm: row.confirm,
+    confirmAfter: row.holdConfirms ? row.window : 1,
+    bodySize: row.bodySize,
+    withProperties: row.properties,
+    deliveryFrameMax: row.frameMax,
+    consumers: row.consumers,
+  }
+  await peer.prepare(work)
+  const result = await runTask({ ...task, url: peer.url, queueName: 'bench', waiting: 0 }, count => peer.deliver(count))
+  const stats = await peer.stats()
+  if (result.total !== undefined && stats.published !== result.total) {
+    throw new Error(`${task.client} at "${row.name}" published ${result.total}, and ${stats.published} came`)
+  }
+  return { ...result, peerBusy: stats.cpuMicros / stats.wallMicros }
+}
+
+async function againstBroker(task: TaskStart, { brokerUrl, waiting }: Surroundings): Promise<RoundResult> {
+  if (brokerUrl === undefined) throw new Error('there is no broker')
+  queues += 1
+  const name = `asyncamqp-bench-${process.pid}-${queues}`
+  const queue = await BrokerQueue.create(brokerUrl, name)
+  const warmUp = await BrokerQueue.create(brokerUrl, warmUpQueue(name))
+  const { work } = task.row
+  const stopResponder = work === 'call' ? await startResponder(brokerUrl, queue.name) : undefined
+  try {
+    if (work === 'consume') {
+      await queue.fill(task.row, waiting)
+      await warmUp.fill(task.row, warmUpShare(waiting))
+    }
+    return await runTask({ ...task, url: brokerUrl, queueName: queue.name, waiting }, () => undefined)
+  } finally {
+    stopResponder?.()
+    await queue.delete()
+    await warmUp.delete()
+  }
+}

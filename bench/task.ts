@@ -1,0 +1,54 @@
+import type { ClientName, ConnectOptions } from './clients/client.ts'
+import type { Budget } from './measure.ts'
+import type { Row, Work } from './rows.ts'
+
+/** What a client process is asked to do; it goes to it as one argument. */
+export interface Task {
+  readonly client: ClientName
+  readonly row: Row
+  readonly url: string
+  readonly queueName: string
+  readonly budget: Budget
+  /** Count socket writes instead of measuring time. */
+  readonly countWrites: boolean
+  /** How often each operation is really done for every one that is counted; above 1 to try the guard. */
+  readonly handicap: number
+  /** Also say what a fixed piece of work costs in this process. */
+  readonly yardstick: boolean
+  /** Messages that wait in the broker's queue; 0 where the synthetic peer never ends. */
+  readonly waiting: number
+}
+
+/** The broker's queue that a consuming task warms up with, before it consumes what waits in the other. */
+export const warmUpQueue = (queueName: string): string => `${queueName}-warm-up`
+export const warmUpShare = (waiting: number): number => Math.ceil(waiting / 4)
+
+/** What it reports; figures that a row has not are left out. */
+export interface TaskResult {
+  readonly cpuMicros?: number
+  readonly wallMicros?: number
+  readonly gcShare?: number
+  readonly messages?: number
+  readonly peakMiB?: number
+  readonly writesPerThousand?: number
+  readonly p50Micros?: number
+  readonly p99Micros?: number
+  readonly latenessP99Millis?: number
+  readonly grownMiB?: number
+  readonly grownRssMiB?: number
+  /** All messages, the warm-up's too, for comparing with what the other end counted. */
+  readonly total?: number
+  /** CPU of the yardstick, in microseconds. */
+  readonly yardstickMicros?: number
+}
+
+/** What a client process sends while it runs: how many messages it is ready to be given, and at last its result. */
+export type TaskMessage = { readonly deliver: number } | { readonly result: TaskResult }
+
+const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect'])
+
+export const connectOptions = ({ row: { frameMax, bodySize, work, holdConfirms } }: Task): ConnectOptions => ({
+  frameMax,
+  bodySize,
+  prompt: PROMPT_WORK.has(work) || holdConfirms,
+})

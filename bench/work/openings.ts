@@ -1,0 +1,61 @@
+import { measure, measureSpan } from '../measure.ts'
+import { percentile } from '../statistics.ts'
+import type { Task, TaskResult } from '../task.ts'
+import { connectOptions } from '../task.ts'
+import type { Perform } from './work.ts'
+
+const DECLARES = 500
+
+/** Declares queues, all started together; a message of this row is one declare. */
+export const declare: Perform = async (client, task) => {
+  const connection = await client.connect(task.url, connectOptions(task))
+  const declareAll = await connection.declarer()
+  const names = (prefix: string, count: number) =>
+    Array.from({ length: count }, (_, number) => `${task.queueName}-${prefix}-${number}`)
+  await declareAll(names('warm-up', 50))
+  let total = 0
+  const measurement = await measureSpan(
+    async () => {
+      await declareAll(names('measured', DECLARES))
+      total += DECLARES
+    },
+    () => total,
+  )
+  await connection.close()
+  return measurement
+}
+
+/** Opens and closes channels, one after the other. */
+export const channel: Perform = async (client, task) => {
+  const connection = await client.connect(task.url, connectOptions(task))
+  const result = await eachTimed(task, () => connection.cycleChannel())
+  await connection.close()
+  return result
+}
+
+/** Connects and opens a channel, then closes, which is not part of the time but of the CPU. */
+export const connect: Perform = async (client, task) => {
+  const closing: Promise<void>[] = []
+  const result = await eachTimed(task, async () => {
+    const connection = await client.connect(task.url, connectOptions(task))
+    closing.push(connection.close())
+  })
+  await Promise.all(closing)
+  return result
+}
+
+async function eachTimed(task: Task, work: () => Promise<void>): Promise<TaskResult> {
+  let total = 0
+  let latencies: number[] = []
+  const run = async (count: number) => {
+    latencies = []
+    for (let number = 0; number < count; number += 1) {
+      const start = performance.now()
+      await work()
+      latencies.push((performance.now() - start) * 1000)
+    }
+    total += count
+  }
+  const measurement = await measure(run, () => total, task.budget)
+  return { ...measurement, p50Micros: percentile(latencies, 0.5), p99Micros: percentile(latencies, 0.99) }
+}
