@@ -1,0 +1,82 @@
+// Wrong uses. Each line under a @ts-expect-error must not compile: where it does, the compiler reports the comment.
+import { connect, int8, MessageReturnedError } from 'asyncamqp'
+
+// @ts-expect-error: the option is `login`
+await connect('amqp://localhost', { username: 'alice' })
+// @ts-expect-error: seconds are a number
+await connect('amqp://localhost', { heartbeat: '10' })
+// @ts-expect-error: no such mechanism by name
+await connect('amqp://localhost', { loginMethod: 'GSSAPI' })
+
+const protocol = await connect('amqp://localhost')
+// @ts-expect-error: a protocol has one `close`, with options
+await protocol.close(true)
+// @ts-expect-error: state is read only
+protocol.state = 'closed'
+// @ts-expect-error: no such state
+if (protocol.state === 'dead') await protocol.close()
+// @ts-expect-error: no such event
+protocol.on('error', () => {})
+// @ts-expect-error: the listener is given a string
+protocol.on('blocked', (reason: number) => reason)
+
+// @ts-expect-error: the option is `publisherConfirms`
+const channel = await protocol.channel({ confirms: true })
+// @ts-expect-error: a queue name is a string
+await channel.queueDeclare(5)
+// @ts-expect-error: the option is `autoDelete`
+await channel.queueDeclare('q', { auto_delete: true })
+// @ts-expect-error: a known argument of another type
+await channel.queueDeclare('q', { arguments: { 'x-message-ttl': 'a minute' } })
+// @ts-expect-error: no such way to overflow
+await channel.queueDeclare('q', { arguments: { 'x-overflow': 'drop-tail' } })
+// @ts-expect-error: the type of an exchange is required
+await channel.exchangeDeclare('e')
+// @ts-expect-error: `noWait` has no counterpart in queue.unbind
+await channel.queueUnbind('q', 'e', 'k', { noWait: true })
+// @ts-expect-error: a payload is bytes or a string
+await channel.basicPublish({ id: 1 }, 'e', 'k')
+// @ts-expect-error: an exchange and a routing key are required
+await channel.basicPublish('text')
+// @ts-expect-error: the property is `contentType`
+await channel.basicPublish('text', 'e', 'k', { content_type: 'text/plain' })
+// @ts-expect-error: delivery mode is 1 or 2
+await channel.basicPublish('text', 'e', 'k', { deliveryMode: 'persistent' })
+// @ts-expect-error: a timestamp is a Date
+await channel.basicPublish('text', 'e', 'k', { timestamp: 1700000000 })
+// @ts-expect-error: a header value cannot be a function
+await channel.basicPublish('text', 'e', 'k', { headers: { f: () => 1 } })
+// @ts-expect-error: RabbitMQ has no `immediate`
+await channel.basicPublish('text', 'e', 'k', {}, { immediate: true })
+// @ts-expect-error: the callback comes first
+await channel.basicConsume('q', () => {})
+// @ts-expect-error: a body is a Buffer
+await channel.basicConsume((_channel, body: string) => body, 'q')
+// @ts-expect-error: what is not there is null
+await channel.basicGet('q').then(message => message.body)
+// @ts-expect-error: a delivery tag is a number
+await channel.basicClientAck('1')
+// @ts-expect-error: basic.reject has no `multiple`
+await channel.basicReject(1, { multiple: true })
+// @ts-expect-error: a number is no message
+await protocol.publish(5, 'e', 'k')
+// @ts-expect-error: the option is `exchangeName`
+await protocol.publisher({ exchange: 'e' })
+// @ts-expect-error: two arguments
+int8(1, 2)
+
+try {
+  await channel.close()
+} catch (error) {
+  // @ts-expect-error: the code of this class is another
+  if (error instanceof MessageReturnedError && error.code === 'PUBLISH_FAILED') throw error
+}
+
+// @ts-expect-error: `onFailure` needs a handler
+await protocol.consumer('q', { onFailure: 'reject' })
+// @ts-expect-error: no such action
+await protocol.consumer('q', () => {}, { onFailure: 'drop' })
+// @ts-expect-error: no such event
+;(await protocol.consumer('q')).on('error', () => {})
+// @ts-expect-error: a reply is a string, bytes, or an object
+await protocol.rpcServer('q', () => 5)

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { ConsumerProject, packageRoot } from './consumer-project.ts'
+import { publicNames } from './public-names.ts'
+
+const sources = join(packageRoot, 'test/package')
+const frozenNames = readFileSync(join(sources, 'exports.txt'), 'utf8').trimEnd().split('\n')
+
+const COMMONJS_CONSUMER = `
+import asyncamqp = require('asyncamqp')
+import { type AmqpProtocol, ConnectionLostError } from 'asyncamqp'
+
+export async function declare(url: string): Promise<string> {
+  const protocol: AmqpProtocol = await asyncamqp.connect(url)
+  const channel = await protocol.channel()
+  const { queue } = await channel.queueDeclare()
+  await protocol.close()
+  return queue
+}
+
+export function isLost(error: unknown): error is ConnectionLostError {
+  return error instanceof ConnectionLostError
+}
+`
+
+describe('The package', () => {
+  let project: ConsumerProject
+  before(async () => {
+    project = await ConsumerProject.create()
+    for (const name of ['consumer.ts', 'misuse.ts']) {
+      await project.copy(join(sources, 'consumer', name), name)
+    }
+  })
+  after(() => project[Symbol.asyncDispose]())
+
+  it('holds its code, its declarations, its README, its changelog and the licences, and nothing else', async () => {
+    const files = Array.from((await project.files('node_modules/asyncamqp')).keys())
+    const besides = files.filter(file => !/^dist\/.*\.d\.ts$/.test(file)).sort()
+    assert.deepEqual(besides, [
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'dist/THIRD-PARTY-LICENSES.txt',
+      'dist/index.js',
+      'package.json',
+    ])
+  })
+
+  it('declares what is public, without files for the inside alone', async () => {
+    const names = new Set(frozenNames.map(name => name.replace('type ', '')))
+    for (const file of (await project.declarations()).keys()) {
+      const declared = publicNames(join(project.folder, 'node_modules/asyncamqp/dist', file))
+      assert.ok(
+        Array.from(declared).some(name => names.has(name)),
+        `nothing of ${file} is public`,
+      )
+    }
+  })
+
+  it('needs the types of Node alone', async () => {
+    for (const [file, text] of await project.declarations()) {
+      const packages = Array.from(text.matchAll(/\b(?:from |import\()'([^.'][^']*)'/g), match => match[1] ?? '')
+      for (const name of packages) assert.match(name, /^node:/, file)
+    }
+  })
+
+  it('tells the licence of every package that its code has parts of', async () => {
+    const code = await project.read('node_modules/asyncamqp/dist/index.js')
+    const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
+    const licenses = await project.read('node_modules/asyncamqp/dist/THIRD-PARTY-LICENSES.txt')
+    assert.deepEqual(parts, ['buffer-layout'])
+    assert.match(licenses, /parts of buffer-layout 1\.2\.2 .*\n\nThe MIT License \(MIT\)\n\nCopyright \(c\)/)
+  })
+
+  it('takes less than 500 kB when installed', async () => {
+    const sizes = await project.files('node_modules')
+    let bytes = 0
+    for (const [file, size] of sizes) if (!file.startsWith('.')) bytes += size
+    assert.ok(bytes < 500_000, `${bytes} bytes`)
+  })
+
+  it('brings no other package', async () => {
+    const files = Array.from((await project.files('node_modules')).keys())
+    const packages = new Set(files.filter(file => !file.startsWith('.')).map(file => file.split('/')[0]))
+    assert.deepEqual([...packages].sort(), ['asyncamqp'])
+  })
+
+  it('is imported by an ES module', async () => {
+    await project.write('import.js', "import { connect } from 'asyncamqp'\nconsole.log(typeof connect)\n")
+    assert.deepEqual(await project.node(['import.js']), { exitCode: 0, stdout: 'function\n', stderr: '' })
+  })
+
+  it('is required by a CommonJS module, and is the same module there', async () => {
+    await project.write(
+      'require.cjs',
+      [
+        "const asyncamqp = require('asyncamqp')",
+        "import('asyncamqp').then(imported => console.log(typeof asyncamqp.connect, imported.connect === asyncamqp.connect))",
+      ].join('\n'),
+    )
+    const { exitCode, stdout } = await project.node(['require.cjs'])
+    assert.deepEqual({ exitCode, stdout }, { exitCode: 0, stdout: 'function true\n' })
+  })
+
+  it('shows its version in package.json', async () => {
+    await project.write(
+      'version.cjs',
+      "const { name, version } = require('asyncamqp/package.json')\nconsole.log(name, version)\n",
+    )
+    const { version } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }
+    assert.equal((await project.node(['version.cjs'])).stdout, `asyncamqp ${version}\n`)
+  })
+
+  it('keeps its inner files to itself', async () => {
+    await project.write('inner.js', "import 'asyncamqp/dist/errors.js'\n")
+    const { exitCode, stderr } = await project.node(['inner.js'])
+    assert.equal(exitCode, 1)
+    assert.match(stderr, /ERR_PACKAGE_PATH_NOT_EXPORTED/)
+  })
+
+  it('gives its classes and functions the names they are exported by, which stack traces show', async () => {
+    await project.write(
+      'own-names.js',
+      [
+        "import * as asyncamqp from 'asyncamqp'",
+        "const named = Object.entries(asyncamqp).filter(([, value]) => typeof value === 'function')",
+        'const others = named.filter(([name, value]) => value.name !== name)',
+        'console.log(named.length > 0, others.map(([name, value]) => [name, value.name]))',
+      ].join('\n'),
+    )
+    assert.equal((await project.node(['own-names.js'])).stdout, 'true []\n')
+  })
+
+  it('exports the names of exports.txt, and no others', async () => {
+    await project.write(
+      'names.js',
+      "import * as asyncamqp from 'asyncamqp'\nconsole.log(JSON.stringify(Object.keys(asyncamqp)))\n",
+    )
+    const values = JSON.parse((await project.node(['names.js'])).stdout) as string[]
+    const all = publicNames(join(project.folder, 'node_modules/asyncamqp/dist/index.d.ts'))
+    const types = Array.from(all).filter(name => !values.includes(name))
+    assert.deepEqual([...values.sort(), ...types.sort().map(name => `type ${name}`)], frozenNames)
+  })
+
+  it('has every public name used by the consumer below', () => {
+    const words = new Set(readFileSync(join(sources, 'consumer/consumer.ts'), 'utf8').match(/\w+/g))
+    const unused = frozenNames.map(name => name.replace('type ', '')).filter(name => !words.has(name))
+    assert.deepEqual(unused, [])
+  })
+
+  for (const resolution of ['nodenext', 'bundler'] as const) {
+    it(`compiles in a strict program that resolves modules as ${resolution} does`, async () => {
+      assert.equal(await project.compile(resolution, ['consumer.ts']), '')
+    })
+
+    it(`refuses wrong uses in a program that resolves modules as ${resolution} does`, async () => {
+      assert.equal(await project.compile(resolution, ['misuse.ts']), '')
+    })
+  }
+
+  it('compiles in a CommonJS program', async () => {
+    await project.write('consumer.cts', COMMONJS_CONSUMER)
+    assert.equal(await project.compile('nodenext', ['consumer.cts']), '')
+  })
+})
