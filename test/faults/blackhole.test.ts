@@ -10,6 +10,7 @@ import { Leftovers } from '../support/leftovers.ts'
 import { withVhost } from '../support/management.ts'
 import { Program } from '../support/program.ts'
 import { rejection } from '../support/rejection.ts'
+import { resetSocket } from '../support/sockets.ts'
 import { openRecovering } from './recovering.ts'
 
 const vhost = await withVhost()
@@ -55,7 +56,7 @@ describe('a network that swallows everything', { timeout: 60_000, concurrency: t
   it('tells of the reset that came meanwhile when it heals', async () => {
     await using to = await openRecovering(vhost.url, { heartbeat: 30 })
     to.proxy.blackhole()
-    to.proxy.last.server.resetAndDestroy()
+    resetSocket(to.proxy.last.server)
     await sleep(300)
     assert.deepEqual(to.events, [])
     await to.recoveredAfter(() => to.proxy.heal())

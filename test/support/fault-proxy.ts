@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { resetSocket } from './sockets.ts'
 
 /** Which way bytes go: from the client to the server, or from the server to the client. */
 export type Direction = 'toServer' | 'toClient'
@@ -49,14 +50,14 @@ class Pipe {
 
   set blackhole(on: boolean) {
     this.#blackhole = on
-    if (!on && this.#failed) this.#to.resetAndDestroy()
+    if (!on && this.#failed) resetSocket(this.#to)
     this.#decide()
   }
 
   /** The sender is gone: the receiver hears of it now, or when a blackhole heals. */
   failed(reset: boolean): void {
     if (this.#blackhole) this.#failed = true
-    else if (reset) this.#to.resetAndDestroy()
+    else if (reset) resetSocket(this.#to)
     else this.#to.destroySoon()
   }
 
@@ -175,7 +176,7 @@ export class Link {
   /** Reset the client's side; the server hears nothing of it before `reset()`. */
   resetClient(): void {
     this.client.removeAllListeners('close')
-    this.client.resetAndDestroy()
+    resetSocket(this.client)
   }
 
   /** Invert the byte that passes next but `ahead` in `direction`. */
@@ -255,7 +256,7 @@ export class FaultProxy implements AsyncDisposable {
     this.accepted++
     client.on('error', ignore)
     client.setNoDelay(true)
-    if (this.#resetsNew) client.resetAndDestroy()
+    if (this.#resetsNew) resetSocket(client)
     else if (this.#blackholes.toServer) {
       client.pause()
       this.#held.push(client)
@@ -287,7 +288,7 @@ export class FaultProxy implements AsyncDisposable {
   /** Reset every link (RST), on both sides. */
   reset(): void {
     for (const link of this.links) link.reset()
-    for (const client of this.#held.splice(0)) client.resetAndDestroy()
+    for (const client of this.#held.splice(0)) resetSocket(client)
   }
 
   /** End every link in order (FIN), on both sides. */
@@ -373,12 +374,6 @@ export async function openFaultProxy(host: string, port: number, options?: Fault
   const proxy = new FaultProxy(host, port, options)
   await proxy.listen()
   return proxy
-}
-
-/** Node leaves a socket open for good, and its loop spinning, where it is to be reset in the middle of its shutdown. */
-function resetSocket(socket: net.Socket): void {
-  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
-  else socket.resetAndDestroy()
 }
 
 function pause(milliseconds: number): Promise<void> {

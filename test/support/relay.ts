@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { resetSocket } from './sockets.ts'
 
 /** A TCP relay in front of a server, whose links can be cut. */
 export class Relay implements AsyncDisposable {
@@ -15,7 +16,7 @@ export class Relay implements AsyncDisposable {
 
   /** Resets every link, on both sides. */
   cut(): void {
-    for (const socket of this.#links) socket.resetAndDestroy()
+    for (const socket of this.#links) resetSocket(socket)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
