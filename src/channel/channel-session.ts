@@ -41,10 +41,10 @@ import type { GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './
 import { closedByClient, closedByServer, type Ending } from './ending.ts'
 import type { ChannelPort } from './port.ts'
 import { Publishing } from './publishing.ts'
-import type { WaitingPublish } from './waiting-publishes.ts'
+import type { PublishBounds, WaitingPublish } from './waiting-publishes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
-export interface ChannelEvents {
+export interface ChannelEvents extends PublishBounds {
   /** channel.close is written: nothing more may be. */
   closing(): void
   /** A message came back; `told` where a promise of its publish rejects with it. */
@@ -96,8 +96,8 @@ export class ChannelSession implements ContentReceiver<Content> {
   readonly #calls: Calls
   readonly #assembler: Assembler<Content>
   readonly #publishOffset: number
-  /** Consumers whose consume-ok has not come, by tag. */
-  readonly #unanswered = new Map<string, { readonly promise: Promise<void>; resolve(): void }>()
+  /** What was asked of a consumer, by its tag, and has no consume-ok or cancel-ok: the next method of the tag waits. */
+  readonly #unanswered = new Map<string, Unanswered>()
   #state: State = 'opening'
   #ending: Ending | undefined
   #closing: Promise<void> | undefined
@@ -111,7 +111,7 @@ export class ChannelSession implements ContentReceiver<Content> {
     this.#port = port
     this.#events = events
     this.#publishOffset = offsets.publish
-    this.publishing = new Publishing(port, id, offsets.publish)
+    this.publishing = new Publishing(port, id, offsets.publish, events)
     this.deliveries = new Deliveries(port, id, offsets.delivery)
     this.#calls = new Calls(
       port,
@@ -240,6 +240,8 @@ export class ChannelSession implements ContentReceiver<Content> {
     again = false,
   ): Promise<void> {
     const { tag } = consumer
+    const before = this.#unanswered.get(tag)
+    if (before?.givenUp === true) return before.promise.then(() => this.consume(consumer, args, context, again))
     consumer.attach(this.#port)
     const write = (): void => {
       this.deliveries.add(consumer)
@@ -249,7 +251,7 @@ export class ChannelSession implements ContentReceiver<Content> {
         this.deliveries.remove(tag)
         throw error
       }
-      if (args.noWait !== true) this.#unanswered.set(tag, deferred())
+      if (args.noWait !== true) this.#unanswered.set(tag, unanswered(false))
     }
     let started: Promise<void>
     if (args.noWait === true) {
@@ -278,21 +280,37 @@ export class ChannelSession implements ContentReceiver<Content> {
     this.#unanswered.delete(tag)
   }
 
-  /** Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. */
-  async cancel(tag: string, noWait: boolean, options: Partial<CallContext> = {}): Promise<void> {
+  /**
+   * Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. With noWait too: only
+   * cancel-ok tells that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's.
+   */
+  async cancel(
+    tag: string,
+    noWait: boolean,
+    options: Partial<CallContext> = {},
+    effect: () => void = ignore,
+  ): Promise<void> {
     const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
-    await this.#unanswered.get(tag)?.promise
-    if (noWait) {
-      this.send(BasicCancel, { consumerTag: tag, noWait }, context)
-      // It stays known: what is on its way here is given back.
-      const consumer = this.deliveries.consumer(tag)
-      if (consumer !== undefined) this.deliveries.retire(consumer)
-      return
+    for (let before = this.#unanswered.get(tag); before !== undefined; before = this.#unanswered.get(tag)) {
+      await before.promise
     }
-    const write = (): void => this.#encode(BasicCancel, { consumerTag: tag })
-    await this.#start(context, BasicCancel, `${BasicCancelOk.key} ${tag}`, write, () => {
-      this.deliveries.remove(tag)
-    })
+    const write = (): void => {
+      this.#encode(BasicCancel, { consumerTag: tag })
+      this.#unanswered.set(tag, unanswered(noWait))
+    }
+    const start = (bounds: CallContext, written: () => void, replied: () => void): Promise<void> =>
+      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, written, () => {
+        this.#answered(tag)
+        this.deliveries.remove(tag)
+        replied()
+      })
+    if (!noWait) return start(context, write, effect)
+    this.assertOpen(context)
+    write()
+    const consumer = this.deliveries.consumer(tag)
+    if (consumer !== undefined) this.deliveries.retire(consumer)
+    effect()
+    start({ what: context.what, site: undefined }, ignore, ignore).catch(ignore)
   }
 
   /** Fetch one message, or null where the queue is empty. */
@@ -482,6 +500,8 @@ export class ChannelSession implements ContentReceiver<Content> {
   #serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
     const consumer = this.deliveries.remove(consumerTag)
     if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag })
+    // The program has given it up, and may have another consumer under the tag.
+    if (this.#unanswered.get(consumerTag)?.givenUp === true) return
     const queueName = consumer?.options.queueName ?? ''
     const error = new ConsumerCancelledError(
       `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
@@ -534,12 +554,19 @@ interface GetOk {
   readonly messageCount: number
 }
 
-function deferred(): { readonly promise: Promise<void>; resolve(): void } {
+interface Unanswered {
+  readonly promise: Promise<void>
+  resolve(): void
+  /** It was cancelled with noWait: its tag may be asked for again. */
+  readonly givenUp: boolean
+}
+
+function unanswered(givenUp: boolean): Unanswered {
   let resolve = ignore
   const promise = new Promise<void>(settle => {
     resolve = settle
   })
-  return { promise, resolve }
+  return { promise, resolve, givenUp }
 }
 
 function ignore(): void {}

@@ -425,12 +425,13 @@ export class Channel {
 
   /**
    * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue. A tag that is
-   * not known is no error.
+   * not known is no error. With `noWait` it resolves at once, and the tag may be used again: cancel-ok is asked for in
+   * any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
-      await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context), context)
-      this.#lives.unsubscribed(consumerTag)
+      const gone = (): void => this.#lives.unsubscribed(consumerTag)
+      await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context, gone), context)
       return { consumerTag }
     })
   }

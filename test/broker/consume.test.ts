@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { DuplicateConsumerTagError } from '../../src/index.ts'
+import { type ConsumerCallback, DuplicateConsumerTagError } from '../../src/index.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 
@@ -101,6 +101,47 @@ describe('basic.consume', { timeout: 10_000 }, () => {
     await channel.basicConsume(second.callback, queue, { consumerTag: 'tag' })
     await channel.basicPublish('again', '', queue)
     assert.equal((await second.inbox.next()).body.toString(), 'again')
+  })
+
+  it('works again and again under one tag that is cancelled with noWait, in the midst of deliveries', async () => {
+    await using fixture = await openFixture()
+    const { channel, errors } = fixture
+    const [queues, count] = [[fixture.queueName(), fixture.queueName()], 2_000]
+    for (const queue of queues) await channel.queueDeclare(queue)
+    await channel.confirmSelect()
+    for (let n = 0; n < count; n++) await channel.basicPublish(`${n}`, '', queues[n % 2] ?? '')
+    await channel.waitForConfirms()
+    const acked = new Set<string>()
+    const left = [count / 2, count / 2]
+    for (let turns = 0; acked.size < count; turns++) {
+      const parity = turns % 2
+      let taken = 0
+      if (left[parity] === 0) continue
+      let stop = (): void => {}
+      const some = new Promise<void>(resolve => {
+        stop = resolve
+      })
+      let stopped = false
+      const callback: ConsumerCallback = async (ch, body, { deliveryTag }) => {
+        assert.ok(!stopped, 'a consumer that was cancelled is called')
+        assert.equal(Number(body) % 2, parity, 'a message of another queue')
+        assert.ok(!acked.has(String(body)), 'a message that was acked before')
+        acked.add(String(body))
+        await ch.basicClientAck(deliveryTag)
+        taken++
+        left[parity] = (left[parity] ?? 0) - 1
+        if (taken >= 50 || left[parity] === 0) stop()
+      }
+      await channel.basicConsume(callback, queues[parity], { consumerTag: 'tag' })
+      await some
+      stopped = true
+      await channel.basicCancel('tag', { noWait: true })
+    }
+    assert.equal(acked.size, count)
+    for (const queue of queues) {
+      assert.deepEqual(await fixture.inspect(queue), { messageCount: 0, consumerCount: 0 })
+    }
+    assert.deepEqual(errors, [])
   })
 
   it('never calls the callback before it has resolved', async () => {

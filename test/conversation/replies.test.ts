@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { AbortError, ChannelClosedError, TimeoutError } from '../../src/index.ts'
+import { AbortError, ChannelClosedError, DuplicateConsumerTagError, TimeoutError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import {
   bodyFrame,
@@ -268,8 +268,7 @@ describe('replies', () => {
     assert.equal(await channel.queueDeclare('q', { noWait: true }), undefined)
     await channel.queueBind('q', 'amq.fanout', '', { noWait: true })
     await channel.basicConsume(() => {}, 'q', { consumerTag: 'c', noWait: true })
-    await channel.basicCancel('c', { noWait: true })
-    const frames = await Promise.all([1, 2, 3, 4].map(() => peer.receive()))
+    const frames = await Promise.all([1, 2, 3].map(() => peer.receive()))
     assert.ok(frames.every(({ args }) => args['noWait'] === true))
   })
 })
@@ -446,6 +445,80 @@ describe('a consumer', () => {
     assert.deepEqual(errors, [])
     // Their tags are free.
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })
+  })
+
+  it('that is cancelled with noWait gives back what still comes, and the next under its tag starts behind the cancel-ok', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    const called: string[] = []
+    await startConsumer({ peer, channel }, (_ch, body) => called.push(`old ${body}`), { consumerTag: 'c' })
+    await turn()
+    await channel.basicCancel('c', { noWait: true })
+    assert.equal((await peer.expect(methods.BasicCancel)).args.noWait, false)
+    const consuming = channel.basicConsume((_ch, body) => called.push(`new ${body}`), 'r', { consumerTag: 'c' })
+    const second = rejection(
+      channel.basicConsume(() => {}, 'r', { consumerTag: 'c' }),
+      DuplicateConsumerTagError,
+    )
+    peer.send(delivery(1, 'c', 1, 'late'))
+    const nack = await peer.expect(methods.BasicNack)
+    assert.deepEqual([nack.args.deliveryTag, nack.args.requeue], [1, true])
+    await turn()
+    assert.equal(peer.names.at(-1), '1 basic.nack', 'the tag is not free at the broker')
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    assert.equal((await peer.expect(methods.BasicConsume)).args.queueName, 'r')
+    peer.send(methodFrame(1, methods.BasicConsumeOk, { consumerTag: 'c' }), delivery(1, 'c', 2, 'x'))
+    assert.deepEqual(await consuming, { consumerTag: 'c' })
+    await second
+    await turn()
+    assert.deepEqual(called, ['new x'])
+    assert.equal(protocol.state, 'open')
+    assert.deepEqual(errors, [])
+  })
+
+  it('that is cancelled with noWait is forgotten with its cancel-ok', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    await channel.basicCancel('c', { noWait: true })
+    await peer.expect(methods.BasicCancel)
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    peer.send(delivery(1, 'c', 1, 'x'))
+    await turn()
+    assert.equal(protocol.state, 'closed')
+  })
+
+  it('that is cancelled with noWait is not told when the server cancels it, too', async () => {
+    const { peer, channel, errors } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    await channel.basicCancel('c', { noWait: true })
+    await peer.expect(methods.BasicCancel)
+    peer.reply(1, methods.BasicCancel, { consumerTag: 'c', noWait: true })
+    await turn()
+    assert.deepEqual(errors, [])
+  })
+
+  it('that waits for a cancel-ok rejects where the channel ends before', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    await channel.basicCancel('c', { noWait: true })
+    const consuming = rejection(
+      channel.basicConsume(() => {}, 'q', { consumerTag: 'c' }),
+      ChannelClosedError,
+    )
+    peer.reply(1, methods.ChannelClose, { replyCode: 404, replyText: 'NOT_FOUND', classId: 0, methodId: 0 })
+    assert.equal((await consuming).replyCode, 404)
+  })
+
+  it('that is cancelled twice is asked for once at a time: the second answer would overtake the first', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    const both = [channel.basicCancel('c'), channel.basicCancel('c')]
+    await peer.expect(methods.BasicCancel)
+    await turn()
+    assert.equal(peer.names.filter(name => name === '1 basic.cancel').length, 1)
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await peer.expect(methods.BasicCancel)
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await Promise.all(both)
   })
 
   it('that nobody told to be cancelled is reported to onError', async () => {
