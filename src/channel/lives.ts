@@ -379,6 +379,20 @@ export class Lives implements ChannelEvents {
     return true
   }
 
+  after(milliseconds: number, expired: () => void): Deadline {
+    return this.#host.after(milliseconds, expired)
+  }
+
+  giveUp(publish: WaitingPublish, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
+    const at = this.#waiting.indexOf(publish)
+    if (at === -1) {
+      this.#session?.publishing.giveUp(publish, makeError)
+      return
+    }
+    this.#waiting.splice(at, 1)
+    publish.reject(makeError('notSent'))
+  }
+
   ended(session: ChannelSession, ending: Ending, told: boolean, lost: boolean): void {
     this.#stopSettling()
     this.#offsets = { delivery: session.deliveries.lastTag, publish: session.publishing.lastTag }

@@ -7,7 +7,7 @@ import type { Ending } from './ending.ts'
 import { type KeptPublish, type PublishKeeper, promiseOf } from './kept-publish.ts'
 import type { ChannelPort } from './port.ts'
 import { describePublish, nackError, returnError, unsettledError } from './publish-errors.ts'
-import { boundPublish, type WaitingPublish, WaitingPublishes } from './waiting-publishes.ts'
+import { boundPublish, type PublishBounds, type WaitingPublish, WaitingPublishes } from './waiting-publishes.ts'
 
 /** What a publish without a promise of its own returns while the socket takes more. */
 const WRITTEN: Promise<void> = Promise.resolve()
@@ -16,6 +16,7 @@ const WRITTEN: Promise<void> = Promise.resolve()
 export class Publishing {
   readonly #port: ChannelPort
   readonly #channelId: number
+  readonly #bounds: PublishBounds
   readonly #confirms: Confirms
   readonly #waiting: WaitingPublishes
   #counting = false
@@ -23,9 +24,10 @@ export class Publishing {
   #keeper: PublishKeeper | undefined
 
   /** Delivery tags of publishes go on behind `offset`. */
-  constructor(port: ChannelPort, channelId: number, offset: number) {
+  constructor(port: ChannelPort, channelId: number, offset: number, bounds: PublishBounds) {
     this.#port = port
     this.#channelId = channelId
+    this.#bounds = bounds
     this.#waiting = new WaitingPublishes(port.maxWaiting)
     this.#confirms = new Confirms(offset, {
       makeNackError: (tag, publish) => nackError(publish, tag),
@@ -238,8 +240,7 @@ export class Publishing {
           reject(error)
         },
       }
-      const queued = this.#waiting.length > 0 || !this.#mayWrite()
-      if (queued) this.#enqueue(waiting)
+      if (this.#waiting.length > 0 || !this.#mayWrite()) this.#enqueue(waiting)
       else {
         const written = this.#write(payload, exchange, routingKey, properties, mandatory, pending)
         if (pending === undefined) {
@@ -250,14 +251,17 @@ export class Publishing {
       const unbind = boundPublish(
         signal,
         timeout,
-        (ms, expired) => this.#port.after(ms, expired),
+        (ms, expired) => this.#bounds.after(ms, expired),
         what,
-        makeError => {
-          if (queued && this.#waiting.remove(waiting)) waiting.reject(makeError('notSent'))
-          else if (pending !== undefined) this.#confirms.abandon(pending, makeError('unknown'))
-        },
+        makeError => this.#bounds.giveUp(waiting, makeError),
       )
     })
+  }
+
+  /** Nobody waits for it any more: it is not written, or where it was, its confirm is for nobody. */
+  giveUp(publish: WaitingPublish, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
+    if (this.#waiting.remove(publish)) publish.reject(makeError('notSent'))
+    else if (publish.pending !== undefined) this.#confirms.abandon(publish.pending, makeError('unknown'))
   }
 
   /** The gate may have opened: write what waits. */

@@ -17,6 +17,13 @@ export interface WaitingPublish {
   readonly reject: (error: Error) => void
 }
 
+/** What bounds the publishes of a channel through all its lives: one that waits may be written in a later one. */
+export interface PublishBounds {
+  after(milliseconds: number, expired: () => void): Deadline
+  /** Nobody waits for that publish any more, wherever it is; `makeError` makes what its caller is told. */
+  giveUp(publish: WaitingPublish, makeError: (outcome: 'notSent' | 'unknown') => Error): void
+}
+
 /** Publishes of one channel in the order they were made, holding the caller's payloads by reference. */
 export class WaitingPublishes {
   readonly #queue = new Fifo<WaitingPublish>()

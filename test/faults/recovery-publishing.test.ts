@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { BufferFullError, ConnectionLostError, connect } from '../../src/index.ts'
+import { AbortError, BufferFullError, ConnectionLostError, connect, TimeoutError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { withVhost } from '../support/management.ts'
 import { uniqueName } from '../support/names.ts'
 import { rejection } from '../support/rejection.ts'
-import { openScriptedServer } from '../support/scripted-server.ts'
+import { openScriptedServer, type ScriptedPeer } from '../support/scripted-server.ts'
 import { openRecovering } from './recovering.ts'
 
 const vhost = await withVhost()
+
+/** Answer what a confirm channel begins with. */
+async function openConfirming(peer: ScriptedPeer): Promise<void> {
+  const { channel } = await peer.expect(methods.ChannelOpen)
+  await peer.expect(methods.ConfirmSelect)
+  peer.send(channel, methods.ChannelOpenOk, {})
+  peer.send(channel, methods.ConfirmSelectOk, {})
+}
 
 describe('publishes around the loss of a connection', { timeout: 30_000 }, () => {
   it("have the outcome 'unknown' where they were sent, and are in the queue at most once", async () => {
@@ -153,5 +161,46 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     assert.equal(body.toString(), 'kept')
     second.send(1, methods.BasicAck, { deliveryTag: 1, multiple: false })
     await kept
+  })
+
+  it('that wait keep their timeout and signal: given up they are not sent, and kept they are like the others', async () => {
+    await using server = await openScriptedServer()
+    const connecting = connect(server.url, { heartbeat: 0, onError: () => {} })
+    const first = await server.accept()
+    await first.handshake()
+    await using protocol = await connecting
+    const opening = protocol.channel({ publisherConfirms: true })
+    await openConfirming(first)
+    const channel = await opening
+    const blocked = new Promise(resolve => protocol.once('blocked', resolve))
+    first.send(0, methods.ConnectionBlocked, { reason: 'low on memory' })
+    await blocked
+    const abort = new AbortController()
+    const timedOut = rejection(channel.publish('timed out', '', 'q', {}, { timeout: 50 }), TimeoutError)
+    const kept = channel.publish('kept', '', 'q', {}, { timeout: 20_000 })
+    const aborted = rejection(channel.publish('aborted', '', 'q', {}, { signal: abort.signal }), AbortError)
+    const written = new AbortController()
+    const unknown = rejection(channel.publish('written', '', 'q', {}, { signal: written.signal }), AbortError)
+    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const disconnected = new Promise(resolve => protocol.once('disconnected', resolve))
+    first.destroy()
+    await disconnected
+    abort.abort()
+    assert.equal((await aborted).outcome, 'notSent')
+    const late = await timedOut
+    assert.equal(late.outcome, 'notSent')
+    assert.match(late.message, /"q" was not sent within 50 ms/)
+
+    const second = await server.accept()
+    await second.handshake()
+    await openConfirming(second)
+    await recovered
+    assert.equal((await second.expectPublish()).body.toString(), 'kept')
+    assert.equal((await second.expectPublish()).body.toString(), 'written')
+    written.abort()
+    assert.equal((await unknown).outcome, 'unknown')
+    second.send(1, methods.BasicAck, { deliveryTag: 2, multiple: true })
+    await kept
+    await channel.waitForConfirms()
   })
 })
