@@ -22,6 +22,7 @@ export class Publishing {
   #counting = false
   #flowing = true
   #keeper: PublishKeeper | undefined
+  #ending: Ending | undefined
 
   /** Delivery tags of publishes go on behind `offset`. */
   constructor(port: ChannelPort, channelId: number, offset: number, bounds: PublishBounds) {
@@ -307,6 +308,8 @@ export class Publishing {
   /** Resolves when all that was published so far is settled; rejects where one was nacked. */
   async waitForConfirms(site: CallSite | undefined): Promise<void> {
     await this.#waiting.empty()
+    // What waited may have gone on to the next life.
+    if (this.#ending !== undefined) throw atCallSite(this.#ending.errorFor('waitForConfirms', false), site)
     await this.#confirms.wait(site)
   }
 
@@ -322,6 +325,7 @@ export class Publishing {
 
   /** Reject everything. Returns how many promises there were. */
   failAll(ending: Ending): number {
+    this.#ending = ending
     let rejected = this.#waiting.failAll(({ exchange, routingKey, properties }) =>
       ending.errorFor(describePublish(exchange, routingKey, properties?.messageId), false, 'notSent'),
     )

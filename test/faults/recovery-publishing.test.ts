@@ -146,11 +146,13 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     first.send(0, methods.ConnectionBlocked, { reason: 'low on memory' })
     await blocked
     const kept = channel.publish('kept', '', 'q')
+    const waited = rejection(channel.waitForConfirms(), ConnectionLostError)
     const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
     first.destroy()
 
     const second = await server.accept()
     assert.deepEqual(told, ['low on memory', 'unblocked'])
+    await waited
     await second.handshake()
     await second.expect(methods.ChannelOpen)
     await second.expect(methods.ConfirmSelect)
