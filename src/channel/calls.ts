@@ -8,8 +8,22 @@ export interface CallContext extends CallOptions {
   /** `queue.declare of "orders"` */
   readonly what: string
   readonly site: CallSite | undefined
+  /** When it was made, by `performance.now()`: its timeout runs from there. */
+  readonly since?: number | undefined
   /** Of a publish: what is known of the message while the call has not been sent. */
   readonly outcome?: PublishOutcome | undefined
+}
+
+/**
+ * Milliseconds that are left of the call's own timeout, where it has one.
+ *
+ * @throws TimeoutError where none are: it is not to be sent.
+ */
+export function timeLeft({ what, timeout, since, outcome }: CallContext): number | undefined {
+  if (timeout === undefined || since === undefined) return timeout
+  const left = timeout - (performance.now() - since)
+  if (left <= 0) throw new TimeoutError(`${what} was not sent within ${timeout} ms`, { outcome })
+  return left
 }
 
 /** A reply is known by its method, or for consume-ok and cancel-ok by that and the consumer tag. */
@@ -66,6 +80,7 @@ export class Calls {
     const { what, site, signal, timeout } = context
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
     return new Promise<R>((resolve, reject) => {
+      const left = timeLeft(context)
       write()
       const call: Call = {
         what,
@@ -86,7 +101,9 @@ export class Calls {
       } else queue.push(call)
       this.#all.add(call)
       this.#port.awaiting(1)
-      if (timeout !== undefined) call.deadline = this.#port.after(timeout, () => this.#expire(call, timeout))
+      if (timeout !== undefined) {
+        call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
+      }
       if (signal !== undefined) this.#listen(call, signal)
       this.#timeHead()
     })

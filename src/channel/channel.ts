@@ -320,11 +320,18 @@ export class Channel {
       const mandatory = options === undefined ? false : this.#mandatory(options, [...CALL, 'mandatory'])
       const bounded = options?.signal !== undefined || options?.timeout !== undefined
       if (bounded) checkCall('basic.publish', options)
-      const bounds = bounded ? options : undefined
       if (publishing !== undefined) {
-        return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
+        return publishing.publish(
+          payload,
+          exchangeName,
+          routingKey,
+          properties,
+          mandatory,
+          bounded ? options : undefined,
+        )
       }
       const context = publishContext(exchangeName, routingKey, options)
+      const bounds = bounded ? context : undefined
       return this.#lives.use(session => {
         session.assertOpen(context)
         if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
@@ -610,7 +617,7 @@ export class Channel {
       checkCall(method, options)
       const what = name === undefined ? method : name === '' ? `${method} of the last queue` : `${method} of "${name}"`
       const { signal, timeout } = options
-      return run({ what, site: captureCallSite(below), signal, timeout })
+      return run({ what, site: captureCallSite(below), signal, timeout, since: callTime(timeout) })
     } catch (error) {
       return Promise.reject(error)
     }
@@ -677,7 +684,12 @@ function checkCall(method: string, options: CallOptions): void {
 function publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
   const { signal, timeout } = options
   const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
-  return { what, site: undefined, signal, timeout, outcome: 'notSent' }
+  return { what, site: undefined, signal, timeout, since: callTime(timeout), outcome: 'notSent' }
+}
+
+/** From when on a timeout runs. */
+function callTime(timeout: number | undefined): number | undefined {
+  return timeout === undefined ? undefined : performance.now()
 }
 
 function binding(

@@ -1,6 +1,7 @@
 import { abortedBy, atCallSite, type CallSite } from '../errors.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { CallOptions } from './call-options.ts'
+import { type CallContext, timeLeft } from './calls.ts'
 import { Confirms, type PendingPublish } from './confirms.ts'
 import type { ReturnedMessage } from './delivery.ts'
 import type { Ending } from './ending.ts'
@@ -78,7 +79,7 @@ export class Publishing {
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions | undefined,
+    bounds: CallOptions | CallContext | undefined,
   ): Promise<void> {
     if (bounds !== undefined) return this.#bounded(payload, exchange, routingKey, properties, mandatory, bounds)
     if (!this.#counting) return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
@@ -200,13 +201,14 @@ export class Publishing {
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions,
+    bounds: CallOptions | CallContext,
   ): Promise<void> {
     const { signal, timeout } = bounds
     const messageId = properties?.messageId
     const what = (): string => describePublish(exchange, routingKey, messageId)
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what(), 'notSent'))
     return new Promise((resolve, reject) => {
+      const left = 'what' in bounds ? timeLeft(bounds) : timeout
       const pending: PendingPublish | undefined = this.#counting
         ? {
             exchange,
@@ -252,7 +254,7 @@ export class Publishing {
       const unbind = boundPublish(
         signal,
         timeout,
-        (ms, expired) => this.#bounds.after(ms, expired),
+        (ms, expired) => this.#bounds.after(left ?? ms, expired),
         what,
         makeError => this.#bounds.giveUp(waiting, makeError),
       )
