@@ -23,8 +23,6 @@ import { atMost } from './at-most.ts'
 /** Milliseconds before the next channel is opened where the last ones settled nothing, doubled each time. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5_000
-/** Milliseconds that the broker may take to agree to the end of a channel on which nothing is pending. */
-const CHANNEL_CLOSE_GRACE = 500
 
 /** One message, until its fate is known. */
 interface Entry extends KeptPublish {
@@ -295,7 +293,7 @@ export class ConfirmedPublishing implements PublishKeeper {
     this.#rejectAll()
     this.#forgetEnd()
     if (channel === undefined) return
-    await atMost(this.#source, Math.max(end - performance.now(), CHANNEL_CLOSE_GRACE), channel.close())
+    await atMost(this.#source, end - performance.now(), channel.close())
   }
 }
 
