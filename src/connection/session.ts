@@ -328,19 +328,22 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
       await this.connection.close(replyCode, replyText, timeout)
       return
     }
-    const reserve = timeout * CLOSE_SHARE
     const end = performance.now() + timeout
-    const limit = { timeout: timeout - reserve }
-    await this.#atMost(limit.timeout, this.#closeParts(limit))
-    await this.#atMost(end - reserve - performance.now(), Promise.all([...this.#channels].map(lives => lives.drain())))
-    await this.connection.close(replyCode, replyText, Math.max(reserve / 2, end - performance.now()))
+    const left = (reserve: number): number => Math.max(0, end - reserve - performance.now())
+    const finishing = (): number => left(timeout * CLOSE_SHARE)
+    await this.#atMost(finishing(), this.#closeParts(finishing))
+    await this.#atMost(finishing(), Promise.all([...this.#channels].map(lives => lives.drain())))
+    await this.connection.close(replyCode, replyText, left(0))
     if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server), true)
   }
 
   /** Those that bring work in go first: it may need the others. */
-  async #closeParts(limit: { readonly timeout: number }): Promise<void> {
-    await Promise.all([...this.#parts].filter(part => part.bringsWork === true).map(part => part.close(limit)))
-    await Promise.all([...this.#parts].filter(part => part.bringsWork !== true).map(part => part.close(limit)))
+  async #closeParts(left: () => number): Promise<void> {
+    for (const bringsWork of [true, false]) {
+      const parts = [...this.#parts].filter(part => (part.bringsWork === true) === bringsWork)
+      const limit = { timeout: left() }
+      await Promise.all(parts.map(part => part.close(limit)))
+    }
   }
 
   /** Wait for `promise`, but no longer than that. */

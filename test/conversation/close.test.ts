@@ -290,6 +290,23 @@ describe('closing a connection', () => {
     await protocol.waitClosed()
   })
 
+  it('ends in its time where the server does not answer, also after the process was busy with something else', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    peer.answers.delete(methods.ConnectionClose.name)
+    await channel.confirmSelect({ noWait: true })
+    const publish = rejection(channel.publish('x', '', 'q'), ConnectionClosedError)
+    const started = performance.now()
+    const closing = protocol.close({ timeout: 1_500 })
+    await turn()
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_480)
+    await closing
+    const took = performance.now() - started
+    assert.ok(took < 1_600, `${took} ms`)
+    assert.equal(protocol.state, 'closed')
+    assert.ok(peer.names.includes('0 connection.close'))
+    await publish
+  })
+
   it('in the bytes behind open-ok is a failed connect, with the reason', async () => {
     const broker = new FakeBroker()
     broker.prepare = peer => {
