@@ -7,8 +7,13 @@ import type {
 import { encodeTable } from '../protocol/field-table.ts'
 import { Writer } from '../protocol/writer.ts'
 
+/** The names of a queue that are remembered: the first, which its declare told, and the last ones. */
+const NAMES_KEPT = 1_000
+
 interface QueueRecord {
   readonly definition: QueueDefinition
+  /** The names that it had, oldest first. */
+  readonly formerNames: string[]
   /** Consumers of this program. */
   consumers: number
 }
@@ -89,17 +94,22 @@ export class Topology implements TopologyRecorder {
   }
 
   queueRefused(name: string): void {
-    this.#queues.delete(name)
+    this.#forgetQueue(name)
   }
 
   queueDeclared(name: string, definition: QueueDefinition): void {
-    const consumers = this.#queues.get(name)?.consumers ?? 0
-    this.#queues.set(name, { definition, consumers })
+    const { consumers = 0, formerNames = [] } = this.#queues.get(name) ?? {}
+    this.#queues.set(name, { definition, formerNames, consumers })
   }
 
   queueDeleted(name: string): void {
-    this.#queues.delete(name)
+    this.#forgetQueue(name)
     for (const key of this.#to.of(place('queue', name))) this.#removeBinding(key)
+  }
+
+  #forgetQueue(name: string): void {
+    for (const former of this.#queues.get(name)?.formerNames ?? []) this.#names.delete(former)
+    this.#queues.delete(name)
   }
 
   bound(binding: BindingDefinition): void {
@@ -142,8 +152,10 @@ export class Topology implements TopologyRecorder {
 
   /** A server-named queue got a new name: all that was recorded under the old one follows. */
   renamed(oldName: string, newName: string): void {
-    for (const [from, to] of this.#names) if (to === oldName) this.#names.set(from, newName)
-    this.#names.set(oldName, newName)
+    const { formerNames = [] } = this.#queues.get(oldName) ?? {}
+    formerNames.push(oldName)
+    if (formerNames.length > NAMES_KEPT) for (const former of formerNames.splice(1, 1)) this.#names.delete(former)
+    for (const former of formerNames) this.#names.set(former, newName)
     // In the old order: what is made later may rely on what was made before.
     this.#queues = new Map([...this.#queues].map(([name, record]) => [name === oldName ? newName : name, record]))
     const renamed = [...this.#bindings].map(([key, binding]): [string, BindingDefinition] => {

@@ -163,6 +163,35 @@ describe('Topology', () => {
     assert.deepEqual(names(topology).queues, ['first', 'last'])
   })
 
+  it('remembers the names of a server-named queue only while there is the queue', () => {
+    const ends: ((topology: Topology) => void)[] = [
+      topology => topology.queueDeleted('amq.gen-3'),
+      topology => topology.queueRefused('amq.gen-3'),
+      topology => topology.consumerRemoved('amq.gen-1'),
+    ]
+    for (const end of ends) {
+      const topology = new Topology()
+      topology.queueDeclared('amq.gen-1', queue('', { exclusive: true, autoDelete: true }))
+      topology.queueDeclared('amq.gen-a', queue('', { exclusive: true }))
+      topology.consumerAdded('amq.gen-1')
+      topology.renamed('amq.gen-1', 'amq.gen-2')
+      topology.renamed('amq.gen-a', 'amq.gen-b')
+      topology.queueDeclared('amq.gen-2', queue('', { exclusive: true, autoDelete: true }))
+      topology.renamed('amq.gen-2', 'amq.gen-3')
+      end(topology)
+      for (const name of ['amq.gen-1', 'amq.gen-2', 'amq.gen-3']) assert.equal(topology.currentName(name), name)
+      assert.equal(topology.currentName('amq.gen-a'), 'amq.gen-b')
+    }
+  })
+
+  it('remembers the first name of a server-named queue and its last ones', () => {
+    const topology = new Topology()
+    topology.queueDeclared('amq.gen-0', queue('', { exclusive: true }))
+    for (let n = 0; n < 3_000; n++) topology.renamed(`amq.gen-${n}`, `amq.gen-${n + 1}`)
+    for (const n of [0, 2_001, 2_500, 2_999]) assert.equal(topology.currentName(`amq.gen-${n}`), 'amq.gen-3000')
+    for (const n of [1, 1_000, 2_000]) assert.equal(topology.currentName(`amq.gen-${n}`), `amq.gen-${n}`)
+  })
+
   it('takes names with odd characters apart', () => {
     const topology = new Topology()
     topology.bound(binding('a","b', 'c'))
