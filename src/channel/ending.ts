@@ -1,4 +1,4 @@
-import { type AmqpError, ChannelClosedError, type PublishOutcome } from '../errors.ts'
+import { type AmqpError, ChannelClosedError, NoChannelAvailableError, type PublishOutcome } from '../errors.ts'
 import { replyCodeName } from '../protocol/constants.ts'
 
 /** Why a channel or a connection is over, and the errors that follow for those who waited. */
@@ -50,6 +50,20 @@ export function closedByServer(
         guilty ? `${what} failed: ${reason}; channel ${channelId} is closed` : `${what} failed: ${error.message}`,
         { replyCode, replyText, method, outcome, cause: error },
       ),
+  }
+}
+
+/** The connection that the channel was to go on with has no number for it. */
+export function withoutNumber(channelId: number, server: string, channelMax: number): Ending {
+  const error = new NoChannelAvailableError(
+    `channel ${channelId} is closed: ${server}, where the connection was recovered, allows ${channelMax} channels (channel_max), and the older ones have them`,
+  )
+  return {
+    error,
+    methodKey: 0,
+    replyText: undefined,
+    errorFor: (what, _guilty, outcome) =>
+      new NoChannelAvailableError(`${what} failed: ${error.message}`, { outcome, cause: error }),
   }
 }
 

@@ -1,3 +1,4 @@
+import { withoutNumber } from '../channel/ending.ts'
 import type { Lives } from '../channel/lives.ts'
 import { asError, ChannelClosedError, ConnectionClosedError } from '../errors.ts'
 import { pauseBefore } from './backoff.ts'
@@ -109,15 +110,25 @@ export class Recovery {
 
   /** Channels and their modes first, then exchanges, queues and bindings, then consumers. */
   async #restore(connection: Connection): Promise<void> {
-    const channels = this.#host.channels()
+    const { channelMax = Number.POSITIVE_INFINITY } = connection.negotiated ?? {}
+    const all = this.#host.channels()
+    const channels = all.slice(0, channelMax)
+    for (const lives of all.slice(channelMax)) this.#closeUnfit(lives, connection.server, channelMax)
     // What is made again needs a channel number, too.
-    const first = Math.min(channels.length, (connection.negotiated?.channelMax ?? 0) - 1)
+    const first = Math.min(channels.length, channelMax - 1)
     await Promise.all(channels.slice(0, first).map(lives => this.#begin(lives, connection)))
     if (this.#settings.topology) await recoverTopology(this.#host.topology, this.#port)
     await Promise.all(channels.slice(first).map(lives => this.#begin(lives, connection)))
     if (this.#settings.topology) await this.#consumeAll(channels, connection)
     this.#cancelled.signal.throwIfAborted()
     if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
+  }
+
+  /** This server allows fewer channels than the one that was lost. */
+  #closeUnfit(lives: Lives, server: string, channelMax: number): void {
+    const ending = withoutNumber(lives.id, server, channelMax)
+    lives.close(ending, false)
+    if (ending.error !== undefined) this.#host.failed(`channel ${lives.id}`, ending.error)
   }
 
   async #begin(lives: Lives, connection: Connection): Promise<void> {

@@ -8,6 +8,7 @@ import {
   ConnectionError,
   ConnectionLostError,
   connect,
+  NoChannelAvailableError,
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -142,6 +143,48 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     await to.cut()
     await one.basicPublish('both', '', name)
     assert.equal((await inbox.next()).body.toString(), 'both')
+  })
+
+  it('is closed where the next server allows fewer channels, the youngest first, and the rest goes on', async () => {
+    await using server = await openScriptedServer()
+    const connecting = connect(server.url, { heartbeat: 0, recovery: { maxAttempts: 2 }, onError: () => {} })
+    const first = await server.accept()
+    await first.handshake({ channelMax: 10 })
+    await using protocol = await connecting
+    const open = async () => {
+      const opening = protocol.channel()
+      const { channel: id } = await first.expect(methods.ChannelOpen)
+      first.send(id, methods.ChannelOpenOk, {})
+      return await opening
+    }
+    const [one, two, three] = [await open(), await open(), await open()]
+    const failed: [string, Error][] = []
+    protocol.on('recoveryFailed', (what, error) => failed.push([what, error]))
+    const closed = rejection(three.waitClosed(), NoChannelAvailableError)
+    const lost = new Promise(resolve => protocol.once('disconnected', resolve))
+    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    first.destroy()
+    await lost
+    const waiting = rejection(three.publish('x', '', 'q'), NoChannelAvailableError)
+    const second = await server.accept()
+    await second.handshake({ channelMax: 2 })
+    for (const _ of [one, two]) {
+      const { channel: id } = await second.expect(methods.ChannelOpen)
+      second.send(id, methods.ChannelOpenOk, {})
+    }
+    await recovered
+    assert.deepEqual(failed, [['channel 3', await closed]])
+    assert.match((await closed).message, /^channel 3 is closed: 127\.0\.0\.1:\d+, where .* allows 2 channels/)
+    assert.equal((await waiting).outcome, 'notSent')
+    assert.deepEqual([one.isOpen, two.isOpen, three.isOpen], [true, true, false])
+    await rejection(three.queueDeclare(), NoChannelAvailableError)
+    void two.publish('on', '', 'q')
+    assert.equal((await second.expectPublish()).body.toString(), 'on')
+    await two.close()
+    const opening = protocol.channel()
+    const { channel: id } = await second.expect(methods.ChannelOpen)
+    second.send(id, methods.ChannelOpenOk, {})
+    assert.equal((await opening).isOpen, true)
   })
 
   it('is over for its callers where the server closes it while others are still being recovered', async () => {
