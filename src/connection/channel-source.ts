@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { Ending } from '../channel/ending.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { PublishEncoder } from '../protocol/hot.ts'
 import type { SessionState } from './session-state.ts'
 
 /** Something that `protocol.close()` closes before the connection. */
@@ -24,6 +25,8 @@ export interface ChannelSource extends ErrorReporter {
   readonly ending: Ending | undefined
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number
+  /** What checks messages before they wait. */
+  readonly publishes: Pick<PublishEncoder, 'check'>
   /**
    * A channel of its own. Waits for a number where all are in use, and for a recovery.
    *

@@ -3,6 +3,7 @@ import type { Ending } from '../channel/ending.ts'
 import type { ChannelHost, Lives } from '../channel/lives.ts'
 import type { Deadline } from '../channel/port.ts'
 import { abortedBy, asError, NoChannelAvailableError } from '../errors.ts'
+import type { PublishEncoder } from '../protocol/hot.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
@@ -115,6 +116,11 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
   get connection(): Connection {
     if (this.#connection === undefined) throw new Error('a session is used before it is connected')
     return this.#connection
+  }
+
+  /** Of the connection there was last: the next one will hardly agree on smaller frames. */
+  get publishes(): PublishEncoder {
+    return this.connection.publishes
   }
 
   // ---- channels

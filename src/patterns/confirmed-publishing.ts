@@ -145,6 +145,8 @@ export class ConfirmedPublishing implements PublishKeeper {
       entry.sent = publishing.write(entry)
       if (entry.sent) return
     }
+    const { exchange, routingKey, mandatory, properties, payload } = entry
+    this.#source.publishes.check(exchange, routingKey, mandatory, properties, payload)
     if (this.#queue.length >= this.#source.maxWaiting) {
       throw new BufferFullError(
         `${describePending(entry)} was refused: ${this.#queue.length} publishes wait already, the limit set by maxWaiting`,

@@ -1,7 +1,13 @@
 import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../channel/options.ts'
 import type { ChannelSource, Closable } from '../connection/channel-source.ts'
-import { badValue, booleanOption, checkOptions, durationOption, limitOption } from '../protocol/option-check.ts'
+import {
+  booleanOption,
+  checkOptions,
+  durationOption,
+  limitOption,
+  shortStringOption,
+} from '../protocol/option-check.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { ConfirmedPublishing } from './confirmed-publishing.ts'
 import type { Payload } from './payload.ts'
@@ -55,8 +61,7 @@ export class Publisher extends EventEmitter<PublisherEvents> {
     super()
     const what = 'publisher'
     checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight'])
-    const { exchangeName = '' } = options
-    if (typeof exchangeName !== 'string') throw badValue(what, 'exchangeName', 'a string', exchangeName)
+    const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
     this.exchangeName = exchangeName
     this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
     this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true

@@ -50,6 +50,8 @@ export class PublishEncoder {
   #prefixSize = 0
   #payloadSize = 0
   #generation = -1
+  /** What `check` encodes with, to throw it away. */
+  #checker: PublishEncoder | undefined
 
   /** `frameMax` is the agreed size in bytes of a whole frame. */
   constructor(writer: Writer, frameMax: number) {
@@ -185,10 +187,10 @@ export class PublishEncoder {
     payload: Uint8Array | string,
   ): void {
     scratch ??= new Writer()
-    const encoder = new PublishEncoder(scratch, this.#frameMax)
+    this.#checker ??= new PublishEncoder(scratch, this.#frameMax)
     // A body of its type and of any content will do: only its kind can be wrong.
     const stand = typeof payload === 'string' ? '' : payload instanceof Uint8Array ? payload.subarray(0, 0) : payload
-    encoder.publish(0, exchange, routingKey, mandatory, properties, stand)
+    this.#checker.publish(0, exchange, routingKey, mandatory, properties, stand)
     scratch.take()
     scratch.reuse()
   }

@@ -142,9 +142,57 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(await bodies(the, queue), ['good'])
   })
 
+  it('refuses what cannot be sent at once, where it would have to wait', async t => {
+    const [the, proxy] = await proxied(t)
+    const queue = await the.queue()
+    const publisher = await the.protocol.publisher({ maxInFlight: 1 })
+    const refusals = async (): Promise<void> => {
+      const { pending } = publisher
+      const wrong: [payload: unknown, routingKey: unknown, properties: object, message: RegExp][] = [
+        ['', 'k'.repeat(256), {}, /routingKey/],
+        ['', undefined, {}, /routingKey/],
+        ['', queue, { messageId: 1 }, /messageId/],
+        ['', queue, { headers: { rate: Number.NaN } }, /NaN/],
+        ['', queue, { headers: { big: Buffer.alloc(200_000) } }, /do not fit in one frame/],
+        [undefined, queue, {}, /payload/],
+      ]
+      for (const [payload, routingKey, properties, message] of wrong) {
+        const given = [payload as string, routingKey as string, properties] as const
+        const error = await rejection(publisher.publish(...given), EncodeError)
+        assert.match(error.message, message)
+        const [body, ...rest] = given
+        await rejection(the.protocol.publish(body, '', ...rest, { timeout: 60_000 }), EncodeError)
+      }
+      await rejection(the.protocol.publish('', 'e'.repeat(256), ''), EncodeError)
+      assert.equal(publisher.pending, pending)
+    }
+    // There is no channel yet, then one with as much in flight as may be, then no connection.
+    await refusals()
+    assert.equal(the.protocol.channelsIdsCount, 0)
+    await publisher.publish('0', queue)
+    proxy.blackhole()
+    const sent = numbers(1, 2).map(each => publisher.publish(each, queue))
+    await refusals()
+    await proxy.refuse()
+    proxy.reset()
+    await until('the loss is noticed', () => the.protocol.state === 'recovering', { interval: 1 })
+    await refusals()
+    assert.equal(the.protocol.state, 'recovering')
+    await proxy.heal()
+    await Promise.all(sent)
+    assert.deepEqual(await bodies(the, queue), numbers(0, 2))
+    assert.deepEqual(the.errors, [])
+  })
+
   it('refuses options that nobody reads and values that cannot be', async () => {
     await using the = await scene()
-    for (const options of [{ exchange: 'x' }, { maxInFlight: 0 }, { mandatory: 1 }, { persistent: 'yes' }]) {
+    for (const options of [
+      { exchange: 'x' },
+      { exchangeName: 'x'.repeat(256) },
+      { maxInFlight: 0 },
+      { mandatory: 1 },
+      { persistent: 'yes' },
+    ]) {
       await rejection(the.protocol.publisher(options as object), EncodeError)
     }
     const publisher = await the.protocol.publisher()
