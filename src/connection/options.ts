@@ -95,7 +95,10 @@ export interface ConnectOptions {
    * their payload. Default: 16 MiB.
    */
   readonly maxBuffered?: number | undefined
-  /** How many publishes may wait so, before further ones reject with `BufferFullError`. Default: no limit. */
+  /**
+   * How many publishes of one channel or publisher may wait so, or for room within `maxInFlight`, before further ones
+   * reject with `BufferFullError`. Default: no limit.
+   */
   readonly maxWaiting?: number | undefined
   /** Open a lost connection again, with everything on it. Default: true. */
   readonly recovery?: boolean | RecoveryOptions | undefined

@@ -24,7 +24,11 @@ export interface PublisherOptions {
   readonly mandatory?: boolean | undefined
   /** Messages without a `deliveryMode` get 2: in a durable queue they survive a restart of the broker. Default: true. */
   readonly persistent?: boolean | undefined
-  /** Messages that may be on their way to a confirm at a time; further ones wait, in order. Default: no limit. */
+  /**
+   * Messages that may be on their way to a confirm at a time; further ones wait, in order. It bounds what is on the wire,
+   * not what waits, payloads included: for that, await what `publish` returns. A loop that does not fills the memory,
+   * unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
+   */
   readonly maxInFlight?: number | undefined
 }
 

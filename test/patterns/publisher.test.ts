@@ -463,6 +463,22 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(await bodies(the, queue), numbers(0, 5))
   })
 
+  it('refuses more than maxWaiting behind those that may be in flight', async t => {
+    const [the, proxy] = await proxied(t, { maxWaiting: 5 })
+    const queue = await the.queue()
+    const publisher = await the.protocol.publisher({ maxInFlight: 3 })
+    await publisher.publish('0', queue)
+    proxy.blackhole('toClient')
+    const sent = numbers(1, 8).map(each => publisher.publish(each, queue))
+    const refused = [undefined, { timeout: 60_000 }].map(options => publisher.publish('9', queue, {}, options))
+    for (const promise of refused) assert.equal((await rejection(promise, BufferFullError)).outcome, 'notSent')
+    assert.equal(publisher.pending, 8)
+    await proxy.heal()
+    await Promise.all(sent)
+    await publisher.publish('10', queue)
+    assert.deepEqual(await bodies(the, queue), [...numbers(0, 8), '10'])
+  })
+
   it('closes when all is confirmed, once, and takes no more', async () => {
     await using the = await scene()
     const queue = await the.queue()
