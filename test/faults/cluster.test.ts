@@ -63,7 +63,7 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 180_
     assert.ok((times[0] ?? Infinity) < FAILOVER, `${times[0]} ms`)
     publishes.check(await drain(publisher, 'load'))
     assert.equal(publishes.notSent.size, 0)
-    await until('all work was done', () => new Set(consumes.acked).size === 1_000, { timeout: 30_000 })
+    await consumes.untilAcked(1_000)
     t.diagnostic(
       `recovered ${times[0]?.toFixed(0)} ms after it noticed; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; ` +
         `${publishes.confirmed.size} of ${publishes.offered} confirmed, ${publishes.unknown.size} unknown, ${publishes.refused.size} refused`,

@@ -6,6 +6,17 @@ import { until } from '../support/until.ts'
 /** Milliseconds after a fault within which every promise has to be settled. */
 const SETTLED_WITHIN = 5_000
 
+/** The numbers in a line: `0..3 7` of 0, 1, 2, 3 and 7. */
+function ranges(numbers: Iterable<number>): string {
+  const runs: { readonly first: number; last: number }[] = []
+  for (const n of [...numbers].sort((a, b) => a - b)) {
+    const run = runs.at(-1)
+    if (run?.last === n - 1) run.last = n
+    else runs.push({ first: n, last: n })
+  }
+  return runs.map(({ first, last }) => (first === last ? String(first) : `${first}..${last}`)).join(' ')
+}
+
 /** Publishes numbers to a queue, each awaited to its confirm, and keeps account of what became of them. */
 export class PublishLoad implements Disposable {
   readonly confirmed = new Set<number>()
@@ -71,9 +82,9 @@ export class PublishLoad implements Disposable {
   check(received: readonly number[]): void {
     const there = new Set(received)
     const missing = [...this.confirmed].filter(n => !there.has(n))
-    assert.deepEqual(missing, [], 'confirmed and missing')
+    assert.equal(ranges(missing), '', 'confirmed and missing')
     const ghosts = [...this.notSent].filter(n => there.has(n))
-    assert.deepEqual(ghosts, [], 'said not to have been sent, and yet there')
+    assert.equal(ranges(ghosts), '', 'said not to have been sent, and yet there')
   }
 }
 
@@ -105,5 +116,21 @@ export class ConsumeLoad {
       if (acked) this.acked.push(Number(body))
       else this.stale++
     }, queue)
+  }
+
+  /** Waits until every number below `count` was acked. */
+  async untilAcked(count: number): Promise<void> {
+    const missing = (): Set<number> => {
+      const numbers = new Set(Array.from({ length: count }, (_, n) => n))
+      for (const n of this.acked) numbers.delete(n)
+      return numbers
+    }
+    await until(
+      () =>
+        `all work was done: of ${count} numbers ${ranges(missing())} not acked, ` +
+        `in ${this.deliveries} deliveries with ${this.stale} stale acks`,
+      () => missing().size === 0,
+      { timeout: 30_000 },
+    )
   }
 }

@@ -10,10 +10,10 @@ export interface UntilOptions {
 /**
  * Looks until there is something to see: resolves with the first value that is neither undefined nor false.
  *
- * @param what completes "Waited in vain until ...", the error's message when the time is over
+ * @param what completes "Waited in vain until ...", the error's message when the time is over; a function is asked then
  */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   look: () => Promise<T | undefined | false> | T | undefined | false,
   { timeout = 15_000, interval = 50 }: UntilOptions = {},
 ): Promise<T> {
@@ -21,7 +21,9 @@ export async function until<T>(
   for (;;) {
     const seen = await look()
     if (seen !== undefined && seen !== false) return seen
-    if (Date.now() > deadline) throw new Error(`Waited ${timeout} ms in vain until ${what}.`)
+    if (Date.now() > deadline) {
+      throw new Error(`Waited ${timeout} ms in vain until ${typeof what === 'string' ? what : what()}.`)
+    }
     await sleep(interval)
   }
 }
