@@ -21,6 +21,8 @@ export interface PendingPublish {
 export interface ConfirmOutcome {
   makeNackError(tag: number, publish: PendingPublish | undefined): Error
   makeReturnError(tag: number, publish: PendingPublish, returned: ReturnedMessage): Error
+  /** Whether a publish that the broker nacked is to be sent again: until it is taken, it counts as unsettled. */
+  keepsNacked(): boolean
   /** One operation less (1) or more (-1) waits for the broker. */
   settled(count: 1 | -1): void
 }
@@ -60,6 +62,8 @@ export class Confirms {
   /** The tag of the last message that came back: they do so in their order. */
   #lastReturned: number
   #waiters: Waiter[] = []
+  /** Nacked, and kept. */
+  #nacked: TaggedPublish[] = []
   #nack: Error | undefined
 
   /** Tags go on behind `offset`, the last of the channel's earlier life. */
@@ -72,7 +76,7 @@ export class Confirms {
 
   /** Publishes not settled yet, and those between them that are. */
   get unsettled(): number {
-    return this.#next - this.#floor
+    return this.#next - this.#floor + this.#nacked.length
   }
 
   /** The last tag given. */
@@ -114,7 +118,9 @@ export class Confirms {
     if (publish === undefined) return
     this.#ring[tag & this.#mask] = undefined
     const { resolve, returned } = publish
-    if (!acked) {
+    if (!acked && publish.reject !== undefined && this.#outcome.keepsNacked()) {
+      this.#nacked.push({ tag, publish })
+    } else if (!acked) {
       const error = this.#outcome.makeNackError(tag, publish === UNTRACKED ? undefined : publish)
       this.#nack ??= error
       this.#end(publish, error)
@@ -196,11 +202,17 @@ export class Confirms {
    * rejected instead.
    */
   takeAll(): PendingPublish[] {
-    const taken: PendingPublish[] = []
+    const all = this.#nacked
+    this.#nacked = []
     for (let tag = this.#floor; tag < this.#next; tag++) {
       const publish = this.#ring[tag & this.#mask]
       if (publish === undefined) continue
       this.#ring[tag & this.#mask] = undefined
+      all.push({ tag, publish })
+    }
+    all.sort((a, b) => a.tag - b.tag)
+    const taken: PendingPublish[] = []
+    for (const { tag, publish } of all) {
       if (publish.returned !== undefined) {
         this.#end(publish, this.#outcome.makeReturnError(tag, publish, publish.returned))
       } else {

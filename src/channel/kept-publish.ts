@@ -11,6 +11,8 @@ export interface KeptPublish extends PendingPublish {
 export interface PublishKeeper {
   /** Publishes were settled, or more may be written. */
   progressed(): void
+  /** The broker nacked a message. Returns whether it is to be sent again: it stays with what is not settled. */
+  nacked(): boolean
   /**
    * That life of the channel is over. These were not settled, oldest first; where `reject` is undefined, nobody waits
    * for it any more.

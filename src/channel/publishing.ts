@@ -34,6 +34,7 @@ export class Publishing {
     this.#confirms = new Confirms(offset, {
       makeNackError: (tag, publish) => nackError(publish, tag),
       makeReturnError: (tag, publish, returned) => returnError(publish, returned, tag),
+      keepsNacked: () => this.#keeper?.nacked() ?? false,
       settled: count => port.awaiting(count === 1 ? -1 : 1),
     })
   }

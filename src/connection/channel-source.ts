@@ -23,6 +23,8 @@ export interface ChannelSource extends ErrorReporter {
   readonly state: SessionState
   /** Why it is closed; undefined while it is not. */
   readonly ending: Ending | undefined
+  /** When the connection was last recovered, by `performance.now()`. */
+  readonly recoveredAt: number
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number
   /** What checks messages before they wait. */

@@ -186,6 +186,10 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
     waiter()
   }
 
+  get recoveredAt(): number {
+    return this.#recoveredAt
+  }
+
   get ending(): Ending | undefined {
     return this.#ending
   }

@@ -23,6 +23,13 @@ import { atMost } from './at-most.ts'
 /** Milliseconds before the next channel is opened where the last ones settled nothing, doubled each time. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5_000
+/**
+ * Milliseconds after a recovery in which the broker's nacks may come of its fail-over: a quorum queue of RabbitMQ 3.10
+ * that has no leader nacks all from a channel that first publishes to it then, for as long as that channel lives.
+ */
+const FAIL_OVER = 2_000
+/** Milliseconds until such a channel is replaced: a leader is elected, and what is under way settled. */
+const REPLACE_PAUSE = 200
 
 /** One message, until its fate is known. */
 interface Entry extends KeptPublish {
@@ -49,7 +56,12 @@ export class ConfirmedPublishing implements PublishKeeper {
   /** The life of the channel, while it can be written to. */
   #publishing: Publishing | undefined
   #opening = false
-  /** Messages that may be unconfirmed at a time: one while it is to be found out which of several the broker refuses. */
+  /** The channel was opened so soon after a recovery that its nacks may be passing. */
+  #failingOver = false
+  /**
+   * Messages that may be unconfirmed at a time: one while it is to be found out which of several the broker refuses, none
+   * while the channel is about to be replaced.
+   */
   #limit: number
   /** How many at the head of the queue are suspected. */
   #suspects = 0
@@ -186,6 +198,7 @@ export class ConfirmedPublishing implements PublishKeeper {
         publishing.keptBy(this)
         this.#channel = channel
         this.#publishing = publishing
+        this.#failingOver = performance.now() - this.#source.recoveredAt < FAIL_OVER
       }
     } catch (error) {
       // The end of the connection is told by itself, and anything else is passing.
@@ -235,6 +248,15 @@ export class ConfirmedPublishing implements PublishKeeper {
     else if (this.#emptied !== undefined) this.#tellEmptied()
   }
 
+  nacked(): boolean {
+    if (this.#failingOver && this.#limit > 0) {
+      const channel = this.#channel
+      this.#limit = 0
+      this.#source.after(REPLACE_PAUSE, () => void channel?.close())
+    }
+    return this.#failingOver
+  }
+
   ended(publishing: Publishing, unsettled: readonly PendingPublish[], ending: Ending): void {
     if (publishing !== this.#publishing) return
     const channel = this.#channel
@@ -242,15 +264,13 @@ export class ConfirmedPublishing implements PublishKeeper {
     this.#channel = undefined
     // It is not to come back with the next connection; here it is not over yet for those who do that.
     queueMicrotask(() => void channel?.close())
-    const suspecting = this.#limit !== this.#maxInFlight
+    const suspecting = this.#limit > 0 && this.#limit !== this.#maxInFlight
     const { refused, unknown } = judge(unsettled as readonly Entry[], ending, suspecting)
     for (const entry of refused) settle(entry, ending.errorFor(describePending(entry), true, 'refused'))
     this.#barren = refused.length > 0 || publishing.lastTag > unsettled.length ? 0 : this.#barren + 1
     const found = ending.methodKey !== BASIC_PUBLISH || refused.length > 0
-    if (!found || suspecting) {
-      this.#suspects += unknown.length
-      this.#limit = this.#suspects > 0 ? 1 : this.#maxInFlight
-    }
+    if (!found || suspecting || this.#suspects > 0) this.#suspects += unknown.length
+    this.#limit = this.#suspects > 0 ? 1 : this.#maxInFlight
     const newer = this.#queue.takeAll()
     for (const entry of unknown) this.#queue.push(entry)
     for (const entry of newer) this.#queue.push(entry)

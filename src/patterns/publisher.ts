@@ -39,7 +39,10 @@ export interface PublisherCloseOptions {
 
 /** Events of a `Publisher` and what their listeners get. None needs a listener. */
 export interface PublisherEvents {
-  /** So many messages were sent again, since a lost connection or a closed channel had left their fate unknown. */
+  /**
+   * So many messages were sent again, since a lost connection or a closed channel had left their fate unknown, or since
+   * the broker nacked them while it was failing over.
+   */
   resent: [count: number]
 }
 
@@ -89,7 +92,9 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   /**
    * Publish a message (basic.publish). Resolves when the broker has confirmed it: every queue it was routed to has it.
-   * Without a `timeout` it waits as long as a lost connection is being recovered.
+   * Without a `timeout` it waits as long as a lost connection is being recovered. A nack on a channel that was opened
+   * within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader: the message is
+   * sent again on another channel.
    *
    * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
    * has settled, since the message may be sent again.

@@ -12,12 +12,14 @@ class Fixture {
   readonly confirms: Confirms
   /** Operations that wait for the broker. */
   awaiting = 0
+  keepsNacked = false
 
   constructor(offset = 0) {
     this.confirms = new Confirms(offset, {
       makeNackError: tag => new PublishFailedError(`nack ${tag}`, { deliveryTag: tag }),
       makeReturnError: (tag, _publish, { body, envelope, properties }) =>
         new MessageReturnedError(`returned ${tag}`, { ...envelope, body, envelope, properties }),
+      keepsNacked: () => this.keepsNacked,
       settled: count => {
         this.awaiting -= count
       },
@@ -242,6 +244,28 @@ describe('Confirms', () => {
     await turn()
     assert.equal(next.state, 'resolved')
     assert.equal(fixture.awaiting, 0)
+  })
+
+  it('keep what was nacked with the unsettled, in order, whatever a later ack includes', async () => {
+    const fixture = new Fixture(10)
+    const publishes = [1, 2, 3, 4, 5].map(() => fixture.publish())
+    const [first, second, third, fourth, fifth] = publishes
+    fixture.keepsNacked = true
+    fixture.confirms.settle(14, false, false)
+    fixture.confirms.settle(12, false, false)
+    fixture.confirms.settle(13, true, true)
+    await turn()
+    assert.deepEqual(
+      publishes.map(({ state }) => state),
+      ['resolved', 'pending', 'resolved', 'pending', 'pending'],
+    )
+    assert.equal(fixture.confirms.unsettled, 3, 'two nacked, and the last')
+    assert.ok(second !== undefined && fourth !== undefined)
+    fixture.confirms.abandon(second.entry, new ChannelClosedError('given up'))
+    assert.deepEqual(fixture.confirms.takeAll(), [second.entry, fourth.entry, fifth?.entry])
+    assert.equal(fixture.awaiting, 0)
+    assert.equal(fixture.confirms.unsettled, 0)
+    assert.deepEqual([first?.state, third?.state], ['resolved', 'resolved'])
   })
 
   it('reject everything, and tell a message that came back apart', async () => {

@@ -12,6 +12,7 @@ export class ProtocolSource implements ChannelSource {
   readonly ending: Ending | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly publishes = new PublishEncoder(new Writer(), 131_072)
+  readonly recoveredAt = Number.NEGATIVE_INFINITY
   readonly parts = new Set<Closable>()
   deadlines: (() => void)[] = []
 
