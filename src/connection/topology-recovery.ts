@@ -1,4 +1,5 @@
 import type { Channel } from '../channel/channel.ts'
+import { isExclusiveUse } from '../channel/exclusive-use.ts'
 import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../channel/topology-recorder.ts'
 import { asError, ChannelClosedError, ConnectionClosedError } from '../errors.ts'
 import type { Topology } from './topology.ts'
@@ -35,7 +36,7 @@ export function pauseAfter(error: Error, tries: number, { since, heartbeat }: Pa
   let limit: number
   if (replyCode === 404) limit = CLEARING_UP
   // A lock lasts until the broker has noticed that the old connection is gone: two heartbeat intervals, or a little more.
-  else if (replyCode === 403 || replyCode === 405) limit = Math.max(SHORTEST_LOCK, 3_000 * heartbeat)
+  else if (replyCode === 405 || isExclusiveUse(error)) limit = Math.max(SHORTEST_LOCK, 3_000 * heartbeat)
   else return undefined
   const pause = Math.min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE)
   return performance.now() - since + pause < limit ? pause : undefined

@@ -1,3 +1,4 @@
+import { isExclusiveUse } from '../channel/exclusive-use.ts'
 import type { Deadline } from '../channel/port.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { asError, ChannelClosedError, EncodeError } from '../errors.ts'
@@ -148,8 +149,7 @@ function mayPass(error: Error, patient: boolean): boolean {
   if (error instanceof EncodeError) return false
   if (!(error instanceof ChannelClosedError)) return true
   const { replyCode, method } = error
-  // Another consumer has the queue for itself: perhaps that of our own lost connection, which the broker still counts.
-  if (replyCode === 403 && patient && error.replyText?.includes('exclusive') === true) return true
-  if (replyCode === 403 || replyCode === 405) return false
+  if (replyCode === 403) return patient && isExclusiveUse(error)
+  if (replyCode === 405) return false
   return method !== 'basic.consume' || replyCode === 404 || replyCode === 541
 }

@@ -196,29 +196,73 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
   }
 })
 
-describe('A consumer that may no longer consume', () => {
-  it('ends when it would consume again, and its loop throws', async () => {
-    const user = uniqueName('user')
-    await management().createUser(user, 'secret')
-    try {
+describe('A consumer that had its queue for itself', () => {
+  it('waits for its turn where another has it so meanwhile', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    const consumer = await the.protocol.consumer(queue, { exclusive: true })
+    const interrupted = told(consumer, 'cancelled')
+    const waiting = consumer.next()
+    await Promise.all([
+      the.outside.queueDelete(queue),
+      the.outside.queueDeclare(queue, { durable: true }),
+      the.outside.basicConsume(() => {}, queue, { exclusive: true, consumerTag: 'other' }),
+    ])
+    await interrupted
+    // It asks for the queue, and is refused, several times.
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const resumed = told(consumer, 'resumed')
+    await the.outside.basicCancel('other')
+    await resumed
+    await the.fill(queue, ['a'])
+    assert.equal((await waiting).value?.text(), 'a')
+  })
+})
+
+describe('A consumer that may no longer consume', { concurrency: 3 }, () => {
+  /** A queue that is refused once it was consumed from, and what interrupts its consumer then. */
+  const ends: [
+    when: string,
+    options: { readonly exclusive?: boolean },
+    interrupt: (the: Scene, restricted: Scene, queue: string) => Promise<unknown>,
+  ][] = [
+    ['whose queue was deleted', {}, (the, _, queue) => moveQueue(the, queue)],
+    ['that had its queue for itself', { exclusive: true }, (the, _, queue) => moveQueue(the, queue)],
+    ['whose connection was lost', {}, (_, restricted) => restricted.closeConnection()],
+  ]
+  for (const [when, options, interrupt] of ends) {
+    it(`${when} ends at once, its loop throws, and nobody else waits`, async t => {
+      const user = uniqueName('user')
+      await management().createUser(user, 'secret')
+      t.after(() => management().deleteUser(user))
       await using the = await scene()
       const vhost = await vhostOf(the)
       await management().setPermissions(vhost, user)
       await using restricted = await scene({ login: user, password: 'secret' })
-      const queue = await the.queue(['a'])
-      const consumer = await restricted.protocol.consumer(queue)
-      await consumer.next()
-      const waiting = consumer.next()
-      await management().setPermissions(vhost, user, { read: '^$' })
-      await the.outside.queueDelete(queue)
+      const queue = uniqueName('exclusive')
       await the.outside.queueDeclare(queue, { durable: true })
+      const other = await the.queue()
+      const consumer = await restricted.protocol.consumer(queue, options)
+      const undisturbed = await restricted.protocol.consumer(other)
+      const waiting = consumer.next()
+      await management().setPermissions(vhost, user, { read: `^${other}$` })
+      const started = performance.now()
+      await interrupt(the, restricted, queue)
       const error = await rejection(waiting, ChannelClosedError)
       assert.equal(error.replyCode, 403)
-    } finally {
-      await management().deleteUser(user)
-    }
-  })
+      await the.fill(other, ['a'])
+      assert.equal((await undisturbed.next()).value?.text(), 'a')
+      const took = performance.now() - started
+      assert.ok(took < 5_000, `${took} ms`)
+    })
+  }
 })
+
+/** Have the broker cancel the consumers of a queue that is there again. */
+async function moveQueue(the: Scene, queue: string): Promise<void> {
+  await the.outside.queueDelete(queue)
+  await the.outside.queueDeclare(queue, { durable: true })
+}
 
 describe('A consumer whose connection is lost', { concurrency: 2 }, () => {
   it('goes on with the next one, and sees again what it had not settled', async () => {
