@@ -1,5 +1,6 @@
 import type { Ending } from '../channel/ending.ts'
 import type { Departure } from '../channel/port.ts'
+import { FRAME_OVERHEAD } from '../protocol/constants.ts'
 import { PublishEncoder } from '../protocol/hot.ts'
 import { CHUNK_SIZE, Writer } from '../protocol/writer.ts'
 import type { FrameTrace } from './frame-trace.ts'
@@ -51,8 +52,7 @@ export class Outgoing {
 
   /** Something was written: it leaves at the end of this tick at the latest. */
   written(): void {
-    // What is sealed leaves at once when it is much, and without the chunk behind it, which has only just begun.
-    if (this.writer.sealed >= MUCH) this.#write(this.writer.sealed, this.writer.takeSealed())
+    if (this.writer.sealed >= MUCH) this.#sendSealed()
     if (this.#scheduled || this.#reading) return
     this.#scheduled = true
     process.nextTick(this.#flush)
@@ -98,6 +98,16 @@ export class Outgoing {
   /** Let everything leave that waits. */
   flush(): void {
     this.#send()
+  }
+
+  /**
+   * What is sealed leaves at once when it is much, and without the chunk behind it, which has only just begun; unless
+   * that is no more than the end of a frame whose body is sealed.
+   */
+  #sendSealed(): void {
+    const { sealed, waiting } = this.writer
+    if (waiting - sealed < FRAME_OVERHEAD) this.#send()
+    else this.#write(sealed, this.writer.takeSealed())
   }
 
   #send(): void {

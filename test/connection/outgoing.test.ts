@@ -61,6 +61,19 @@ describe('Outgoing', () => {
     for (let i = 0; i < 100; i++) assert.ok(all.subarray(i * 5_000, (i + 1) * 5_000).every(byte => byte === i))
   })
 
+  it('sends a large body with what stands around it in one write', async () => {
+    const fixture = new Fixture()
+    const encoder = fixture.outgoing.encoder(131_072)
+    const body = Buffer.alloc(65_536, 'x')
+    for (let n = 1; n <= 3; n++) {
+      encoder.publish(1, '', 'q', false, undefined, body)
+      fixture.outgoing.written()
+      await tick()
+      assert.equal(fixture.sizes.length, n)
+    }
+    assert.ok(Buffer.concat(fixture.transport.writes).toString('latin1').endsWith('x\xce'))
+  })
+
   it('does not write over a chunk that the socket still has', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
