@@ -3,6 +3,7 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../protocol/constants.ts'
 import { readLong } from '../protocol/hot.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../protocol/layouts.ts'
 import { Properties } from '../protocol/properties.ts'
+import { copyBytes, newView } from '../protocol/words.ts'
 
 /** Bodies up to this size get a buffer of their announced size at once; a larger one, when this much has come. */
 const TRUSTED_SIZE = 1_048_576
@@ -83,8 +84,7 @@ export class Assembler<Content> {
         buffer[bodyEnd] === FRAME_END
       ) {
         const properties = Properties.read(buffer, payload + FIXED_HEADER, end)
-        const body = Buffer.allocUnsafe(size)
-        copyBytes(buffer, bodyStart + FRAME_HEADER_SIZE, bodyEnd, body, 0)
+        const body = copyOf(buffer, bodyStart + FRAME_HEADER_SIZE, bodyEnd)
         this.#receiver.contentReceived(content, body, properties)
         return bodyEnd + 1
       }
@@ -151,7 +151,7 @@ export class Assembler<Content> {
       body = whole
       this.#body = whole
     }
-    copyBytes(buffer, start, end, body, at)
+    buffer.copy(body, at, start, end)
   }
 
   #complete(body: Buffer | undefined): void {
@@ -167,8 +167,28 @@ export class Assembler<Content> {
   }
 }
 
-/** Up to some 50 bytes, a loop is faster than a call into C++. */
-function copyBytes(source: Buffer, start: number, end: number, target: Buffer, at: number): void {
-  if (end - start > 48) source.copy(target, at, start, end)
-  else for (let i = start, to = at; i < end; i++, to++) target[to] = source[i] as number
+/** Small bodies share slabs of this size, as those of `Buffer.allocUnsafe` do: one that is kept keeps no more. */
+const SLAB_SIZE = 16384
+let slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+let slabView = newView(slab)
+let slabUsed = 0
+
+/** The bytes from `start` to `end`, in a buffer of the receiver's own. */
+function copyOf(buffer: Buffer, start: number, end: number): Buffer {
+  const size = end - start
+  if (size >= 4096) {
+    const own = Buffer.allocUnsafeSlow(size)
+    buffer.copy(own, 0, start, end)
+    return own
+  }
+  if (slabUsed + size > SLAB_SIZE) {
+    slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+    slabView = newView(slab)
+    slabUsed = 0
+  }
+  const at = slabUsed
+  copyBytes(buffer, start, end, slab, slabView, at)
+  // A program may lay a typed array over it.
+  slabUsed = (at + size + 7) & ~7
+  return slab.subarray(at, at + size)
 }

@@ -1,6 +1,7 @@
 import { FrameError } from '../errors.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
+import { viewOf } from './words.ts'
 
 /** What a parser tells of the frames it finds. `buffer` is only good until the call returns. */
 export interface FrameSink {
@@ -46,16 +47,11 @@ export class FrameParser {
   /** Take the bytes from 0 to `end` of `buffer`. */
   push(buffer: Buffer, end: number): void {
     let at = this.#headerBytes === 0 ? 0 : this.#resume(buffer, end)
+    const view = viewOf(buffer)
     while (end - at >= FRAME_HEADER_SIZE) {
       const type = buffer[at] as number
-      const channel =
-        ((buffer[at + FRAME_CHANNEL_OFFSET] as number) << 8) | (buffer[at + FRAME_CHANNEL_OFFSET + 1] as number)
-      const size =
-        (((buffer[at + FRAME_SIZE_OFFSET] as number) << 24) |
-          ((buffer[at + FRAME_SIZE_OFFSET + 1] as number) << 16) |
-          ((buffer[at + FRAME_SIZE_OFFSET + 2] as number) << 8) |
-          (buffer[at + FRAME_SIZE_OFFSET + 3] as number)) >>>
-        0
+      const channel = view.getUint16(at + FRAME_CHANNEL_OFFSET)
+      const size = view.getUint32(at + FRAME_SIZE_OFFSET)
       const start = at + FRAME_HEADER_SIZE
       const stop = start + size
       if (stop >= end || size > this.#maxPayload) {

@@ -4,6 +4,7 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import type { Envelope } from './envelope.ts'
 import { internShortstr } from './intern.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
+import { copyWords, viewOf } from './words.ts'
 import { Writer } from './writer.ts'
 
 /** Bodies from this size on leave without being copied. */
@@ -28,6 +29,8 @@ const MAX_PUBLISH = MAX_PUBLISH_METHOD + PLAIN_HEADER + MAX_SCALAR_PROPERTIES + 
 const MAX_PAYLOAD = 0x7fff_ffff
 /** Strings up to this many UTF-16 units are encoded in place, three bytes a unit at most. */
 const INLINE_STRING = 5_000
+/** Payloads up to this size are copied in a loop: faster than the call into C++. */
+const LOOPED = 48
 
 let scratch: Writer | undefined
 
@@ -50,8 +53,6 @@ export class PublishEncoder {
   #prefixSize = 0
   #payloadSize = 0
   #generation = -1
-  /** What `check` encodes with, to throw it away. */
-  #checker: PublishEncoder | undefined
 
   /** `frameMax` is the agreed size in bytes of a whole frame. */
   constructor(writer: Writer, frameMax: number) {
@@ -109,9 +110,9 @@ export class PublishEncoder {
       mandatory === this.#mandatory
     let headerAt: number
     if (repeated) {
-      const { buffer, position } = writer
+      const { view, position } = writer
       const length = this.#methodSize + (this.#plainHeader && properties === undefined ? PLAIN_HEADER : 0)
-      buffer.copyWithin(position, this.#at, this.#at + length)
+      copyWords(view, this.#at, this.#at + length, view, position)
       this.#at = position
       headerAt = this.#methodSize
       writer.position = position + headerAt
@@ -153,26 +154,23 @@ export class PublishEncoder {
    */
   #publishAgain(payload: Uint8Array): boolean {
     const writer = this.#writer
-    const { buffer, position } = writer
+    const { buffer, view, position } = writer
     const { length } = payload
     const prefixSize = this.#prefixSize
     if (length === 0 || length >= REFERENCE_SIZE || length > this.#frameMax - FRAME_OVERHEAD) return false
     if (position + prefixSize + length >= buffer.length) return false
     writer.begin()
-    buffer.copyWithin(position, this.#at, this.#at + prefixSize)
+    copyWords(view, this.#at, this.#at + prefixSize, view, position)
     this.#at = position
     let at = position + prefixSize
     if (length !== this.#payloadSize) {
       this.#payloadSize = length
       // The length of the body frame, and the body size in the content header, whose upper half is 0.
-      writeLong(buffer, at - 4, length)
-      writeLong(buffer, at - FRAME_HEADER - 3 - 4, length)
+      view.setInt32(at - 4, length)
+      view.setInt32(at - FRAME_HEADER - 3 - 4, length)
     }
-    if (length <= 48) for (let i = 0; i < length; i++) buffer[at++] = payload[i] as number
-    else {
-      buffer.set(payload, at)
-      at += length
-    }
+    writePayload(buffer, view, at, payload)
+    at += length
     buffer[at] = FRAME_END
     writer.position = at + 1
     return true
@@ -187,10 +185,10 @@ export class PublishEncoder {
     payload: Uint8Array | string,
   ): void {
     scratch ??= new Writer()
-    this.#checker ??= new PublishEncoder(scratch, this.#frameMax)
+    const encoder = new PublishEncoder(scratch, this.#frameMax)
     // A body of its type and of any content will do: only its kind can be wrong.
     const stand = typeof payload === 'string' ? '' : payload instanceof Uint8Array ? payload.subarray(0, 0) : payload
-    this.#checker.publish(0, exchange, routingKey, mandatory, properties, stand)
+    encoder.publish(0, exchange, routingKey, mandatory, properties, stand)
     scratch.take()
     scratch.reuse()
   }
@@ -293,19 +291,15 @@ export class PublishEncoder {
         this.#generation = writer.generation
       }
       writeFrameHeader(writer, channel, length)
-      const { buffer } = writer
-      let at = writer.position
+      const { buffer, view } = writer
+      const at = writer.position
       if (this.#plainHeader) {
         this.#prefixSize = writer.offset
         this.#payloadSize = length
       }
-      if (length <= 48) for (let i = 0; i < length; i++) buffer[at++] = payload[i] as number
-      else {
-        buffer.set(payload, at)
-        at += length
-      }
-      buffer[at] = FRAME_END
-      writer.position = at + 1
+      writePayload(buffer, view, at, payload)
+      buffer[at + length] = FRAME_END
+      writer.position = at + length + 1
       return false
     }
     const byReference = length >= REFERENCE_SIZE
@@ -322,11 +316,11 @@ export class PublishEncoder {
   }
 }
 
-function writeLong(buffer: Buffer, position: number, value: number): void {
-  buffer[position] = value >>> 24
-  buffer[position + 1] = value >>> 16
-  buffer[position + 2] = value >>> 8
-  buffer[position + 3] = value
+/** Programs publish one payload after the other: unlike what is read, each is another buffer. */
+function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
+  const { length } = payload
+  if (length <= LOOPED) for (let i = 0; i < length; i++) view.setInt8(at + i, payload[i] as number)
+  else buffer.set(payload, at)
 }
 
 function writeFrameHeader(writer: Writer, channel: number, size: number): void {
@@ -365,15 +359,9 @@ export function writeSettlement(
   writer.octet(FRAME_END)
 }
 
-/** An unsigned 32-bit integer, without the checks of Buffer's own method. */
+/** An unsigned 32-bit integer of what comes in. */
 export function readLong(buffer: Buffer, position: number): number {
-  return (
-    (((buffer[position] as number) << 24) |
-      ((buffer[position + 1] as number) << 16) |
-      ((buffer[position + 2] as number) << 8) |
-      (buffer[position + 3] as number)) >>>
-    0
-  )
+  return viewOf(buffer).getUint32(position)
 }
 
 /** A 64-bit tag at `position`, exact up to 2^53. */

@@ -1,8 +1,14 @@
-const SLOTS = 256
+import { copyWords, sameWords, viewOf } from './words.ts'
+
+/** A power of two. */
+const SLOTS = 1024
+const SLOT_SHIFT = 22
 const LONGEST = 64
 
 /** Strings of ASCII only, so that equal codes mean equal bytes. Each slot holds the last one that fell there. */
 const strings: string[] = Array.from({ length: SLOTS }, () => '')
+/** Their codes, one slot behind the other. */
+const codes = new DataView(new ArrayBuffer(SLOTS * LONGEST))
 
 /** What `Buffer.toString` calls, without its way there: half the cost of a short string. */
 interface SlicedBuffer extends Buffer {
@@ -18,19 +24,18 @@ export function internShortstr(buffer: Buffer, start: number, end: number): stri
   if (length <= 0) return ''
   if (length > LONGEST) return buffer.toString('utf8', start, end)
 
+  const view = viewOf(buffer)
   const middle = buffer[start + (length >> 1)] as number
-  const last = buffer[end - 1] as number
-  const slot = (length * 5 + (buffer[start] as number) * 33 + middle * 57 + last * 13) & (SLOTS - 1)
+  // The last octets are those that differ where tags or keys are counted.
+  const last = length < 4 ? (buffer[end - 1] as number) : view.getInt32(end - 4)
+  const slot = Math.imul(last ^ (middle << 20) ^ ((buffer[start] as number) << 26) ^ length, 0x9e37_79b1) >>> SLOT_SHIFT
   const known = strings[slot] as string
-  if (known.length === length) {
-    let i = 0
-    while (i < length && known.charCodeAt(i) === buffer[start + i]) i++
-    if (i === length) return known
-  }
+  if (known.length === length && sameWords(codes, slot * LONGEST, view, start, length)) return known
   for (let i = start; i < end; i++) {
     if ((buffer[i] as number) > 127) return buffer.toString('utf8', start, end)
   }
   const text = (buffer as SlicedBuffer).latin1Slice(start, end)
   strings[slot] = text
+  copyWords(view, start, end, codes, slot * LONGEST)
   return text
 }

@@ -4,6 +4,7 @@ import { decodeTable, encodeTable, skipTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
 import { Reader } from './reader.ts'
 import type { FieldTable } from './values.ts'
+import { copyBytes, newView } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** Properties of a message (§4.2.6.1 and the basic class). All are optional; most only carry what the program means by them. */
@@ -258,6 +259,7 @@ const NOTHING = Buffer.alloc(0)
 const MAX_DATE = 8_640_000_000_000_000
 const SLAB_SIZE = 8192
 let slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+let slabView = newView(slab)
 let slabUsed = 0
 
 /**
@@ -300,11 +302,11 @@ export class Properties implements BasicProperties {
     }
     if (slabUsed + size > SLAB_SIZE) {
       slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
+      slabView = newView(slab)
       slabUsed = 0
     }
     const at = slabUsed
-    if (size < 48) for (let i = 0; i < size; i++) slab[at + i] = buffer[start + 2 + i] as number
-    else buffer.copy(slab, at, start + 2, end)
+    copyBytes(buffer, start + 2, end, slab, slabView, at)
     slabUsed = at + size
     return new Properties(flags, slab, at, slabUsed)
   }

@@ -1,3 +1,5 @@
+import { newView } from './words.ts'
+
 /** Bytes of one outgoing chunk; what leaves in one write of a burst. */
 export const CHUNK_SIZE = 65_536
 
@@ -16,6 +18,8 @@ const LOOPED = 64
  */
 export class Writer {
   buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  /** Of `buffer`. */
+  view = newView(this.buffer)
   position = 0
   /** Bytes sealed in `segments`, before those in `buffer`. */
   sealed = 0
@@ -74,6 +78,7 @@ export class Writer {
     message.copy(buffer)
     this.#sealedChunk = this.buffer
     this.buffer = buffer
+    this.view = newView(buffer)
     this.position = message.length
     this.#start = 0
     this.#mark = 0
@@ -144,19 +149,13 @@ export class Writer {
   }
 
   short(value: number): void {
-    const { buffer, position } = this
-    buffer[position] = value >>> 8
-    buffer[position + 1] = value
-    this.position = position + 2
+    this.view.setInt16(this.position, value)
+    this.position += 2
   }
 
   long(value: number): void {
-    const { buffer, position } = this
-    buffer[position] = value >>> 24
-    buffer[position + 1] = value >>> 16
-    buffer[position + 2] = value >>> 8
-    buffer[position + 3] = value
-    this.position = position + 4
+    this.view.setInt32(this.position, value)
+    this.position += 4
   }
 
   /** An unsigned 64-bit integer up to 2^53 - 1. */

@@ -1,0 +1,49 @@
+/** From this many bytes on, a call into C++ copies faster than a loop. */
+const CALLED = 256
+
+let lastBuffer: Uint8Array = new Uint8Array(0)
+let lastView = new DataView(lastBuffer.buffer)
+
+export function newView(buffer: Uint8Array): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
+}
+
+/** The same for what comes in, which is looked at many times in a row: the last one is kept. */
+export function viewOf(buffer: Uint8Array): DataView {
+  if (buffer !== lastBuffer) {
+    lastBuffer = buffer
+    lastView = newView(buffer)
+  }
+  return lastView
+}
+
+/** Copy bytes by words: a fifth of the cost of a loop over octets, and below 256 bytes less than a call into C++. */
+export function copyWords(source: DataView, start: number, end: number, target: DataView, at: number): void {
+  let from = start
+  let to = at
+  for (const last = end - 3; from < last; from += 4, to += 4) target.setInt32(to, source.getInt32(from, true), true)
+  for (; from < end; from++, to++) target.setInt8(to, source.getInt8(from))
+}
+
+/** Copy bytes from one buffer to another, whose view is `targetView`. */
+export function copyBytes(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  targetView: DataView,
+  at: number,
+): void {
+  if (end - start < CALLED) copyWords(viewOf(source), start, end, targetView, at)
+  else target.set(source.subarray(start, end), at)
+}
+
+/** Whether `length` bytes are the same. */
+export function sameWords(one: DataView, start: number, other: DataView, otherStart: number, length: number): boolean {
+  let i = 0
+  for (const last = length - 3; i < last; i += 4) {
+    if (one.getInt32(start + i, true) !== other.getInt32(otherStart + i, true)) return false
+  }
+  for (; i < length; i++) if (one.getInt8(start + i) !== other.getInt8(otherStart + i)) return false
+  return true
+}

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { copyBytes, copyWords, newView, sameWords, viewOf } from '../../src/protocol/words.ts'
+
+const bytes = fc.uint8Array({ maxLength: 600 })
+const gap = fc.nat({ max: 9 })
+
+/** `content` in the middle of other bytes, not at the start of its memory. */
+function amid(content: Uint8Array, before: number): Buffer {
+  const all = Buffer.alloc(before + content.length + 5, 0xee)
+  all.set(content, before)
+  return all.subarray(1)
+}
+
+describe('bytes by words', () => {
+  it('are copied whole, wherever they stand, and nothing beside them is touched', () => {
+    fc.assert(
+      fc.property(bytes, gap, gap, fc.boolean(), (content, before, at, anyLength) => {
+        const source = amid(content, before + 1)
+        const end = before + content.length
+        const target = Buffer.alloc(at + content.length + 5, 0xdd)
+        if (anyLength) copyBytes(source, before, end, target, newView(target), at)
+        else copyWords(viewOf(source), before, end, newView(target), at)
+        const expected = Buffer.alloc(target.length, 0xdd)
+        expected.set(content, at)
+        assert.deepEqual(target, expected)
+      }),
+    )
+  })
+
+  it('are the same when every one is', () => {
+    fc.assert(
+      fc.property(bytes, gap, gap, fc.nat(), (content, before, otherBefore, at) => {
+        const one = newView(amid(content, before + 1))
+        const other = amid(content, otherBefore + 1)
+        assert.ok(sameWords(one, before, newView(other), otherBefore, content.length))
+        if (content.length === 0) return
+        const changed = otherBefore + (at % content.length)
+        other[changed] = (other[changed] ?? 0) ^ 1
+        assert.ok(!sameWords(one, before, newView(other), otherBefore, content.length))
+      }),
+    )
+  })
+
+  it('are seen in the buffer that is asked for, whichever was before', () => {
+    const [one, two] = [Buffer.from([1, 2, 3, 4]), Buffer.from([5, 6, 7, 8])]
+    assert.equal(viewOf(one).getUint32(0), 0x01020304)
+    assert.equal(viewOf(two).getUint32(0), 0x05060708)
+    assert.equal(viewOf(one.subarray(2)).getUint16(0), 0x0304)
+  })
+})
