@@ -211,7 +211,6 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
       this.#heartbeat = new Heartbeat(negotiated.heartbeat, {
         lastWrite: () => this.#outgoing.lastWrite,
         lastRead: () => this.#lastRead,
-        paused: () => this.#incoming.paused,
         readOnce: () => this.#incoming.readOnce(),
         beat: () => this.#beat(),
         dead: () => {

@@ -4,9 +4,7 @@ export interface HeartbeatPort {
   lastWrite(): number
   /** When bytes last came. */
   lastRead(): number
-  /** Reading is paused: silence says nothing. */
-  paused(): boolean
-  /** Read once in spite of the pause. */
+  /** Read what is there, once, also where reading is paused. */
   readOnce(): void
   beat(): void
   dead(): void
@@ -17,21 +15,18 @@ export interface HeartbeatPort {
  * for two intervals is dead.
  *
  * A process that was busy must not take its own absence for the peer's: before it judges, what has come in meanwhile
- * is read.
+ * is read. So it is while reading is paused: a peer that lives has sent something by then.
  */
 export class Heartbeat {
   readonly #port: HeartbeatPort
   readonly #interval: number
   #timer: NodeJS.Timeout | undefined
   #judging: NodeJS.Immediate | undefined
-  /** Silence counts from here at the earliest. */
-  #since: number
 
   /** `seconds` is what both sides agreed on, above 0. */
   constructor(seconds: number, port: HeartbeatPort) {
     this.#interval = seconds * 1000
     this.#port = port
-    this.#since = performance.now()
     this.#arm()
   }
 
@@ -54,7 +49,7 @@ export class Heartbeat {
   }
 
   #deadDue(): number {
-    return Math.max(this.#port.lastRead(), this.#since) + 2 * this.#interval
+    return this.#port.lastRead() + 2 * this.#interval
   }
 
   #tick(): void {
@@ -64,12 +59,7 @@ export class Heartbeat {
       this.#arm()
       return
     }
-    if (this.#port.paused()) {
-      this.#port.readOnce()
-      this.#since = now
-      this.#arm()
-      return
-    }
+    this.#port.readOnce()
     // Two turns: the first may come before the event loop has polled the socket.
     this.#judging = setImmediate(() => {
       this.#judging = setImmediate(() => {

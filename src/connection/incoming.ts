@@ -17,10 +17,6 @@ export class Incoming {
     this.#most = most
   }
 
-  get paused(): boolean {
-    return this.#paused
-  }
-
   /** Bytes that wait for their callbacks, added or taken away. */
   held(bytes: number): void {
     this.#held += bytes

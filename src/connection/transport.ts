@@ -40,6 +40,7 @@ export interface Transport {
   readonly pending: number
   /** Read no more, until `resume()`. The end of the stream may then go unseen. */
   pause(): void
+  /** Read on. What came meanwhile is given within one turn of the event loop: where nothing is, the peer may be judged dead. */
   resume(): void
   /** End this side, behind what is pending. */
   end(): void

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { ConnectionLostError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { converseOnChannel, delivery, FakeBroker, startConsumer } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
 import { turn, within } from '../support/settled.ts'
 
 /** A consumer, one callback at a time, whose callbacks end when `release` is called. */
@@ -60,7 +62,7 @@ describe('a consumer that falls behind', () => {
     assert.equal(peer.transport.paused, false, 'the next callback awaits it again')
   })
 
-  it('lets heartbeats go on while reading is paused, and silence is no death then', async () => {
+  it('lets heartbeats go on while reading is paused, and silence is death only where nothing is left to read', async () => {
     const broker = new FakeBroker({ heartbeat: 1 })
     const { peer, channel, protocol } = await converseOnChannel({ maxBuffered: 1_000, heartbeat: 1 }, broker)
     const { callback } = slow()
@@ -71,7 +73,9 @@ describe('a consumer that falls behind', () => {
     await within(3_500, 'heartbeats', new Promise<void>(resolve => setTimeout(resolve, 2_600)))
     assert.equal(protocol.state, 'open')
     assert.ok(peer.heartbeats >= 4, `${peer.heartbeats} heartbeats`)
-    await within(1_000, 'close', protocol.close({ timeout: 50 }))
+    assert.equal(peer.transport.paused, true)
+    const lost = await within(2_500, 'the loss', rejection(protocol.waitClosed(), ConnectionLostError))
+    assert.equal(lost.reason, 'heartbeat')
   })
 
   it('is not paused for by deliveries that callbacks hold: only by those that wait for one', async () => {

@@ -35,6 +35,27 @@ describe('a network that swallows everything', { timeout: 60_000, concurrency: t
     })
   }
 
+  it('is noticed within four heartbeat intervals and half a second while a slow consumer keeps reading paused', async () => {
+    await using to = await openRecovering(vhost.url, { heartbeat: 1, maxBuffered: 10_000 })
+    const channel = await to.protocol.channel({ publisherConfirms: true })
+    const { queue } = await channel.queueDeclare()
+    const bodies = Array.from({ length: 20 }, (_, n) => `${n}`.padEnd(1_000))
+    await Promise.all(bodies.map(body => channel.publish(body, '', queue)))
+    const slow: (() => void)[] = []
+    await channel.basicConsume(() => new Promise<void>(resolve => slow.push(resolve)), queue, { concurrency: 1 })
+    await sleep(5_000)
+    assert.deepEqual(to.events, [], 'a server that lives is not taken for dead')
+    assert.equal(slow.length, 1)
+    to.proxy.blackhole()
+    const started = performance.now()
+    const [error] = (await once(to.protocol, 'disconnected')) as [ConnectionLostError]
+    const took = performance.now() - started
+    assert.ok(took > 1_000 && took < 4_500, `${took} ms`)
+    assert.equal(error.reason, 'heartbeat')
+    await to.heal()
+    for (const end of slow) end()
+  })
+
   it('is noticed by the server where only it hears nothing', async () => {
     await using to = await openRecovering(vhost.url, { heartbeat: 1 })
     to.proxy.blackhole('toServer')

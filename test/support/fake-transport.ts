@@ -19,6 +19,10 @@ export class FakeTransport implements Transport {
     return this.open
   }
 
+  get paused(): boolean {
+    return this.calls.findLast(call => call === 'pause' || call === 'resume') === 'pause'
+  }
+
   pause(): void {
     this.calls.push('pause')
   }
