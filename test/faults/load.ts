@@ -26,16 +26,15 @@ export class PublishLoad implements Disposable {
   offered = 0
   /** The longest time in milliseconds between two confirms. */
   longestGap = 0
-  /** Where the next one is published. */
-  channel: Channel
+  readonly #to: Pick<Channel, 'publish'>
   readonly #queue: string
   readonly #timer: NodeJS.Timeout
   #settled = 0
   #lastConfirm = performance.now()
 
-  /** `rate` messages a second, in bursts each 10 ms. */
-  constructor(channel: Channel, queue: string, rate: number) {
-    this.channel = channel
+  /** To a channel in confirm mode, or by the protocol itself: `rate` messages a second, in bursts each 10 ms. */
+  constructor(to: Pick<Channel, 'publish'>, queue: string, rate: number) {
+    this.#to = to
     this.#queue = queue
     const started = performance.now()
     this.#timer = setInterval(() => {
@@ -45,7 +44,7 @@ export class PublishLoad implements Disposable {
   }
 
   #publish(n: number): void {
-    this.channel.publish(String(n), '', this.#queue, { deliveryMode: 2 }).then(
+    this.#to.publish(String(n), '', this.#queue, { deliveryMode: 2 }).then(
       () => {
         this.#settled++
         this.confirmed.add(n)
