@@ -42,7 +42,7 @@ export class ZeroChannel implements HandshakePort {
   /** Methods that the handshake has not taken yet, and who waits for one; undefined once it is done. */
   #handshake: Received[] | undefined = []
   #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
-  #ended: Error | undefined
+  #ending: Ending | undefined
 
   constructor(port: ChannelPort, events: ZeroChannelEvents) {
     this.#port = port
@@ -55,7 +55,7 @@ export class ZeroChannel implements HandshakePort {
   receive(): Promise<Received> {
     const next = this.#handshake?.shift()
     if (next !== undefined) return Promise.resolve(next)
-    if (this.#ended !== undefined) return Promise.reject(this.#ended)
+    if (this.#ending !== undefined) return Promise.reject(endedBy(this.#ending))
     return new Promise((resolve, reject) => {
       this.#receiver = { resolve, reject }
     })
@@ -129,9 +129,14 @@ export class ZeroChannel implements HandshakePort {
 
   /** The connection is over. Returns whether a promise was rejected with it. */
   fail(ending: Ending): boolean {
-    this.#ended = ending.error ?? ending.errorFor('connect', false)
-    this.#receiver?.reject(this.#ended)
+    this.#ending = ending
+    this.#receiver?.reject(endedBy(ending))
     this.#receiver = undefined
     return this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0) > 0
   }
+}
+
+/** What a handshake is told that goes no further. */
+function endedBy(ending: Ending): Error {
+  return ending.error ?? ending.errorFor('connect', false)
 }
