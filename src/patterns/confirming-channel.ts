@@ -1,9 +1,9 @@
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
-import { ChannelClosedError } from '../errors.ts'
+import { ChannelClosedError, PublishFailedError } from '../errors.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 
-/** A channel in confirm mode that is opened when it is first needed, and again after the broker has closed it. */
+/** A channel in confirm mode that is opened when it is first needed, and again after the broker has closed it, or nacked. */
 export class ConfirmingChannel {
   readonly #source: ChannelSource
   #channel: Promise<Channel> | undefined
@@ -21,7 +21,24 @@ export class ConfirmingChannel {
     options?: { readonly mandatory?: boolean },
   ): Promise<void> {
     const channel = await this.#open()
-    await channel.publish(payload, exchangeName, routingKey, properties, options)
+    try {
+      await channel.publish(payload, exchangeName, routingKey, properties, options)
+    } catch (error) {
+      if (error instanceof PublishFailedError) void this.#leave(channel)
+      throw error
+    }
+  }
+
+  /**
+   * Close the channel once nothing is pending on it, and open another for what comes: a quorum queue of RabbitMQ 3.10 that
+   * nacked because it had no leader nacks all that this channel publishes to it.
+   */
+  async #leave(channel: Channel): Promise<void> {
+    const opened = this.#channel
+    if ((await opened?.catch(() => undefined)) !== channel || this.#channel !== opened) return
+    this.#channel = undefined
+    await channel.waitForConfirms().catch(() => {})
+    await channel.close()
   }
 
   /**

@@ -127,7 +127,7 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     assert.equal(the.publisher.resent, 0)
   })
 
-  it('that goes on rejects some seconds after the recovery, and by the timeout before', async t => {
+  it('that goes on rejects some seconds after the recovery', async t => {
     const the = await open(t)
     const peer = await recover(the, the.peer)
     nackAllOn(peer)
