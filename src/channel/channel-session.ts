@@ -1,14 +1,5 @@
-import {
-  type AmqpError,
-  atCallSite,
-  ChannelClosedError,
-  ConsumerCancelledError,
-  ProtocolError,
-  type TimeoutError,
-} from '../errors.ts'
-import type { Envelope } from '../protocol/envelope.ts'
-import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readLong, readTag } from '../protocol/hot.ts'
-import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
+import { type AmqpError, atCallSite, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
   type ArgumentsOf,
@@ -17,12 +8,9 @@ import {
   BasicConsume,
   BasicConsumeOk,
   BasicGet,
-  BasicGetEmpty,
   BasicGetOk,
-  BasicReturn,
   ChannelClose,
   ChannelCloseOk,
-  ChannelFlow,
   ChannelFlowOk,
   ChannelOpen,
   ConfirmSelect,
@@ -31,15 +19,14 @@ import {
   type ReplyOf,
   type SyncMethod,
 } from '../protocol/methods.ts'
-import type { Properties } from '../protocol/properties.ts'
-import { Assembler, type ContentReceiver } from './assembler.ts'
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
+import { ChannelFrames, type ServerRequests } from './channel-frames.ts'
 import type { Consumer } from './consumers.ts'
 import { Deliveries } from './deliveries.ts'
-import type { GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
+import type { GetResult, ReturnedMessage } from './delivery.ts'
 import { closedByClient, closedByServer, type Ending } from './ending.ts'
-import type { ChannelPort } from './port.ts'
+import type { ChannelPort, ChannelReceiver } from './port.ts'
 import { Publishing } from './publishing.ts'
 import type { PublishBounds, WaitingPublish } from './waiting-publishes.ts'
 
@@ -78,24 +65,17 @@ const NEXT: Record<State, readonly State[]> = {
   closed: [],
 }
 
-/** What the content being assembled belongs to. */
-type Content =
-  | { readonly kind: 'get'; readonly envelope: GetEnvelope; readonly messageCount: number }
-  | { readonly kind: 'return'; readonly envelope: ReturnEnvelope }
-  | (Envelope & { readonly kind?: undefined })
-
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
-export class ChannelSession implements ContentReceiver<Content> {
+export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly id: number
   readonly publishing: Publishing
   readonly deliveries: Deliveries
+  readonly frames: ChannelFrames
   /** Called when the life is over, before anybody is told otherwise: what it delivered is the broker's again. */
   onOver: ((ending: Ending) => void) | undefined
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
   readonly #calls: Calls
-  readonly #assembler: Assembler<Content>
-  readonly #publishOffset: number
   /** What was asked of a consumer, by its tag, and has no consume-ok or cancel-ok: the next method of the tag waits. */
   readonly #unanswered = new Map<string, Unanswered>()
   #state: State = 'opening'
@@ -110,7 +90,6 @@ export class ChannelSession implements ContentReceiver<Content> {
     this.id = id
     this.#port = port
     this.#events = events
-    this.#publishOffset = offsets.publish
     this.publishing = new Publishing(port, id, offsets.publish, events)
     this.deliveries = new Deliveries(port, id, offsets.delivery)
     this.#calls = new Calls(
@@ -118,7 +97,8 @@ export class ChannelSession implements ContentReceiver<Content> {
       (_call, error) => this.#abort(error),
       'its channel is closed, since nobody knows what the server made of it',
     )
-    this.#assembler = new Assembler(id, port.frameMax, port.maxMessageSize, this)
+    const { publishing, deliveries } = this
+    this.frames = new ChannelFrames(port, id, { publishing, deliveries, calls: this.#calls }, offsets.publish, this)
   }
 
   get state(): State {
@@ -405,87 +385,9 @@ export class ChannelSession implements ContentReceiver<Content> {
     this.resume()
   }
 
-  methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
-    if (!this.#assembler.idle) {
-      throw new ProtocolError(`a method came on channel ${this.id} in the middle of a message`, { replyCode: 505 })
-    }
-    const size = end - start
-    const key = size >= 4 ? readLong(buffer, start) : 0
-    if (key === BASIC_DELIVER && size > 13) {
-      const envelope = readDeliver(buffer, start + 4, end, this.deliveries.offset)
-      if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
-    }
-    if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
-      const tag = readTag(buffer, start + 4)
-      const visible = tag === 0 ? 0 : tag + this.#publishOffset
-      this.publishing.settle(visible, ((buffer[start + 12] as number) & 1) !== 0, key === BASIC_ACK)
-      return end + 1
-    }
-    const { method, args } = decodeMethod(buffer, start, end)
-    this.#method(method, args)
-    return end + 1
-  }
+  // ---- what the server asks for
 
-  headerFrame(buffer: Buffer, start: number, end: number): void {
-    this.#assembler.header(buffer, start, end)
-  }
-
-  bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void {
-    this.#assembler.body(buffer, start, end, ended)
-  }
-
-  #method(method: AnyMethod, args: Record<string, unknown>): void {
-    switch (method.key) {
-      case ChannelClose.key:
-        this.#serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
-        return
-      case ChannelFlow.key: {
-        if (this.#state === 'closing') return
-        const { active } = args as unknown as ArgumentsOf<typeof ChannelFlow>
-        this.#encode(ChannelFlowOk, { active })
-        this.publishing.flow(active === true)
-        return
-      }
-      case BasicCancel.key:
-        if (this.#state === 'closing') return
-        this.#serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
-        return
-      case BasicReturn.key: {
-        const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
-        this.#assembler.expect({ kind: 'return', envelope: { replyCode, replyText, exchangeName, routingKey } })
-        return
-      }
-      case BasicGetOk.key: {
-        if (!this.#calls.expects(BasicGetOk.key) && this.#state !== 'closing') throw this.#unasked(method)
-        const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
-        const visible = deliveryTag + this.deliveries.offset
-        const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
-        this.deliveries.delivered(visible)
-        this.#assembler.expect({ kind: 'get', envelope, messageCount })
-        return
-      }
-      case BasicGetEmpty.key:
-        this.#reply(method, BasicGetOk.key, null)
-        return
-      case BasicConsumeOk.key:
-      case BasicCancelOk.key:
-        this.#reply(method, `${method.key} ${String(args['consumerTag'])}`, args)
-        return
-      default:
-        this.#reply(method, method.key, method.order.length === 0 ? undefined : args)
-    }
-  }
-
-  #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
-    // A reply to what was given up before this channel was closed is nobody's.
-    if (!this.#calls.settle(key, reply) && this.#state !== 'closing') throw this.#unasked(method)
-  }
-
-  #unasked(method: AnyMethod): ProtocolError {
-    return new ProtocolError(`${method.name} came on channel ${this.id}, where nothing waits for it`)
-  }
-
-  #serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
+  serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
     const { replyCode, replyText, classId, methodId } = close
     this.#encode(ChannelCloseOk, {})
     const name = classId === 0 ? undefined : methodName(classId, methodId)
@@ -497,7 +399,14 @@ export class ChannelSession implements ContentReceiver<Content> {
     } else this.#end(ending, false)
   }
 
-  #serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
+  flowAsked(active: boolean): void {
+    if (this.#state === 'closing') return
+    this.#encode(ChannelFlowOk, { active })
+    this.publishing.flow(active)
+  }
+
+  serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
+    if (this.#state === 'closing') return
     const consumer = this.deliveries.remove(consumerTag)
     if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag })
     // The program has given it up, and may have another consumer under the tag.
@@ -510,48 +419,10 @@ export class ChannelSession implements ContentReceiver<Content> {
     this.#port.afterRead(() => this.#events.cancelled(error))
   }
 
-  contentReceived(content: Content, body: Buffer, properties: Properties): void {
-    // What comes behind a close of our own is the queue's again.
-    if (content.kind === undefined) {
-      if (this.#state !== 'closing') this.deliveries.received(content, body, properties)
-    } else if (content.kind === 'get') {
-      const { envelope, messageCount } = content
-      this.#calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
-    } else {
-      const message = { body, envelope: content.envelope, properties }
-      const told = this.publishing.returned(message)
-      this.#port.afterRead(() => this.#events.returned(message, told))
-    }
+  returned(message: ReturnedMessage): void {
+    const told = this.publishing.returned(message)
+    this.#port.afterRead(() => this.#events.returned(message, told))
   }
-
-  contentTooLarge(content: Content, size: number): void {
-    const error = new ProtocolError(
-      `a message of ${size} bytes on channel ${this.id} is larger than maxMessageSize, ${this.#port.maxMessageSize} bytes; it was not taken into memory`,
-      { replyCode: 311 },
-    )
-    if (content.kind === 'return') {
-      this.#port.report(error, 'warn')
-      return
-    }
-    if (content.kind === 'get') {
-      this.deliveries.settle('reject', content.envelope.deliveryTag, false, false)
-      this.#calls.refuse(BasicGetOk.key, error)
-      return
-    }
-    this.deliveries.delivered(content.deliveryTag)
-    const consumer = this.deliveries.consumer(content.consumerTag)
-    // It would come back for ever: a dead-letter exchange may have it.
-    if (consumer?.options.noAck === false) this.deliveries.settle('reject', content.deliveryTag, false, false)
-    this.#port.report(error, 'warn')
-  }
-}
-
-interface GetOk {
-  readonly deliveryTag: number
-  readonly redelivered: boolean
-  readonly exchangeName: string
-  readonly routingKey: string
-  readonly messageCount: number
 }
 
 interface Unanswered {

@@ -22,13 +22,18 @@ export interface ErrorReporter {
   report(error: unknown, fallback: 'unhandled' | 'warn'): void
 }
 
-/** One life of a channel, as far as its connection sees it. */
-export interface ChannelReceiver {
-  readonly id: number
+/** Who takes the frames of a channel. */
+export interface FrameReceiver {
   /** Returns where to go on: behind the frame, or behind its content where that was taken too. */
   methodFrame(buffer: Buffer, start: number, end: number, limit: number): number
   headerFrame(buffer: Buffer, start: number, end: number): void
   bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void
+}
+
+/** One life of a channel, as far as its connection sees it. */
+export interface ChannelReceiver {
+  readonly id: number
+  readonly frames: FrameReceiver
   /** Publishes may be written again. */
   resume(): void
   /** The broker blocks the connection, or no longer. */

@@ -365,7 +365,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
 
   methodFrame(channelId: number, buffer: Buffer, start: number, end: number, limit: number): number {
     const channel = this.#channels[channelId]
-    if (channel !== undefined) return channel.methodFrame(buffer, start, end, limit)
+    if (channel !== undefined) return channel.frames.methodFrame(buffer, start, end, limit)
     if (channelId === 0) this.#zero.methodFrame(buffer, start, end)
     else this.#strayFrame(channelId, 'a method')
     return end + 1
@@ -374,13 +374,13 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   headerFrame(channelId: number, buffer: Buffer, start: number, end: number): void {
     const channel = this.#channels[channelId]
     if (channel === undefined) this.#strayFrame(channelId, 'a content header')
-    else channel.headerFrame(buffer, start, end)
+    else channel.frames.headerFrame(buffer, start, end)
   }
 
   bodyFrame(channelId: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
     const channel = this.#channels[channelId]
     if (channel === undefined) this.#strayFrame(channelId, 'a body')
-    else channel.bodyFrame(buffer, start, end, ended)
+    else channel.frames.bodyFrame(buffer, start, end, ended)
   }
 
   heartbeatFrame(): void {}

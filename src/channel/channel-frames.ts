@@ -1,0 +1,191 @@
+import { ProtocolError } from '../errors.ts'
+import type { Envelope } from '../protocol/envelope.ts'
+import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readLong, readTag } from '../protocol/hot.ts'
+import { decodeMethod } from '../protocol/method-codec.ts'
+import {
+  type AnyMethod,
+  type ArgumentsOf,
+  BasicCancel,
+  BasicCancelOk,
+  BasicConsumeOk,
+  BasicGetEmpty,
+  BasicGetOk,
+  BasicReturn,
+  ChannelClose,
+  ChannelFlow,
+} from '../protocol/methods.ts'
+import type { Properties } from '../protocol/properties.ts'
+import { Assembler, type ContentReceiver } from './assembler.ts'
+import type { Calls, ReplyKey } from './calls.ts'
+import type { Deliveries } from './deliveries.ts'
+import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
+import type { ChannelPort, FrameReceiver } from './port.ts'
+import type { Publishing } from './publishing.ts'
+
+/** What a channel does of the server's accord. */
+export interface ServerRequests {
+  readonly state: 'opening' | 'open' | 'closing' | 'closed'
+  serverClosed(close: ArgumentsOf<typeof ChannelClose>): void
+  flowAsked(active: boolean): void
+  serverCancelled(cancel: ArgumentsOf<typeof BasicCancel>): void
+  returned(message: ReturnedMessage): void
+}
+
+/** Who waits for what comes in on a channel. */
+export interface Awaiting {
+  readonly publishing: Publishing
+  readonly deliveries: Deliveries
+  readonly calls: Calls
+}
+
+/** What the content being assembled belongs to. */
+type Content =
+  | { readonly kind: 'get'; readonly envelope: GetEnvelope; readonly messageCount: number }
+  | { readonly kind: 'return'; readonly envelope: ReturnEnvelope }
+  | (Envelope & { readonly kind?: undefined })
+
+/** Takes the frames of one life of a channel, and gives everybody what is theirs: replies, confirms, messages. */
+export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
+  readonly #port: ChannelPort
+  readonly #id: number
+  readonly #publishing: Publishing
+  readonly #deliveries: Deliveries
+  readonly #calls: Calls
+  readonly #publishOffset: number
+  readonly #requests: ServerRequests
+  readonly #assembler: Assembler<Content>
+
+  /** `publishOffset` is added to the tags of confirms. */
+  constructor(
+    port: ChannelPort,
+    id: number,
+    { publishing, deliveries, calls }: Awaiting,
+    publishOffset: number,
+    requests: ServerRequests,
+  ) {
+    this.#port = port
+    this.#id = id
+    this.#publishing = publishing
+    this.#deliveries = deliveries
+    this.#calls = calls
+    this.#publishOffset = publishOffset
+    this.#requests = requests
+    this.#assembler = new Assembler(id, port.frameMax, port.maxMessageSize, this)
+  }
+
+  methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
+    if (!this.#assembler.idle) {
+      throw new ProtocolError(`a method came on channel ${this.#id} in the middle of a message`, { replyCode: 505 })
+    }
+    const size = end - start
+    const key = size >= 4 ? readLong(buffer, start) : 0
+    if (key === BASIC_DELIVER && size > 13) {
+      const envelope = readDeliver(buffer, start + 4, end, this.#deliveries.offset)
+      if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
+    }
+    if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
+      const tag = readTag(buffer, start + 4)
+      const visible = tag === 0 ? 0 : tag + this.#publishOffset
+      this.#publishing.settle(visible, ((buffer[start + 12] as number) & 1) !== 0, key === BASIC_ACK)
+      return end + 1
+    }
+    const { method, args } = decodeMethod(buffer, start, end)
+    this.#method(method, args)
+    return end + 1
+  }
+
+  headerFrame(buffer: Buffer, start: number, end: number): void {
+    this.#assembler.header(buffer, start, end)
+  }
+
+  bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void {
+    this.#assembler.body(buffer, start, end, ended)
+  }
+
+  #method(method: AnyMethod, args: Record<string, unknown>): void {
+    switch (method.key) {
+      case ChannelClose.key:
+        this.#requests.serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
+        return
+      case ChannelFlow.key:
+        this.#requests.flowAsked((args as unknown as ArgumentsOf<typeof ChannelFlow>).active === true)
+        return
+      case BasicCancel.key:
+        this.#requests.serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
+        return
+      case BasicReturn.key: {
+        const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
+        this.#assembler.expect({ kind: 'return', envelope: { replyCode, replyText, exchangeName, routingKey } })
+        return
+      }
+      case BasicGetOk.key: {
+        if (!this.#calls.expects(BasicGetOk.key) && this.#requests.state !== 'closing') throw this.#unasked(method)
+        const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
+        const visible = deliveryTag + this.#deliveries.offset
+        const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
+        this.#deliveries.delivered(visible)
+        this.#assembler.expect({ kind: 'get', envelope, messageCount })
+        return
+      }
+      case BasicGetEmpty.key:
+        this.#reply(method, BasicGetOk.key, null)
+        return
+      case BasicConsumeOk.key:
+      case BasicCancelOk.key:
+        this.#reply(method, `${method.key} ${String(args['consumerTag'])}`, args)
+        return
+      default:
+        this.#reply(method, method.key, method.order.length === 0 ? undefined : args)
+    }
+  }
+
+  #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
+    // A reply to what was given up before this channel was closed is nobody's.
+    if (!this.#calls.settle(key, reply) && this.#requests.state !== 'closing') throw this.#unasked(method)
+  }
+
+  #unasked(method: AnyMethod): ProtocolError {
+    return new ProtocolError(`${method.name} came on channel ${this.#id}, where nothing waits for it`)
+  }
+
+  contentReceived(content: Content, body: Buffer, properties: Properties): void {
+    // What comes behind a close of our own is the queue's again.
+    if (content.kind === undefined) {
+      if (this.#requests.state !== 'closing') this.#deliveries.received(content, body, properties)
+    } else if (content.kind === 'get') {
+      const { envelope, messageCount } = content
+      this.#calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
+    } else {
+      this.#requests.returned({ body, envelope: content.envelope, properties })
+    }
+  }
+
+  contentTooLarge(content: Content, size: number): void {
+    const error = new ProtocolError(
+      `a message of ${size} bytes on channel ${this.#id} is larger than maxMessageSize, ${this.#port.maxMessageSize} bytes; it was not taken into memory`,
+      { replyCode: 311 },
+    )
+    if (content.kind === 'return') {
+      this.#port.report(error, 'warn')
+      return
+    }
+    if (content.kind === 'get') {
+      this.#deliveries.settle('reject', content.envelope.deliveryTag, false, false)
+      this.#calls.refuse(BasicGetOk.key, error)
+      return
+    }
+    this.#deliveries.delivered(content.deliveryTag)
+    const consumer = this.#deliveries.consumer(content.consumerTag)
+    // It would come back for ever: a dead-letter exchange may have it.
+    if (consumer?.options.noAck === false) this.#deliveries.settle('reject', content.deliveryTag, false, false)
+    this.#port.report(error, 'warn')
+  }
+}
+
+interface GetOk {
+  readonly deliveryTag: number
+  readonly redelivered: boolean
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly messageCount: number
+}
