@@ -385,7 +385,10 @@ export class Channel {
 
   // ---- consuming
 
-  /** Limit what the broker sends ahead of the acks (basic.qos): to each consumer started from now on. */
+  /**
+   * Limit what the broker sends ahead of the acks (basic.qos): to each consumer started from now on; with
+   * `connectionGlobal` to the whole channel, but to each consumer all the same since RabbitMQ 4.3: `logger` is warned once.
+   */
   basicQos(options: QosOptions = NONE): Promise<void> {
     const known = [...CALL, 'prefetchCount', 'prefetchSize', 'connectionGlobal']
     return this.#method(this.basicQos, 'basic.qos', undefined, options, known, context => {

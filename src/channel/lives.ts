@@ -22,6 +22,8 @@ export interface ChannelHost extends ErrorReporter {
   after(milliseconds: number, expired: () => void): Deadline
   /** Whether a new connection will follow the one that ended so. */
   recovers(ending: Ending): boolean
+  /** A channel has set one limit for all its consumers (basic.qos with connectionGlobal). */
+  globalQosSet(): void
   /** The channel is closed for good. */
   forget(lives: Lives): void
 }
@@ -313,7 +315,9 @@ export class Lives implements ChannelEvents {
   }
 
   rememberQos(args: ArgumentsOf<typeof BasicQos>): void {
-    this.#qos.set(args.connectionGlobal === true, args)
+    const isGlobal = args.connectionGlobal === true
+    this.#qos.set(isGlobal, args)
+    if (isGlobal) this.#host.globalQosSet()
   }
 
   // ---- consumers

@@ -46,6 +46,9 @@ const IN_VAIN = 1_000
 /** and after so many of them in a row, the next waits before it is made. */
 const IN_VAIN_AT_ONCE = 3
 
+/** The version of RabbitMQ, as 1,000 times major plus minor, from which a limit is never one for the whole channel. */
+const GLOBAL_QOS_ENDS = 4_003
+
 /** The share of a close's time that is kept for closing the connection itself. */
 const CLOSE_SHARE = 0.2
 
@@ -74,6 +77,7 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
   #connection: Connection | undefined
   /** A newer password than the settings', from `updateSecret`. */
   #secret: string | undefined
+  #warnedOfQos = false
   #ending: Ending | undefined
   #closing: Promise<void> | undefined
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
@@ -215,6 +219,17 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
     return this.#deadlines.add(milliseconds, expired)
   }
 
+  globalQosSet(): void {
+    const { product, version } = this.connection.negotiated?.serverProperties ?? {}
+    const [, major, minor] = /^(\d+)\.(\d+)/.exec(String(version)) ?? []
+    const affected = product === 'RabbitMQ' && Number(major) * 1000 + Number(minor) >= GLOBAL_QOS_ENDS
+    if (!affected || this.#warnedOfQos) return
+    this.#warnedOfQos = true
+    this.#settings.logger?.warn(
+      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(version)} at ${this.connection.server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
+    )
+  }
+
   recovers(ending: Ending): boolean {
     const { recovery } = this.#settings
     return (
@@ -300,6 +315,7 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
       maxWaiting: this.maxWaiting,
       after: (milliseconds, expired) => this.after(milliseconds, expired),
       recovers: () => false,
+      globalQosSet: () => {},
       forget: () => {},
       // What it is refused is told by name.
       report: () => {},

@@ -8,6 +8,7 @@ import {
   converseOnChannel,
   deliverFrame,
   delivery,
+  FakeBroker,
   headerFrame,
   heartbeatFrame,
   methodFrame,
@@ -273,6 +274,50 @@ describe('replies', () => {
   })
 })
 
+describe('basic.qos for the whole channel', () => {
+  async function warnings(serverProperties: Record<string, string>): Promise<string[]> {
+    const broker = new FakeBroker()
+    broker.prepare = peer => {
+      const start = methodFrame(0, methods.ConnectionStart, { serverProperties, mechanisms: 'PLAIN' })
+      peer.answers.set('protocol header', () => start)
+      peer.answers.set(methods.BasicQos.name, ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+    }
+    const warned: string[] = []
+    const logger = { debug: ignore, info: ignore, warn: (text: string) => warned.push(text), error: ignore }
+    const { protocol, channel, errors } = await converseOnChannel({ logger }, broker)
+    await channel.basicQos({ prefetchCount: 1 })
+    assert.deepEqual(warned, [])
+    await channel.basicQos({ prefetchCount: 1, connectionGlobal: true })
+    await (await protocol.channel()).basicQos({ prefetchCount: 1, connectionGlobal: true })
+    assert.deepEqual(errors, [])
+    await protocol.close()
+    return warned
+  }
+
+  for (const version of ['4.3.0', '4.12.1', '5.0.0-rc.1']) {
+    it(`warns the logger once on RabbitMQ ${version}, which limits each consumer instead`, async () => {
+      const [warning = '', ...more] = await warnings({ product: 'RabbitMQ', version })
+      assert.match(
+        warning,
+        /^basic\.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ/,
+      )
+      assert.ok(warning.includes(version))
+      assert.deepEqual(more, [])
+    })
+  }
+
+  for (const properties of [
+    { product: 'RabbitMQ', version: '4.2.9' },
+    { product: 'RabbitMQ', version: '3.10.8' },
+    { product: 'RabbitMQ' },
+    { product: 'other', version: '7.0' },
+  ]) {
+    it(`warns nobody with ${JSON.stringify(properties)}`, async () => {
+      assert.deepEqual(await warnings(properties), [])
+    })
+  }
+})
+
 describe('a consumer', () => {
   it('is not called before basicConsume has resolved, though its deliveries came with the consume-ok', async () => {
     const { peer, channel } = await converseOnChannel()
@@ -530,3 +575,5 @@ describe('a consumer', () => {
     assert.match(errors[0]?.message ?? '', /the server cancelled consumer "a" of queue "q"/)
   })
 })
+
+function ignore(): void {}
