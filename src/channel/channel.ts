@@ -417,14 +417,18 @@ export class Channel {
       const tag = options.consumerTag || newConsumerTag()
       const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
       const named = this.#named(queueName)
-      const isStream = args?.['x-stream-offset'] !== undefined || this.#topology?.isStream(named) === true
-      const position = isStream ? new StreamPosition() : undefined
+      // A stream takes no consumer without acks.
+      const isStream =
+        noAck === true ? false : args?.['x-stream-offset'] !== undefined || this.#topology?.isStream(named)
+      const position = new StreamPosition(isStream)
       const consumer = new Consumer(tag, {
         queueName,
         noAck: noAck === true,
         concurrency,
         deliver: (body, envelope, properties) => {
-          position?.delivered(envelope.deliveryTag, properties.headers?.['x-stream-offset'])
+          if (position.isStream !== false) {
+            this.#lives.delivered(position, envelope.deliveryTag, properties.headers?.['x-stream-offset'])
+          }
           return callback(this, body, envelope, properties)
         },
       })

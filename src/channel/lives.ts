@@ -36,8 +36,7 @@ export interface LivesEvents {
 
 interface Subscription {
   readonly consumer: Consumer
-  /** Of a stream. */
-  readonly position: StreamPosition | undefined
+  readonly position: StreamPosition
   readonly args: ArgumentsOf<typeof BasicConsume>
   recorded: string | undefined
 }
@@ -82,7 +81,7 @@ export class Lives implements ChannelEvents {
   /** Ends the wait of `drain` for the broker's queues. */
   #stopSettling: () => void = ignore
   /** There has been a consumer of a stream. */
-  #streams = 0
+  #hasStreams = false
 
   constructor(host: ChannelHost, events: LivesEvents) {
     this.#host = host
@@ -150,8 +149,8 @@ export class Lives implements ChannelEvents {
     subscriptions: readonly Subscription[],
   ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
     const started = subscriptions.map(({ consumer, args: asked, recorded, position }) => {
-      position?.restarted()
-      const resume = position?.resumeOffset
+      position.restarted()
+      const resume = position.resumeOffset
       const args =
         resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
       // '' meant the queue that was the channel's last one then.
@@ -169,6 +168,11 @@ export class Lives implements ChannelEvents {
     const [result, refused] = [results[at], started[at]]
     if (result?.status !== 'rejected' || refused === undefined) return undefined
     return { tag: refused.tag, queueName: refused.queueName, error: asError(result.reason) }
+  }
+
+  /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
+  consumesOtherwise(tag: string, error: Error): boolean {
+    return this.#subscriptions.get(tag)?.position.refused(error) === true
   }
 
   /** A consumer could not be recovered. */
@@ -264,9 +268,15 @@ export class Lives implements ChannelEvents {
     }
   }
 
+  /** A callback got a message of a stream, perhaps: `offset` is its header `x-stream-offset`. */
+  delivered(position: StreamPosition, tag: number, offset: unknown): void {
+    position.delivered(tag, offset)
+    this.#hasStreams ||= position.isStream === true
+  }
+
   /** A delivery was settled, or all up to it: a consumer of a stream goes on behind what is. */
   settled(tag: number, multiple: boolean): void {
-    if (this.#streams > 0) for (const { position } of this.#subscriptions.values()) position?.settled(tag, multiple)
+    if (this.#hasStreams) for (const { position } of this.#subscriptions.values()) position.settled(tag, multiple)
   }
 
   /** How far a consumer of a stream has come. */
@@ -326,7 +336,7 @@ export class Lives implements ChannelEvents {
     consumer: Consumer,
     args: ArgumentsOf<typeof BasicConsume>,
     context: CallContext,
-    position?: StreamPosition,
+    position: StreamPosition,
   ): Promise<void> {
     return this.use(session => {
       const { tag } = consumer
@@ -335,7 +345,6 @@ export class Lives implements ChannelEvents {
       if (!this.#subscriptions.has(tag)) {
         const subscription: Subscription = { consumer, args, position, recorded: undefined }
         this.#subscriptions.set(tag, subscription)
-        if (position !== undefined) this.#streams++
         started.then(
           () => {
             subscription.recorded = this.queueName(args.queueName ?? '') || this.lastQueue

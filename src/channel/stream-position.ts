@@ -1,3 +1,5 @@
+import { ChannelClosedError } from '../errors.ts'
+
 /** A delivery of a stream that the program has not settled, or behind one that it has not. */
 interface Seen {
   readonly tag: number
@@ -5,19 +7,49 @@ interface Seen {
   settled: boolean
 }
 
+/** Whether that is why the broker refused to consume: `invalid arg 'x-stream-offset' for queue 'orders' ...`. */
+export function isNoStream(error: Error): boolean {
+  return (
+    error instanceof ChannelClosedError &&
+    error.replyCode === 406 &&
+    error.replyText?.includes("invalid arg 'x-stream-offset'") === true
+  )
+}
+
 /**
  * How far a consumer of a stream has come: a stream keeps its messages, so whoever consumes again must say from where.
  * That is the first message that is not settled, so that none is left out; those behind it come again.
  */
 export class StreamPosition {
+  /** Whether the queue is a stream; undefined until the first message tells, where somebody else declared the queue. */
+  isStream: boolean | undefined
   /** In the order of delivery, from the first that is not settled. */
   #seen: Seen[] = []
   #next: bigint | undefined
 
+  constructor(isStream: boolean | undefined) {
+    this.isStream = isStream
+  }
+
   /** A callback got a message: `offset` is its header `x-stream-offset`. */
   delivered(tag: number, offset: unknown): void {
-    if (typeof offset !== 'number' && typeof offset !== 'bigint') return
-    this.#seen.push({ tag, offset, settled: false })
+    const counts = typeof offset === 'number' || typeof offset === 'bigint'
+    this.isStream ??= counts
+    if (counts && this.isStream) this.#seen.push({ tag, offset, settled: false })
+  }
+
+  /**
+   * The broker refused to consume (`error`) from an offset: the queue is no stream, and its messages have the header
+   * from where they were before. Returns whether there is another way to consume, without an offset.
+   */
+  refused(error: Error): boolean {
+    const another = this.resumeOffset !== undefined && isNoStream(error)
+    if (another) {
+      this.isStream = false
+      this.#seen = []
+      this.#next = undefined
+    }
+    return another
   }
 
   /** The program settled one delivery, or all up to it. */

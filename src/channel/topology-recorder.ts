@@ -41,8 +41,8 @@ export interface TopologyRecorder {
   /** A consumer of the queue is there, or gone: an auto-delete queue goes with its last. */
   consumerAdded(queueName: string): void
   consumerRemoved(queueName: string): void
-  /** The program declared the queue as a stream. */
-  isStream(queueName: string): boolean
+  /** Whether the queue is a stream, as the program declared it; undefined where it did not, or did not say. */
+  isStream(queueName: string): boolean | undefined
   /** The name that a server-named queue has now. */
   currentName(queueName: string): string
 }

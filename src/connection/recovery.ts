@@ -163,8 +163,8 @@ export class Recovery {
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
       const pause = pauseAfter(error, count, this.#patience)
-      if (pause === undefined) this.#abandon(lives, tag, queueName, error)
-      else await this.#pause(pause)
+      if (pause !== undefined) await this.#pause(pause)
+      else if (!lives.consumesOtherwise(tag, error)) this.#abandon(lives, tag, queueName, error)
       if (count === 1) await recoverQueue(this.#host.topology, queueName, this.#port)
       await this.#begin(lives, connection)
     }

@@ -71,8 +71,10 @@ export class Topology implements TopologyRecorder {
     return [...this.#bindings.values()]
   }
 
-  isStream(queueName: string): boolean {
-    return this.#queues.get(queueName)?.definition.arguments?.['x-queue-type'] === 'stream'
+  /** Undefined where that is not known: somebody else declared the queue, or the vhost chose its type. */
+  isStream(queueName: string): boolean | undefined {
+    const type = this.#queues.get(queueName)?.definition.arguments?.['x-queue-type']
+    return type === undefined ? undefined : type === 'stream'
   }
 
   exchangeDeclared(definition: ExchangeDefinition): void {

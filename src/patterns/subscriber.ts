@@ -1,5 +1,6 @@
 import { isExclusiveUse } from '../channel/exclusive-use.ts'
 import type { Deadline } from '../channel/port.ts'
+import { isNoStream } from '../channel/stream-position.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { asError, ChannelClosedError, EncodeError } from '../errors.ts'
 import type { Message } from './message.ts'
@@ -32,6 +33,8 @@ export interface SubscriberEvents {
  */
 export class Subscriber {
   readonly #source: ChannelSource
+  readonly #asked: SubscriptionRequest
+  /** What was asked, or where the next consumer of a stream goes on. */
   #request: SubscriptionRequest
   readonly #events: SubscriberEvents
   readonly #stopped = new AbortController()
@@ -43,6 +46,7 @@ export class Subscriber {
 
   constructor(source: ChannelSource, request: SubscriptionRequest, events: SubscriberEvents) {
     this.#source = source
+    this.#asked = request
     this.#request = request
     this.#events = events
   }
@@ -111,6 +115,10 @@ export class Subscriber {
       } catch (thrown) {
         if (signal.aborted) return
         const error = asError(thrown)
+        if (isNoStream(error) && this.#request !== this.#asked) {
+          this.#request = this.#asked
+          continue
+        }
         const patient = this.#request.exclusive && performance.now() - interruptedAt < EXCLUSIVE_PATIENCE
         if (mayPass(error, patient)) continue
         this.#fail(() => error)

@@ -193,6 +193,43 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
       )
       await consumer.close({ timeout: 0 })
     })
+
+    it(`that somebody else declared misses nothing after ${what}, without being told an offset`, async () => {
+      await using the = await scene()
+      const queue = await the.queue([], stream)
+      const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
+      const resumed = told(consumer, 'resumed')
+      await the.fill(queue, ['a'])
+      const { value: message } = await consumer.next()
+      assert.ok(message !== undefined)
+      await the.fill(queue, ['b', 'c'])
+      await lose(the, message)
+      await resumed
+      await the.fill(queue, ['d'])
+      const seen = new Set<string | undefined>()
+      while (!seen.has('d')) seen.add((await consumer.next()).value?.text())
+      seen.delete('a')
+      assert.deepEqual([...seen], ['b', 'c', 'd'])
+      await consumer.close({ timeout: 0 })
+    })
+
+    it(`is not who gets messages of one from another queue: it goes on after ${what}`, async () => {
+      await using the = await scene()
+      const queue = await the.queue()
+      const headers = { 'x-stream-offset': 5 }
+      for (const body of ['a', 'b', 'c']) await the.outside.publish(body, '', queue, { headers })
+      const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
+      const resumed = told(consumer, 'resumed')
+      const { value: message } = await consumer.next()
+      assert.ok(message !== undefined)
+      await lose(the, message)
+      await resumed
+      const seen = new Set<string | undefined>()
+      while (!seen.has('c')) seen.add((await consumer.next()).value?.text())
+      seen.delete('a')
+      assert.deepEqual([...seen], ['b', 'c'])
+      await consumer.close({ timeout: 0 })
+    })
   }
 })
 
