@@ -48,7 +48,7 @@ export interface AmqpProtocolEvents {
   disconnected: [error: Error]
   /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. */
   recovering: [attempt: number, delay: number]
-  /** Everything is back. */
+  /** All is back but exclusive queues that are still locked for the old connection: they follow, or `recoveryFailed` tells. */
   recovered: []
   /** One exchange, queue, binding or consumer could not be recovered; the rest goes on. */
   recoveryFailed: [what: string, error: Error]

@@ -127,15 +127,16 @@ export class Lives implements ChannelEvents {
   }
 
   /**
-   * Consume again under the old tags, one by one where `inTurn`. Resolves to the consumer that the broker refused, if it
-   * did; the channel is closed then, and has to begin again.
+   * Consume again under the old tags from the queues that are `wanted`, one by one where `inTurn`. Resolves to the
+   * consumer that the broker refused, if it did; the channel is closed then, and has to begin again.
    */
   async consumeAgain(
     inTurn: boolean,
+    wanted: (queueName: string) => boolean,
   ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
     const session = this.#session
     if (session === undefined) return undefined
-    const subscriptions = [...this.#subscriptions.values()]
+    const subscriptions = this.#missing(session).filter(subscription => wanted(this.#queueOf(subscription)))
     if (!inTurn) return this.#consumeAgain(session, subscriptions)
     for (const subscription of subscriptions) {
       const refused = await this.#consumeAgain(session, [subscription])
@@ -148,13 +149,13 @@ export class Lives implements ChannelEvents {
     session: ChannelSession,
     subscriptions: readonly Subscription[],
   ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
-    const started = subscriptions.map(({ consumer, args: asked, recorded, position }) => {
+    const started = subscriptions.map(subscription => {
+      const { consumer, args: asked, position } = subscription
       position.restarted()
       const resume = position.resumeOffset
       const args =
         resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
-      // '' meant the queue that was the channel's last one then.
-      const queueName = this.#currentName(args.queueName === '' ? (recorded ?? this.lastQueue) : (args.queueName ?? ''))
+      const queueName = this.#queueOf(subscription)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       return {
         queueName,
@@ -173,6 +174,24 @@ export class Lives implements ChannelEvents {
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
   consumesOtherwise(tag: string, error: Error): boolean {
     return this.#subscriptions.get(tag)?.position.refused(error) === true
+  }
+
+  #queueOf({ args: { queueName }, recorded }: Subscription): string {
+    // '' meant the queue that was the channel's last one then.
+    return this.#currentName(queueName === '' ? (recorded ?? this.lastQueue) : (queueName ?? ''))
+  }
+
+  /** The consumers that this life does not have. */
+  #missing(session: ChannelSession): Subscription[] {
+    const all = [...this.#subscriptions.values()]
+    return all.filter(({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined)
+  }
+
+  /** The tags of the consumers of a queue that have not come back. */
+  consumersMissing(queueName: string): string[] {
+    if (this.#session === undefined) return []
+    const missing = this.#missing(this.#session).filter(subscription => this.#queueOf(subscription) === queueName)
+    return missing.map(({ consumer }) => consumer.tag)
   }
 
   /** A consumer could not be recovered. */

@@ -1,13 +1,22 @@
 import { withoutNumber } from '../channel/ending.ts'
 import type { Lives } from '../channel/lives.ts'
-import { asError, ChannelClosedError, ConnectionClosedError } from '../errors.ts'
+import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../errors.ts'
 import { pauseBefore } from './backoff.ts'
 import type { Connection } from './connection.ts'
 import type { RecoverySettings } from './settings.ts'
 import type { Topology } from './topology.ts'
-import { type Patience, pauseAfter, type RecoveryPort, recoverQueue, recoverTopology } from './topology-recovery.ts'
+import {
+  type Patience,
+  pauseAfter,
+  type RecoveryPort,
+  recoverLocked,
+  recoverQueue,
+  recoverTopology,
+} from './topology-recovery.ts'
 
 const CONSUME = 'basic.consume'
+/** Milliseconds between the tries of what is locked while all else has gone on. */
+const LOCKED_PAUSE = 500
 
 /** What a recovery needs of the session it is for. */
 export interface RecoveryHost {
@@ -33,6 +42,8 @@ export class Recovery {
   readonly #port: RecoveryPort
   readonly #earlier: number
   #patience: Patience = { since: 0, heartbeat: 0 }
+  /** Queues that the broker locks, for the old connection it may be. */
+  #locked: string[] = []
   /** A consumer made the server close the connection: each is tried alone, to know which. */
   #consumersInTurn = false
 
@@ -58,7 +69,7 @@ export class Recovery {
     this.#cancelled.abort()
   }
 
-  /** Resolves when all is restored. Rejects with the last error where it was given up. */
+  /** Resolves when all is restored but what `recoverLocked` goes on with. Rejects with the last error where it was given up. */
   async run(): Promise<void> {
     const { maxAttempts, giveUpOn } = this.#settings
     for (let attempt = 1; ; attempt++) {
@@ -117,7 +128,7 @@ export class Recovery {
     // What is made again needs a channel number, too.
     const first = Math.min(channels.length, channelMax - 1)
     await Promise.all(channels.slice(0, first).map(lives => this.#begin(lives, connection)))
-    if (this.#settings.topology) await recoverTopology(this.#host.topology, this.#port)
+    if (this.#settings.topology) this.#locked = await recoverTopology(this.#host.topology, this.#port)
     await Promise.all(channels.slice(first).map(lives => this.#begin(lives, connection)))
     if (this.#settings.topology) await this.#consumeAll(channels, connection)
     this.#cancelled.signal.throwIfAborted()
@@ -149,7 +160,7 @@ export class Recovery {
   async #consume(lives: Lives, connection: Connection): Promise<void> {
     const tries = new Map<string, number>()
     for (;;) {
-      const refused = await lives.consumeAgain(this.#consumersInTurn)
+      const refused = await lives.consumeAgain(this.#consumersInTurn, queueName => !this.#locked.includes(queueName))
       if (refused === undefined || lives.isOver) return
       const { tag, queueName, error } = refused
       if (connection.state !== 'open' || !lives.isOpen) {
@@ -168,6 +179,51 @@ export class Recovery {
       if (count === 1) await recoverQueue(this.#host.topology, queueName, this.#port)
       await this.#begin(lives, connection)
     }
+  }
+
+  /**
+   * Behind the recovery, try the queues that are locked until they are granted, and then their bindings and consumers, or
+   * until nobody hopes any more. Never rejects: with the connection, or `cancel`, it just ends.
+   */
+  async recoverLocked(): Promise<void> {
+    const { topology } = this.#host
+    const refused = new Map<string, Error>()
+    const failed = (what: string, error: Error): void => {
+      refused.set(what, error)
+      this.#host.failed(what, error)
+    }
+    const port = { ...this.#port, failed }
+    while (this.#locked.length > 0) {
+      try {
+        await this.#pause(LOCKED_PAUSE)
+        const tried = this.#locked
+        this.#locked = await recoverLocked(topology, tried, port)
+        this.#cancelled.signal.throwIfAborted()
+        const free = tried.filter(name => !this.#locked.includes(name))
+        await Promise.all(free.map(name => this.#consumeFrom(name, refused.get(`queue "${name}"`))))
+      } catch (error) {
+        if (!(error instanceof NoChannelAvailableError)) return
+      }
+    }
+  }
+
+  /** Start the consumers of a queue that is no longer locked, or end those of one that was refused with `refusal`. */
+  async #consumeFrom(queueName: string, refusal: Error | undefined): Promise<void> {
+    const channels = this.#host.channels()
+    if (refusal !== undefined) {
+      for (const lives of channels) {
+        for (const tag of lives.consumersMissing(queueName)) this.#abandon(lives, tag, queueName, refusal)
+      }
+      return
+    }
+    const consume = async (lives: Lives): Promise<void> => {
+      const refused = await lives.consumeAgain(false, name => name === queueName)
+      // The channel has gone with it, which tells the program; a lost connection has a recovery of its own.
+      if (refused?.error instanceof ChannelClosedError) {
+        this.#host.failed(`consumer "${refused.tag}" of queue "${queueName}"`, refused.error)
+      }
+    }
+    await Promise.all(channels.map(consume))
   }
 
   #abandon(lives: Lives, tag: string, queueName: string, error: Error): void {

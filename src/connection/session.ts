@@ -273,6 +273,7 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
     const { recovery: settings } = this.#settings
     if (settings === undefined) return
     this.#to('recovering')
+    this.#recovery?.cancel()
     this.#inVain = performance.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
     const recovery = new Recovery(
       {
@@ -299,11 +300,11 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
     }
     // The program may have closed it in the very last moment.
     if (this.#ending !== undefined) return
-    this.#recovery = undefined
     this.#recoveredAt = performance.now()
     this.#to('open')
     for (const lives of [...this.#channels]) lives.revived()
     this.#wake(this.#openWaiters)
+    void recovery.recoverLocked()
     this.#events.recovered()
   }
 

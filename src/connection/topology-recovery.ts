@@ -13,6 +13,8 @@ const LATE_TRIES = 6
 /** The first pause in milliseconds before what was locked, or not there, is tried again; each is twice as long. */
 const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 3_000
+/** Milliseconds of a connection's age for which what is locked is tried where it stands, since most locks are short. */
+const LOCKED_IN_PLACE = 1_000
 /** Milliseconds for which the broker may be busy to clear up behind the old connection, and lack what it will have. */
 const CLEARING_UP = 2_000
 /** Milliseconds for which it may lock (405, or 403 where a consumer is exclusive) what the old connection held. */
@@ -42,10 +44,17 @@ export function pauseAfter(error: Error, tries: number, { since, heartbeat }: Pa
   return performance.now() - since + pause < limit ? pause : undefined
 }
 
+/** The broker locks it for another connection, which may be the old one: that goes by, and nothing else need wait. */
+function isLocked(error: Error): boolean {
+  return error instanceof ChannelClosedError && error.replyCode === 405
+}
+
 /** Something that is made again. */
 interface Entity {
   /** `queue "orders"` */
   readonly what: string
+  /** Of a queue. */
+  readonly queueName?: string
   make(channel: Channel): Promise<unknown>
   /** The same after a refusal, with what it stands on, which the broker may have cleared up meanwhile. */
   remake?(channel: Channel): Promise<unknown>
@@ -71,21 +80,60 @@ export async function recoverQueue(topology: Topology, queueName: string, port: 
   await makeAll([queueEntity(topology, ...queue, port), ...bindings.map(each => bindingEntity(topology, each))], port)
 }
 
-/** Make exchanges, queues and bindings again, in this order and pipelined. Rejects where the connection breaks. */
-export async function recoverTopology(topology: Topology, port: RecoveryPort): Promise<void> {
+/**
+ * Make exchanges, queues and bindings again, in this order and pipelined. Returns the names of queues that stay locked,
+ * to which no binding was made. Rejects where the connection breaks.
+ */
+export async function recoverTopology(topology: Topology, port: RecoveryPort): Promise<string[]> {
   await makeAll(
     topology.exchanges.map(definition => exchangeEntity(topology, definition)),
     port,
   )
-  await makeAll(
-    topology.queues.map(([name, definition]) => queueEntity(topology, name, definition, port)),
-    port,
-  )
+  const locked = await makeQueues(topology, topology.queues, port, LATE_TRIES)
   // Only now have server-named queues the names that bindings need.
+  const bindings = topology.bindings.filter(binding => !leadsTo(binding, locked))
   await makeAll(
-    topology.bindings.map(binding => bindingEntity(topology, binding)),
+    bindings.map(binding => bindingEntity(topology, binding)),
     port,
   )
+  return locked
+}
+
+/** Try queues that were locked once more, and make the bindings to those that are not. Returns the names of those that are. */
+export async function recoverLocked(
+  topology: Topology,
+  names: readonly string[],
+  port: RecoveryPort,
+): Promise<string[]> {
+  const queues = topology.queues.filter(([name]) => names.includes(name))
+  const locked = await makeQueues(topology, queues, port, 1)
+  const bindings = topology.bindings.filter(binding => leadsTo(binding, names) && !leadsTo(binding, locked))
+  await makeAll(
+    bindings.map(binding => bindingEntity(topology, binding)),
+    port,
+  )
+  return locked
+}
+
+function leadsTo({ kind, destination }: BindingDefinition, queueNames: readonly string[]): boolean {
+  return kind === 'queue' && queueNames.includes(destination)
+}
+
+/** Returns the names of those that stay locked after `mostTries`. */
+async function makeQueues(
+  topology: Topology,
+  queues: readonly [name: string, definition: QueueDefinition][],
+  port: RecoveryPort,
+  mostTries: number,
+): Promise<string[]> {
+  const entities = queues.map(([name, definition]) => queueEntity(topology, name, definition, port))
+  const late = await makeInOrder(entities, port, mostTries)
+  const others = late.filter(({ error }) => !isLocked(error))
+  await makeAll(
+    others.map(({ entity }) => entity),
+    port,
+  )
+  return late.flatMap(({ entity: { queueName }, error }) => (isLocked(error) ? (queueName ?? []) : []))
 }
 
 function exchangeEntity(topology: Topology, definition: ExchangeDefinition): Entity {
@@ -108,6 +156,7 @@ function queueEntity(topology: Topology, name: string, definition: QueueDefiniti
   const { queueName, durable, exclusive, autoDelete, arguments: args } = definition
   return {
     what: `queue "${name}"`,
+    queueName: name,
     make: async channel => {
       const options = { durable, exclusive, autoDelete, arguments: args, recover: false }
       const { queue } = await channel.queueDeclare(queueName, options)
@@ -188,7 +237,9 @@ async function makeInOrder(entities: readonly Entity[], port: RecoveryPort, most
     size = SMALLEST_BATCH
     tries = made > 0 ? 1 : tries + 1
     const pause = pauseAfter(error, tries, port.patience)
-    if (pause !== undefined && tries < mostTries) {
+    const age = performance.now() - port.patience.since
+    const givesWay = Number.isFinite(mostTries) && isLocked(error) && age > LOCKED_IN_PLACE
+    if (pause !== undefined && tries < mostTries && !givesWay) {
       await port.pause(pause)
       continue
     }

@@ -325,6 +325,86 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     assert.deepEqual(to.seen('recoveryFailed'), [])
   })
 
+  it('keeps nothing else waiting where it is a queue that stays locked (405), which comes back behind all others', async () => {
+    await using to = await openRecovering(vhost.url)
+    const [channel, other] = [await to.protocol.channel(), await to.protocol.channel({ publisherConfirms: true })]
+    const [locked, free, exchange] = [uniqueName('locked'), uniqueName('free'), uniqueName('exchange')]
+    const [ofLocked, ofFree] = [deliveryInbox(), deliveryInbox()]
+    await channel.exchangeDeclare(exchange, 'fanout')
+    for (let n = 1; n < 10; n++) await channel.queueDeclare(`${locked}-${n}`, { exclusive: true })
+    await channel.queueDeclare(locked, { exclusive: true })
+    await channel.queueDeclare(free)
+    await channel.queueBind(locked, exchange)
+    await channel.basicConsume(ofLocked.callback, locked)
+    await channel.basicConsume(ofFree.callback, free)
+    // The broker hears nothing of the end of the old connection.
+    const old = to.proxy.last
+    const started = performance.now()
+    await to.recoveredAfter(() => old.resetClient())
+    const took = performance.now() - started
+    assert.ok(took < 4_000, `${took} ms`)
+    // Of the queue that is not locked, the old connection is a consumer still: every second message is its.
+    const works = async (): Promise<void> => {
+      const before = ofFree.inbox.received.length
+      await until('a message of the other queue', async () => {
+        await other.publish('x', '', free)
+        return ofFree.inbox.received.length > before
+      })
+      await channel.queueDeclare(free, { passive: true })
+    }
+    await works()
+    // It is lost once more, and locked as before.
+    await to.recoveredAfter(() => to.proxy.last.reset())
+    await works()
+    assert.deepEqual(ofLocked.inbox.received, [])
+    old.reset()
+    await until('the queue that was locked is bound and consumed', async () => {
+      await other.publish('to all', exchange, '')
+      return ofLocked.inbox.received.length > 0
+    })
+    assert.ok(ofLocked.inbox.received.every(({ channel: by }) => by === channel))
+    assert.deepEqual(to.seen('recoveryFailed'), [])
+    assert.deepEqual(to.errors, [])
+    await channel.exchangeDelete(exchange)
+  })
+
+  it('is given up, with its consumers, where another connection has the queue', async () => {
+    await using to = await openRecovering(vhost.url, { heartbeat: 5 })
+    const channel = await to.protocol.channel()
+    const name = uniqueName('taken')
+    const cancelled: string[] = []
+    channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+    await channel.queueDeclare(name, { exclusive: true })
+    await channel.queueBind(name, 'amq.fanout')
+    const { consumerTag } = await channel.basicConsume(() => {}, name)
+    await to.outage()
+    await using thief = await connect(vhost.url)
+    const its = await thief.channel()
+    await until('the queue is another connection’s', async () => {
+      const taker = await thief.channel()
+      return taker.queueDeclare(name, { exclusive: true }).then(
+        () => true,
+        () => false,
+      )
+    })
+    await to.heal()
+    await channel.queueDeclare(uniqueName('other'), { exclusive: true })
+    await until('it is given up', () => cancelled.length > 0, { timeout: 25_000 })
+    assert.deepEqual(cancelled, [consumerTag])
+    const failed = to.seen('recoveryFailed') as [string, Error][]
+    assert.deepEqual(
+      failed.map(([what]) => what),
+      [
+        `queue "${name}"`,
+        `binding of queue "${name}" to exchange "amq.fanout" with routing key ""`,
+        `consumer "${consumerTag}" of queue "${name}"`,
+      ],
+    )
+    assert.ok(failed.every(([, error]) => error instanceof ChannelClosedError && error.replyCode === 405))
+    assert.equal(channel.isOpen, true)
+    await its.close()
+  })
+
   it('is left out at the next attempt where the server closes the connection because of it', async () => {
     await using server = await openScriptedServer()
     const failed: string[] = []
