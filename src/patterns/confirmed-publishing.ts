@@ -4,21 +4,14 @@ import type { PendingPublish } from '../channel/confirms.ts'
 import type { Ending } from '../channel/ending.ts'
 import { Fifo } from '../channel/fifo.ts'
 import { type KeptPublish, type PublishKeeper, promiseOf } from '../channel/kept-publish.ts'
-import { describePending, isRefused } from '../channel/publish-errors.ts'
+import { describePending } from '../channel/publish-errors.ts'
 import type { Publishing } from '../channel/publishing.ts'
 import { boundPublish } from '../channel/waiting-publishes.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
-import {
-  type AmqpError,
-  abortedBy,
-  BufferFullError,
-  ChannelClosedError,
-  ConnectionClosedError,
-  type PublishOutcome,
-} from '../errors.ts'
-import { BASIC_PUBLISH } from '../protocol/hot.ts'
+import { type AmqpError, abortedBy, BufferFullError, ChannelClosedError, type PublishOutcome } from '../errors.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { atMost } from './at-most.ts'
+import { isFatal, judge, takeTurn } from './suspicion.ts'
 
 /** Milliseconds before the next channel is opened where the last ones settled nothing, doubled each time. */
 const FIRST_PAUSE = 100
@@ -65,6 +58,11 @@ export class ConfirmedPublishing implements PublishKeeper {
   #limit: number
   /** How many at the head of the queue are suspected. */
   #suspects = 0
+  /** The broker may close the connection over one of them: they are published in a turn, which this ends. */
+  #fatal = false
+  #endTurn = ignore
+  /** The only one there was in the last turn, when the broker closed the connection. */
+  #accused: PendingPublish | undefined
   /** Channels in a row that settled nothing. */
   #barren = 0
   #emptied: (() => void) | undefined
@@ -146,7 +144,8 @@ export class ConfirmedPublishing implements PublishKeeper {
   #giveUp(entry: Entry, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
     if (this.#queue.remove(entry)) {
       settle(entry, makeError(entry.sent ? 'unknown' : 'notSent'))
-      this.#tellEmptied()
+      this.#suspects = Math.min(this.#suspects, this.#queue.length)
+      this.progressed()
     } else this.#publishing?.abandon(entry, makeError('unknown'))
   }
 
@@ -189,9 +188,11 @@ export class ConfirmedPublishing implements PublishKeeper {
     try {
       // What is written from a microtask on leaves together: channel.open, confirm.select and the first messages.
       await (this.#barren > 1 ? this.#pause() : undefined)
+      if (this.#fatal) this.#endTurn = await takeTurn(this.#source)
       const channel = await this.#source.openingChannel({ publisherConfirms: true })
       const { publishing } = channel.lives
       if (this.#state === 'closed' || publishing === undefined) {
+        this.#endTurn()
         void channel.close()
         this.#barren++
       } else {
@@ -201,13 +202,14 @@ export class ConfirmedPublishing implements PublishKeeper {
         this.#failingOver = performance.now() - this.#source.recoveredAt < FAIL_OVER
       }
     } catch (error) {
+      this.#endTurn()
       // The end of the connection is told by itself, and anything else is passing.
       this.#barren++
       if (this.#source.ending === undefined) this.#source.report(error, 'warn')
     } finally {
       this.#opening = false
     }
-    this.#drain()
+    this.progressed()
   }
 
   #pause(): Promise<void> {
@@ -241,8 +243,12 @@ export class ConfirmedPublishing implements PublishKeeper {
   }
 
   progressed(): void {
-    if (this.#limit !== this.#maxInFlight && this.#suspects === 0 && this.#publishing?.unsettled === 0) {
+    const suspecting = this.#fatal || this.#limit !== this.#maxInFlight
+    if (suspecting && this.#suspects === 0 && this.#publishing?.unsettled === 0) {
       this.#limit = this.#maxInFlight
+      this.#fatal = false
+      this.#accused = undefined
+      this.#endTurn()
     }
     if (this.#queue.length > 0) this.#drain()
     else if (this.#emptied !== undefined) this.#tellEmptied()
@@ -264,12 +270,16 @@ export class ConfirmedPublishing implements PublishKeeper {
     this.#channel = undefined
     // It is not to come back with the next connection; here it is not over yet for those who do that.
     queueMicrotask(() => void channel?.close())
-    const suspecting = this.#limit > 0 && this.#limit !== this.#maxInFlight
-    const { refused, unknown } = judge(unsettled as readonly Entry[], ending, suspecting)
-    for (const entry of refused) settle(entry, ending.errorFor(describePending(entry), true, 'refused'))
+    this.#endTurn()
+    const suspecting = this.#fatal || (this.#limit > 0 && this.#limit !== this.#maxInFlight)
+    const { refused, unknown, found } = judge(unsettled as readonly Entry[], ending, this.#accused)
+    this.#accused = this.#fatal && unsettled.length === 1 && isFatal(ending) ? unsettled[0] : undefined
+    // What closed the connection may have come from a channel of the program's: it says less of what became of this.
+    const outcome = isFatal(ending) ? 'unknown' : 'refused'
+    for (const entry of refused) settle(entry, ending.errorFor(describePending(entry), true, outcome))
     this.#barren = refused.length > 0 || publishing.lastTag > unsettled.length ? 0 : this.#barren + 1
-    const found = ending.methodKey !== BASIC_PUBLISH || refused.length > 0
     if (!found || suspecting || this.#suspects > 0) this.#suspects += unknown.length
+    this.#fatal = this.#suspects > 0 && (this.#fatal || isFatal(ending))
     this.#limit = this.#suspects > 0 ? 1 : this.#maxInFlight
     const newer = this.#queue.takeAll()
     for (const entry of unknown) this.#queue.push(entry)
@@ -281,6 +291,7 @@ export class ConfirmedPublishing implements PublishKeeper {
   // ---- the end
 
   #rejectAll(): void {
+    this.#endTurn()
     const publishing = this.#publishing
     this.#publishing = undefined
     const unsettled = (publishing?.takeUnsettled() ?? []) as Entry[]
@@ -317,24 +328,6 @@ export class ConfirmedPublishing implements PublishKeeper {
     if (channel === undefined) return
     await atMost(this.#source, end - performance.now(), channel.close())
   }
-}
-
-/** What the end of a channel means for the messages on it: the server may have said, or shown, which it refused. */
-function judge(
-  unsettled: readonly Entry[],
-  ending: Ending,
-  suspecting: boolean,
-): { readonly refused: readonly Entry[]; readonly unknown: readonly Entry[] } {
-  // The only one there was is the one; what closed the connection may have been on another channel, once.
-  const conclusive = suspecting || !(ending.error instanceof ConnectionClosedError)
-  const alone = unsettled.length === 1 && ending.methodKey === BASIC_PUBLISH && conclusive
-  const refused: Entry[] = []
-  const unknown: Entry[] = []
-  for (const entry of unsettled) {
-    if (alone || isRefused(ending, entry)) refused.push(entry)
-    else if (entry.reject !== undefined) unknown.push(entry)
-  }
-  return { refused, unknown }
 }
 
 function settle(entry: Entry, error: Error): void {

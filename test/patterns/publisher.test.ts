@@ -338,6 +338,62 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
+  it('finds the message over which the broker closes the connection, and saves all others', async t => {
+    await using the = await scene()
+    // Such a routing key breaks RabbitMQ's channel: the connection ends with INTERNAL_ERROR (541), and nothing is named.
+    const fatal = 'amq.rabbitmq.reply-to.abc.def'
+    await using tried = await scene({ recovery: false })
+    if (
+      await tried.protocol.publish('', '', fatal, {}, { mandatory: false }).then(
+        () => true,
+        () => false,
+      )
+    ) {
+      t.skip('the broker takes it')
+      return
+    }
+    const queue = await the.queue()
+    await the.outside.queueBind(queue, 'amq.fanout')
+    let losses = 0
+    the.protocol.on('disconnected', () => losses++)
+    const guilty = await the.protocol.publisher({ mandatory: false })
+    const careful = await the.protocol.publisher({ mandatory: false, maxInFlight: 1 })
+    const others = await the.protocol.publisher({ exchangeName: 'amq.fanout' })
+    const sent: [Promise<void>, boolean][] = []
+    for (let i = 0; i < 30; i++) {
+      const isFatal = i === 10
+      sent.push([guilty.publish(`a${i}`, isFatal ? fatal : queue), isFatal])
+      sent.push([careful.publish(`b${i}`, isFatal ? fatal : queue), isFatal])
+      sent.push([others.publish(`c${i}`, ''), false])
+    }
+    const results = await Promise.allSettled(sent.map(([promise]) => promise))
+    for (const [i, result] of results.entries()) {
+      assert.equal(result.status, sent[i]?.[1] ? 'rejected' : 'fulfilled', `message ${i}`)
+      if (result.status === 'fulfilled') continue
+      assert.ok(result.reason instanceof ConnectionClosedError)
+      assert.equal(result.reason.replyCode, 541)
+      assert.equal(result.reason.outcome, 'unknown')
+    }
+    assert.ok(losses <= 6, `${losses} connections were closed over two messages`)
+    const arrived = [...new Set(await bodies(the, queue))]
+    for (const [letter, missing] of [
+      ['a', 1],
+      ['b', 1],
+      ['c', 0],
+    ] as const) {
+      const own = arrived.filter(body => body.startsWith(letter)).map(body => Number(body.slice(1)))
+      assert.deepEqual(
+        own,
+        numbers(0, 29)
+          .map(Number)
+          .filter(n => missing === 0 || n !== 10),
+      )
+    }
+    // Nobody holds the turn: the next ones are not kept waiting.
+    await Promise.all([guilty, careful, others].map(publisher => publisher.publish('after', queue)))
+    assert.deepEqual(the.errors, [])
+  })
+
   it('sends again what a lost connection left unknown, in order and before anything newer', async t => {
     const [the, proxy] = await proxied(t)
     const queue = await the.queue()
