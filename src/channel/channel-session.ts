@@ -274,23 +274,24 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     for (let before = this.#unanswered.get(tag); before !== undefined; before = this.#unanswered.get(tag)) {
       await before.promise
     }
+    const consumer = this.deliveries.consumer(tag)
+    const givenUp = noWait || consumer === undefined
     const write = (): void => {
       this.#encode(BasicCancel, { consumerTag: tag })
-      this.#unanswered.set(tag, unanswered(noWait))
+      this.#unanswered.set(tag, unanswered(givenUp))
+      if (givenUp) effect()
     }
-    const start = (bounds: CallContext, written: () => void, replied: () => void): Promise<void> =>
+    const start = (bounds: CallContext, written: () => void): Promise<void> =>
       this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, written, () => {
         this.#answered(tag)
         this.deliveries.remove(tag)
-        replied()
+        if (!givenUp) effect()
       })
-    if (!noWait) return start(context, write, effect)
+    if (!noWait) return start(context, write)
     this.assertOpen(context)
     write()
-    const consumer = this.deliveries.consumer(tag)
     if (consumer !== undefined) this.deliveries.retire(consumer)
-    effect()
-    start({ what: context.what, site: undefined }, ignore, ignore).catch(ignore)
+    start({ what: context.what, site: undefined }, ignore).catch(ignore)
   }
 
   /** Fetch one message, or null where the queue is empty. */
@@ -428,7 +429,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 interface Unanswered {
   readonly promise: Promise<void>
   resolve(): void
-  /** It was cancelled with noWait: its tag may be asked for again. */
+  /** It was cancelled with noWait, or there was none: the tag may be asked for again. */
   readonly givenUp: boolean
 }
 

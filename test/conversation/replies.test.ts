@@ -553,6 +553,24 @@ describe('a consumer', () => {
     assert.equal((await consuming).replyCode, 404)
   })
 
+  it('is started behind the cancel-ok of its tag, also where there was none to cancel', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    const called: string[] = []
+    const cancelled = channel.basicCancel('c')
+    const consuming = channel.basicConsume((_ch, body) => called.push(String(body)), 'q', { consumerTag: 'c' })
+    await peer.expect(methods.BasicCancel)
+    await turn()
+    assert.equal(peer.names.at(-1), '1 basic.cancel')
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await peer.expect(methods.BasicConsume)
+    peer.send(methodFrame(1, methods.BasicConsumeOk, { consumerTag: 'c' }), delivery(1, 'c', 1, 'x'))
+    await Promise.all([cancelled, consuming])
+    await turn()
+    assert.deepEqual(called, ['x'])
+    assert.equal(protocol.state, 'open')
+    assert.equal(channel.lives.consumers().length, 1, 'a recovery brings it back')
+  })
+
   it('that is cancelled twice is asked for once at a time: the second answer would overtake the first', async () => {
     const { peer, channel } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
