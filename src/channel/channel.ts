@@ -421,18 +421,20 @@ export class Channel {
       const isStream =
         noAck === true ? false : args?.['x-stream-offset'] !== undefined || this.#topology?.isStream(named)
       const position = new StreamPosition(isStream)
+      const { subscriptions } = this.#lives
       const consumer = new Consumer(tag, {
         queueName,
         noAck: noAck === true,
         concurrency,
         deliver: (body, envelope, properties) => {
           if (position.isStream !== false) {
-            this.#lives.delivered(position, envelope.deliveryTag, properties.headers?.['x-stream-offset'])
+            subscriptions.delivered(position, envelope.deliveryTag, properties.headers?.['x-stream-offset'])
           }
           return callback(this, body, envelope, properties)
         },
       })
-      await this.#lives.subscribe(consumer, sent as ArgumentsOf<typeof BasicConsume>, context, position)
+      const request = sent as ArgumentsOf<typeof BasicConsume>
+      await this.#lives.use(session => subscriptions.start(session, consumer, request, context, position), context)
       return { consumerTag: tag }
     })
   }
@@ -444,7 +446,7 @@ export class Channel {
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
-      const gone = (): void => this.#lives.unsubscribed(consumerTag)
+      const gone = (): void => this.#lives.subscriptions.remove(consumerTag)
       await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context, gone), context)
       return { consumerTag }
     })
@@ -602,7 +604,7 @@ export class Channel {
   // ---- behind the methods
 
   get #topology(): TopologyRecorder | undefined {
-    return this.#lives.host.topology
+    return this.#lives.topology
   }
 
   /** The queue that a method meant. */

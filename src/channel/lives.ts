@@ -1,16 +1,15 @@
-import { type AmqpError, asError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
-import { type ArgumentsOf, type BasicConsume, BasicQos, TxSelect } from '../protocol/methods.ts'
+import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import { type ArgumentsOf, BasicQos, TxSelect } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { type ChannelEvents, ChannelSession } from './channel-session.ts'
-import type { Consumer } from './consumers.ts'
 import { DeferredOperations } from './deferred.ts'
 import type { Settlement } from './deliveries.ts'
 import type { ReturnedMessage } from './delivery.ts'
 import { closedByClient, type Ending } from './ending.ts'
 import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
 import type { Publishing } from './publishing.ts'
-import type { StreamPosition } from './stream-position.ts'
+import { Subscriptions, type SubscriptionsHost } from './subscriptions.ts'
 import type { TopologyRecorder } from './topology-recorder.ts'
 import type { WaitingPublish } from './waiting-publishes.ts'
 
@@ -34,13 +33,6 @@ export interface LivesEvents {
   cancelled(error: ConsumerCancelledError): void
 }
 
-interface Subscription {
-  readonly consumer: Consumer
-  readonly position: StreamPosition
-  readonly args: ArgumentsOf<typeof BasicConsume>
-  recorded: string | undefined
-}
-
 /**
  * Milliseconds between the last acks and a close. A channel of RabbitMQ hands a quorum queue 32 settlements at a time,
  * and forgets the rest when it is closed: what was acked would come again. Nothing tells when the queue has all.
@@ -57,11 +49,11 @@ type Transaction = 'none' | 'idle' | 'open' | 'lost'
  *     open ──connection lost──▶ recovering ──begin, revived──▶ open
  *       └──closed by anybody──▶ closed ◀──recovery gave up──┘
  */
-export class Lives implements ChannelEvents {
+export class Lives implements ChannelEvents, SubscriptionsHost {
   readonly #host: ChannelHost
   readonly #events: LivesEvents
   readonly #deferred: DeferredOperations
-  readonly #subscriptions = new Map<string, Subscription>()
+  readonly subscriptions: Subscriptions
   /** basic.qos by what it is for: all that still hold. */
   readonly #qos = new Map<boolean, ArgumentsOf<typeof BasicQos>>()
   #state: 'open' | 'recovering' | 'closed' = 'recovering'
@@ -80,13 +72,16 @@ export class Lives implements ChannelEvents {
   #livesBegun = 0
   /** Ends the wait of `drain` for the broker's queues. */
   #stopSettling: () => void = ignore
-  /** There has been a consumer of a stream. */
-  #hasStreams = false
 
   constructor(host: ChannelHost, events: LivesEvents) {
     this.#host = host
     this.#events = events
+    this.subscriptions = new Subscriptions(this)
     this.#deferred = new DeferredOperations(host.maxWaiting, (ms, expired) => host.after(ms, expired))
+  }
+
+  get topology(): TopologyRecorder | undefined {
+    return this.#host.topology
   }
 
   get host(): ChannelHost {
@@ -126,77 +121,12 @@ export class Lives implements ChannelEvents {
     await allSettledFirstError(steps)
   }
 
-  /**
-   * Consume again under the old tags from the queues that are `wanted`, one by one where `inTurn`. Resolves to the
-   * consumer that the broker refused, if it did; the channel is closed then, and has to begin again.
-   */
-  async consumeAgain(
-    inTurn: boolean,
-    wanted: (queueName: string) => boolean,
-  ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
-    const session = this.#session
-    if (session === undefined) return undefined
-    const subscriptions = this.#missing(session).filter(subscription => wanted(this.#queueOf(subscription)))
-    if (!inTurn) return this.#consumeAgain(session, subscriptions)
-    for (const subscription of subscriptions) {
-      const refused = await this.#consumeAgain(session, [subscription])
-      if (refused !== undefined) return refused
-    }
-    return undefined
-  }
-
-  async #consumeAgain(
-    session: ChannelSession,
-    subscriptions: readonly Subscription[],
-  ): Promise<{ readonly tag: string; readonly queueName: string; readonly error: Error } | undefined> {
-    const started = subscriptions.map(subscription => {
-      const { consumer, args: asked, position } = subscription
-      position.restarted()
-      const resume = position.resumeOffset
-      const args =
-        resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
-      const queueName = this.#queueOf(subscription)
-      const context = { what: `basic.consume of "${queueName}"`, site: undefined }
-      return {
-        queueName,
-        tag: consumer.tag,
-        promise: session.consume(consumer, { ...args, queueName, noWait: false }, context, true),
-      }
-    })
-    const results = await Promise.allSettled(started.map(({ promise }) => promise))
-    // The broker looks at them in order: those behind the first that failed were not refused.
-    const at = results.findIndex(result => result.status === 'rejected')
-    const [result, refused] = [results[at], started[at]]
-    if (result?.status !== 'rejected' || refused === undefined) return undefined
-    return { tag: refused.tag, queueName: refused.queueName, error: asError(result.reason) }
-  }
-
-  /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
-  consumesOtherwise(tag: string, error: Error): boolean {
-    return this.#subscriptions.get(tag)?.position.refused(error) === true
-  }
-
-  #queueOf({ args: { queueName }, recorded }: Subscription): string {
-    // '' meant the queue that was the channel's last one then.
-    return this.#currentName(queueName === '' ? (recorded ?? this.lastQueue) : (queueName ?? ''))
-  }
-
-  /** The consumers that this life does not have. */
-  #missing(session: ChannelSession): Subscription[] {
-    const all = [...this.#subscriptions.values()]
-    return all.filter(({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined)
-  }
-
-  /** The tags of the consumers of a queue that have not come back. */
-  consumersMissing(queueName: string): string[] {
-    if (this.#session === undefined) return []
-    const missing = this.#missing(this.#session).filter(subscription => this.#queueOf(subscription) === queueName)
-    return missing.map(({ consumer }) => consumer.tag)
-  }
-
   /** A consumer could not be recovered. */
   abandonConsumer(tag: string, queueName: string, error: Error): void {
-    this.#subscriptions.get(tag)?.consumer.end()
+    this.subscriptions
+      .consumers()
+      .find(consumer => consumer.tag === tag)
+      ?.end()
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
   }
@@ -223,15 +153,16 @@ export class Lives implements ChannelEvents {
     this.publishing = usable ? this.#session?.publishing : undefined
   }
 
-  #currentName(queueName: string): string {
+  /** The name that a queue has now. */
+  currentName(queueName: string): string {
     return this.#host.topology?.currentName(queueName) ?? queueName
   }
 
   /** What to send for a queue's name: after a recovery, '' no longer means to the broker what it meant before. */
   queueName(queueName: string): string {
     if (typeof queueName !== 'string') return queueName
-    if (queueName === '') return this.#livesBegun > 1 ? this.#currentName(this.lastQueue) : ''
-    return this.#currentName(queueName)
+    if (queueName === '') return this.#livesBegun > 1 ? this.currentName(this.lastQueue) : ''
+    return this.currentName(queueName)
   }
 
   // ---- operations
@@ -280,27 +211,11 @@ export class Lives implements ChannelEvents {
       session.assertOpen({ what: `basic.${how}`, site: undefined })
       if (this.#transaction === 'idle') this.#transaction = 'open'
       if (!session.deliveries.settle(how, tag, multiple, requeue)) return STALE
-      this.settled(tag, multiple)
+      this.subscriptions.settled(tag, multiple)
       return SENT
     } catch (error) {
       return this.forgotten(error)
     }
-  }
-
-  /** A callback got a message of a stream, perhaps: `offset` is its header `x-stream-offset`. */
-  delivered(position: StreamPosition, tag: number, offset: unknown): void {
-    position.delivered(tag, offset)
-    this.#hasStreams ||= position.isStream === true
-  }
-
-  /** A delivery was settled, or all up to it: a consumer of a stream goes on behind what is. */
-  settled(tag: number, multiple: boolean): void {
-    if (this.#hasStreams) for (const { position } of this.#subscriptions.values()) position.settled(tag, multiple)
-  }
-
-  /** How far a consumer of a stream has come. */
-  positionOf(tag: string): StreamPosition | undefined {
-    return this.#subscriptions.get(tag)?.position
   }
 
   /**
@@ -351,47 +266,8 @@ export class Lives implements ChannelEvents {
 
   // ---- consumers
 
-  subscribe(
-    consumer: Consumer,
-    args: ArgumentsOf<typeof BasicConsume>,
-    context: CallContext,
-    position: StreamPosition,
-  ): Promise<void> {
-    return this.use(session => {
-      const { tag } = consumer
-      const queueName = this.queueName(args.queueName ?? '')
-      const started = session.consume(consumer, { ...args, queueName }, context)
-      if (!this.#subscriptions.has(tag)) {
-        const subscription: Subscription = { consumer, args, position, recorded: undefined }
-        this.#subscriptions.set(tag, subscription)
-        started.then(
-          () => {
-            subscription.recorded = this.queueName(args.queueName ?? '') || this.lastQueue
-            this.#host.topology?.consumerAdded(subscription.recorded)
-          },
-          () => {
-            if (this.#subscriptions.get(tag) === subscription) this.#subscriptions.delete(tag)
-          },
-        )
-      }
-      return started
-    }, context)
-  }
-
-  /** The consumer is gone at the broker. */
-  unsubscribed(tag: string): void {
-    const subscription = this.#subscriptions.get(tag)
-    if (subscription === undefined) return
-    this.#subscriptions.delete(tag)
-    if (subscription.recorded !== undefined) this.#host.topology?.consumerRemoved(subscription.recorded)
-  }
-
-  consumers(): Consumer[] {
-    return [...this.#subscriptions.values()].map(subscription => subscription.consumer)
-  }
-
   cancelled(error: ConsumerCancelledError): void {
-    this.unsubscribed(error.consumerTag)
+    this.subscriptions.remove(error.consumerTag)
     this.#events.cancelled(error)
   }
 
@@ -447,7 +323,7 @@ export class Lives implements ChannelEvents {
   async drain(): Promise<void> {
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return
-    const consumers = this.consumers()
+    const consumers = this.subscriptions.consumers()
     const started = performance.now()
     await Promise.all(
       consumers.map(consumer => {
@@ -482,9 +358,9 @@ export class Lives implements ChannelEvents {
     this.#state = 'closed'
     this.#ending = ending
     this.publishing = undefined
-    for (const [tag, { consumer }] of this.#subscriptions) {
+    for (const consumer of this.subscriptions.consumers()) {
       consumer.end()
-      this.unsubscribed(tag)
+      this.subscriptions.remove(consumer.tag)
     }
     for (const { exchange, routingKey, reject } of this.#waiting) {
       reject(ending.errorFor(`publish to exchange "${exchange}" with routing key "${routingKey}"`, false, 'notSent'))

@@ -160,7 +160,10 @@ export class Recovery {
   async #consume(lives: Lives, connection: Connection): Promise<void> {
     const tries = new Map<string, number>()
     for (;;) {
-      const refused = await lives.consumeAgain(this.#consumersInTurn, queueName => !this.#locked.includes(queueName))
+      const refused = await lives.subscriptions.consumeAgain(
+        this.#consumersInTurn,
+        queueName => !this.#locked.includes(queueName),
+      )
       if (refused === undefined || lives.isOver) return
       const { tag, queueName, error } = refused
       if (connection.state !== 'open' || !lives.isOpen) {
@@ -175,7 +178,7 @@ export class Recovery {
       tries.set(tag, count)
       const pause = pauseAfter(error, count, this.#patience)
       if (pause !== undefined) await this.#pause(pause)
-      else if (!lives.consumesOtherwise(tag, error)) this.#abandon(lives, tag, queueName, error)
+      else if (!lives.subscriptions.mayConsumeOtherwise(tag, error)) this.#abandon(lives, tag, queueName, error)
       if (count === 1) await recoverQueue(this.#host.topology, queueName, this.#port)
       await this.#begin(lives, connection)
     }
@@ -212,12 +215,12 @@ export class Recovery {
     const channels = this.#host.channels()
     if (refusal !== undefined) {
       for (const lives of channels) {
-        for (const tag of lives.consumersMissing(queueName)) this.#abandon(lives, tag, queueName, refusal)
+        for (const tag of lives.subscriptions.missing(queueName)) this.#abandon(lives, tag, queueName, refusal)
       }
       return
     }
     const consume = async (lives: Lives): Promise<void> => {
-      const refused = await lives.consumeAgain(false, name => name === queueName)
+      const refused = await lives.subscriptions.consumeAgain(false, name => name === queueName)
       // The channel has gone with it, which tells the program; a lost connection has a recovery of its own.
       if (refused?.error instanceof ChannelClosedError) {
         this.#host.failed(`consumer "${refused.tag}" of queue "${queueName}"`, refused.error)

@@ -33,7 +33,7 @@ export class Life {
     const sent = !this.over && this.#session.deliveries.settle(how, deliveryTag, multiple, requeue)
     if (sent) {
       this.sent++
-      this.#lives.settled(deliveryTag, multiple)
+      this.#lives.subscriptions.settled(deliveryTag, multiple)
     }
     this.settled?.()
     return sent

@@ -102,7 +102,7 @@ export class Subscription {
     if (limit.status === 'rejected') throw limit.reason
     if (consumed.status === 'rejected') throw consumed.reason
     this.#tag = consumed.value.consumerTag
-    this.#position = channel.lives.positionOf(this.#tag)
+    this.#position = channel.lives.subscriptions.positionOf(this.#tag)
     this.#begin()
     channel.waitClosed().then(
       () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),
@@ -170,7 +170,7 @@ export class Subscription {
     const { channel } = this
     // A consumer that is not there, or whose broker is not, needs no cancelling.
     if (this.#over || channel.lives.session?.state !== 'open') return
-    const consumers = channel.lives.consumers()
+    const consumers = channel.lives.subscriptions.consumers()
     const start = performance.now()
     await channel.basicCancel(this.#tag).catch(() => {})
     this.#cancelTook = performance.now() - start

@@ -568,7 +568,7 @@ describe('a consumer', () => {
     await turn()
     assert.deepEqual(called, ['x'])
     assert.equal(protocol.state, 'open')
-    assert.equal(channel.lives.consumers().length, 1, 'a recovery brings it back')
+    assert.equal(channel.lives.subscriptions.consumers().length, 1, 'a recovery brings it back')
   })
 
   it('that is cancelled twice is asked for once at a time: the second answer would overtake the first', async () => {
