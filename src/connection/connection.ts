@@ -356,8 +356,14 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   }
 
   onClose(error: Error | undefined): void {
-    if (error === undefined) this.#end(lost(this.server, 'end', 'the stream ended'))
-    else this.#end(lost(this.server, 'socket', error.message, error))
+    // An error is dear to make, and most connections have ended in order by now.
+    if (this.#state !== 'closed') {
+      this.#end(
+        error === undefined
+          ? lost(this.server, 'end', 'the stream ended')
+          : lost(this.server, 'socket', error.message, error),
+      )
+    }
     this.#deadlines.clear()
   }
 
