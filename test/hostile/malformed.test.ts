@@ -149,13 +149,15 @@ describe('what a server must not send', () => {
   it('takes no memory by what it only announces', async () => {
     const before = process.memoryUsage()
     for (const malformed of MALFORMED.filter(({ name }) => /GiB|bytes$|MiB/.test(name))) {
-      for (let i = 0; i < 20; i++) await play(inMemory(), malformed)
+      for (let i = 0; i < 20; i++) {
+        // Of one session: what many leave behind waits for the garbage collector, who comes when he likes.
+        const { arrayBuffers } = process.memoryUsage()
+        await play(inMemory(), malformed)
+        const grown = process.memoryUsage().arrayBuffers - arrayBuffers
+        assert.ok(grown < 4_000_000, `${malformed.name}: ${grown} bytes of buffers`)
+      }
     }
     const after = process.memoryUsage()
-    assert.ok(
-      after.arrayBuffers - before.arrayBuffers < 30_000_000,
-      `${after.arrayBuffers - before.arrayBuffers} bytes of buffers`,
-    )
     assert.ok(after.rss - before.rss < 150_000_000, `${after.rss - before.rss} bytes`)
   })
 })

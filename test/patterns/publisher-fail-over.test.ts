@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type AmqpProtocol, connect, type Publisher, PublishFailedError, TimeoutError } from '../../src/index.ts'
@@ -105,7 +106,11 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     const first = await openChannel(peer)
     await bodies(peer, first, 2)
     peer.send(first, methods.BasicNack, nack(2, true))
-    await sleep(50)
+    // What comes behind the nack tells that it has been read.
+    const unblocked = once(the.protocol, 'unblocked')
+    peer.send(0, methods.ConnectionBlocked, { reason: 'to tell' })
+    peer.send(0, methods.ConnectionUnblocked, {})
+    await unblocked
     const newer = the.publisher.publish('3', 'q')
     const next = await recover(the, peer)
     const second = await openChannel(next)
