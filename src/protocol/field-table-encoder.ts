@@ -25,6 +25,7 @@ import {
 import { decimal as decimalLayout } from './layouts.ts'
 import { Decimal, type FieldTable, type FieldValue, isPlainObject, show, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
+import { writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** A name, a type octet, and the largest value of fixed size or a length. */
@@ -86,44 +87,29 @@ function writeTable(
  * integer of 32 bits or a boolean. Returns false, with nothing written, for any other.
  */
 function writeShortEntry(writer: Writer, key: string, value: FieldValue | undefined): boolean {
-  const { buffer } = writer
-  let at = writer.position
+  const { view } = writer
+  const start = writer.position
   const { length } = key
-  if (length > LOOPED || at + SHORT_ENTRY > buffer.length) return false
-  buffer[at++] = length
-  for (let i = 0; i < length; i++) {
-    const unit = key.charCodeAt(i)
-    if (unit > 127) return false
-    buffer[at++] = unit
-  }
+  if (length > LOOPED || start + SHORT_ENTRY > view.byteLength) return false
+  if (!writeAscii(view, start + 1, key)) return false
+  view.setInt8(start, length)
+  const at = start + 1 + length
   if (typeof value === 'string') {
     const size = value.length
-    if (size > LOOPED) return false
-    buffer[at] = LONG_STRING
-    buffer[at + 1] = 0
-    buffer[at + 2] = 0
-    buffer[at + 3] = 0
-    buffer[at + 4] = size
-    at += 5
-    for (let i = 0; i < size; i++) {
-      const unit = value.charCodeAt(i)
-      if (unit > 127) return false
-      buffer[at++] = unit
-    }
+    if (size > LOOPED || !writeAscii(view, at + 5, value)) return false
+    view.setInt8(at, LONG_STRING)
+    view.setInt32(at + 1, size)
+    writer.position = at + 5 + size
   } else if (typeof value === 'number') {
     if ((value | 0) !== value || Object.is(value, -0)) return false
-    buffer[at] = INT32
-    buffer[at + 1] = value >>> 24
-    buffer[at + 2] = value >>> 16
-    buffer[at + 3] = value >>> 8
-    buffer[at + 4] = value
-    at += 5
+    view.setInt8(at, INT32)
+    view.setInt32(at + 1, value)
+    writer.position = at + 5
   } else if (typeof value === 'boolean') {
-    buffer[at] = BOOLEAN
-    buffer[at + 1] = value ? 1 : 0
-    at += 2
+    view.setInt8(at, BOOLEAN)
+    view.setInt8(at + 1, value ? 1 : 0)
+    writer.position = at + 2
   } else return false
-  writer.position = at
   return true
 }
 
@@ -302,14 +288,8 @@ function writeString(writer: Writer, value: string, depth: number): void {
   const { length } = value
   if (length <= LOOPED) {
     writer.reserve(4 + LOOPED)
-    const { buffer, position } = writer
-    let i = 0
-    for (; i < length; i++) {
-      const unit = value.charCodeAt(i)
-      if (unit > 127) break
-      buffer[position + 4 + i] = unit
-    }
-    if (i === length) {
+    const { position } = writer
+    if (writeAscii(writer.view, position + 4, value)) {
       writer.long(length)
       writer.position = position + 4 + length
       return

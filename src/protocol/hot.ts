@@ -4,6 +4,7 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import type { Envelope } from './envelope.ts'
 import { internShortstr } from './intern.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
+import { PropertiesTemplate } from './properties-template.ts'
 import { copyWords, viewOf } from './words.ts'
 import { Writer } from './writer.ts'
 
@@ -53,6 +54,7 @@ export class PublishEncoder {
   #prefixSize = 0
   #payloadSize = 0
   #generation = -1
+  readonly #template = new PropertiesTemplate()
 
   /** `frameMax` is the agreed size in bytes of a whole frame. */
   constructor(writer: Writer, frameMax: number) {
@@ -237,13 +239,18 @@ export class PublishEncoder {
     }
     const writer = this.#writer
     const start = writer.offset
-    writer.octet(FrameType.HEADER)
-    writer.short(channel)
-    writer.long(0)
-    writer.short(BASIC_CLASS)
-    writer.short(0)
-    writer.longlong(size)
-    writeProperties(writer, properties)
+    const { view, position } = writer
+    view.setInt8(position, FrameType.HEADER)
+    view.setInt16(position + 1, channel)
+    view.setInt32(position + 7, BASIC_CLASS << 16)
+    view.setInt32(position + 11, 0)
+    view.setInt32(position + 15, size)
+    writer.position = position + FRAME_HEADER + 12
+    if (!this.#template.write(writer, properties)) {
+      writeProperties(writer, properties)
+      const listAt = writer.positionOf(start + FRAME_HEADER + 12)
+      this.#template.learn(properties, writer.buffer, listAt, writer.position)
+    }
     const length = writer.offset - start - FRAME_HEADER
     if (length + FRAME_OVERHEAD > this.#frameMax) {
       throw new EncodeError(

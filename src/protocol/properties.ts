@@ -51,7 +51,8 @@ const USER_ID = 0x0010
 const APP_ID = 0x0008
 const CLUSTER_ID = 0x0004
 
-const NAMES = [
+/** @internal In the order of the wire. */
+export const PROPERTY_NAMES = [
   'contentType',
   'contentEncoding',
   'headers',
@@ -98,9 +99,11 @@ function writeTimestamp(writer: Writer, value: Date): void {
 /** A name that is no property is a mistake, and so is the spread of received properties, whose values are getters. */
 function checkNames(properties: BasicProperties): void {
   for (const name of Object.keys(properties)) {
-    if (!(NAMES as readonly string[]).includes(name)) {
+    if (!(PROPERTY_NAMES as readonly string[]).includes(name)) {
       const hint = name === 'wireFlags' ? '; copy received properties with toJSON(), not by spreading them' : ''
-      throw new EncodeError(`properties has an unknown member "${name}"${hint}; it may have ${NAMES.join(', ')}`)
+      throw new EncodeError(
+        `properties has an unknown member "${name}"${hint}; it may have ${PROPERTY_NAMES.join(', ')}`,
+      )
     }
   }
 }
@@ -377,7 +380,7 @@ export class Properties implements BasicProperties {
   /** A plain object of the properties that are set, to change and to publish. */
   toJSON(): BasicProperties {
     const plain: Record<string, unknown> = {}
-    for (const name of NAMES) {
+    for (const name of PROPERTY_NAMES) {
       const value = this[name]
       if (value !== undefined) plain[name] = value
     }

@@ -21,6 +21,12 @@ export function viewOf(buffer: Uint8Array): DataView {
 export function copyWords(source: DataView, start: number, end: number, target: DataView, at: number): void {
   let from = start
   let to = at
+  for (const last = end - 15; from < last; from += 16, to += 16) {
+    target.setInt32(to, source.getInt32(from, true), true)
+    target.setInt32(to + 4, source.getInt32(from + 4, true), true)
+    target.setInt32(to + 8, source.getInt32(from + 8, true), true)
+    target.setInt32(to + 12, source.getInt32(from + 12, true), true)
+  }
   for (const last = end - 3; from < last; from += 4, to += 4) target.setInt32(to, source.getInt32(from, true), true)
   for (; from < end; from++, to++) target.setInt8(to, source.getInt8(from))
 }
@@ -46,4 +52,28 @@ export function sameWords(one: DataView, start: number, other: DataView, otherSt
   }
   for (; i < length; i++) if (one.getInt8(start + i) !== other.getInt8(otherStart + i)) return false
   return true
+}
+
+/**
+ * Write a text's octets from `at` on, four at a time. Returns false where it is not ASCII: what stands there then is
+ * of no use. Up to some 60 characters it costs less than a call into C++.
+ */
+export function writeAscii(target: DataView, at: number, text: string): boolean {
+  const { length } = text
+  let units = 0
+  let i = 0
+  for (const last = length - 3; i < last; i += 4) {
+    const first = text.charCodeAt(i)
+    const second = text.charCodeAt(i + 1)
+    const third = text.charCodeAt(i + 2)
+    const fourth = text.charCodeAt(i + 3)
+    units |= first | second | third | fourth
+    target.setInt32(at + i, first | (second << 8) | (third << 16) | (fourth << 24), true)
+  }
+  for (; i < length; i++) {
+    const unit = text.charCodeAt(i)
+    units |= unit
+    target.setInt8(at + i, unit)
+  }
+  return units < 128
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { copyBytes, copyWords, newView, sameWords, viewOf } from '../../src/protocol/words.ts'
+import { copyBytes, copyWords, newView, sameWords, viewOf, writeAscii } from '../../src/protocol/words.ts'
 
 const bytes = fc.uint8Array({ maxLength: 600 })
 const gap = fc.nat({ max: 9 })
@@ -48,5 +48,21 @@ describe('bytes by words', () => {
     assert.equal(viewOf(one).getUint32(0), 0x01020304)
     assert.equal(viewOf(two).getUint32(0), 0x05060708)
     assert.equal(viewOf(one.subarray(2)).getUint16(0), 0x0304)
+  })
+
+  it('are those of a text in ASCII, and of no other', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.string({ maxLength: 20 }), fc.string({ unit: 'binary', maxLength: 20 })),
+        gap,
+        (text, at) => {
+          const target = Buffer.alloc(at + text.length + 5, 0xdd)
+          const isAscii = Buffer.byteLength(text) === text.length
+          assert.equal(writeAscii(newView(target), at, text), isAscii)
+          if (isAscii) assert.equal(target.toString('latin1', at, at + text.length), text)
+          assert.deepEqual([...target.subarray(0, at), ...target.subarray(at + text.length)], Array(at + 5).fill(0xdd))
+        },
+      ),
+    )
   })
 })

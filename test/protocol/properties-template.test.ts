@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { EncodeError } from '../../src/errors.ts'
+import { decodeTable } from '../../src/protocol/field-table.ts'
+import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '../../src/protocol/properties.ts'
+import { PropertiesTemplate } from '../../src/protocol/properties-template.ts'
+import { Reader } from '../../src/protocol/reader.ts'
+import { Writer } from '../../src/protocol/writer.ts'
+
+const encoded = (properties: BasicProperties): Buffer =>
+  Writer.encode(writer => {
+    writer.reserve(2 + MAX_SCALAR_PROPERTIES)
+    writeProperties(writer, properties)
+  })
+
+/** Writes lists one after the other, as an encoder does, and counts those that were filled in. */
+class Lists {
+  readonly #template = new PropertiesTemplate()
+  filled = 0
+
+  write(properties: BasicProperties): Buffer {
+    return Writer.encode(writer => {
+      writer.reserve(2 + MAX_SCALAR_PROPERTIES)
+      if (this.#template.write(writer, properties)) this.filled++
+      else {
+        writeProperties(writer, properties)
+        this.#template.learn(properties, writer.buffer, writer.positionOf(0), writer.position)
+      }
+    })
+  }
+
+  /** The list is what encoding makes of the same properties. */
+  check(properties: BasicProperties): void {
+    assert.equal(this.write(properties).toString('hex'), encoded(properties).toString('hex'))
+  }
+}
+
+const order = (id: number) => ({
+  contentType: 'application/json',
+  messageId: `order-${String(id).padStart(6, '0')}`,
+  timestamp: new Date(1_700_000_000_000 + 60_000 * id),
+  deliveryMode: 1 + (id % 2),
+  headers: { tenant: 'acme', attempt: id, sampled: id % 3 === 0, trace: `t${String(id).padStart(8, '0')}` },
+})
+
+const text = fc.oneof(
+  fc.constantFrom(
+    '',
+    'a',
+    'b',
+    'ab',
+    'ba',
+    'é',
+    'é\u0000',
+    '\u{1f407}',
+    'order-000001',
+    'order-000002',
+    'x'.repeat(64),
+  ),
+  fc.string({ maxLength: 4 }),
+)
+const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(value, { nil: undefined, freq: 4 })
+const header = fc.oneof(
+  text,
+  fc.constantFrom(0, -0, 1, -1, 70_000, 2 ** 31, -(2 ** 31), 1.5, 12n, true, false, null, undefined),
+  fc.constantFrom(new Date(5000), [1, 'a'], { deep: 'er' }, Buffer.from('bytes')),
+)
+const anyProperties: fc.Arbitrary<BasicProperties> = fc.record(
+  {
+    messageId: maybe(text),
+    contentType: maybe(text),
+    deliveryMode: maybe(fc.constantFrom(0, 1, 2, 255)),
+    timestamp: maybe(fc.constantFrom(new Date(0), new Date(1000), new Date(5e15))),
+    headers: maybe(fc.dictionary(fc.constantFrom('a', 'b', 'ab', 'é'), header, { maxKeys: 3 })),
+    appId: maybe(text),
+  },
+  { requiredKeys: [] },
+)
+
+describe('a template of properties', () => {
+  it('makes of any run of properties what encoding each of them makes', () => {
+    const run = fc.array(fc.tuple(anyProperties, anyProperties, fc.nat(3)), { maxLength: 8 })
+    fc.assert(
+      fc.property(run, steps => {
+        const lists = new Lists()
+        for (const [some, others, repeats] of steps) {
+          for (let i = 0; i <= repeats; i++) {
+            lists.check(some)
+            // Alike: the same members, some of them with another value.
+            lists.check({ ...some, ...pick(others, Object.keys(some)) })
+          }
+        }
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('is filled in for messages that are alike, from the second on', () => {
+    const lists = new Lists()
+    for (let id = 0; id < 100; id++) lists.check(order(id))
+    assert.equal(lists.filled, 99)
+  })
+
+  it('takes the values of now from an object that is changed and published again', () => {
+    const lists = new Lists()
+    const properties = order(1)
+    for (let id = 1; id < 10; id++) {
+      properties.messageId = `order-${String(id).padStart(6, '0')}`
+      properties.headers.attempt = id
+      properties.timestamp.setTime(id * 1000)
+      lists.check(properties)
+    }
+    assert.equal(lists.filled, 8)
+  })
+
+  it('is not filled in for other members, lengths, kinds of value, or text that is not ASCII', () => {
+    const { headers, ...rest } = order(1)
+    const others: BasicProperties[] = [
+      rest,
+      { ...rest, headers: {} },
+      { ...rest, headers: { ...headers, more: 1 } },
+      { ...rest, headers: { ...headers, attempt: -0 } },
+      { ...rest, headers: { ...headers, attempt: 1.5 } },
+      { ...rest, headers: { ...headers, attempt: true } },
+      { ...rest, headers: { ...headers, tenant: 'äcme' } },
+      { ...rest, headers: { ...headers, tenant: 'acme inc' } },
+      { ...rest, headers: { ...headers, tenant: ['acme'] } },
+      { ...order(1), messageId: 'order-00000é' },
+      { ...order(1), messageId: 'order-1' },
+      { ...order(1), messageId: undefined },
+      { ...order(1), priority: 1 },
+      Object.fromEntries(Object.entries(order(1)).reverse()),
+    ]
+    for (const other of others) {
+      const lists = new Lists()
+      lists.check(order(0))
+      lists.check(order(1))
+      lists.check(other)
+      assert.equal(lists.filled, 1, JSON.stringify(other))
+      lists.check(order(2))
+    }
+  })
+
+  it('leaves members that are no properties, and values that cannot be sent, to the error they make', () => {
+    const bad: [object, RegExp][] = [
+      [{ ...order(1), mesageId: 'order-000001' }, /unknown member "mesageId"/],
+      [{ ...order(1), deliveryMode: 256 }, /deliveryMode must be an integer from 0 to 255/],
+      [{ ...order(1), timestamp: new Date(-1) }, /timestamp must be a valid Date/],
+      [{ ...order(1), timestamp: 'now' }, /timestamp must be a valid Date/],
+      [{ ...order(1), headers: 5 }, /headers must be a plain object/],
+      [{ ...order(1), headers: { ...order(1).headers, attempt: Number.NaN } }, /NaN/],
+    ]
+    for (const [properties, message] of bad) {
+      const lists = new Lists()
+      lists.check(order(0))
+      lists.check(order(1))
+      assert.throws(
+        () => lists.write(properties),
+        (error: unknown) => error instanceof EncodeError && message.test(error.message),
+      )
+      lists.check(order(2))
+    }
+  })
+
+  it('keeps the wire types of headers that were received', () => {
+    const lists = new Lists()
+    const plain = { headers: { n: 5 } }
+    const received = { headers: decodeTable(new Reader(Buffer.from('00000004016e6205', 'hex'), 0, 8)) }
+    assert.deepEqual(received, plain)
+    for (const properties of [plain, plain, received, received, plain]) lists.check(properties)
+    assert.notDeepEqual(encoded(received), encoded(plain))
+  })
+
+  it('sees properties that are getters of a class', () => {
+    class Named {
+      deliveryMode = 2
+      get messageId(): string {
+        return 'named'
+      }
+    }
+    const lists = new Lists()
+    for (const properties of [new Named(), { deliveryMode: 2 }, new Named(), new Named()]) lists.check(properties)
+  })
+
+  it('gives up on a program whose messages are all different, and finds it out when they no longer are', () => {
+    const lists = new Lists()
+    for (let id = 0; id < 3000; id++) lists.check({ headers: { [`k${id}`]: id } })
+    assert.equal(lists.filled, 0)
+    for (let id = 0; id < 3000; id++) lists.check(order(id))
+    assert.ok(lists.filled >= 1900, `${lists.filled}`)
+  })
+
+  it('keeps no list above a kilobyte', () => {
+    const lists = new Lists()
+    const value = 'x'.repeat(200)
+    const headers = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`h${i}`, value]))
+    for (let i = 0; i < 5; i++) lists.check({ headers })
+    assert.equal(lists.filled, 0)
+  })
+})
+
+function pick(properties: BasicProperties, names: readonly string[]): BasicProperties {
+  return Object.fromEntries(Object.entries(properties).filter(([name]) => names.includes(name)))
+}
