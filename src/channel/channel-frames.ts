@@ -1,6 +1,6 @@
 import { ProtocolError } from '../errors.ts'
 import type { Envelope } from '../protocol/envelope.ts'
-import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readLong, readTag } from '../protocol/hot.ts'
+import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readTag } from '../protocol/hot.ts'
 import { decodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -15,6 +15,7 @@ import {
   ChannelFlow,
 } from '../protocol/methods.ts'
 import type { Properties } from '../protocol/properties.ts'
+import { viewOf } from '../protocol/words.ts'
 import { Assembler, type ContentReceiver } from './assembler.ts'
 import type { Calls, ReplyKey } from './calls.ts'
 import type { Deliveries } from './deliveries.ts'
@@ -78,15 +79,16 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
       throw new ProtocolError(`a method came on channel ${this.#id} in the middle of a message`, { replyCode: 505 })
     }
     const size = end - start
-    const key = size >= 4 ? readLong(buffer, start) : 0
+    const view = viewOf(buffer)
+    const key = size >= 4 ? view.getUint32(start) : 0
     if (key === BASIC_DELIVER && size > 13) {
       const envelope = readDeliver(buffer, start + 4, end, this.#deliveries.offset)
       if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
     }
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
-      const tag = readTag(buffer, start + 4)
+      const tag = readTag(view, start + 4)
       const visible = tag === 0 ? 0 : tag + this.#publishOffset
-      this.#publishing.settle(visible, ((buffer[start + 12] as number) & 1) !== 0, key === BASIC_ACK)
+      this.#publishing.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
       return end + 1
     }
     const { method, args } = decodeMethod(buffer, start, end)

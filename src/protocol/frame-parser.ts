@@ -49,7 +49,7 @@ export class FrameParser {
     let at = this.#headerBytes === 0 ? 0 : this.#resume(buffer, end)
     const view = viewOf(buffer)
     while (end - at >= FRAME_HEADER_SIZE) {
-      const type = buffer[at] as number
+      const type = view.getUint8(at)
       const channel = view.getUint16(at + FRAME_CHANNEL_OFFSET)
       const size = view.getUint32(at + FRAME_SIZE_OFFSET)
       const start = at + FRAME_HEADER_SIZE
@@ -58,7 +58,7 @@ export class FrameParser {
         this.#begin(type, channel, size, buffer, start, end)
         return
       }
-      if (buffer[stop] !== FRAME_END) throw badFrameEnd(type, channel, buffer[stop] as number)
+      if (view.getUint8(stop) !== FRAME_END) throw badFrameEnd(type, channel, view.getUint8(stop))
       at = stop + 1
       if (type === FrameType.METHOD) at = this.#sink.methodFrame(channel, buffer, start, stop, end)
       else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, buffer, start, stop)

@@ -366,15 +366,10 @@ export function writeSettlement(
   writer.octet(FRAME_END)
 }
 
-/** An unsigned 32-bit integer of what comes in. */
-export function readLong(buffer: Buffer, position: number): number {
-  return viewOf(buffer).getUint32(position)
-}
-
 /** A 64-bit tag at `position`, exact up to 2^53. */
-export function readTag(buffer: Buffer, position: number): number {
-  const high = readLong(buffer, position)
-  const low = readLong(buffer, position + 4)
+export function readTag(view: DataView, position: number): number {
+  const high = view.getUint32(position)
+  const low = view.getUint32(position + 4)
   return high === 0 ? low : high * 0x1_0000_0000 + low
 }
 
@@ -383,18 +378,19 @@ export function readTag(buffer: Buffer, position: number): number {
  * undefined where they do not end at `end`.
  */
 export function readDeliver(buffer: Buffer, start: number, end: number, offset: number): Envelope | undefined {
-  const tagEnd = start + 1 + (buffer[start] as number)
+  const view = viewOf(buffer)
+  const tagEnd = start + 1 + view.getUint8(start)
   const exchangeStart = tagEnd + 9
   if (exchangeStart >= end) return undefined
-  const exchangeEnd = exchangeStart + 1 + (buffer[exchangeStart] as number)
+  const exchangeEnd = exchangeStart + 1 + view.getUint8(exchangeStart)
   if (exchangeEnd >= end) return undefined
-  const keyEnd = exchangeEnd + 1 + (buffer[exchangeEnd] as number)
+  const keyEnd = exchangeEnd + 1 + view.getUint8(exchangeEnd)
   if (keyEnd !== end) return undefined
   return {
     consumerTag: internShortstr(buffer, start + 1, tagEnd),
-    deliveryTag: readTag(buffer, tagEnd) + offset,
+    deliveryTag: readTag(view, tagEnd) + offset,
     exchangeName: internShortstr(buffer, exchangeStart + 1, exchangeEnd),
     routingKey: internShortstr(buffer, exchangeEnd + 1, keyEnd),
-    isRedeliver: (buffer[tagEnd + 8] as number) !== 0,
+    isRedeliver: view.getUint8(tagEnd + 8) !== 0,
   }
 }

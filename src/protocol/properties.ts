@@ -3,8 +3,8 @@ import { EncodeError, FrameError } from '../errors.ts'
 import { decodeTable, encodeTable, skipTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
 import { Reader } from './reader.ts'
+import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
-import { copyBytes, newView } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** Properties of a message (§4.2.6.1 and the basic class). All are optional; most only carry what the program means by them. */
@@ -261,9 +261,7 @@ interface Decoded {
 const NOTHING = Buffer.alloc(0)
 const MAX_DATE = 8_640_000_000_000_000
 const SLAB_SIZE = 8192
-let slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
-let slabView = newView(slab)
-let slabUsed = 0
+const slab = new Slab(SLAB_SIZE)
 
 /**
  * The properties of a received message. They are decoded when first read, so that who reads none pays for none: the
@@ -303,15 +301,8 @@ export class Properties implements BasicProperties {
       buffer.copy(own, 0, start + 2, end)
       return new Properties(flags, own, 0, size)
     }
-    if (slabUsed + size > SLAB_SIZE) {
-      slab = Buffer.allocUnsafeSlow(SLAB_SIZE)
-      slabView = newView(slab)
-      slabUsed = 0
-    }
-    const at = slabUsed
-    copyBytes(buffer, start + 2, end, slab, slabView, at)
-    slabUsed = at + size
-    return new Properties(flags, slab, at, slabUsed)
+    const at = slab.put(buffer, start + 2, end)
+    return new Properties(flags, slab.buffer, at, at + size)
   }
 
   /** @internal Write the bytes that came, where the program cannot have changed a value; else returns false. */

@@ -17,6 +17,7 @@ import {
 import { encodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { type BasicProperties, Properties } from '../../src/protocol/properties.ts'
+import { viewOf } from '../../src/protocol/words.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
 const FRAME_MAX = 4096
@@ -353,7 +354,7 @@ describe('writeSettlement', () => {
     fc.assert(
       fc.property(tag, deliveryTag => {
         const bytes = Writer.encode(writer => writeSettlement(writer, 1, BASIC_ACK, deliveryTag, 0))
-        assert.equal(readTag(bytes, 11), deliveryTag)
+        assert.equal(readTag(viewOf(bytes), 11), deliveryTag)
         assert.equal(bytes.readBigUInt64BE(11), BigInt(deliveryTag))
       }),
     )

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Slab } from '../../src/protocol/slab.ts'
+
+describe('a slab', () => {
+  it('holds pieces one behind the other, each at a multiple of 8, as they were', () => {
+    const slab = new Slab(64)
+    const source = Buffer.from('abcdefghijklmnopqrstuvwxyz')
+    assert.deepEqual([slab.put(source, 0, 3), slab.put(source, 3, 12), slab.put(source, 12, 12)], [0, 8, 24])
+    source.fill('-')
+    assert.equal(slab.buffer.toString('latin1', 0, 3), 'abc')
+    assert.equal(slab.buffer.toString('latin1', 8, 17), 'defghijkl')
+    assert.equal(slab.memory, slab.buffer.buffer)
+  })
+
+  it('is followed by another when it is full, and keeps its pieces', () => {
+    const slab = new Slab(64)
+    const { buffer } = slab
+    const piece = Buffer.alloc(16, 'x')
+    for (let at = 0; at < 64; at += 16) assert.equal(slab.put(piece, 0, 16), at)
+    assert.equal(slab.buffer, buffer)
+    piece.fill('y')
+    assert.equal(slab.put(piece, 0, 16), 0)
+    assert.notEqual(slab.buffer, buffer)
+    assert.equal(slab.memory, slab.buffer.buffer)
+    assert.equal(buffer.toString('latin1'), 'x'.repeat(64))
+    assert.equal(slab.buffer.toString('latin1', 0, 16), 'y'.repeat(16))
+  })
+})
