@@ -117,8 +117,9 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 
   /** Write channel.open; the methods behind it need not wait for the reply. */
   open(options: CallOptions): Promise<void> {
+    const { signal, timeout } = options
     return this.#start(
-      { ...options, what: `channel.open (channel ${this.id})`, site: undefined },
+      { what: `channel.open (channel ${this.id})`, site: undefined, signal, timeout },
       ChannelOpen,
       ChannelOpen.reply.key,
       () => this.#encode(ChannelOpen, {}),

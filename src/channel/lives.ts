@@ -108,12 +108,18 @@ export class Lives implements ChannelEvents, SubscriptionsHost {
   // ---- a life begins
 
   /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
-  async begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
+  begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
     const session = new ChannelSession(port, id, this, this.#offsets)
     this.#session = session
     this.#livesBegun++
     port.adopt(session)
-    const steps: Promise<unknown>[] = [session.open(options)]
+    const opened = session.open(options)
+    const hasModes = this.#confirming || this.#transaction !== 'none' || this.#qos.size > 0
+    return hasModes ? this.#restoreModes(session, opened, options) : opened
+  }
+
+  async #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
+    const steps: Promise<unknown>[] = [opened]
     const context = { ...options, site: undefined }
     if (this.#confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
     if (this.#transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
