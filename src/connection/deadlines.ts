@@ -74,8 +74,9 @@ export class Deadlines {
       this.#sink(last, index)
       this.#rise(last, last.index)
     }
-    // The timer may stay armed for a deadline that is gone, but never for nothing.
-    if (this.#heap.length === 0) this.#disarm()
+    // The timer may stay armed for a deadline that is gone: most go before their time, and the next one is later. But
+    // it keeps the process alive for nothing else.
+    if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#disarm()
   }
 
   /** Cancel all. */

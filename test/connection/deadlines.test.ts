@@ -115,6 +115,26 @@ describe('Deadlines', () => {
     assert.equal(timers(), before)
   })
 
+  it('arms its timer once for many that follow one another, where that keeps no process alive', async t => {
+    const arm = t.mock.method(globalThis, 'setTimeout')
+    const deadlines = new Deadlines()
+    for (let i = 0; i < 100; i++) deadlines.add(50 + i, () => assert.fail('expired')).cancel()
+    assert.equal(arm.mock.callCount(), 1)
+    assert.equal(deadlines.size, 0)
+
+    const alive = setTimeout(() => {}, 10_000)
+    const start = performance.now()
+    await new Promise<void>(resolve => {
+      deadlines.add(5, resolve)
+    })
+    // The timer of those that are gone comes when this one waits.
+    await new Promise<void>(resolve => {
+      deadlines.add(100, resolve)
+    })
+    assert.ok(performance.now() - start >= 105)
+    clearTimeout(alive)
+  })
+
   it('waits for ever for an infinite one, without a timer, and long for a long one', async () => {
     const before = timers()
     const deadlines = new Deadlines({ keepsProcessAlive: true })
