@@ -105,7 +105,7 @@ export class Calls {
         call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
       }
       if (signal !== undefined) this.#listen(call, signal)
-      this.#timeHead()
+      if (this.#headTimed === undefined) this.#timeHead()
     })
   }
 
@@ -190,8 +190,10 @@ export class Calls {
     const { promise } = call
     if (promise !== undefined) this.#disarm(call)
     this.#all.delete(call)
-    if (this.#headTimed === call) this.#headTimed = undefined
-    this.#timeHead()
+    if (this.#headTimed === call) {
+      this.#headTimed = undefined
+      if (this.#all.size > 0) this.#timeHead()
+    }
     call.effect?.(reply, promise === undefined)
     promise?.resolve(reply)
     return true
@@ -206,6 +208,7 @@ export class Calls {
 
   /** Reject everything, but resolve the calls of the method `spared`. Returns how many were rejected. */
   failAll(makeError: (call: Call) => Error, spared: number): number {
+    if (this.#all.size === 0) return 0
     const calls = [...this.#all]
     this.#all.clear()
     this.#byReply.clear()
