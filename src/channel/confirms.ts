@@ -55,8 +55,9 @@ const SMALLEST_RING = 256
  */
 export class Confirms {
   readonly #outcome: ConfirmOutcome
-  #ring: (PendingPublish | undefined)[] = new Array<PendingPublish | undefined>(SMALLEST_RING)
-  #mask = SMALLEST_RING - 1
+  /** Made with the first publish: most channels have none. */
+  #ring: (PendingPublish | undefined)[] = []
+  #mask = -1
   #floor: number
   #next: number
   /** The tag of the last message that came back: they do so in their order. */
@@ -87,7 +88,7 @@ export class Confirms {
   /** Count a publish whose bytes were just written. Returns its delivery tag. */
   add(publish: PendingPublish | undefined): number {
     const tag = this.#next++
-    if (tag - this.#floor > this.#mask) this.#resize(this.#ring.length * 2, tag)
+    if (tag - this.#floor > this.#mask) this.#resize(this.#ring.length * 2 || SMALLEST_RING, tag)
     this.#ring[tag & this.#mask] = publish ?? UNTRACKED
     return tag
   }
