@@ -3,7 +3,7 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../protocol/constants.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../protocol/layouts.ts'
 import { Properties } from '../protocol/properties.ts'
 import { Slab } from '../protocol/slab.ts'
-import { viewOf } from '../protocol/words.ts'
+import { Slice, viewOf } from '../protocol/words.ts'
 
 /** Bodies up to this size get a buffer of their announced size at once; a larger one, when this much has come. */
 const TRUSTED_SIZE = 1_048_576
@@ -172,11 +172,6 @@ export class Assembler<Content> {
 /** Small bodies share slabs, as those of `Buffer.allocUnsafe` do. */
 const SLAB_SIZE = 16_384
 const slab = new Slab(SLAB_SIZE)
-
-/** What `subarray` makes, without its way there: a third of the cost of a small body. */
-const Slice = (
-  Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, at: number, size: number) => Buffer }
-)[Symbol.species]
 
 /** The bytes from `start` to `end`, in a buffer of the receiver's own. */
 function copyOf(buffer: Buffer, start: number, end: number): Buffer {

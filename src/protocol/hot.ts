@@ -30,8 +30,8 @@ const MAX_PUBLISH = MAX_PUBLISH_METHOD + PLAIN_HEADER + MAX_SCALAR_PROPERTIES + 
 const MAX_PAYLOAD = 0x7fff_ffff
 /** Strings up to this many UTF-16 units are encoded in place, three bytes a unit at most. */
 const INLINE_STRING = 5_000
-/** Payloads up to this size are copied in a loop: faster than the call into C++. */
-const LOOPED = 48
+/** Payloads up to this size are copied in a loop: faster than the call into C++, by 10 ns. */
+const LOOPED = 16
 
 let scratch: Writer | undefined
 
@@ -326,8 +326,16 @@ export class PublishEncoder {
 /** Programs publish one payload after the other: unlike what is read, each is another buffer. */
 function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
   const { length } = payload
-  if (length <= LOOPED) for (let i = 0; i < length; i++) view.setInt8(at + i, payload[i] as number)
-  else buffer.set(payload, at)
+  if (length > LOOPED) {
+    buffer.set(payload, at)
+    return
+  }
+  let i = 0
+  for (const last = length - 3; i < last; i += 4) {
+    const half = (payload[i] as number) | ((payload[i + 1] as number) << 8)
+    view.setInt32(at + i, half | ((payload[i + 2] as number) << 16) | ((payload[i + 3] as number) << 24), true)
+  }
+  for (; i < length; i++) view.setInt8(at + i, payload[i] as number)
 }
 
 function writeFrameHeader(writer: Writer, channel: number, size: number): void {

@@ -1,3 +1,8 @@
+/** What `Buffer.subarray` makes, without its way there: 45 ns instead of 70. */
+export const Slice = (
+  Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, at: number, size: number) => Buffer }
+)[Symbol.species]
+
 /** From this many bytes on, a call into C++ copies faster than a loop. */
 const CALLED = 256
 
@@ -40,8 +45,9 @@ export function copyBytes(
   targetView: DataView,
   at: number,
 ): void {
-  if (end - start < CALLED) copyWords(viewOf(source), start, end, targetView, at)
-  else target.set(source.subarray(start, end), at)
+  const view = viewOf(source)
+  if (end - start < CALLED) copyWords(view, start, end, targetView, at)
+  else target.set(new Slice(view.buffer, view.byteOffset + start, end - start), at)
 }
 
 /** Whether `length` bytes are the same. */
