@@ -22,7 +22,7 @@ import {
   UINT32,
   VOID,
 } from './field-types.ts'
-import { internShortstr } from './intern.ts'
+import { internAscii, internShortstr } from './intern.ts'
 import { decimal as decimalLayout, tableScalars } from './layouts.ts'
 import { type Reader, truncated } from './reader.ts'
 import { Decimal, type FieldTable, type FieldValue, TypedValue } from './values.ts'
@@ -148,7 +148,9 @@ function readString(reader: Reader): string | Buffer {
   reader.skip(length, 'a long string')
   if (length === 0) return ''
   const { buffer } = reader
-  const text = internShortstr(buffer, start, start + length)
+  const known = internAscii(buffer, start, start + length)
+  if (known !== undefined) return known
+  const text = buffer.toString('utf8', start, start + length)
   if (text.includes(REPLACEMENT)) {
     const octets = buffer.subarray(start, start + length)
     if (!isUtf8(octets)) return Buffer.from(octets)

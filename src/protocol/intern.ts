@@ -1,4 +1,4 @@
-import { copyWords, sameWords, viewOf } from './words.ts'
+import { copyWords, isAscii, sameWords, viewOf } from './words.ts'
 
 /** A power of two. */
 const SLOTS = 1024
@@ -15,25 +15,29 @@ interface SlicedBuffer extends Buffer {
   latin1Slice(start: number, end: number): string
 }
 
-/**
- * The UTF-8 text from `start` to `end`, which is usually one that came before: consumer tags, routing keys and header
- * names repeat. That one is found by comparing bytes, without making a string. The table never grows.
- */
+/** The UTF-8 text from `start` to `end`. */
 export function internShortstr(buffer: Buffer, start: number, end: number): string {
+  return internAscii(buffer, start, end) ?? buffer.toString('utf8', start, end)
+}
+
+/**
+ * The text from `start` to `end`, which is usually one that came before: consumer tags, routing keys and header names
+ * repeat. That one is found by comparing bytes, without making a string. The table never grows. Returns undefined where
+ * it is long, or not ASCII.
+ */
+export function internAscii(buffer: Buffer, start: number, end: number): string | undefined {
   const length = end - start
   if (length <= 0) return ''
-  if (length > LONGEST) return buffer.toString('utf8', start, end)
+  if (length > LONGEST) return undefined
 
   const view = viewOf(buffer)
-  const middle = buffer[start + (length >> 1)] as number
+  const middle = view.getUint8(start + (length >> 1))
   // The last octets are those that differ where tags or keys are counted.
-  const last = length < 4 ? (buffer[end - 1] as number) : view.getInt32(end - 4)
-  const slot = Math.imul(last ^ (middle << 20) ^ ((buffer[start] as number) << 26) ^ length, 0x9e37_79b1) >>> SLOT_SHIFT
+  const last = length < 4 ? view.getUint8(end - 1) : view.getInt32(end - 4)
+  const slot = Math.imul(last ^ (middle << 20) ^ (view.getUint8(start) << 26) ^ length, 0x9e37_79b1) >>> SLOT_SHIFT
   const known = strings[slot] as string
   if (known.length === length && sameWords(codes, slot * LONGEST, view, start, length)) return known
-  for (let i = start; i < end; i++) {
-    if ((buffer[i] as number) > 127) return buffer.toString('utf8', start, end)
-  }
+  if (!isAscii(view, start, end)) return undefined
   const text = (buffer as SlicedBuffer).latin1Slice(start, end)
   strings[slot] = text
   copyWords(view, start, end, codes, slot * LONGEST)

@@ -1,3 +1,4 @@
+import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { isPlainObject } from './values.ts'
 import { WireTypes } from './wire-types.ts'
@@ -6,11 +7,6 @@ import type { Writer } from './writer.ts'
 
 /** Bytes of the longest property list that is kept. */
 const LONGEST = 1024
-/** Publishes in a row that are not like the one kept, after which the next ones are not compared. */
-const UNLIKE = 4
-/** A list has been of use when it was filled in this often. */
-const USEFUL = 16
-const MOST_PATIENCE = 1024
 const SHORTSTR_LENGTH = 1
 const LONGSTR_LENGTH = 4
 const TYPE = 1
@@ -42,20 +38,15 @@ export class PropertiesTemplate {
   #size = 0
   #properties = new Members()
   #headers = new Members()
-  #filled = 0
-  /** Publishes in a row that were not like it. */
-  #unlike = 0
-  /** After how many of those another is kept: twice as many each time that the last was of no use. */
-  #patience = 1
+  readonly #patience = new Patience()
 
   /** Write the list for `properties`. Returns false, with nothing written, where it is not like the one kept. */
   write(writer: Writer, properties: BasicProperties): boolean {
     const size = this.#size
-    if (size === 0 || this.#unlike > UNLIKE || !this.#fill(properties)) return false
+    if (size === 0 || !this.#patience.compares || !this.#fill(properties)) return false
     copyWords(this.#view, 0, size, writer.view, writer.position)
     writer.position += size
-    this.#filled++
-    this.#unlike = 0
+    this.#patience.alike()
     return true
   }
 
@@ -135,10 +126,7 @@ export class PropertiesTemplate {
 
   /** The list from `start` to `end` of `buffer` was written for `properties`, which were not like those kept. */
   learn(properties: BasicProperties, buffer: Buffer, start: number, end: number): void {
-    if (++this.#unlike < this.#patience) return
-    this.#patience = this.#filled < USEFUL ? Math.min(2 * this.#patience, MOST_PATIENCE) : 1
-    this.#filled = 0
-    this.#unlike = 0
+    if (!this.#patience.missed()) return
     const size = end - start
     // UTF-8 takes more octets than there are units where it is not ASCII: then the sizes differ.
     const isKept = size <= LONGEST && isPlainObject(properties) && this.#measure(properties) === size

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 import { EncodeError, FrameError } from '../errors.ts'
-import { decodeTable, encodeTable, skipTable } from './field-table.ts'
+import { encodeTable, skipTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
-import { Reader } from './reader.ts'
+import { decodeHeaders } from './known-headers.ts'
 import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
@@ -324,7 +324,7 @@ export class Properties implements BasicProperties {
   get headers(): FieldTable | undefined {
     const values = this.#values()
     if (values.headers === undefined && values.headersAt !== -1) {
-      values.headers = decodeTable(new Reader(this.wireBytes, values.headersAt, this.wireEnd))
+      values.headers = decodeHeaders(this.wireBytes, values.headersAt)
     }
     return values.headers
   }

@@ -60,6 +60,15 @@ export function sameWords(one: DataView, start: number, other: DataView, otherSt
   return true
 }
 
+/** Whether all octets are ASCII. */
+export function isAscii(view: DataView, start: number, end: number): boolean {
+  let bits = 0
+  let at = start
+  for (const last = end - 3; at < last; at += 4) bits |= view.getInt32(at)
+  for (; at < end; at++) bits |= view.getUint8(at)
+  return (bits & 0x8080_8080) === 0
+}
+
 /**
  * Write a text's octets from `at` on, four at a time. Returns false where it is not ASCII: what stands there then is
  * of no use. Up to some 60 characters it costs less than a call into C++.

@@ -1,0 +1,107 @@
+import { decodeTable } from './field-table.ts'
+import { BOOLEAN, INT32, LONG_STRING } from './field-types.ts'
+import { internAscii } from './intern.ts'
+import { Patience } from './patience.ts'
+import { Reader } from './reader.ts'
+import type { FieldTable, FieldValue } from './values.ts'
+import { newView, sameWords, viewOf } from './words.ts'
+
+/** A power of two. */
+const SLOTS = 64
+/** Bytes of the longest table that is kept. */
+const LONGEST = 1024
+const LENGTH = 4
+
+interface Entry {
+  readonly name: string
+  readonly type: number
+  /** Where its name starts, its value, and what is behind it. */
+  readonly start: number
+  readonly value: number
+  readonly stop: number
+}
+
+/**
+ * A table of headers that came, of which the next one is made where it is alike: the same names, in their order, with
+ * values of the same types and lengths. The object is cloned, and only values whose bytes differ are read.
+ *
+ * Only tables of strings in ASCII, integers of 32 bits and booleans are kept.
+ */
+class KnownTable {
+  readonly patience = new Patience()
+  /** Bytes of the table; 0 where there is none. */
+  size = 0
+  #view = newView(Buffer.alloc(0))
+  #entries: Entry[] = []
+  #table: FieldTable = {}
+
+  /** The table at `start`, as long as this one. Returns undefined where it is not like it. */
+  read(buffer: Buffer, start: number): FieldTable | undefined {
+    const known = this.#view
+    const view = viewOf(buffer)
+    const table = { ...this.#table }
+    const entries = this.#entries
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as Entry
+      const from = entry.start
+      if (sameWords(known, from, view, start + from, entry.stop - from)) continue
+      if (!sameWords(known, from, view, start + from, entry.value - from)) return undefined
+      const at = start + entry.value
+      if (entry.type === LONG_STRING) {
+        const text = internAscii(buffer, at, start + entry.stop)
+        if (text === undefined) return undefined
+        table[entry.name] = text
+      } else table[entry.name] = entry.type === INT32 ? view.getInt32(at) : view.getUint8(at) !== 0
+    }
+    return table
+  }
+
+  /** Keep the table at `start`, which was read as `table`. */
+  keep(table: FieldTable, buffer: Buffer, start: number, size: number): void {
+    this.size = 0
+    if (size > LONGEST) return
+    const view = viewOf(buffer)
+    const entries: Entry[] = []
+    for (let at = LENGTH; at < size; ) {
+      const typeAt = at + 1 + view.getUint8(start + at)
+      const name = buffer.toString('utf8', start + at + 1, start + typeAt)
+      const type = view.getUint8(start + typeAt)
+      const length = lengthOf(type, table[name])
+      if (length === undefined) return
+      const value = typeAt + 1 + (type === LONG_STRING ? LENGTH : 0)
+      entries.push({ name, type, start: at, value, stop: value + length })
+      at = value + length
+    }
+    if (Object.keys(table).length !== entries.length || Object.hasOwn(table, '__proto__')) return
+    this.#entries = entries
+    this.#view = newView(Buffer.from(buffer.subarray(start, start + size)))
+    this.#table = { ...table }
+    this.size = size
+  }
+}
+
+/** Bytes of a value that may be kept. */
+function lengthOf(type: number, value: FieldValue | undefined): number | undefined {
+  if (type === LONG_STRING && typeof value === 'string') return Buffer.byteLength(value)
+  if (type === INT32) return 4
+  return type === BOOLEAN ? 1 : undefined
+}
+
+const tables = Array.from({ length: SLOTS }, () => new KnownTable())
+
+/** Read a table of headers whose bytes were checked. */
+export function decodeHeaders(buffer: Buffer, start: number): FieldTable {
+  const size = LENGTH + viewOf(buffer).getUint32(start)
+  // Those that are alike have the same size: each of several kinds has a place.
+  const known = tables[size & (SLOTS - 1)] as KnownTable
+  if (known.size === size && known.patience.compares) {
+    const table = known.read(buffer, start)
+    if (table !== undefined) {
+      known.patience.alike()
+      return table
+    }
+  }
+  const table = decodeTable(new Reader(buffer, start, start + size))
+  if (known.patience.missed()) known.keep(table, buffer, start, size)
+  return table
+}
