@@ -1,4 +1,4 @@
-import type { PublishEncoder } from '../protocol/hot.ts'
+import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
 import type { Ending } from './ending.ts'
 

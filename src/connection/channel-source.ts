@@ -1,7 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { Ending } from '../channel/ending.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
-import type { PublishEncoder } from '../protocol/hot.ts'
+import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { SessionState } from './session-state.ts'
 
 /** Something that `protocol.close()` closes before the connection. */

@@ -1,7 +1,7 @@
 import type { Ending } from '../channel/ending.ts'
 import type { Departure } from '../channel/port.ts'
 import { FRAME_OVERHEAD } from '../protocol/constants.ts'
-import { PublishEncoder } from '../protocol/hot.ts'
+import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../protocol/writer.ts'
 import type { FrameTrace } from './frame-trace.ts'
 import type { Transport } from './transport.ts'

@@ -3,7 +3,7 @@ import type { Ending } from '../../src/channel/ending.ts'
 import type { Deadline } from '../../src/channel/port.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from '../../src/connection/channel-source.ts'
 import type { AmqpProtocol } from '../../src/index.ts'
-import { PublishEncoder } from '../../src/protocol/hot.ts'
+import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
 /** A source of a protocol's channels whose time passes when the test says so. */

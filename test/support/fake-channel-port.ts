@@ -1,5 +1,5 @@
 import type { ChannelPort, ChannelReceiver, Departure } from '../../src/channel/port.ts'
-import { PublishEncoder } from '../../src/protocol/hot.ts'
+import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
 /** A deadline that a test lets expire. */
