@@ -1,5 +1,7 @@
 /** What setTimeout can count; a longer one would fire at once. */
 const LONGEST_TIMER = 2_147_483_647
+/** Milliseconds that a timer may stand at most which may be left armed for nothing. */
+const LONGEST_LEFT = 500
 
 /** One wait that ends by itself. Plain fields, since each call with a timeout makes one. */
 export class Deadline {
@@ -75,7 +77,7 @@ export class Deadlines {
       this.#rise(last, last.index)
     }
     // The timer may stay armed for a deadline that is gone: most go before their time, and the next one is later. But
-    // it keeps the process alive for nothing else.
+    // one that keeps the process alive is never there for nothing.
     if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#disarm()
   }
 
@@ -92,7 +94,7 @@ export class Deadlines {
     clearTimeout(this.#timer)
     this.#timerTime = first.time
     // Rounded up: a timer that fires a fraction early would only be armed again.
-    const delay = Math.min(Math.ceil(first.remaining), LONGEST_TIMER)
+    const delay = Math.min(Math.ceil(first.remaining), this.#keepsProcessAlive ? LONGEST_TIMER : LONGEST_LEFT)
     this.#timer = setTimeout(() => this.#fire(), delay)
     if (!this.#keepsProcessAlive) this.#timer.unref()
   }
