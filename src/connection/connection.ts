@@ -237,7 +237,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
 
   closeAgreed(): void {
     if (this.#state !== 'closing') throw new ProtocolError('connection.close-ok came, where it was not due')
-    this.#end(closedByProgram(this.server))
+    this.#end(closedByProgram(this.server), true)
   }
 
   #beat(): void {
@@ -447,8 +447,8 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
     return this.#zero.updateSecret(secret, reason)
   }
 
-  /** The one place where a connection ends. */
-  #end(reason: Ending): void {
+  /** The one place where a connection ends; `agreed` where the server sends nothing more. */
+  #end(reason: Ending, agreed = false): void {
     if (this.#state === 'closed') return
     const wasOpen = this.#state !== 'opening'
     // Behind a connection.close of the program's, however it ends is the end that was asked for.
@@ -459,7 +459,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
     this.#heartbeat?.stop()
     this.#deadlines.clear()
     this.#outgoing.flush()
-    this.#transport.end()
+    this.#transport.end(agreed)
     this.#deadlines.add(LINGER, () => this.#transport.destroy())
     let told = this.#zero.fail(ending)
     for (const channel of this.#channels) if (channel?.connectionEnded(ending)) told = true

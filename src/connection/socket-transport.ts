@@ -148,8 +148,11 @@ class SocketTransport implements Transport {
     this.#socket.resume()
   }
 
-  end(): void {
-    this.#socket.end()
+  end(agreed = false): void {
+    // RabbitMQ resets the connection behind its close-ok: reading on would only make an error of that. TLS would lose
+    // what is pending.
+    if (agreed && !this.peer.encrypted) this.#socket.destroySoon()
+    else this.#socket.end()
   }
 
   destroy(error?: Error): void {

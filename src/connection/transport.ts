@@ -42,8 +42,12 @@ export interface Transport {
   pause(): void
   /** Read on. What came meanwhile is given within one turn of the event loop: where nothing is, the peer may be judged dead. */
   resume(): void
-  /** End this side, behind what is pending. */
-  end(): void
+  /**
+   * End this side, behind what is pending.
+   *
+   * @param agreed nothing more will come: the stream may be closed without waiting for the peer's end.
+   */
+  end(agreed?: boolean): void
   /** Close at once; what is pending is lost. `onClose` gets `error`. */
   destroy(error?: Error): void
   readonly peer: TransportPeer

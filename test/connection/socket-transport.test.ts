@@ -318,6 +318,21 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         assert.equal(handler.error, undefined)
       })
 
+      it(`sends what is pending before an end that was agreed on, and ${encrypted ? 'waits for' : 'needs not'} the other`, async t => {
+        const { handler, transport, other } = await open(t)
+        transport.write([Buffer.alloc(3_000_000)])
+        transport.end(true)
+        let length = 0
+        other.on('data', part => {
+          length += part.length
+        })
+        await once(other, 'end')
+        assert.equal(length, 3_000_000)
+        if (encrypted) other.end()
+        await handler.untilEvent('close')
+        assert.equal(handler.error, undefined)
+      })
+
       it('closes at once when destroyed, with the error it is given', async t => {
         const { handler, transport } = await open(t)
         const error = new Error('enough')
