@@ -322,6 +322,13 @@ export class Lives implements ChannelEvents, SubscriptionsHost {
     this.close(ending, told || lost)
   }
 
+  /** Whether `drain` has anything to do. */
+  get isBusy(): boolean {
+    const session = this.#session
+    if (this.#state !== 'open' || session === undefined) return false
+    return this.subscriptions.size > 0 || session.publishing.unsettled > 0 || session.deliveries.hasSettled
+  }
+
   /**
    * Finish what is under way: stop the consumers, let the callbacks end that run, wait until publishes are settled.
    * Never rejects; the caller bounds it.

@@ -79,6 +79,10 @@ export class Subscriptions {
     if (subscription.recorded !== undefined) this.#host.topology?.consumerRemoved(subscription.recorded)
   }
 
+  get size(): number {
+    return this.#subscriptions.size
+  }
+
   consumers(): Consumer[] {
     return [...this.#subscriptions.values()].map(({ consumer }) => consumer)
   }

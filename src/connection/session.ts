@@ -358,8 +358,11 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
     const end = performance.now() + timeout
     const left = (reserve: number): number => Math.max(0, end - reserve - performance.now())
     const finishing = (): number => left(timeout * CLOSE_SHARE)
-    await this.#atMost(finishing(), this.#closeParts(finishing))
-    await this.#atMost(finishing(), Promise.all([...this.#channels].map(lives => lives.drain())))
+    // What was called in the same tick goes before the close.
+    await undefined
+    if (this.#parts.size > 0) await this.#atMost(finishing(), this.#closeParts(finishing))
+    const busy = [...this.#channels].filter(lives => lives.isBusy)
+    if (busy.length > 0) await this.#atMost(finishing(), Promise.all(busy.map(lives => lives.drain())))
     await this.connection.close(replyCode, replyText, left(0))
     if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server), true)
   }
