@@ -32,8 +32,11 @@ export function mergedClientProperties(
 
 /** `package@host:pid`, of the program that runs. */
 export function defaultConnectionName(): string {
-  return `${programName()}@${hostname()}:${process.pid}`
+  defaultName ??= `${programName()}@${hostname()}:${process.pid}`
+  return defaultName
 }
+
+let defaultName: string | undefined
 
 function programName(): string {
   const { npm_package_name: packageName } = process.env
