@@ -78,7 +78,8 @@ export {
 } from './patterns/publisher.ts'
 export { type RpcCallOptions, RpcClient, type RpcClientOptions } from './patterns/rpc-client.ts'
 export { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc-server.ts'
-export { type BasicProperties, Properties } from './protocol/properties.ts'
+export type { BasicProperties } from './protocol/properties.ts'
+export { Properties } from './protocol/received-properties.ts'
 export {
   Decimal,
   decimal,

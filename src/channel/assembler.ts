@@ -1,7 +1,7 @@
 import { FrameError, ProtocolError } from '../errors.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../protocol/constants.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../protocol/layouts.ts'
-import { Properties } from '../protocol/properties.ts'
+import { Properties } from '../protocol/received-properties.ts'
 import { Slab } from '../protocol/slab.ts'
 import { Slice, viewOf } from '../protocol/words.ts'
 

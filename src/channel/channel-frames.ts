@@ -14,7 +14,7 @@ import {
   ChannelClose,
   ChannelFlow,
 } from '../protocol/methods.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import { viewOf } from '../protocol/words.ts'
 import { Assembler, type ContentReceiver } from './assembler.ts'
 import type { Calls, ReplyKey } from './calls.ts'

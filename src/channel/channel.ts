@@ -22,7 +22,8 @@ import {
   TxSelect,
 } from '../protocol/methods.ts'
 import { badValue, booleanOption, checkOptions, durationOption, signalOption } from '../protocol/option-check.ts'
-import type { BasicProperties, Properties } from '../protocol/properties.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import type { CallContext } from './calls.ts'
 import { Consumer } from './consumers.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './delivery.ts'

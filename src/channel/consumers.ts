@@ -1,5 +1,5 @@
 import type { Envelope } from '../protocol/envelope.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import { Fifo } from './fifo.ts'
 import type { ErrorReporter } from './port.ts'
 

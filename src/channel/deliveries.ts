@@ -1,7 +1,7 @@
 import { DuplicateConsumerTagError, EncodeError, ProtocolError } from '../errors.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import { BASIC_ACK, BASIC_NACK, BASIC_REJECT, writeSettlement } from '../protocol/hot.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import type { Consumer } from './consumers.ts'
 import type { ChannelPort } from './port.ts'
 

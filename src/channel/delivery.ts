@@ -1,5 +1,5 @@
 import type { Envelope } from '../protocol/envelope.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 
 export type { Envelope }
 

@@ -1,4 +1,5 @@
-import type { BasicProperties, Properties } from '../protocol/properties.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { PendingPublish } from './confirms.ts'
 import type { ReturnedMessage } from './delivery.ts'

@@ -1,7 +1,7 @@
 import type { Settlement } from '../channel/deliveries.ts'
 import type { Envelope } from '../channel/delivery.ts'
 import { DecodeError } from '../errors.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import type { Life } from './life.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })

@@ -1,6 +1,7 @@
 import { EncodeError } from '../errors.ts'
 import { shown } from '../protocol/option-check.ts'
-import { type BasicProperties, Properties } from '../protocol/properties.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import { Properties } from '../protocol/received-properties.ts'
 
 /**
  * What the intent level publishes: bytes, a string (UTF-8), or a plain object or an array, which is sent as JSON with the

@@ -4,7 +4,7 @@ import type { ConsumeArguments } from '../channel/options.ts'
 import type { StreamPosition } from '../channel/stream-position.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { ChannelClosedError, ConsumerCancelledError } from '../errors.ts'
-import type { Properties } from '../protocol/properties.ts'
+import type { Properties } from '../protocol/received-properties.ts'
 import { Life } from './life.ts'
 import { Message } from './message.ts'
 

@@ -4,6 +4,7 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { BASIC_PUBLISH } from './hot.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
 import { PropertiesTemplate } from './properties-template.ts'
+import { Properties } from './received-properties.ts'
 import { copyWords } from './words.ts'
 import { Writer } from './writer.ts'
 
@@ -237,7 +238,8 @@ export class PublishEncoder {
     view.setInt32(position + 11, 0)
     view.setInt32(position + 15, size)
     writer.position = position + FRAME_HEADER + 12
-    if (!this.#template.write(writer, properties)) {
+    if (properties instanceof Properties) properties.write(writer)
+    else if (!this.#template.write(writer, properties)) {
       writeProperties(writer, properties)
       const listAt = writer.positionOf(start + FRAME_HEADER + 12)
       this.#template.learn(properties, writer.buffer, listAt, writer.position)

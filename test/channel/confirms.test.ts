@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { Confirms, type PendingPublish } from '../../src/channel/confirms.ts'
 import type { ReturnedMessage } from '../../src/channel/delivery.ts'
 import { ChannelClosedError, MessageReturnedError, PublishFailedError } from '../../src/errors.ts'
-import { Properties } from '../../src/protocol/properties.ts'
+import { Properties } from '../../src/protocol/received-properties.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, type Outcome, turn } from '../support/settled.ts'
 

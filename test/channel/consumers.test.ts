@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Consumer, type ConsumerOptions } from '../../src/channel/consumers.ts'
 import type { Envelope } from '../../src/channel/delivery.ts'
-import { Properties } from '../../src/protocol/properties.ts'
+import { Properties } from '../../src/protocol/received-properties.ts'
 import { FakeChannelPort } from '../support/fake-channel-port.ts'
 import { follow, turn } from '../support/settled.ts'
 

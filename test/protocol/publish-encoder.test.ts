@@ -5,8 +5,9 @@ import { EncodeError } from '../../src/errors.ts'
 import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
 import { encodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import { type BasicProperties, Properties } from '../../src/protocol/properties.ts'
+import type { BasicProperties } from '../../src/protocol/properties.ts'
 import { PublishEncoder, REFERENCE_SIZE } from '../../src/protocol/publish-encoder.ts'
+import { Properties } from '../../src/protocol/received-properties.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
 const FRAME_MAX = 4096

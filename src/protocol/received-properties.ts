@@ -1,0 +1,306 @@
+import { inspect } from 'node:util'
+import { FrameError } from '../errors.ts'
+import { skipTable } from './field-table.ts'
+import { internShortstr } from './intern.ts'
+import { decodeHeaders } from './known-headers.ts'
+import {
+  APP_ID,
+  type BasicProperties,
+  CLUSTER_ID,
+  CONTENT_ENCODING,
+  CONTENT_TYPE,
+  CORRELATION_ID,
+  DELIVERY_MODE,
+  EXPIRATION,
+  HEADERS,
+  MESSAGE_ID,
+  MESSAGE_TYPE,
+  PRIORITY,
+  PROPERTY_NAMES,
+  REPLY_TO,
+  TIMESTAMP,
+  USER_ID,
+  writeProperties,
+} from './properties.ts'
+import { Slab } from './slab.ts'
+import type { FieldTable } from './values.ts'
+import type { Writer } from './writer.ts'
+
+/** End of the short string at `position`; past `end` where it is cut. */
+function skipShortstr(buffer: Buffer, position: number): number {
+  return position + 1 + (buffer[position] as number)
+}
+
+const SHORT_STRINGS_BEFORE_HEADERS = [CONTENT_TYPE, CONTENT_ENCODING]
+const SHORT_STRINGS_BEFORE_TIMESTAMP = [CORRELATION_ID, REPLY_TO, EXPIRATION, MESSAGE_ID]
+const SHORT_STRINGS_LAST = [MESSAGE_TYPE, USER_ID, APP_ID, CLUSTER_ID]
+
+function skipShortstrs(buffer: Buffer, position: number, end: number, flags: number, bits: readonly number[]): number {
+  let at = position
+  for (let i = 0; i < bits.length; i++) {
+    if ((flags & (bits[i] as number)) !== 0) {
+      if (at >= end) throw truncated()
+      at = skipShortstr(buffer, at)
+    }
+  }
+  return at
+}
+
+function truncated(): FrameError {
+  return new FrameError('the properties of a message are cut short', { replyCode: 502 })
+}
+
+/** Walk the property list from its values to `end` without making any: a bad one is found before a message is made of it. */
+function checkProperties(buffer: Buffer, start: number, end: number, flags: number): void {
+  if ((flags & 3) !== 0) {
+    throw new FrameError('a content header has property flags that the basic class does not know', { replyCode: 502 })
+  }
+  let at = skipShortstrs(buffer, start, end, flags, SHORT_STRINGS_BEFORE_HEADERS)
+  if ((flags & HEADERS) !== 0) at = skipTable(buffer, at, end)
+  if ((flags & DELIVERY_MODE) !== 0) at++
+  if ((flags & PRIORITY) !== 0) at++
+  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_BEFORE_TIMESTAMP)
+  if ((flags & TIMESTAMP) !== 0) at += 8
+  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_LAST)
+  if (at > end) throw truncated()
+  if (at < end) throw new FrameError(`a content header has ${end - at} bytes too many`, { replyCode: 502 })
+}
+
+interface Decoded {
+  contentType: string | undefined
+  contentEncoding: string | undefined
+  headersAt: number
+  headers: FieldTable | undefined
+  deliveryMode: number | undefined
+  priority: number | undefined
+  correlationId: string | undefined
+  replyTo: string | undefined
+  expiration: string | undefined
+  messageId: string | undefined
+  timestampAt: number
+  timestamp: Date | undefined
+  messageType: string | undefined
+  userId: string | undefined
+  appId: string | undefined
+  clusterId: string | undefined
+}
+
+const NOTHING = Buffer.alloc(0)
+const MAX_DATE = 8_640_000_000_000_000
+const SLAB_SIZE = 8192
+const slab = new Slab(SLAB_SIZE)
+
+/**
+ * The properties of a received message. They are decoded when first read, so that who reads none pays for none: the
+ * members are getters. Copy them with `toJSON()`; a spread would copy none of them.
+ */
+export class Properties implements BasicProperties {
+  // Plain fields: one object is made per message, where #private costs six times as much.
+  /** @internal */
+  readonly wireFlags: number
+  /** @internal */
+  readonly wireBytes: Buffer
+  /** @internal */
+  readonly wireStart: number
+  /** @internal */
+  readonly wireEnd: number
+  /** @internal */
+  decoded: Decoded | undefined
+
+  /** @internal */
+  constructor(flags: number, bytes: Buffer, start: number, end: number) {
+    this.wireFlags = flags
+    this.wireBytes = bytes
+    this.wireStart = start
+    this.wireEnd = end
+    this.decoded = undefined
+  }
+
+  /** @internal The properties from `start` to `end` of a content header, checked, and copied out of the read buffer. */
+  static read(buffer: Buffer, start: number, end: number): Properties {
+    if (end - start < 2) throw truncated()
+    const flags = ((buffer[start] as number) << 8) | (buffer[start + 1] as number)
+    const size = end - start - 2
+    if (flags === 0 && size === 0) return NO_PROPERTIES
+    checkProperties(buffer, start + 2, end, flags)
+    if (size > SLAB_SIZE / 4) {
+      const own = Buffer.allocUnsafeSlow(size)
+      buffer.copy(own, 0, start + 2, end)
+      return new Properties(flags, own, 0, size)
+    }
+    const at = slab.put(buffer, start + 2, end)
+    return new Properties(flags, slab.buffer, at, at + size)
+  }
+
+  /** @internal Write them into a content header: the bytes that came, where the program cannot have changed a value. */
+  write(writer: Writer): void {
+    if (this.decoded?.headers !== undefined || this.decoded?.timestamp !== undefined) {
+      writeProperties(writer, this.toJSON())
+      return
+    }
+    const size = this.wireEnd - this.wireStart
+    writer.reserve(2 + size)
+    writer.short(this.wireFlags)
+    writer.bytes(this.wireBytes.subarray(this.wireStart, this.wireEnd))
+  }
+
+  get contentType(): string | undefined {
+    return this.#values().contentType
+  }
+  get contentEncoding(): string | undefined {
+    return this.#values().contentEncoding
+  }
+  get headers(): FieldTable | undefined {
+    const values = this.#values()
+    if (values.headers === undefined && values.headersAt !== -1) {
+      values.headers = decodeHeaders(this.wireBytes, values.headersAt)
+    }
+    return values.headers
+  }
+  get deliveryMode(): number | undefined {
+    return this.#values().deliveryMode
+  }
+  get priority(): number | undefined {
+    return this.#values().priority
+  }
+  get correlationId(): string | undefined {
+    return this.#values().correlationId
+  }
+  get replyTo(): string | undefined {
+    return this.#values().replyTo
+  }
+  get expiration(): string | undefined {
+    return this.#values().expiration
+  }
+  get messageId(): string | undefined {
+    return this.#values().messageId
+  }
+  get timestamp(): Date | undefined {
+    const values = this.#values()
+    if (values.timestamp === undefined && values.timestampAt !== -1) {
+      const milliseconds = Number(this.wireBytes.readBigUInt64BE(values.timestampAt)) * 1000
+      // Beyond, there are no dates.
+      if (milliseconds <= MAX_DATE) values.timestamp = new Date(milliseconds)
+    }
+    return values.timestamp
+  }
+  get messageType(): string | undefined {
+    return this.#values().messageType
+  }
+  get userId(): string | undefined {
+    return this.#values().userId
+  }
+  get appId(): string | undefined {
+    return this.#values().appId
+  }
+  get clusterId(): string | undefined {
+    return this.#values().clusterId
+  }
+
+  /** A plain object of the properties that are set, to change and to publish. */
+  toJSON(): BasicProperties {
+    const plain: Record<string, unknown> = {}
+    for (const name of PROPERTY_NAMES) {
+      const value = this[name]
+      if (value !== undefined) plain[name] = value
+    }
+    return plain
+  }
+
+  [inspect.custom](): unknown {
+    return this.toJSON()
+  }
+
+  #values(): Decoded {
+    return this.decoded ?? this.#decode()
+  }
+
+  #decode(): Decoded {
+    const values: Decoded = {
+      contentType: undefined,
+      contentEncoding: undefined,
+      headersAt: -1,
+      headers: undefined,
+      deliveryMode: undefined,
+      priority: undefined,
+      correlationId: undefined,
+      replyTo: undefined,
+      expiration: undefined,
+      messageId: undefined,
+      timestampAt: -1,
+      timestamp: undefined,
+      messageType: undefined,
+      userId: undefined,
+      appId: undefined,
+      clusterId: undefined,
+    }
+    const flags = this.wireFlags
+    const bytes = this.wireBytes
+    let at = this.wireStart
+    if ((flags & CONTENT_TYPE) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.contentType = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & CONTENT_ENCODING) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.contentEncoding = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & HEADERS) !== 0) {
+      values.headersAt = at
+      at += 4 + bytes.readUInt32BE(at)
+    }
+    if ((flags & DELIVERY_MODE) !== 0) values.deliveryMode = bytes[at++]
+    if ((flags & PRIORITY) !== 0) values.priority = bytes[at++]
+    if ((flags & CORRELATION_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.correlationId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & REPLY_TO) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.replyTo = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & EXPIRATION) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.expiration = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & MESSAGE_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.messageId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & TIMESTAMP) !== 0) {
+      values.timestampAt = at
+      at += 8
+    }
+    if ((flags & MESSAGE_TYPE) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.messageType = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & USER_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.userId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & APP_ID) !== 0) {
+      const end = skipShortstr(bytes, at)
+      values.appId = internShortstr(bytes, at + 1, end)
+      at = end
+    }
+    if ((flags & CLUSTER_ID) !== 0) {
+      values.clusterId = internShortstr(bytes, at + 1, skipShortstr(bytes, at))
+    }
+    this.decoded = values
+    return values
+  }
+}
+
+/** Of every message without any: nothing of it can be changed, so all can have the same. */
+const NO_PROPERTIES = new Properties(0, NOTHING, 0, 0)
+NO_PROPERTIES.contentType
+Object.freeze(NO_PROPERTIES)

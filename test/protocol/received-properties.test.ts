@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { inspect } from 'node:util'
+import fc from 'fast-check'
+import { EncodeError, FrameError } from '../../src/errors.ts'
+import type { BasicProperties } from '../../src/protocol/properties.ts'
+import type { Properties } from '../../src/protocol/received-properties.ts'
+import { anyProperties, encode, hex, read } from '../support/property-lists.ts'
+
+describe('received properties', () => {
+  it('keep the wire types of headers and timestamp when they are published again', () => {
+    const lists = [
+      hex('0040 00000000ffffffff'),
+      // Types u, b, f, S of octets that are no UTF-8, and t.
+      hex('2000 0000001d 0161 75 0001 0162 62 ff 0163 66 3f800000 0164 53 00000002 fffe 0165 7400'),
+      hex('2000 00000008 0161 73 0005 0162 56'),
+    ]
+    for (const list of lists) {
+      assert.deepEqual(encode(read(list)), list, 'unread')
+      const seen = read(list)
+      assert.ok(inspect(seen).length > 0)
+      assert.deepEqual(encode(seen), list, 'read')
+      assert.deepEqual(encode(seen.toJSON()), list, 'copied')
+    }
+  })
+
+  it('have no timestamp where it is past the range of Date, and can be published again all the same', () => {
+    const list = hex('0840 01 0020000000000001')
+    const received = read(list)
+    assert.equal(received.timestamp, undefined)
+    assert.deepEqual(received.toJSON(), { priority: 1 })
+    assert.deepEqual(encode(received), list)
+  })
+
+  it('are written as the program changed them', () => {
+    const seen = read(encode({ headers: { a: 1, b: 'x' }, contentType: 'text/plain' }))
+    const { headers } = seen
+    assert.ok(headers !== undefined)
+    headers['a'] = 2
+    headers['c'] = true
+    assert.deepEqual(read(encode(seen)).toJSON(), { headers: { a: 2, b: 'x', c: true }, contentType: 'text/plain' })
+  })
+
+  it('are refused as a spread, whose values are getters, with a hint', () => {
+    for (const received of [read(encode({ contentType: 'a', headers: { x: 1 } })), read(encode({}))]) {
+      for (const spread of [{ ...received }, { ...received, contentType: 'b', deliveryMode: 2 }]) {
+        assert.throws(
+          () => encode(spread as BasicProperties),
+          (error: unknown) =>
+            error instanceof EncodeError &&
+            /copy received properties with toJSON\(\), not by spreading/.test(error.message),
+        )
+      }
+    }
+  })
+
+  it('show what is set, and only that', () => {
+    const received = read(encode({ contentType: 'a', priority: 0 }))
+    assert.equal(JSON.stringify(received), '{"contentType":"a","priority":0}')
+    assert.equal(inspect(received), "{ contentType: 'a', priority: 0 }")
+    assert.equal(received.messageId, undefined)
+    assert.equal(received.headers, undefined)
+    assert.equal(received.timestamp, undefined)
+  })
+
+  it('give the same headers and timestamp each time', () => {
+    const received = read(encode({ headers: { a: 1 }, timestamp: new Date(5000) }))
+    assert.equal(received.headers, received.headers)
+    assert.equal(received.timestamp, received.timestamp)
+  })
+
+  it('have the odd keys of a table as plain keys', () => {
+    const received = read(hex('2000 00000010 09 5f5f70726f746f5f5f 53 00000001 78'))
+    assert.deepEqual(Object.entries(received.headers ?? {}), [['__proto__', 'x']])
+    assert.equal(({} as Record<string, unknown>)['x'], undefined)
+  })
+
+  const faults: readonly (readonly [string, string, RegExp])[] = [
+    ['flags that are cut', '80', /cut short/],
+    ['no flags at all', '', /cut short/],
+    ['a string that is cut', '8000 0561', /cut short/],
+    ['a string that is missing', '8000', /cut short/],
+    ['an octet that is missing', '1000', /cut short/],
+    ['a timestamp that is cut', '0040 00000000', /cut short/],
+    ['a table that is cut', '2000 00000010 0161', /cut short/],
+    ['a table whose entry goes past it', '2000 00000004 0161 53 00 000000ff', /./],
+    ['a table with a type that does not exist', '2000 00000004 0161 7a 00', /type/],
+    ['a second word of flags', '0001 0000', /property flags that the basic class does not know/],
+    ['a flag that is not defined', '0002', /property flags that the basic class does not know/],
+    ['bytes behind the last property', '0800 01 ff', /1 bytes too many/],
+  ]
+  for (const [what, list, message] of faults) {
+    it(`are refused with ${what}, when they come and not when they are read`, () => {
+      assert.throws(
+        () => read(hex(list)),
+        (error: unknown) => error instanceof FrameError && error.replyCode === 502 && message.test(error.message),
+      )
+    })
+  }
+
+  it('are refused when they come, or can all be read, whatever the bytes', () => {
+    const mutated = fc
+      .tuple(anyProperties, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 3 }))
+      .map(([properties, changes]) => {
+        const list = encode(properties)
+        for (const [at, octet] of changes) list[at % list.length] = octet
+        return list
+      })
+    fc.assert(
+      fc.property(mutated, list => {
+        let received: Properties
+        try {
+          received = read(list)
+        } catch (error) {
+          assert.ok(error instanceof FrameError)
+          return
+        }
+        assert.ok(inspect(received).length > 0)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})
