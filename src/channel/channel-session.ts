@@ -357,7 +357,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#ending = ending
     this.deliveries.seal()
     this.onOver?.(ending)
-    for (const tag of [...this.#unanswered.keys()]) this.#answered(tag)
+    if (this.#unanswered.size > 0) for (const tag of [...this.#unanswered.keys()]) this.#answered(tag)
     const told = this.#failAll(ending, ChannelClose.key)
     this.#port.release(this.id)
     this.#events.ended(this, ending, told, lost)

@@ -70,10 +70,12 @@ export class DeferredOperations {
   }
 
   runAll(): void {
+    if (this.#operations.length === 0) return
     for (const operation of this.#operations.takeAll()) operation.run()
   }
 
   failAll(makeError: (context: CallContext) => Error): void {
+    if (this.#operations.length === 0) return
     for (const operation of this.#operations.takeAll()) operation.fail(makeError(operation.context))
   }
 }

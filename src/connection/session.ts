@@ -184,6 +184,7 @@ export class Session implements ConnectionEvents, ChannelHost, ChannelSource {
   }
 
   channelReleased(): void {
+    if (this.#idWaiters.size === 0) return
     const [waiter] = this.#idWaiters
     if (waiter === undefined) return
     this.#idWaiters.delete(waiter)
