@@ -10,6 +10,8 @@ const LONGEST = 1024
 const SHORTSTR_LENGTH = 1
 const LONGSTR_LENGTH = 4
 const TYPE = 1
+/** Stands for a timestamp among the values: dates can be changed. */
+const TIMESTAMP = {}
 
 /** The members of an object, in its own order, and where their values stand in the list. */
 class Members {
@@ -73,7 +75,7 @@ export class PropertiesTemplate {
       members.values[i] = value
       return true
     }
-    if (last === Date) return this.#changeTimestamp(members.places[i] as number, value)
+    if (last === TIMESTAMP) return this.#changeTimestamp(members.places[i] as number, value)
     return last === this.#headers && this.#changeHeaders(value)
   }
 
@@ -158,7 +160,7 @@ export class PropertiesTemplate {
     this.#properties = new Members()
     for (const name in properties) {
       const value: unknown = properties[name as keyof BasicProperties]
-      const kept = value instanceof Date ? Date : typeof value === 'object' ? this.#headers : value
+      const kept = value instanceof Date ? TIMESTAMP : typeof value === 'object' ? this.#headers : value
       this.#properties.add(name, kept, places.get(name) ?? 0)
     }
     return at

@@ -148,6 +148,7 @@ describe('a template of properties', () => {
       [{ ...order(1), deliveryMode: 256 }, /deliveryMode must be an integer from 0 to 255/],
       [{ ...order(1), timestamp: new Date(-1) }, /timestamp must be a valid Date/],
       [{ ...order(1), timestamp: 'now' }, /timestamp must be a valid Date/],
+      [{ ...order(1), timestamp: Date }, /timestamp must be a valid Date/],
       [{ ...order(1), headers: 5 }, /headers must be a plain object/],
       [{ ...order(1), headers: { ...order(1).headers, attempt: Number.NaN } }, /NaN/],
     ]
