@@ -3,7 +3,7 @@ import { BOOLEAN, INT32, LONG_STRING } from './field-types.ts'
 import { internAscii } from './intern.ts'
 import { Patience } from './patience.ts'
 import { Reader } from './reader.ts'
-import type { FieldTable, FieldValue } from './values.ts'
+import type { FieldTable } from './values.ts'
 import { newView, sameWords, viewOf } from './words.ts'
 
 /** A power of two. */
@@ -25,7 +25,7 @@ interface Entry {
  * A table of headers that came, of which the next one is made where it is alike: the same names, in their order, with
  * values of the same types and lengths. The object is cloned, and only values whose bytes differ are read.
  *
- * Only tables of strings in ASCII, integers of 32 bits and booleans are kept.
+ * Only tables of strings, integers of 32 bits and booleans are kept, all of which cannot be changed.
  */
 class KnownTable {
   readonly patience = new Patience()
@@ -56,52 +56,56 @@ class KnownTable {
     return table
   }
 
-  /** Keep the table at `start`, which was read as `table`. */
+  /** Keep the table at `start`, which was read as `table`, if it is one to keep. */
   keep(table: FieldTable, buffer: Buffer, start: number, size: number): void {
-    this.size = 0
     if (size > LONGEST) return
-    const view = viewOf(buffer)
+    const view = newView(Buffer.from(buffer.subarray(start, start + size)))
     const entries: Entry[] = []
     for (let at = LENGTH; at < size; ) {
-      const typeAt = at + 1 + view.getUint8(start + at)
-      const name = buffer.toString('utf8', start + at + 1, start + typeAt)
-      const type = view.getUint8(start + typeAt)
-      const length = lengthOf(type, table[name])
-      if (length === undefined) return
-      const value = typeAt + 1 + (type === LONG_STRING ? LENGTH : 0)
+      const nameAt = at + 1
+      const typeAt = nameAt + view.getUint8(at)
+      const name = buffer.toString('utf8', start + nameAt, start + typeAt)
+      const type = view.getUint8(typeAt)
+      let value = typeAt + 1
+      let length: number
+      if (type === LONG_STRING) {
+        // Octets that are no UTF-8 are given as a buffer, which a program may change.
+        if (typeof table[name] !== 'string') return
+        length = view.getUint32(value)
+        value += LENGTH
+      } else if (type === INT32) length = 4
+      else if (type === BOOLEAN) length = 1
+      else return
       entries.push({ name, type, start: at, value, stop: value + length })
       at = value + length
     }
-    if (Object.keys(table).length !== entries.length || Object.hasOwn(table, '__proto__')) return
+    // The last of several entries with one name counts.
+    if (new Set(entries.map(({ name }) => name)).size !== entries.length || Object.hasOwn(table, '__proto__')) return
     this.#entries = entries
-    this.#view = newView(Buffer.from(buffer.subarray(start, start + size)))
+    this.#view = view
     this.#table = { ...table }
     this.size = size
   }
 }
 
-/** Bytes of a value that may be kept. */
-function lengthOf(type: number, value: FieldValue | undefined): number | undefined {
-  if (type === LONG_STRING && typeof value === 'string') return Buffer.byteLength(value)
-  if (type === INT32) return 4
-  return type === BOOLEAN ? 1 : undefined
-}
+/** Makes tables of headers from those before. */
+export class KnownHeaders {
+  readonly #tables = Array.from({ length: SLOTS }, () => new KnownTable())
 
-const tables = Array.from({ length: SLOTS }, () => new KnownTable())
-
-/** Read a table of headers whose bytes were checked. */
-export function decodeHeaders(buffer: Buffer, start: number): FieldTable {
-  const size = LENGTH + viewOf(buffer).getUint32(start)
-  // Those that are alike have the same size: each of several kinds has a place.
-  const known = tables[size & (SLOTS - 1)] as KnownTable
-  if (known.size === size && known.patience.compares) {
-    const table = known.read(buffer, start)
-    if (table !== undefined) {
-      known.patience.alike()
-      return table
+  /** Read a table whose bytes were checked. */
+  decode(buffer: Buffer, start: number): FieldTable {
+    const size = LENGTH + viewOf(buffer).getUint32(start)
+    // Those that are alike have the same size: each of several kinds has a place.
+    const known = this.#tables[size & (SLOTS - 1)] as KnownTable
+    if (known.size === size && known.patience.compares) {
+      const table = known.read(buffer, start)
+      if (table !== undefined) {
+        known.patience.alike()
+        return table
+      }
     }
+    const table = decodeTable(new Reader(buffer, start, start + size))
+    if (known.patience.missed()) known.keep(table, buffer, start, size)
+    return table
   }
-  const table = decodeTable(new Reader(buffer, start, start + size))
-  if (known.patience.missed()) known.keep(table, buffer, start, size)
-  return table
 }

@@ -1,6 +1,6 @@
 import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
-import { isPlainObject } from './values.ts'
+import type { FieldTable } from './values.ts'
 import { WireTypes } from './wire-types.ts'
 import { copyWords, newView, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
@@ -10,19 +10,25 @@ const LONGEST = 1024
 const SHORTSTR_LENGTH = 1
 const LONGSTR_LENGTH = 4
 const TYPE = 1
-/** Stands for a timestamp among the values: dates can be changed. */
+const NO_TEXT = -1
+/** Stands for a timestamp, which is written each time: dates can be changed. */
 const TIMESTAMP = {}
+/** Stands for a text that has been another before: it is written each time, and not held on to. */
+const CHANGING = {}
 
 /** The members of an object, in its own order, and where their values stand in the list. */
 class Members {
   readonly names: string[] = []
   readonly values: unknown[] = []
   readonly places: number[] = []
+  /** Of texts. */
+  readonly lengths: number[] = []
 
   add(name: string, value: unknown, place: number): void {
     this.names.push(name)
     this.values.push(value)
     this.places.push(place)
+    this.lengths.push(typeof value === 'string' ? value.length : NO_TEXT)
   }
 }
 
@@ -53,7 +59,7 @@ export class PropertiesTemplate {
   }
 
   #fill(properties: BasicProperties): boolean {
-    if (!isPlainObject(properties)) return false
+    if (!isLiteral(properties)) return false
     const { names, values } = this.#properties
     let i = 0
     for (const name in properties) {
@@ -89,7 +95,7 @@ export class PropertiesTemplate {
   }
 
   #changeHeaders(table: unknown): boolean {
-    if (!isPlainObject(table) || WireTypes.of(table) !== undefined) return false
+    if (!isLiteral(table) || WireTypes.of(table) !== undefined) return false
     const { names, values } = this.#headers
     let i = 0
     for (const name in table) {
@@ -104,9 +110,8 @@ export class PropertiesTemplate {
 
   #changeHeader(i: number, value: unknown): boolean {
     const members = this.#headers
-    const last = members.values[i]
     if (typeof value === 'string') return this.#changeText(members, i, value)
-    if (typeof value !== typeof last) return false
+    if (typeof value !== typeof members.values[i]) return false
     if (isInt32(value)) this.#view.setInt32(members.places[i] as number, value)
     else if (typeof value === 'boolean') this.#view.setInt8(members.places[i] as number, value ? 1 : 0)
     else return false
@@ -114,75 +119,87 @@ export class PropertiesTemplate {
     return true
   }
 
+  /** Where the text is not ASCII, what stands in its place is no text: it is written over the next time. */
   #changeText(members: Members, i: number, text: string): boolean {
-    const last = members.values[i]
-    if (typeof last !== 'string' || text.length !== last.length) return false
-    if (!writeAscii(this.#view, members.places[i] as number, text)) {
-      // What stands there now belongs to no list.
-      this.#size = 0
-      return false
-    }
-    members.values[i] = text
-    return true
+    if (text.length !== members.lengths[i]) return false
+    members.values[i] = CHANGING
+    return writeAscii(this.#view, members.places[i] as number, text)
   }
 
   /** The list from `start` to `end` of `buffer` was written for `properties`, which were not like those kept. */
   learn(properties: BasicProperties, buffer: Buffer, start: number, end: number): void {
-    if (!this.#patience.missed()) return
-    const size = end - start
-    // UTF-8 takes more octets than there are units where it is not ASCII: then the sizes differ.
-    const isKept = size <= LONGEST && isPlainObject(properties) && this.#measure(properties) === size
-    this.#size = isKept ? size : 0
-    if (!isKept) return
+    if (!this.#patience.missed() || end - start > LONGEST || !isLiteral(properties)) return
+    const headers = new Members()
+    const list = buffer.subarray(start, end)
+    const members = measure(properties, headers, list.length)
+    if (members === undefined) return
     if (this.#bytes.length === 0) {
       this.#bytes = Buffer.allocUnsafeSlow(LONGEST)
       this.#view = newView(this.#bytes)
     }
-    buffer.copy(this.#bytes, 0, start, end)
+    list.copy(this.#bytes)
+    this.#size = list.length
+    this.#properties = members
+    this.#headers = headers
   }
+}
 
-  /** Remember the members of `properties`. Returns the bytes of their list, or NaN where it is none to keep. */
-  #measure(properties: BasicProperties): number {
-    const places = new Map<string, number>()
-    let at = 2
-    for (const name of PROPERTY_NAMES) {
-      const value = properties[name]
-      if (typeof value === 'string') {
-        places.set(name, at + SHORTSTR_LENGTH)
-        at += SHORTSTR_LENGTH + value.length
-      } else {
-        places.set(name, at)
-        if (typeof value === 'number') at += 1
-        else if (value instanceof Date) at += 8
-        else if (value !== undefined) at = this.#measureHeaders(value, at)
-      }
-    }
-    this.#properties = new Members()
-    for (const name in properties) {
-      const value: unknown = properties[name as keyof BasicProperties]
-      const kept = value instanceof Date ? TIMESTAMP : typeof value === 'object' ? this.#headers : value
-      this.#properties.add(name, kept, places.get(name) ?? 0)
-    }
-    return at
+/**
+ * The members of `properties`, whose list takes `size` bytes; those of its headers are put into `headers`. Returns
+ * undefined where the list is not to be kept.
+ */
+function measure(properties: BasicProperties, headers: Members, size: number): Members | undefined {
+  if (hasGetters(properties)) return undefined
+  const entries = new Map<string, { readonly value: unknown; readonly place: number }>()
+  let at = 2
+  for (const name of PROPERTY_NAMES) {
+    const value = Object.hasOwn(properties, name) ? properties[name] : undefined
+    if (typeof value === 'string') at += SHORTSTR_LENGTH
+    const isTable = typeof value === 'object' && !(value instanceof Date)
+    entries.set(name, { value: isTable ? headers : value instanceof Date ? TIMESTAMP : value, place: at })
+    if (typeof value === 'string') at += value.length
+    else if (typeof value === 'number') at += 1
+    else if (value instanceof Date) at += 8
+    else if (value !== undefined) at = measureHeaders(value, headers, at)
   }
+  // UTF-8 takes more octets than there are units where it is not ASCII; and what is inherited was written, too.
+  if (at !== size) return undefined
+  const members = new Members()
+  for (const name of Object.keys(properties)) {
+    const entry = entries.get(name)
+    if (entry === undefined) return undefined
+    members.add(name, entry.value, entry.place)
+  }
+  return members
+}
 
-  /** Returns where the table that starts at `start` ends. */
-  #measureHeaders(table: object, start: number): number {
-    this.#headers = new Members()
-    if (!isPlainObject(table) || WireTypes.of(table) !== undefined) return Number.NaN
-    let at = start + LONGSTR_LENGTH
-    for (const name in table) {
-      const value = table[name]
-      at += SHORTSTR_LENGTH + name.length + TYPE
-      if (typeof value === 'string') at += LONGSTR_LENGTH
-      this.#headers.add(name, value, at)
-      if (typeof value === 'string') at += value.length
-      else if (typeof value === 'boolean') at += 1
-      else if (isInt32(value)) at += 4
-      else return Number.NaN
-    }
-    return at
+/** Returns where the table that starts at `start` ends, or NaN where it is not to be kept. */
+function measureHeaders(table: object, headers: Members, start: number): number {
+  if (!isLiteral(table) || WireTypes.of(table) !== undefined || hasGetters(table)) return Number.NaN
+  let at = start + LONGSTR_LENGTH
+  for (const name of Object.keys(table)) {
+    const value = table[name]
+    at += SHORTSTR_LENGTH + name.length + TYPE
+    if (typeof value === 'string') at += LONGSTR_LENGTH
+    headers.add(name, value, at)
+    if (typeof value === 'string') at += value.length
+    else if (typeof value === 'boolean') at += 1
+    else if (isInt32(value)) at += 4
+    else return Number.NaN
   }
+  return at
+}
+
+/** Whether all members are its own: one that has a class or a parent may say more than its own members do. */
+function isLiteral(value: unknown): value is FieldTable {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** They may say something else when they are asked again, or count how often they are. */
+function hasGetters(object: object): boolean {
+  return Object.values(Object.getOwnPropertyDescriptors(object)).some(({ get }) => get !== undefined)
 }
 
 function isInt32(value: unknown): value is number {

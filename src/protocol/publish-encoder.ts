@@ -47,6 +47,8 @@ export class PublishEncoder {
   #payloadSize = 0
   #generation = -1
   readonly #template = new PropertiesTemplate()
+  /** Encodes what is only to be checked. */
+  #checker: PublishEncoder | undefined
 
   /** `frameMax` is the agreed size in bytes of a whole frame. */
   constructor(writer: Writer, frameMax: number) {
@@ -179,10 +181,10 @@ export class PublishEncoder {
     payload: Uint8Array | string,
   ): void {
     scratch ??= new Writer()
-    const encoder = new PublishEncoder(scratch, this.#frameMax)
+    this.#checker ??= new PublishEncoder(scratch, this.#frameMax)
     // A body of its type and of any content will do: only its kind can be wrong.
     const stand = typeof payload === 'string' ? '' : payload instanceof Uint8Array ? payload.subarray(0, 0) : payload
-    encoder.publish(0, exchange, routingKey, mandatory, properties, stand)
+    this.#checker.publish(0, exchange, routingKey, mandatory, properties, stand)
     scratch.take()
     scratch.reuse()
   }

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { FrameError } from '../errors.ts'
 import { skipTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
-import { decodeHeaders } from './known-headers.ts'
+import { KnownHeaders } from './known-headers.ts'
 import {
   APP_ID,
   type BasicProperties,
@@ -89,6 +89,7 @@ const NOTHING = Buffer.alloc(0)
 const MAX_DATE = 8_640_000_000_000_000
 const SLAB_SIZE = 8192
 const slab = new Slab(SLAB_SIZE)
+const knownHeaders = new KnownHeaders()
 
 /**
  * The properties of a received message. They are decoded when first read, so that who reads none pays for none: the
@@ -153,7 +154,7 @@ export class Properties implements BasicProperties {
   get headers(): FieldTable | undefined {
     const values = this.#values()
     if (values.headers === undefined && values.headersAt !== -1) {
-      values.headers = decodeHeaders(this.wireBytes, values.headersAt)
+      values.headers = knownHeaders.decode(this.wireBytes, values.headersAt)
     }
     return values.headers
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { decodeTable, encodeTable } from '../../src/protocol/field-table.ts'
-import { decodeHeaders } from '../../src/protocol/known-headers.ts'
+import { KnownHeaders } from '../../src/protocol/known-headers.ts'
 import { Reader } from '../../src/protocol/reader.ts'
 import type { FieldTable } from '../../src/protocol/values.ts'
 import { Writer } from '../../src/protocol/writer.ts'
@@ -10,10 +10,10 @@ import { Writer } from '../../src/protocol/writer.ts'
 const encoded = (table: FieldTable): Buffer => Writer.encode(writer => encodeTable(writer, table, 'headers'))
 
 /** Decodes in the middle of other bytes, and compares with what the table of field types says. */
-function check(bytes: Buffer): FieldTable {
+function check(bytes: Buffer, known: KnownHeaders): FieldTable {
   const amid = Buffer.concat([Buffer.from('..'), bytes, Buffer.from('..')])
   const expected = decodeTable(new Reader(bytes, 0, bytes.length))
-  const table = decodeHeaders(amid, 2)
+  const table = known.decode(amid, 2)
   assert.deepStrictEqual(table, expected)
   assert.deepEqual(Object.keys(table), Object.keys(expected))
   // The wire types that were remembered are part of it.
@@ -34,11 +34,12 @@ describe('headers like those before', () => {
     const run = fc.array(fc.tuple(anyTable, anyTable, fc.nat(3)), { maxLength: 8 })
     fc.assert(
       fc.property(run, steps => {
+        const known = new KnownHeaders()
         for (const [some, others, repeats] of steps) {
           const changed = Object.entries(some).map(([name, each]) => [name, others[name] ?? each] as const)
           for (let i = 0; i <= repeats; i++) {
-            check(encoded(some))
-            check(encoded(Object.fromEntries(changed)))
+            check(encoded(some), known)
+            check(encoded(Object.fromEntries(changed)), known)
           }
         }
       }),
@@ -50,8 +51,8 @@ describe('headers like those before', () => {
     const bytes = encoded({ tenant: 'acme', attempt: 7, sampled: true, source: 'shop' })
     for (let at = 4; at < bytes.length; at++) {
       for (const octet of [0x00, 0x01, 0x41, 0x7f, 0x80, 0xc3, 0xff]) {
-        check(bytes)
-        check(bytes)
+        const known = new KnownHeaders()
+        check(bytes, known)
         const other = Buffer.from(bytes)
         other[at] = octet
         let expected: FieldTable
@@ -61,7 +62,7 @@ describe('headers like those before', () => {
           // It is found on arrival, and never gets here.
           continue
         }
-        assert.deepStrictEqual(decodeHeaders(other, 0), expected)
+        assert.deepStrictEqual(known.decode(other, 0), expected)
       }
     }
   })
@@ -77,20 +78,54 @@ describe('headers like those before', () => {
       all.writeUInt32BE(all.length - 4, 0)
       return all
     }
-    for (let i = 0; i < 3; i++) {
-      check(table(entry('a', 'x'), entry('a', 'y')))
-      check(table(entry('a', 'x'), entry('b', 'y')))
-      check(table(entry('a', 'y'), entry('a', 'x')))
+    const twice = [
+      [entry('a', 'x'), entry('a', 'y')],
+      [entry('a', ''), entry('a', 'z'.repeat(17))],
+      [entry('a', 'z'.repeat(17)), entry('a', '')],
+    ]
+    for (const entries of twice) {
+      const bytes = table(...entries)
+      const known = new KnownHeaders()
+      check(bytes, known)
+      check(bytes, known)
+      check(table(entry('a', 'x'), entry('b', 'y')), known)
+      check(table(entry('a', 'y'), entry('a', 'x')), known)
+      // Where there is nothing behind it.
+      assert.doesNotThrow(() => new KnownHeaders().decode(bytes, 0))
     }
   })
 
-  it('are an object of their own each time', () => {
+  it('are an object of their own each time, the first too', () => {
     const bytes = encoded({ tenant: 'acme', attempt: 1 })
+    const known = new KnownHeaders()
     for (let i = 0; i < 5; i++) {
-      const table = check(bytes)
+      const table = check(bytes, known)
       table['tenant'] = 'changed'
       table['more'] = i
       delete table['attempt']
+    }
+  })
+
+  it('have octets that are no UTF-8 in a buffer of their own each time', () => {
+    const bytes = encoded({ octets: 'xyz', attempt: 1 })
+    bytes.write('\xff', bytes.indexOf('xyz'), 'latin1')
+    const known = new KnownHeaders()
+    for (let i = 0; i < 4; i++) {
+      const { octets } = check(bytes, known)
+      assert.ok(Buffer.isBuffer(octets))
+      octets.fill(0)
+    }
+  })
+
+  it('may be named __proto__', () => {
+    const known = new KnownHeaders()
+    for (const text of ['a', 'b', 'c']) {
+      const table = check(encoded(JSON.parse(`{"__proto__":"${text}","n":1}`)), known)
+      assert.equal(Object.getPrototypeOf(table), Object.prototype)
+      assert.deepEqual(Object.entries(table), [
+        ['__proto__', text],
+        ['n', 1],
+      ])
     }
   })
 })

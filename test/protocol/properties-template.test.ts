@@ -169,7 +169,7 @@ describe('a template of properties', () => {
     const plain = { headers: { n: 5 } }
     const received = { headers: decodeTable(new Reader(Buffer.from('00000004016e6205', 'hex'), 0, 8)) }
     assert.deepEqual(received, plain)
-    for (const properties of [plain, plain, received, received, plain]) lists.check(properties)
+    for (const properties of [received, plain, received, plain, plain, received]) lists.check(properties)
     assert.notDeepEqual(encoded(received), encoded(plain))
   })
 
@@ -180,8 +180,81 @@ describe('a template of properties', () => {
         return 'named'
       }
     }
+    for (const first of [{ deliveryMode: 2 }, new Named()]) {
+      const lists = new Lists()
+      for (const properties of [first, first, new Named(), { deliveryMode: 2 }, new Named()]) lists.check(properties)
+    }
+  })
+
+  it('tells members apart by their names, and 0 from -0', () => {
+    const pairs: [BasicProperties, BasicProperties][] = [
+      [{ messageId: 'a' }, { appId: 'a' }],
+      [{ headers: { a: 'x' } }, { headers: { b: 'x' } }],
+      [{ headers: { n: 0 } }, { headers: { n: -0 } }],
+      [{ headers: { n: 1 } }, { headers: { n: true } }],
+      [{ timestamp: new Date(1_999) }, { timestamp: new Date(2_000) }],
+      [{ timestamp: new Date(5e15) }, { timestamp: new Date(5e15 + 999) }],
+    ]
+    for (const [one, other] of pairs) {
+      for (const order of [
+        [one, other, other],
+        [other, one, one],
+      ]) {
+        const lists = new Lists()
+        for (const properties of order) lists.check(properties)
+      }
+    }
+  })
+
+  it('asks getters once for each message, and no more', () => {
     const lists = new Lists()
-    for (const properties of [new Named(), { deliveryMode: 2 }, new Named(), new Named()]) lists.check(properties)
+    let reads = 0
+    const counting: BasicProperties = {
+      contentType: 'own',
+      get messageId() {
+        return `id-${++reads}`
+      },
+      headers: Object.defineProperty({}, 'seq', { enumerable: true, get: () => ++reads }),
+    }
+    for (let n = 1; n < 9; n += 2) {
+      const list = lists.write(counting)
+      assert.equal(reads, n + 1)
+      assert.deepEqual(list, encoded({ contentType: 'own', messageId: `id-${n}`, headers: { seq: n + 1 } }))
+    }
+    for (const messageId of ['id-1', 'id-2', 'id-3'])
+      lists.check({ contentType: 'own', messageId, headers: { seq: 5 } })
+  })
+
+  it('takes nothing for a member of each message that the first inherited', () => {
+    const parent = Object.assign(Object.create(null), { messageId: 'secret', headers: { a: 1 } })
+    const child = (): BasicProperties => Object.assign(Object.create(parent), { contentType: 'own' })
+    for (const first of [child(), { contentType: 'own' }]) {
+      const lists = new Lists()
+      for (const properties of [first, { contentType: 'own' }, child(), { contentType: 'own' }]) lists.check(properties)
+    }
+    const tables = new Lists()
+    const table = Object.assign(Object.create(Object.assign(Object.create(null), { long: 'x'.repeat(65) })), { a: 1 })
+    for (const headers of [table, { a: 1 }, table, { a: 2 }]) tables.check({ headers })
+  })
+
+  it('knows only members that are properties, whatever is inherited', () => {
+    const parent = Object.assign(Object.create(null), { foo: 5 })
+    const child = (messageId: string): BasicProperties => Object.assign(Object.create(parent), { messageId })
+    const lists = new Lists()
+    for (const id of ['a', 'b', 'c']) {
+      lists.check(child(id))
+      lists.check({ messageId: id })
+      parent.foo++
+    }
+  })
+
+  it('goes on being filled in where a text in between is not ASCII', () => {
+    const lists = new Lists()
+    for (let id = 0; id < 2000; id++) {
+      if (id % 20 === 19) lists.check({ ...order(id), messageId: 'order-00000é' })
+      else lists.check(order(id))
+    }
+    assert.ok(lists.filled > 1700, `${lists.filled}`)
   })
 
   it('gives up on a program whose messages are all different, and finds it out when they no longer are', () => {
