@@ -80,7 +80,7 @@ class KnownTable {
       at = value + length
     }
     // The last of several entries with one name counts.
-    if (new Set(entries.map(({ name }) => name)).size !== entries.length || Object.hasOwn(table, '__proto__')) return
+    if (new Set(entries.map(({ name }) => name)).size !== entries.length) return
     this.#entries = entries
     this.#view = view
     this.#table = { ...table }

@@ -53,6 +53,42 @@ class Fixture {
   }
 }
 
+/** Header and body are taken at once, where they stand whole, as they are frame by frame. */
+function assertSameOutcome(bytes: Buffer, limit: number): void {
+  const outcome = (whole: boolean): string => {
+    const { assembler, taken } = new Fixture()
+    const push = (from: number): void => {
+      const sink: FrameSink = {
+        methodFrame: () => assert.fail('a method'),
+        headerFrame: (on, buffer, start, end) => {
+          assert.equal(on, 3)
+          assembler.header(buffer, start, end)
+        },
+        bodyFrame: (on, buffer, start, end, ended) => {
+          assert.equal(on, 3)
+          assembler.body(buffer, start, end, ended)
+        },
+        heartbeatFrame: () => {},
+      }
+      const rest = Buffer.from(bytes.subarray(from, limit))
+      new FrameParser(sink, FRAME_MAX).push(rest, rest.length)
+    }
+    let failed = false
+    try {
+      if (whole) push(assembler.take('c', bytes, 0, limit))
+      else {
+        assembler.expect('c')
+        push(0)
+      }
+    } catch {
+      failed = true
+    }
+    // What was taken before a fault does not matter: the connection is over with it.
+    return failed ? 'failed' : inspect({ taken, idle: assembler.idle })
+  }
+  assert.equal(outcome(true), outcome(false), `${bytes.toString('hex')} up to ${limit}`)
+}
+
 describe('Assembler', () => {
   it('puts a message together from its method, its header and its bodies (§4.2.6)', () => {
     const fixture = new Fixture()
@@ -168,41 +204,48 @@ describe('Assembler', () => {
         ])
         if (octet !== undefined) bytes[octet[0] % bytes.length] = octet[1]
         const limit = bytes.length - Math.min(cut ?? 0, bytes.length)
-        const outcome = (whole: boolean): string => {
-          const { assembler, taken } = new Fixture()
-          const push = (from: number): void => {
-            const sink: FrameSink = {
-              methodFrame: () => assert.fail('a method'),
-              headerFrame: (on, buffer, start, end) => {
-                assert.equal(on, 3)
-                assembler.header(buffer, start, end)
-              },
-              bodyFrame: (on, buffer, start, end, ended) => {
-                assert.equal(on, 3)
-                assembler.body(buffer, start, end, ended)
-              },
-              heartbeatFrame: () => {},
-            }
-            const rest = Buffer.from(bytes.subarray(from, limit))
-            new FrameParser(sink, FRAME_MAX).push(rest, rest.length)
-          }
-          let failed = false
-          try {
-            if (whole) push(assembler.take('c', bytes, 0, limit))
-            else {
-              assembler.expect('c')
-              push(0)
-            }
-          } catch {
-            failed = true
-          }
-          // What was taken before a fault does not matter: the connection is over with it.
-          return failed ? 'failed' : inspect({ taken, idle: assembler.idle })
-        }
-        assert.equal(outcome(true), outcome(false))
+        assertSameOutcome(bytes, limit)
       }),
       { numRuns: 2000 },
     )
+  })
+
+  it('refuses a header above the size of a frame, and a body frame behind an empty body, also where both stand whole', () => {
+    const contents = [
+      [Buffer.from(`200000000fa0${'fe'.repeat(4000)}`, 'hex'), 3],
+      [Buffer.from(`2000000013860161530000137f${'78'.repeat(4991)}`, 'hex'), 3],
+      [Buffer.from('0000', 'hex'), 0],
+    ] as const
+    for (const [properties, size] of contents) {
+      const head = Buffer.alloc(12)
+      head.writeUInt16BE(60, 0)
+      head.writeUInt32BE(size, 8)
+      const bytes = Buffer.concat([frame(2, 3, Buffer.concat([head, properties])), frame(3, 3, Buffer.alloc(size))])
+      assertSameOutcome(bytes, bytes.length)
+      const { assembler } = new Fixture()
+      // Neither is taken at once: the parser and the assembler say what is wrong.
+      try {
+        assert.equal(assembler.take('c', bytes, 0, bytes.length), 0)
+      } catch (error) {
+        assert.ok(error instanceof FrameError)
+      }
+    }
+  })
+
+  it('finds each octet that is wrong, and each end that is missing, in content that stands whole', () => {
+    const head = Buffer.alloc(12)
+    head.writeUInt16BE(60, 0)
+    head.writeUInt32BE(3, 8)
+    const header = frame(2, 3, Buffer.concat([head, Buffer.from('80000161', 'hex')]))
+    const bytes = Buffer.concat([header, frame(3, 3, Buffer.from('abc'))])
+    for (let at = 0; at < bytes.length; at++) {
+      assertSameOutcome(bytes, at)
+      for (let octet = 0; octet < 256; octet++) {
+        const other = Buffer.from(bytes)
+        other[at] = octet
+        assertSameOutcome(other, other.length)
+      }
+    }
   })
 
   const faults: readonly (readonly [

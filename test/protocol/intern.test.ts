@@ -32,4 +32,25 @@ describe('interning short strings', () => {
       assert.equal(internShortstr(bytes, 0, bytes.length), bytes.toString())
     }
   })
+
+  it('tells a text from its beginning, where both share a slot', () => {
+    const letters = ['a', 'b', 'c', 'd']
+    const texts = [...letters]
+    for (let from = 0; texts.length < 5_000; from++) for (const letter of letters) texts.push(`${texts[from]}${letter}`)
+    for (const text of texts) {
+      const whole = Buffer.from(text)
+      for (let end = 1; end < whole.length; end++) {
+        for (const stop of [whole.length, end, whole.length]) {
+          assert.equal(internShortstr(whole, 0, stop), text.slice(0, stop))
+        }
+      }
+    }
+  })
+
+  it('gives texts of any length', () => {
+    for (let length = 0; length < 200; length++) {
+      const bytes = Buffer.alloc(length, 'x')
+      for (let i = 0; i < 2; i++) assert.equal(internShortstr(bytes, 0, length), 'x'.repeat(length))
+    }
+  })
 })

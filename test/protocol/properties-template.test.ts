@@ -221,6 +221,13 @@ describe('a template of properties', () => {
       assert.equal(reads, n + 1)
       assert.deepEqual(list, encoded({ contentType: 'own', messageId: `id-${n}`, headers: { seq: n + 1 } }))
     }
+    const headers = Object.defineProperty({}, 'seq', { enumerable: true, get: () => ++reads })
+    const tables = new Lists()
+    for (let i = 0; i < 4; i++) {
+      const before = reads
+      tables.write({ headers })
+      assert.equal(reads, before + 1)
+    }
     for (const messageId of ['id-1', 'id-2', 'id-3'])
       lists.check({ contentType: 'own', messageId, headers: { seq: 5 } })
   })

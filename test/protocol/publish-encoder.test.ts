@@ -8,7 +8,8 @@ import * as methods from '../../src/protocol/methods.ts'
 import type { BasicProperties } from '../../src/protocol/properties.ts'
 import { PublishEncoder, REFERENCE_SIZE } from '../../src/protocol/publish-encoder.ts'
 import { Properties } from '../../src/protocol/received-properties.ts'
-import { Writer } from '../../src/protocol/writer.ts'
+import { CHUNK_SIZE, Writer } from '../../src/protocol/writer.ts'
+import { encode } from '../support/property-lists.ts'
 
 const FRAME_MAX = 4096
 
@@ -196,6 +197,49 @@ describe('PublishEncoder', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  it('writes messages that end anywhere near the end of a chunk as it writes them elsewhere', () => {
+    const small = Object.fromEntries(Array.from({ length: 24 }, (_, i) => [`header-${i}`, 'x'.repeat(20)]))
+    const many = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`header-${i}`, 'x'.repeat(64)]))
+    const list = encode({ headers: many, messageId: 'm' })
+    const all: (BasicProperties | undefined)[] = [
+      undefined,
+      { messageId: 'm' },
+      { headers: small, appId: 'a'.repeat(50), messageId: 'm' },
+      { headers: many, messageId: 'm' },
+      Properties.read(list, 0, list.length),
+    ]
+    const send = (properties: BasicProperties | undefined, used: number, count = 3): Buffer => {
+      const writer = new Writer()
+      const encoder = new PublishEncoder(writer, 131_072)
+      writer.begin()
+      writer.position = used
+      for (let i = 0; i < count; i++) encoder.publish(1, 'e', 'k', false, properties, Buffer.from('body'))
+      return Buffer.concat(writer.take()).subarray(used)
+    }
+    for (const properties of all) {
+      const expected = send(properties, 0)
+      const most = Math.min(CHUNK_SIZE, expected.length + 4_000)
+      for (let room = 0; room < most; room += room < 1_200 ? 1 : 13) {
+        assert.ok(send(properties, CHUNK_SIZE - room).equals(expected), `${room} bytes before the end`)
+      }
+    }
+    // The same again and again, until the chunk is full.
+    const expected = send(undefined, 0, 100)
+    for (let room = 3_400; room < 3_500; room++) {
+      assert.ok(send(undefined, CHUNK_SIZE - room, 100).equals(expected), `${room} bytes before the end`)
+    }
+  })
+
+  it('sends properties that fill a frame, and refuses one byte more', () => {
+    const encoder = new PublishEncoder(new Writer(), FRAME_MAX)
+    const publishWith = (size: number) =>
+      encoder.publish(1, '', 'k', false, { headers: { a: 'x'.repeat(size) } }, Buffer.from('b'))
+    // Frame, class, weight, body size, flags, length of the table, name, type and length of the text.
+    const rest = 8 + 12 + 2 + 4 + 2 + 1 + 4
+    publishWith(FRAME_MAX - rest)
+    assert.throws(() => publishWith(FRAME_MAX - rest + 1), /do not fit in one frame of 4096/)
   })
 
   it('never makes a frame above the size agreed, for bodies of any size (§4.2.3)', () => {

@@ -39,6 +39,9 @@ describe('received properties', () => {
     headers['a'] = 2
     headers['c'] = true
     assert.deepEqual(read(encode(seen)).toJSON(), { headers: { a: 2, b: 'x', c: true }, contentType: 'text/plain' })
+    const dated = read(encode({ timestamp: new Date(5000) }))
+    dated.timestamp?.setTime(9000)
+    assert.deepEqual(read(encode(dated)).timestamp, new Date(9000))
   })
 
   it('are refused as a spread, whose values are getters, with a hint', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { copyBytes, copyWords, newView, sameWords, viewOf, writeAscii } from '../../src/protocol/words.ts'
+import { copyBytes, copyWords, isAscii, newView, sameWords, viewOf, writeAscii } from '../../src/protocol/words.ts'
 
 const bytes = fc.uint8Array({ maxLength: 600 })
 const gap = fc.nat({ max: 9 })
@@ -48,6 +48,25 @@ describe('bytes by words', () => {
     assert.equal(viewOf(one).getUint32(0), 0x01020304)
     assert.equal(viewOf(two).getUint32(0), 0x05060708)
     assert.equal(viewOf(one.subarray(2)).getUint16(0), 0x0304)
+  })
+
+  it('are ASCII up to 127, at every place', () => {
+    for (let length = 1; length < 12; length++) {
+      for (let at = 0; at < length; at++) {
+        for (const [code, isIt] of [
+          [0, true],
+          [127, true],
+          [128, false],
+          [255, false],
+          [256, false],
+          [0x4141, false],
+        ] as const) {
+          const text = 'a'.repeat(at) + String.fromCharCode(code) + 'a'.repeat(length - at - 1)
+          assert.equal(writeAscii(newView(Buffer.alloc(12)), 0, text), isIt, `${code} at ${at} of ${length}`)
+          if (code < 256) assert.equal(isAscii(newView(Buffer.from(text, 'latin1')), 0, length), isIt)
+        }
+      }
+    }
   })
 
   it('are those of a text in ASCII, and of no other', () => {
