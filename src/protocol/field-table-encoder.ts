@@ -23,7 +23,7 @@ import {
   VOID,
 } from './field-types.ts'
 import { decimal as decimalLayout } from './layouts.ts'
-import { Decimal, type FieldTable, type FieldValue, isPlainObject, show, TypedValue } from './values.ts'
+import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, show, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
 import { writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
@@ -101,7 +101,7 @@ function writeShortEntry(writer: Writer, key: string, value: FieldValue | undefi
     view.setInt32(at + 1, size)
     writer.position = at + 5 + size
   } else if (typeof value === 'number') {
-    if ((value | 0) !== value || Object.is(value, -0)) return false
+    if (!isInt32(value)) return false
     view.setInt8(at, INT32)
     view.setInt32(at + 1, value)
     writer.position = at + 5
@@ -180,7 +180,7 @@ function writeValue(writer: Writer, value: FieldValue, depth: number): void {
 }
 
 function writeNumber(writer: Writer, value: number, depth: number): void {
-  if ((value | 0) === value && !Object.is(value, -0)) {
+  if (isInt32(value)) {
     writer.octet(INT32)
     writer.long(value)
   } else if (Number.isSafeInteger(value) && value !== 0) {

@@ -6,7 +6,6 @@ import type { Writer } from './writer.ts'
 
 /** `basic` methods, class and method number in one, that are read and written without the table. */
 export const BASIC_PUBLISH = 0x003c0028
-export const BASIC_RETURN = 0x003c0032
 export const BASIC_DELIVER = 0x003c003c
 export const BASIC_ACK = 0x003c0050
 export const BASIC_REJECT = 0x003c005a

@@ -1,6 +1,6 @@
 import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
-import type { FieldTable } from './values.ts'
+import { type FieldTable, isInt32 } from './values.ts'
 import { WireTypes } from './wire-types.ts'
 import { copyWords, newView, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
@@ -200,8 +200,4 @@ function isLiteral(value: unknown): value is FieldTable {
 /** They may say something else when they are asked again, or count how often they are. */
 function hasGetters(object: object): boolean {
   return Object.values(Object.getOwnPropertyDescriptors(object)).some(({ get }) => get !== undefined)
-}
-
-function isInt32(value: unknown): value is number {
-  return typeof value === 'number' && (value | 0) === value && !Object.is(value, -0)
 }

@@ -195,6 +195,11 @@ export function show(value: unknown): string {
   return inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 40, maxArrayLength: 3 })
 }
 
+/** Whether a table has it as an integer of 32 bits: -0 is none. */
+export function isInt32(value: unknown): value is number {
+  return typeof value === 'number' && (value | 0) === value && !Object.is(value, -0)
+}
+
 /** An object literal, or one without prototype, of this realm or another. */
 export function isPlainObject(value: unknown): value is FieldTable {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false

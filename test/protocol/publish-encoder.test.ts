@@ -115,6 +115,15 @@ const anyPublish: fc.Arbitrary<Publish> = fc.record({
   payload,
 })
 
+const PLAIN: Publish = {
+  channel: 1,
+  exchange: 'e',
+  routingKey: 'k',
+  mandatory: false,
+  properties: undefined,
+  payload: 'b',
+}
+
 function publish(encoder: PublishEncoder, message: Publish): boolean {
   const { channel, exchange, routingKey, mandatory, properties, payload } = message
   return encoder.publish(channel, exchange, routingKey, mandatory, properties, payload)
@@ -165,14 +174,6 @@ describe('PublishEncoder', () => {
   })
 
   it('writes runs that differ in one thing only as the table of methods does', () => {
-    const base: Publish = {
-      channel: 1,
-      exchange: 'e',
-      routingKey: 'k',
-      mandatory: false,
-      properties: undefined,
-      payload: 'b',
-    }
     const changes: Partial<Publish>[] = [
       {},
       { channel: 2 },
@@ -190,7 +191,7 @@ describe('PublishEncoder', () => {
       fc.property(fc.array(fc.constantFrom(...changes), { maxLength: 30 }), run => {
         const writer = new Writer()
         const encoder = new PublishEncoder(writer, FRAME_MAX)
-        const messages = run.map(change => ({ ...base, ...change }))
+        const messages = run.map(change => ({ ...PLAIN, ...change }))
         for (const message of messages) publish(encoder, message)
         const wanted = Buffer.concat(messages.map(message => expected(message, FRAME_MAX)))
         assert.ok(Buffer.concat(writer.take()).equals(wanted))
@@ -308,25 +309,17 @@ describe('PublishEncoder', () => {
     it(`refuses ${what}, writes nothing of it, and goes on`, () => {
       const writer = new Writer()
       const encoder = new PublishEncoder(writer, FRAME_MAX)
-      const good: Publish = {
-        channel: 1,
-        exchange: 'e',
-        routingKey: 'k',
-        mandatory: false,
-        properties: undefined,
-        payload: 'b',
-      }
-      const wrong = { ...good, ...change } as Publish
+      const wrong = { ...PLAIN, ...change } as Publish
       const matches = (error: unknown): boolean => error instanceof EncodeError && message.test(error.message)
-      publish(encoder, good)
+      publish(encoder, PLAIN)
       assert.throws(() => publish(encoder, wrong), matches)
-      publish(encoder, good)
+      publish(encoder, PLAIN)
       assert.throws(
         () => encoder.check(wrong.exchange, wrong.routingKey, wrong.mandatory, wrong.properties, wrong.payload),
         matches,
       )
-      publish(encoder, good)
-      const one = expected(good, FRAME_MAX)
+      publish(encoder, PLAIN)
+      const one = expected(PLAIN, FRAME_MAX)
       assert.ok(Buffer.concat(writer.take()).equals(Buffer.concat([one, one, one])))
     })
   }
