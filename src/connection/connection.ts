@@ -133,6 +133,8 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
     }
     const createTransport = settings.createTransport ?? connectSocket
     const transport = await createTransport(server, handler, signal, step)
+    // First of all: the server makes its answer while the rest is made here.
+    transport.write([PROTOCOL_HEADER])
     const opened = new Connection(transport, settings, `${server.host}:${server.port}`, events, step)
     connection = opened
     const aborted = (): void => opened.#end(lost(opened.server, 'socket', 'the attempt was given up'))
@@ -150,11 +152,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   }
 
   async #open(server: ServerSettings): Promise<void> {
-    const { writer } = this
-    writer.begin()
-    writer.reserve(PROTOCOL_HEADER.length)
-    writer.bytes(PROTOCOL_HEADER)
-    this.written()
+    this.#traceOut?.pass(PROTOCOL_HEADER)
     await shakeHands(this.#zero, this.#settings, server)
     // The broker may have closed, or blocked, in the bytes behind its open-ok.
     this.#throwEnded()

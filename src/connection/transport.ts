@@ -12,7 +12,7 @@ export interface TransportTarget {
 /** What a transport is doing before it is connected. */
 export type TransportStep = 'lookup' | 'connect' | 'tls'
 
-/** What happens on a transport. Nothing is called before the transport is connected, nothing after `onClose`. */
+/** What happens on a transport. Nothing is called before it is connected, during its own methods, or after `onClose`. */
 export interface TransportHandler {
   /**
    * Bytes 0 to `length` of `buffer` came in; the buffer is written again once this returns. What was already read
