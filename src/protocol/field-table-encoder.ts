@@ -25,17 +25,17 @@ import {
 import { decimal as decimalLayout } from './layouts.ts'
 import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, show, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
-import { writeAscii } from './words.ts'
+import { LOOPED_TEXT, writeAnyAscii, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** A name, a type octet, and the largest value of fixed size or a length. */
 const ENTRY = 256 + 1 + 8
 /** Strings up to this many UTF-16 units are written before they are measured, three bytes a unit at most. */
 const UNMEASURED = 2_000
-/** Strings up to this many units are written in a loop where they are ASCII: faster than the call into C++. */
-const LOOPED = 64
+/** Units of the longest name, and of the longest value, that are taken for short. */
+const SHORT = 128
 /** Name, type, length and value of an entry of short strings. */
-const SHORT_ENTRY = 1 + LOOPED + 1 + 4 + LOOPED
+const SHORT_ENTRY = 1 + SHORT + 1 + 4 + SHORT
 const LONE_SURROGATE = /\p{Surrogate}/u
 
 /** Where encoding is, for error messages: one name or index a level. */
@@ -74,9 +74,10 @@ function writeTable(
   } else {
     const remembered = WireTypes.of(table)
     for (const key in table) {
+      if (!Object.hasOwn(table, key)) continue
       const value = (table as FieldTable)[key]
       if (remembered === undefined && writeShortEntry(writer, key, value)) continue
-      if (value !== undefined && Object.hasOwn(table, key)) writeEntry(writer, key, value, remembered, depth)
+      if (value !== undefined) writeEntry(writer, key, value, remembered, depth)
     }
   }
   writer.patchLong(start, writer.offset - start - 4)
@@ -87,16 +88,16 @@ function writeTable(
  * integer of 32 bits or a boolean. Returns false, with nothing written, for any other.
  */
 function writeShortEntry(writer: Writer, key: string, value: FieldValue | undefined): boolean {
-  const { view } = writer
+  const { buffer, view } = writer
   const start = writer.position
   const { length } = key
-  if (length > LOOPED || start + SHORT_ENTRY > view.byteLength) return false
-  if (!writeAscii(view, start + 1, key)) return false
+  if (length > SHORT || start + SHORT_ENTRY > view.byteLength) return false
+  if (!writeAnyAscii(buffer, view, start + 1, key)) return false
   view.setInt8(start, length)
   const at = start + 1 + length
   if (typeof value === 'string') {
     const size = value.length
-    if (size > LOOPED || !writeAscii(view, at + 5, value)) return false
+    if (size > SHORT || !writeAnyAscii(buffer, view, at + 5, value)) return false
     view.setInt8(at, LONG_STRING)
     view.setInt32(at + 1, size)
     writer.position = at + 5 + size
@@ -286,8 +287,8 @@ function writeBytes(writer: Writer, value: Uint8Array): void {
 /** A long string; the room for its length is there already. */
 function writeString(writer: Writer, value: string, depth: number): void {
   const { length } = value
-  if (length <= LOOPED) {
-    writer.reserve(4 + LOOPED)
+  if (length <= LOOPED_TEXT) {
+    writer.reserve(4 + LOOPED_TEXT)
     const { position } = writer
     if (writeAscii(writer.view, position + 4, value)) {
       writer.long(length)

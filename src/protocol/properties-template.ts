@@ -2,11 +2,13 @@ import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { type FieldTable, isInt32 } from './values.ts'
 import { WireTypes } from './wire-types.ts'
-import { copyWords, newView, writeAscii } from './words.ts'
+import { copyWords, LOOPED_TEXT, newView, writeAnyAscii, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** Bytes of the longest property list that is kept. */
 const LONGEST = 1024
+/** Room behind the longest list for a text of three bytes a unit. */
+const ROOM = 3 * LONGEST
 const SHORTSTR_LENGTH = 1
 const LONGSTR_LENGTH = 4
 const TYPE = 1
@@ -119,11 +121,18 @@ export class PropertiesTemplate {
     return true
   }
 
-  /** Where the text is not ASCII, what stands in its place is no text: it is written over the next time. */
+  /** Where a text is not ASCII, what stands in its place is no text or the one before: it is written over the next time. */
   #changeText(members: Members, i: number, text: string): boolean {
-    if (text.length !== members.lengths[i]) return false
+    const { length } = text
+    if (length !== members.lengths[i]) return false
     members.values[i] = CHANGING
-    return writeAscii(this.#view, members.places[i] as number, text)
+    const view = this.#view
+    const place = members.places[i] as number
+    if (length <= LOOPED_TEXT) return writeAscii(view, place, text)
+    // In its place it could reach beyond it.
+    if (!writeAnyAscii(this.#bytes, view, LONGEST, text)) return false
+    copyWords(view, LONGEST, LONGEST + length, view, place)
+    return true
   }
 
   /** The list from `start` to `end` of `buffer` was written for `properties`, which were not like those kept. */
@@ -134,7 +143,7 @@ export class PropertiesTemplate {
     const members = measure(properties, headers, list.length)
     if (members === undefined) return
     if (this.#bytes.length === 0) {
-      this.#bytes = Buffer.allocUnsafeSlow(LONGEST)
+      this.#bytes = Buffer.allocUnsafeSlow(LONGEST + ROOM)
       this.#view = newView(this.#bytes)
     }
     list.copy(this.#bytes)

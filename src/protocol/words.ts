@@ -5,6 +5,8 @@ export const Slice = (
 
 /** From this many bytes on, a call into C++ copies faster than a loop. */
 const CALLED = 256
+/** Strings up to this many UTF-16 units are written in a loop where they are ASCII: faster than the call into C++. */
+export const LOOPED_TEXT = 64
 
 let lastBuffer: Uint8Array = new Uint8Array(0)
 let lastView = new DataView(lastBuffer.buffer)
@@ -71,7 +73,7 @@ export function isAscii(view: DataView, start: number, end: number): boolean {
 
 /**
  * Write a text's octets from `at` on, four at a time. Returns false where it is not ASCII: what stands there then is
- * of no use. Up to some 60 characters it costs less than a call into C++.
+ * of no use.
  */
 export function writeAscii(target: DataView, at: number, text: string): boolean {
   const { length } = text
@@ -91,4 +93,10 @@ export function writeAscii(target: DataView, at: number, text: string): boolean 
     target.setInt8(at + i, unit)
   }
   return units < 128
+}
+
+/** The same for texts of any length; where one is not ASCII, three times as many octets may be of no use. */
+export function writeAnyAscii(buffer: Buffer, view: DataView, at: number, text: string): boolean {
+  if (text.length <= LOOPED_TEXT) return writeAscii(view, at, text)
+  return buffer.write(text, at) === text.length
 }

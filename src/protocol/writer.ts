@@ -1,10 +1,7 @@
-import { newView, writeAscii } from './words.ts'
+import { LOOPED_TEXT, newView, writeAscii } from './words.ts'
 
 /** Bytes of one outgoing chunk; what leaves in one write of a burst. */
 export const CHUNK_SIZE = 65_536
-
-/** Strings up to this many UTF-16 units are written in a loop where they are ASCII: faster than the call into C++. */
-const LOOPED = 64
 
 /**
  * The outgoing bytes of one connection, encoded in place.
@@ -189,7 +186,7 @@ export class Writer {
   shortstr(value: string): boolean {
     const { length } = value
     const { buffer, position } = this
-    if (length <= LOOPED && writeAscii(this.view, position + 1, value)) {
+    if (length <= LOOPED_TEXT && writeAscii(this.view, position + 1, value)) {
       buffer[position] = length
       this.position = position + 1 + length
       return true

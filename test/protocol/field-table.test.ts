@@ -185,6 +185,12 @@ describe('a field table', () => {
     assert.deepStrictEqual(encode(new Map([['a', undefined]])), encode({}))
   })
 
+  it('leaves out members that are inherited', () => {
+    const parent = Object.assign(Object.create(null), { short: 1, long: 'x'.repeat(200) })
+    const table = Object.assign(Object.create(parent), { own: true })
+    assert.deepStrictEqual(decode(encode(table)), { own: true })
+  })
+
   it('takes the seconds of a Date, without their fraction', () => {
     assert.deepStrictEqual(decode(encode({ at: new Date(1999) })), { at: new Date(1000) })
   })

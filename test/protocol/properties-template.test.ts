@@ -264,6 +264,16 @@ describe('a template of properties', () => {
     assert.ok(lists.filled > 1700, `${lists.filled}`)
   })
 
+  it('is not spoiled by a long text that is not ASCII', () => {
+    const lists = new Lists()
+    const long = (id: number, last = '-'): BasicProperties => ({
+      ...order(id),
+      correlationId: `${'correlation'.repeat(8)}${String(id).padStart(6, '0')}${last}`,
+    })
+    for (let id = 0; id < 300; id++) lists.check(id % 30 === 29 ? long(id, '語') : long(id))
+    assert.equal(lists.filled, 300 - 1 - 10)
+  })
+
   it('gives up on a program whose messages are all different, and finds it out when they no longer are', () => {
     const lists = new Lists()
     for (let id = 0; id < 3000; id++) lists.check({ headers: { [`k${id}`]: id } })

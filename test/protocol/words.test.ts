@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { copyBytes, copyWords, isAscii, newView, sameWords, viewOf, writeAscii } from '../../src/protocol/words.ts'
+import {
+  copyBytes,
+  copyWords,
+  isAscii,
+  newView,
+  sameWords,
+  viewOf,
+  writeAnyAscii,
+  writeAscii,
+} from '../../src/protocol/words.ts'
 
-const bytes = fc.uint8Array({ maxLength: 600 })
+const bytes = fc.uint8Array({ maxLength: 1500 })
 const gap = fc.nat({ max: 9 })
 
 /** `content` in the middle of other bytes, not at the start of its memory. */
@@ -67,6 +76,23 @@ describe('bytes by words', () => {
         }
       }
     }
+  })
+
+  it('are those of a text of any length in ASCII, and of no other', () => {
+    const unit = fc.oneof(
+      { weight: 99, arbitrary: fc.constantFrom(...'azAZ09-\u0000\u007f') },
+      fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+    )
+    fc.assert(
+      fc.property(fc.string({ unit, maxLength: 150 }), gap, (text, at) => {
+        const target = Buffer.alloc(at + 3 * text.length, 0xdd)
+        const isAscii = Buffer.byteLength(text) === text.length
+        assert.equal(writeAnyAscii(target, newView(target), at, text), isAscii)
+        if (isAscii) assert.equal(target.toString('latin1', at, at + text.length), text)
+        assert.deepEqual([...target.subarray(0, at)], Array(at).fill(0xdd))
+        if (isAscii) assert.deepEqual([...target.subarray(at + text.length)], Array(2 * text.length).fill(0xdd))
+      }),
+    )
   })
 
   it('are those of a text in ASCII, and of no other', () => {
