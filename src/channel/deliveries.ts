@@ -8,6 +8,8 @@ import type { ChannelPort } from './port.ts'
 const MULTIPLE = 1
 const NACK_REQUEUE = 2
 const REJECT_REQUEUE = 1
+/** Elements that room is made for beforehand. */
+const MOST_ROOM = 16_384
 
 /** How a delivery is settled: with basic.ack, basic.nack or basic.reject. */
 export type Settlement = 'ack' | 'nack' | 'reject'
@@ -22,8 +24,11 @@ export class Deliveries {
   #settled = false
   #sealed = false
   readonly #consumers = new Map<string, Consumer>()
-  /** Consumer, body, envelope and properties in turn: what this read brought. */
+  /** Consumer, body, envelope and properties in turn: what this read brought, in the first `#readyLength` elements. */
   #ready: unknown[] = []
+  #readyLength = 0
+  /** What the last read brought: an array made with room for it costs less than one that grows. */
+  #room = 0
   #lastConsumer: Consumer | undefined
 
   constructor(port: ChannelPort, channelId: number, offset: number) {
@@ -103,8 +108,17 @@ export class Deliveries {
       this.#giveBack(envelope)
       return
     }
-    if (this.#ready.length === 0) this.#port.afterRead(this.#dispatch)
-    this.#ready.push(consumer, body, envelope, properties)
+    const at = this.#readyLength
+    if (at === 0) {
+      this.#port.afterRead(this.#dispatch)
+      this.#ready = new Array(this.#room)
+    }
+    const ready = this.#ready
+    ready[at] = consumer
+    ready[at + 1] = body
+    ready[at + 2] = envelope
+    ready[at + 3] = properties
+    this.#readyLength = at + 4
   }
 
   /** A delivery with this tag came. */
@@ -114,8 +128,11 @@ export class Deliveries {
 
   readonly #dispatch = (): void => {
     const ready = this.#ready
+    const length = this.#readyLength
     this.#ready = []
-    for (let i = 0; i < ready.length; i += 4) {
+    this.#readyLength = 0
+    this.#room = Math.min(length, MOST_ROOM)
+    for (let i = 0; i < length; i += 4) {
       const consumer = ready[i] as Consumer
       if (consumer.ended) this.#giveBack(ready[i + 2] as Envelope)
       else consumer.offer(ready[i + 1] as Buffer, ready[i + 2] as Envelope, ready[i + 3] as Properties)
@@ -160,6 +177,7 @@ export class Deliveries {
     this.#consumers.clear()
     this.#lastConsumer = undefined
     this.#ready = []
+    this.#readyLength = 0
     return consumers
   }
 }
