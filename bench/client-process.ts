@@ -1,4 +1,5 @@
 /** Measures one client doing one task, in a process of its own, and reports to the process that started it. */
+import { existsSync, readFileSync } from 'node:fs'
 import type { Client, ClientName } from './clients/client.ts'
 import { yardstickMicros } from './guard/yardstick.ts'
 import type { Work } from './rows.ts'
@@ -40,12 +41,19 @@ async function load(name: ClientName): Promise<Client> {
   }
 }
 
+/** Of this process alone: Linux starts `maxRSS` with that of the process which started this one. */
+function peakKiB(): number {
+  const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : ''
+  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]
+  return peak === undefined ? process.resourceUsage().maxRSS : Number(peak)
+}
+
 const task: Task = JSON.parse(process.argv[2] ?? '')
 const client = await load(task.client)
 const result = await performers[task.row.work](client, task)
 const report: TaskResult = {
   ...result,
   ...(task.yardstick && { yardstickMicros: yardstickMicros() }),
-  peakMiB: process.resourceUsage().maxRSS / 1024,
+  peakMiB: peakKiB() / 1024,
 }
 process.send?.({ result: report }, () => process.exit())

@@ -39,8 +39,8 @@ async function timed(run: () => Promise<void>): Promise<Usage> {
 }
 
 /**
- * Warms up with batches that grow until one is long enough to tell the rate, then measures as many messages as fill the
- * budget at that rate. `total` counts what was really done: a consumer is given more than it asked for.
+ * Warms up, then measures as many messages as fill the budget. `total` counts what was really done: a consumer is given
+ * more than it asked for.
  */
 export async function measure(
   run: (count: number) => Promise<void>,
@@ -48,6 +48,15 @@ export async function measure(
   budget: Budget,
   multiple = 1,
 ): Promise<Measurement> {
+  const count = await warmUp(run, budget, multiple)
+  return measureSpan(() => run(count), total)
+}
+
+/**
+ * Runs batches that grow until one is long enough to tell the rate. Returns how many messages fill the budget at that
+ * rate.
+ */
+export async function warmUp(run: (count: number) => Promise<void>, budget: Budget, multiple = 1): Promise<number> {
   let count = multiple * Math.max(1, Math.ceil(20 / multiple))
   // The first batches are cold, and a stall in one of them tells nothing of the rate.
   const warm = { cpuMillis: 0, wallMillis: 0 }
@@ -57,13 +66,9 @@ export async function measure(
     warm.cpuMillis += usage.cpuMillis
     warm.wallMillis += usage.wallMillis
     const isWarm = batch > 2 && (warm.cpuMillis >= WARM_UP.cpu || warm.wallMillis >= WARM_UP.wall)
-    if (share >= 0.3 && isWarm) {
-      count = Math.max(1, Math.round(count / share / multiple)) * multiple
-      break
-    }
+    if (share >= 0.3 && isWarm) return Math.max(1, Math.round(count / share / multiple)) * multiple
     if (share < 0.3) count *= share < 0.03 ? 4 : 2
   }
-  return measureSpan(() => run(count), total)
 }
 
 /** Measures one span of work. */

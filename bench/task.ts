@@ -15,11 +15,11 @@ export interface Task {
   readonly handicap: number
   /** Also say what a fixed piece of work costs in this process. */
   readonly yardstick: boolean
-  /** Messages that wait in the broker's queue; 0 where the synthetic peer never ends. */
+  /** Messages that wait in the broker's queue, or twice as many as are published to it; 0 for the synthetic peer. */
   readonly waiting: number
 }
 
-/** The broker's queue that a consuming task warms up with, before it consumes what waits in the other. */
+/** The broker's queue that a task warms up with. */
 export const warmUpQueue = (queueName: string): string => `${queueName}-warm-up`
 export const warmUpShare = (waiting: number): number => Math.ceil(waiting / 4)
 

@@ -53,11 +53,11 @@ async function open(url: string, { frameMax, bodySize }: ConnectOptions): Promis
     },
 
     async confirmer(message: Outgoing, window: number) {
-      const { body, routingKey, withProperties } = message
+      const { body, withProperties } = message
       await first.confirmSelect()
-      await first.queueDeclare(routingKey)
+      await first.queueDeclare(message.routingKey)
       return repeat.windowed(window, number =>
-        first.basicPublish('', routingKey, body, withProperties ? messageProperties(number) : undefined),
+        first.basicPublish('', message.routingKey, body, withProperties ? messageProperties(number) : undefined),
       )
     },
 

@@ -46,11 +46,11 @@ async function open(url: string, { frameMax }: ConnectOptions): Promise<Connecti
     },
 
     async confirmer(message: Outgoing, window: number) {
-      const { body, routingKey, withProperties } = message
+      const { body, withProperties } = message
       const channel = await protocol.channel({ publisherConfirms: true })
-      await channel.queueDeclare(routingKey, { durable: true })
+      await channel.queueDeclare(message.routingKey, { durable: true })
       return repeat.windowed(window, number =>
-        channel.publish(body, '', routingKey, withProperties ? messageProperties(number) : undefined),
+        channel.publish(body, '', message.routingKey, withProperties ? messageProperties(number) : undefined),
       )
     },
 

@@ -2,6 +2,7 @@ import type { Tally } from '../tally.ts'
 
 /** What is published. */
 export interface Outgoing {
+  /** Of a confirmer's messages it may change between two runs. */
   readonly routingKey: string
   readonly body: Buffer
   /** With 5 properties and 5 headers, in a fresh object for each message. */

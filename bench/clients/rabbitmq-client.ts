@@ -60,10 +60,12 @@ async function open(url: string, { frameMax, prompt }: ConnectOptions): Promise<
     },
 
     async confirmer(message: Outgoing, window: number) {
-      const { body, routingKey, withProperties } = message
+      const { body, withProperties } = message
       await first.confirmSelect()
-      await first.queueDeclare({ queue: routingKey, durable: true })
-      return repeat.windowed(window, number => first.basicPublish(envelope(routingKey, withProperties, number), body))
+      await first.queueDeclare({ queue: message.routingKey, durable: true })
+      return repeat.windowed(window, number =>
+        first.basicPublish(envelope(message.routingKey, withProperties, number), body),
+      )
     },
 
     async consumer(incoming: Incoming) {

@@ -1,9 +1,9 @@
 import type { Connection, Outgoing, Repeat } from '../clients/client.ts'
-import { measure } from '../measure.ts'
+import { measure, measureSpan, warmUp } from '../measure.ts'
 import { bodyOf } from '../message.ts'
 import { countSocketWrites } from '../socket-writes.ts'
-import type { Task } from '../task.ts'
-import { connectOptions } from '../task.ts'
+import type { Task, TaskResult } from '../task.ts'
+import { connectOptions, warmUpQueue } from '../task.ts'
 import type { Perform } from './work.ts'
 
 const LARGE_BODY = 16 * 1024
@@ -19,6 +19,7 @@ export const outgoing = ({ row, queueName }: Task): Outgoing => ({
 export const publish: Perform = async (client, task) => {
   const writes = task.countWrites ? countSocketWrites() : undefined
   const connection = await client.connect(task.url, connectOptions(task))
+  if (task.waiting > 0) return toBroker(connection, task)
   const repeat = await repeatOf(connection, task)
   let total = 0
   let counted = 0
@@ -37,6 +38,22 @@ export const publish: Perform = async (client, task) => {
   }
   const measurement = await measure(run, () => counted, task.budget, multiple)
   return { ...measurement, total }
+}
+
+/** As many messages for each client, into a queue that was empty: the longer it is, the slower is the broker. */
+async function toBroker(connection: Connection, task: Task): Promise<TaskResult> {
+  const message = { ...outgoing(task), routingKey: warmUpQueue(task.queueName) }
+  const repeat = await connection.confirmer(message, task.row.window)
+  await warmUp(repeat, task.budget)
+  message.routingKey = task.queueName
+  let total = 0
+  return measureSpan(
+    async () => {
+      await repeat(task.waiting / 2)
+      total += task.waiting / 2
+    },
+    () => total,
+  )
 }
 
 function repeatOf(connection: Connection, task: Task): Promise<Repeat> {
