@@ -2,7 +2,7 @@ import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { type FieldTable, isInt32 } from './values.ts'
 import { WireTypes } from './wire-types.ts'
-import { copyWords, LOOPED_TEXT, newView, writeAnyAscii, writeAscii } from './words.ts'
+import { copyWords, LOOPED_TEXT, newView, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** Bytes of the longest property list that is kept. */
@@ -130,7 +130,7 @@ export class PropertiesTemplate {
     const place = members.places[i] as number
     if (length <= LOOPED_TEXT) return writeAscii(view, place, text)
     // In its place it could reach beyond it.
-    if (!writeAnyAscii(this.#bytes, view, LONGEST, text)) return false
+    if (this.#bytes.write(text, LONGEST) !== length) return false
     copyWords(view, LONGEST, LONGEST + length, view, place)
     return true
   }
