@@ -92,7 +92,8 @@ describe('exchanges, queues and bindings that the broker lost', { timeout: 120_0
     await to.cut()
     const sent = framesIn(to.proxy.last.recorded('toServer'))
     const declared = sent.filter(({ name }) => name === 'queue.declare').map(({ args }) => args['queueName'])
-    assert.deepEqual(declared, [unbound, kept])
+    // What is exclusive is asked for again while the broker still locks it for the connection that was cut.
+    assert.deepEqual([...new Set(declared)], [unbound, kept])
     const names = sent.map(({ name }) => name)
     assert.ok(!names.includes('queue.bind') && !names.includes('exchange.declare'), names.join(', '))
     await assertBindings()
