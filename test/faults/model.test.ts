@@ -227,16 +227,18 @@ class Model {
   async #check(): Promise<void> {
     await using channel = await direct.channel()
     let missing: string[] = []
-    const confirmed = 'all that was confirmed has been seen'
     await until(
-      confirmed,
+      'all that was confirmed has been seen',
       async () => {
         for (const queue of this.#queues) await this.#drain(channel, queue)
         missing = [...this.#confirmed.keys()].filter(id => !this.#seen.has(id))
         return missing.length === 0
       },
       { timeout: REQUEUED_WITHIN },
-    ).catch(() => assert.deepEqual(missing, [], 'confirmed and missing'))
+    ).catch((error: unknown) => {
+      assert.deepEqual(missing, [], 'confirmed and missing')
+      throw error
+    })
     for (const queue of this.#queues) await channel.queueDelete(queue)
     const ghosts = [...this.#notSent].filter(id => this.#seen.has(id))
     assert.deepEqual(ghosts, [], 'said not to have been sent, and yet there')

@@ -12,7 +12,7 @@ import {
   writeAscii,
 } from '../../src/protocol/words.ts'
 
-const bytes = fc.uint8Array({ maxLength: 1500 })
+const bytes = fc.uint8Array({ maxLength: 600 })
 const gap = fc.nat({ max: 9 })
 
 /** `content` in the middle of other bytes, not at the start of its memory. */
