@@ -13,19 +13,19 @@ import type {
   QueueDeleteOptions,
   UnbindOptions,
 } from './channel/options.ts'
-import { Session } from './connection/session.ts'
-import type { SessionState } from './connection/session-state.ts'
-import type { Settings } from './connection/settings.ts'
-import type { TransportPeer } from './connection/transport.ts'
+import type { ConnectionState } from './connection/connection-state.ts'
+import { RecoveringConnection } from './connection/recovering-connection.ts'
+import type { Settings } from './connection/settings/settings.ts'
+import type { TransportPeer } from './connection/wire/transport.ts'
 import { EncodeError } from './errors.ts'
-import { Consumer } from './patterns/consumer.ts'
-import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consumer-options.ts'
-import { DefaultPublishers } from './patterns/default-publishers.ts'
+import { Consumer } from './patterns/consume/consumer.ts'
+import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consume/consumer-options.ts'
 import { isolated, isolatedTransaction } from './patterns/isolated.ts'
-import type { Payload } from './patterns/payload.ts'
-import { Publisher, type PublisherOptions } from './patterns/publisher.ts'
-import { RpcClient, type RpcClientOptions } from './patterns/rpc-client.ts'
-import { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc-server.ts'
+import { DefaultPublishers } from './patterns/publish/default-publishers.ts'
+import type { Payload } from './patterns/publish/payload.ts'
+import { Publisher, type PublisherOptions } from './patterns/publish/publisher.ts'
+import { RpcClient, type RpcClientOptions } from './patterns/rpc/rpc-client.ts'
+import { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc/rpc-server.ts'
 import {
   badValue,
   booleanOption,
@@ -82,7 +82,7 @@ type NoWait = { readonly noWait: true }
 
 /** A connection to a broker, as `connect()` returns it. It multiplexes channels. */
 export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
-  #session: Session | undefined
+  #session: RecoveringConnection | undefined
   #publishers: DefaultPublishers | undefined
 
   private constructor() {
@@ -92,7 +92,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** @internal Programs call `connect()`. */
   static async open(settings: Settings): Promise<AmqpProtocol> {
     const protocol = new AmqpProtocol()
-    protocol.#session = await Session.connect(settings, {
+    protocol.#session = await RecoveringConnection.connect(settings, {
       blocked: reason => protocol.#tell('blocked', reason),
       unblocked: () => protocol.#tell('unblocked'),
       disconnected: error => protocol.#tell('disconnected', error),
@@ -105,7 +105,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     return protocol
   }
 
-  get #open(): Session {
+  get #open(): RecoveringConnection {
     if (this.#session === undefined) throw new Error('a protocol is used before it is connected')
     return this.#session
   }
@@ -121,7 +121,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /** Where it stands. While it is `recovering`, calls wait. */
-  get state(): SessionState {
+  get state(): ConnectionState {
     return this.#open.state
   }
 

@@ -1,6 +1,6 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
-import type { ConnectOptions, ConnectUrl } from './connection/options.ts'
-import { resolveSettings } from './connection/settings.ts'
+import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
+import { resolveSettings } from './connection/settings/settings.ts'
 
 /**
  * Connect to a broker, or to one of several.

@@ -10,10 +10,11 @@ export {
   type ConsumerCallback,
   type ReturnCallback,
 } from './channel/channel.ts'
-export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './channel/delivery.ts'
+export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './channel/consume/delivery.ts'
 export type * from './channel/options.ts'
 export { connect, fromUrl } from './connect.ts'
-export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './connection/auth.ts'
+export type { ConnectionState } from './connection/connection-state.ts'
+export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './connection/settings/auth.ts'
 export type {
   ConnectOptions,
   ConnectUrl,
@@ -21,8 +22,7 @@ export type {
   RecoveryOptions,
   ServerAddress,
   ServerOrder,
-} from './connection/options.ts'
-export type { SessionState } from './connection/session-state.ts'
+} from './connection/settings/options.ts'
 export type {
   TlsOptions,
   Transport,
@@ -31,7 +31,7 @@ export type {
   TransportPeer,
   TransportStep,
   TransportTarget,
-} from './connection/transport.ts'
+} from './connection/wire/transport.ts'
 export {
   AbortError,
   AmqpError,
@@ -59,25 +59,25 @@ export {
   RemoteError,
   TimeoutError,
 } from './errors.ts'
-export { Consumer, type ConsumerEvents } from './patterns/consumer.ts'
+export { Consumer, type ConsumerEvents } from './patterns/consume/consumer.ts'
 export type {
   CancelDecider,
   ConsumerCloseOptions,
   ConsumerOptions,
   HandlerOptions,
   MessageHandler,
-} from './patterns/consumer-options.ts'
-export type { ErrorDestination, FailureAction, FailureDecider } from './patterns/failure-policy.ts'
-export { Message } from './patterns/message.ts'
-export type { Payload } from './patterns/payload.ts'
+} from './patterns/consume/consumer-options.ts'
+export type { ErrorDestination, FailureAction, FailureDecider } from './patterns/consume/failure-policy.ts'
+export { Message } from './patterns/consume/message.ts'
+export type { Payload } from './patterns/publish/payload.ts'
 export {
   Publisher,
   type PublisherCloseOptions,
   type PublisherEvents,
   type PublisherOptions,
-} from './patterns/publisher.ts'
-export { type RpcCallOptions, RpcClient, type RpcClientOptions } from './patterns/rpc-client.ts'
-export { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc-server.ts'
+} from './patterns/publish/publisher.ts'
+export { type RpcCallOptions, RpcClient, type RpcClientOptions } from './patterns/rpc/rpc-client.ts'
+export { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc/rpc-server.ts'
 export type { BasicProperties } from './protocol/properties.ts'
 export { Properties } from './protocol/received-properties.ts'
 export {

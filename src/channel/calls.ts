@@ -1,6 +1,6 @@
 import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
+import { Fifo } from '../lib/fifo.ts'
 import type { CallOptions } from './call-options.ts'
-import { Fifo } from './fifo.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
 /** One call of the program's: what errors call it, where it was made, and how long it may wait. */

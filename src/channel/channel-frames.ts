@@ -1,6 +1,7 @@
 import { ProtocolError } from '../errors.ts'
+import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readTag } from '../protocol/basic-codec.ts'
+import { viewOf } from '../protocol/bytes.ts'
 import type { Envelope } from '../protocol/envelope.ts'
-import { BASIC_ACK, BASIC_DELIVER, BASIC_NACK, readDeliver, readTag } from '../protocol/hot.ts'
 import { decodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -15,13 +16,12 @@ import {
   ChannelFlow,
 } from '../protocol/methods.ts'
 import type { Properties } from '../protocol/received-properties.ts'
-import { viewOf } from '../protocol/words.ts'
-import { Assembler, type ContentReceiver } from './assembler.ts'
 import type { Calls, ReplyKey } from './calls.ts'
-import type { Deliveries } from './deliveries.ts'
-import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
+import { Assembler, type ContentReceiver } from './consume/assembler.ts'
+import type { Deliveries } from './consume/deliveries.ts'
+import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { ChannelPort, FrameReceiver } from './port.ts'
-import type { Publishing } from './publishing.ts'
+import type { Publishing } from './publish/publishing.ts'
 
 /** What a channel does of the server's accord. */
 export interface ServerRequests {

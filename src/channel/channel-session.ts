@@ -22,13 +22,13 @@ import {
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
 import { ChannelFrames, type ServerRequests } from './channel-frames.ts'
-import type { Consumer } from './consumers.ts'
-import { Deliveries } from './deliveries.ts'
-import type { GetResult, ReturnedMessage } from './delivery.ts'
-import { closedByClient, closedByServer, type Ending } from './ending.ts'
+import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
+import type { Consumer } from './consume/consumers.ts'
+import { Deliveries } from './consume/deliveries.ts'
+import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
-import { Publishing } from './publishing.ts'
-import type { PublishBounds, WaitingPublish } from './waiting-publishes.ts'
+import { Publishing } from './publish/publishing.ts'
+import type { PublishBounds, WaitingPublish } from './publish/waiting-publishes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
 export interface ChannelEvents extends PublishBounds {
@@ -39,9 +39,9 @@ export interface ChannelEvents extends PublishBounds {
   /** The server cancelled a consumer. */
   cancelled(error: ConsumerCancelledError): void
   /** The connection ended before these were written. Returns whether the channel's next life will write them. */
-  adopted(waiting: WaitingPublish[], ending: Ending): boolean
+  adopted(waiting: WaitingPublish[], ending: CloseReason): boolean
   /** The life is over; `told` where a promise was rejected with the reason, `lost` where the connection ended too. */
-  ended(session: ChannelSession, ending: Ending, told: boolean, lost: boolean): void
+  ended(session: ChannelSession, ending: CloseReason, told: boolean, lost: boolean): void
 }
 
 /** Where the tags of an earlier life of the channel ended. */
@@ -72,19 +72,19 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly deliveries: Deliveries
   readonly frames: ChannelFrames
   /** Called when the life is over, before anybody is told otherwise: what it delivered is the broker's again. */
-  onOver: ((ending: Ending) => void) | undefined
+  onOver: ((ending: CloseReason) => void) | undefined
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
   readonly #calls: Calls
   /** What was asked of a consumer, by its tag, and has no consume-ok or cancel-ok: the next method of the tag waits. */
   readonly #unanswered = new Map<string, Unanswered>()
   #state: State = 'opening'
-  #ending: Ending | undefined
+  #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
   /** What a close of our own ends with: the call that timed out, or nothing where the program asked. */
   #closeReason: AmqpError | undefined
   /** The server's close, where it crossed ours. */
-  #crossed: Ending | undefined
+  #crossed: CloseReason | undefined
 
   constructor(port: ChannelPort, id: number, events: ChannelEvents, offsets: TagOffsets) {
     this.id = id
@@ -106,7 +106,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /** Why it is over; undefined while it is not. */
-  get ending(): Ending | undefined {
+  get ending(): CloseReason | undefined {
     return this.#ending
   }
 
@@ -339,7 +339,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /** The connection is over, and with it this life. Returns whether somebody's promise was rejected with it. */
-  connectionEnded(ending: Ending): boolean {
+  connectionEnded(ending: CloseReason): boolean {
     if (this.#state === 'closed') return false
     // The close that was asked for has come about: nothing of this channel goes on with the next connection.
     if (this.#state === 'closing') {
@@ -352,7 +352,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return this.#end(ending, true)
   }
 
-  #end(ending: Ending, lost: boolean): boolean {
+  #end(ending: CloseReason, lost: boolean): boolean {
     this.#to('closed')
     this.#ending = ending
     this.deliveries.seal()
@@ -365,7 +365,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /** Reject everything pending but the call `spared`, which resolves. Returns whether anybody was told. */
-  #failAll(ending: Ending, spared: number): boolean {
+  #failAll(ending: CloseReason, spared: number): boolean {
     let guilty = ending.methodKey !== 0
     let told = this.publishing.failAll(ending)
     told += this.#calls.failAll(call => {

@@ -25,9 +25,9 @@ import { badValue, booleanOption, checkOptions, durationOption, signalOption } f
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import type { CallContext } from './calls.ts'
-import { Consumer } from './consumers.ts'
-import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './delivery.ts'
-import { type ChannelHost, Lives } from './lives.ts'
+import { Consumer } from './consume/consumers.ts'
+import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
+import { StreamPosition } from './consume/stream-position.ts'
 import type {
   AckOptions,
   BasicPublishOptions,
@@ -53,8 +53,8 @@ import type {
   RejectOptions,
   UnbindOptions,
 } from './options.ts'
-import { returnError } from './publish-errors.ts'
-import { StreamPosition } from './stream-position.ts'
+import { returnError } from './publish/publish-errors.ts'
+import { type ChannelHost, RecoveringChannel } from './recovering-channel.ts'
 import type { BindingDefinition, TopologyRecorder } from './topology-recorder.ts'
 
 /** Called with each message; it may be async, and may await anything on any channel. */
@@ -89,21 +89,21 @@ const NONE = {}
 export class Channel {
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
   returnCallback: ReturnCallback | undefined
-  readonly #lives: Lives
+  readonly #lives: RecoveringChannel
   readonly #cancellationCallbacks: CancellationCallback[] = []
   #closed: Promise<void> | undefined
 
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
     this.returnCallback = returnCallback
-    this.#lives = new Lives(host, {
+    this.#lives = new RecoveringChannel(host, {
       returned: (message, told) => this.#returned(message, told),
       cancelled: error => this.#cancelled(error),
     })
   }
 
   /** @internal */
-  get lives(): Lives {
+  get lives(): RecoveringChannel {
     return this.#lives
   }
 

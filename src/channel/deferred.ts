@@ -1,6 +1,6 @@
 import { abortedBy, atCallSite, BufferFullError, TimeoutError } from '../errors.ts'
+import { Fifo } from '../lib/fifo.ts'
 import type { CallContext } from './calls.ts'
-import { Fifo } from './fifo.ts'
 import type { Deadline } from './port.ts'
 
 interface Operation {

@@ -1,6 +1,6 @@
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
-import type { Ending } from './ending.ts'
+import type { CloseReason } from './close-reason.ts'
 
 /** Something that will happen at a time, unless it is cancelled. */
 export interface Deadline {
@@ -10,7 +10,7 @@ export interface Deadline {
 /** Who waits for written bytes to leave. Exactly one of the two is called. */
 export interface Departure {
   sent(): void
-  lost(ending: Ending): void
+  lost(ending: CloseReason): void
 }
 
 /** What becomes known of errors that no promise carries. */
@@ -39,7 +39,7 @@ export interface ChannelReceiver {
   /** The broker blocks the connection, or no longer. */
   blockedChanged(): void
   /** Returns whether a promise was rejected with it. */
-  connectionEnded(ending: Ending): boolean
+  connectionEnded(ending: CloseReason): boolean
 }
 
 /** A connection, as far as one life of a channel sees it. */

@@ -1,8 +1,8 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
-import type { Ending } from '../channel/ending.ts'
+import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
-import type { SessionState } from './session-state.ts'
+import type { ConnectionState } from './connection-state.ts'
 
 /** Something that `protocol.close()` closes before the connection. */
 export interface Closable {
@@ -20,9 +20,9 @@ export interface SourcedChannelOptions {
 
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
 export interface ChannelSource extends ErrorReporter {
-  readonly state: SessionState
+  readonly state: ConnectionState
   /** Why it is closed; undefined while it is not. */
-  readonly ending: Ending | undefined
+  readonly ending: CloseReason | undefined
   /** When the connection was last recovered, by `performance.now()`. */
   readonly recoveredAt: number
   /** Publishes of one part that may wait before further ones are refused. */
@@ -44,5 +44,5 @@ export interface ChannelSource extends ErrorReporter {
   own(part: Closable): void
   disown(part: Closable): void
   /** Have `run` called once when the connection is closed for good. Returns how to take that back. */
-  onEnded(run: (ending: Ending) => void): () => void
+  onEnded(run: (ending: CloseReason) => void): () => void
 }

@@ -1,25 +1,25 @@
-import type { Ending } from '../channel/ending.ts'
+import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
 import { FrameError, NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import { Deadlines } from '../lib/deadlines.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { FrameParser, type FrameSink } from '../protocol/frame-parser.ts'
 import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
 import { ChannelIds } from './channel-ids.ts'
-import { Deadlines } from './deadlines.ts'
-import { closedByProgram, closedByServer, lost, violated } from './endings.ts'
-import { explainFirstBytes } from './first-bytes.ts'
-import { FrameTrace } from './frame-trace.ts'
-import { type Negotiated, shakeHands } from './handshake.ts'
-import { Heartbeat } from './heartbeat.ts'
-import { Incoming } from './incoming.ts'
-import { Outgoing } from './outgoing.ts'
-import type { ServerSettings } from './server-settings.ts'
-import type { Settings } from './settings.ts'
-import { connectSocket } from './socket-transport.ts'
-import type { Transport, TransportHandler, TransportPeer } from './transport.ts'
-import { ZeroChannel, type ZeroChannelEvents } from './zero-channel.ts'
+import { ChannelZero, type ChannelZeroEvents } from './channel-zero.ts'
+import { closedByProgram, closedByServer, lost, violated } from './close-reasons.ts'
+import { type Negotiated, shakeHands } from './settings/handshake.ts'
+import type { ServerSettings } from './settings/server-settings.ts'
+import type { Settings } from './settings/settings.ts'
+import { explainFirstBytes } from './wire/first-bytes.ts'
+import { FrameTrace } from './wire/frame-trace.ts'
+import { Heartbeat } from './wire/heartbeat.ts'
+import { ReadThrottle } from './wire/read-throttle.ts'
+import { connectSocket } from './wire/socket-transport.ts'
+import type { Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
+import { WriteBatcher } from './wire/write-batcher.ts'
 
 /** What a connection tells of itself. */
 export interface ConnectionEvents {
@@ -29,7 +29,7 @@ export interface ConnectionEvents {
   /** A channel number is free again. */
   channelReleased(): void
   /** An open connection is over, and every promise of it has been settled; `told` where one was rejected with it. */
-  ended(connection: Connection, ending: Ending, told: boolean): void
+  ended(connection: Connection, ending: CloseReason, told: boolean): void
 }
 
 /**
@@ -55,7 +55,7 @@ const LINGER = 1_000
 const TELLING_BYTES = 16
 
 /** One life of a connection: from the protocol header on one transport until that is closed. */
-export class Connection implements ChannelPort, FrameSink, TransportHandler, ZeroChannelEvents {
+export class Connection implements ChannelPort, FrameSink, TransportHandler, ChannelZeroEvents {
   readonly maxMessageSize: number
   readonly rpcTimeout: number
   readonly maxWaiting: number
@@ -71,12 +71,12 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   readonly #events: ConnectionEvents
   readonly #waitingFor: (step: string) => void
   readonly #transport: Transport
-  readonly #outgoing: Outgoing
-  readonly #incoming: Incoming
+  readonly #outgoing: WriteBatcher
+  readonly #incoming: ReadThrottle
   readonly #parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
   readonly #deadlines = new Deadlines()
   readonly #channels: (ChannelReceiver | undefined)[] = []
-  readonly #zero = new ZeroChannel(this, this)
+  readonly #zero = new ChannelZero(this, this)
   readonly #traceIn: FrameTrace | undefined
   readonly #traceOut: FrameTrace | undefined
   #heartbeat: Heartbeat | undefined
@@ -85,7 +85,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   #afterRead: (() => void)[] = []
   #lastRead = performance.now()
   #firstBytes = Buffer.alloc(0)
-  #ending: Ending | undefined
+  #ending: CloseReason | undefined
   #closing: { readonly promise: Promise<void>; resolve(): void } | undefined
 
   private constructor(
@@ -107,8 +107,8 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
     const traced = logger?.debug !== undefined
     this.#traceIn = traced ? new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE) : undefined
     this.#traceOut = traced ? new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE) : undefined
-    this.#outgoing = new Outgoing(transport, settings.maxBuffered, () => this.#gateChanged(), this.#traceOut)
-    this.#incoming = new Incoming(transport, settings.maxBuffered)
+    this.#outgoing = new WriteBatcher(transport, settings.maxBuffered, () => this.#gateChanged(), this.#traceOut)
+    this.#incoming = new ReadThrottle(transport, settings.maxBuffered)
     this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
 
@@ -446,7 +446,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Zer
   }
 
   /** The one place where a connection ends; `agreed` where the server sends nothing more. */
-  #end(reason: Ending, agreed = false): void {
+  #end(reason: CloseReason, agreed = false): void {
     if (this.#state === 'closed') return
     const wasOpen = this.#state !== 'opening'
     // Behind a connection.close of the program's, however it ends is the end that was asked for.

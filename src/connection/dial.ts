@@ -8,8 +8,8 @@ import {
   TimeoutError,
 } from '../errors.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
-import type { ServerSettings } from './server-settings.ts'
-import type { Settings } from './settings.ts'
+import type { ServerSettings } from './settings/server-settings.ts'
+import type { Settings } from './settings/settings.ts'
 
 /** A try that failed, with the server it was made at. */
 interface FailedAttempt extends ConnectionAttempt {

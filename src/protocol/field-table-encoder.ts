@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import { EncodeError } from '../errors.ts'
+import { LOOPED_TEXT, writeAnyAscii, writeAscii } from './bytes.ts'
 import {
   ARRAY,
   BOOLEAN,
@@ -25,7 +26,6 @@ import {
 import { decimal as decimalLayout } from './layouts.ts'
 import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, show, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
-import { LOOPED_TEXT, writeAnyAscii, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** A name, a type octet, and the largest value of fixed size or a length. */

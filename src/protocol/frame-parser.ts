@@ -1,7 +1,7 @@
 import { FrameError } from '../errors.ts'
+import { viewOf } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
-import { viewOf } from './words.ts'
 
 /** What a parser tells of the frames it finds. `buffer` is only good until the call returns. */
 export interface FrameSink {

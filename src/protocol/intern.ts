@@ -1,4 +1,4 @@
-import { copyWords, isAscii, sameWords, viewOf } from './words.ts'
+import { copyWords, isAscii, sameWords, viewOf } from './bytes.ts'
 
 /** A power of two. */
 const SLOTS = 1024

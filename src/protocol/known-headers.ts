@@ -1,10 +1,10 @@
+import { newView, sameWords, viewOf } from './bytes.ts'
 import { decodeTable } from './field-table.ts'
 import { BOOLEAN, INT32, LONG_STRING } from './field-types.ts'
 import { internAscii } from './intern.ts'
 import { Patience } from './patience.ts'
 import { Reader } from './reader.ts'
 import type { FieldTable } from './values.ts'
-import { newView, sameWords, viewOf } from './words.ts'
 
 /** A power of two. */
 const SLOTS = 64

@@ -1,8 +1,8 @@
+import { copyWords, LOOPED_TEXT, newView, writeAscii } from './bytes.ts'
 import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { type FieldTable, isInt32 } from './values.ts'
 import { WireTypes } from './wire-types.ts'
-import { copyWords, LOOPED_TEXT, newView, writeAscii } from './words.ts'
 import type { Writer } from './writer.ts'
 
 /** Bytes of the longest property list that is kept. */

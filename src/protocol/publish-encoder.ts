@@ -1,11 +1,11 @@
 import { inspect } from 'node:util'
 import { EncodeError } from '../errors.ts'
+import { BASIC_PUBLISH } from './basic-codec.ts'
+import { copyWords } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
-import { BASIC_PUBLISH } from './hot.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
 import { PropertiesTemplate } from './properties-template.ts'
 import { Properties } from './received-properties.ts'
-import { copyWords } from './words.ts'
 import { Writer } from './writer.ts'
 
 /** Bodies from this size on leave without being copied. */

@@ -1,4 +1,4 @@
-import { copyBytes, newView } from './words.ts'
+import { copyBytes, newView } from './bytes.ts'
 
 /**
  * Memory that small pieces of what comes in are copied to, one behind the other. Who keeps a piece keeps one slab with

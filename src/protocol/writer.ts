@@ -1,4 +1,4 @@
-import { LOOPED_TEXT, newView, writeAscii } from './words.ts'
+import { LOOPED_TEXT, newView, writeAscii } from './bytes.ts'
 
 /** Bytes of one outgoing chunk; what leaves in one write of a burst. */
 export const CHUNK_SIZE = 65_536

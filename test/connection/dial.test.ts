@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { TransportFactory } from '../../src/connection/transport.ts'
+import type { TransportFactory } from '../../src/connection/wire/transport.ts'
 import {
   AbortError,
   type AmqpProtocol,

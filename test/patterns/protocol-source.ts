@@ -1,5 +1,5 @@
 import type { Channel } from '../../src/channel/channel.ts'
-import type { Ending } from '../../src/channel/ending.ts'
+import type { CloseReason } from '../../src/channel/close-reason.ts'
 import type { Deadline } from '../../src/channel/port.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from '../../src/connection/channel-source.ts'
 import type { AmqpProtocol } from '../../src/index.ts'
@@ -9,7 +9,7 @@ import { Writer } from '../../src/protocol/writer.ts'
 /** A source of a protocol's channels whose time passes when the test says so. */
 export class ProtocolSource implements ChannelSource {
   readonly #protocol: AmqpProtocol
-  readonly ending: Ending | undefined = undefined
+  readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly publishes = new PublishEncoder(new Writer(), 131_072)
   readonly recoveredAt = Number.NEGATIVE_INFINITY

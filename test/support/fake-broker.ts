@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { TransportFactory } from '../../src/connection/transport.ts'
+import type { TransportFactory } from '../../src/connection/wire/transport.ts'
 import { type AmqpProtocol, type Channel, type ConnectOptions, connect } from '../../src/index.ts'
 import { decodeMethod, encodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'

@@ -1,4 +1,4 @@
-import type { Transport, TransportPeer } from '../../src/connection/transport.ts'
+import type { Transport, TransportPeer } from '../../src/connection/wire/transport.ts'
 
 /** A transport that does nothing by itself and remembers what it was asked. */
 export class FakeTransport implements Transport {

@@ -1,4 +1,4 @@
-import type { Transport, TransportHandler, TransportPeer } from '../../src/connection/transport.ts'
+import type { Transport, TransportHandler, TransportPeer } from '../../src/connection/wire/transport.ts'
 
 const READ_BUFFER_SIZE = 65_536
 const HIGH_WATER_MARK = 65_536

@@ -8,7 +8,7 @@ import { openScriptedServer } from '../../support/scripted-server.ts'
 import type { Account } from './client-process.ts'
 import type { Settings } from './clients/client.ts'
 import { alone, inTurn, type Line, seconds, together } from './line.ts'
-import { type Ending, MeasuredClient } from './measured-client.ts'
+import { type CloseReason, MeasuredClient } from './measured-client.ts'
 
 const AGAIN_WITHIN = 5_000
 const WAITING = 30_000
@@ -35,7 +35,7 @@ export async function broken(fault: string, act: (proxy: FaultProxy) => void): P
   })
 }
 
-const rejection = ({ state, after, failure }: Ending, text: string | undefined): string =>
+const rejection = ({ state, after, failure }: CloseReason, text: string | undefined): string =>
   state === 'rejected' ? `${seconds(after)}: ${text ?? failure?.message}` : `> ${after / 1_000} s`
 
 export async function corrupted(): Promise<Line> {

@@ -19,7 +19,7 @@ class CallFailed extends Error {
 }
 
 /** How a call ended, and after how many milliseconds. */
-export interface Ending {
+export interface CloseReason {
   readonly state: 'resolved' | 'rejected' | 'pending'
   readonly after: number
   readonly failure?: Failure
@@ -78,13 +78,17 @@ export class MeasuredClient implements AsyncDisposable {
   }
 
   /** Waits for a call for so many milliseconds at most. */
-  async ending<K extends keyof Commands>(limit: number, command: K, ...args: Parameters<Commands[K]>): Promise<Ending> {
+  async ending<K extends keyof Commands>(
+    limit: number,
+    command: K,
+    ...args: Parameters<Commands[K]>
+  ): Promise<CloseReason> {
     const started = performance.now()
     const after = (): number => performance.now() - started
-    const pending = sleep(limit).then((): Ending => ({ state: 'pending', after: limit }))
+    const pending = sleep(limit).then((): CloseReason => ({ state: 'pending', after: limit }))
     const ended = this.call(command, ...args).then(
-      (): Ending => ({ state: 'resolved', after: after() }),
-      (error: unknown): Ending => {
+      (): CloseReason => ({ state: 'resolved', after: after() }),
+      (error: unknown): CloseReason => {
         if (!(error instanceof CallFailed)) throw error
         return { state: 'rejected', after: after(), failure: error.failure }
       },

@@ -26,6 +26,7 @@ import {
   ConnectionError,
   ConnectionFailedError,
   ConnectionLostError,
+  type ConnectionState,
   type ConnectOptions,
   type ConnectUrl,
   type ConsumeArguments,
@@ -111,7 +112,6 @@ import {
   type SaslResponse,
   type ServerAddress,
   type ServerOrder,
-  type SessionState,
   TimeoutError,
   type TlsOptions,
   type Transport,
@@ -217,7 +217,7 @@ export async function observing(protocol: AmqpProtocol): Promise<string> {
   protocol.once('blocked', reason => console.log(reason.length))
   protocol.on('unblocked', () => {})
   protocol.on('disconnected', error => console.log(error.stack))
-  const state: SessionState = protocol.state
+  const state: ConnectionState = protocol.state
   const numbers: number[] = [
     protocol.channelsIdsCount,
     protocol.serverChannelMax,

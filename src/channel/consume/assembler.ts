@@ -1,0 +1,186 @@
+import { FrameError, ProtocolError } from '../../errors.ts'
+import { Slice, viewOf } from '../../protocol/bytes.ts'
+import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../../protocol/constants.ts'
+import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../../protocol/layouts.ts'
+import { Properties } from '../../protocol/received-properties.ts'
+import { Slab } from '../../protocol/slab.ts'
+
+/** Bodies up to this size get a buffer of their announced size at once; a larger one, when this much has come. */
+const TRUSTED_SIZE = 1_048_576
+const BASIC_CLASS_WEIGHT_0 = 0x003c0000
+/** Class, weight and body size, before the property flags (§4.2.6.1). */
+const FIXED_HEADER = 12
+const EMPTY = Buffer.alloc(0)
+
+/** Takes whole messages; `content` is what the method before them said. */
+export interface ContentReceiver<Content> {
+  contentReceived(content: Content, body: Buffer, properties: Properties): void
+  /** A message above the limit, whose bytes were skipped as they came. */
+  contentTooLarge(content: Content, size: number, properties: Properties): void
+}
+
+/**
+ * Puts the content of one channel together (§4.2.6).
+ *
+ *     idle ──deliver, get-ok, return──▶ header ──content header──▶ body ──all bytes──▶ idle
+ *                                          └────────── size 0 ─────────────────────────▲
+ */
+export class Assembler<Content> {
+  readonly #receiver: ContentReceiver<Content>
+  readonly #channelId: number
+  readonly #maxMessageSize: number
+  readonly #maxPayload: number
+  /** The largest body that comes in one frame and is wanted. */
+  readonly #maxWhole: number
+  /** Frame type and channel of a content header, and of a body: the first three octets. */
+  readonly #headerFrame: number
+  readonly #bodyFrame: number
+  #state: 'idle' | 'header' | 'body' = 'idle'
+  #content: Content | undefined
+  #properties: Properties | undefined
+  #body: Buffer | undefined
+  #size = 0
+  #received = 0
+
+  constructor(channelId: number, frameMax: number, maxMessageSize: number, receiver: ContentReceiver<Content>) {
+    this.#maxPayload = frameMax - FRAME_OVERHEAD
+    this.#maxWhole = Math.min(this.#maxPayload, maxMessageSize)
+    this.#channelId = channelId
+    this.#headerFrame = (FrameType.HEADER << 16) | channelId
+    this.#bodyFrame = (FrameType.BODY << 16) | channelId
+    this.#maxMessageSize = maxMessageSize
+    this.#receiver = receiver
+  }
+
+  get idle(): boolean {
+    return this.#state === 'idle'
+  }
+
+  /** A method that carries content came: its header must be next. */
+  expect(content: Content): void {
+    this.#content = content
+    this.#state = 'header'
+  }
+
+  /**
+   * The same, where header and body mostly stand right behind it, from `start` on, and end before `limit`: takes them at
+   * once. Returns where to go on, which is `start` where they are not that simple.
+   */
+  take(content: Content, buffer: Buffer, start: number, limit: number): number {
+    const view = viewOf(buffer)
+    const payload = start + FRAME_HEADER_SIZE
+    const headerEnd = payload + FIXED_HEADER + 2
+    // Everything that may stop short of `limit` is looked at in the frame headers first.
+    if (headerEnd < limit && view.getUint32(start) >>> 8 === this.#headerFrame) {
+      const end = payload + view.getUint32(start + FRAME_SIZE_OFFSET)
+      const bodyStart = end + 1
+      const size = view.getUint32(payload + 8)
+      const bodyEnd = bodyStart + FRAME_HEADER_SIZE + size
+      if (
+        bodyEnd < limit &&
+        end >= headerEnd &&
+        end - payload <= this.#maxPayload &&
+        size > 0 &&
+        size <= this.#maxWhole &&
+        view.getUint8(end) === FRAME_END &&
+        view.getUint32(payload) === BASIC_CLASS_WEIGHT_0 &&
+        view.getUint32(payload + 4) === 0 &&
+        view.getUint32(bodyStart) >>> 8 === this.#bodyFrame &&
+        view.getUint32(bodyStart + FRAME_SIZE_OFFSET) === size &&
+        view.getUint8(bodyEnd) === FRAME_END
+      ) {
+        const properties = Properties.read(buffer, payload + FIXED_HEADER, end)
+        const body = copyOf(buffer, bodyStart + FRAME_HEADER_SIZE, bodyEnd)
+        this.#receiver.contentReceived(content, body, properties)
+        return bodyEnd + 1
+      }
+    }
+    this.expect(content)
+    return start
+  }
+
+  header(buffer: Buffer, start: number, end: number): void {
+    if (this.#state !== 'header') {
+      throw new ProtocolError(`a content header came on channel ${this.#channelId} without its method`, {
+        replyCode: 505,
+      })
+    }
+    if (end - start < FIXED_HEADER + 2) throw new FrameError('a content header is cut short', { replyCode: 502 })
+    const view = viewOf(buffer)
+    const classAndWeight = view.getUint32(start)
+    if (classAndWeight !== BASIC_CLASS_WEIGHT_0) {
+      throw new FrameError(
+        `a content header on channel ${this.#channelId} is of class ${classAndWeight >>> 16} and weight ${classAndWeight & 0xffff}, not of class 60 and weight 0`,
+      )
+    }
+    const high = view.getUint32(start + 4)
+    if (high > 0x1f_ffff) throw new FrameError('a content header announces 2^53 bytes or more', { replyCode: 502 })
+    const low = view.getUint32(start + 8)
+    this.#size = high === 0 ? low : high * 0x1_0000_0000 + low
+    this.#properties = Properties.read(buffer, start + FIXED_HEADER, end)
+    this.#received = 0
+    this.#state = 'body'
+    if (this.#size === 0) this.#complete(EMPTY)
+  }
+
+  body(buffer: Buffer, start: number, end: number, frameEnded: boolean): void {
+    if (this.#state !== 'body') {
+      throw new ProtocolError(`a body frame came on channel ${this.#channelId} where none was due`, { replyCode: 505 })
+    }
+    const size = this.#size
+    const received = this.#received + end - start
+    if (received > size) {
+      throw new ProtocolError(`a body on channel ${this.#channelId} is longer than the ${size} bytes announced`, {
+        replyCode: 505,
+      })
+    }
+    if (size <= this.#maxMessageSize) this.#copy(buffer, start, end)
+    this.#received = received
+    if (received === size && frameEnded) this.#complete(this.#body)
+  }
+
+  #copy(buffer: Buffer, start: number, end: number): void {
+    const size = this.#size
+    let body = this.#body
+    if (body === undefined) {
+      body = Buffer.allocUnsafe(Math.min(size, TRUSTED_SIZE))
+      this.#body = body
+    }
+    const at = this.#received
+    if (at + end - start > body.length) {
+      const whole = Buffer.allocUnsafeSlow(size)
+      body.copy(whole, 0, 0, at)
+      body = whole
+      this.#body = whole
+    }
+    buffer.copy(body, at, start, end)
+  }
+
+  #complete(body: Buffer | undefined): void {
+    const content = this.#content as Content
+    const properties = this.#properties as Properties
+    this.#state = 'idle'
+    this.#content = undefined
+    this.#properties = undefined
+    this.#body = undefined
+    // An empty buffer has no bytes to share: it may be the same for all.
+    if (body !== undefined) this.#receiver.contentReceived(content, body, properties)
+    else this.#receiver.contentTooLarge(content, this.#size, properties)
+  }
+}
+
+/** Small bodies share slabs, as those of `Buffer.allocUnsafe` do. */
+const SLAB_SIZE = 16_384
+const slab = new Slab(SLAB_SIZE)
+
+/** The bytes from `start` to `end`, in a buffer of the receiver's own. */
+function copyOf(buffer: Buffer, start: number, end: number): Buffer {
+  const size = end - start
+  if (size >= SLAB_SIZE / 4) {
+    const own = Buffer.allocUnsafeSlow(size)
+    buffer.copy(own, 0, start, end)
+    return own
+  }
+  const at = slab.put(buffer, start, end)
+  return new Slice(slab.memory, at, size)
+}

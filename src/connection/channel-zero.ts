@@ -1,0 +1,142 @@
+import { Calls } from '../channel/calls.ts'
+import type { CloseReason } from '../channel/close-reason.ts'
+import type { ChannelPort } from '../channel/port.ts'
+import { captureCallSite, ProtocolError } from '../errors.ts'
+import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
+import {
+  type AnyMethod,
+  type ArgumentsOf,
+  ConnectionBlocked,
+  ConnectionClose,
+  ConnectionCloseOk,
+  ConnectionUnblocked,
+  ConnectionUpdateSecret,
+  ConnectionUpdateSecretOk,
+  type DecodedOf,
+} from '../protocol/methods.ts'
+import type { HandshakePort, Negotiated } from './settings/handshake.ts'
+
+/** What the methods of channel 0 mean to their connection. */
+export interface ChannelZeroEvents {
+  /** What the handshake waits for, for the message of a timeout. */
+  waitingFor(step: string): void
+  tuned(negotiated: Negotiated): void
+  /** The broker blocks publishers for this reason; undefined when it no longer does. */
+  blocked(reason: string | undefined): void
+  /** connection.close came, and was answered. */
+  serverClosed(close: DecodedOf<typeof ConnectionClose>): void
+  /** connection.close-ok came. */
+  closeAgreed(): void
+}
+
+interface Received {
+  readonly method: AnyMethod
+  readonly args: Record<string, unknown>
+}
+
+/** Channel 0 (§2.2.4): the handshake first, then the methods that are about the connection as a whole. */
+export class ChannelZero implements HandshakePort {
+  readonly #port: ChannelPort
+  readonly #events: ChannelZeroEvents
+  readonly #calls: Calls
+  /** Methods that the handshake has not taken yet, and who waits for one; undefined once it is done. */
+  #handshake: Received[] | undefined = []
+  #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
+  #ending: CloseReason | undefined
+
+  constructor(port: ChannelPort, events: ChannelZeroEvents) {
+    this.#port = port
+    this.#events = events
+    this.#calls = new Calls(port, () => {}, 'nobody knows what the server made of it')
+  }
+
+  // ---- the handshake
+
+  receive(): Promise<Received> {
+    const next = this.#handshake?.shift()
+    if (next !== undefined) return Promise.resolve(next)
+    if (this.#ending !== undefined) return Promise.reject(endedBy(this.#ending))
+    return new Promise((resolve, reject) => {
+      this.#receiver = { resolve, reject }
+    })
+  }
+
+  waitingFor(step: string): void {
+    this.#events.waitingFor(step)
+  }
+
+  tuned(negotiated: Negotiated): void {
+    this.#events.tuned(negotiated)
+  }
+
+  /** The handshake is done. What came behind its last method is looked at now. */
+  opened(): void {
+    const rest = this.#handshake ?? []
+    this.#handshake = undefined
+    for (const { method, args } of rest) this.#method(method, args)
+  }
+
+  // ---- methods
+
+  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
+    encodeMethod(this.#port.writer, 0, method, args, this.#port.frameMax)
+    this.#port.written()
+  }
+
+  methodFrame(buffer: Buffer, start: number, end: number): void {
+    const received = decodeMethod(buffer, start, end)
+    if (this.#handshake === undefined) this.#method(received.method, received.args)
+    else if (this.#receiver === undefined) this.#handshake.push(received)
+    else {
+      this.#receiver.resolve(received)
+      this.#receiver = undefined
+    }
+  }
+
+  #method(method: AnyMethod, args: Record<string, unknown>): void {
+    switch (method.key) {
+      case ConnectionClose.key:
+        this.send(ConnectionCloseOk, {})
+        this.#events.serverClosed(args as DecodedOf<typeof ConnectionClose>)
+        return
+      case ConnectionCloseOk.key:
+        this.#events.closeAgreed()
+        return
+      case ConnectionBlocked.key:
+        this.#events.blocked((args as DecodedOf<typeof ConnectionBlocked>).reason)
+        return
+      case ConnectionUnblocked.key:
+        this.#events.blocked(undefined)
+        return
+      case ConnectionUpdateSecretOk.key:
+        if (this.#calls.settle(method.key, undefined)) return
+    }
+    throw new ProtocolError(`${method.name} came on channel 0, where it was not due`)
+  }
+
+  /** Give the server a new secret before the old one expires (connection.update-secret). */
+  updateSecret(secret: string, reason: string): Promise<void> {
+    const context = { what: 'connection.update-secret', site: captureCallSite(this.updateSecret) }
+    const { key } = ConnectionUpdateSecret
+    return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () =>
+      this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason }),
+    )
+  }
+
+  blockedChanged(): void {
+    this.#calls.blockedChanged()
+  }
+
+  /** The connection is over. Returns whether a promise was rejected with it. */
+  fail(ending: CloseReason): boolean {
+    this.#ending = ending
+    this.#receiver?.reject(endedBy(ending))
+    this.#receiver = undefined
+    return this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0) > 0
+  }
+}
+
+/** What a handshake is told that goes no further. */
+function endedBy(ending: CloseReason): Error {
+  return ending.error ?? ending.errorFor('connect', false)
+}

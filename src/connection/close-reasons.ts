@@ -1,0 +1,79 @@
+import { type CloseReason, describeReply } from '../channel/close-reason.ts'
+import {
+  type AmqpError,
+  ConnectionClosedError,
+  ConnectionLostError,
+  type FrameError,
+  type LossReason,
+  type ProtocolError,
+} from '../errors.ts'
+import { methodName } from '../protocol/methods.ts'
+
+/** The server closed the connection (connection.close). */
+export function closedByServer(
+  server: string,
+  replyCode: number,
+  replyText: string,
+  classId: number,
+  methodId: number,
+): CloseReason {
+  const reason = describeReply(replyCode, replyText)
+  const because = classId === 0 ? '' : ` because of ${methodName(classId, methodId)}`
+  const text = `the connection to ${server} was closed by the server${because}: ${reason}`
+  const details = { replyCode, replyText, classId, methodId }
+  const error = new ConnectionClosedError(text, details)
+  return {
+    error,
+    methodKey: ((classId << 16) | methodId) >>> 0,
+    replyText,
+    errorFor: (what, guilty, outcome) =>
+      new ConnectionClosedError(
+        guilty ? `${what} failed: ${reason}; the connection to ${server} is closed` : `${what} failed: ${text}`,
+        { ...details, outcome, cause: error },
+      ),
+  }
+}
+
+/** The program closed the connection. */
+export function closedByProgram(server: string): CloseReason {
+  const text = `the connection to ${server} was closed by the program`
+  return {
+    error: undefined,
+    methodKey: 0,
+    replyText: undefined,
+    errorFor: (what, _guilty, outcome) => new ConnectionClosedError(`${what} failed: ${text}`, { outcome }),
+  }
+}
+
+/** The connection broke. */
+export function lost(server: string, reason: LossReason, why: string, cause?: Error): CloseReason {
+  const text = `the connection to ${server} was lost: ${why}`
+  const error = new ConnectionLostError(text, { reason, cause })
+  return lostBecause(text, reason, error)
+}
+
+/** The connection ended as `ending` says, and could not be recovered: `last` is what the last attempt failed with. */
+export function gaveUp(server: string, ending: CloseReason, last: Error): CloseReason {
+  const why = ending.error?.message ?? `the connection to ${server} ended`
+  const text = `${why}; the recovery gave up: ${last.message}`
+  return lostBecause(text, 'socket', new ConnectionLostError(text, { reason: 'socket', cause: last }))
+}
+
+/** The server sent what AMQP does not allow. */
+export function violated(server: string, violation: FrameError | ProtocolError): CloseReason {
+  return lostBecause(
+    `the connection to ${server} was given up, since the server broke the protocol: ${violation.message}`,
+    'protocol',
+    violation,
+  )
+}
+
+function lostBecause(text: string, reason: LossReason, error: AmqpError): CloseReason {
+  return {
+    error,
+    methodKey: 0,
+    replyText: undefined,
+    errorFor: (what, _guilty, outcome) =>
+      new ConnectionLostError(`${what} failed: ${text}`, { reason, outcome, cause: error }),
+  }
+}

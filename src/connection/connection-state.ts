@@ -1,0 +1,2 @@
+/** Where a protocol object stands. */
+export type ConnectionState = 'connecting' | 'open' | 'recovering' | 'closing' | 'closed'

@@ -1,0 +1,439 @@
+import { Channel } from '../channel/channel.ts'
+import type { CloseReason } from '../channel/close-reason.ts'
+import type { Deadline } from '../channel/port.ts'
+import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
+import { abortedBy, asError, NoChannelAvailableError } from '../errors.ts'
+import { Deadlines } from '../lib/deadlines.ts'
+import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
+import { closedByProgram, gaveUp } from './close-reasons.ts'
+import type { Connection, ConnectionEvents } from './connection.ts'
+import type { ConnectionState } from './connection-state.ts'
+import { dial } from './dial.ts'
+import { Recovery } from './recovery/recovery.ts'
+import { Topology } from './recovery/topology.ts'
+import type { Settings } from './settings/settings.ts'
+
+/** What a program is told of its connection. */
+export interface RecoveringConnectionEvents {
+  blocked(reason: string): void
+  unblocked(): void
+  disconnected(error: Error): void
+  recovering(attempt: number, delay: number): void
+  recovered(): void
+  recoveryFailed(what: string, error: Error): void
+  queueRenamed(oldName: string, newName: string): void
+  closed(error: Error | undefined): void
+}
+
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     connecting ──▶ open ──close()──────────▶ closing ──▶ closed
+ *                    │  ▲                         ▲          ▲
+ *        connection lost └──all restored── recovering ──given up
+ */
+const NEXT: Record<ConnectionState, readonly ConnectionState[]> = {
+  connecting: ['open', 'closed'],
+  open: ['recovering', 'closing', 'closed'],
+  recovering: ['open', 'closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** A connection that is lost within so many milliseconds was back in vain; */
+const IN_VAIN = 1_000
+/** and after so many of them in a row, the next waits before it is made. */
+const IN_VAIN_AT_ONCE = 3
+
+/** The version of RabbitMQ, as 1,000 times major plus minor, from which a limit is never one for the whole channel. */
+const GLOBAL_QOS_ENDS = 4_003
+
+/** The share of a close's time that is kept for closing the connection itself. */
+const CLOSE_SHARE = 0.2
+
+/** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
+export class RecoveringConnection implements ConnectionEvents, ChannelHost, ChannelSource {
+  readonly topology: Topology | undefined
+  readonly maxWaiting: number
+  readonly #settings: Settings
+  readonly #events: RecoveringConnectionEvents
+  readonly #channels = new Set<RecoveringChannel>()
+  /** They keep the process alive: the program waits for something. */
+  readonly #deadlines = new Deadlines({ keepsProcessAlive: true })
+  /** Who waits for a channel number, and who for the end of a recovery. */
+  readonly #idWaiters = new Set<() => void>()
+  readonly #openWaiters = new Set<() => void>()
+  /** What a `close()` waits for, which nobody needs any more where the connection breaks under it. */
+  readonly #closeWaiters = new Set<() => void>()
+  #recovery: Recovery | undefined
+  /** When the last recovery ended, and how many in a row were in vain. */
+  #recoveredAt = Number.NEGATIVE_INFINITY
+  #inVain = 0
+  /** Parts of the intent level, which `close()` ends before the connection. */
+  readonly #parts = new Set<Closable>()
+  readonly #endedListeners = new Set<(ending: CloseReason) => void>()
+  #state: ConnectionState = 'connecting'
+  #connection: Connection | undefined
+  /** A newer password than the settings', from `updateSecret`. */
+  #secret: string | undefined
+  #warnedOfQos = false
+  #ending: CloseReason | undefined
+  #closing: Promise<void> | undefined
+  #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
+
+  private constructor(settings: Settings, events: RecoveringConnectionEvents) {
+    this.#settings = settings
+    this.#events = events
+    this.maxWaiting = settings.maxWaiting
+    this.topology = settings.recovery?.topology === true ? new Topology() : undefined
+  }
+
+  /** Connect; rejects where that is not possible. */
+  static async connect(settings: Settings, events: RecoveringConnectionEvents): Promise<RecoveringConnection> {
+    const session = new RecoveringConnection(settings, events)
+    session.#connection = await session.#dial(settings.signal)
+    session.#to('open')
+    return session
+  }
+
+  #dial(signal: AbortSignal | undefined): Promise<Connection> {
+    const secret = this.#secret
+    const { servers: given } = this.#settings
+    // The one that was lost comes last: where it is only silent, it would take its share of the time first.
+    const lost = given.findIndex(({ host, port }) => `${host}:${port}` === this.#connection?.server)
+    const servers = [...given.slice(lost + 1), ...given.slice(0, lost + 1)]
+    const known = secret === undefined ? servers : servers.map(server => ({ ...server, password: secret }))
+    return dial(known, this.#settings, this, signal)
+  }
+
+  #to(state: ConnectionState): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a session cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  /** The connection there is, or was last. */
+  get connection(): Connection {
+    if (this.#connection === undefined) throw new Error('a session is used before it is connected')
+    return this.#connection
+  }
+
+  /** Of the connection there was last: the next one will hardly agree on smaller frames. */
+  get publishes(): PublishEncoder {
+    return this.connection.publishes
+  }
+
+  // ---- channels
+
+  async channel(options: SourcedChannelOptions = {}): Promise<Channel> {
+    const { channel, opened } = await this.#beginChannel(options)
+    await opened
+    return channel
+  }
+
+  async openingChannel(options: SourcedChannelOptions = {}): Promise<Channel> {
+    for (;;) {
+      try {
+        const { channel, opened } = await this.#beginChannel(options)
+        // Who uses it learns from its own methods why it could not be opened.
+        opened.catch(ignore)
+        return channel
+      } catch (error) {
+        if (!(error instanceof NoChannelAvailableError)) throw error
+        await this.#woken(this.#idWaiters, options.signal)
+      }
+    }
+  }
+
+  /** Write channel.open; methods may follow before `opened` resolves. */
+  async #beginChannel(options: SourcedChannelOptions): Promise<{ channel: Channel; opened: Promise<void> }> {
+    const { publisherConfirms = false, returnCallback, signal } = options
+    if (signal?.aborted) throw abortedBy(signal, 'channel.open')
+    while (this.#state === 'recovering') await this.#woken(this.#openWaiters, signal)
+    if (this.#ending !== undefined) throw this.#ending.errorFor('channel.open', false)
+    const channel = new Channel(this, returnCallback)
+    const { lives } = channel
+    if (publisherConfirms) lives.startConfirming()
+    const id = this.connection.takeId()
+    this.#channels.add(lives)
+    const opened = lives.begin(this.connection, id, { signal })
+    lives.revived()
+    // Nobody has it: it must not come back with the next connection.
+    opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
+    return { channel, opened }
+  }
+
+  /** Resolves when one of `waiters` is woken. */
+  #woken(waiters: Set<() => void>, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        waiters.delete(waiter)
+        if (signal !== undefined) reject(abortedBy(signal, 'channel.open'))
+      }
+      const waiter = (): void => {
+        signal?.removeEventListener('abort', aborted)
+        resolve()
+      }
+      signal?.addEventListener('abort', aborted, { once: true })
+      waiters.add(waiter)
+    })
+  }
+
+  channelReleased(): void {
+    if (this.#idWaiters.size === 0) return
+    const [waiter] = this.#idWaiters
+    if (waiter === undefined) return
+    this.#idWaiters.delete(waiter)
+    waiter()
+  }
+
+  get recoveredAt(): number {
+    return this.#recoveredAt
+  }
+
+  get ending(): CloseReason | undefined {
+    return this.#ending
+  }
+
+  own(part: Closable): void {
+    this.#parts.add(part)
+  }
+
+  disown(part: Closable): void {
+    this.#parts.delete(part)
+  }
+
+  onEnded(run: (ending: CloseReason) => void): () => void {
+    this.#endedListeners.add(run)
+    return () => this.#endedListeners.delete(run)
+  }
+
+  forget(lives: RecoveringChannel): void {
+    this.#channels.delete(lives)
+  }
+
+  after(milliseconds: number, expired: () => void): Deadline {
+    return this.#deadlines.add(milliseconds, expired)
+  }
+
+  globalQosSet(): void {
+    const { product, version } = this.connection.negotiated?.serverProperties ?? {}
+    const [, major, minor] = /^(\d+)\.(\d+)/.exec(String(version)) ?? []
+    const affected = product === 'RabbitMQ' && Number(major) * 1000 + Number(minor) >= GLOBAL_QOS_ENDS
+    if (!affected || this.#warnedOfQos) return
+    this.#warnedOfQos = true
+    this.#settings.logger?.warn(
+      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(version)} at ${this.connection.server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
+    )
+  }
+
+  recovers(ending: CloseReason): boolean {
+    const { recovery } = this.#settings
+    return (
+      recovery !== undefined && ending.error !== undefined && (this.#state === 'open' || this.#state === 'recovering')
+    )
+  }
+
+  // ---- what the connection tells
+
+  /** Give an error to `onError`; where there is none, the program's own goes unhandled, others are warned of. */
+  report(thrown: unknown, fallback: 'unhandled' | 'warn'): void {
+    const { onError, logger } = this.#settings
+    const error = asError(thrown)
+    if (onError !== undefined) {
+      try {
+        onError(error)
+      } catch (second) {
+        unhandled(second)
+      }
+    } else if (fallback === 'unhandled') unhandled(thrown)
+    else if (logger !== undefined) logger.warn(error.message)
+    else process.emitWarning(error)
+  }
+
+  blocked(reason: string | undefined): void {
+    if (reason === undefined) this.#events.unblocked()
+    else this.#events.blocked(reason)
+  }
+
+  ended(connection: Connection, ending: CloseReason, told: boolean): void {
+    // One that ends while it is being restored ends that attempt, and no more.
+    if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') return
+    if (ending.error !== undefined) this.#events.disconnected(ending.error)
+    // Nobody else will say so: the next connection begins unblocked.
+    if (connection.blockedReason !== undefined) this.#events.unblocked()
+    if (this.recovers(ending)) void this.#recover(ending)
+    else this.#end(ending, told)
+  }
+
+  async #recover(ending: CloseReason): Promise<void> {
+    const { recovery: settings } = this.#settings
+    if (settings === undefined) return
+    this.#to('recovering')
+    this.#recovery?.cancel()
+    this.#inVain = performance.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
+    const recovery = new Recovery(
+      {
+        topology: this.topology ?? new Topology(),
+        channels: () => [...this.#channels],
+        dial: signal => this.#dial(signal),
+        connected: connection => {
+          this.#connection = connection
+        },
+        temporaryChannel: () => this.#temporaryChannel(),
+        recovering: (attempt, delay) => this.#events.recovering(attempt, delay),
+        failed: (what, error) => this.#events.recoveryFailed(what, error),
+        renamed: (oldName, newName) => this.#events.queueRenamed(oldName, newName),
+      },
+      settings,
+      Math.max(0, this.#inVain - IN_VAIN_AT_ONCE),
+    )
+    this.#recovery = recovery
+    try {
+      await recovery.run()
+    } catch (error) {
+      if (this.#ending === undefined) this.#end(gaveUp(this.connection.server, ending, asError(error)), false)
+      return
+    }
+    // The program may have closed it in the very last moment.
+    if (this.#ending !== undefined) return
+    this.#recoveredAt = performance.now()
+    this.#to('open')
+    for (const lives of [...this.#channels]) lives.revived()
+    this.#wake(this.#openWaiters)
+    void recovery.recoverLocked()
+    this.#events.recovered()
+  }
+
+  /** A channel of the connection that is being restored, of which nothing is remembered. */
+  async #temporaryChannel(): Promise<Channel> {
+    const { connection } = this
+    const host: ChannelHost = {
+      topology: undefined,
+      maxWaiting: this.maxWaiting,
+      after: (milliseconds, expired) => this.after(milliseconds, expired),
+      recovers: () => false,
+      globalQosSet: () => {},
+      forget: () => {},
+      // What it is refused is told by name.
+      report: () => {},
+    }
+    const channel = new Channel(host)
+    const opened = channel.lives.begin(connection, connection.takeId())
+    channel.lives.revived()
+    opened.catch(ignore)
+    return channel
+  }
+
+  #wake(waiters: Set<() => void>): void {
+    const all = [...waiters]
+    waiters.clear()
+    for (const waiter of all) waiter()
+  }
+
+  // ---- the end
+
+  /**
+   * Close gracefully, within `timeout` milliseconds: consumers are stopped, handlers that run end, publishes are
+   * confirmed, then the connection is closed. Never rejects. Again: the same promise.
+   */
+  close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+    this.#closing ??= this.#close(replyCode, replyText, timeout)
+    return this.#closing
+  }
+
+  async #close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+    if (this.#state === 'closed') return
+    const wasOpen = this.#state === 'open'
+    this.#to('closing')
+    this.#recovery?.cancel()
+    if (!wasOpen) {
+      this.#end(closedByProgram(this.connection.server), true)
+      await this.connection.close(replyCode, replyText, timeout)
+      return
+    }
+    const end = performance.now() + timeout
+    const left = (reserve: number): number => Math.max(0, end - reserve - performance.now())
+    const finishing = (): number => left(timeout * CLOSE_SHARE)
+    // What was called in the same tick goes before the close.
+    await undefined
+    if (this.#parts.size > 0) await this.#atMost(finishing(), this.#closeParts(finishing))
+    const busy = [...this.#channels].filter(lives => lives.isBusy)
+    if (busy.length > 0) await this.#atMost(finishing(), Promise.all(busy.map(lives => lives.drain())))
+    await this.connection.close(replyCode, replyText, left(0))
+    if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server), true)
+  }
+
+  /** Those that bring work in go first: it may need the others. */
+  async #closeParts(left: () => number): Promise<void> {
+    for (const bringsWork of [true, false]) {
+      const parts = [...this.#parts].filter(part => (part.bringsWork === true) === bringsWork)
+      const limit = { timeout: left() }
+      await Promise.all(parts.map(part => part.close(limit)))
+    }
+  }
+
+  /** Wait for `promise`, but no longer than that. */
+  async #atMost(milliseconds: number, promise: Promise<unknown>): Promise<void> {
+    await new Promise<void>(resolve => {
+      const settled = (): void => {
+        deadline.cancel()
+        this.#closeWaiters.delete(settled)
+        resolve()
+      }
+      const deadline = this.after(milliseconds, settled)
+      this.#closeWaiters.add(settled)
+      promise.then(settled, settled)
+    })
+  }
+
+  /** `told` where somebody learns of it by a promise. */
+  #end(ending: CloseReason, told: boolean): void {
+    this.#to('closed')
+    this.#ending = ending
+    this.#deadlines.clear()
+    for (const lives of [...this.#channels]) lives.close(ending, true)
+    this.#channels.clear()
+    this.#wake(this.#idWaiters)
+    this.#wake(this.#openWaiters)
+    this.#wake(this.#closeWaiters)
+    for (const run of this.#endedListeners) run(ending)
+    this.#endedListeners.clear()
+    const { error } = ending
+    if (error !== undefined && !told && this.#closedWaiters.length === 0) this.report(error, 'warn')
+    for (const waiter of this.#closedWaiters) {
+      if (error === undefined) waiter.resolve()
+      else waiter.reject(error)
+    }
+    this.#closedWaiters = []
+    this.#events.closed(error)
+  }
+
+  /** Resolves when the program closed the connection; rejects with the reason where it was not asked for. */
+  waitClosed(): Promise<void> {
+    if (this.#ending !== undefined) {
+      return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    }
+    return new Promise((resolve, reject) => this.#closedWaiters.push({ resolve, reject }))
+  }
+
+  /** Give the server a new secret; later logins use it. */
+  async updateSecret(secret: string, reason: string): Promise<void> {
+    // The login that is being tried may fail because the old one has expired.
+    if (this.#state === 'recovering') this.#secret = secret
+    while (this.#state === 'recovering') await this.#woken(this.#openWaiters, undefined)
+    if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
+    await this.connection.updateSecret(secret, reason)
+    this.#secret = secret
+  }
+}
+
+function ignore(): void {}
+
+function unhandled(thrown: unknown): void {
+  void Promise.reject(thrown)
+}

@@ -1,2 +1,0 @@
-/** Where a protocol object stands. */
-export type SessionState = 'connecting' | 'open' | 'recovering' | 'closing' | 'closed'

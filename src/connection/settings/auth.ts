@@ -1,0 +1,107 @@
+import { AuthenticationError, asError, EncodeError } from '../../errors.ts'
+
+/** What a SASL mechanism answers: the bytes as they are, or a string as UTF-8. */
+export type SaslResponse = string | Uint8Array
+
+/** A SASL mechanism of the program's own. */
+export interface SaslMechanism {
+  /** As the server lists it, such as `RABBIT-CR-DEMO`. */
+  readonly name: string
+  /**
+   * Called without `challenge` for the first response (connection.start-ok), then once for each challenge of the
+   * server (connection.secure). Called anew at each login.
+   */
+  response(challenge?: Buffer): SaslResponse | Promise<SaslResponse>
+}
+
+/** Asked for the password at each login. */
+export type PasswordFunction = () => string | Promise<string>
+
+/** The SASL mechanisms that are built in. */
+export const SASL_NAMES = ['PLAIN', 'AMQPLAIN', 'EXTERNAL'] as const
+export type SaslName = (typeof SASL_NAMES)[number]
+
+/** Who logs in, and how. */
+export interface Credentials {
+  readonly login: string
+  readonly password: string | PasswordFunction
+  /** In the order of preference. */
+  readonly loginMethods: readonly (SaslName | SaslMechanism)[]
+}
+
+/**
+ * The first of the wanted mechanisms that the server has.
+ *
+ * @param serverMechanisms the list of connection.start: names, with a space between them. §1.4.2.2
+ * @throws AuthenticationError when the server has none of them.
+ */
+export function chooseMechanism(credentials: Credentials, serverMechanisms: string): SaslMechanism {
+  const offered = serverMechanisms.split(' ').filter(name => name !== '')
+  const upperCase = new Set(offered.map(name => name.toUpperCase()))
+  for (const method of credentials.loginMethods) {
+    const mechanism = typeof method === 'string' ? builtIn(method, credentials) : method
+    if (upperCase.has(mechanism.name.toUpperCase())) return mechanism
+  }
+
+  const wanted = credentials.loginMethods.map(method => (typeof method === 'string' ? method : method.name))
+  const hint = wanted.includes('EXTERNAL') ? '; EXTERNAL needs the plugin rabbitmq_auth_mechanism_ssl' : ''
+  throw new AuthenticationError(
+    `the server does not offer the SASL mechanism ${wanted.join(' or ')}, only ${offered.join(', ') || 'none'}${hint}`,
+  )
+}
+
+function builtIn(name: SaslName, credentials: Credentials): SaslMechanism {
+  const { login, password } = credentials
+  switch (name) {
+    case 'PLAIN':
+      return { name, response: challenge => passwordResponse(name, challenge, password, text => plain(login, text)) }
+    case 'AMQPLAIN':
+      return { name, response: challenge => passwordResponse(name, challenge, password, text => amqPlain(login, text)) }
+    case 'EXTERNAL':
+      // The server takes the name from the client's certificate.
+      return { name, response: () => '' }
+  }
+}
+
+async function passwordResponse(
+  name: SaslName,
+  challenge: Buffer | undefined,
+  password: string | PasswordFunction,
+  encode: (password: string) => Buffer,
+): Promise<Buffer> {
+  if (challenge !== undefined) {
+    throw new AuthenticationError(`the server answered ${name} with a challenge, which ${name} does not have`)
+  }
+  return encode(typeof password === 'string' ? password : await askedPassword(password))
+}
+
+async function askedPassword(password: PasswordFunction): Promise<string> {
+  let answer: unknown
+  try {
+    answer = await password()
+  } catch (thrown) {
+    const cause = asError(thrown)
+    throw new AuthenticationError(`the "password" function failed: ${cause.message}`, { cause })
+  }
+  if (typeof answer === 'string') return answer
+  throw new EncodeError(`the "password" function must return a string, not a value of type ${typeof answer}`)
+}
+
+// RFC 4616: NUL separates the fields, and neither field can hold one.
+function plain(login: string, password: string): Buffer {
+  if (login.includes('\0')) throw new EncodeError('"login" holds a NUL character, which PLAIN cannot carry')
+  if (password.includes('\0')) throw new EncodeError('"password" holds a NUL character, which PLAIN cannot carry')
+  return Buffer.from(`\0${login}\0${password}`)
+}
+
+/** A field table with LOGIN and PASSWORD as long strings, without the length that a table has in front. */
+function amqPlain(login: string, password: string): Buffer {
+  return Buffer.concat([...longStringField('LOGIN', login), ...longStringField('PASSWORD', password)])
+}
+
+function longStringField(name: string, value: string): Buffer[] {
+  const bytes = Buffer.from(value)
+  const head = Buffer.from(`${String.fromCharCode(name.length)}${name}S\0\0\0\0`, 'latin1')
+  head.writeUInt32BE(bytes.length, head.length - 4)
+  return [head, bytes]
+}

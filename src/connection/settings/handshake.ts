@@ -1,0 +1,159 @@
+import { describeReply } from '../../channel/close-reason.ts'
+import { AuthenticationError, ConnectionClosedError, EncodeError, ProtocolError } from '../../errors.ts'
+import { FRAME_MIN_SIZE } from '../../protocol/constants.ts'
+import {
+  type AnyMethod,
+  type ArgumentsOf,
+  ConnectionClose,
+  ConnectionCloseOk,
+  ConnectionOpen,
+  ConnectionOpenOk,
+  ConnectionSecure,
+  ConnectionSecureOk,
+  ConnectionStart,
+  ConnectionStartOk,
+  ConnectionTune,
+  ConnectionTuneOk,
+  type DecodedOf,
+} from '../../protocol/methods.ts'
+import type { FieldTable } from '../../protocol/values.ts'
+import { chooseMechanism, type SaslResponse } from './auth.ts'
+import type { ServerSettings } from './server-settings.ts'
+import type { Settings } from './settings.ts'
+
+/** What both sides agreed on, and what the server said of itself. */
+export interface Negotiated {
+  readonly serverProperties: FieldTable
+  /** Names of SASL mechanisms, as the server lists them. */
+  readonly serverMechanisms: string
+  /** Highest channel number. */
+  readonly channelMax: number
+  /** Bytes of a whole frame at most. */
+  readonly frameMax: number
+  /** Seconds; 0 for none. */
+  readonly heartbeat: number
+}
+
+/** Methods of channel 0, as they come and go. */
+export interface HandshakePort {
+  receive(): Promise<{ readonly method: AnyMethod; readonly args: Record<string, unknown> }>
+  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void
+  /** What is being waited for, for the message of a timeout. */
+  waitingFor(step: string): void
+  /** The sizes agreed on hold from here on. */
+  tuned(negotiated: Negotiated): void
+}
+
+const NO_LIMIT_FRAME = 0xffff_ffff
+const NO_LIMIT_CHANNEL = 65_535
+
+/**
+ * Open a connection whose protocol header was sent (§2.2.4):
+ *
+ *     start ──▶ [ secure ──▶ ]… tune ──▶ open ──▶ done
+ */
+export async function shakeHands(port: HandshakePort, settings: Settings, server: ServerSettings): Promise<Negotiated> {
+  const start = await expect(port, ConnectionStart, 'connection.start')
+  const { versionMajor, versionMinor } = start
+  if (versionMajor !== 0 || versionMinor !== 9) {
+    throw new ProtocolError(`the server speaks AMQP ${versionMajor}-${versionMinor}, not 0-9-1`)
+  }
+  const mechanism = chooseMechanism(server, start.mechanisms)
+  port.send(ConnectionStartOk, {
+    clientProperties: settings.clientProperties as FieldTable,
+    mechanism: mechanism.name,
+    response: bytes(await mechanism.response()),
+    locale: 'en_US',
+  })
+
+  let answer = await next(port, 'connection.tune')
+  while (answer.method === ConnectionSecure) {
+    const { challenge } = answer.args as DecodedOf<typeof ConnectionSecure>
+    port.send(ConnectionSecureOk, { response: bytes(await mechanism.response(Buffer.from(challenge))) })
+    answer = await next(port, 'connection.tune')
+  }
+  if (answer.method !== ConnectionTune) throw unexpected(answer.method, 'connection.tune')
+  const tune = answer.args as DecodedOf<typeof ConnectionTune>
+  const negotiated: Negotiated = {
+    serverProperties: start.serverProperties,
+    serverMechanisms: start.mechanisms,
+    channelMax: lower(settings.channelMax, tune.channelMax) || NO_LIMIT_CHANNEL,
+    frameMax: lower(settings.frameMax, tune.frameMax) || NO_LIMIT_FRAME,
+    heartbeat: settings.heartbeat === 0 ? 0 : lower(settings.heartbeat, tune.heartbeat),
+  }
+  if (negotiated.frameMax < FRAME_MIN_SIZE) {
+    throw new ProtocolError(
+      `the server wants frames of ${negotiated.frameMax} bytes, below the ${FRAME_MIN_SIZE} that every peer must take`,
+    )
+  }
+  port.send(ConnectionTuneOk, {
+    channelMax: negotiated.channelMax,
+    frameMax: lower(settings.frameMax, tune.frameMax),
+    heartbeat: negotiated.heartbeat,
+  })
+  port.tuned(negotiated)
+  port.send(ConnectionOpen, { virtualHost: server.virtualhost })
+  await expect(port, ConnectionOpenOk, 'connection.open-ok', server)
+  return negotiated
+}
+
+/** The lower of both limits, where 0 is none. */
+function lower(ours: number, theirs: number): number {
+  if (ours === 0) return theirs
+  return theirs === 0 ? ours : Math.min(ours, theirs)
+}
+
+function bytes(response: SaslResponse): Uint8Array {
+  if (typeof response === 'string') return Buffer.from(response)
+  if (response instanceof Uint8Array) return response
+  throw new EncodeError('the response of a SASL mechanism must be a string or a Uint8Array')
+}
+
+async function expect<M extends AnyMethod>(
+  port: HandshakePort,
+  method: M,
+  step: string,
+  server?: ServerSettings,
+): Promise<DecodedOf<M>> {
+  const answer = await next(port, step, server)
+  if (answer.method !== method) throw unexpected(answer.method, step)
+  return answer.args as DecodedOf<M>
+}
+
+async function next(port: HandshakePort, step: string, server?: ServerSettings): ReturnType<HandshakePort['receive']> {
+  port.waitingFor(step)
+  const answer = await port.receive()
+  if (answer.method === ConnectionClose) {
+    port.send(ConnectionCloseOk, {})
+    throw refusal(answer.args as DecodedOf<typeof ConnectionClose>, server)
+  }
+  return answer
+}
+
+function unexpected(method: AnyMethod, wanted: string): ProtocolError {
+  return new ProtocolError(`${method.name} came where ${wanted} was due`)
+}
+
+/** The server closed the connection during the handshake: 403 is the login, 530 the virtual host. */
+function refusal(close: DecodedOf<typeof ConnectionClose>, opening: ServerSettings | undefined): Error {
+  const { replyCode, replyText, classId, methodId } = close
+  const reason = describeReply(replyCode, replyText)
+  if (opening !== undefined && (replyCode === 530 || replyCode === 403)) {
+    const { virtualhost } = opening
+    const hint =
+      virtualhost === '' ? " (the URL ends in '/', which names the empty vhost; leave the slash out for '/')" : ''
+    return new AuthenticationError(`the server refused the virtual host "${virtualhost}": ${reason}${hint}`, {
+      replyCode,
+      replyText,
+    })
+  }
+  if (replyCode === 403) {
+    return new AuthenticationError(`the server refused the login: ${reason}`, { replyCode, replyText })
+  }
+  return new ConnectionClosedError(`the server closed the connection during the handshake: ${reason}`, {
+    replyCode,
+    replyText,
+    classId,
+    methodId,
+  })
+}

@@ -1,0 +1,114 @@
+import type { TlsOptions, TransportFactory } from '../wire/transport.ts'
+import type { PasswordFunction, SaslMechanism, SaslName } from './auth.ts'
+
+/** One server, or several of which one is wanted. */
+export type ConnectUrl = string | URL | readonly (string | URL)[]
+
+/** One broker of several. */
+export interface ServerAddress {
+  readonly host: string
+  /** Default: the option `port`, or 5672, with TLS 5671. */
+  readonly port?: number | undefined
+}
+
+/** `ordered`: as listed; `random`: shuffled for each connection; `race`: all at once, the first that opens wins. */
+export type ServerOrder = 'ordered' | 'random' | 'race'
+
+/** Takes what `console` or pino take. */
+export interface Logger {
+  debug(message: string, ...details: unknown[]): void
+  info(message: string, ...details: unknown[]): void
+  warn(message: string, ...details: unknown[]): void
+  error(message: string, ...details: unknown[]): void
+}
+
+/** How a lost connection is opened again. */
+export interface RecoveryOptions {
+  /** Milliseconds before the first attempt. Default: 0. */
+  readonly initialDelay?: number | undefined
+  /** The longest pause between two attempts, in milliseconds. Default: 30,000. */
+  readonly maxDelay?: number | undefined
+  /** How much longer each pause is than the one before. Default: 2. */
+  readonly factor?: number | undefined
+  /** The share of a pause that is random, from 0 to 1; `'full'` is 1. Default: `'full'`. */
+  readonly jitter?: 'full' | number | undefined
+  /** Attempts in a row before it gives up. Default: `Infinity`. */
+  readonly maxAttempts?: number | undefined
+  /** Declare exchanges, queues and bindings again, and consume again. Default: true. */
+  readonly topology?: boolean | undefined
+  /** Whether to give up at once on what an attempt failed with. Default: never. */
+  readonly giveUpOn?: ((error: Error) => boolean) | undefined
+}
+
+/** The options of `connect()`. Beside a URL, an option wins over what the URL says. */
+export interface ConnectOptions {
+  /** Name or address of the broker. Default: `localhost`. */
+  readonly host?: string | undefined
+  /** Default: 5672, with TLS 5671. */
+  readonly port?: number | undefined
+  /**
+   * Several brokers instead of one, as addresses or URLs; what a URL of this list says wins over the options. Each
+   * is tried with an equal share of the time left.
+   */
+  readonly servers?: readonly (string | URL | ServerAddress)[] | undefined
+  /** In which order several brokers are tried. Default: `'ordered'`. */
+  readonly serverOrder?: ServerOrder | undefined
+
+  /** The user's name. Default: `guest`. */
+  readonly login?: string | undefined
+  /** A string, or a function that is asked at each login. Default: `guest`. */
+  readonly password?: string | PasswordFunction | undefined
+  /** Default: `/`. */
+  readonly virtualhost?: string | undefined
+  /** Encrypt: `true`, or Node's `tls.ConnectionOptions`. Default: false, with an `amqps` URL true. */
+  readonly ssl?: boolean | TlsOptions | undefined
+  /** Whether the server must prove with a trusted certificate that it has the host's name. Default: true. */
+  readonly verifySsl?: boolean | undefined
+  /** The SASL mechanism. Default: `PLAIN`. */
+  readonly loginMethod?: SaslName | SaslMechanism | undefined
+
+  /** Most channels of the connection, if the server does not allow fewer; 0: as many as it allows. Default: 0. */
+  readonly channelMax?: number | undefined
+  /**
+   * Bytes of a frame, if the server does not want less; 0 or 4096 and more, for RabbitMQ 4.3 8192 and more. Default: 0,
+   * what the server wants.
+   */
+  readonly frameMax?: number | undefined
+  /**
+   * Seconds between two signs of life; a server that sends nothing for two of these is lost. The lower of both sides
+   * holds, where the server has none the program's; 0 turns it off. At most 3600. Default: 10.
+   */
+  readonly heartbeat?: number | undefined
+  /** Bytes of the largest incoming message that is taken into memory. Default: 128 MiB. */
+  readonly maxMessageSize?: number | undefined
+  /** What the broker shows for this connection, beside product, version and platform. */
+  readonly clientProperties?: Readonly<Record<string, unknown>> | undefined
+  /** The name that the broker shows. Default: `package@host:pid`. */
+  readonly connectionName?: string | undefined
+
+  /** Milliseconds for the whole way to an open connection: name, TCP, TLS and handshake. Default: 10,000. */
+  readonly connectTimeout?: number | undefined
+  /** Milliseconds that a synchronous method may stay unanswered. Default: 20,000. */
+  readonly rpcTimeout?: number | undefined
+  /**
+   * Encoded bytes that may wait for the socket, a blocked broker or a recovery; past it publishes wait, and hold
+   * their payload. Default: 16 MiB.
+   */
+  readonly maxBuffered?: number | undefined
+  /**
+   * How many publishes of one channel or publisher may wait so, or for room within `maxInFlight`, before further ones
+   * reject with `BufferFullError`. Default: no limit.
+   */
+  readonly maxWaiting?: number | undefined
+  /** Open a lost connection again, with everything on it. Default: true. */
+  readonly recovery?: boolean | RecoveryOptions | undefined
+
+  /** Called with every error that has no promise to reject. */
+  readonly onError?: ((error: Error) => void) | undefined
+  /** Gets a line for what happens; at `debug`, each frame too. Passwords and bodies are masked. */
+  readonly logger?: Logger | undefined
+  /** Ends the attempt to connect, and leaves no socket behind. */
+  readonly signal?: AbortSignal | undefined
+  /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */
+  readonly createTransport?: TransportFactory | undefined
+}

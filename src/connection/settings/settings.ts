@@ -1,0 +1,194 @@
+import { EncodeError } from '../../errors.ts'
+import {
+  badValue,
+  booleanOption,
+  checkOptions,
+  choiceOption,
+  durationOption,
+  functionOption,
+  integerOption,
+  limitOption,
+  shown,
+  signalOption,
+  stringOption,
+} from '../../protocol/option-check.ts'
+import type { TransportFactory } from '../wire/transport.ts'
+import { defaultConnectionName, mergedClientProperties } from './client-properties.ts'
+import type { ConnectOptions, ConnectUrl, Logger, RecoveryOptions, ServerOrder } from './options.ts'
+import { isUrl, resolveServers, type ServerSettings } from './server-settings.ts'
+import { FRAME_MIN_SIZE, LONGEST_HEARTBEAT } from './uri.ts'
+
+/** Everything that `connect()` was told, checked and with its defaults. */
+export interface Settings {
+  /** At least one. */
+  readonly servers: readonly ServerSettings[]
+  readonly serverOrder: ServerOrder
+  /** 0: the server's. */
+  readonly channelMax: number
+  /** 0: the server's. */
+  readonly frameMax: number
+  /** Seconds; 0: the program wants none. */
+  readonly heartbeat: number
+  readonly maxMessageSize: number
+  /** Complete: with product, version, platform, name and capabilities. */
+  readonly clientProperties: Readonly<Record<string, unknown>>
+  readonly connectionName: string
+  /** Milliseconds, or `Infinity`; so are all times. */
+  readonly connectTimeout: number
+  readonly rpcTimeout: number
+  readonly maxBuffered: number
+  /** `Infinity`: no limit. */
+  readonly maxWaiting: number
+  readonly recovery: RecoverySettings | undefined
+  readonly onError: ((error: Error) => void) | undefined
+  readonly logger: Logger | undefined
+  readonly signal: AbortSignal | undefined
+  /** Undefined: TCP or TLS. */
+  readonly createTransport: TransportFactory | undefined
+}
+
+export interface RecoverySettings {
+  readonly initialDelay: number
+  readonly maxDelay: number
+  readonly factor: number
+  /** The share of a pause that is random: 1 is "full jitter". */
+  readonly jitter: number
+  readonly maxAttempts: number
+  readonly topology: boolean
+  readonly giveUpOn: (error: Error) => boolean
+}
+
+// Complete by its type: an option of ConnectOptions that is missing here does not compile.
+const KNOWN = Object.keys({
+  host: 0,
+  port: 0,
+  servers: 0,
+  serverOrder: 0,
+  login: 0,
+  password: 0,
+  virtualhost: 0,
+  ssl: 0,
+  verifySsl: 0,
+  loginMethod: 0,
+  channelMax: 0,
+  frameMax: 0,
+  heartbeat: 0,
+  maxMessageSize: 0,
+  clientProperties: 0,
+  connectionName: 0,
+  connectTimeout: 0,
+  rpcTimeout: 0,
+  maxBuffered: 0,
+  maxWaiting: 0,
+  recovery: 0,
+  onError: 0,
+  logger: 0,
+  signal: 0,
+  createTransport: 0,
+} satisfies Record<keyof ConnectOptions, 0>)
+
+const KNOWN_OF_RECOVERY = Object.keys({
+  initialDelay: 0,
+  maxDelay: 0,
+  factor: 0,
+  jitter: 0,
+  maxAttempts: 0,
+  topology: 0,
+  giveUpOn: 0,
+} satisfies Record<keyof RecoveryOptions, 0>)
+
+/**
+ * The settings of `connect(url, options)` and `connect(options)`.
+ *
+ * @throws EncodeError for an unknown or bad option, AmqpUriError for a bad URL.
+ */
+export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Settings {
+  const hasUrl = first === undefined || isUrl(first) || Array.isArray(first)
+  const url = hasUrl ? (first as ConnectUrl | undefined) : undefined
+  if (!hasUrl && second !== undefined) {
+    throw new EncodeError(`connect: the URL must be a string, a URL or a list of these, not ${shown(first)}`)
+  }
+  const given = hasUrl ? second : (first as ConnectOptions)
+  checkOptions('connect', given, KNOWN)
+  const options = given ?? {}
+
+  const { servers, fromUris } = resolveServers(url, options)
+  const ownProperties = clientPropertiesOption(options.clientProperties)
+  const { connection_name: ownName } = ownProperties ?? {}
+  const connectionName =
+    stringOption('connect', 'connectionName', options.connectionName) ??
+    (typeof ownName === 'string' ? ownName : defaultConnectionName())
+  return {
+    servers,
+    serverOrder:
+      choiceOption('connect', 'serverOrder', options.serverOrder, ['ordered', 'random', 'race']) ?? 'ordered',
+    channelMax: integerOption('connect', 'channelMax', options.channelMax, 0, 65_535) ?? fromUris.channelMax ?? 0,
+    frameMax: frameMaxOption(options.frameMax) ?? fromUris.frameMax ?? 0,
+    heartbeat: heartbeatOption(options.heartbeat) ?? fromUris.heartbeat ?? 10,
+    maxMessageSize: limitOption('connect', 'maxMessageSize', options.maxMessageSize) ?? 128 * 1024 * 1024,
+    clientProperties: mergedClientProperties(ownProperties, connectionName),
+    connectionName,
+    connectTimeout:
+      durationOption('connect', 'connectTimeout', options.connectTimeout, 1) ?? fromUris.connectionTimeout ?? 10_000,
+    rpcTimeout: durationOption('connect', 'rpcTimeout', options.rpcTimeout, 1) ?? 20_000,
+    maxBuffered: limitOption('connect', 'maxBuffered', options.maxBuffered, 1) ?? 16 * 1024 * 1024,
+    maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
+    recovery: recoverySettings(options.recovery),
+    onError: functionOption('connect', 'onError', options.onError),
+    logger: loggerOption(options.logger),
+    signal: signalOption('connect', 'signal', options.signal),
+    createTransport: functionOption('connect', 'createTransport', options.createTransport),
+  }
+}
+
+function heartbeatOption(value: number | undefined): number | undefined {
+  if (typeof value === 'number' && value > LONGEST_HEARTBEAT) {
+    throw new EncodeError(
+      `connect: "heartbeat" is in seconds and at most ${LONGEST_HEARTBEAT}, not ${value}; was it meant in milliseconds?`,
+    )
+  }
+  return integerOption('connect', 'heartbeat', value, 0, LONGEST_HEARTBEAT)
+}
+
+function frameMaxOption(value: number | undefined): number | undefined {
+  return value === 0 ? 0 : integerOption('connect', 'frameMax', value, FRAME_MIN_SIZE, 0xff_ff_ff_ff)
+}
+
+function clientPropertiesOption(value: ConnectOptions['clientProperties']): ConnectOptions['clientProperties'] {
+  if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) return value
+  throw badValue('connect', 'clientProperties', 'an object', value)
+}
+
+function loggerOption(logger: Logger | undefined): Logger | undefined {
+  if (logger === undefined) return undefined
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] !== 'function') {
+      throw badValue('connect', 'logger', 'an object with the methods debug, info, warn and error', logger)
+    }
+  }
+  return logger
+}
+
+function recoverySettings(recovery: boolean | RecoveryOptions | undefined): RecoverySettings | undefined {
+  if (recovery === false) return undefined
+  if (recovery !== undefined && recovery !== true && (typeof recovery !== 'object' || recovery === null)) {
+    throw badValue('connect', 'recovery', 'true, false or an object', recovery)
+  }
+  const options: RecoveryOptions = typeof recovery === 'object' ? recovery : {}
+  checkOptions('connect, "recovery"', options, KNOWN_OF_RECOVERY)
+  return {
+    initialDelay: durationOption('connect', 'recovery.initialDelay', options.initialDelay) ?? 0,
+    maxDelay: durationOption('connect', 'recovery.maxDelay', options.maxDelay) ?? 30_000,
+    factor: numberFrom('recovery.factor', options.factor, 1, 1000) ?? 2,
+    jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? 1),
+    maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? Number.POSITIVE_INFINITY,
+    topology: booleanOption('connect', 'recovery.topology', options.topology) ?? true,
+    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? (() => false),
+  }
+}
+
+function numberFrom(name: string, value: unknown, least: number, most: number): number | undefined {
+  if (value === undefined || (typeof value === 'number' && value >= least && value <= most)) return value
+  const full = name === 'recovery.jitter' ? '"full" or ' : ''
+  throw badValue('connect', name, `${full}a number from ${least} to ${most}`, value)
+}

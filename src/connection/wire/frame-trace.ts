@@ -1,0 +1,74 @@
+import { inspect } from 'node:util'
+import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
+import { decodeMethod } from '../../protocol/method-codec.ts'
+import { ConnectionSecureOk, ConnectionStartOk, ConnectionUpdateSecret } from '../../protocol/methods.ts'
+import type { Logger } from '../settings/options.ts'
+
+/** Arguments that hold a password. */
+const SECRETS: Readonly<Record<number, string>> = {
+  [ConnectionStartOk.key]: 'response',
+  [ConnectionSecureOk.key]: 'response',
+  [ConnectionUpdateSecret.key]: 'newSecret',
+}
+
+/** Writes a line for each frame of one direction: passwords masked, of contents only their size. */
+export class FrameTrace implements FrameSink {
+  readonly #logger: Logger
+  readonly #prefix: string
+  readonly #parser: FrameParser
+  #bodyBytes = 0
+
+  /** `arrow` shows the direction. */
+  constructor(logger: Logger, server: string, arrow: '→' | '←', frameMax: number) {
+    this.#parser = new FrameParser(this, frameMax)
+    this.#logger = logger
+    this.#prefix = `${arrow} ${server}`
+  }
+
+  /** The size agreed with the server. */
+  set frameMax(bytes: number) {
+    this.#parser.frameMax = bytes
+  }
+
+  /** See the bytes from 0 to `length` of `buffer` go by. */
+  pass(buffer: Uint8Array, length = buffer.length): void {
+    if (length === 8 && buffer[0] === 0x41) {
+      this.#line(`protocol header ${Buffer.from(buffer).toString('latin1', 0, 4)} ${buffer.subarray(4, 8).join('-')}`)
+      return
+    }
+    try {
+      this.#parser.push(Buffer.from(buffer.buffer, buffer.byteOffset, length), length)
+    } catch (error) {
+      this.#line(`bytes that are no frame: ${String(error)}`)
+    }
+  }
+
+  methodFrame(channel: number, buffer: Buffer, start: number, end: number): number {
+    const { method, args } = decodeMethod(buffer, start, end)
+    const secret = SECRETS[method.key]
+    const shown = secret === undefined ? args : { ...args, [secret]: '***' }
+    this.#line(
+      `channel ${channel} ${method.name} ${inspect(shown, { breakLength: Number.POSITIVE_INFINITY, depth: 4 })}`,
+    )
+    return end + 1
+  }
+
+  headerFrame(channel: number, buffer: Buffer, start: number): void {
+    this.#line(`channel ${channel} content header, ${buffer.readBigUInt64BE(start + 4)} bytes`)
+  }
+
+  bodyFrame(channel: number, _buffer: Buffer, start: number, end: number, ended: boolean): void {
+    this.#bodyBytes += end - start
+    if (!ended) return
+    this.#line(`channel ${channel} body, ${this.#bodyBytes} bytes`)
+    this.#bodyBytes = 0
+  }
+
+  heartbeatFrame(): void {
+    this.#line('heartbeat')
+  }
+
+  #line(text: string): void {
+    this.#logger.debug?.(`${this.#prefix} ${text}`)
+  }
+}

@@ -1,0 +1,179 @@
+import type { CloseReason } from '../../channel/close-reason.ts'
+import type { Departure } from '../../channel/port.ts'
+import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
+import { PublishEncoder } from '../../protocol/publish-encoder.ts'
+import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
+import type { FrameTrace } from './frame-trace.ts'
+import type { Transport } from './transport.ts'
+
+/** Publishes, and bytes, after which a loop that awaits each must give the event loop a turn. */
+const TURN_PUBLISHES = 1_000
+const TURN_BYTES = 262_144
+/** Sealed bytes that leave before the end of the tick. */
+const MUCH = 0.75 * CHUNK_SIZE
+
+/**
+ * What leaves by one connection: everything that one tick writes, on all channels, in one write.
+ *
+ *     written() ──▶ writer ──full chunk, end of tick, end of read──▶ transport ──onDrain──▶ drained()
+ */
+export class WriteBatcher {
+  readonly writer = new Writer()
+  readonly #transport: Transport
+  readonly #maxBuffered: number
+  readonly #fullChanged: () => void
+  readonly #trace: FrameTrace | undefined
+  /** When bytes last left, by `performance.now()`. */
+  lastWrite = performance.now()
+  /** More than `maxBuffered` waits for the socket. */
+  full = false
+  #scheduled = false
+  #reading = false
+  #saturated = false
+  #turnPublishes = 0
+  #turnBytes = 0
+  #turn: Promise<void> | undefined
+  #leaving: Departure[] = []
+  #left: Departure[][] = []
+  #draining: Departure[] = []
+
+  /** `fullChanged` is called when `full` has changed; `trace` sees what leaves. */
+  constructor(transport: Transport, maxBuffered: number, fullChanged: () => void, trace?: FrameTrace) {
+    this.#trace = trace
+    this.#transport = transport
+    this.#maxBuffered = maxBuffered
+    this.#fullChanged = fullChanged
+  }
+
+  /** An encoder of publishes for frames of `frameMax` bytes at most. */
+  encoder(frameMax: number): PublishEncoder {
+    return new PublishEncoder(this.writer, frameMax)
+  }
+
+  /** Something was written: it leaves at the end of this tick at the latest. */
+  written(): void {
+    if (this.writer.sealed >= MUCH) this.#sendSealed()
+    if (this.#scheduled || this.#reading) return
+    this.#scheduled = true
+    process.nextTick(this.#flush)
+  }
+
+  /** Undefined where the caller may go on, `'full'` where it should wait for the socket, or a turn to wait for. */
+  publishWritten(): Promise<void> | 'full' | undefined {
+    this.written()
+    if (this.#saturated) return 'full'
+    if (++this.#turnPublishes < TURN_PUBLISHES && this.#turnBytes < TURN_BYTES) return undefined
+    // Promises that are resolved already never leave the microtask queue: no timer, no read would get its turn.
+    this.#turn ??= new Promise(resolve =>
+      setImmediate(() => {
+        this.#newTurn()
+        resolve()
+      }),
+    )
+    return this.#turn
+  }
+
+  #newTurn(): void {
+    this.#turn = undefined
+    this.#turnPublishes = 0
+    this.#turnBytes = 0
+  }
+
+  /** A read starts: what it makes us write leaves at its end, in one. */
+  readStarts(): void {
+    this.#reading = true
+    if (this.#turn === undefined) this.#newTurn()
+  }
+
+  readEnds(): void {
+    this.#reading = false
+    this.#send()
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    this.#send()
+  }
+
+  /** Let everything leave that waits. */
+  flush(): void {
+    this.#send()
+  }
+
+  /**
+   * What is sealed leaves at once when it is much, and without the chunk behind it, which has only just begun; unless
+   * that is no more than the end of a frame whose body is sealed.
+   */
+  #sendSealed(): void {
+    const { sealed, waiting } = this.writer
+    if (waiting - sealed < FRAME_OVERHEAD) this.#send()
+    else this.#write(sealed, this.writer.takeSealed())
+  }
+
+  #send(): void {
+    const { waiting } = this.writer
+    if (waiting > 0) this.#write(waiting, this.writer.take())
+  }
+
+  #write(size: number, segments: readonly Uint8Array[]): void {
+    this.lastWrite = performance.now()
+    this.#turnBytes += size
+    let sent: (() => void) | undefined
+    if (this.#leaving.length > 0) {
+      const leaving = this.#leaving
+      this.#leaving = []
+      this.#left.push(leaving)
+      sent = () => {
+        this.#left.splice(this.#left.indexOf(leaving), 1)
+        for (const waiter of leaving) waiter.sent()
+      }
+    }
+    if (this.#trace !== undefined) for (const segment of segments) this.#trace.pass(segment)
+    const more = this.#transport.write(segments, sent)
+    const { pending } = this.#transport
+    // The kernel took all of it: the same chunk can be written again.
+    if (pending === 0) this.writer.reuse()
+    if (!more) this.#saturated = true
+    if (!this.full && pending > this.#maxBuffered) {
+      this.full = true
+      this.#fullChanged()
+    }
+  }
+
+  /** Wait until what was written so far has left. */
+  departure(waiter: Departure): void {
+    if (this.writer.waiting > 0) this.#leaving.push(waiter)
+    else {
+      const last = this.#left.at(-1)
+      if (last !== undefined) last.push(waiter)
+      else if (this.#transport.pending > 0) this.#draining.push(waiter)
+      else waiter.sent()
+    }
+  }
+
+  /** Wait until the socket takes more. */
+  drained(waiter: Departure): void {
+    this.#draining.push(waiter)
+  }
+
+  /** The socket takes more. */
+  onDrain(): void {
+    this.#saturated = false
+    const draining = this.#draining
+    this.#draining = []
+    for (const waiter of draining) waiter.sent()
+    if (this.full) {
+      this.full = false
+      this.#fullChanged()
+    }
+  }
+
+  /** Nothing more leaves. */
+  fail(ending: CloseReason): void {
+    const waiters = [...this.#leaving, ...this.#left.flat(), ...this.#draining]
+    this.#leaving = []
+    this.#left = []
+    this.#draining = []
+    for (const waiter of waiters) waiter.lost(ending)
+  }
+}

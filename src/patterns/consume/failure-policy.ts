@@ -1,0 +1,129 @@
+import type { Deadline } from '../../channel/port.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
+import { EncodeError } from '../../errors.ts'
+import { shown } from '../../protocol/option-check.ts'
+import { ConfirmingChannel } from '../publish/confirming-channel.ts'
+import { failureCopy } from './failure-copy.ts'
+import type { Message } from './message.ts'
+import { RepeatedFailures } from './repeated-failures.ts'
+
+/** Where copies of messages go whose handler failed. */
+export interface ErrorDestination {
+  /** '' is the default exchange, which routes to the queue that `routingKey` names. */
+  readonly exchangeName: string
+  readonly routingKey: string
+}
+
+/**
+ * What becomes of a message whose handler failed:
+ *
+ * - `'requeue'`: back to its queue (basic.reject, which counts toward a quorum queue's delivery limit), after a pause
+ *   that doubles from 1 s to 60 s while the same message fails.
+ * - `'reject'`: to the dead-letter exchange of its queue. Where there is none, the message is gone.
+ * - an error destination: a copy is published there with the error in its headers, and once the broker has it, the
+ *   message is acked. What nobody takes there is requeued.
+ */
+export type FailureAction = 'requeue' | 'reject' | ErrorDestination
+
+/** Decides about one failure, or settles the message itself. Nothing decided and nothing settled means `'requeue'`. */
+export type FailureDecider = (
+  message: Message,
+  error: unknown,
+) => FailureAction | undefined | void | Promise<FailureAction | undefined> | Promise<void>
+
+/** Milliseconds that a failed message is held back. */
+const FIRST_PAUSE = 1_000
+const LAST_PAUSE = 60_000
+
+/** @internal Settles the messages whose handlers failed. */
+export class FailurePolicy {
+  readonly #source: ChannelSource
+  readonly #onFailure: FailureAction | FailureDecider
+  readonly #failures = new RepeatedFailures()
+  /** One for each exchange: a missing one closes the channel. */
+  readonly #copies = new Map<string, ConfirmingChannel>()
+  readonly #heldBack = new Map<Message, { readonly deadline: Deadline; release(): void }>()
+  #hurrying = false
+
+  constructor(source: ChannelSource, onFailure: FailureAction | FailureDecider) {
+    this.#source = source
+    this.#onFailure = onFailure
+  }
+
+  /** Settle a message whose handler failed. Never rejects. */
+  async settle(message: Message, error: unknown): Promise<void> {
+    const action = await this.#decide(message, error)
+    // Settled by the program, or the broker's again.
+    if (message.life === undefined || message.life.over) return
+    if (action === 'reject') message.reject()
+    else if (action === 'requeue') await this.#requeue(message)
+    else await this.#divert(message, error, action)
+  }
+
+  async #decide(message: Message, error: unknown): Promise<FailureAction> {
+    const onFailure = this.#onFailure
+    if (typeof onFailure !== 'function') return onFailure
+    try {
+      return checkFailureAction('onFailure', await onFailure(message, error)) ?? 'requeue'
+    } catch (second) {
+      this.#source.report(second, 'unhandled')
+      return 'requeue'
+    }
+  }
+
+  /** A handler succeeded: if its message had failed before, that is over. */
+  succeeded(message: Message): void {
+    if (message.envelope.isRedeliver && this.#failures.any) this.#failures.forget(message)
+  }
+
+  async #requeue(message: Message): Promise<void> {
+    const pause = Math.min(FIRST_PAUSE * 2 ** this.#failures.count(message), LAST_PAUSE)
+    if (!this.#hurrying) {
+      await new Promise<void>(release => {
+        this.#heldBack.set(message, { deadline: this.#source.after(pause, release), release })
+      })
+      this.#heldBack.delete(message)
+    }
+    message.reject({ requeue: true })
+  }
+
+  async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
+    const { exchangeName } = destination
+    const channel = this.#copies.get(exchangeName) ?? new ConfirmingChannel(this.#source)
+    this.#copies.set(exchangeName, channel)
+    try {
+      await channel.publishCopy(message.body, destination, failureCopy(message, error))
+      message.ack()
+    } catch (failure) {
+      this.#source.report(failure, 'warn')
+      await this.#requeue(message)
+    }
+  }
+
+  /** Give back at once what is held back, now and later: nothing is waited for any more. */
+  hurry(): void {
+    this.#hurrying = true
+    for (const { deadline, release } of this.#heldBack.values()) {
+      deadline.cancel()
+      release()
+    }
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
+    this.hurry()
+    await Promise.all(Array.from(this.#copies.values(), channel => channel.close()))
+  }
+}
+
+/** @throws EncodeError for anything but a known action and `undefined`. */
+export function checkFailureAction(what: string, action: unknown): FailureAction | undefined {
+  if (action === undefined || action === 'requeue' || action === 'reject') return action
+  if (typeof action === 'object' && action !== null) {
+    const { exchangeName, routingKey } = action as Partial<ErrorDestination>
+    if (typeof exchangeName === 'string' && typeof routingKey === 'string') return { exchangeName, routingKey }
+  }
+  throw new EncodeError(
+    `${what} must be "requeue", "reject" or { exchangeName, routingKey } with two strings, not ${shown(action)}`,
+  )
+}

@@ -1,0 +1,130 @@
+import type { Settlement } from '../../channel/consume/deliveries.ts'
+import type { Envelope } from '../../channel/consume/delivery.ts'
+import { DecodeError } from '../../errors.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
+import type { Life } from './life.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+
+/** A message that a consumer got. Made once per message, so its fields are plain ones. */
+export class Message {
+  /** The bytes that were published, the program's own to keep and to change. */
+  readonly body: Buffer
+  /** Where it came from: exchange, routing key, delivery tag. */
+  readonly envelope: Envelope
+  readonly properties: Properties
+  /** @internal Where to settle it; undefined once it is, and where nothing is to be settled. */
+  life: Life | undefined
+  /** @internal */
+  controller: AbortController | undefined
+
+  /** @internal */
+  constructor(body: Buffer, envelope: Envelope, properties: Properties, life: Life | undefined) {
+    this.body = body
+    this.envelope = envelope
+    this.properties = properties
+    this.life = life
+    this.controller = undefined
+  }
+
+  /**
+   * How often it was delivered before, as far as the broker tells: quorum queues count (`x-delivery-count`, and since
+   * RabbitMQ 4.3 `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
+   */
+  get deliveryCount(): number {
+    const { headers } = this.properties
+    const counted = Math.max(count(headers?.['x-acquired-count']), count(headers?.['x-delivery-count']))
+    return Math.max(counted, this.envelope.isRedeliver ? 1 : 0)
+  }
+
+  /**
+   * Aborts when the channel or the connection it came by is gone, or its consumer was cancelled: the broker gives the
+   * message to somebody else, and work on it is in vain. Never aborts once the message is settled, nor with `noAck`.
+   */
+  get signal(): AbortSignal {
+    this.controller ??= this.life?.watch() ?? new AbortController()
+    return this.controller.signal
+  }
+
+  /**
+   * The body as text.
+   *
+   * @throws DecodeError, which names the message, where it is not UTF-8.
+   */
+  text(): string {
+    try {
+      return utf8.decode(this.body)
+    } catch (error) {
+      throw new DecodeError(`the body of ${nameOf(this)} is not UTF-8`, { cause: error })
+    }
+  }
+
+  /**
+   * The value of a body in JSON. Its type is the caller's claim: nothing checks it.
+   *
+   * @throws DecodeError, which names the message, where it is not JSON.
+   */
+  json<T = unknown>(): T {
+    const text = this.text()
+    try {
+      return JSON.parse(text)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      throw new DecodeError(`the body of ${nameOf(this)} is not JSON: ${why}`, { cause: error })
+    }
+  }
+
+  /**
+   * Tell the broker that it is done with (basic.ack). Never throws. Returns whether that was sent: a message is settled
+   * once, and not after the connection it came by was lost.
+   */
+  ack(): boolean {
+    return this.settle('ack', false)
+  }
+
+  /**
+   * Give it back, or drop it where `requeue` is false (basic.nack). It does not count as a failed attempt in quorum
+   * queues of RabbitMQ 4.3. Never throws; returns as `ack`.
+   *
+   * @param options requeue: default true.
+   */
+  nack(options?: { readonly requeue?: boolean | undefined }): boolean {
+    return this.settle('nack', options?.requeue ?? true)
+  }
+
+  /**
+   * Refuse it (basic.reject): to the dead-letter exchange of its queue, if there is one, or else away. With `requeue` it
+   * goes back, which counts toward a quorum queue's delivery limit. Never throws; returns as `ack`.
+   *
+   * @param options requeue: default false.
+   */
+  reject(options?: { readonly requeue?: boolean | undefined }): boolean {
+    return this.settle('reject', options?.requeue ?? false)
+  }
+
+  /** @internal `multiple` settles all before it too. */
+  settle(how: Settlement, requeue: boolean, multiple = false): boolean {
+    const life = this.release()
+    return life?.settle(how, this.envelope.deliveryTag, requeue, multiple) ?? false
+  }
+
+  /** @internal It counts as settled: another settlement includes it. */
+  release(): Life | undefined {
+    const { life, controller } = this
+    this.life = undefined
+    if (controller !== undefined) life?.unwatch(controller)
+    return life
+  }
+}
+
+function nameOf(message: Message): string {
+  const { exchangeName, routingKey, deliveryTag } = message.envelope
+  const { messageId } = message.properties
+  const name = messageId === undefined ? 'a message' : `message "${messageId}"`
+  const place = exchangeName === '' ? 'the default exchange' : `exchange "${exchangeName}"`
+  return `${name} from ${place} with routing key "${routingKey}" (delivery tag ${deliveryTag})`
+}
+
+function count(value: unknown): number {
+  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0
+}

@@ -1,0 +1,36 @@
+import type { PublishOptions } from '../../channel/options.ts'
+import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import type { ConfirmedPublishing } from './confirmed-publishing.ts'
+import { isEncoded, type Payload, toJson, withJsonType, withPersistence } from './payload.ts'
+
+const OPTIONS = ['mandatory', 'signal', 'timeout']
+
+/** Publish as the intent level does: objects as JSON, persistent, with what the options say. Never throws. */
+export function publishTo(
+  publishing: ConfirmedPublishing,
+  payload: Payload,
+  exchangeName: string,
+  routingKey: string,
+  properties: BasicProperties | undefined,
+  options: PublishOptions | undefined,
+  mandatory: boolean,
+  persistent: boolean,
+): Promise<void> {
+  try {
+    let sent = persistent ? withPersistence(properties) : properties
+    if (isEncoded(payload) && options === undefined) {
+      return publishing.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
+    }
+    const body = isEncoded(payload) ? payload : toJson('publish', payload)
+    if (body !== payload) sent = withJsonType(sent)
+    checkOptions('publish', options, OPTIONS)
+    const wanted = booleanOption('publish', 'mandatory', options?.mandatory) ?? mandatory
+    const signal = signalOption('publish', 'signal', options?.signal)
+    const timeout = durationOption('publish', 'timeout', options?.timeout)
+    const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
+    return publishing.publish(body, exchangeName, routingKey, sent, wanted, bounds)
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}

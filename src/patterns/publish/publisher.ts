@@ -1,0 +1,141 @@
+import { EventEmitter } from 'node:events'
+import type { PublishOptions } from '../../channel/options.ts'
+import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import {
+  booleanOption,
+  checkOptions,
+  durationOption,
+  limitOption,
+  shortStringOption,
+} from '../../protocol/option-check.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import { tell } from '../tell.ts'
+import { ConfirmedPublishing } from './confirmed-publishing.ts'
+import type { Payload } from './payload.ts'
+import { publishTo } from './publish-to.ts'
+
+/** Milliseconds that `close` waits for confirms. */
+const CLOSE_TIMEOUT = 5_000
+
+export interface PublisherOptions {
+  /** Default: `''`, the default exchange, which routes to the queue that the routing key names. */
+  readonly exchangeName?: string | undefined
+  /** Messages come back, and reject, if no queue gets them. Default: true for the default exchange, else false. */
+  readonly mandatory?: boolean | undefined
+  /** Messages without a `deliveryMode` get 2: in a durable queue they survive a restart of the broker. Default: true. */
+  readonly persistent?: boolean | undefined
+  /**
+   * Messages that may be on their way to a confirm at a time; further ones wait, in order. It bounds what is on the wire,
+   * not what waits, payloads included: for that, await what `publish` returns. A loop that does not fills the memory,
+   * unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
+   */
+  readonly maxInFlight?: number | undefined
+}
+
+export interface PublisherCloseOptions {
+  /** Milliseconds to wait for confirms; what is pending then rejects. Default: 5,000. */
+  readonly timeout?: number | undefined
+}
+
+/** Events of a `Publisher` and what their listeners get. None needs a listener. */
+export interface PublisherEvents {
+  /**
+   * So many messages were sent again, since a lost connection or a closed channel had left their fate unknown, or since
+   * the broker nacked them while it was failing over.
+   */
+  resent: [count: number]
+}
+
+/**
+ * Publishes to one exchange until the broker has confirmed each message, on a channel of its own that is opened when it
+ * is first needed and replaced when it was closed or lost. Made by `protocol.publisher()`.
+ *
+ * Messages whose fate is unknown are sent again, in the order they were published and before anything newer: each
+ * arrives at least once, so that a receiver may see 3 4 5 3 4 5 6.
+ */
+export class Publisher extends EventEmitter<PublisherEvents> {
+  /** `''` is the default exchange. */
+  readonly exchangeName: string
+  readonly #source: ChannelSource
+  readonly #mandatory: boolean
+  readonly #persistent: boolean
+  readonly #publishing: ConfirmedPublishing
+  readonly #part: Closable
+  #resent = 0
+
+  /** @internal Programs call `protocol.publisher()`. */
+  constructor(source: ChannelSource, options: PublisherOptions = {}) {
+    super()
+    const what = 'publisher'
+    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight'])
+    const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
+    this.exchangeName = exchangeName
+    this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
+    this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
+    const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1) ?? Number.POSITIVE_INFINITY
+    this.#source = source
+    if (source.ending !== undefined) throw source.ending.errorFor(what, false)
+    this.#publishing = new ConfirmedPublishing(source, maxInFlight, count => this.#sentAgain(count))
+    this.#part = { close: ({ timeout }) => this.#close(timeout) }
+    source.own(this.#part)
+  }
+
+  /** Messages that are published and whose fate is not known yet. */
+  get pending(): number {
+    return this.#publishing.pending
+  }
+
+  /** How many times a message was sent again. */
+  get resent(): number {
+    return this.#resent
+  }
+
+  /**
+   * Publish a message (basic.publish). Resolves when the broker has confirmed it: every queue it was routed to has it.
+   * Without a `timeout` it waits as long as a lost connection is being recovered. A nack on a channel that was opened
+   * within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader: the message is
+   * sent again on another channel.
+   *
+   * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
+   * has settled, since the message may be sent again.
+   * @throws MessageReturnedError where it is mandatory and no queue wanted it, PublishFailedError where the broker nacked
+   * it (a queue is full and rejects), ChannelClosedError where the broker closed the channel because of it (404: there
+   * is no such exchange, 403: not allowed) or the publisher is closed, BufferFullError past `maxWaiting`, TimeoutError,
+   * AbortError, EncodeError, and the reason where the connection is closed or cannot be recovered. But for EncodeError,
+   * `outcome` says whether sending it again can duplicate it.
+   */
+  publish(payload: Payload, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
+    const { exchangeName } = this
+    return publishTo(
+      this.#publishing,
+      payload,
+      exchangeName,
+      routingKey,
+      properties,
+      options,
+      this.#mandatory,
+      this.#persistent,
+    )
+  }
+
+  /** Wait until everything published is confirmed, then close the channel. Again: the same promise. It never rejects. */
+  async close(options: PublisherCloseOptions = {}): Promise<void> {
+    checkOptions('close', options, ['timeout'])
+    await this.#close(durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT)
+  }
+
+  async #close(timeout: number): Promise<void> {
+    await this.#publishing.close(timeout)
+    this.#source.disown(this.#part)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #sentAgain(count: number): void {
+    this.#resent += count
+    // Listeners are the program's: they are not to run in the middle of a read.
+    process.nextTick(() => tell(this, this.#source, 'resent', count))
+  }
+}

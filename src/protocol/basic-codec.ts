@@ -1,0 +1,60 @@
+import { viewOf } from './bytes.ts'
+import { FRAME_END, FrameType } from './constants.ts'
+import type { Envelope } from './envelope.ts'
+import { internShortstr } from './intern.ts'
+import type { Writer } from './writer.ts'
+
+/** `basic` methods, class and method number in one, that are read and written without the table. */
+export const BASIC_PUBLISH = 0x003c0028
+export const BASIC_DELIVER = 0x003c003c
+export const BASIC_ACK = 0x003c0050
+export const BASIC_REJECT = 0x003c005a
+export const BASIC_NACK = 0x003c0078
+
+/** Write basic.ack, basic.nack or basic.reject, which are alike: a delivery tag and an octet of bits. */
+export function writeSettlement(
+  writer: Writer,
+  channel: number,
+  method: number,
+  deliveryTag: number,
+  bits: number,
+): void {
+  writer.begin()
+  writer.reserve(21)
+  writer.octet(FrameType.METHOD)
+  writer.short(channel)
+  writer.long(13)
+  writer.long(method)
+  writer.longlong(deliveryTag)
+  writer.octet(bits)
+  writer.octet(FRAME_END)
+}
+
+/** A 64-bit tag at `position`, exact up to 2^53. */
+export function readTag(view: DataView, position: number): number {
+  const high = view.getUint32(position)
+  const low = view.getUint32(position + 4)
+  return high === 0 ? low : high * 0x1_0000_0000 + low
+}
+
+/**
+ * The arguments of basic.deliver, which start at `start`, as an envelope whose tag is raised by `offset`. Returns
+ * undefined where they do not end at `end`.
+ */
+export function readDeliver(buffer: Buffer, start: number, end: number, offset: number): Envelope | undefined {
+  const view = viewOf(buffer)
+  const tagEnd = start + 1 + view.getUint8(start)
+  const exchangeStart = tagEnd + 9
+  if (exchangeStart >= end) return undefined
+  const exchangeEnd = exchangeStart + 1 + view.getUint8(exchangeStart)
+  if (exchangeEnd >= end) return undefined
+  const keyEnd = exchangeEnd + 1 + view.getUint8(exchangeEnd)
+  if (keyEnd !== end) return undefined
+  return {
+    consumerTag: internShortstr(buffer, start + 1, tagEnd),
+    deliveryTag: readTag(view, tagEnd) + offset,
+    exchangeName: internShortstr(buffer, exchangeStart + 1, exchangeEnd),
+    routingKey: internShortstr(buffer, exchangeEnd + 1, keyEnd),
+    isRedeliver: view.getUint8(tagEnd + 8) !== 0,
+  }
+}

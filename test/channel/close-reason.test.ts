@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { closedByClient, closedByServer, describeReply } from '../../src/channel/close-reason.ts'
+import { ChannelClosedError, TimeoutError } from '../../src/errors.ts'
+
+describe('describeReply', () => {
+  const cases: readonly (readonly [number, string, string])[] = [
+    [404, "NOT_FOUND - no queue 'orders' in vhost '/'", "NOT_FOUND (404), no queue 'orders' in vhost '/'"],
+    [404, 'no such thing', 'NOT_FOUND (404), no such thing'],
+    [320, 'CONNECTION_FORCED', 'CONNECTION_FORCED (320)'],
+    [406, '', 'PRECONDITION_FAILED (406)'],
+    [599, 'odd', 'UNKNOWN (599), odd'],
+  ]
+  for (const [code, text, description] of cases) {
+    it(`says ${description}`, () => assert.equal(describeReply(code, text), description))
+  }
+})
+
+describe('a channel closed by the server', () => {
+  const ending = closedByServer(3, 404, "NOT_FOUND - no queue 'q' in vhost '/'", 'queue.declare', 0x0032000a)
+
+  it('says so with the code, the text and the method', () => {
+    assert.equal(
+      ending.error?.message,
+      "channel 3 was closed by the server because of queue.declare: NOT_FOUND (404), no queue 'q' in vhost '/'",
+    )
+  })
+
+  it('gives the guilty operation the reason as its own', () => {
+    const error = ending.errorFor('queue.declare of "q"', true)
+    assert.ok(error instanceof ChannelClosedError)
+    assert.equal(
+      error.message,
+      "queue.declare of \"q\" failed: NOT_FOUND (404), no queue 'q' in vhost '/'; channel 3 is closed",
+    )
+    assert.equal(error.replyCode, 404)
+    assert.equal(error.replyText, "NOT_FOUND - no queue 'q' in vhost '/'")
+    assert.equal(error.method, 'queue.declare')
+    assert.equal(error.cause, ending.error)
+  })
+
+  it('gives each other operation a fresh error with the whole story, and a publish its outcome', () => {
+    const [one, two] = [ending.errorFor('basic.qos', false), ending.errorFor('a publish', false, 'unknown')]
+    assert.notEqual(one, two)
+    assert.match(one.message, /^basic\.qos failed: channel 3 was closed by the server because of queue\.declare: /)
+    assert.equal(two.outcome, 'unknown')
+    assert.equal(one.outcome, undefined)
+  })
+
+  it('hints at durable for a 406 about it', () => {
+    const text =
+      "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"
+    assert.match(
+      closedByServer(1, 406, text, 'queue.declare', 1).error?.message ?? '',
+      /queues are durable unless exclusive/,
+    )
+  })
+
+  it('names no method where the server found none at fault', () => {
+    assert.equal(
+      closedByServer(1, 320, 'bye', undefined, 0).error?.message,
+      'channel 1 was closed by the server: CONNECTION_FORCED (320), bye',
+    )
+  })
+})
+
+describe('a channel closed by the client', () => {
+  it('is no error where the program asked for it, but one for what was pending', () => {
+    const ending = closedByClient(2)
+    assert.equal(ending.error, undefined)
+    assert.equal(
+      ending.errorFor('basic.get of "q"', false).message,
+      'basic.get of "q" failed: channel 2 is closed: it was closed by the program',
+    )
+  })
+
+  it('says which call timed out where one did', () => {
+    const cause = new TimeoutError('queue.declare of "q" was not answered')
+    const ending = closedByClient(2, cause)
+    assert.equal(ending.error?.cause, cause)
+    const error = ending.errorFor('basic.qos', false)
+    assert.equal(
+      error.message,
+      'basic.qos failed: channel 2 is closed: it was closed because queue.declare of "q" was not answered',
+    )
+    assert.equal(error.cause, cause)
+  })
+})

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { StreamPosition } from '../../../src/channel/consume/stream-position.ts'
+import { ChannelClosedError } from '../../../src/errors.ts'
+
+function seen(...offsets: number[]): StreamPosition {
+  const position = new StreamPosition(true)
+  for (const offset of offsets) position.delivered(offset - 99, offset)
+  return position
+}
+
+describe('The position of a stream consumer', () => {
+  it('is what the program asked for while nothing has come', () => {
+    assert.equal(new StreamPosition(true).resumeOffset, undefined)
+  })
+
+  it('is the first message that is not settled', () => {
+    const position = seen(100, 101, 102)
+    position.settled(2, false)
+    assert.equal(position.resumeOffset, 100n)
+    position.settled(1, false)
+    assert.equal(position.resumeOffset, 102n)
+  })
+
+  it('is behind the last message once all are settled', () => {
+    const position = seen(100, 101, 102)
+    position.settled(2, true)
+    assert.equal(position.resumeOffset, 102n)
+    position.settled(0, true)
+    assert.equal(position.resumeOffset, 103n)
+  })
+
+  it('stays over several losses in which nothing was settled', () => {
+    const position = seen(100, 101)
+    position.settled(1, false)
+    position.restarted()
+    position.restarted()
+    assert.equal(position.resumeOffset, 101n)
+    position.delivered(7, 101n)
+    position.settled(2, false)
+    assert.equal(position.resumeOffset, 101n, 'a tag from before settles nothing')
+    position.settled(7, false)
+    assert.equal(position.resumeOffset, 102n)
+  })
+
+  it('ignores messages without an offset', () => {
+    const position = new StreamPosition(true)
+    position.delivered(1, undefined)
+    position.settled(1, false)
+    assert.equal(position.resumeOffset, undefined)
+    position.delivered(2, 101)
+    assert.equal(position.resumeOffset, 101n)
+  })
+
+  it('is kept of a queue whose first message has an offset, where nothing else tells what it is', () => {
+    const stream = new StreamPosition(undefined)
+    stream.delivered(1, 100)
+    assert.equal(stream.isStream, true)
+    assert.equal(stream.resumeOffset, 100n)
+    const queue = new StreamPosition(undefined)
+    queue.delivered(1, undefined)
+    queue.delivered(2, 100)
+    assert.equal(queue.isStream, false)
+    assert.equal(queue.resumeOffset, undefined)
+  })
+
+  it('is dropped where the broker takes no offset for the queue', () => {
+    const replyText =
+      "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type classic"
+    const refusal = new ChannelClosedError('', { replyCode: 406, replyText })
+    const position = new StreamPosition(undefined)
+    assert.equal(position.refused(refusal), false, 'it was refused without one')
+    position.delivered(1, 100)
+    assert.equal(position.refused(new ChannelClosedError('', { replyCode: 404, replyText: 'NOT_FOUND' })), false)
+    assert.equal(position.resumeOffset, 100n)
+    assert.equal(position.refused(refusal), true)
+    assert.equal(position.refused(refusal), false)
+    position.delivered(2, 101)
+    assert.equal(position.resumeOffset, undefined)
+  })
+})

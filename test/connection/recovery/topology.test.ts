@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../../../src/channel/topology-recorder.ts'
+import { Topology } from '../../../src/connection/recovery/topology.ts'
+import { int8, int16 } from '../../../src/index.ts'
+
+function exchange(exchangeName: string, details: Partial<ExchangeDefinition> = {}): ExchangeDefinition {
+  return {
+    exchangeName,
+    typeName: 'direct',
+    durable: true,
+    autoDelete: false,
+    internal: false,
+    arguments: undefined,
+    ...details,
+  }
+}
+
+function queue(queueName: string, details: Partial<QueueDefinition> = {}): QueueDefinition {
+  return { queueName, durable: true, exclusive: false, autoDelete: false, arguments: undefined, ...details }
+}
+
+function binding(source: string, destination: string, details: Partial<BindingDefinition> = {}): BindingDefinition {
+  return { kind: 'queue', source, destination, routingKey: '', arguments: undefined, ...details }
+}
+
+function names(topology: Topology): { exchanges: string[]; queues: string[]; bindings: string[] } {
+  return {
+    exchanges: topology.exchanges.map(({ exchangeName }) => exchangeName),
+    queues: topology.queues.map(([name]) => name),
+    bindings: topology.bindings.map(({ source, destination, routingKey }) => `${source}>${destination}#${routingKey}`),
+  }
+}
+
+describe('Topology', () => {
+  it('keeps what was made in the order it was made, each once', () => {
+    const topology = new Topology()
+    topology.exchangeDeclared(exchange('b'))
+    topology.exchangeDeclared(exchange('a'))
+    topology.exchangeDeclared(exchange('b', { typeName: 'fanout' }))
+    topology.queueDeclared('y', queue('y'))
+    topology.queueDeclared('x', queue('x'))
+    topology.bound(binding('b', 'y'))
+    topology.bound(binding('b', 'y', { routingKey: 'k' }))
+    topology.bound(binding('b', 'y'))
+    assert.deepEqual(names(topology), { exchanges: ['b', 'a'], queues: ['y', 'x'], bindings: ['b>y#', 'b>y#k'] })
+    assert.equal(topology.exchanges[0]?.typeName, 'fanout')
+  })
+
+  it('leaves out the broker’s own exchanges', () => {
+    const topology = new Topology()
+    topology.exchangeDeclared(exchange(''))
+    topology.exchangeDeclared(exchange('amq.topic'))
+    assert.deepEqual(names(topology).exchanges, [])
+  })
+
+  it('knows a binding by source, destination, kind, routing key and arguments, with their wire types', () => {
+    const topology = new Topology()
+    const all = [
+      binding('e', 'q'),
+      binding('e', 'r'),
+      binding('f', 'q'),
+      binding('e', 'q', { kind: 'exchange' }),
+      binding('e', 'q', { routingKey: 'k' }),
+      binding('e', 'q', { arguments: { a: 1 } }),
+      binding('e', 'q', { arguments: { a: 2 } }),
+      binding('e', 'q', { arguments: { a: int8(1) } }),
+      binding('e', 'q', { arguments: { a: int16(1) } }),
+    ]
+    for (const each of all) topology.bound(each)
+    assert.equal(topology.bindings.length, all.length)
+    for (const [i, each] of all.entries()) {
+      topology.unbound({ ...each })
+      assert.equal(topology.bindings.length, all.length - i - 1)
+    }
+  })
+
+  it('forgets a deleted queue with its bindings', () => {
+    const topology = new Topology()
+    topology.queueDeclared('q', queue('q'))
+    topology.exchangeDeclared(exchange('e'))
+    topology.bound(binding('e', 'q'))
+    topology.bound(binding('e', 'q', { kind: 'exchange' }))
+    topology.queueDeleted('q')
+    assert.deepEqual(names(topology), { exchanges: ['e'], queues: [], bindings: ['e>q#'] })
+  })
+
+  it('forgets a deleted exchange with the bindings from it and to it', () => {
+    const topology = new Topology()
+    for (const name of ['a', 'b', 'c']) topology.exchangeDeclared(exchange(name))
+    topology.bound(binding('a', 'b', { kind: 'exchange' }))
+    topology.bound(binding('b', 'c', { kind: 'exchange' }))
+    topology.bound(binding('b', 'q'))
+    topology.bound(binding('a', 'q'))
+    topology.exchangeDeleted('b')
+    assert.deepEqual(names(topology), { exchanges: ['a', 'c'], queues: [], bindings: ['a>q#'] })
+  })
+
+  it('deletes an auto-delete exchange with the last binding from it, and what follows from that', () => {
+    const topology = new Topology()
+    topology.exchangeDeclared(exchange('a', { autoDelete: true }))
+    topology.exchangeDeclared(exchange('b', { autoDelete: true }))
+    topology.queueDeclared('q', queue('q'))
+    topology.bound(binding('a', 'b', { kind: 'exchange' }))
+    topology.bound(binding('b', 'q'))
+    topology.bound(binding('b', 'q', { routingKey: 'k' }))
+    topology.unbound(binding('b', 'q'))
+    assert.deepEqual(names(topology).exchanges, ['a', 'b'])
+    topology.unbound(binding('b', 'q', { routingKey: 'k' }))
+    assert.deepEqual(names(topology), { exchanges: [], queues: ['q'], bindings: [] })
+  })
+
+  it('keeps an auto-delete exchange that was never bound', () => {
+    const topology = new Topology()
+    topology.exchangeDeclared(exchange('a', { autoDelete: true }))
+    topology.unbound(binding('a', 'q'))
+    assert.deepEqual(names(topology).exchanges, ['a'])
+  })
+
+  it('deletes an auto-delete queue with its last consumer, and not before it had one', () => {
+    const topology = new Topology()
+    topology.exchangeDeclared(exchange('e', { autoDelete: true }))
+    topology.queueDeclared('q', queue('q', { autoDelete: true }))
+    topology.bound(binding('e', 'q'))
+    topology.consumerAdded('q')
+    topology.consumerAdded('q')
+    topology.queueDeclared('q', queue('q', { autoDelete: true }))
+    topology.consumerRemoved('q')
+    assert.deepEqual(names(topology).queues, ['q'])
+    topology.consumerRemoved('q')
+    assert.deepEqual(names(topology), { exchanges: [], queues: [], bindings: [] })
+  })
+
+  it('keeps a queue that is not auto-delete without consumers', () => {
+    const topology = new Topology()
+    topology.queueDeclared('q', queue('q'))
+    topology.consumerAdded('q')
+    topology.consumerRemoved('q')
+    topology.consumerRemoved('unknown')
+    assert.deepEqual(names(topology).queues, ['q'])
+  })
+
+  it('has everything of a server-named queue follow its new name, over several recoveries', () => {
+    const topology = new Topology()
+    topology.queueDeclared('first', queue('first'))
+    topology.queueDeclared('amq.gen-1', queue('', { exclusive: true, autoDelete: true }))
+    topology.queueDeclared('last', queue('last'))
+    topology.bound(binding('e', 'amq.gen-1', { routingKey: 'k' }))
+    topology.bound(binding('e', 'amq.gen-1', { kind: 'exchange' }))
+    topology.consumerAdded('amq.gen-1')
+    topology.renamed('amq.gen-1', 'amq.gen-2')
+    assert.deepEqual(names(topology), {
+      exchanges: [],
+      queues: ['first', 'amq.gen-2', 'last'],
+      bindings: ['e>amq.gen-2#k', 'e>amq.gen-1#'],
+    })
+    topology.renamed('amq.gen-2', 'amq.gen-3')
+    for (const name of ['amq.gen-1', 'amq.gen-2', 'amq.gen-3']) assert.equal(topology.currentName(name), 'amq.gen-3')
+    assert.equal(topology.currentName('other'), 'other')
+    topology.unbound(binding('e', 'amq.gen-3', { routingKey: 'k' }))
+    assert.deepEqual(names(topology).bindings, ['e>amq.gen-1#'])
+    topology.consumerRemoved('amq.gen-1')
+    assert.deepEqual(names(topology).queues, ['first', 'last'])
+  })
+
+  it('remembers the names of a server-named queue only while there is the queue', () => {
+    const ends: ((topology: Topology) => void)[] = [
+      topology => topology.queueDeleted('amq.gen-3'),
+      topology => topology.queueRefused('amq.gen-3'),
+      topology => topology.consumerRemoved('amq.gen-1'),
+    ]
+    for (const end of ends) {
+      const topology = new Topology()
+      topology.queueDeclared('amq.gen-1', queue('', { exclusive: true, autoDelete: true }))
+      topology.queueDeclared('amq.gen-a', queue('', { exclusive: true }))
+      topology.consumerAdded('amq.gen-1')
+      topology.renamed('amq.gen-1', 'amq.gen-2')
+      topology.renamed('amq.gen-a', 'amq.gen-b')
+      topology.queueDeclared('amq.gen-2', queue('', { exclusive: true, autoDelete: true }))
+      topology.renamed('amq.gen-2', 'amq.gen-3')
+      end(topology)
+      for (const name of ['amq.gen-1', 'amq.gen-2', 'amq.gen-3']) assert.equal(topology.currentName(name), name)
+      assert.equal(topology.currentName('amq.gen-a'), 'amq.gen-b')
+    }
+  })
+
+  it('remembers the first name of a server-named queue and its last ones', () => {
+    const topology = new Topology()
+    topology.queueDeclared('amq.gen-0', queue('', { exclusive: true }))
+    for (let n = 0; n < 3_000; n++) topology.renamed(`amq.gen-${n}`, `amq.gen-${n + 1}`)
+    for (const n of [0, 2_001, 2_500, 2_999]) assert.equal(topology.currentName(`amq.gen-${n}`), 'amq.gen-3000')
+    for (const n of [1, 1_000, 2_000]) assert.equal(topology.currentName(`amq.gen-${n}`), `amq.gen-${n}`)
+  })
+
+  it('takes names with odd characters apart', () => {
+    const topology = new Topology()
+    topology.bound(binding('a","b', 'c'))
+    topology.bound(binding('a', 'b","c'))
+    assert.equal(topology.bindings.length, 2)
+  })
+
+  it('removes one of 10,000 bindings in no time', () => {
+    const topology = new Topology()
+    for (let i = 0; i < 10_000; i++) topology.bound(binding('e', 'q', { routingKey: String(i) }))
+    const start = performance.now()
+    for (let i = 0; i < 10_000; i++) topology.unbound(binding('e', 'q', { routingKey: String(i) }))
+    assert.deepEqual(topology.bindings, [])
+    assert.ok(performance.now() - start < 1_000)
+  })
+})

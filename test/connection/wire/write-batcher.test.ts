@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Departure } from '../../../src/channel/port.ts'
+import { closedByProgram } from '../../../src/connection/close-reasons.ts'
+import { WriteBatcher } from '../../../src/connection/wire/write-batcher.ts'
+import { FakeTransport } from '../../support/fake-transport.ts'
+
+const tick = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+class Fixture {
+  readonly transport = new FakeTransport()
+  fullChanges = 0
+  readonly outgoing = new WriteBatcher(this.transport, 100_000, () => this.fullChanges++)
+
+  write(bytes: Uint8Array): void {
+    const { writer } = this.outgoing
+    writer.begin()
+    writer.reserve(bytes.length)
+    writer.bytes(bytes)
+    this.outgoing.written()
+  }
+
+  get sizes(): number[] {
+    return this.transport.writes.map(({ length }) => length)
+  }
+}
+
+function departure(): Departure & { readonly told: string[] } {
+  const told: string[] = []
+  return { told, sent: () => told.push('sent'), lost: () => told.push('lost') }
+}
+
+describe('WriteBatcher', () => {
+  it('sends what one tick writes in one write, behind its promises', async () => {
+    const fixture = new Fixture()
+    fixture.write(Buffer.from('a'))
+    fixture.write(Buffer.from('b'))
+    await Promise.resolve()
+    fixture.write(Buffer.from('c'))
+    assert.deepEqual(fixture.sizes, [])
+    await tick()
+    assert.deepEqual(fixture.transport.writes.map(String), ['abc'])
+  })
+
+  it('sends what a read makes it write at the end of the read', () => {
+    const fixture = new Fixture()
+    fixture.outgoing.readStarts()
+    fixture.write(Buffer.from('a'))
+    fixture.write(Buffer.from('b'))
+    fixture.outgoing.readEnds()
+    assert.deepEqual(fixture.transport.writes.map(String), ['ab'])
+  })
+
+  it('does not hold much back until the tick ends, and loses none of it', async () => {
+    const fixture = new Fixture()
+    for (let i = 0; i < 100; i++) fixture.write(Buffer.alloc(5_000, i))
+    assert.ok(fixture.sizes.length > 3 && fixture.sizes.length < 50, `${fixture.sizes.length} writes`)
+    await tick()
+    const all = Buffer.concat(fixture.transport.writes)
+    assert.equal(all.length, 500_000)
+    for (let i = 0; i < 100; i++) assert.ok(all.subarray(i * 5_000, (i + 1) * 5_000).every(byte => byte === i))
+  })
+
+  it('sends a large body with what stands around it in one write', async () => {
+    const fixture = new Fixture()
+    const encoder = fixture.outgoing.encoder(131_072)
+    const body = Buffer.alloc(65_536, 'x')
+    for (let n = 1; n <= 3; n++) {
+      encoder.publish(1, '', 'q', false, undefined, body)
+      fixture.outgoing.written()
+      await tick()
+      assert.equal(fixture.sizes.length, n)
+    }
+    assert.ok(Buffer.concat(fixture.transport.writes).toString('latin1').endsWith('x\xce'))
+  })
+
+  it('does not write over a chunk that the socket still has', async () => {
+    const fixture = new Fixture()
+    fixture.transport.open = false
+    const kept: Buffer[] = []
+    const write = fixture.transport.write.bind(fixture.transport)
+    fixture.transport.write = (segments, sent) => {
+      kept.push(...segments.map(segment => Buffer.from(segment.buffer, segment.byteOffset, segment.length)))
+      return write(segments, sent)
+    }
+    for (let i = 1; i <= 50; i++) {
+      fixture.write(Buffer.alloc(100, i))
+      await tick()
+    }
+    for (const [i, bytes] of kept.entries()) assert.ok(bytes.every(byte => byte === i + 1))
+  })
+
+  it('lets a publisher go on, until a thousand publishes or 256 KiB want a turn of the event loop', async () => {
+    const fixture = new Fixture()
+    let before = 0
+    while (fixture.outgoing.publishWritten() === undefined) before++
+    assert.equal(before, 999)
+    const turn = fixture.outgoing.publishWritten()
+    assert.ok(turn instanceof Promise)
+    assert.equal(fixture.outgoing.publishWritten(), turn)
+    await turn
+    assert.equal(fixture.outgoing.publishWritten(), undefined)
+    for (let i = 0; i < 40; i++) fixture.write(Buffer.alloc(10_000))
+    assert.ok(fixture.outgoing.publishWritten() instanceof Promise)
+  })
+
+  it('says full from the write that the socket did not take, until it drains', async () => {
+    const fixture = new Fixture()
+    fixture.transport.open = false
+    fixture.write(Buffer.alloc(10))
+    await tick()
+    assert.equal(fixture.outgoing.publishWritten(), 'full')
+    const waiter = departure()
+    fixture.outgoing.drained(waiter)
+    assert.deepEqual(waiter.told, [])
+    fixture.transport.open = true
+    fixture.transport.pending = 0
+    fixture.outgoing.onDrain()
+    assert.deepEqual(waiter.told, ['sent'])
+    assert.equal(fixture.outgoing.publishWritten(), undefined)
+  })
+
+  it('tells when more than maxBuffered waits, and when no longer', async () => {
+    const fixture = new Fixture()
+    fixture.transport.open = false
+    fixture.write(Buffer.alloc(60_000))
+    await tick()
+    assert.equal(fixture.outgoing.full, false)
+    fixture.write(Buffer.alloc(60_000))
+    await tick()
+    assert.equal(fixture.outgoing.full, true)
+    assert.equal(fixture.fullChanges, 1)
+    fixture.transport.pending = 0
+    fixture.outgoing.onDrain()
+    assert.equal(fixture.outgoing.full, false)
+    assert.equal(fixture.fullChanges, 2)
+  })
+
+  it('tells who waits for a departure when what was written by then has left', async () => {
+    const fixture = new Fixture()
+    const [nothing, first, second] = [departure(), departure(), departure()]
+    fixture.outgoing.departure(nothing)
+    assert.deepEqual(nothing.told, ['sent'], 'nothing waits')
+    fixture.write(Buffer.from('a'))
+    fixture.outgoing.departure(first)
+    await tick()
+    fixture.outgoing.departure(second)
+    assert.deepEqual([first.told, second.told], [[], []])
+    fixture.transport.sent[0]?.()
+    assert.deepEqual([first.told, second.told], [['sent'], ['sent']])
+  })
+
+  it('tells all who wait that the connection is lost, once', async () => {
+    const fixture = new Fixture()
+    fixture.transport.open = false
+    const waiters = [departure(), departure(), departure()] as const
+    fixture.write(Buffer.from('a'))
+    fixture.outgoing.departure(waiters[0])
+    await tick()
+    fixture.write(Buffer.from('b'))
+    fixture.outgoing.departure(waiters[1])
+    fixture.outgoing.drained(waiters[2])
+    const ending = closedByProgram('broker:5672')
+    fixture.outgoing.fail(ending)
+    fixture.outgoing.fail(ending)
+    assert.deepEqual(
+      waiters.map(({ told }) => told),
+      [['lost'], ['lost'], ['lost']],
+    )
+  })
+})

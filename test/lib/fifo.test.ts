@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { Fifo } from '../../src/lib/fifo.ts'
+
+describe('Fifo', () => {
+  it('behaves as an array does, whatever is asked of it', () => {
+    const step = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({ kind: fc.constant('push' as const), count: fc.integer({ min: 1, max: 900 }) }),
+      },
+      {
+        weight: 6,
+        arbitrary: fc.record({ kind: fc.constant('shift' as const), count: fc.integer({ min: 1, max: 900 }) }),
+      },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('remove' as const), at: fc.nat(2000) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('takeAll' as const) }) },
+    )
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), steps => {
+        const fifo = new Fifo<{ readonly number: number }>()
+        let model: { readonly number: number }[] = []
+        let number = 0
+        for (const each of steps) {
+          if (each.kind === 'push') {
+            for (let i = 0; i < each.count; i++) {
+              const item = { number: number++ }
+              fifo.push(item)
+              model.push(item)
+            }
+          } else if (each.kind === 'shift') {
+            for (let i = 0; i < each.count; i++) assert.equal(fifo.shift(), model.shift())
+          } else if (each.kind === 'remove') {
+            const item = model[each.at % Math.max(1, model.length)]
+            if (item === undefined) continue
+            assert.equal(fifo.remove(item), true)
+            assert.equal(fifo.remove(item), false)
+            model = model.filter(other => other !== item)
+          } else {
+            assert.deepEqual(fifo.takeAll(), model)
+            model = []
+          }
+          assert.equal(fifo.length, model.length)
+          assert.equal(fifo.peek(), model[0])
+        }
+        assert.deepEqual(fifo.takeAll(), model)
+      }),
+    )
+  })
+
+  it('keeps nothing of what was taken', () => {
+    const fifo = new Fifo<object>()
+    fifo.push({})
+    fifo.push({})
+    fifo.shift()
+    fifo.shift()
+    assert.equal(fifo.shift(), undefined)
+    assert.equal(fifo.length, 0)
+  })
+
+  it('does not slow down with its length', () => {
+    const fifo = new Fifo<number>()
+    for (let i = 0; i < 200_000; i++) fifo.push(i)
+    const start = performance.now()
+    for (let i = 0; i < 200_000; i++) fifo.shift()
+    assert.ok(performance.now() - start < 500)
+  })
+})

@@ -1,0 +1,370 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  ChannelClosedError,
+  ConnectionClosedError,
+  ConnectionError,
+  type Consumer,
+  ConsumerCancelledError,
+  type Message,
+} from '../../../src/index.ts'
+import { management } from '../../support/management.ts'
+import { uniqueName } from '../../support/names.ts'
+import { rejection } from '../../support/rejection.ts'
+import { until } from '../../support/until.ts'
+import { deferred, type Scene, told, withScenes } from '../scene.ts'
+
+const scene = await withScenes()
+
+/** Have the broker close the channel of a message with 406, by an ack that it did not expect. */
+function killChannel(message: Message): void {
+  const { life } = message
+  message.ack()
+  life?.settle('ack', message.envelope.deliveryTag, false)
+}
+
+function collect(consumer: Consumer): { readonly seen: string[]; readonly ended: Promise<void> } {
+  const seen: string[] = []
+  const ended = (async () => {
+    for await (const message of consumer) seen.push(message.text())
+  })()
+  ended.catch(() => {})
+  return { seen, ended }
+}
+
+describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
+  it('says so, and goes on within 1.5 s after the queue is made again', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['a'])
+    const consumer = await the.protocol.consumer(queue)
+    const { seen } = collect(consumer)
+    await until('the first is seen', () => seen.length === 1)
+    const cancelled = told<Error>(consumer, 'cancelled')
+    const resumed = told(consumer, 'resumed')
+    await the.outside.queueDelete(queue)
+    const error = await cancelled
+    assert.ok(error instanceof ConsumerCancelledError)
+    assert.equal(error.queueName, queue)
+    // Long enough for the pauses to have grown.
+    await until('three seconds are over', () => new Promise<true>(resolve => setTimeout(resolve, 3_000, true)))
+    await the.outside.queueDeclare(queue, { durable: true })
+    await the.fill(queue, ['b'])
+    const start = performance.now()
+    await resumed
+    await until('the next is seen', () => seen.length === 2, { interval: 10 })
+    assert.ok(performance.now() - start < 1_500, `${performance.now() - start} ms`)
+    assert.deepEqual(seen, ['a', 'b'])
+    assert.deepEqual(the.errors, [])
+    assert.equal(the.protocol.channelsIdsCount, 1)
+  })
+
+  it('is reported where nobody listens', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    await the.protocol.consumer(queue)
+    await the.outside.queueDelete(queue)
+    await until('it is reported', () => the.errors.length === 1)
+    assert.ok(the.errors[0] instanceof ConsumerCancelledError)
+  })
+
+  it('ends where onCancel says so, and its loop throws', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    const reasons: Error[] = []
+    const consumer = await the.protocol.consumer(queue, {
+      onCancel: error => {
+        reasons.push(error)
+        return 'close'
+      },
+    })
+    const { ended } = collect(consumer)
+    const closed = told<Error>(consumer, 'closed')
+    await the.outside.queueDelete(queue)
+    const error = await rejection(ended, ConsumerCancelledError)
+    assert.deepEqual(reasons, [error])
+    assert.equal(await closed, error)
+    await rejection(consumer.next(), ConsumerCancelledError)
+    await consumer.close()
+  })
+
+  it('aborts the signals of messages in hand, which cannot be settled any more', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['a', 'b', 'c'])
+    const consumer = await the.protocol.consumer(queue)
+    const { value: message } = await consumer.next()
+    assert.ok(message !== undefined)
+    const aborted = new Promise(resolve => message.signal.addEventListener('abort', resolve, { once: true }))
+    await the.outside.queueDelete(queue)
+    await aborted
+    assert.ok(message.signal.reason instanceof ConsumerCancelledError)
+    assert.equal(message.ack(), false)
+  })
+
+  it('can be closed while it waits for the queue', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    const consumer = await the.protocol.consumer(queue)
+    const { ended } = collect(consumer)
+    const cancelled = told(consumer, 'cancelled')
+    await the.outside.queueDelete(queue)
+    await cancelled
+    await consumer.close()
+    await ended
+    await the.protocol.close()
+  })
+
+  it('ends when it may not consume from the queue that came instead', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    const consumer = await the.protocol.consumer(queue)
+    const { ended } = collect(consumer)
+    await the.outside.queueDelete(queue)
+    await the.outside.queueDeclare(queue, { exclusive: true })
+    const error = await rejection(ended, ChannelClosedError)
+    assert.equal(error.replyCode, 405)
+  })
+})
+
+describe('A consumer whose channel the broker closes', { concurrency: 4 }, () => {
+  it('opens another one and goes on', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['a', 'b', 'c'])
+    const consumer = await the.protocol.consumer(queue)
+    const cancelled = told<Error>(consumer, 'cancelled')
+    const { value: first } = await consumer.next()
+    assert.ok(first !== undefined)
+    killChannel(first)
+    const error = await cancelled
+    assert.ok(error instanceof ChannelClosedError)
+    assert.equal(error.replyCode, 406)
+    assert.equal((await consumer.next()).value?.text(), 'b')
+    const { value: third } = await consumer.next()
+    assert.equal(third?.text(), 'c')
+    assert.equal(third.ack(), true)
+    assert.equal(the.protocol.channelsIdsCount, 1)
+  })
+
+  it('goes on with its handler, even where an earlier one hangs', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['hang'])
+    const hanging = deferred<Message>()
+    const seen: string[] = []
+    const consumer = await the.protocol.consumer(queue, message => {
+      seen.push(message.text())
+      if (seen.length > 1) return undefined
+      hanging.resolve(message)
+      return new Promise(() => {})
+    })
+    const message = await hanging.promise
+    const resumed = told(consumer, 'resumed')
+    killChannel(message)
+    await resumed
+    await the.fill(queue, ['next'])
+    await until('the next is seen', () => seen.includes('next'))
+    await consumer.close({ timeout: 100 })
+  })
+})
+
+describe('A consumer of a stream', { concurrency: 2 }, () => {
+  const stream = { 'x-queue-type': 'stream' }
+  const bodies = Array.from({ length: 10 }, (_, i) => `${i}`)
+  const first = { arguments: { 'x-stream-offset': 'first' }, prefetchCount: 4 } as const
+
+  for (const [what, lose] of [
+    ['its connection is lost', (the: Scene) => the.closeConnection()],
+    ['its channel is closed', async (_the: Scene, message: Message) => killChannel(message)],
+  ] as const) {
+    it(`goes on behind what is settled after ${what}`, async () => {
+      await using the = await scene()
+      const queue = await the.queue(bodies, stream)
+      const consumer = await the.protocol.consumer(queue, first)
+      const resumed = told(consumer, 'resumed')
+      const seen: (string | undefined)[] = []
+      while (seen.length < 5) seen.push((await consumer.next()).value?.text())
+      const { value: sixth } = await consumer.next()
+      assert.ok(sixth !== undefined)
+      assert.equal(sixth.text(), '5')
+      await lose(the, sixth)
+      await resumed
+      while (seen.at(-1) !== '9') seen.push((await consumer.next()).value?.text())
+      assert.deepEqual(
+        seen.filter(body => body !== '5'),
+        bodies.filter(body => body !== '5'),
+      )
+      await consumer.close({ timeout: 0 })
+    })
+
+    it(`that somebody else declared misses nothing after ${what}, without being told an offset`, async () => {
+      await using the = await scene()
+      const queue = await the.queue([], stream)
+      const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
+      const resumed = told(consumer, 'resumed')
+      await the.fill(queue, ['a'])
+      const { value: message } = await consumer.next()
+      assert.ok(message !== undefined)
+      await the.fill(queue, ['b', 'c'])
+      await lose(the, message)
+      await resumed
+      await the.fill(queue, ['d'])
+      const seen = new Set<string | undefined>()
+      while (!seen.has('d')) seen.add((await consumer.next()).value?.text())
+      seen.delete('a')
+      assert.deepEqual([...seen], ['b', 'c', 'd'])
+      await consumer.close({ timeout: 0 })
+    })
+
+    it(`is not who gets messages of one from another queue: it goes on after ${what}`, async () => {
+      await using the = await scene()
+      const queue = await the.queue()
+      const headers = { 'x-stream-offset': 5 }
+      for (const body of ['a', 'b', 'c']) await the.outside.publish(body, '', queue, { headers })
+      const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
+      const resumed = told(consumer, 'resumed')
+      const { value: message } = await consumer.next()
+      assert.ok(message !== undefined)
+      await lose(the, message)
+      await resumed
+      const seen = new Set<string | undefined>()
+      while (!seen.has('c')) seen.add((await consumer.next()).value?.text())
+      seen.delete('a')
+      assert.deepEqual([...seen], ['b', 'c'])
+      await consumer.close({ timeout: 0 })
+    })
+  }
+})
+
+describe('A consumer that had its queue for itself', () => {
+  it('waits for its turn where another has it so meanwhile', async () => {
+    await using the = await scene()
+    const queue = await the.queue()
+    const consumer = await the.protocol.consumer(queue, { exclusive: true })
+    const interrupted = told(consumer, 'cancelled')
+    const waiting = consumer.next()
+    await Promise.all([
+      the.outside.queueDelete(queue),
+      the.outside.queueDeclare(queue, { durable: true }),
+      the.outside.basicConsume(() => {}, queue, { exclusive: true, consumerTag: 'other' }),
+    ])
+    await interrupted
+    // It asks for the queue, and is refused, several times.
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const resumed = told(consumer, 'resumed')
+    await the.outside.basicCancel('other')
+    await resumed
+    await the.fill(queue, ['a'])
+    assert.equal((await waiting).value?.text(), 'a')
+  })
+})
+
+describe('A consumer that may no longer consume', { concurrency: 3 }, () => {
+  /** A queue that is refused once it was consumed from, and what interrupts its consumer then. */
+  const ends: [
+    when: string,
+    options: { readonly exclusive?: boolean },
+    interrupt: (the: Scene, restricted: Scene, queue: string) => Promise<unknown>,
+  ][] = [
+    ['whose queue was deleted', {}, (the, _, queue) => moveQueue(the, queue)],
+    ['that had its queue for itself', { exclusive: true }, (the, _, queue) => moveQueue(the, queue)],
+    ['whose connection was lost', {}, (_, restricted) => restricted.closeConnection()],
+  ]
+  for (const [when, options, interrupt] of ends) {
+    it(`${when} ends at once, its loop throws, and nobody else waits`, async t => {
+      const user = uniqueName('user')
+      await management().createUser(user, 'secret')
+      t.after(() => management().deleteUser(user))
+      await using the = await scene()
+      const vhost = await vhostOf(the)
+      await management().setPermissions(vhost, user)
+      await using restricted = await scene({ login: user, password: 'secret' })
+      const queue = uniqueName('exclusive')
+      await the.outside.queueDeclare(queue, { durable: true })
+      const other = await the.queue()
+      const consumer = await restricted.protocol.consumer(queue, options)
+      const undisturbed = await restricted.protocol.consumer(other)
+      const waiting = consumer.next()
+      await management().setPermissions(vhost, user, { read: `^${other}$` })
+      const started = performance.now()
+      await interrupt(the, restricted, queue)
+      const error = await rejection(waiting, ChannelClosedError)
+      assert.equal(error.replyCode, 403)
+      await the.fill(other, ['a'])
+      assert.equal((await undisturbed.next()).value?.text(), 'a')
+      const took = performance.now() - started
+      assert.ok(took < 5_000, `${took} ms`)
+    })
+  }
+})
+
+/** Have the broker cancel the consumers of a queue that is there again. */
+async function moveQueue(the: Scene, queue: string): Promise<void> {
+  await the.outside.queueDelete(queue)
+  await the.outside.queueDeclare(queue, { durable: true })
+}
+
+describe('A consumer whose connection is lost', { concurrency: 2 }, () => {
+  it('goes on with the next one, and sees again what it had not settled', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['a', 'b', 'c'])
+    const consumer = await the.protocol.consumer(queue)
+    const cancelled = told<Error>(consumer, 'cancelled')
+    const resumed = told(consumer, 'resumed')
+    const { value: message } = await consumer.next()
+    assert.ok(message !== undefined)
+    const { signal } = message
+    await the.closeConnection()
+    assert.ok((await cancelled) instanceof ConnectionError)
+    assert.equal(signal.aborted, true)
+    assert.equal(message.ack(), false)
+    await resumed
+    const seen = new Set<string | undefined>()
+    for (let i = 0; i < 3; i++) seen.add((await consumer.next()).value?.text())
+    assert.deepEqual([...seen].sort(), ['a', 'b', 'c'])
+    await consumer.close({ timeout: 0 })
+    assert.deepEqual(the.errors, [])
+  })
+
+  it('goes on with its handler: nothing is lost, and nothing acked twice', async () => {
+    await using the = await scene()
+    const bodies = Array.from({ length: 200 }, (_, i) => `${i}`)
+    const queue = await the.queue(bodies)
+    const seen = new Set<string>()
+    const half = deferred()
+    const goOn = deferred()
+    await the.protocol.consumer(
+      queue,
+      async message => {
+        if (seen.size === 100) {
+          half.resolve()
+          await goOn.promise
+        }
+        seen.add(message.text())
+      },
+      { concurrency: 10 },
+    )
+    await half.promise
+    await the.closeConnection()
+    await told(the.protocol, 'recovered')
+    goOn.resolve()
+    await until('all are seen', () => seen.size === 200)
+    await until('all are acked', async () => (await the.inspect(queue)).messageCount === 0)
+    await the.protocol.close()
+    assert.equal((await the.inspect(queue)).messageCount, 0)
+    assert.deepEqual(the.errors, [])
+  })
+
+  it('ends with the reason where recovery is off', async () => {
+    await using the = await scene({ recovery: false })
+    const queue = await the.queue(['a'])
+    const consumer = await the.protocol.consumer(queue)
+    const { seen, ended } = collect(consumer)
+    await until('the first is seen', () => seen.length === 1)
+    await the.closeConnection()
+    const error = await rejection(ended, ConnectionClosedError)
+    assert.equal(error.replyCode, 320)
+    await rejection(consumer.next(), ConnectionClosedError)
+  })
+})
+
+async function vhostOf(the: Scene): Promise<string> {
+  return (await management().connection(the.connectionName)).vhost
+}

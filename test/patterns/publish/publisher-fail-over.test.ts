@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { describe, it, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type AmqpProtocol, connect, type Publisher, PublishFailedError, TimeoutError } from '../../../src/index.ts'
+import * as methods from '../../../src/protocol/methods.ts'
+import { rejection } from '../../support/rejection.ts'
+import { openScriptedServer, type ScriptedPeer, type ScriptedServer } from '../../support/scripted-server.ts'
+import { Stopwatch } from '../../support/stopwatch.ts'
+
+interface Scene {
+  readonly server: ScriptedServer
+  readonly protocol: AmqpProtocol
+  readonly publisher: Publisher
+  /** The connection there is. */
+  readonly peer: ScriptedPeer
+}
+
+async function open(t: TestContext): Promise<Scene> {
+  const server = await openScriptedServer()
+  const connecting = connect(server.url, { heartbeat: 0, onError: error => assert.fail(error) })
+  const peer = await server.accept()
+  await peer.handshake()
+  const protocol = await connecting
+  t.after(async () => {
+    await protocol.close({ timeout: 100 })
+    await server[Symbol.asyncDispose]()
+  })
+  return { server, protocol, publisher: await protocol.publisher(), peer }
+}
+
+/** Have the connection lost and recovered. */
+async function recover({ server, protocol }: Scene, lost: ScriptedPeer): Promise<ScriptedPeer> {
+  const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+  lost.destroy()
+  const peer = await server.accept()
+  await peer.handshake()
+  await recovered
+  return peer
+}
+
+/** Agree to a channel in confirm mode. */
+async function openChannel(peer: ScriptedPeer): Promise<number> {
+  const { channel } = await peer.expect(methods.ChannelOpen)
+  await peer.expect(methods.ConfirmSelect)
+  peer.send(channel, methods.ChannelOpenOk, {})
+  peer.send(channel, methods.ConfirmSelectOk, {})
+  return channel
+}
+
+/** The bodies of the next messages, which come on this channel. */
+async function bodies(peer: ScriptedPeer, channel: number, count: number): Promise<string[]> {
+  const all: string[] = []
+  for (let n = 0; n < count; n++) {
+    const publish = await peer.expectPublish()
+    assert.equal(publish.channel, channel)
+    all.push(publish.body.toString())
+  }
+  return all
+}
+
+/** Nack the first message of each channel, to the end of the connection. */
+function nackAllOn(peer: ScriptedPeer): void {
+  const nackNext = async (): Promise<void> => {
+    const channel = await openChannel(peer)
+    await peer.expectPublish()
+    peer.send(channel, methods.BasicNack, nack(1))
+    await nackNext()
+  }
+  nackNext().catch(() => {})
+}
+
+const nack = (deliveryTag: number, multiple = false) => ({ deliveryTag, multiple, requeue: false })
+const ack = (deliveryTag: number, multiple = false) => ({ deliveryTag, multiple })
+
+describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
+  it('of a channel that began just after a recovery has the message sent again by another, before anything newer', async t => {
+    const the = await open(t)
+    const peer = await recover(the, the.peer)
+    const { publisher } = the
+    const sent = ['1', '2', '3', '4'].map(body => publisher.publish(body, 'q'))
+    const settled: string[] = []
+    for (const [n, promise] of sent.entries()) void promise.then(() => settled.push(String(n + 1)))
+    const first = await openChannel(peer)
+    assert.deepEqual(await bodies(peer, first, 4), ['1', '2', '3', '4'])
+    peer.send(first, methods.BasicNack, nack(2))
+    peer.send(first, methods.BasicAck, ack(3, true))
+    await Promise.all([sent[0], sent[2]])
+    assert.deepEqual(settled, ['1', '3'])
+    sent.push(publisher.publish('5', 'q'))
+    assert.equal(publisher.pending, 3)
+    // The channel is closed, and the next opened.
+    const second = await openChannel(peer)
+    assert.deepEqual(await bodies(peer, second, 3), ['2', '4', '5'])
+    peer.send(second, methods.BasicAck, ack(3, true))
+    await Promise.all(sent)
+    assert.equal(publisher.resent, 2)
+    assert.equal(publisher.pending, 0)
+    assert.equal(the.protocol.channelsIdsCount, 1)
+  })
+
+  it('that was passing is followed by the next connection, where this one is lost too', async t => {
+    const the = await open(t)
+    const peer = await recover(the, the.peer)
+    const sent = ['1', '2'].map(body => the.publisher.publish(body, 'q'))
+    const first = await openChannel(peer)
+    await bodies(peer, first, 2)
+    peer.send(first, methods.BasicNack, nack(2, true))
+    // What comes behind the nack tells that it has been read.
+    const unblocked = once(the.protocol, 'unblocked')
+    peer.send(0, methods.ConnectionBlocked, { reason: 'to tell' })
+    peer.send(0, methods.ConnectionUnblocked, {})
+    await unblocked
+    const newer = the.publisher.publish('3', 'q')
+    const next = await recover(the, peer)
+    const second = await openChannel(next)
+    assert.deepEqual(await bodies(next, second, 3), ['1', '2', '3'])
+    // Longer than until the channel of the lost connection would have been replaced.
+    await sleep(300)
+    next.send(second, methods.BasicAck, ack(3, true))
+    await Promise.all([...sent, newer])
+    assert.equal(the.publisher.resent, 2)
+    assert.equal(the.protocol.channelsIdsCount, 1)
+  })
+
+  it('rejects at once where the channel began without a recovery', async t => {
+    const the = await open(t)
+    nackAllOn(the.peer)
+    using watch = new Stopwatch()
+    const error = await rejection(the.publisher.publish('1', 'q'), PublishFailedError)
+    assert.equal(error.outcome, 'refused')
+    assert.ok(watch.elapsed < 150, `${watch.elapsed} ms`)
+    assert.equal(the.publisher.resent, 0)
+  })
+
+  it('that goes on rejects some seconds after the recovery', async t => {
+    const the = await open(t)
+    const peer = await recover(the, the.peer)
+    nackAllOn(peer)
+    const started = performance.now()
+    const refused = rejection(the.publisher.publish('1', 'q'), PublishFailedError)
+    assert.equal((await refused).outcome, 'refused')
+    const took = performance.now() - started
+    assert.ok(took > 2_000 && took < 4_000, `${took} ms`)
+    assert.ok(the.publisher.resent > 2 && the.publisher.resent <= 10, `${the.publisher.resent} times`)
+  })
+
+  it('leaves the message to its timeout', async t => {
+    const the = await open(t)
+    const peer = await recover(the, the.peer)
+    nackAllOn(peer)
+    const error = await rejection(the.publisher.publish('1', 'q', {}, { timeout: 100 }), TimeoutError)
+    assert.equal(error.outcome, 'unknown')
+    await the.publisher.close({ timeout: 1_000 })
+    assert.equal(the.publisher.pending, 0)
+  })
+})
