@@ -1,5 +1,6 @@
 /**
- * Puts the library, with what it uses of other packages, into one file that a person can still read.
+ * Puts the library, with what it uses of other packages, into one CommonJS file that a person can still read, and beside
+ * it an ES module that exports the same objects: `import` and `require` share one instance of everything.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,7 +9,7 @@ import { rollup } from 'rollup'
 import { parseAst } from 'rollup/parseAst'
 
 /**
- * Writes `index.js`, and the licences of what is in it besides the library.
+ * Writes `index.js`, `index.mjs` and their declarations, and the licences of what is in them besides the library.
  *
  * @param {string} folder of compiled code, without comments; its `index.js` exports everything public
  * @param {string} outFolder
@@ -24,13 +25,29 @@ export async function bundle(folder, outFolder) {
       if (level === 'warn') throw new Error(`The bundler warns: ${message}`)
     },
   })
-  const { output } = await bundled.generate({ format: 'es', generatedCode: 'es2015' })
-  const [{ code, modules }] = output
+  const { output } = await bundled.generate({ format: 'cjs', generatedCode: 'es2015', esModule: true })
+  const [{ code, exports, modules }] = output
   const readable = indentedWithTabs(withSourceNames(code, modules, folder))
   assertSameProgram(code, readable)
   mkdirSync(outFolder, { recursive: true })
   writeFileSync(join(outFolder, 'index.js'), readable)
+  writeFileSync(join(outFolder, 'index.mjs'), moduleOf('./index.js', exports))
+  writeFileSync(join(outFolder, 'index.d.mts'), "export * from './index.js'\n")
+  // Node, bundlers and compilers read it for the files beside it: the package itself is of ES modules.
+  writeFileSync(join(outFolder, 'package.json'), '{ "type": "commonjs" }\n')
   writeFileSync(join(outFolder, 'THIRD-PARTY-LICENSES.txt'), license())
+}
+
+/**
+ * An ES module that exports what a CommonJS module does. It names each export, since Node finds those of a CommonJS module
+ * by a look at its text, and not every loader does.
+ *
+ * @param {string} file
+ * @param {readonly string[]} names
+ */
+function moduleOf(file, names) {
+  const constants = names.map(name => `export const ${name} = commonjs.${name}\n`)
+  return `import commonjs from '${file}'\n\n${constants.join('')}`
 }
 
 const require = createRequire(import.meta.url)

@@ -103,7 +103,7 @@ describe('The README', () => {
 
   it('names every option of connect()', () => {
     const text = section('Connecting')
-    const declared = readFileSync(join(packageRoot, 'dist/connection/options.d.ts'), 'utf8')
+    const declared = readFileSync(join(packageRoot, 'dist/connection/settings/options.d.ts'), 'utf8')
     const members = declared.slice(declared.indexOf('interface ConnectOptions')).matchAll(/^ +readonly (\w+)\?:/gm)
     const names = Array.from(members, match => match[1] ?? '')
     assert.ok(names.includes('host'))
