@@ -1,4 +1,5 @@
 import { EncodeError } from '../../errors.ts'
+import { type Clock, systemClock } from '../../lib/clock.ts'
 import {
   badValue,
   booleanOption,
@@ -45,6 +46,7 @@ export interface Settings {
   readonly signal: AbortSignal | undefined
   /** Undefined: TCP or TLS. */
   readonly createTransport: TransportFactory | undefined
+  readonly clock: Clock
 }
 
 export interface RecoverySettings {
@@ -85,6 +87,7 @@ const KNOWN = Object.keys({
   logger: 0,
   signal: 0,
   createTransport: 0,
+  clock: 0,
 } satisfies Record<keyof ConnectOptions, 0>)
 
 const KNOWN_OF_RECOVERY = Object.keys({
@@ -138,6 +141,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     logger: loggerOption(options.logger),
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
+    clock: options.clock ?? systemClock,
   }
 }
 
