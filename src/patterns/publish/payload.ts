@@ -1,44 +1,67 @@
-import { EncodeError } from '../../errors.ts'
+import { types } from 'node:util'
+import { asError, EncodeError } from '../../errors.ts'
 import { shown } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Properties } from '../../protocol/received-properties.ts'
 
 /**
- * What the intent level publishes: bytes, a string (UTF-8), or a plain object or an array, which is sent as JSON with the
- * `contentType` application/json where the properties name none.
+ * What the intent level publishes: a string (UTF-8) or a Uint8Array as it is, and any other object as JSON, as
+ * JSON.stringify writes it, with the `contentType` application/json if the properties name none.
  */
 export type Payload = Uint8Array | string | object
 
 const JSON_TYPE = 'application/json'
 const PERSISTENT: BasicProperties = Object.freeze({ deliveryMode: 2 })
 
-/** Whether it is sent as it is. */
+/** Whether it is sent as it is. Bytes of another realm (Jest, `vm`) are bytes too. */
 export function isEncoded(payload: Payload): payload is Uint8Array | string {
-  return typeof payload === 'string' || payload instanceof Uint8Array
+  return typeof payload === 'string' || types.isUint8Array(payload)
 }
 
 /**
- * A plain object or an array as JSON.
+ * An object as JSON, as JSON.stringify writes it: an instance of a class by its toJSON() or its properties.
  *
  * @param what the operation that the payload is for, which errors name.
- * @throws EncodeError for anything else, and where JSON has no form for it.
+ * @throws EncodeError for anything but an object, if JSON.stringify throws or returns nothing, and for what it would
+ * write without its contents: a Map, a Promise, a typed array, and so on, wherever it stands.
  */
 export function toJson(what: string, payload: unknown): string {
-  if (!isPlain(payload)) {
-    throw new EncodeError(
-      `${what}: payload must be a Uint8Array, a string, or a plain object or array to send as JSON, not ${shown(payload)}`,
-    )
-  }
+  if (typeof payload !== 'object' || payload === null) throw notJson(what, payload)
   let text: string | undefined
-  let cause: unknown
   try {
-    text = JSON.stringify(payload)
+    text = JSON.stringify(payload, (key, value: unknown) => {
+      if (!losesContents(value)) return value
+      if (value === payload) throw notJson(what, payload)
+      throw new TypeError(`"${key}" is ${shown(value)}, which JSON cannot hold`)
+    })
   } catch (error) {
-    cause = error
+    if (error instanceof EncodeError) throw error
+    throw new EncodeError(`${what}: payload cannot be sent as JSON: ${asError(error).message}`, { cause: error })
   }
   if (text !== undefined) return text
-  const why = cause instanceof Error ? cause.message : 'its toJSON() returned nothing'
-  throw new EncodeError(`${what}: payload cannot be sent as JSON: ${why}`, { cause })
+  throw new EncodeError(`${what}: payload cannot be sent as JSON: its toJSON() returned nothing`)
+}
+
+function notJson(what: string, payload: unknown): EncodeError {
+  return new EncodeError(
+    `${what}: payload must be a string, a Uint8Array, or an object that JSON can hold, not ${shown(payload)}`,
+  )
+}
+
+/** Whether JSON.stringify would write `{}`, or bytes by their index. */
+function losesContents(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return (
+    types.isMap(value) ||
+    types.isSet(value) ||
+    types.isWeakMap(value) ||
+    types.isWeakSet(value) ||
+    types.isPromise(value) ||
+    types.isNativeError(value) ||
+    types.isRegExp(value) ||
+    types.isAnyArrayBuffer(value) ||
+    ArrayBuffer.isView(value)
+  )
 }
 
 /** The properties of a message that is JSON, unless they say what else it is. */
@@ -61,12 +84,4 @@ export function withPersistence(properties: BasicProperties | undefined): BasicP
 /** Properties that may be spread: those of a received message may not, since their values are getters. */
 export function plainProperties(properties: BasicProperties): BasicProperties {
   return properties instanceof Properties ? properties.toJSON() : properties
-}
-
-function isPlain(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false
-  if (Array.isArray(value)) return true
-  const prototype: unknown = Object.getPrototypeOf(value)
-  // Of another realm too, whose Object.prototype is another.
-  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
