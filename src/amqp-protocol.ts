@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events'
 import type { CallOptions } from './channel/call-options.ts'
 import type { Channel, ReturnCallback } from './channel/channel.ts'
 import type {
@@ -18,6 +17,7 @@ import { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import { EncodeError } from './errors.ts'
+import { emitSafely, SafeEmitter } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consume/consumer-options.ts'
 import { isolated, isolatedTransaction } from './patterns/isolated.ts'
@@ -81,7 +81,7 @@ const CLOSE_TIMEOUT = 5_000
 type NoWait = { readonly noWait: true }
 
 /** A connection to a broker, as `connect()` returns it. It multiplexes channels. */
-export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
+export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
   #session: RecoveringConnection | undefined
   #publishers: DefaultPublishers | undefined
 
@@ -112,12 +112,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /** A listener that throws is reported, and keeps nobody else from being told. */
   #tell<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
-    for (const listener of this.rawListeners(event)) {
-      const call = async (): Promise<void> => {
-        await Reflect.apply(listener, this, args)
-      }
-      call().catch((error: unknown) => this.#open.report(error, 'unhandled'))
-    }
+    emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#open.report(thrown, 'unhandled'), event, ...args)
   }
 
   /** Where it stands. While it is `recovering`, calls wait. */

@@ -1,3 +1,5 @@
+import { inspect, types } from 'node:util'
+
 /** Where a message of a failed publish may be: nowhere, refused by the broker, or nobody can know. */
 export type PublishOutcome = 'notSent' | 'refused' | 'unknown'
 
@@ -323,7 +325,7 @@ export class AmqpUriError extends AmqpError {
 export function abortedBy(signal: AbortSignal, what: string, outcome?: PublishOutcome): TimeoutError | AbortError {
   const reason: unknown = signal.reason
   const options = { cause: reason, outcome }
-  return reason instanceof Error && reason.name === 'TimeoutError'
+  return describeThrown(reason).name === 'TimeoutError'
     ? new TimeoutError(`${what} timed out`, options)
     : new AbortError(`${what} was aborted`, options)
 }
@@ -340,17 +342,103 @@ export function captureCallSite(below: (...args: never[]) => unknown): CallSite 
   return site
 }
 
-/** Give `error` the stack of the call it rejects. */
+/** Give `error` the stack of the call it rejects. Never throws. */
 export function atCallSite<E extends Error>(error: E, site: CallSite | undefined): E {
-  const frames = site?.stack
-  if (frames !== undefined) {
-    const firstFrame = frames.indexOf('\n    at ')
-    if (firstFrame !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(firstFrame)}`
+  try {
+    const frames = site?.stack
+    if (frames !== undefined) {
+      const firstFrame = frames.indexOf('\n    at ')
+      if (firstFrame !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(firstFrame)}`
+    }
+  } catch {
+    // One that the program made may be frozen; it keeps the stack it has.
   }
   return error
 }
 
-/** Whatever was thrown, as an Error. */
+/** What can be said of a thrown value, whatever it is. */
+export interface DescribedThrown {
+  readonly name: string
+  readonly message: string
+  /** '' where there is none. */
+  readonly stack: string
+}
+
+/** What was thrown may be anything, even an object that throws when it is looked at. Never throws. */
+export function describeThrown(thrown: unknown): DescribedThrown {
+  if (typeof thrown !== 'object' || thrown === null) return { name: 'Error', message: asText(thrown), stack: '' }
+  const name = read(thrown, 'name')
+  const message = read(thrown, 'message')
+  const stack = read(thrown, 'stack')
+  return {
+    name: typeof name === 'string' && name !== '' ? name : 'Error',
+    message: message === undefined && !isError(thrown) ? asText(thrown) : asText(message ?? ''),
+    stack: typeof stack === 'string' ? stack : '',
+  }
+}
+
+/**
+ * Whatever was thrown, as an Error that can be read: itself where it is one, or one with it as its `cause`. Never throws.
+ */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown })
+  if (isError(thrown) && isReadable(thrown)) return thrown
+  const { name, message, stack } = describeThrown(thrown)
+  const error = new Error(message, { cause: thrown })
+  if (name !== 'Error') error.name = name
+  if (stack !== '') error.stack = stack
+  return error
+}
+
+/** Also one of another realm: those that Jest and `vm` make have an `Error` of their own. */
+function isError(value: unknown): value is Error {
+  try {
+    return (
+      value instanceof Error ||
+      types.isNativeError(value) ||
+      Object.prototype.toString.call(value) === '[object DOMException]'
+    )
+  } catch {
+    return false
+  }
+}
+
+function isReadable(error: Error): boolean {
+  if (types.isProxy(error)) return false
+  try {
+    return [error.name, error.message, error.stack ?? ''].every(text => typeof text === 'string')
+  } catch {
+    return false
+  }
+}
+
+function read(object: object, key: string): unknown {
+  try {
+    return Reflect.get(object, key)
+  } catch {
+    return undefined
+  }
+}
+
+function asText(value: unknown): string {
+  if (typeof value !== 'object' && typeof value !== 'function') return String(value)
+  try {
+    const text = typeof value === 'function' ? '' : String(value)
+    if (text !== '' && !text.startsWith('[object ')) return text
+  } catch {
+    // An object without a prototype, or one that will not be shown: what it holds says more.
+  }
+  try {
+    return inspect(value, SHORT)
+  } catch {
+    return 'a value that cannot be shown'
+  }
+}
+
+/** In one line, and without calling anything of the value's. */
+const SHORT = {
+  depth: 1,
+  breakLength: Number.POSITIVE_INFINITY,
+  customInspect: false,
+  maxArrayLength: 10,
+  maxStringLength: 200,
 }

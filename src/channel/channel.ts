@@ -1,4 +1,5 @@
-import { asError, type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
+import { type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
+import { callSafely } from '../lib/call-safely.ts'
 import {
   type ArgumentsOf,
   type BasicConsume,
@@ -331,7 +332,7 @@ export class Channel {
           bounded ? options : undefined,
         )
       }
-      const context = this.#publishContext(exchangeName, routingKey, options)
+      const context = publishContext(exchangeName, routingKey, options)
       const bounds = bounded ? context : undefined
       return this.#lives.use(session => {
         session.assertOpen(context)
@@ -355,7 +356,7 @@ export class Channel {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    const context = this.#publishContext(exchangeName, routingKey, NONE)
+    const context = publishContext(exchangeName, routingKey, NONE)
     const published = this.#lives.use(session => {
       session.assertOpen(context)
       if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
@@ -627,33 +628,23 @@ export class Channel {
       checkCall(method, options)
       const what = name === undefined ? method : name === '' ? `${method} of the last queue` : `${method} of "${name}"`
       const { signal, timeout } = options
-      return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout) })
+      return run({ what, site: captureCallSite(below), signal, timeout, since: callTime(timeout) })
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  #publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
-    const { signal, timeout } = options
-    const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
-    return { what, site: undefined, signal, timeout, since: this.#callTime(timeout), outcome: 'notSent' }
-  }
-
-  /** From when on a timeout runs. */
-  #callTime(timeout: number | undefined): number | undefined {
-    return timeout === undefined ? undefined : this.#lives.host.clock.now()
-  }
-
   #returned(message: ReturnedMessage, told: boolean): void {
     const { returnCallback } = this
     if (returnCallback !== undefined) {
-      void this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
+      callSafely(() => returnCallback(this, message.body, message.envelope, message.properties), this.#failed)
     } else if (!told) this.#lives.host.report(returnError(undefined, message), 'warn')
   }
 
   #cancelled(error: ConsumerCancelledError): void {
     if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
-    for (const callback of this.#cancellationCallbacks) void this.#run(() => callback(this, error.consumerTag))
+    for (const callback of this.#cancellationCallbacks)
+      callSafely(() => callback(this, error.consumerTag), this.#failed)
   }
 
   /** Send a synchronous method; with noWait, its effect is taken for granted. */
@@ -676,14 +667,7 @@ export class Channel {
     return this.#lives.use(session => session.order(method, args, context, effect), context)
   }
 
-  /** Run code of the program's: what it throws, now or later, is reported and disturbs nothing here. */
-  async #run(callback: () => unknown): Promise<void> {
-    try {
-      await callback()
-    } catch (error) {
-      this.#lives.host.report(asError(error), 'unhandled')
-    }
-  }
+  readonly #failed = (thrown: unknown): void => this.#lives.host.report(thrown, 'unhandled')
 }
 
 Channel.prototype.queue = Channel.prototype.queueDeclare
@@ -700,6 +684,17 @@ function newConsumerTag(): string {
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)
   durationOption(method, 'timeout', options.timeout)
+}
+
+function publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
+  const { signal, timeout } = options
+  const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
+  return { what, site: undefined, signal, timeout, since: callTime(timeout), outcome: 'notSent' }
+}
+
+/** From when on a timeout runs. */
+function callTime(timeout: number | undefined): number | undefined {
+  return timeout === undefined ? undefined : performance.now()
 }
 
 function binding(

@@ -3,7 +3,7 @@ import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline } from '../channel/port.ts'
 import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
 import { abortedBy, asError, NoChannelAvailableError } from '../errors.ts'
-import type { Clock } from '../lib/clock.ts'
+import { surface } from '../lib/call-safely.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
@@ -57,12 +57,11 @@ const CLOSE_SHARE = 0.2
 export class RecoveringConnection implements ConnectionEvents, ChannelHost, ChannelSource {
   readonly topology: Topology | undefined
   readonly maxWaiting: number
-  readonly clock: Clock
   readonly #settings: Settings
   readonly #events: RecoveringConnectionEvents
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
-  readonly #deadlines: Deadlines
+  readonly #deadlines = new Deadlines({ keepsProcessAlive: true })
   /** Who waits for a channel number, and who for the end of a recovery. */
   readonly #idWaiters = new Set<() => void>()
   readonly #openWaiters = new Set<() => void>()
@@ -88,8 +87,6 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     this.#settings = settings
     this.#events = events
     this.maxWaiting = settings.maxWaiting
-    this.clock = settings.clock
-    this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.topology = settings.recovery?.topology === true ? new Topology() : undefined
   }
 
@@ -221,7 +218,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
-    return this.#deadlines.after(milliseconds, expired)
+    return this.#deadlines.add(milliseconds, expired)
   }
 
   globalQosSet(): void {
@@ -248,15 +245,10 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   report(thrown: unknown, fallback: 'unhandled' | 'warn'): void {
     const { onError, logger } = this.#settings
     const error = asError(thrown)
-    if (onError !== undefined) {
-      try {
-        onError(error)
-      } catch (second) {
-        unhandled(second)
-      }
-    } else if (fallback === 'unhandled') unhandled(thrown)
+    if (onError !== undefined) onError(error)
+    else if (fallback === 'unhandled') surface(error)
     else if (logger !== undefined) logger.warn(error.message)
-    else process.emitWarning(error)
+    else process.emitWarning(error.message, { type: error.name })
   }
 
   blocked(reason: string | undefined): void {
@@ -279,7 +271,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     if (settings === undefined) return
     this.#to('recovering')
     this.#recovery?.cancel()
-    this.#inVain = this.clock.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
+    this.#inVain = performance.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
     const recovery = new Recovery(
       {
         topology: this.topology ?? new Topology(),
@@ -294,7 +286,6 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
         renamed: (oldName, newName) => this.#events.queueRenamed(oldName, newName),
       },
       settings,
-      this.clock,
       Math.max(0, this.#inVain - IN_VAIN_AT_ONCE),
     )
     this.#recovery = recovery
@@ -306,7 +297,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     }
     // The program may have closed it in the very last moment.
     if (this.#ending !== undefined) return
-    this.#recoveredAt = this.clock.now()
+    this.#recoveredAt = performance.now()
     this.#to('open')
     for (const lives of [...this.#channels]) lives.revived()
     this.#wake(this.#openWaiters)
@@ -320,7 +311,6 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     const host: ChannelHost = {
       topology: undefined,
       maxWaiting: this.maxWaiting,
-      clock: this.clock,
       after: (milliseconds, expired) => this.after(milliseconds, expired),
       recovers: () => false,
       globalQosSet: () => {},
@@ -362,8 +352,8 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
       await this.connection.close(replyCode, replyText, timeout)
       return
     }
-    const end = this.clock.now() + timeout
-    const left = (reserve: number): number => Math.max(0, end - reserve - this.clock.now())
+    const end = performance.now() + timeout
+    const left = (reserve: number): number => Math.max(0, end - reserve - performance.now())
     const finishing = (): number => left(timeout * CLOSE_SHARE)
     // What was called in the same tick goes before the close.
     await undefined
@@ -439,7 +429,3 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
 }
 
 function ignore(): void {}
-
-function unhandled(thrown: unknown): void {
-  void Promise.reject(thrown)
-}

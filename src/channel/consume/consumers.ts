@@ -1,3 +1,4 @@
+import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
@@ -117,8 +118,7 @@ export class Consumer {
     } catch (error) {
       this.#port?.report(error, 'unhandled')
     }
-    if (isThenable(result)) result.then(this.#finished, this.#failed)
-    else this.#running--
+    if (!follow(result, this.#finished, this.#failed)) this.#running--
     if (this.#idle.length > 0 && this.#isIdle()) this.#becomeIdle()
   }
 
@@ -138,8 +138,4 @@ export class Consumer {
     this.#idle = []
     for (const resolve of idle) resolve()
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
 }

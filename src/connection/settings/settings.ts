@@ -1,5 +1,5 @@
 import { EncodeError } from '../../errors.ts'
-import { type Clock, systemClock } from '../../lib/clock.ts'
+import { inContext, surface, unthrowing } from '../../lib/call-safely.ts'
 import {
   badValue,
   booleanOption,
@@ -46,7 +46,6 @@ export interface Settings {
   readonly signal: AbortSignal | undefined
   /** Undefined: TCP or TLS. */
   readonly createTransport: TransportFactory | undefined
-  readonly clock: Clock
 }
 
 export interface RecoverySettings {
@@ -87,7 +86,6 @@ const KNOWN = Object.keys({
   logger: 0,
   signal: 0,
   createTransport: 0,
-  clock: 0,
 } satisfies Record<keyof ConnectOptions, 0>)
 
 const KNOWN_OF_RECOVERY = Object.keys({
@@ -137,11 +135,10 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     maxBuffered: limitOption('connect', 'maxBuffered', options.maxBuffered, 1) ?? 16 * 1024 * 1024,
     maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
     recovery: recoverySettings(options.recovery),
-    onError: functionOption('connect', 'onError', options.onError),
+    onError: onErrorOption(options.onError),
     logger: loggerOption(options.logger),
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
-    clock: options.clock ?? systemClock,
   }
 }
 
@@ -170,7 +167,27 @@ function loggerOption(logger: Logger | undefined): Logger | undefined {
       throw badValue('connect', 'logger', 'an object with the methods debug, info, warn and error', logger)
     }
   }
-  return logger
+  const safe = (level: keyof Logger) => unthrowing((message: string, ...details) => logger[level](message, ...details))
+  return { debug: safe('debug'), info: safe('info'), warn: safe('warn'), error: safe('error') }
+}
+
+function onErrorOption(value: ConnectOptions['onError']): ConnectOptions['onError'] {
+  const onError = functionOption('connect', 'onError', value)
+  return onError === undefined ? undefined : inContext(unthrowing(onError))
+}
+
+/** One that throws has not asked to give up. */
+function giveUpOnOption(value: RecoveryOptions['giveUpOn']): (error: Error) => boolean {
+  const giveUpOn = functionOption('connect', 'recovery.giveUpOn', value)
+  if (giveUpOn === undefined) return () => false
+  return error => {
+    try {
+      return giveUpOn(error)
+    } catch (thrown) {
+      surface(thrown)
+      return false
+    }
+  }
 }
 
 function recoverySettings(recovery: boolean | RecoveryOptions | undefined): RecoverySettings | undefined {
@@ -187,7 +204,7 @@ function recoverySettings(recovery: boolean | RecoveryOptions | undefined): Reco
     jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? 1),
     maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? Number.POSITIVE_INFINITY,
     topology: booleanOption('connect', 'recovery.topology', options.topology) ?? true,
-    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? (() => false),
+    giveUpOn: giveUpOnOption(options.giveUpOn),
   }
 }
 

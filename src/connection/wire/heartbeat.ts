@@ -1,6 +1,4 @@
-import type { Clock, Timer } from '../../lib/clock.ts'
-
-/** What a heartbeat watches and does; times are those of the `Clock`. */
+/** What a heartbeat watches and does; times are those of `performance.now()`. */
 export interface HeartbeatPort {
   /** When bytes last left. */
   lastWrite(): number
@@ -22,20 +20,18 @@ export interface HeartbeatPort {
 export class Heartbeat {
   readonly #port: HeartbeatPort
   readonly #interval: number
-  readonly #clock: Clock
-  #timer: Timer | undefined
+  #timer: NodeJS.Timeout | undefined
   #judging: NodeJS.Immediate | undefined
 
   /** `seconds` is what both sides agreed on, above 0. */
-  constructor(seconds: number, clock: Clock, port: HeartbeatPort) {
-    this.#clock = clock
+  constructor(seconds: number, port: HeartbeatPort) {
     this.#interval = seconds * 1000
     this.#port = port
     this.#arm()
   }
 
   stop(): void {
-    this.#timer?.cancel()
+    clearTimeout(this.#timer)
     clearImmediate(this.#judging)
     this.#timer = undefined
     this.#judging = undefined
@@ -43,7 +39,9 @@ export class Heartbeat {
 
   #arm(): void {
     const due = Math.min(this.#sendDue(), this.#deadDue())
-    this.#timer = this.#clock.after(Math.max(1, due - this.#clock.now()), () => this.#tick())
+    const delay = Math.max(1, Math.ceil(due - performance.now()))
+    this.#timer = setTimeout(() => this.#tick(), delay)
+    this.#timer.unref()
   }
 
   #sendDue(): number {
@@ -55,7 +53,7 @@ export class Heartbeat {
   }
 
   #tick(): void {
-    const now = this.#clock.now()
+    const now = performance.now()
     if (now >= this.#sendDue()) this.#port.beat()
     if (now < this.#deadDue()) {
       this.#arm()
@@ -66,7 +64,7 @@ export class Heartbeat {
     this.#judging = setImmediate(() => {
       this.#judging = setImmediate(() => {
         this.#judging = undefined
-        if (this.#clock.now() < this.#deadDue()) this.#arm()
+        if (performance.now() < this.#deadDue()) this.#arm()
         else this.#port.dead()
       })
     })

@@ -1,6 +1,6 @@
-import { EventEmitter } from 'node:events'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
+import { SafeEmitter } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, durationOption } from '../../protocol/option-check.ts'
 import { atMost } from '../at-most.ts'
 import { tell } from '../tell.ts'
@@ -52,7 +52,7 @@ const SOON = 250
  *     open ──close(), a loop left──▶ closing ──▶ closed
  *       └──403, 405, connection gone for good──────▲
  */
-export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncIterable<Message, undefined> {
+export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterable<Message, undefined> {
   /** The queue it consumes from. */
   readonly queueName: string
   readonly #source: ChannelSource
@@ -211,8 +211,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 
   #close(timeout: number): { readonly handlers: Promise<void>; readonly all: Promise<void> } {
     if (this.#closing === undefined) {
-      const deadline = this.#source.clock.now() + timeout
-      const left = (): number => deadline - this.#source.clock.now()
+      const deadline = performance.now() + timeout
+      const left = (): number => deadline - performance.now()
       const subscription = this.#subscriber.stop()
       this.#handout.stop()
       const stopped = this.#stop(subscription, left)

@@ -1,4 +1,6 @@
 import type { ErrorReporter } from '../../channel/port.ts'
+import { describeThrown } from '../../errors.ts'
+import { follow } from '../../lib/call-safely.ts'
 import type { MessageHandler } from './consumer-options.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
@@ -58,14 +60,13 @@ export class HandlerRuns {
       this.#failed(message, error)
       return
     }
-    if (!isThenable(result)) {
+    const run = this.#freeRuns.pop() ?? this.#addRun()
+    if (follow(result, run.finished, run.failed)) run.message = message
+    else {
+      this.#freeRuns.push(run)
       this.#running--
       this.#succeeded(message)
-      return
     }
-    const run = this.#freeRuns.pop() ?? this.#addRun()
-    run.message = message
-    result.then(run.finished, run.failed)
   }
 
   #addRun(): Run {
@@ -128,9 +129,5 @@ export class HandlerRuns {
 }
 
 function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function'
+  return describeThrown(error).name === 'AbortError'
 }

@@ -1,0 +1,67 @@
+import { AsyncResource } from 'node:async_hooks'
+import { asError } from '../errors.ts'
+
+/**
+ * The program's code (callbacks, handlers, listeners, deciders) may throw anything, return anything, call back twice or
+ * never. It is called from here, so that none of it comes back up our stack.
+ */
+
+/**
+ * Call code of the program's for its own sake. What it throws, or what its promise rejects with, goes to `failed`.
+ */
+export function callSafely(call: () => unknown, failed: (thrown: unknown) => void): void {
+  let result: unknown
+  try {
+    result = call()
+  } catch (thrown) {
+    failed(thrown)
+    return
+  }
+  follow(result, ignore, failed)
+}
+
+/**
+ * Wait for what code of the program's returned: one of the two is called once, later, and never within this call.
+ * Returns false, and calls neither, where there is nothing to wait for.
+ */
+export function follow(
+  result: unknown,
+  finished: (value: unknown) => void,
+  failed: (thrown: unknown) => void,
+): boolean {
+  if (result === null || (typeof result !== 'object' && typeof result !== 'function')) return false
+  try {
+    // Its own `then` is not asked, and no further promise is made.
+    if (result instanceof Promise) {
+      promiseThen.call(result, finished, failed)
+      return true
+    }
+  } catch {
+    // One that only claims to be a promise, or that has a constructor of its own making.
+  }
+  // The language itself takes thenables apart, also those that throw, or call back at once or twice.
+  new Promise(resolve => resolve(result)).then(finished, failed)
+  return true
+}
+
+const promiseThen = Promise.prototype.then
+
+/**
+ * An error that nobody takes: it becomes an unhandled rejection, in a turn of its own.
+ */
+export function surface(thrown: unknown): void {
+  void Promise.reject(asError(thrown))
+}
+
+/** `call` as one that throws nothing: what it throws, or its promise rejects with, surfaces. */
+export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): (...args: A) => void {
+  return (...args) => callSafely(() => call(...args), surface)
+}
+
+/** `call`, to be run in the asynchronous context of now: it finds the program's AsyncLocalStorage as it is here. */
+export function inContext<A extends unknown[], R>(call: (...args: A) => R): (...args: A) => R {
+  const context = new AsyncResource('asyncamqp')
+  return (...args) => context.runInAsyncScope(call, undefined, ...args)
+}
+
+function ignore(): void {}

@@ -1,0 +1,51 @@
+import { AsyncResource } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+import { callSafely } from './call-safely.ts'
+
+type Listener = (this: unknown, ...args: unknown[]) => unknown
+
+/** An emitter whose listeners run in the asynchronous context in which they were added. */
+export class SafeEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {}
+
+/** Tell the listeners of an event. One that throws goes to `failed`, and keeps nobody else from being told. */
+export function emitSafely<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
+  emitter: SafeEmitter<Events>,
+  failed: (thrown: unknown) => void,
+  event: K,
+  ...args: Events[K]
+): void {
+  for (const listener of (emitter as EventEmitter).rawListeners(event)) {
+    callSafely(() => Reflect.apply(listener, emitter, args), failed)
+  }
+}
+
+const { addListener, prependListener } = EventEmitter.prototype
+
+/** `listener` as it is kept. EventEmitter finds it by its property `listener`, as it finds those of `once`. */
+function kept(emitter: EventEmitter, event: string | symbol, listener: Listener, once: boolean): Listener {
+  // EventEmitter says what is wrong.
+  if (typeof listener !== 'function') return listener
+  const context = new AsyncResource('asyncamqp')
+  const run: Listener = (...args) => {
+    if (once) emitter.removeListener(event, run)
+    return context.runInAsyncScope(listener, emitter, ...args)
+  }
+  return Object.assign(run, { listener })
+}
+
+// Their types are EventEmitter's, which a subclass cannot name.
+for (const [name, add, once] of [
+  ['on', addListener, false],
+  ['addListener', addListener, false],
+  ['once', addListener, true],
+  ['prependListener', prependListener, false],
+  ['prependOnceListener', prependListener, true],
+] as const) {
+  Object.defineProperty(SafeEmitter.prototype, name, {
+    value: function (this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
+      return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
+    },
+    configurable: true,
+    writable: true,
+  })
+}
