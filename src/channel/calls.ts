@@ -8,7 +8,7 @@ export interface CallContext extends CallOptions {
   /** `queue.declare of "orders"` */
   readonly what: string
   readonly site: CallSite | undefined
-  /** When it was made, by `performance.now()`: its timeout runs from there. */
+  /** When it was made, by the `Clock`: its timeout runs from there. */
   readonly since?: number | undefined
   /** Of a publish: what is known of the message while the call has not been sent. */
   readonly outcome?: PublishOutcome | undefined
@@ -19,9 +19,9 @@ export interface CallContext extends CallOptions {
  *
  * @throws TimeoutError where none are: it is not to be sent.
  */
-export function timeLeft({ what, timeout, since, outcome }: CallContext): number | undefined {
+export function timeLeft({ what, timeout, since, outcome }: CallContext, now: number): number | undefined {
   if (timeout === undefined || since === undefined) return timeout
-  const left = timeout - (performance.now() - since)
+  const left = timeout - (now - since)
   if (left <= 0) throw new TimeoutError(`${what} was not sent within ${timeout} ms`, { outcome })
   return left
 }
@@ -80,7 +80,7 @@ export class Calls {
     const { what, site, signal, timeout } = context
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
     return new Promise<R>((resolve, reject) => {
-      const left = timeLeft(context)
+      const left = timeLeft(context, this.#port.clock.now())
       write()
       const call: Call = {
         what,

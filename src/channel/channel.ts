@@ -332,7 +332,7 @@ export class Channel {
           bounded ? options : undefined,
         )
       }
-      const context = publishContext(exchangeName, routingKey, options)
+      const context = this.#publishContext(exchangeName, routingKey, options)
       const bounds = bounded ? context : undefined
       return this.#lives.use(session => {
         session.assertOpen(context)
@@ -356,7 +356,7 @@ export class Channel {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    const context = publishContext(exchangeName, routingKey, NONE)
+    const context = this.#publishContext(exchangeName, routingKey, NONE)
     const published = this.#lives.use(session => {
       session.assertOpen(context)
       if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
@@ -628,10 +628,21 @@ export class Channel {
       checkCall(method, options)
       const what = name === undefined ? method : name === '' ? `${method} of the last queue` : `${method} of "${name}"`
       const { signal, timeout } = options
-      return run({ what, site: captureCallSite(below), signal, timeout, since: callTime(timeout) })
+      return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout) })
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  #publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
+    const { signal, timeout } = options
+    const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
+    return { what, site: undefined, signal, timeout, since: this.#callTime(timeout), outcome: 'notSent' }
+  }
+
+  /** From when on a timeout runs. */
+  #callTime(timeout: number | undefined): number | undefined {
+    return timeout === undefined ? undefined : this.#lives.host.clock.now()
   }
 
   #returned(message: ReturnedMessage, told: boolean): void {
@@ -684,17 +695,6 @@ function newConsumerTag(): string {
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)
   durationOption(method, 'timeout', options.timeout)
-}
-
-function publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
-  const { signal, timeout } = options
-  const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
-  return { what, site: undefined, signal, timeout, since: callTime(timeout), outcome: 'notSent' }
-}
-
-/** From when on a timeout runs. */
-function callTime(timeout: number | undefined): number | undefined {
-  return timeout === undefined ? undefined : performance.now()
 }
 
 function binding(

@@ -1,3 +1,4 @@
+import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
 import type { CloseReason } from './close-reason.ts'
@@ -45,6 +46,7 @@ export interface ChannelReceiver {
 /** A connection, as far as one life of a channel sees it. */
 export interface ChannelPort extends ErrorReporter {
   readonly writer: Writer
+  readonly clock: Clock
   readonly publishes: PublishEncoder
   /** Agreed size in bytes of a whole frame. */
   readonly frameMax: number

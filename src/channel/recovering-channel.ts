@@ -1,4 +1,5 @@
 import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
 import { type ArgumentsOf, BasicQos, TxSelect } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
@@ -18,6 +19,7 @@ export interface ChannelHost extends ErrorReporter {
   /** Undefined where nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
   readonly maxWaiting: number
+  readonly clock: Clock
   after(milliseconds: number, expired: () => void): Deadline
   /** Whether a new connection will follow the one that ended so. */
   recovers(ending: CloseReason): boolean
@@ -337,14 +339,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return
     const consumers = this.subscriptions.consumers()
-    const started = performance.now()
+    const started = this.#host.clock.now()
     await Promise.all(
       consumers.map(consumer => {
         session.deliveries.retire(consumer)
         return session.cancel(consumer.tag, false).catch(ignore)
       }),
     )
-    const cancelled = performance.now()
+    const cancelled = this.#host.clock.now()
     await Promise.all(consumers.map(consumer => consumer.idle()))
     await session.publishing.waitForConfirms(undefined).catch(ignore)
     if (!session.deliveries.hasSettled || session.state !== 'open') return

@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { ConnectionState } from './connection-state.ts'
 
@@ -21,9 +22,10 @@ export interface SourcedChannelOptions {
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
 export interface ChannelSource extends ErrorReporter {
   readonly state: ConnectionState
+  readonly clock: Clock
   /** Why it is closed; undefined while it is not. */
   readonly ending: CloseReason | undefined
-  /** When the connection was last recovered, by `performance.now()`. */
+  /** When the connection was last recovered, by `clock`. */
   readonly recoveredAt: number
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number

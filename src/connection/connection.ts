@@ -1,6 +1,7 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
 import { FrameError, NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { FrameParser, type FrameSink } from '../protocol/frame-parser.ts'
@@ -59,6 +60,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   readonly maxMessageSize: number
   readonly rpcTimeout: number
   readonly maxWaiting: number
+  readonly clock: Clock
   readonly server: string
   /** Publishes may be written: the connection is open, not blocked, and less than `maxBuffered` waits. */
   publishable = false
@@ -74,7 +76,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   readonly #outgoing: WriteBatcher
   readonly #incoming: ReadThrottle
   readonly #parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
-  readonly #deadlines = new Deadlines()
+  readonly #deadlines: Deadlines
   readonly #channels: (ChannelReceiver | undefined)[] = []
   readonly #zero = new ChannelZero(this, this)
   readonly #traceIn: FrameTrace | undefined
@@ -83,7 +85,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   #ids = new ChannelIds(1)
   #state: State = 'opening'
   #afterRead: (() => void)[] = []
-  #lastRead = performance.now()
+  #lastRead: number
   #firstBytes = Buffer.alloc(0)
   #ending: CloseReason | undefined
   #closing: { readonly promise: Promise<void>; resolve(): void } | undefined
@@ -102,12 +104,21 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.maxMessageSize = settings.maxMessageSize
     this.rpcTimeout = settings.rpcTimeout
     this.maxWaiting = settings.maxWaiting
+    this.clock = settings.clock
+    this.#deadlines = new Deadlines(settings.clock)
+    this.#lastRead = settings.clock.now()
     this.server = server
     const { logger } = settings
     const traced = logger?.debug !== undefined
     this.#traceIn = traced ? new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE) : undefined
     this.#traceOut = traced ? new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE) : undefined
-    this.#outgoing = new WriteBatcher(transport, settings.maxBuffered, () => this.#gateChanged(), this.#traceOut)
+    this.#outgoing = new WriteBatcher(
+      transport,
+      settings.clock,
+      settings.maxBuffered,
+      () => this.#gateChanged(),
+      this.#traceOut,
+    )
     this.#incoming = new ReadThrottle(transport, settings.maxBuffered)
     this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
@@ -206,7 +217,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.publishes = this.#outgoing.encoder(negotiated.frameMax)
     this.#ids = new ChannelIds(negotiated.channelMax)
     if (negotiated.heartbeat > 0) {
-      this.#heartbeat = new Heartbeat(negotiated.heartbeat, {
+      this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, {
         lastWrite: () => this.#outgoing.lastWrite,
         lastRead: () => this.#lastRead,
         readOnce: () => this.#incoming.readOnce(),
@@ -303,7 +314,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
-    return this.#deadlines.add(milliseconds, expired)
+    return this.#deadlines.after(milliseconds, expired)
   }
 
   report(error: unknown, fallback: 'unhandled' | 'warn'): void {
@@ -320,7 +331,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
 
   onBytes(buffer: Buffer, length: number): void {
     if (this.#state === 'closed') return
-    this.#lastRead = performance.now()
+    this.#lastRead = this.clock.now()
     if (this.#state === 'opening' && this.#firstBytes.length < TELLING_BYTES) {
       const some = buffer.subarray(0, Math.min(length, TELLING_BYTES))
       this.#firstBytes = Buffer.concat([this.#firstBytes, some])
@@ -458,7 +469,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.#deadlines.clear()
     this.#outgoing.flush()
     this.#transport.end(agreed)
-    this.#deadlines.add(LINGER, () => this.#transport.destroy())
+    this.#deadlines.after(LINGER, () => this.#transport.destroy())
     let told = this.#zero.fail(ending)
     for (const channel of this.#channels) if (channel?.connectionEnded(ending)) told = true
     this.#outgoing.fail(ending)

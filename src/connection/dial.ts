@@ -7,6 +7,7 @@ import {
   ConnectionLostError,
   TimeoutError,
 } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
@@ -41,14 +42,14 @@ export async function dial(
   const what = `connect to ${servers.map(server => `${server.host}:${server.port}`).join(', ')}`
   if (signal?.aborted) throw abortedBy(signal, what)
   const failures: FailedAttempt[] = []
-  const end = performance.now() + settings.connectTimeout
+  const end = settings.clock.now() + settings.connectTimeout
   if (settings.serverOrder === 'race') {
     const winner = await race(servers, settings, events, signal, failures)
     if (winner !== undefined) return winner
   } else {
-    const order = settings.serverOrder === 'random' ? shuffled(servers) : servers
+    const order = settings.serverOrder === 'random' ? shuffled(servers, settings.clock) : servers
     for (const [index, server] of order.entries()) {
-      const limit = Math.max(1, (end - performance.now()) / (order.length - index))
+      const limit = Math.max(1, (end - settings.clock.now()) / (order.length - index))
       try {
         return await attempt(server, settings, events, signal, limit)
       } catch (error) {
@@ -98,14 +99,15 @@ async function attempt(
 ): Promise<Connection> {
   let step = 'connect'
   const expired = new AbortController()
-  const timer =
-    limit === Number.POSITIVE_INFINITY
-      ? undefined
-      : setTimeout(() => {
-          expired.abort(
-            new TimeoutError(`no answer within ${Math.round(limit)} ms; it was waiting for ${describeStep(step)}`),
-          )
-        }, limit)
+  const timer = settings.clock.after(
+    limit,
+    () => {
+      expired.abort(
+        new TimeoutError(`no answer within ${Math.round(limit)} ms; it was waiting for ${describeStep(step)}`),
+      )
+    },
+    { keepsProcessAlive: true },
+  )
   const both = signal === undefined ? expired.signal : AbortSignal.any([signal, expired.signal])
   try {
     return await Connection.open(server, settings, events, both, next => {
@@ -121,7 +123,7 @@ async function attempt(
       frameMax: settings.frameMax,
     })
   } finally {
-    clearTimeout(timer)
+    timer.cancel()
   }
 }
 
@@ -179,9 +181,9 @@ function failed(what: string, failures: readonly FailedAttempt[]): Error {
   return new ConnectionFailedError(`${what} failed: ${each.join('; ')}`, { attempts, cause: only.cause })
 }
 
-function shuffled<T>(items: readonly T[]): T[] {
+function shuffled<T>(items: readonly T[], clock: Clock): T[] {
   const left = [...items]
   const order: T[] = []
-  while (left.length > 0) order.push(...left.splice(Math.floor(Math.random() * left.length), 1))
+  while (left.length > 0) order.push(...left.splice(Math.floor(clock.random() * left.length), 1))
   return order
 }

@@ -4,6 +4,7 @@ import type { Deadline } from '../channel/port.ts'
 import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
 import { abortedBy, asError, NoChannelAvailableError } from '../errors.ts'
 import { surface } from '../lib/call-safely.ts'
+import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
@@ -57,11 +58,12 @@ const CLOSE_SHARE = 0.2
 export class RecoveringConnection implements ConnectionEvents, ChannelHost, ChannelSource {
   readonly topology: Topology | undefined
   readonly maxWaiting: number
+  readonly clock: Clock
   readonly #settings: Settings
   readonly #events: RecoveringConnectionEvents
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
-  readonly #deadlines = new Deadlines({ keepsProcessAlive: true })
+  readonly #deadlines: Deadlines
   /** Who waits for a channel number, and who for the end of a recovery. */
   readonly #idWaiters = new Set<() => void>()
   readonly #openWaiters = new Set<() => void>()
@@ -87,6 +89,8 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     this.#settings = settings
     this.#events = events
     this.maxWaiting = settings.maxWaiting
+    this.clock = settings.clock
+    this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.topology = settings.recovery?.topology === true ? new Topology() : undefined
   }
 
@@ -218,7 +222,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
-    return this.#deadlines.add(milliseconds, expired)
+    return this.#deadlines.after(milliseconds, expired)
   }
 
   globalQosSet(): void {
@@ -271,7 +275,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     if (settings === undefined) return
     this.#to('recovering')
     this.#recovery?.cancel()
-    this.#inVain = performance.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
+    this.#inVain = this.clock.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
     const recovery = new Recovery(
       {
         topology: this.topology ?? new Topology(),
@@ -286,6 +290,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
         renamed: (oldName, newName) => this.#events.queueRenamed(oldName, newName),
       },
       settings,
+      this.clock,
       Math.max(0, this.#inVain - IN_VAIN_AT_ONCE),
     )
     this.#recovery = recovery
@@ -297,7 +302,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     }
     // The program may have closed it in the very last moment.
     if (this.#ending !== undefined) return
-    this.#recoveredAt = performance.now()
+    this.#recoveredAt = this.clock.now()
     this.#to('open')
     for (const lives of [...this.#channels]) lives.revived()
     this.#wake(this.#openWaiters)
@@ -311,6 +316,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     const host: ChannelHost = {
       topology: undefined,
       maxWaiting: this.maxWaiting,
+      clock: this.clock,
       after: (milliseconds, expired) => this.after(milliseconds, expired),
       recovers: () => false,
       globalQosSet: () => {},
@@ -352,8 +358,8 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
       await this.connection.close(replyCode, replyText, timeout)
       return
     }
-    const end = performance.now() + timeout
-    const left = (reserve: number): number => Math.max(0, end - reserve - performance.now())
+    const end = this.clock.now() + timeout
+    const left = (reserve: number): number => Math.max(0, end - reserve - this.clock.now())
     const finishing = (): number => left(timeout * CLOSE_SHARE)
     // What was called in the same tick goes before the close.
     await undefined

@@ -1,10 +1,10 @@
-/** What setTimeout can count; a longer one would fire at once. */
-const LONGEST_TIMER = 2_147_483_647
+import { type Clock, checkDelay, type Timer, type TimerSource } from './clock.ts'
+
 /** Milliseconds that a timer may stand at most which may be left armed for nothing. */
 const LONGEST_LEFT = 500
 
 /** One wait that ends by itself. Plain fields, since each call with a timeout makes one. */
-export class Deadline {
+export class Deadline implements Timer {
   readonly time: number
   readonly sequence: number
   readonly expired: () => void
@@ -21,7 +21,7 @@ export class Deadline {
 
   /** Milliseconds until it ends, at least 0. */
   get remaining(): number {
-    return Math.max(0, this.time - performance.now())
+    return Math.max(0, this.time - this.deadlines.clock.now())
   }
 
   /** It will not end any more. Harmless when it has. */
@@ -38,16 +38,19 @@ export class Deadline {
  * A process that was busy past a deadline reads what came in meanwhile before the deadline expires: a reply that
  * waits in the socket is not late.
  */
-export class Deadlines {
+export class Deadlines implements TimerSource {
+  /** @internal */
+  readonly clock: Clock
   readonly #keepsProcessAlive: boolean
   /** A binary heap, the earliest first. */
   readonly #heap: Deadline[] = []
   #sequence = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #timerTime = Number.POSITIVE_INFINITY
   #turn: NodeJS.Immediate | undefined
 
-  constructor(options: { readonly keepsProcessAlive?: boolean } = {}) {
+  constructor(clock: Clock, options: { readonly keepsProcessAlive?: boolean } = {}) {
+    this.clock = clock
     this.#keepsProcessAlive = options.keepsProcessAlive ?? false
   }
 
@@ -56,8 +59,9 @@ export class Deadlines {
   }
 
   /** Call `expired` after `milliseconds`, never within this call; `Infinity` means never at all. */
-  add(milliseconds: number, expired: () => void): Deadline {
-    const deadline = new Deadline(this, performance.now() + milliseconds, ++this.#sequence, expired)
+  after(milliseconds: number, expired: () => void): Deadline {
+    checkDelay(milliseconds)
+    const deadline = new Deadline(this, this.clock.now() + milliseconds, ++this.#sequence, expired)
     if (milliseconds !== Number.POSITIVE_INFINITY) {
       this.#heap.push(deadline)
       this.#rise(deadline, this.#heap.length - 1)
@@ -91,16 +95,14 @@ export class Deadlines {
   #arm(): void {
     const first = this.#heap[0]
     if (first === undefined || this.#turn !== undefined || first.time >= this.#timerTime) return
-    clearTimeout(this.#timer)
+    this.#timer?.cancel()
     this.#timerTime = first.time
-    // Rounded up: a timer that fires a fraction early would only be armed again.
-    const delay = Math.min(Math.ceil(first.remaining), this.#keepsProcessAlive ? LONGEST_TIMER : LONGEST_LEFT)
-    this.#timer = setTimeout(() => this.#fire(), delay)
-    if (!this.#keepsProcessAlive) this.#timer.unref()
+    const delay = this.#keepsProcessAlive ? first.remaining : Math.min(first.remaining, LONGEST_LEFT)
+    this.#timer = this.clock.after(delay, () => this.#fire(), { keepsProcessAlive: this.#keepsProcessAlive })
   }
 
   #disarm(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.cancel()
     clearImmediate(this.#turn)
     this.#timer = undefined
     this.#turn = undefined
@@ -112,7 +114,7 @@ export class Deadlines {
     this.#timerTime = Number.POSITIVE_INFINITY
     const first = this.#heap[0]
     if (first === undefined) return
-    if (first.time > performance.now()) {
+    if (first.time > this.clock.now()) {
       this.#arm()
       return
     }
@@ -122,7 +124,7 @@ export class Deadlines {
 
   #expire(): void {
     this.#turn = undefined
-    const now = performance.now()
+    const now = this.clock.now()
     try {
       for (let first = this.#heap[0]; first !== undefined && first.time <= now; first = this.#heap[0]) {
         this.remove(first)

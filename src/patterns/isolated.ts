@@ -25,10 +25,10 @@ export async function isolated<T, O extends CallOptions>(
     // What is written from a microtask on leaves together; from here alone, channel.open would leave first.
     await undefined
     if (timeout === undefined) return await use(await source.openingChannel({ signal }), options, run)
-    const end = performance.now() + timeout
+    const end = source.clock.now() + timeout
     const limit = limited(source, signal, timeout)
     const channel = await source.openingChannel({ signal: limit.signal }).finally(limit.release)
-    return await use(channel, { ...options, timeout: Math.max(0, Math.ceil(end - performance.now())) }, run)
+    return await use(channel, { ...options, timeout: Math.max(0, Math.ceil(end - source.clock.now())) }, run)
   } catch (error) {
     throw atCallSite(asError(error), site)
   }

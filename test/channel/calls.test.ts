@@ -155,7 +155,7 @@ describe('Calls', () => {
 
   it('run a timeout of the call’s own from when it was made, also where it is sent later', async () => {
     const { port, declare } = bound(new Fixture())
-    const late = declare('a', { timeout: 50, since: performance.now() - 30 })
+    const late = declare('a', { timeout: 50, since: port.clock.now() - 30 })
     const left = port.running[0]?.milliseconds ?? 0
     assert.ok(left > 0 && left <= 20, `${left} ms`)
     port.running[0]?.expire()
@@ -163,8 +163,8 @@ describe('Calls', () => {
   })
 
   it('write nothing for a call whose own timeout is over', async () => {
-    const { calls, timedOut } = bound(new Fixture())
-    const context = { what: 'a', site: undefined, timeout: 50, since: performance.now() - 60 }
+    const { port, calls, timedOut } = bound(new Fixture())
+    const context = { what: 'a', site: undefined, timeout: 50, since: port.clock.now() - 60 }
     const over = calls.start(context, DECLARE, DECLARE_OK, () => assert.fail('it was written'))
     assert.equal((await rejection(over, TimeoutError)).message, 'a was not sent within 50 ms')
     assert.equal(calls.size, 0)

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
+import { systemClock } from '../../src/lib/clock.ts'
 import { type Deadline, Deadlines } from '../../src/lib/deadlines.ts'
 
 function block(milliseconds: number): void {
@@ -17,37 +18,37 @@ function timers(): number {
 
 describe('Deadlines', () => {
   it('expires each deadline once, in order of time and then of making', async () => {
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     const expired: string[] = []
     await new Promise<void>(resolve => {
-      deadlines.add(30, () => resolve())
-      deadlines.add(20, () => expired.push('20'))
-      deadlines.add(5, () => expired.push('5'))
-      deadlines.add(10, () => expired.push('10'))
+      deadlines.after(30, () => resolve())
+      deadlines.after(20, () => expired.push('20'))
+      deadlines.after(5, () => expired.push('5'))
+      deadlines.after(10, () => expired.push('10'))
     })
     assert.deepEqual(expired, ['5', '10', '20'])
     assert.equal(deadlines.size, 0)
   })
 
   it('does not expire one before its time', async () => {
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     const start = performance.now()
     await new Promise<void>(resolve => {
-      deadlines.add(25, resolve)
+      deadlines.after(25, resolve)
     })
     assert.ok(performance.now() - start >= 25)
   })
 
   it('keeps the order when the event loop was busy past all of them', async () => {
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     const expired: number[] = []
     const added: { readonly delay: number; readonly time: number }[] = []
     await new Promise<void>(resolve => {
       for (const delay of [9, 3, 7, 1, 8, 2, 6, 4, 5]) {
-        const { time } = deadlines.add(delay, () => expired.push(delay))
+        const { time } = deadlines.after(delay, () => expired.push(delay))
         added.push({ delay, time })
       }
-      deadlines.add(100, resolve)
+      deadlines.after(100, resolve)
       block(30)
     })
     // By when they end: the machine may have been busy between two of them.
@@ -70,9 +71,9 @@ describe('Deadlines', () => {
     await once(socket, 'connect')
     const events: string[] = []
     socket.once('data', () => events.push('reply'))
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     await new Promise<void>(resolve => {
-      deadlines.add(20, () => {
+      deadlines.after(20, () => {
         events.push('expired')
         resolve()
       })
@@ -85,15 +86,15 @@ describe('Deadlines', () => {
   })
 
   it('does not expire what was cancelled, at any place, by another one either', async () => {
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     const expired: number[] = []
     const made: Deadline[] = []
     await new Promise<void>(resolve => {
       for (let delay = 1; delay <= 20; delay++) {
-        made.push(deadlines.add(delay, () => expired.push(delay)))
+        made.push(deadlines.after(delay, () => expired.push(delay)))
       }
-      deadlines.add(5.5, () => made[9]?.cancel())
-      deadlines.add(21, resolve)
+      deadlines.after(5.5, () => made[9]?.cancel())
+      deadlines.after(21, resolve)
       for (const index of [19, 0, 7, 7, 12]) made[index]?.cancel()
       assert.equal(deadlines.size, 18)
     })
@@ -102,14 +103,14 @@ describe('Deadlines', () => {
 
   it('has one timer for all, and none for nothing', () => {
     const before = timers()
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
-    const made = Array.from({ length: 1000 }, (_, i) => deadlines.add(10_000 - i, () => {}))
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
+    const made = Array.from({ length: 1000 }, (_, i) => deadlines.after(10_000 - i, () => {}))
     assert.equal(timers(), before + 1)
     for (const deadline of made) deadline.cancel()
     assert.equal(timers(), before)
     assert.equal(deadlines.size, 0)
 
-    deadlines.add(10_000, () => {})
+    deadlines.after(10_000, () => {})
     assert.equal(timers(), before + 1)
     deadlines.clear()
     assert.equal(timers(), before)
@@ -117,8 +118,8 @@ describe('Deadlines', () => {
 
   it('arms its timer once for many that follow one another, where that keeps no process alive', async t => {
     const arm = t.mock.method(globalThis, 'setTimeout')
-    const deadlines = new Deadlines()
-    for (let i = 0; i < 100; i++) deadlines.add(20_000 + i, () => assert.fail('expired')).cancel()
+    const deadlines = new Deadlines(systemClock)
+    for (let i = 0; i < 100; i++) deadlines.after(20_000 + i, () => assert.fail('expired')).cancel()
     assert.equal(arm.mock.callCount(), 1)
     assert.ok(Number(arm.mock.calls[0]?.arguments[1]) <= 500, 'nor is it left behind for long')
     assert.equal(deadlines.size, 0)
@@ -126,11 +127,11 @@ describe('Deadlines', () => {
     const alive = setTimeout(() => {}, 10_000)
     const start = performance.now()
     await new Promise<void>(resolve => {
-      deadlines.add(5, resolve)
+      deadlines.after(5, resolve)
     })
     // The timer fires for nothing meanwhile.
     await new Promise<void>(resolve => {
-      deadlines.add(600, resolve)
+      deadlines.after(600, resolve)
     })
     assert.ok(performance.now() - start >= 605)
     clearTimeout(alive)
@@ -138,39 +139,39 @@ describe('Deadlines', () => {
 
   it('waits for ever for an infinite one, without a timer, and long for a long one', async () => {
     const before = timers()
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
-    const never = deadlines.add(Number.POSITIVE_INFINITY, () => assert.fail('expired'))
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
+    const never = deadlines.after(Number.POSITIVE_INFINITY, () => assert.fail('expired'))
     assert.equal(timers(), before)
     assert.equal(never.remaining, Number.POSITIVE_INFINITY)
     never.cancel()
 
-    const long = deadlines.add(2 ** 40, () => assert.fail('expired'))
+    const long = deadlines.after(2 ** 40, () => assert.fail('expired'))
     await new Promise<void>(resolve => {
-      deadlines.add(5, resolve)
+      deadlines.after(5, resolve)
     })
     assert.ok(long.remaining > 2 ** 39)
     long.cancel()
   })
 
   it('goes on when a callback throws, and adds and expires from within callbacks', async () => {
-    const deadlines = new Deadlines({ keepsProcessAlive: true })
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
     const thrown = new Promise<unknown>(resolve => {
       process.setUncaughtExceptionCaptureCallback(resolve)
     })
-    deadlines.add(1, () => {
+    deadlines.after(1, () => {
       throw new Error('boom')
     })
     await new Promise<void>(resolve => {
-      deadlines.add(2, () => deadlines.add(0, resolve))
+      deadlines.after(2, () => deadlines.after(0, resolve))
     })
     assert.match(String(await thrown), /boom/)
     process.setUncaughtExceptionCaptureCallback(null)
   })
 
   it('cancels in any order without losing another one', () => {
-    const deadlines = new Deadlines()
+    const deadlines = new Deadlines(systemClock)
     const made: Deadline[] = []
-    for (let i = 0; i < 500; i++) made.push(deadlines.add(1000 + ((i * 7919) % 500), () => {}))
+    for (let i = 0; i < 500; i++) made.push(deadlines.after(1000 + ((i * 7919) % 500), () => {}))
     for (let i = 0; i < 500; i++) {
       made[(i * 263) % 500]?.cancel()
       assert.equal(deadlines.size, 499 - i)
@@ -186,7 +187,8 @@ describe('Deadlines', () => {
           '--input-type=module',
           '-e',
           `import { Deadlines } from '${module}'
-          new Deadlines({ keepsProcessAlive: ${keepsProcessAlive} }).add(20, () => console.log('expired'))`,
+          import { systemClock } from '${new URL('clock.js', module)}'
+          new Deadlines(systemClock, { keepsProcessAlive: ${keepsProcessAlive} }).after(20, () => console.log('expired'))`,
         ],
         { encoding: 'utf8' },
       )

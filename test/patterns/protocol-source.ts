@@ -3,12 +3,14 @@ import type { CloseReason } from '../../src/channel/close-reason.ts'
 import type { Deadline } from '../../src/channel/port.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from '../../src/connection/channel-source.ts'
 import type { AmqpProtocol } from '../../src/index.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
 /** A source of a protocol's channels whose time passes when the test says so. */
 export class ProtocolSource implements ChannelSource {
   readonly #protocol: AmqpProtocol
+  readonly clock = systemClock
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly publishes = new PublishEncoder(new Writer(), 131_072)

@@ -1,6 +1,7 @@
 import type { ChannelPort, ChannelReceiver, Departure } from '../../src/channel/port.ts'
 import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
+import { VirtualClock } from './virtual-clock.ts'
 
 /** A deadline that a test lets expire. */
 export interface FakeDeadline {
@@ -13,6 +14,7 @@ export interface FakeDeadline {
 /** A connection as a channel sees it, where nothing happens but what a test does. */
 export class FakeChannelPort implements ChannelPort {
   readonly writer = new Writer()
+  readonly clock = new VirtualClock()
   readonly frameMax = 4096
   readonly publishes = new PublishEncoder(this.writer, 4096)
   readonly maxMessageSize = 1_000_000

@@ -209,7 +209,7 @@ export class Publishing {
     const what = (): string => describePublish(exchange, routingKey, messageId)
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what(), 'notSent'))
     return new Promise((resolve, reject) => {
-      const left = 'what' in bounds ? timeLeft(bounds) : timeout
+      const left = 'what' in bounds ? timeLeft(bounds, this.#port.clock.now()) : timeout
       const pending: PendingPublish | undefined = this.#counting
         ? {
             exchange,

@@ -14,7 +14,7 @@ export function pauseBefore(
   attempt: number,
   elapsed: number,
   settings: RecoverySettings,
-  random = Math.random,
+  random: () => number,
 ): number {
   const { initialDelay, maxDelay, factor, jitter } = settings
   if (attempt === 1) return Math.min(initialDelay, maxDelay)

@@ -1,6 +1,7 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
 import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
 import { pauseBefore } from './backoff.ts'
@@ -38,7 +39,8 @@ export class Recovery {
   readonly #host: RecoveryHost
   readonly #settings: RecoverySettings
   readonly #cancelled = new AbortController()
-  readonly #started = performance.now()
+  readonly #clock: Clock
+  readonly #started: number
   readonly #port: RecoveryPort
   readonly #earlier: number
   #patience: Patience = { since: 0, heartbeat: 0 }
@@ -48,8 +50,10 @@ export class Recovery {
   #consumersInTurn = false
 
   /** `earlier` attempts count for the pauses: those of connections that were lost as soon as they were back. */
-  constructor(host: RecoveryHost, settings: RecoverySettings, earlier: number) {
+  constructor(host: RecoveryHost, settings: RecoverySettings, clock: Clock, earlier: number) {
     this.#host = host
+    this.#clock = clock
+    this.#started = clock.now()
     this.#settings = settings
     this.#earlier = earlier
     const patience = (): Patience => this.#patience
@@ -57,6 +61,7 @@ export class Recovery {
       get patience() {
         return patience()
       },
+      now: () => clock.now(),
       channel: () => host.temporaryChannel(),
       pause: milliseconds => this.#pause(milliseconds),
       failed: (what, error) => host.failed(what, error),
@@ -73,7 +78,8 @@ export class Recovery {
   async run(): Promise<void> {
     const { maxAttempts, giveUpOn } = this.#settings
     for (let attempt = 1; ; attempt++) {
-      const delay = pauseBefore(attempt + this.#earlier, performance.now() - this.#started, this.#settings)
+      const elapsed = this.#clock.now() - this.#started
+      const delay = pauseBefore(attempt + this.#earlier, elapsed, this.#settings, () => this.#clock.random())
       this.#host.recovering(attempt, delay)
       await this.#pause(delay)
       try {
@@ -94,13 +100,17 @@ export class Recovery {
     if (milliseconds === 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const aborted = (): void => {
-        clearTimeout(timer)
+        timer.cancel()
         reject(asError(signal.reason))
       }
-      const timer = setTimeout(() => {
-        signal.removeEventListener('abort', aborted)
-        resolve()
-      }, milliseconds)
+      const timer = this.#clock.after(
+        milliseconds,
+        () => {
+          signal.removeEventListener('abort', aborted)
+          resolve()
+        },
+        { keepsProcessAlive: true },
+      )
       signal.addEventListener('abort', aborted, { once: true })
     })
   }
@@ -109,7 +119,7 @@ export class Recovery {
     if (this.#cancelled.signal.aborted) connection.abandon('the recovery was given up')
     this.#cancelled.signal.throwIfAborted()
     this.#host.connected(connection)
-    this.#patience = { since: performance.now(), heartbeat: connection.negotiated?.heartbeat ?? 0 }
+    this.#patience = { since: this.#clock.now(), heartbeat: connection.negotiated?.heartbeat ?? 0 }
     try {
       await this.#restore(connection)
     } catch (error) {
@@ -176,7 +186,7 @@ export class Recovery {
       if (error instanceof ChannelClosedError && (error.method ?? CONSUME) !== CONSUME) return
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
-      const pause = pauseAfter(error, count, this.#patience)
+      const pause = pauseAfter(error, count, this.#patience, this.#clock.now())
       if (pause !== undefined) await this.#pause(pause)
       else if (!lives.subscriptions.mayConsumeOtherwise(tag, error)) this.#abandon(lives, tag, queueName, error)
       if (count === 1) await recoverQueue(this.#host.topology, queueName, this.#port)

@@ -22,7 +22,7 @@ const SHORTEST_LOCK = 15_000
 
 /** How long the broker may refuse what it will grant in the end. */
 export interface Patience {
-  /** When the connection was opened, by `performance.now()`. */
+  /** When the connection was opened, by the `Clock`. */
   readonly since: number
   /** Seconds; 0 for none. */
   readonly heartbeat: number
@@ -32,7 +32,8 @@ export interface Patience {
  * How long to wait before trying again what was refused with `error` for the `tries`th time; undefined to give up. It
  * is the connection's age that counts: what one entity has waited for, the next need not wait for again.
  */
-export function pauseAfter(error: Error, tries: number, { since, heartbeat }: Patience): number | undefined {
+export function pauseAfter(error: Error, tries: number, patience: Patience, now: number): number | undefined {
+  const { since, heartbeat } = patience
   if (!(error instanceof ChannelClosedError)) return undefined
   const { replyCode } = error
   let limit: number
@@ -41,7 +42,7 @@ export function pauseAfter(error: Error, tries: number, { since, heartbeat }: Pa
   else if (replyCode === 405 || isExclusiveUse(error)) limit = Math.max(SHORTEST_LOCK, 3_000 * heartbeat)
   else return undefined
   const pause = Math.min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE)
-  return performance.now() - since + pause < limit ? pause : undefined
+  return now - since + pause < limit ? pause : undefined
 }
 
 /** The broker locks it for another connection, which may be the old one: that goes by, and nothing else need wait. */
@@ -67,6 +68,8 @@ export interface RecoveryPort {
   /** A channel of its own, which records nothing. */
   channel(): Promise<Channel>
   readonly patience: Patience
+  /** The time of the `Clock`. */
+  now(): number
   pause(milliseconds: number): Promise<void>
   failed(what: string, error: Error): void
   renamed(oldName: string, newName: string): void
@@ -236,8 +239,8 @@ async function makeInOrder(entities: readonly Entity[], port: RecoveryPort, most
     // What stands behind a refusal was sent in vain.
     size = SMALLEST_BATCH
     tries = made > 0 ? 1 : tries + 1
-    const pause = pauseAfter(error, tries, port.patience)
-    const age = performance.now() - port.patience.since
+    const pause = pauseAfter(error, tries, port.patience, port.now())
+    const age = port.now() - port.patience.since
     const givesWay = Number.isFinite(mostTries) && isLocked(error) && age > LOCKED_IN_PLACE
     if (pause !== undefined && tries < mostTries && !givesWay) {
       await port.pause(pause)

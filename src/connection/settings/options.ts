@@ -1,3 +1,4 @@
+import type { Clock } from '../../lib/clock.ts'
 import type { TlsOptions, TransportFactory } from '../wire/transport.ts'
 import type { PasswordFunction, SaslMechanism, SaslName } from './auth.ts'
 
@@ -111,4 +112,10 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined
   /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */
   readonly createTransport?: TransportFactory | undefined
+  /**
+   * Where time and chance come from.
+   *
+   * @internal
+   */
+  readonly clock?: Clock | undefined
 }

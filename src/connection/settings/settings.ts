@@ -1,5 +1,6 @@
 import { EncodeError } from '../../errors.ts'
 import { inContext, surface, unthrowing } from '../../lib/call-safely.ts'
+import { type Clock, systemClock } from '../../lib/clock.ts'
 import {
   badValue,
   booleanOption,
@@ -46,6 +47,7 @@ export interface Settings {
   readonly signal: AbortSignal | undefined
   /** Undefined: TCP or TLS. */
   readonly createTransport: TransportFactory | undefined
+  readonly clock: Clock
 }
 
 export interface RecoverySettings {
@@ -86,6 +88,7 @@ const KNOWN = Object.keys({
   logger: 0,
   signal: 0,
   createTransport: 0,
+  clock: 0,
 } satisfies Record<keyof ConnectOptions, 0>)
 
 const KNOWN_OF_RECOVERY = Object.keys({
@@ -139,6 +142,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     logger: loggerOption(options.logger),
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
+    clock: options.clock ?? systemClock,
   }
 }
 

@@ -1,4 +1,6 @@
-/** What a heartbeat watches and does; times are those of `performance.now()`. */
+import type { Clock, Timer } from '../../lib/clock.ts'
+
+/** What a heartbeat watches and does; times are those of the `Clock`. */
 export interface HeartbeatPort {
   /** When bytes last left. */
   lastWrite(): number
@@ -20,18 +22,20 @@ export interface HeartbeatPort {
 export class Heartbeat {
   readonly #port: HeartbeatPort
   readonly #interval: number
-  #timer: NodeJS.Timeout | undefined
+  readonly #clock: Clock
+  #timer: Timer | undefined
   #judging: NodeJS.Immediate | undefined
 
   /** `seconds` is what both sides agreed on, above 0. */
-  constructor(seconds: number, port: HeartbeatPort) {
+  constructor(seconds: number, clock: Clock, port: HeartbeatPort) {
+    this.#clock = clock
     this.#interval = seconds * 1000
     this.#port = port
     this.#arm()
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.cancel()
     clearImmediate(this.#judging)
     this.#timer = undefined
     this.#judging = undefined
@@ -39,9 +43,7 @@ export class Heartbeat {
 
   #arm(): void {
     const due = Math.min(this.#sendDue(), this.#deadDue())
-    const delay = Math.max(1, Math.ceil(due - performance.now()))
-    this.#timer = setTimeout(() => this.#tick(), delay)
-    this.#timer.unref()
+    this.#timer = this.#clock.after(Math.max(1, due - this.#clock.now()), () => this.#tick())
   }
 
   #sendDue(): number {
@@ -53,7 +55,7 @@ export class Heartbeat {
   }
 
   #tick(): void {
-    const now = performance.now()
+    const now = this.#clock.now()
     if (now >= this.#sendDue()) this.#port.beat()
     if (now < this.#deadDue()) {
       this.#arm()
@@ -64,7 +66,7 @@ export class Heartbeat {
     this.#judging = setImmediate(() => {
       this.#judging = setImmediate(() => {
         this.#judging = undefined
-        if (performance.now() < this.#deadDue()) this.#arm()
+        if (this.#clock.now() < this.#deadDue()) this.#arm()
         else this.#port.dead()
       })
     })

@@ -1,5 +1,6 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { Departure } from '../../channel/port.ts'
+import type { Clock } from '../../lib/clock.ts'
 import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
 import { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
@@ -20,11 +21,12 @@ const MUCH = 0.75 * CHUNK_SIZE
 export class WriteBatcher {
   readonly writer = new Writer()
   readonly #transport: Transport
+  readonly #clock: Clock
   readonly #maxBuffered: number
   readonly #fullChanged: () => void
   readonly #trace: FrameTrace | undefined
-  /** When bytes last left, by `performance.now()`. */
-  lastWrite = performance.now()
+  /** When bytes last left, by the `Clock`. */
+  lastWrite: number
   /** More than `maxBuffered` waits for the socket. */
   full = false
   #scheduled = false
@@ -38,8 +40,10 @@ export class WriteBatcher {
   #draining: Departure[] = []
 
   /** `fullChanged` is called when `full` has changed; `trace` sees what leaves. */
-  constructor(transport: Transport, maxBuffered: number, fullChanged: () => void, trace?: FrameTrace) {
+  constructor(transport: Transport, clock: Clock, maxBuffered: number, fullChanged: () => void, trace?: FrameTrace) {
     this.#trace = trace
+    this.#clock = clock
+    this.lastWrite = clock.now()
     this.#transport = transport
     this.#maxBuffered = maxBuffered
     this.#fullChanged = fullChanged
@@ -116,7 +120,7 @@ export class WriteBatcher {
   }
 
   #write(size: number, segments: readonly Uint8Array[]): void {
-    this.lastWrite = performance.now()
+    this.lastWrite = this.#clock.now()
     this.#turnBytes += size
     let sent: (() => void) | undefined
     if (this.#leaving.length > 0) {

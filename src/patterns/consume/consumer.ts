@@ -211,8 +211,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
 
   #close(timeout: number): { readonly handlers: Promise<void>; readonly all: Promise<void> } {
     if (this.#closing === undefined) {
-      const deadline = performance.now() + timeout
-      const left = (): number => deadline - performance.now()
+      const deadline = this.#source.clock.now() + timeout
+      const left = (): number => deadline - this.#source.clock.now()
       const subscription = this.#subscriber.stop()
       this.#handout.stop()
       const stopped = this.#stop(subscription, left)

@@ -80,7 +80,7 @@ export class Subscriber {
       return
     }
     this.#subscription = subscription
-    this.#since = performance.now()
+    this.#since = this.#source.clock.now()
   }
 
   async #lost(error: Error): Promise<void> {
@@ -102,7 +102,7 @@ export class Subscriber {
   }
 
   async #openAgain(): Promise<void> {
-    const interruptedAt = performance.now()
+    const interruptedAt = this.#source.clock.now()
     // One that the broker ends at once, time after time, is not asked for all the faster.
     if (interruptedAt - this.#since > PROVEN) this.#pause = FIRST_PAUSE
     const { signal } = this.#stopped
@@ -119,7 +119,7 @@ export class Subscriber {
           this.#request = this.#asked
           continue
         }
-        const patient = this.#request.exclusive && performance.now() - interruptedAt < EXCLUSIVE_PATIENCE
+        const patient = this.#request.exclusive && this.#source.clock.now() - interruptedAt < EXCLUSIVE_PATIENCE
         if (mayPass(error, patient)) continue
         this.#fail(() => error)
         return

@@ -171,9 +171,9 @@ export class Subscription {
     // A consumer that is not there, or whose broker is not, needs no cancelling.
     if (this.#over || channel.lives.session?.state !== 'open') return
     const consumers = channel.lives.subscriptions.consumers()
-    const start = performance.now()
+    const start = this.#source.clock.now()
     await channel.basicCancel(this.#tag).catch(() => {})
-    this.#cancelTook = performance.now() - start
+    this.#cancelTook = this.#source.clock.now() - start
     // What came with noAck is gone at the broker: it is taken to the last.
     if (this.#request.noAck) await Promise.all(consumers.map(consumer => consumer.idle()))
   }

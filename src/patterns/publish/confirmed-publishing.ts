@@ -199,7 +199,7 @@ export class ConfirmedPublishing implements PublishKeeper {
         publishing.keptBy(this)
         this.#channel = channel
         this.#publishing = publishing
-        this.#failingOver = performance.now() - this.#source.recoveredAt < FAIL_OVER
+        this.#failingOver = this.#source.clock.now() - this.#source.recoveredAt < FAIL_OVER
       }
     } catch (error) {
       this.#endTurn()
@@ -312,7 +312,7 @@ export class ConfirmedPublishing implements PublishKeeper {
   }
 
   async #close(timeout: number): Promise<void> {
-    const end = performance.now() + timeout
+    const end = this.#source.clock.now() + timeout
     this.#state = 'closing'
     if (this.pending > 0) {
       const emptied = new Promise<void>(resolve => {
@@ -326,7 +326,7 @@ export class ConfirmedPublishing implements PublishKeeper {
     this.#rejectAll()
     this.#forgetEnd()
     if (channel === undefined) return
-    await atMost(this.#source, end - performance.now(), channel.close())
+    await atMost(this.#source, end - this.#source.clock.now(), channel.close())
   }
 }
 

@@ -22,9 +22,18 @@ function longest(count: number, elapsed: number, settings: Partial<RecoverySetti
 
 describe('pauseBefore', () => {
   it('makes the first attempt at once, or after initialDelay', () => {
-    assert.equal(pauseBefore(1, 0, DEFAULTS), 0)
-    assert.equal(pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250 }), 250)
-    assert.equal(pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250, maxDelay: 100 }), 100)
+    assert.equal(
+      pauseBefore(1, 0, DEFAULTS, () => 1),
+      0,
+    )
+    assert.equal(
+      pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250 }, () => 1),
+      250,
+    )
+    assert.equal(
+      pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250, maxDelay: 100 }, () => 1),
+      100,
+    )
   })
 
   it('doubles the window from 100 ms up to maxDelay', () => {

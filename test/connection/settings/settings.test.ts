@@ -7,6 +7,7 @@ import { VERSION } from '../../../src/connection/settings/client-properties.ts'
 import type { ConnectOptions } from '../../../src/connection/settings/options.ts'
 import { resolveSettings } from '../../../src/connection/settings/settings.ts'
 import { AmqpUriError, EncodeError } from '../../../src/errors.ts'
+import { systemClock } from '../../../src/lib/clock.ts'
 import { type Certificates, makeCertificates } from '../wire/certificates.ts'
 
 const GUEST = {
@@ -69,6 +70,7 @@ describe('resolveSettings', () => {
         logger: undefined,
         signal: undefined,
         createTransport: undefined,
+        clock: systemClock,
       },
     )
     assert.equal(giveUpOn(new Error('any')), false)

@@ -1,117 +1,112 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Heartbeat } from '../../../src/connection/wire/heartbeat.ts'
-import { within } from '../../support/settled.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
 
 /** Seconds. */
-const INTERVAL = 0.1
+const INTERVAL = 10
 
 class Fixture implements Disposable {
-  wrote = performance.now()
-  read = performance.now()
-  /** When something came that a paused reader has not read. */
-  unread: number | undefined
+  readonly clock = new VirtualClock()
+  wrote = 0
+  read = 0
+  /** Something came that a paused reader has not read. */
+  unread = false
   beats = 0
   died: number | undefined
-  readonly #waiters: (() => void)[] = []
-  readonly heartbeat = new Heartbeat(INTERVAL, {
+  readonly heartbeat = new Heartbeat(INTERVAL, this.clock, {
     lastWrite: () => this.wrote,
     lastRead: () => this.read,
     readOnce: () => {
-      if (this.unread === undefined) return
-      this.unread = undefined
+      if (!this.unread) return
+      this.unread = false
       setImmediate(() => {
-        this.read = performance.now()
+        this.read = this.clock.now()
       })
     },
     beat: () => {
       this.beats++
-      this.wrote = performance.now()
+      this.wrote = this.clock.now()
     },
     dead: () => {
-      this.died = performance.now()
-      for (const waiter of this.#waiters) waiter()
+      this.died = this.clock.now()
     },
-  })
-
-  dead(): Promise<void> {
-    return new Promise(resolve => this.#waiters.push(resolve))
-  }
+  });
 
   [Symbol.dispose](): void {
     this.heartbeat.stop()
   }
 }
 
-function pause(milliseconds: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, milliseconds))
-}
-
 describe('Heartbeat', () => {
   it('sends one where nothing else left for half an interval', async () => {
     using fixture = new Fixture()
-    for (let i = 0; i < 10; i++) {
-      fixture.read = performance.now()
-      await pause(30)
+    for (let second = 0; second < 60; second++) {
+      fixture.read = fixture.clock.now()
+      await fixture.clock.advance(1_000)
     }
-    assert.ok(fixture.beats >= 4 && fixture.beats <= 6, `${fixture.beats} in 300 ms`)
+    assert.equal(fixture.beats, 12)
   })
 
   it('sends none while other bytes leave', async () => {
     using fixture = new Fixture()
-    for (let i = 0; i < 15; i++) {
-      fixture.wrote = performance.now()
+    for (let second = 0; second < 60; second++) {
+      fixture.wrote = fixture.clock.now()
       fixture.read = fixture.wrote
-      await pause(10)
+      await fixture.clock.advance(1_000)
     }
     assert.equal(fixture.beats, 0)
   })
 
   it('takes a peer for dead that is silent for two intervals, and not before', async () => {
-    const start = performance.now()
     using fixture = new Fixture()
-    await within(1_000, 'death', fixture.dead())
-    const after = (fixture.died ?? 0) - start
-    assert.ok(after >= 200 && after < 400, `${after} ms`)
+    await fixture.clock.advance(19_999)
+    assert.equal(fixture.died, undefined)
+    await fixture.clock.advance(1)
+    assert.equal(fixture.died, 20_000)
     const { beats } = fixture
-    await pause(150)
+    await fixture.clock.advance(60_000)
     assert.equal(fixture.beats, beats, 'it beats no more')
   })
 
   it('does not take its own absence for the peer’s: what came in meanwhile is read before it judges', async () => {
     using fixture = new Fixture()
-    const end = performance.now() + 400
-    while (performance.now() < end);
-    // The read happens where the event loop polls, between the two turns.
+    fixture.clock.block(40_000)
+    // The read happens where the event loop polls, between the timer and the judgement.
     setImmediate(() => {
-      fixture.read = performance.now()
+      fixture.read = fixture.clock.now()
     })
-    await pause(50)
+    await fixture.clock.advance(5_000)
     assert.equal(fixture.died, undefined)
-    await within(1_000, 'death', fixture.dead())
+    await fixture.clock.advance(15_000)
+    assert.equal(fixture.died, 60_000)
   })
 
   it('reads what waits before it judges, so that a peer which lives may be left unread', async () => {
     using fixture = new Fixture()
-    for (const end = performance.now() + 500; performance.now() < end; await pause(20)) fixture.unread = end
+    for (let second = 0; second < 50; second++) {
+      fixture.unread = true
+      await fixture.clock.advance(1_000)
+    }
     assert.equal(fixture.died, undefined)
-    assert.ok(fixture.beats >= 5)
-    const silent = performance.now()
-    await within(1_000, 'death', fixture.dead())
-    const after = (fixture.died ?? 0) - silent
-    assert.ok(after < 450, `${after} ms`)
+    assert.ok(fixture.beats >= 9, `${fixture.beats} beats`)
+    fixture.unread = false
+    await fixture.clock.advance(20_000)
+    assert.notEqual(fixture.died, undefined)
   })
 
   it('stops for good', async () => {
     const fixture = new Fixture()
     fixture.heartbeat.stop()
-    await pause(300)
+    await fixture.clock.advance(60_000)
     assert.equal(fixture.beats, 0)
     assert.equal(fixture.died, undefined)
+    assert.equal(fixture.clock.pending, 0)
   })
 
   it('does not keep a process alive', () => {
-    using _fixture = new Fixture()
-    assert.equal(process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length, 0)
+    using fixture = new Fixture()
+    assert.equal(fixture.clock.pending, 1)
+    assert.equal(fixture.clock.keeping, 0)
   })
 })

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import type { Departure } from '../../../src/channel/port.ts'
 import { closedByProgram } from '../../../src/connection/close-reasons.ts'
 import { WriteBatcher } from '../../../src/connection/wire/write-batcher.ts'
+import { systemClock } from '../../../src/lib/clock.ts'
 import { FakeTransport } from '../../support/fake-transport.ts'
 
 const tick = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
@@ -10,7 +11,7 @@ const tick = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 class Fixture {
   readonly transport = new FakeTransport()
   fullChanges = 0
-  readonly outgoing = new WriteBatcher(this.transport, 100_000, () => this.fullChanges++)
+  readonly outgoing = new WriteBatcher(this.transport, systemClock, 100_000, () => this.fullChanges++)
 
   write(bytes: Uint8Array): void {
     const { writer } = this.outgoing

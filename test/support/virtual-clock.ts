@@ -1,0 +1,124 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { type Clock, checkDelay, type Timer, type TimerOptions } from '../../src/lib/clock.ts'
+
+interface VirtualTimer extends Timer {
+  readonly time: number
+  readonly keepsProcessAlive: boolean
+  readonly run: () => void
+}
+
+/** Turns of the event loop for what a timer set off: replies in memory, deadlines that let I/O go first. */
+const TURNS = 8
+
+/**
+ * A clock whose time passes only when the test says so, and whose chance repeats itself.
+ *
+ *     const clock = new VirtualClock()
+ *     const protocol = await connect({ clock, createTransport: ... })
+ *     await clock.advance(20_000)
+ */
+export class VirtualClock implements Clock {
+  #now: number
+  #seed: number
+  /** In order of time, then of making. */
+  #timers: VirtualTimer[] = []
+
+  constructor(options: { readonly start?: number; readonly seed?: number } = {}) {
+    this.#now = options.start ?? 0
+    this.#seed = options.seed ?? 1
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  /** Mulberry32. */
+  random(): number {
+    this.#seed = (this.#seed + 0x6d2b79f5) | 0
+    let mixed = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+
+  after(milliseconds: number, run: () => void, options: TimerOptions = {}): Timer {
+    checkDelay(milliseconds)
+    const timer: VirtualTimer = {
+      time: this.#now + Math.max(0, milliseconds),
+      keepsProcessAlive: options.keepsProcessAlive ?? false,
+      run,
+      cancel: () => {
+        const at = this.#timers.indexOf(timer)
+        if (at !== -1) this.#timers.splice(at, 1)
+      },
+    }
+    if (timer.time === Number.POSITIVE_INFINITY) return timer
+    let low = 0
+    for (let high = this.#timers.length; low < high; ) {
+      const middle = (low + high) >> 1
+      if ((this.#timers[middle]?.time ?? 0) > timer.time) high = middle
+      else low = middle + 1
+    }
+    this.#timers.splice(low, 0, timer)
+    return timer
+  }
+
+  /** Timers that run. */
+  get pending(): number {
+    return this.#timers.length
+  }
+
+  /** Timers that keep the process alive. */
+  get keeping(): number {
+    return this.#timers.filter(timer => timer.keepsProcessAlive).length
+  }
+
+  /** Milliseconds until the next timer; `Infinity` if none runs. */
+  get next(): number {
+    return (this.#timers[0]?.time ?? Number.POSITIVE_INFINITY) - this.#now
+  }
+
+  /** Let time pass: each timer runs at its time, and what it set off has its turns before the next one. */
+  async advance(milliseconds: number): Promise<void> {
+    checkDelay(milliseconds)
+    const end = this.#now + milliseconds
+    await turns()
+    for (let first = this.#timers[0]; first !== undefined && first.time <= end; first = this.#timers[0]) {
+      this.#run(first)
+      await turns()
+    }
+    this.#now = end
+  }
+
+  /** Let time pass without giving the event loop a turn, as in a process that is busy; no timer runs. */
+  block(milliseconds: number): void {
+    this.#now += milliseconds
+  }
+
+  /** Let time pass until `promise` is settled, and give its result. Throws if that takes longer than `most` milliseconds. */
+  async until<T>(promise: Promise<T>, most = 3_600_000): Promise<T> {
+    const end = this.#now + most
+    let settled = false
+    const settle = (): void => {
+      settled = true
+    }
+    promise.then(settle, settle)
+    for (;;) {
+      await turns()
+      if (settled) return promise
+      const first = this.#timers[0]
+      if (first === undefined) throw new Error('the promise is pending, and no timer runs')
+      if (first.time > end) throw new Error(`the promise is pending after ${most} ms`)
+      this.#run(first)
+    }
+  }
+
+  #run(first: VirtualTimer): void {
+    this.#timers.shift()
+    this.#now = Math.max(this.#now, first.time)
+    first.run()
+  }
+}
+
+async function turns(): Promise<void> {
+  for (let i = 0; i < TURNS; i++) await turn()
+}
