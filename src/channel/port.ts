@@ -70,7 +70,7 @@ export interface ChannelPort extends ErrorReporter {
    * socket takes more, or else a promise that gives the event loop a turn.
    */
   publishWritten(): Promise<void> | 'full' | undefined
-  /** Wait until what was written so far has left. */
+  /** Wait until the message that was just encoded has left; called before `publishWritten`. */
   departure(waiter: Departure): void
   /** Wait until the socket takes more. */
   drained(waiter: Departure): void

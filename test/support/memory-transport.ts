@@ -25,6 +25,8 @@ export class MemoryTransport implements Transport {
   pending = 0
   /** Whether the network takes what is written. */
   #flowing = true
+  /** A write asked to wait: only then does a socket tell when it takes more. */
+  #needsDrain = false
   #sent: (() => void)[] = []
   readonly #readBuffer = Buffer.alloc(READ_BUFFER_SIZE)
   readonly #handler: TransportHandler
@@ -58,7 +60,8 @@ export class MemoryTransport implements Transport {
       else this.#sent.push(sent)
     }
     if (!wasBusy && this.#arriving.length > 0) process.nextTick(() => this.#arrive())
-    return this.pending < HIGH_WATER_MARK
+    if (this.pending >= HIGH_WATER_MARK) this.#needsDrain = true
+    return !this.#needsDrain
   }
 
   pause(): void {
@@ -116,8 +119,11 @@ export class MemoryTransport implements Transport {
     const sent = this.#sent
     this.#sent = []
     this.pending = 0
-    for (const call of sent) call()
-    this.#handler.onDrain()
+    if (this.#needsDrain) {
+      this.#needsDrain = false
+      this.#handler.onDrain()
+    }
+    for (const call of sent) if (!this.#closed) call()
   }
 
   #arrive(): void {

@@ -4,7 +4,7 @@ import type { CallOptions } from '../call-options.ts'
 import { type CallContext, timeLeft } from '../calls.ts'
 import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
-import type { ChannelPort } from '../port.ts'
+import type { ChannelPort, Departure } from '../port.ts'
 import { Confirms, type PendingPublish } from './confirms.ts'
 import { type KeptPublish, type PublishKeeper, promiseOf } from './kept-publish.ts'
 import { describePublish, nackError, returnError, unsettledError } from './publish-errors.ts'
@@ -152,19 +152,23 @@ export class Publishing {
         return undefined
       }
     }
-    const turn = port.publishWritten()
-    if (byReference || turn === 'full') {
+    const left = (wait: (waiter: Departure) => void): Promise<void> => {
       const promise = new Promise<void>((resolve, reject) => {
         const messageId = properties?.messageId
         const lost = (ending: CloseReason): void =>
           reject(ending.errorFor(describePublish(exchange, routingKey, messageId), false, 'unknown'))
-        if (byReference) port.departure({ sent: resolve, lost })
-        else port.drained({ sent: resolve, lost })
+        wait({ sent: resolve, lost })
       })
       promise.catch(ignore)
       return promise
     }
-    return turn
+    if (byReference) {
+      const promise = left(waiter => port.departure(waiter))
+      void port.publishWritten()
+      return promise
+    }
+    const turn = port.publishWritten()
+    return turn === 'full' ? left(waiter => port.drained(waiter)) : turn
   }
 
   #wait(

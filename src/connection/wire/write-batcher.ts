@@ -1,6 +1,7 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { Departure } from '../../channel/port.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { Fifo } from '../../lib/fifo.ts'
 import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
 import { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
@@ -12,11 +13,12 @@ const TURN_PUBLISHES = 1_000
 const TURN_BYTES = 262_144
 /** Sealed bytes that leave before the end of the tick. */
 const MUCH = 0.75 * CHUNK_SIZE
+const NOBODY: readonly Departure[] = []
 
 /**
  * What leaves by one connection: everything that one tick writes, on all channels, in one write.
  *
- *     written() ──▶ writer ──full chunk, end of tick, end of read──▶ transport ──onDrain──▶ drained()
+ *     written() ──▶ writer ──full chunk, end of tick, end of read──▶ transport ──all of a write has left──▶ sent
  */
 export class WriteBatcher {
   readonly writer = new Writer()
@@ -35,8 +37,10 @@ export class WriteBatcher {
   #turnPublishes = 0
   #turnBytes = 0
   #turn: Promise<void> | undefined
+  /** Who waits for bytes of the next write. */
   #leaving: Departure[] = []
-  #left: Departure[][] = []
+  /** The same of each write that has not left, in their order. */
+  readonly #underWay = new Fifo<readonly Departure[]>()
   #draining: Departure[] = []
 
   /** `fullChanged` is called when `full` has changed; `trace` sees what leaves. */
@@ -122,18 +126,13 @@ export class WriteBatcher {
   #write(size: number, segments: readonly Uint8Array[]): void {
     this.lastWrite = this.#clock.now()
     this.#turnBytes += size
-    let sent: (() => void) | undefined
-    if (this.#leaving.length > 0) {
-      const leaving = this.#leaving
+    if (this.#leaving.length === 0) this.#underWay.push(NOBODY)
+    else {
+      this.#underWay.push(this.#leaving)
       this.#leaving = []
-      this.#left.push(leaving)
-      sent = () => {
-        this.#left.splice(this.#left.indexOf(leaving), 1)
-        for (const waiter of leaving) waiter.sent()
-      }
     }
     if (this.#trace !== undefined) for (const segment of segments) this.#trace.pass(segment)
-    const more = this.#transport.write(segments, sent)
+    const more = this.#transport.write(segments, this.#sent)
     const { pending } = this.#transport
     // The kernel took all of it: the same chunk can be written again.
     if (pending === 0) this.writer.reuse()
@@ -144,15 +143,17 @@ export class WriteBatcher {
     }
   }
 
-  /** Wait until what was written so far has left. */
+  /** The oldest write has left. A socket says nothing else of one that it did not ask to wait behind. */
+  readonly #sent = (): void => {
+    for (const waiter of this.#underWay.shift() ?? NOBODY) waiter.sent()
+    const { pending } = this.#transport
+    if (pending === 0) this.#takesMore()
+    else if (pending <= this.#maxBuffered) this.#noLongerFull()
+  }
+
+  /** Wait until what is in the writer now has left: nothing of it may have been given to the transport. */
   departure(waiter: Departure): void {
-    if (this.writer.waiting > 0) this.#leaving.push(waiter)
-    else {
-      const last = this.#left.at(-1)
-      if (last !== undefined) last.push(waiter)
-      else if (this.#transport.pending > 0) this.#draining.push(waiter)
-      else waiter.sent()
-    }
+    this.#leaving.push(waiter)
   }
 
   /** Wait until the socket takes more. */
@@ -162,21 +163,29 @@ export class WriteBatcher {
 
   /** The socket takes more. */
   onDrain(): void {
+    this.#takesMore()
+  }
+
+  #takesMore(): void {
     this.#saturated = false
-    const draining = this.#draining
-    this.#draining = []
-    for (const waiter of draining) waiter.sent()
-    if (this.full) {
-      this.full = false
-      this.#fullChanged()
+    if (this.#draining.length > 0) {
+      const draining = this.#draining
+      this.#draining = []
+      for (const waiter of draining) waiter.sent()
     }
+    this.#noLongerFull()
+  }
+
+  #noLongerFull(): void {
+    if (!this.full) return
+    this.full = false
+    this.#fullChanged()
   }
 
   /** Nothing more leaves. */
   fail(ending: CloseReason): void {
-    const waiters = [...this.#leaving, ...this.#left.flat(), ...this.#draining]
+    const waiters = [...this.#underWay.takeAll().flat(), ...this.#leaving, ...this.#draining]
     this.#leaving = []
-    this.#left = []
     this.#draining = []
     for (const waiter of waiters) waiter.lost(ending)
   }

@@ -11,7 +11,11 @@ const tick = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 class Fixture {
   readonly transport = new FakeTransport()
   fullChanges = 0
-  readonly outgoing = new WriteBatcher(this.transport, systemClock, 100_000, () => this.fullChanges++)
+  readonly outgoing: WriteBatcher
+
+  constructor(maxBuffered = 100_000) {
+    this.outgoing = new WriteBatcher(this.transport, systemClock, maxBuffered, () => this.fullChanges++)
+  }
 
   write(bytes: Uint8Array): void {
     const { writer } = this.outgoing
@@ -105,10 +109,13 @@ describe('WriteBatcher', () => {
     assert.ok(fixture.outgoing.publishWritten() instanceof Promise)
   })
 
-  it('says full from the write that the socket did not take, until it drains', async () => {
+  it('says full from the write that the socket asked to wait behind, until it drains', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
     fixture.write(Buffer.alloc(10))
+    await tick()
+    assert.equal(fixture.outgoing.publishWritten(), undefined, 'the socket keeps a little without asking')
+    fixture.write(Buffer.alloc(70_000))
     await tick()
     assert.equal(fixture.outgoing.publishWritten(), 'full')
     const waiter = departure()
@@ -131,24 +138,47 @@ describe('WriteBatcher', () => {
     await tick()
     assert.equal(fixture.outgoing.full, true)
     assert.equal(fixture.fullChanges, 1)
-    fixture.transport.pending = 0
-    fixture.outgoing.onDrain()
+    fixture.transport.left(1, 60_000)
     assert.equal(fixture.outgoing.full, false)
     assert.equal(fixture.fullChanges, 2)
   })
 
-  it('tells who waits for a departure when what was written by then has left', async () => {
+  it('is full no longer, whatever maxBuffered is, though a socket tells no drain of a little', async () => {
+    for (const maxBuffered of [1, 10, 1_000, 65_535]) {
+      const fixture = new Fixture(maxBuffered)
+      fixture.transport.open = false
+      fixture.write(Buffer.alloc(maxBuffered))
+      await tick()
+      assert.equal(fixture.outgoing.full, false)
+      fixture.write(Buffer.alloc(1))
+      await tick()
+      assert.equal(fixture.outgoing.full, true, `${maxBuffered}`)
+      fixture.transport.left(2, 0)
+      assert.equal(fixture.outgoing.full, false, `${maxBuffered}`)
+      assert.equal(fixture.fullChanges, 2)
+    }
+  })
+
+  it('tells who waits for a departure when the write with those bytes has left, and not an earlier one', async () => {
     const fixture = new Fixture()
-    const [nothing, first, second] = [departure(), departure(), departure()]
-    fixture.outgoing.departure(nothing)
-    assert.deepEqual(nothing.told, ['sent'], 'nothing waits')
-    fixture.write(Buffer.from('a'))
-    fixture.outgoing.departure(first)
-    await tick()
-    fixture.outgoing.departure(second)
-    assert.deepEqual([first.told, second.told], [[], []])
-    fixture.transport.sent[0]?.()
-    assert.deepEqual([first.told, second.told], [['sent'], ['sent']])
+    fixture.transport.open = false
+    const waiters = [departure(), departure(), departure()] as const
+    const encoder = fixture.outgoing.encoder(131_072)
+    // Sent at the end of the tick; at once, without the chunk behind it; at once, with it.
+    for (const [i, size] of [20_000, 100_000, 50_000].entries()) {
+      encoder.publish(1, '', 'q', false, undefined, Buffer.alloc(size))
+      fixture.outgoing.departure(waiters[i] as Departure)
+      fixture.outgoing.written()
+      await tick()
+    }
+    const told = (): number[] => waiters.map(each => each.told.length)
+    assert.equal(fixture.sizes.length, 3)
+    fixture.transport.left(1, 150_000)
+    assert.deepEqual(told(), [1, 0, 0])
+    fixture.transport.left(1, 50_000)
+    assert.deepEqual(told(), [1, 1, 0])
+    fixture.transport.left(1, 0)
+    assert.deepEqual(told(), [1, 1, 1])
   })
 
   it('tells all who wait that the connection is lost, once', async () => {
