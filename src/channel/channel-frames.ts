@@ -17,6 +17,7 @@ import {
 } from '../protocol/methods.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import type { Calls, ReplyKey } from './calls.ts'
+import type { Acker } from './consume/acker.ts'
 import { Assembler, type ContentReceiver } from './consume/assembler.ts'
 import type { Deliveries } from './consume/deliveries.ts'
 import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
@@ -35,6 +36,7 @@ export interface ServerRequests {
 /** Who waits for what comes in on a channel. */
 export interface Awaiting {
   readonly publishing: Publishing
+  readonly acker: Acker
   readonly deliveries: Deliveries
   readonly calls: Calls
 }
@@ -50,6 +52,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   readonly #port: ChannelPort
   readonly #id: number
   readonly #publishing: Publishing
+  readonly #acker: Acker
   readonly #deliveries: Deliveries
   readonly #calls: Calls
   readonly #publishOffset: number
@@ -60,13 +63,14 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   constructor(
     port: ChannelPort,
     id: number,
-    { publishing, deliveries, calls }: Awaiting,
+    { publishing, acker, deliveries, calls }: Awaiting,
     publishOffset: number,
     requests: ServerRequests,
   ) {
     this.#port = port
     this.#id = id
     this.#publishing = publishing
+    this.#acker = acker
     this.#deliveries = deliveries
     this.#calls = calls
     this.#publishOffset = publishOffset
@@ -82,7 +86,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     const view = viewOf(buffer)
     const key = size >= 4 ? view.getUint32(start) : 0
     if (key === BASIC_DELIVER && size > 13) {
-      const envelope = readDeliver(buffer, start + 4, end, this.#deliveries.offset)
+      const envelope = readDeliver(buffer, start + 4, end, this.#acker.offset)
       if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
     }
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
@@ -123,9 +127,9 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
       case BasicGetOk.key: {
         if (!this.#calls.expects(BasicGetOk.key) && this.#requests.state !== 'closing') throw this.#unasked(method)
         const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
-        const visible = deliveryTag + this.#deliveries.offset
+        const visible = deliveryTag + this.#acker.offset
         const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
-        this.#deliveries.delivered(visible)
+        this.#acker.lastTag = Math.max(this.#acker.lastTag, visible)
         this.#assembler.expect({ kind: 'get', envelope, messageCount })
         return
       }
@@ -162,24 +166,17 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     }
   }
 
-  contentTooLarge(content: Content, size: number): void {
+  contentTooLarge(content: Content, size: number, properties: Properties): void {
     const error = new ProtocolError(
       `a message of ${size} bytes on channel ${this.#id} is larger than maxMessageSize, ${this.#port.maxMessageSize} bytes; it was not taken into memory`,
       { replyCode: 311 },
     )
-    if (content.kind === 'return') {
-      this.#port.report(error, 'warn')
-      return
-    }
     if (content.kind === 'get') {
-      this.#deliveries.settle('reject', content.envelope.deliveryTag, false, false)
+      this.#acker.settle('reject', content.envelope.deliveryTag, false, false)
       this.#calls.refuse(BasicGetOk.key, error)
       return
     }
-    this.#deliveries.delivered(content.deliveryTag)
-    const consumer = this.#deliveries.consumer(content.consumerTag)
-    // It would come back for ever: a dead-letter exchange may have it.
-    if (consumer?.options.noAck === false) this.#deliveries.settle('reject', content.deliveryTag, false, false)
+    if (content.kind === undefined) this.#deliveries.refused(content, properties)
     this.#port.report(error, 'warn')
   }
 }

@@ -23,9 +23,11 @@ import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
 import { ChannelFrames, type ServerRequests } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
-import type { Consumer } from './consume/consumers.ts'
+import { Acker } from './consume/acker.ts'
 import { Deliveries } from './consume/deliveries.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
+import type { Consumer } from './consume/delivery-sink.ts'
+import { TagGate } from './consume/tag-gate.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
 import { Publishing } from './publish/publishing.ts'
 import type { PublishBounds, WaitingPublish } from './publish/waiting-publishes.ts'
@@ -69,6 +71,7 @@ const NEXT: Record<State, readonly State[]> = {
 export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly id: number
   readonly publishing: Publishing
+  readonly acker: Acker
   readonly deliveries: Deliveries
   readonly frames: ChannelFrames
   /** Called when the life is over, before anybody is told otherwise: what it delivered is the broker's again. */
@@ -76,8 +79,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
   readonly #calls: Calls
-  /** What was asked of a consumer, by its tag, and has no consume-ok or cancel-ok: the next method of the tag waits. */
-  readonly #unanswered = new Map<string, Unanswered>()
+  readonly #gate: TagGate
   #state: State = 'opening'
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
@@ -91,14 +93,17 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#port = port
     this.#events = events
     this.publishing = new Publishing(port, id, offsets.publish, events)
-    this.deliveries = new Deliveries(port, id, offsets.delivery)
+    this.acker = new Acker(port, id, offsets.delivery)
+    this.deliveries = new Deliveries(port, id, this.acker)
+    this.#gate = new TagGate(port)
     this.#calls = new Calls(
       port,
       (_call, error) => this.#abort(error),
       'its channel is closed, since nobody knows what the server made of it',
     )
-    const { publishing, deliveries } = this
-    this.frames = new ChannelFrames(port, id, { publishing, deliveries, calls: this.#calls }, offsets.publish, this)
+    const { publishing, acker, deliveries } = this
+    const awaiting = { publishing, acker, deliveries, calls: this.#calls }
+    this.frames = new ChannelFrames(port, id, awaiting, offsets.publish, this)
   }
 
   get state(): State {
@@ -220,79 +225,91 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     context: CallContext,
     again = false,
   ): Promise<void> {
-    const { tag } = consumer
-    const before = this.#unanswered.get(tag)
-    if (before?.givenUp === true) return before.promise.then(() => this.consume(consumer, args, context, again))
-    consumer.attach(this.#port)
-    const write = (): void => {
-      this.deliveries.add(consumer)
-      try {
-        this.#encode(BasicConsume, args)
-      } catch (error) {
-        this.deliveries.remove(tag)
-        throw error
-      }
-      if (args.noWait !== true) this.#unanswered.set(tag, unanswered(false))
-    }
-    let started: Promise<void>
-    if (args.noWait === true) {
-      this.assertOpen(context)
-      write()
-      started = Promise.resolve()
-    } else {
-      started = this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
-        this.#answered(tag)
-        // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.
-        if (abandoned) this.cancel(tag, false).catch(ignore)
-      })
-    }
+    const { tag, sink } = consumer
+    const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context))
     // From a microtask, nextTick comes after all others: whoever awaits the promise, however far up, goes first.
     started.then(
-      () => process.nextTick(() => consumer.start()),
+      () => process.nextTick(() => sink.start()),
       () => {
-        if (!again) this.deliveries.retire(consumer)
+        if (!again) sink.discard()
       },
     )
     return started
   }
 
-  #answered(tag: string): void {
-    this.#unanswered.get(tag)?.resolve()
-    this.#unanswered.delete(tag)
+  #consume(consumer: Consumer, args: ArgumentsOf<typeof BasicConsume>, context: CallContext): Promise<void> {
+    const { tag, position } = consumer
+    const began = (): void => position.began(this.#port.clock.wallTime())
+    let answered = ignore
+    const write = (): void => {
+      this.deliveries.add(consumer)
+      try {
+        this.#encode(BasicConsume, args)
+      } catch (error) {
+        this.deliveries.remove(consumer)
+        throw error
+      }
+      if (args.noWait === true) began()
+      else answered = this.#gate.written(tag, 'consume')
+    }
+    if (args.noWait === true) {
+      this.assertOpen(context)
+      write()
+      return Promise.resolve()
+    }
+    return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
+      began()
+      // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.
+      if (abandoned)
+        this.#cancel(tag, false, { what: `basic.cancel of consumer "${tag}"`, site: undefined }, ignore).catch(ignore)
+      answered()
+    })
   }
 
   /**
    * Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. With noWait too: only
-   * cancel-ok tells that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's.
+   * cancel-ok says that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's: it
+   * is given the consumer that was cancelled, if this life has one under the tag.
    */
-  async cancel(
+  cancel(
     tag: string,
     noWait: boolean,
     options: Partial<CallContext> = {},
-    effect: () => void = ignore,
+    effect: (consumer: Consumer | undefined) => void = ignore,
   ): Promise<void> {
     const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
-    for (let before = this.#unanswered.get(tag); before !== undefined; before = this.#unanswered.get(tag)) {
-      await before.promise
-    }
+    return this.#gate.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect))
+  }
+
+  #cancel(
+    tag: string,
+    noWait: boolean,
+    context: CallContext,
+    effect: (consumer: Consumer | undefined) => void,
+  ): Promise<void> {
     const consumer = this.deliveries.consumer(tag)
-    const givenUp = noWait || consumer === undefined
+    const atOnce = noWait || consumer === undefined
+    let answered = ignore
     const write = (): void => {
       this.#encode(BasicCancel, { consumerTag: tag })
-      this.#unanswered.set(tag, unanswered(givenUp))
-      if (givenUp) effect()
+      answered = this.#gate.written(tag, 'cancel', noWait)
+      if (atOnce) effect(consumer)
     }
     const start = (bounds: CallContext, written: () => void): Promise<void> =>
       this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, written, () => {
-        this.#answered(tag)
-        this.deliveries.remove(tag)
-        if (!givenUp) effect()
+        if (consumer !== undefined) {
+          this.deliveries.remove(consumer)
+          consumer.sink.cancelled()
+        }
+        if (!atOnce) effect(consumer)
+        answered()
       })
     if (!noWait) return start(context, write)
     this.assertOpen(context)
     write()
-    if (consumer !== undefined) this.deliveries.retire(consumer)
+    consumer?.sink.cancelled()
     start({ what: context.what, site: undefined }, ignore).catch(ignore)
+    return Promise.resolve()
   }
 
   /** Fetch one message, or null where the queue is empty. */
@@ -305,7 +322,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       (result, abandoned) => {
         // Nobody will see it: it is the queue's again.
         if (abandoned && result?.envelope !== undefined && !noAck) {
-          this.deliveries.settle('nack', result.envelope.deliveryTag, false, true)
+          this.acker.giveBack(result.envelope.deliveryTag)
         }
       },
     )
@@ -323,7 +340,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason), false),
     )
     this.#to('closing')
-    this.deliveries.seal()
+    this.acker.freeze()
     this.#events.closing()
     // However it ends, it is closed.
     this.#closing = closed.catch(ignore)
@@ -355,9 +372,10 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #end(ending: CloseReason, lost: boolean): boolean {
     this.#to('closed')
     this.#ending = ending
-    this.deliveries.seal()
+    this.acker.end(ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false))
+    this.deliveries.end()
     this.onOver?.(ending)
-    if (this.#unanswered.size > 0) for (const tag of [...this.#unanswered.keys()]) this.#answered(tag)
+    this.#gate.failAll(what => ending.errorFor(what, false))
     const told = this.#failAll(ending, ChannelClose.key)
     this.#port.release(this.id)
     this.#events.ended(this, ending, told, lost)
@@ -409,11 +427,15 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 
   serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
     if (this.#state === 'closing') return
-    const consumer = this.deliveries.remove(consumerTag)
+    const consumer = this.deliveries.consumer(consumerTag)
+    if (consumer !== undefined) {
+      this.deliveries.remove(consumer)
+      consumer.sink.cancelled()
+    }
     if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag })
-    // The program has given it up, and may have another consumer under the tag.
-    if (this.#unanswered.get(consumerTag)?.givenUp === true) return
-    const queueName = consumer?.options.queueName ?? ''
+    // The program may have given it up.
+    if (this.#gate.consumerGone(consumerTag) || consumer === undefined) return
+    const { queueName } = consumer.sink
     const error = new ConsumerCancelledError(
       `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
       { queueName, consumerTag },
@@ -425,21 +447,6 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     const told = this.publishing.returned(message)
     this.#port.afterRead(() => this.#events.returned(message, told))
   }
-}
-
-interface Unanswered {
-  readonly promise: Promise<void>
-  resolve(): void
-  /** It was cancelled with noWait, or there was none: the tag may be asked for again. */
-  readonly givenUp: boolean
-}
-
-function unanswered(givenUp: boolean): Unanswered {
-  let resolve = ignore
-  const promise = new Promise<void>(settle => {
-    resolve = settle
-  })
-  return { promise, resolve, givenUp }
 }
 
 function ignore(): void {}

@@ -26,8 +26,9 @@ import { badValue, booleanOption, checkOptions, durationOption, signalOption } f
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import type { CallContext } from './calls.ts'
-import { Consumer } from './consume/consumers.ts'
+import { CallbackConsumer } from './consume/callback-consumer.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
+import type { Consumer, DeliverySink } from './consume/delivery-sink.ts'
 import { StreamPosition } from './consume/stream-position.ts'
 import type {
   AckOptions,
@@ -410,35 +411,43 @@ export class Channel {
    */
   basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicConsume, 'basic.consume', queueName, options, CONSUME, async context => {
-      const { noLocal, noAck, exclusive, noWait, concurrency = Number.POSITIVE_INFINITY, arguments: args } = options
+      const { noAck, concurrency = Number.POSITIVE_INFINITY } = options
       if (typeof callback !== 'function') throw badValue('basic.consume', 'callback', 'a function', callback)
       if (concurrency !== Number.POSITIVE_INFINITY && !(Number.isInteger(concurrency) && concurrency > 0)) {
         throw badValue('basic.consume', 'concurrency', 'a positive integer or Infinity', concurrency)
       }
-      // Made here and not by the server, whose consume-ok comes by another way than the other replies.
-      const tag = options.consumerTag || newConsumerTag()
-      const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
-      const named = this.#named(queueName)
-      // A stream takes no consumer without acks.
-      const isStream =
-        noAck === true ? false : args?.['x-stream-offset'] !== undefined || this.#topology?.isStream(named)
-      const position = new StreamPosition(isStream)
-      const { subscriptions } = this.#lives
-      const consumer = new Consumer(tag, {
+      const sink = new CallbackConsumer({
         queueName,
         noAck: noAck === true,
         concurrency,
-        deliver: (body, envelope, properties) => {
-          if (position.isStream !== false) {
-            subscriptions.delivered(position, envelope.deliveryTag, properties.headers?.['x-stream-offset'])
-          }
-          return callback(this, body, envelope, properties)
-        },
+        callback: (body, envelope, properties) => callback(this, body, envelope, properties),
       })
-      const request = sent as ArgumentsOf<typeof BasicConsume>
-      await this.#lives.use(session => subscriptions.start(session, consumer, request, context, position), context)
+      const { tag } = await this.#consume(sink, options, context)
       return { consumerTag: tag }
     })
+  }
+
+  /** @internal Have `sink` take the messages of its queue. */
+  consumeInto(sink: DeliverySink, options: ConsumeOptions): Promise<Consumer> {
+    return this.#method(this.consumeInto, 'basic.consume', sink.queueName, options, CONSUME, context =>
+      this.#consume(sink, options, context),
+    )
+  }
+
+  async #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext): Promise<Consumer> {
+    const { noLocal, noAck, exclusive, noWait, arguments: args } = options
+    const { queueName } = sink
+    // Made here and not by the server, whose consume-ok comes by another way than the other replies.
+    const tag = options.consumerTag || newConsumerTag()
+    const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
+    // A stream takes no consumer without acks.
+    const offset = args?.['x-stream-offset']
+    const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(this.#named(queueName))
+    const consumer: Consumer = { tag, sink, position: new StreamPosition(isStream, offset) }
+    const { subscriptions } = this.#lives
+    const request = sent as ArgumentsOf<typeof BasicConsume>
+    await this.#lives.use(session => subscriptions.start(session, consumer, request, context), context)
+    return consumer
   }
 
   /**
@@ -448,7 +457,7 @@ export class Channel {
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
-      const gone = (): void => this.#lives.subscriptions.remove(consumerTag)
+      const gone = (consumer?: Consumer): void => this.#lives.subscriptions.remove(consumerTag, consumer)
       await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context, gone), context)
       return { consumerTag }
     })

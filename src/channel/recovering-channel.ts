@@ -5,7 +5,7 @@ import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { type ChannelEvents, ChannelSession } from './channel-session.ts'
 import { type CloseReason, closedByClient } from './close-reason.ts'
-import type { Settlement } from './consume/deliveries.ts'
+import type { Settlement } from './consume/acker.ts'
 import type { ReturnedMessage } from './consume/delivery.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import { DeferredOperations } from './deferred.ts'
@@ -134,7 +134,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.subscriptions
       .consumers()
       .find(consumer => consumer.tag === tag)
-      ?.end()
+      ?.sink.discard()
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
   }
@@ -218,9 +218,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
       }
       session.assertOpen({ what: `basic.${how}`, site: undefined })
       if (this.#transaction === 'idle') this.#transaction = 'open'
-      if (!session.deliveries.settle(how, tag, multiple, requeue)) return STALE
-      this.subscriptions.settled(tag, multiple)
-      return SENT
+      return session.acker.settle(how, tag, multiple, requeue) ? SENT : STALE
     } catch (error) {
       return this.forgotten(error)
     }
@@ -311,8 +309,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
   ended(session: ChannelSession, ending: CloseReason, told: boolean, lost: boolean): void {
     this.#stopSettling()
-    this.#offsets = { delivery: session.deliveries.lastTag, publish: session.publishing.lastTag }
-    session.deliveries.end()
+    this.#offsets = { delivery: session.acker.lastTag, publish: session.publishing.lastTag }
     this.publishing = undefined
     if (this.#transaction === 'open' && lost) this.#transaction = 'lost'
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
@@ -328,7 +325,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   get isBusy(): boolean {
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return false
-    return this.subscriptions.size > 0 || session.publishing.unsettled > 0 || session.deliveries.hasSettled
+    return this.subscriptions.size > 0 || session.publishing.unsettled > 0 || session.acker.sent > 0
   }
 
   /**
@@ -341,15 +338,15 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     const consumers = this.subscriptions.consumers()
     const started = this.#host.clock.now()
     await Promise.all(
-      consumers.map(consumer => {
-        session.deliveries.retire(consumer)
-        return session.cancel(consumer.tag, false).catch(ignore)
+      consumers.map(({ tag, sink }) => {
+        sink.cancelled()
+        return session.cancel(tag, false).catch(ignore)
       }),
     )
     const cancelled = this.#host.clock.now()
-    await Promise.all(consumers.map(consumer => consumer.idle()))
+    await Promise.all(consumers.map(({ sink }) => sink.idle()))
     await session.publishing.waitForConfirms(undefined).catch(ignore)
-    if (!session.deliveries.hasSettled || session.state !== 'open') return
+    if (session.acker.sent === 0 || session.state !== 'open') return
     const settling = Math.max(LEAST_SETTLING, 3 * (cancelled - started))
     await new Promise<void>(resolve => {
       const deadline = this.#host.after(settling, resolve)
@@ -373,9 +370,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.#state = 'closed'
     this.#ending = ending
     this.publishing = undefined
-    for (const consumer of this.subscriptions.consumers()) {
-      consumer.end()
-      this.subscriptions.remove(consumer.tag)
+    for (const { tag, sink } of this.subscriptions.consumers()) {
+      // What came without acks is gone at the broker: only the program may say that it is not wanted.
+      if (ending.error === undefined) sink.discard()
+      this.subscriptions.remove(tag)
     }
     for (const { exchange, routingKey, reject } of this.#waiting) {
       reject(ending.errorFor(`publish to exchange "${exchange}" with routing key "${routingKey}"`, false, 'notSent'))

@@ -23,6 +23,8 @@ export interface TimerSource {
 export interface Clock extends TimerSource {
   /** Milliseconds since a moment that stays the same. Never goes back. */
   now(): number
+  /** Milliseconds since 1970, as the machine's clock shows them; it may be set back. */
+  wallTime(): number
   /** From 0 to less than 1. */
   random(): number
 }
@@ -72,6 +74,7 @@ class SystemTimer implements Timer {
 /** The time of the machine. */
 export const systemClock: Clock = {
   now: () => performance.now(),
+  wallTime: () => Date.now(),
   random: () => Math.random(),
   after(milliseconds, run, options) {
     checkDelay(milliseconds)

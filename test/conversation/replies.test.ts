@@ -16,6 +16,7 @@ import {
 } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn, within } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const DECLARED = { queue: 'q', messageCount: 0, consumerCount: 0 }
 const GET_OK = { deliveryTag: 1, redelivered: false, exchangeName: '', routingKey: 'q', messageCount: 0 }
@@ -582,6 +583,92 @@ describe('a consumer', () => {
     await peer.expect(methods.BasicCancel)
     peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
     await Promise.all(both)
+  })
+
+  it('keeps its tag when the cancel-ok of the one before it comes late, whose queue was deleted meanwhile', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    const called: string[] = []
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    let consuming: Promise<unknown> = Promise.resolve()
+    channel.addCancellationCallback(() => {
+      consuming = channel.basicConsume((_ch, body) => called.push(String(body)), 'r', { consumerTag: 'c' })
+    })
+    const cancelled = channel.basicCancel('c')
+    await peer.expect(methods.BasicCancel)
+    peer.reply(1, methods.BasicCancel, { consumerTag: 'c', noWait: true })
+    await peer.expect(methods.BasicConsume)
+    const again = channel.basicCancel('c')
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await cancelled
+    peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'c' })
+    await consuming
+    await peer.expect(methods.BasicCancel)
+    peer.send(delivery(1, 'c', 1, 'x'))
+    await turn()
+    assert.deepEqual(called, ['x'])
+    assert.equal(channel.lives.subscriptions.consumers().length, 1, 'a recovery brings it back')
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await again
+    assert.equal(channel.lives.subscriptions.consumers().length, 0)
+    assert.equal(protocol.state, 'open')
+    assert.deepEqual(errors, [])
+  })
+
+  it('waits for its tag no longer than its signal and its timeout say, and leaves the channel open', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ clock })
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    await channel.basicCancel('c', { noWait: true })
+    await peer.expect(methods.BasicCancel)
+    const controller = new AbortController()
+    const consuming = channel.basicConsume(() => {}, 'q', { consumerTag: 'c', signal: controller.signal })
+    const cancelling = channel.basicCancel('c', { timeout: 500 })
+    const [aborted, late] = [rejection(consuming, AbortError), rejection(cancelling, TimeoutError)]
+    controller.abort()
+    await clock.advance(500)
+    assert.match((await aborted).message, /^basic\.consume of "q" was aborted/)
+    assert.match((await late).message, /^basic\.cancel/)
+    assert.equal(channel.isOpen, true)
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await turn()
+    assert.equal(peer.names.at(-1), '1 basic.cancel', 'what was given up is never sent')
+  })
+
+  it('without acks that was aborted before its consume-ok keeps nothing of what came for it', async () => {
+    const { peer, channel, protocol } = await converseOnChannel({ maxBuffered: 10_000 })
+    const controller = new AbortController()
+    const { signal } = controller
+    const consuming = rejection(
+      channel.basicConsume(() => {}, 'q', { consumerTag: 'c', noAck: true, signal }),
+      AbortError,
+    )
+    await peer.expect(methods.BasicConsume)
+    controller.abort()
+    await consuming
+    peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'c' })
+    await peer.expect(methods.BasicCancel)
+    for (let tag = 1; tag <= 20; tag++) peer.send(delivery(1, 'c', tag, Buffer.alloc(1_000)))
+    peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
+    await turn()
+    assert.equal(peer.transport.paused, false)
+    assert.equal(protocol.state, 'open')
+  })
+
+  it('of a stream is acked only: what is refused is acked, what is requeued is left', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c', arguments: { 'x-stream-offset': 'first' } })
+    await turn()
+    for (let tag = 1; tag <= 4; tag++) {
+      peer.send(deliverFrame(1, 'c', tag), contentFrames(1, 'x', { headers: { 'x-stream-offset': tag } }))
+    }
+    await turn()
+    assert.equal(await channel.basicReject(1), true)
+    assert.equal(await channel.basicClientNack(2), false)
+    assert.equal(await channel.basicClientNack(3, { requeue: false }), true)
+    assert.equal(await channel.basicClientAck(4), true)
+    assert.deepEqual(await peer.took(3), ['1 basic.ack', '1 basic.ack', '1 basic.ack'])
+    const [consumer] = channel.lives.subscriptions.consumers()
+    assert.equal(consumer?.position.resumeOffset, 2n)
   })
 
   it('that nobody told to be cancelled is reported to onError', async () => {

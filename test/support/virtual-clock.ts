@@ -32,6 +32,10 @@ export class VirtualClock implements Clock {
     return this.#now
   }
 
+  wallTime(): number {
+    return 1_700_000_000_000 + this.#now
+  }
+
   /** Mulberry32. */
   random(): number {
     this.#seed = (this.#seed + 0x6d2b79f5) | 0

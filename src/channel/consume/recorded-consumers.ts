@@ -3,12 +3,10 @@ import type { ArgumentsOf, BasicConsume } from '../../protocol/methods.ts'
 import type { CallContext } from '../calls.ts'
 import type { ChannelSession } from '../channel-session.ts'
 import type { TopologyRecorder } from '../topology-recorder.ts'
-import type { Consumer } from './consumers.ts'
-import type { StreamPosition } from './stream-position.ts'
+import type { Consumer } from './delivery-sink.ts'
 
 interface Subscription {
   readonly consumer: Consumer
-  readonly position: StreamPosition
   readonly args: ArgumentsOf<typeof BasicConsume>
   recorded: string | undefined
 }
@@ -37,8 +35,6 @@ export interface RecordedConsumersHost {
 export class RecordedConsumers {
   readonly #host: RecordedConsumersHost
   readonly #subscriptions = new Map<string, Subscription>()
-  /** There has been a consumer of a stream. */
-  #hasStreams = false
 
   constructor(host: RecordedConsumersHost) {
     this.#host = host
@@ -50,13 +46,12 @@ export class RecordedConsumers {
     consumer: Consumer,
     args: ArgumentsOf<typeof BasicConsume>,
     context: CallContext,
-    position: StreamPosition,
   ): Promise<void> {
     const { tag } = consumer
     const queueName = this.#host.queueName(args.queueName ?? '')
     const started = session.consume(consumer, { ...args, queueName }, context)
     if (!this.#subscriptions.has(tag)) {
-      const subscription: Subscription = { consumer, args, position, recorded: undefined }
+      const subscription: Subscription = { consumer, args, recorded: undefined }
       this.#subscriptions.set(tag, subscription)
       started.then(
         () => {
@@ -71,10 +66,10 @@ export class RecordedConsumers {
     return started
   }
 
-  /** The consumer is gone at the broker. */
-  remove(tag: string): void {
+  /** The consumer is gone at the broker: whichever has the tag, or only `consumer`. */
+  remove(tag: string, consumer?: Consumer): void {
     const subscription = this.#subscriptions.get(tag)
-    if (subscription === undefined) return
+    if (subscription === undefined || (consumer ?? subscription.consumer) !== subscription.consumer) return
     this.#subscriptions.delete(tag)
     if (subscription.recorded !== undefined) this.#host.topology?.consumerRemoved(subscription.recorded)
   }
@@ -110,9 +105,8 @@ export class RecordedConsumers {
     subscriptions: readonly Subscription[],
   ): Promise<RefusedConsumer | undefined> {
     const started = subscriptions.map(subscription => {
-      const { consumer, args: asked, position } = subscription
-      position.restarted()
-      const resume = position.resumeOffset
+      const { consumer, args: asked } = subscription
+      const resume = consumer.position.resumeOffset
       const args =
         resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
       const queueName = this.#queueOf(subscription)
@@ -133,7 +127,7 @@ export class RecordedConsumers {
 
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
   mayConsumeOtherwise(tag: string, error: Error): boolean {
-    return this.#subscriptions.get(tag)?.position.refused(error) === true
+    return this.#subscriptions.get(tag)?.consumer.position.refused(error) === true
   }
 
   #queueOf({ args: { queueName }, recorded }: Subscription): string {
@@ -153,23 +147,5 @@ export class RecordedConsumers {
     if (session === undefined) return []
     const missing = this.#missing(session).filter(subscription => this.#queueOf(subscription) === queueName)
     return missing.map(({ consumer }) => consumer.tag)
-  }
-
-  // ---- streams
-
-  /** A callback got a message of a stream, perhaps: `offset` is its header `x-stream-offset`. */
-  delivered(position: StreamPosition, tag: number, offset: unknown): void {
-    position.delivered(tag, offset)
-    this.#hasStreams ||= position.isStream === true
-  }
-
-  /** A delivery was settled, or all up to it: a consumer of a stream goes on behind what is. */
-  settled(tag: number, multiple: boolean): void {
-    if (this.#hasStreams) for (const { position } of this.#subscriptions.values()) position.settled(tag, multiple)
-  }
-
-  /** How far a consumer of a stream has come. */
-  positionOf(tag: string): StreamPosition | undefined {
-    return this.#subscriptions.get(tag)?.position
   }
 }

@@ -16,26 +16,48 @@ export function isNoStream(error: Error): boolean {
   )
 }
 
+/** Settled deliveries at the front that are kept before the list is made anew. */
+const MOST_DONE = 1_024
+
 /**
  * How far a consumer of a stream has come: a stream keeps its messages, so whoever consumes again must say from where.
- * That is the first message that is not settled, so that none is left out; those behind it come again.
+ * That is the first message that is not settled, so that none is left out; those after it come again. Where none has
+ * come, it is where the consumer began.
  */
 export class StreamPosition {
   /** Whether the queue is a stream; undefined until the first message tells, where somebody else declared the queue. */
   isStream: boolean | undefined
-  /** In the order of delivery, from the first that is not settled. */
+  /** In the order of delivery; from `#head` on, the first that is not settled. */
   #seen: Seen[] = []
+  #head = 0
   #next: bigint | undefined
+  /** The consumer asked for what comes from its start on. */
+  readonly #fromStart: boolean
+  /** When that was. */
+  #began: Date | undefined
 
-  constructor(isStream: boolean | undefined) {
+  /** `offset` is the argument `x-stream-offset`. */
+  constructor(isStream: boolean | undefined, offset?: unknown) {
     this.isStream = isStream
+    this.#fromStart = offset === undefined || offset === 'next' || offset === 'last'
   }
 
-  /** A callback got a message: `offset` is its header `x-stream-offset`. */
-  delivered(tag: number, offset: unknown): void {
+  /**
+   * The broker has agreed to send, at `now` (milliseconds since 1970). A timestamp of AMQP is a whole second: what came
+   * in the same second before may come, too, and nothing is left out.
+   */
+  began(now: number): void {
+    if (this.#fromStart && this.isStream !== false) this.#began ??= new Date(Math.floor(now / 1000) * 1000)
+  }
+
+  /** A callback got a message: `offset` is its header `x-stream-offset`. Returns whether it is a stream's. */
+  delivered(tag: number, offset: unknown, isRedeliver = false): boolean {
     const counts = typeof offset === 'number' || typeof offset === 'bigint'
-    this.isStream ??= counts
-    if (counts && this.isStream) this.#seen.push({ tag, offset, settled: false })
+    // A message that was forwarded from a stream to another queue has the header, too; a stream redelivers nothing.
+    this.isStream ??= counts && !isRedeliver
+    if (!counts || !this.isStream) return false
+    this.#seen.push({ tag, offset, settled: false })
+    return true
   }
 
   /**
@@ -44,39 +66,71 @@ export class StreamPosition {
    */
   refused(error: Error): boolean {
     const another = this.resumeOffset !== undefined && isNoStream(error)
-    if (another) {
-      this.isStream = false
-      this.#seen = []
-      this.#next = undefined
-    }
+    if (another) this.isStream = false
     return another
+  }
+
+  /** Whether this delivery, or one up to it with `multiple`, came from the stream and is not settled. */
+  has(tag: number, multiple: boolean): boolean {
+    const first = this.#seen[this.#head]
+    if (first === undefined) return false
+    if (multiple) return tag === 0 || first.tag <= tag
+    return this.#seen[this.#find(tag)]?.tag === tag
   }
 
   /** The program settled one delivery, or all up to it. */
   settled(tag: number, multiple: boolean): void {
-    for (const seen of this.#seen) {
-      if (multiple ? seen.tag <= tag || tag === 0 : seen.tag === tag) seen.settled = true
-      else if (seen.tag > tag && tag !== 0) break
+    const seen = this.#seen
+    if (multiple) {
+      for (let at = this.#head; at < seen.length; at++) {
+        const each = seen[at]
+        if (each === undefined || (tag !== 0 && each.tag > tag)) break
+        each.settled = true
+      }
+    } else {
+      const found = seen[this.#find(tag)]
+      if (found?.tag === tag) found.settled = true
     }
-    let done = 0
-    for (const seen of this.#seen) {
-      if (!seen.settled) break
-      this.#next = BigInt(seen.offset) + 1n
-      done++
+    let head = this.#head
+    let last: Seen | undefined
+    for (let first = seen[head]; first?.settled === true; first = seen[++head]) last = first
+    if (last === undefined) return
+    this.#next = BigInt(last.offset) + 1n
+    this.#head = head
+    if (head === seen.length) this.#clear()
+    else if (head >= MOST_DONE && head * 2 > seen.length) {
+      this.#seen = seen.slice(head)
+      this.#head = 0
     }
-    if (done > 0) this.#seen.splice(0, done)
   }
 
-  /** The offset to go on from; undefined where nothing came yet, and the program's own argument holds. */
-  get resumeOffset(): bigint | undefined {
-    const [first] = this.#seen
-    return first === undefined ? this.#next : BigInt(first.offset)
+  /** Where a tag stands, or would: tags only rise. */
+  #find(tag: number): number {
+    let [low, high] = [this.#head, this.#seen.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#seen[middle]?.tag ?? tag) < tag) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
-  /** The connection was lost: what was seen and not settled comes again, with other tags. */
-  restarted(): void {
-    const resume = this.resumeOffset
+  #clear(): void {
     this.#seen = []
-    this.#next = resume
+    this.#head = 0
+  }
+
+  /** Where to go on from; undefined where the program's own argument holds. */
+  get resumeOffset(): bigint | Date | undefined {
+    if (this.isStream === false) return undefined
+    const first = this.#seen[this.#head]
+    return first === undefined ? (this.#next ?? this.#began) : BigInt(first.offset)
+  }
+
+  /** The life is over: what was seen and not settled comes again, with other tags. */
+  restarted(): void {
+    const first = this.#seen[this.#head]
+    if (first !== undefined) this.#next = BigInt(first.offset)
+    this.#clear()
   }
 }

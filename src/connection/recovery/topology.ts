@@ -73,8 +73,12 @@ export class Topology implements TopologyRecorder {
 
   /** Undefined where that is not known: somebody else declared the queue, or the vhost chose its type. */
   isStream(queueName: string): boolean | undefined {
-    const type = this.#queues.get(queueName)?.definition.arguments?.['x-queue-type']
-    return type === undefined ? undefined : type === 'stream'
+    const definition = this.#queues.get(queueName)?.definition
+    if (definition === undefined) return undefined
+    const type = definition.arguments?.['x-queue-type']
+    if (type !== undefined) return type === 'stream'
+    // A stream is durable, and shared.
+    return definition.durable && !definition.exclusive && !definition.autoDelete ? undefined : false
   }
 
   exchangeDeclared(definition: ExchangeDefinition): void {

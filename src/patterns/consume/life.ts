@@ -1,10 +1,8 @@
 import type { ChannelSession } from '../../channel/channel-session.ts'
-import type { Settlement } from '../../channel/consume/deliveries.ts'
-import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
+import type { Settlement } from '../../channel/consume/acker.ts'
 
 /** The time in which what a channel delivered can be settled: until the broker takes it back. */
 export class Life {
-  readonly #lives: RecoveringChannel
   readonly #session: ChannelSession
   #over = false
   #reason: Error | undefined
@@ -14,8 +12,7 @@ export class Life {
   /** Called after each settlement; set only while somebody waits for the last one. */
   settled: (() => void) | undefined
 
-  constructor(lives: RecoveringChannel, session: ChannelSession) {
-    this.#lives = lives
+  constructor(session: ChannelSession) {
     this.#session = session
   }
 
@@ -30,11 +27,8 @@ export class Life {
 
   /** Returns whether anything was sent. */
   settle(how: Settlement, deliveryTag: number, requeue: boolean, multiple = false): boolean {
-    const sent = !this.over && this.#session.deliveries.settle(how, deliveryTag, multiple, requeue)
-    if (sent) {
-      this.sent++
-      this.#lives.subscriptions.settled(deliveryTag, multiple)
-    }
+    const sent = !this.over && this.#session.acker.settle(how, deliveryTag, multiple, requeue)
+    if (sent) this.sent++
     this.settled?.()
     return sent
   }

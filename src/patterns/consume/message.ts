@@ -1,4 +1,4 @@
-import type { Settlement } from '../../channel/consume/deliveries.ts'
+import type { Settlement } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { DecodeError } from '../../errors.ts'
 import type { Properties } from '../../protocol/received-properties.ts'

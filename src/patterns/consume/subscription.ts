@@ -102,7 +102,7 @@ export class Subscription {
     if (limit.status === 'rejected') throw limit.reason
     if (consumed.status === 'rejected') throw consumed.reason
     this.#tag = consumed.value.consumerTag
-    this.#position = channel.lives.subscriptions.positionOf(this.#tag)
+    this.#position = channel.lives.subscriptions.consumers()[0]?.position
     this.#begin()
     channel.waitClosed().then(
       () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),
@@ -121,7 +121,7 @@ export class Subscription {
   #begin(): Life | undefined {
     const { session } = this.channel.lives
     if (session === undefined || this.#life?.isOf(session)) return this.#life
-    const life = new Life(this.channel.lives, session)
+    const life = new Life(session)
     this.#life = life
     session.onOver = ({ error }) => {
       const reason = error ?? new ChannelClosedError(`the consumer of queue "${this.#request.queueName}" was closed`)
@@ -161,7 +161,7 @@ export class Subscription {
   }
 
   /** Where the next consumer of a stream goes on, as far as that is known. */
-  get resumeOffset(): bigint | undefined {
+  get resumeOffset(): bigint | Date | undefined {
     return this.#position?.resumeOffset
   }
 
@@ -175,7 +175,7 @@ export class Subscription {
     await channel.basicCancel(this.#tag).catch(() => {})
     this.#cancelTook = this.#source.clock.now() - start
     // What came with noAck is gone at the broker: it is taken to the last.
-    if (this.#request.noAck) await Promise.all(consumers.map(consumer => consumer.idle()))
+    if (this.#request.noAck) await Promise.all(consumers.map(({ sink }) => sink.idle()))
   }
 
   /** Called after each settlement, and when nothing can be settled any more. */

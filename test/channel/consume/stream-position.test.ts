@@ -14,6 +14,48 @@ describe('The position of a stream consumer', () => {
     assert.equal(new StreamPosition(true).resumeOffset, undefined)
   })
 
+  it('is when the consumer began where nothing has come, and it asked for what comes from then on', () => {
+    for (const offset of [undefined, 'next', 'last']) {
+      const position = new StreamPosition(undefined, offset)
+      position.began(1_700_000_000_999)
+      position.began(1_800_000_000_000)
+      assert.deepEqual(position.resumeOffset, new Date(1_700_000_000_000), String(offset))
+      position.delivered(1, undefined)
+      assert.equal(position.resumeOffset, undefined, 'the queue is no stream')
+    }
+    for (const offset of ['first', 5, '1h']) {
+      const position = new StreamPosition(true, offset)
+      position.began(1_700_000_000_999)
+      assert.equal(position.resumeOffset, undefined, 'the argument holds')
+    }
+  })
+
+  it('takes as long to move on with 100,000 messages as each of them does', () => {
+    const position = seen(...Array.from({ length: 100_000 }, (_, i) => i + 100))
+    for (let tag = 2; tag <= 100_000; tag++) position.settled(tag, false)
+    assert.equal(position.resumeOffset, 100n)
+    position.settled(1, false)
+    assert.equal(position.resumeOffset, 100_100n)
+    assert.equal(position.has(50, false), false)
+  })
+
+  it('knows what came from the stream and is not settled', () => {
+    const position = seen(100, 101, 102)
+    assert.deepEqual(
+      [position.has(1, false), position.has(4, false), position.has(0, true), position.has(9, true)],
+      [true, false, true, true],
+    )
+    position.settled(1, false)
+    assert.equal(position.has(1, false), false)
+    assert.equal(position.has(1, true), false)
+  })
+
+  it('is not kept of a message that was delivered before: it was forwarded from a stream', () => {
+    const position = new StreamPosition(undefined)
+    assert.equal(position.delivered(1, 100, true), false)
+    assert.equal(position.isStream, false)
+  })
+
   it('is the first message that is not settled', () => {
     const position = seen(100, 101, 102)
     position.settled(2, false)

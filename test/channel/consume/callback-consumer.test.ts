@@ -1,34 +1,40 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Consumer, type ConsumerOptions } from '../../../src/channel/consume/consumers.ts'
+import { Acker } from '../../../src/channel/consume/acker.ts'
+import { CallbackConsumer, type CallbackConsumerOptions } from '../../../src/channel/consume/callback-consumer.ts'
 import type { Envelope } from '../../../src/channel/consume/delivery.ts'
+import { decodeMethod } from '../../../src/protocol/method-codec.ts'
+import { BasicNack } from '../../../src/protocol/methods.ts'
 import { Properties } from '../../../src/protocol/received-properties.ts'
 import { FakeChannelPort } from '../../support/fake-channel-port.ts'
 import { follow, turn } from '../../support/settled.ts'
 
+const SETTLEMENT_FRAME = 7 + 13 + 1
 const PROPERTIES = Properties.read(Buffer.from([0, 0]), 0, 2)
 
 class Fixture {
   readonly port = new FakeChannelPort()
+  readonly acker = new Acker(this.port, 1, 0)
   /** Delivery tags in the order of the callbacks. */
   readonly called: number[] = []
   readonly #release: (() => void)[] = []
-  readonly consumer: Consumer
+  readonly #givenBack: number[] = []
+  readonly consumer: CallbackConsumer
   /** What a callback returns or throws. */
   answer: (tag: number) => unknown = () => undefined
 
-  constructor(options: Partial<ConsumerOptions> = {}) {
-    this.consumer = new Consumer('c', {
+  constructor(options: Partial<CallbackConsumerOptions> = {}) {
+    this.consumer = new CallbackConsumer({
       queueName: 'q',
       noAck: false,
       concurrency: Number.POSITIVE_INFINITY,
-      deliver: (_body, { deliveryTag }) => {
+      callback: (_body, { deliveryTag }) => {
         this.called.push(deliveryTag)
         return this.answer(deliveryTag)
       },
       ...options,
     })
-    this.consumer.attach(this.port)
+    this.consumer.attach(this.acker, this.port)
   }
 
   offer(...tags: number[]): void {
@@ -40,8 +46,20 @@ class Fixture {
         routingKey: 'q',
         isRedeliver: false,
       }
-      this.consumer.offer(Buffer.alloc(100), envelope, PROPERTIES)
+      this.consumer.deliver(Buffer.alloc(100), envelope, PROPERTIES)
     }
+  }
+
+  /** The delivery tags of the nacks that were written. */
+  givenBack(): number[] {
+    const written = Buffer.concat(this.port.writer.take())
+    for (let at = 0; at < written.length; at += SETTLEMENT_FRAME) {
+      const { method, args } = decodeMethod(written, at + 7, at + SETTLEMENT_FRAME - 1)
+      assert.equal(method, BasicNack)
+      assert.equal(args['requeue'], true)
+      this.#givenBack.push(Number(args['deliveryTag']))
+    }
+    return this.#givenBack
   }
 
   /** Callbacks that end when `release` is called, in order. */
@@ -118,16 +136,14 @@ describe('Consumer', () => {
     fixture.hold()
     fixture.consumer.start()
     fixture.offer(1, 2, 3)
-    const dropped = fixture.consumer.end()
-    assert.deepEqual(
-      dropped.map(({ deliveryTag }) => deliveryTag),
-      [2, 3],
-    )
+    fixture.consumer.cancelled()
+    assert.deepEqual(fixture.givenBack(), [2, 3])
     assert.equal(fixture.port.heldBytes, 0)
     fixture.release()
+    fixture.offer(4)
     await turn()
     assert.deepEqual(fixture.called, [1])
-    assert.equal(fixture.consumer.ended, true)
+    assert.deepEqual(fixture.givenBack(), [2, 3, 4], 'what still comes goes back, too')
   })
 
   it('is idle when no callback runs and none is to run', async () => {
@@ -151,7 +167,7 @@ describe('Consumer', () => {
     fixture.consumer.start()
     fixture.offer(1, 2)
     const idle = follow(fixture.consumer.idle())
-    fixture.consumer.end()
+    fixture.consumer.cancelled()
     await turn()
     assert.equal(idle.state, 'pending')
     fixture.release()
@@ -159,17 +175,52 @@ describe('Consumer', () => {
     assert.equal(idle.state, 'resolved')
   })
 
-  it('drops what came by an earlier connection, and waits to be started again', () => {
+  it('starts no callback with a delivery of a lost connection, and goes on with the next', async () => {
     const fixture = new Fixture({ concurrency: 1 })
     fixture.hold()
     fixture.consumer.start()
     fixture.offer(1, 2)
-    const next = new FakeChannelPort()
-    fixture.consumer.attach(next)
+    fixture.consumer.lost()
     assert.equal(fixture.port.heldBytes, 0)
-    fixture.offer(11)
-    assert.ok(next.heldBytes > 0)
+    fixture.release()
+    await turn()
     assert.deepEqual(fixture.called, [1])
+    const next = new FakeChannelPort()
+    fixture.consumer.attach(new Acker(next, 1, 2), next)
+    fixture.offer(11, 12)
+    assert.ok(next.heldBytes > 0)
+    assert.deepEqual(fixture.called, [1, 11])
+  })
+
+  it('runs all that arrived without acks, after a lost connection and after a cancel', async () => {
+    const fixture = new Fixture({ concurrency: 1, noAck: true })
+    fixture.hold()
+    fixture.consumer.start()
+    fixture.offer(1, 2, 3)
+    fixture.consumer.lost()
+    const next = new FakeChannelPort()
+    fixture.consumer.attach(new Acker(next, 1, 3), next)
+    assert.equal(fixture.port.heldBytes, 0)
+    assert.ok(next.heldBytes > 0, 'it counts on the connection there is')
+    fixture.release()
+    await turn()
+    fixture.consumer.cancelled()
+    fixture.release()
+    await turn()
+    assert.deepEqual(fixture.called, [1, 2, 3])
+    assert.equal(next.heldBytes, 0)
+  })
+
+  it('drops what arrived where nobody wants it', async () => {
+    const fixture = new Fixture({ noAck: true })
+    fixture.offer(1, 2)
+    fixture.consumer.discard()
+    assert.equal(fixture.port.heldBytes, 0)
+    fixture.offer(3)
+    fixture.consumer.start()
+    assert.equal(fixture.port.heldBytes, 0)
+    assert.deepEqual(fixture.called, [])
+    await fixture.consumer.idle()
   })
 
   it('takes a thenable for a promise', async () => {

@@ -1,0 +1,143 @@
+import { EncodeError } from '../../errors.ts'
+import { BASIC_ACK, BASIC_NACK, BASIC_REJECT, writeSettlement } from '../../protocol/basic-codec.ts'
+import type { ChannelPort } from '../port.ts'
+import type { StreamPosition } from './stream-position.ts'
+
+const MULTIPLE = 1
+const NACK_REQUEUE = 2
+const REJECT_REQUEUE = 1
+
+/** How a delivery is settled: with basic.ack, basic.nack or basic.reject. */
+export type Settlement = 'ack' | 'nack' | 'reject'
+
+/**
+ * Settles what one life of a channel was delivered.
+ *
+ *     open ──channel.close is written──▶ frozen ──the life ends──▶ over
+ *       └──────────the life ends─────────────────────────────────▲
+ *
+ * A stream knows acks only: RabbitMQ before 4 closes the connection for any other settlement of its messages. There, to
+ * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
+ * nothing: the consumer's position stays in front of it.
+ */
+export class Acker {
+  readonly #port: ChannelPort
+  readonly #channelId: number
+  /** The last tag of the channel's earlier lives: the wire's tags count from there. */
+  readonly offset: number
+  /** The last tag that was delivered. */
+  lastTag: number
+  /** Settlements that were sent. */
+  sent = 0
+  #state: 'open' | 'frozen' | 'over' = 'open'
+  /** Of the consumers of streams: a settlement moves them on. */
+  readonly #positions = new Set<StreamPosition>()
+  readonly #watching = new Set<AbortController>()
+  readonly #settledListeners = new Set<() => void>()
+  /** Why the life is over. */
+  #reason: Error | undefined
+
+  constructor(port: ChannelPort, channelId: number, offset: number) {
+    this.#port = port
+    this.#channelId = channelId
+    this.offset = offset
+    this.lastTag = offset
+  }
+
+  /** Nothing can be settled any more. */
+  get over(): boolean {
+    return this.#state !== 'open'
+  }
+
+  /** A delivery of a stream came. */
+  onStream(position: StreamPosition): void {
+    this.#positions.add(position)
+  }
+
+  /**
+   * Settle a delivery. Returns false, with nothing sent, where it came in an earlier life of the channel, this one is
+   * over, or a stream's message is requeued.
+   */
+  settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
+    if (!Number.isSafeInteger(tag) || tag < 0 || (tag === 0 && !multiple)) {
+      throw new EncodeError(
+        `basic.${how}: deliveryTag must be a positive integer${how === 'reject' ? '' : ', or 0 with multiple for all'}, not ${String(tag)}`,
+      )
+    }
+    if (this.#state !== 'open') return false
+    let wireTag = 0
+    if (tag !== 0) {
+      wireTag = tag - this.offset
+      if (wireTag <= 0) return false
+    }
+    let method = how
+    if (this.#positions.size > 0 && this.#isOfStream(tag, multiple)) {
+      if (how !== 'ack' && requeue) return false
+      method = 'ack'
+      for (const position of this.#positions) position.settled(tag, multiple)
+    }
+    this.sent++
+    const { writer } = this.#port
+    const bit = multiple ? MULTIPLE : 0
+    if (method === 'ack') writeSettlement(writer, this.#channelId, BASIC_ACK, wireTag, bit)
+    else if (method === 'nack') {
+      writeSettlement(writer, this.#channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
+    } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
+    this.#port.written()
+    if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
+    return true
+  }
+
+  #isOfStream(tag: number, multiple: boolean): boolean {
+    for (const position of this.#positions) if (position.has(tag, multiple)) return true
+    return false
+  }
+
+  /** The queue may give it to somebody else. */
+  giveBack(tag: number): void {
+    this.settle('nack', tag, false, true)
+  }
+
+  /** Have `run` called after each settlement, and when nothing can be settled any more. Returns how to take that back. */
+  onSettled(run: () => void): () => void {
+    this.#settledListeners.add(run)
+    return () => this.#settledListeners.delete(run)
+  }
+
+  // ---- what becomes of work in hand
+
+  /** A controller that is aborted when its message is somebody else's. */
+  watch(): AbortController {
+    const controller = new AbortController()
+    if (this.#state === 'over') controller.abort(this.#reason)
+    else this.#watching.add(controller)
+    return controller
+  }
+
+  /** Its message is settled. */
+  unwatch(controller: AbortController): void {
+    this.#watching.delete(controller)
+  }
+
+  /** Nothing more may be sent on the channel: the broker takes back what is not settled. */
+  freeze(): void {
+    if (this.#state === 'open') this.#state = 'frozen'
+  }
+
+  /** The life is over for `reason`. */
+  end(reason: Error): void {
+    if (this.#state === 'over') return
+    this.#state = 'over'
+    this.#reason = reason
+    for (const listener of [...this.#settledListeners]) listener()
+    this.#positions.clear()
+    const watching = [...this.#watching]
+    this.#watching.clear()
+    // Listeners are the program's: they run with the promises that reject for the same reason.
+    if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason))
+  }
+}
+
+function abortAll(controllers: readonly AbortController[], reason: Error): void {
+  for (const controller of controllers) controller.abort(reason)
+}

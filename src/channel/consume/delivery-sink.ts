@@ -1,0 +1,50 @@
+import type { Envelope } from '../../protocol/envelope.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
+import type { ErrorReporter } from '../port.ts'
+import type { Acker } from './acker.ts'
+import type { StreamPosition } from './stream-position.ts'
+
+/** What a sink asks of the connection that its deliveries come by. */
+export interface SinkPort extends ErrorReporter {
+  /** Bytes of deliveries that wait for the program, added or taken away. */
+  held(bytes: number): void
+}
+
+/**
+ * Takes the deliveries of one consumer: the only place where they wait between the socket and the program's code. It
+ * outlives the lives of its channel. `attach` begins one; `lost` or `cancelled` ends it.
+ */
+export interface DeliverySink {
+  readonly queueName: string
+  /** The broker has forgotten a message once it is sent: whatever arrived is run, also after a loss or a cancel. */
+  readonly noAck: boolean
+  /** What is delivered from now on is settled by `acker`. */
+  attach(acker: Acker, port: SinkPort): void
+  /** `basicConsume` has resolved: the program's code may run. */
+  start(): void
+  deliver(body: Buffer, envelope: Envelope, properties: Properties): void
+  /** The broker sends nothing more: what waits is given back. What still comes is given back, too. */
+  cancelled(): void
+  /** The channel's life is over: what waits is the broker's again. */
+  lost(): void
+  /** Nobody wants what waits, whatever it is; no more of the program's code is started. */
+  discard(): void
+  /** Resolves when none of the program's code runs, and none will. */
+  idle(): Promise<void>
+}
+
+/** One consumer of a channel. Its identity, and not its tag, tells it from one that has the tag later. */
+export interface Consumer {
+  readonly tag: string
+  readonly sink: DeliverySink
+  /** How far it has come in its queue, if that is a stream. */
+  readonly position: StreamPosition
+}
+
+/** What a waiting delivery costs beside its bytes. */
+const DELIVERY_OVERHEAD = 256
+
+/** Bytes that a waiting delivery counts as. */
+export function heldBytes(body: Buffer, properties: Properties): number {
+  return body.length + (properties.wireEnd - properties.wireStart) + DELIVERY_OVERHEAD
+}

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Acker } from '../../../src/channel/consume/acker.ts'
+import { StreamPosition } from '../../../src/channel/consume/stream-position.ts'
+import { EncodeError } from '../../../src/errors.ts'
+import { decodeMethod } from '../../../src/protocol/method-codec.ts'
+import { FakeChannelPort } from '../../support/fake-channel-port.ts'
+
+const FRAME = 7 + 13 + 1
+
+class Fixture {
+  readonly port = new FakeChannelPort()
+  readonly acker = new Acker(this.port, 1, 100)
+
+  /** The settlements that were written since the last look: method and wire tag. */
+  written(): string[] {
+    const bytes = Buffer.concat(this.port.writer.take())
+    const all: string[] = []
+    for (let at = 0; at < bytes.length; at += FRAME) {
+      const { method, args } = decodeMethod(bytes, at + 7, at + FRAME - 1)
+      all.push(`${method.name} ${args['deliveryTag']}`)
+    }
+    return all
+  }
+}
+
+describe('Acker', () => {
+  it('counts the tags of the wire from where the earlier lives ended', () => {
+    const made = new Fixture()
+    assert.equal(made.acker.settle('ack', 100, false, false), false, 'of an earlier life')
+    assert.equal(made.acker.settle('ack', 99, true, false), false, 'with multiple it never becomes 0, which is all')
+    assert.equal(made.acker.settle('ack', 101, false, false), true)
+    assert.equal(made.acker.settle('nack', 0, true, true), true)
+    assert.equal(made.acker.settle('reject', 103, false, false), true)
+    assert.deepEqual(made.written(), ['basic.ack 1', 'basic.nack 0', 'basic.reject 3'])
+    assert.equal(made.acker.sent, 3)
+  })
+
+  it('refuses what is no tag', () => {
+    const { acker } = new Fixture()
+    for (const tag of [0, -1, 1.5, Number.NaN, 2 ** 53]) {
+      assert.throws(() => acker.settle('ack', tag, false, false), EncodeError)
+    }
+  })
+
+  it('sends nothing once channel.close is written, or the life is over', () => {
+    const frozen = new Fixture()
+    frozen.acker.freeze()
+    const over = new Fixture()
+    over.acker.end(new Error('lost'))
+    over.acker.freeze()
+    for (const fixture of [frozen, over]) {
+      assert.equal(fixture.acker.over, true)
+      assert.equal(fixture.acker.settle('ack', 101, false, false), false)
+      assert.deepEqual(fixture.written(), [])
+    }
+  })
+
+  it('settles on a stream by acks only, and moves its position', () => {
+    const fixture = new Fixture()
+    const position = new StreamPosition(true)
+    for (const tag of [101, 102, 103, 104]) position.delivered(tag, tag + 1_000)
+    fixture.acker.onStream(position)
+    assert.equal(fixture.acker.settle('nack', 102, false, true), false)
+    assert.equal(fixture.acker.settle('reject', 101, false, true), false)
+    assert.equal(position.resumeOffset, 1_101n)
+    assert.equal(fixture.acker.settle('reject', 101, false, false), true)
+    assert.equal(position.resumeOffset, 1_102n)
+    assert.equal(fixture.acker.settle('nack', 0, true, true), false)
+    assert.equal(fixture.acker.settle('ack', 104, true, false), true)
+    assert.equal(position.resumeOffset, 1_105n)
+    assert.deepEqual(fixture.written(), ['basic.ack 1', 'basic.ack 4'])
+    assert.equal(fixture.acker.settle('nack', 110, false, true), true, 'of another queue')
+    assert.deepEqual(fixture.written(), ['basic.nack 10'])
+  })
+
+  it('aborts what watches a message that is not settled when the life ends, after all is done', async () => {
+    const { acker } = new Fixture()
+    const [watched, settled] = [acker.watch(), acker.watch()]
+    acker.unwatch(settled)
+    const reason = new Error('lost')
+    acker.end(reason)
+    assert.equal(watched.signal.aborted, false, 'not within the end')
+    await Promise.resolve()
+    assert.equal(watched.signal.reason, reason)
+    assert.equal(settled.signal.aborted, false)
+    assert.equal(acker.watch().signal.reason, reason)
+  })
+
+  it('calls whoever waits for a settlement, and at the end', () => {
+    const { acker } = new Fixture()
+    let calls = 0
+    const forget = acker.onSettled(() => calls++)
+    acker.onSettled(() => calls++)
+    acker.settle('ack', 101, false, false)
+    assert.equal(calls, 2)
+    forget()
+    acker.end(new Error('lost'))
+    assert.equal(calls, 3)
+  })
+})
