@@ -1,4 +1,4 @@
-import type { CallOptions } from './channel/call-options.ts'
+import { type CallOptions, describeCall } from './channel/call-options.ts'
 import type { Channel, ReturnCallback } from './channel/channel.ts'
 import type {
   BindOptions,
@@ -137,7 +137,7 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
 
   /** Channels that are open. */
   get channelsIdsCount(): number {
-    return this.#open.connection.channelsInUse
+    return this.#open.connection.channels.inUse
   }
 
   /** Highest channel number that was agreed on. */
@@ -252,26 +252,30 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
   queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = {}): Promise<QueueDeclareResult | undefined> {
-    return this.#isolated(this.queueDeclare, options, (channel, given) => channel.queueDeclare(queueName, given))
+    return this.#isolated(this.queueDeclare, 'queue.declare', queueName, options, (channel, given) =>
+      channel.queueDeclare(queueName, given),
+    )
   }
 
   /** Delete a queue with its messages (queue.delete). A queue that is not there is no error. */
   queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(this.queueDelete, options, (channel, given) => channel.queueDelete(queueName, given))
+    return this.#isolated(this.queueDelete, 'queue.delete', queueName, options, (channel, given) =>
+      channel.queueDelete(queueName, given),
+    )
   }
 
   /** Have messages of an exchange go to a queue (queue.bind). */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = {}): Promise<void> {
-    return this.#isolated(this.queueBind, options, (channel, given) =>
+    return this.#isolated(this.queueBind, 'queue.bind', queueName, options, (channel, given) =>
       channel.queueBind(queueName, exchangeName, routingKey, given),
     )
   }
 
   /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
-    return this.#isolated(this.queueUnbind, options, (channel, given) =>
+    return this.#isolated(this.queueUnbind, 'queue.unbind', queueName, options, (channel, given) =>
       channel.queueUnbind(queueName, exchangeName, routingKey, given),
     )
   }
@@ -280,7 +284,9 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
   queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(this.queuePurge, options, (channel, given) => channel.queuePurge(queueName, given))
+    return this.#isolated(this.queuePurge, 'queue.purge', queueName, options, (channel, given) =>
+      channel.queuePurge(queueName, given),
+    )
   }
 
   /**
@@ -289,14 +295,16 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
    * @throws ChannelClosedError 406 where it exists and is different. ConnectionClosedError 503 for an unknown type.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = {}): Promise<void> {
-    return this.#isolated(this.exchangeDeclare, options, (channel, given) =>
+    return this.#isolated(this.exchangeDeclare, 'exchange.declare', exchangeName, options, (channel, given) =>
       channel.exchangeDeclare(exchangeName, typeName, given),
     )
   }
 
   /** Delete an exchange (exchange.delete). One that is not there is no error. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = {}): Promise<void> {
-    return this.#isolated(this.exchangeDelete, options, (channel, given) => channel.exchangeDelete(exchangeName, given))
+    return this.#isolated(this.exchangeDelete, 'exchange.delete', exchangeName, options, (channel, given) =>
+      channel.exchangeDelete(exchangeName, given),
+    )
   }
 
   /** Have messages of one exchange go to another (exchange.bind, RabbitMQ's extension). */
@@ -306,7 +314,7 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
     routingKey = '',
     options: BindOptions = {},
   ): Promise<void> {
-    return this.#isolated(this.exchangeBind, options, (channel, given) =>
+    return this.#isolated(this.exchangeBind, 'exchange.bind', exchangeDestination, options, (channel, given) =>
       channel.exchangeBind(exchangeDestination, exchangeSource, routingKey, given),
     )
   }
@@ -318,17 +326,19 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
     routingKey = '',
     options: BindOptions = {},
   ): Promise<void> {
-    return this.#isolated(this.exchangeUnbind, options, (channel, given) =>
+    return this.#isolated(this.exchangeUnbind, 'exchange.unbind', exchangeDestination, options, (channel, given) =>
       channel.exchangeUnbind(exchangeDestination, exchangeSource, routingKey, given),
     )
   }
 
   #isolated<T, O extends CallOptions>(
     below: (...args: never[]) => unknown,
+    method: string,
+    name: string,
     options: O,
     run: (channel: Channel, options: O) => Promise<T>,
   ): Promise<T> {
-    return isolated(this.#open, below, options, run)
+    return isolated(this.#open, below, describeCall(method, name === '' ? undefined : name), options, run)
   }
 
   /**

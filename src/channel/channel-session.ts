@@ -87,6 +87,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #closeReason: AmqpError | undefined
   /** The server's close, where it crossed ours. */
   #crossed: CloseReason | undefined
+  #closedByServer = false
 
   constructor(port: ChannelPort, id: number, events: ChannelEvents, offsets: TagOffsets) {
     this.id = id
@@ -377,7 +378,8 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.onOver?.(ending)
     this.#gate.failAll(what => ending.errorFor(what, false))
     const told = this.#failAll(ending, ChannelClose.key)
-    this.#port.release(this.id)
+    // The server goes on sending until it has read our close-ok; behind its own, nothing comes.
+    this.#port.release(this.id, this.#closedByServer)
     this.#events.ended(this, ending, told, lost)
     return told
   }
@@ -410,6 +412,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
     const { replyCode, replyText, classId, methodId } = close
     this.#encode(ChannelCloseOk, {})
+    this.#closedByServer = true
     const name = classId === 0 ? undefined : methodName(classId, methodId)
     const methodKey = ((classId << 16) | methodId) >>> 0
     const ending = closedByServer(this.id, replyCode, replyText ?? '', name, methodKey)

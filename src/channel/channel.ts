@@ -25,6 +25,7 @@ import {
 import { badValue, booleanOption, checkOptions, durationOption, signalOption } from '../protocol/option-check.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { Properties } from '../protocol/received-properties.ts'
+import { describeCall } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { CallbackConsumer } from './consume/callback-consumer.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
@@ -635,7 +636,7 @@ export class Channel {
     try {
       checkOptions(method, options, known)
       checkCall(method, options)
-      const what = name === undefined ? method : name === '' ? `${method} of the last queue` : `${method} of "${name}"`
+      const what = describeCall(method, name)
       const { signal, timeout } = options
       return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout) })
     } catch (error) {

@@ -83,6 +83,6 @@ export interface ChannelPort extends ErrorReporter {
   after(milliseconds: number, expired: () => void): Deadline
   /** From now on the frames of its channel go to this session. */
   adopt(session: ChannelReceiver): void
-  /** The channel's life is over and its number may serve another. */
-  release(channelId: number): void
+  /** The channel's life is over and its number may serve another. `mayFollow` if frames of it may still come. */
+  release(channelId: number, mayFollow: boolean): void
 }

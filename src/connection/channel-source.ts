@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { CallSite } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { ConnectionState } from './connection-state.ts'
@@ -9,6 +10,8 @@ import type { ConnectionState } from './connection-state.ts'
 export interface Closable {
   /** What it gives the program to do may need the other parts: it is closed before them. */
   readonly bringsWork?: boolean
+  /** Somebody needs a channel number: close a channel that is idle. Returns whether one will be free. */
+  giveUpChannel?(): boolean
   /** Finish what is under way, within `timeout` milliseconds. Never rejects. */
   close(options: { readonly timeout: number }): Promise<void>
 }
@@ -16,7 +19,13 @@ export interface Closable {
 export interface SourcedChannelOptions {
   readonly publisherConfirms?: boolean | undefined
   readonly returnCallback?: ReturnCallback | undefined
+  /** What the channel is for, in errors of the wait for it: `queue.declare of "orders"`. Default: `channel.open`. */
+  readonly what?: string | undefined
   readonly signal?: AbortSignal | undefined
+  /** Milliseconds to wait for it. */
+  readonly timeout?: number | undefined
+  /** Where the program called. */
+  readonly site?: CallSite | undefined
 }
 
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
@@ -34,13 +43,17 @@ export interface ChannelSource extends ErrorReporter {
   /**
    * A channel of its own. Waits for a number where all are in use, and for a recovery.
    *
-   * @throws the reason where the connection is closed; AbortError.
+   * @throws the reason where the connection is closed; AbortError, TimeoutError.
    */
   channel(options?: SourcedChannelOptions): Promise<Channel>
   /**
    * The same, but once there is a number, methods may be called at once: they leave with channel.open in one write.
    */
   openingChannel(options?: SourcedChannelOptions): Promise<Channel>
+  /** The same, with channel.open written before it returns, if nothing has to be waited for; else undefined. */
+  tryOpenChannel(options?: SourcedChannelOptions): Channel | undefined
+  /** Somebody waits for a channel number: close channels that are idle. */
+  readonly channelWanted: boolean
   after(milliseconds: number, expired: () => void): Deadline
   /** `protocol.close()` will close it first. */
   own(part: Closable): void

@@ -1,6 +1,6 @@
 import { Calls } from '../channel/calls.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
-import type { ChannelPort } from '../channel/port.ts'
+import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
 import { captureCallSite, ProtocolError } from '../errors.ts'
 import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
 import {
@@ -35,7 +35,7 @@ interface Received {
 }
 
 /** Channel 0 (§2.2.4): the handshake first, then the methods that are about the connection as a whole. */
-export class ChannelZero implements HandshakePort {
+export class ChannelZero implements HandshakePort, FrameReceiver {
   readonly #port: ChannelPort
   readonly #events: ChannelZeroEvents
   readonly #calls: Calls
@@ -83,7 +83,7 @@ export class ChannelZero implements HandshakePort {
     this.#port.written()
   }
 
-  methodFrame(buffer: Buffer, start: number, end: number): void {
+  methodFrame(buffer: Buffer, start: number, end: number): number {
     const received = decodeMethod(buffer, start, end)
     if (this.#handshake === undefined) this.#method(received.method, received.args)
     else if (this.#receiver === undefined) this.#handshake.push(received)
@@ -91,6 +91,15 @@ export class ChannelZero implements HandshakePort {
       this.#receiver.resolve(received)
       this.#receiver = undefined
     }
+    return end + 1
+  }
+
+  headerFrame(): void {
+    throw new ProtocolError('a content header came on channel 0, which has no contents', { replyCode: 504 })
+  }
+
+  bodyFrame(): void {
+    throw new ProtocolError('a body came on channel 0, which has no contents', { replyCode: 504 })
   }
 
   #method(method: AnyMethod, args: Record<string, unknown>): void {

@@ -1,14 +1,14 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
-import { FrameError, NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import { FrameError, ProtocolError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
-import { FrameParser, type FrameSink } from '../protocol/frame-parser.ts'
+import { FrameParser } from '../protocol/frame-parser.ts'
 import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
-import { ChannelIds } from './channel-ids.ts'
+import { ChannelTable } from './channel-table.ts'
 import { ChannelZero, type ChannelZeroEvents } from './channel-zero.ts'
 import { closedByProgram, closedByServer, lost, violated } from './close-reasons.ts'
 import { type Negotiated, shakeHands } from './settings/handshake.ts'
@@ -56,7 +56,7 @@ const LINGER = 1_000
 const TELLING_BYTES = 16
 
 /** One life of a connection: from the protocol header on one transport until that is closed. */
-export class Connection implements ChannelPort, FrameSink, TransportHandler, ChannelZeroEvents {
+export class Connection implements ChannelPort, TransportHandler, ChannelZeroEvents {
   readonly maxMessageSize: number
   readonly rpcTimeout: number
   readonly maxWaiting: number
@@ -75,14 +75,14 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   readonly #transport: Transport
   readonly #outgoing: WriteBatcher
   readonly #incoming: ReadThrottle
-  readonly #parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
+  readonly #parser: FrameParser
   readonly #deadlines: Deadlines
-  readonly #channels: (ChannelReceiver | undefined)[] = []
-  readonly #zero = new ChannelZero(this, this)
+  /** Who takes the frames, and which channel numbers are free. */
+  readonly channels: ChannelTable
+  readonly #zero: ChannelZero
   readonly #traceIn: FrameTrace | undefined
   readonly #traceOut: FrameTrace | undefined
   #heartbeat: Heartbeat | undefined
-  #ids = new ChannelIds(1)
   #state: State = 'opening'
   #afterRead: (() => void)[] = []
   #lastRead: number
@@ -108,6 +108,9 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.#deadlines = new Deadlines(settings.clock)
     this.#lastRead = settings.clock.now()
     this.server = server
+    this.#zero = new ChannelZero(this, this)
+    this.channels = new ChannelTable(this.#zero, server)
+    this.#parser = new FrameParser(this.channels, FRAME_MAX_BEFORE_TUNE)
     const { logger } = settings
     const traced = logger?.debug !== undefined
     this.#traceIn = traced ? new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE) : undefined
@@ -198,10 +201,6 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     return this.blockedReason !== undefined
   }
 
-  get channelsInUse(): number {
-    return this.#ids.inUse
-  }
-
   // ---- what channel 0 tells
 
   waitingFor(step: string): void {
@@ -215,7 +214,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     if (this.#traceIn !== undefined) this.#traceIn.frameMax = negotiated.frameMax
     if (this.#traceOut !== undefined) this.#traceOut.frameMax = negotiated.frameMax
     this.publishes = this.#outgoing.encoder(negotiated.frameMax)
-    this.#ids = new ChannelIds(negotiated.channelMax)
+    this.channels.channelMax = negotiated.channelMax
     if (negotiated.heartbeat > 0) {
       this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, {
         lastWrite: () => this.#outgoing.lastWrite,
@@ -234,7 +233,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.blockedReason = reason
     this.#gateChanged()
     this.#zero.blockedChanged()
-    for (const channel of this.#channels) channel?.blockedChanged()
+    for (const channel of this.channels.channels) channel.blockedChanged()
     this.afterRead(() => this.#events.blocked(reason))
   }
 
@@ -259,29 +258,12 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
 
   // ---- the channels' side
 
-  /**
-   * A free channel number.
-   *
-   * @throws NoChannelAvailableError where `channelMax` are in use; the reason where the connection is over.
-   */
-  takeId(): number {
-    if (this.#ending !== undefined) throw this.#ending.errorFor('channel.open', false)
-    const id = this.#ids.take()
-    if (id === undefined) {
-      throw new NoChannelAvailableError(
-        `channel.open was not sent: all ${this.#ids.channelMax} channels of the connection to ${this.server} are in use`,
-      )
-    }
-    return id
-  }
-
   adopt(session: ChannelReceiver): void {
-    this.#channels[session.id] = session
+    this.channels.attach(session)
   }
 
-  release(channelId: number): void {
-    this.#channels[channelId] = undefined
-    this.#ids.release(channelId)
+  release(channelId: number, mayFollow: boolean): void {
+    this.channels.release(channelId, mayFollow)
     this.#events.channelReleased()
   }
 
@@ -324,7 +306,7 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
   #gateChanged(): void {
     const publishable = this.#state === 'open' && !this.isBlocked && !this.#outgoing.full
     this.publishable = publishable
-    if (publishable) for (const channel of this.#channels) channel?.resume()
+    if (publishable) for (const channel of this.channels.channels) channel.resume()
   }
 
   // ---- the transport's side
@@ -374,35 +356,6 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
       )
     }
     this.#deadlines.clear()
-  }
-
-  // ---- frames
-
-  methodFrame(channelId: number, buffer: Buffer, start: number, end: number, limit: number): number {
-    const channel = this.#channels[channelId]
-    if (channel !== undefined) return channel.frames.methodFrame(buffer, start, end, limit)
-    if (channelId === 0) this.#zero.methodFrame(buffer, start, end)
-    else this.#strayFrame(channelId, 'a method')
-    return end + 1
-  }
-
-  headerFrame(channelId: number, buffer: Buffer, start: number, end: number): void {
-    const channel = this.#channels[channelId]
-    if (channel === undefined) this.#strayFrame(channelId, 'a content header')
-    else channel.frames.headerFrame(buffer, start, end)
-  }
-
-  bodyFrame(channelId: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
-    const channel = this.#channels[channelId]
-    if (channel === undefined) this.#strayFrame(channelId, 'a body')
-    else channel.frames.bodyFrame(buffer, start, end, ended)
-  }
-
-  heartbeatFrame(): void {}
-
-  #strayFrame(channelId: number, what: string): void {
-    if (this.#state === 'closed') return
-    throw new ProtocolError(`${what} came on channel ${channelId}, which is not open`, { replyCode: 504 })
   }
 
   /** The server broke the protocol: tell it how (§4.10), and give the connection up. */
@@ -470,8 +423,8 @@ export class Connection implements ChannelPort, FrameSink, TransportHandler, Cha
     this.#outgoing.flush()
     this.#transport.end(agreed)
     this.#deadlines.after(LINGER, () => this.#transport.destroy())
-    let told = this.#zero.fail(ending)
-    for (const channel of this.#channels) if (channel?.connectionEnded(ending)) told = true
+    const tellsZero = this.#zero.fail(ending)
+    const told = this.channels.end(ending) || tellsZero
     this.#outgoing.fail(ending)
     this.#closing?.resolve()
     if (wasOpen) this.#events.ended(this, ending, told)

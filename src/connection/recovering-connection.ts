@@ -2,11 +2,13 @@ import { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline } from '../channel/port.ts'
 import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
-import { abortedBy, asError, NoChannelAvailableError } from '../errors.ts'
+import { asError } from '../errors.ts'
 import { surface } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
+import { describeWait, WaitList } from '../lib/wait-list.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import { ChannelOpener, type OpenerHost } from './channel-opener.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
@@ -55,7 +57,7 @@ const GLOBAL_QOS_ENDS = 4_003
 const CLOSE_SHARE = 0.2
 
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
-export class RecoveringConnection implements ConnectionEvents, ChannelHost, ChannelSource {
+export class RecoveringConnection implements ConnectionEvents, OpenerHost, ChannelSource {
   readonly topology: Topology | undefined
   readonly maxWaiting: number
   readonly clock: Clock
@@ -64,9 +66,9 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
-  /** Who waits for a channel number, and who for the end of a recovery. */
-  readonly #idWaiters = new Set<() => void>()
-  readonly #openWaiters = new Set<() => void>()
+  readonly #opener = new ChannelOpener(this)
+  /** Calls that wait for the end of a recovery. */
+  readonly #recovered: WaitList
   /** What a `close()` waits for, which nobody needs any more where the connection breaks under it. */
   readonly #closeWaiters = new Set<() => void>()
   #recovery: Recovery | undefined
@@ -91,6 +93,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
+    this.#recovered = new WaitList(this.#deadlines, 'the connection to be recovered')
     this.topology = settings.recovery?.topology === true ? new Topology() : undefined
   }
 
@@ -135,65 +138,42 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   // ---- channels
 
   async channel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    const { channel, opened } = await this.#beginChannel(options)
+    const { channel, opened } = await this.#opener.open(options, false)
     await opened
     return channel
   }
 
   async openingChannel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    for (;;) {
-      try {
-        const { channel, opened } = await this.#beginChannel(options)
-        // Who uses it learns from its own methods why it could not be opened.
-        opened.catch(ignore)
-        return channel
-      } catch (error) {
-        if (!(error instanceof NoChannelAvailableError)) throw error
-        await this.#woken(this.#idWaiters, options.signal)
-      }
-    }
+    // Who uses it learns from its own methods why it could not be opened.
+    return (await this.#opener.open(options, true)).channel
   }
 
-  /** Write channel.open; methods may follow before `opened` resolves. */
-  async #beginChannel(options: SourcedChannelOptions): Promise<{ channel: Channel; opened: Promise<void> }> {
-    const { publisherConfirms = false, returnCallback, signal } = options
-    if (signal?.aborted) throw abortedBy(signal, 'channel.open')
-    while (this.#state === 'recovering') await this.#woken(this.#openWaiters, signal)
-    if (this.#ending !== undefined) throw this.#ending.errorFor('channel.open', false)
-    const channel = new Channel(this, returnCallback)
-    const { lives } = channel
-    if (publisherConfirms) lives.startConfirming()
-    const id = this.connection.takeId()
-    this.#channels.add(lives)
-    const opened = lives.begin(this.connection, id, { signal })
-    lives.revived()
-    // Nobody has it: it must not come back with the next connection.
-    opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
-    return { channel, opened }
+  tryOpenChannel(options: SourcedChannelOptions = {}): Channel | undefined {
+    return this.#opener.tryOpen(options)?.channel
   }
 
-  /** Resolves when one of `waiters` is woken. */
-  #woken(waiters: Set<() => void>, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        waiters.delete(waiter)
-        if (signal !== undefined) reject(abortedBy(signal, 'channel.open'))
-      }
-      const waiter = (): void => {
-        signal?.removeEventListener('abort', aborted)
-        resolve()
-      }
-      signal?.addEventListener('abort', aborted, { once: true })
-      waiters.add(waiter)
-    })
+  get channelWanted(): boolean {
+    return this.#opener.wanted
+  }
+
+  /** The connection that channels may be opened on; undefined while there is none. */
+  get usable(): Connection | undefined {
+    const connection = this.#connection
+    const stands = this.#state === 'open' || this.#state === 'closing'
+    return stands && connection?.state === 'open' ? connection : undefined
+  }
+
+  remember(channel: RecoveringChannel): void {
+    this.#channels.add(channel)
+  }
+
+  giveUpChannel(): boolean {
+    for (const part of this.#parts) if (part.giveUpChannel?.() === true) return true
+    return false
   }
 
   channelReleased(): void {
-    if (this.#idWaiters.size === 0) return
-    const [waiter] = this.#idWaiters
-    if (waiter === undefined) return
-    this.#idWaiters.delete(waiter)
-    waiter()
+    this.#opener.numberFreed()
   }
 
   get recoveredAt(): number {
@@ -305,7 +285,8 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     this.#recoveredAt = this.clock.now()
     this.#to('open')
     for (const lives of [...this.#channels]) lives.revived()
-    this.#wake(this.#openWaiters)
+    this.#opener.connected()
+    this.#recovered.wakeAll()
     void recovery.recoverLocked()
     this.#events.recovered()
   }
@@ -325,16 +306,10 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
       report: () => {},
     }
     const channel = new Channel(host)
-    const opened = channel.lives.begin(connection, connection.takeId())
+    const opened = channel.lives.begin(connection, connection.channels.take())
     channel.lives.revived()
     opened.catch(ignore)
     return channel
-  }
-
-  #wake(waiters: Set<() => void>): void {
-    const all = [...waiters]
-    waiters.clear()
-    for (const waiter of all) waiter()
   }
 
   // ---- the end
@@ -400,9 +375,9 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
     this.#deadlines.clear()
     for (const lives of [...this.#channels]) lives.close(ending, true)
     this.#channels.clear()
-    this.#wake(this.#idWaiters)
-    this.#wake(this.#openWaiters)
-    this.#wake(this.#closeWaiters)
+    this.#opener.failAll(ending)
+    this.#recovered.failAll(bounds => ending.errorFor(describeWait(bounds), false))
+    for (const waiter of [...this.#closeWaiters]) waiter()
     for (const run of this.#endedListeners) run(ending)
     this.#endedListeners.clear()
     const { error } = ending
@@ -427,7 +402,7 @@ export class RecoveringConnection implements ConnectionEvents, ChannelHost, Chan
   async updateSecret(secret: string, reason: string): Promise<void> {
     // The login that is being tried may fail because the old one has expired.
     if (this.#state === 'recovering') this.#secret = secret
-    while (this.#state === 'recovering') await this.#woken(this.#openWaiters, undefined)
+    while (this.#state === 'recovering') await this.#recovered.wait({ what: 'connection.update-secret' })
     if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
     await this.connection.updateSecret(secret, reason)
     this.#secret = secret

@@ -6,8 +6,10 @@ import type { Timer, TimerSource } from './clock.ts'
 export interface WaitBounds {
   /** What waits, for errors: `channel.open`. A function is asked only when there is an error. */
   readonly what: string | (() => string)
-  /** Milliseconds from now. */
+  /** Milliseconds from the call on. */
   readonly timeout?: number | undefined
+  /** Milliseconds that are left of it. Default: all. */
+  readonly timeLeft?: number | undefined
   readonly signal?: AbortSignal | undefined
   /** Where the program called it: an error shows that line. */
   readonly site?: CallSite | undefined
@@ -56,13 +58,18 @@ export class Place {
  */
 export class WaitList {
   readonly #timers: TimerSource
+  readonly #goal: string
   #first: Place | undefined
   #last: Place | undefined
   #length = 0
 
-  /** `timers` is a `Clock`, or `Deadlines` if there are many waits with a timeout. */
-  constructor(timers: TimerSource) {
+  /**
+   * `timers` is a `Clock`, or `Deadlines` if there are many waits with a timeout. `goal` is what is waited for, for the
+   * errors of timeouts: `a free channel number`.
+   */
+  constructor(timers: TimerSource, goal = '') {
     this.#timers = timers
+    this.#goal = goal
   }
 
   get length(): number {
@@ -87,13 +94,13 @@ export class WaitList {
   /** The same without a promise. `failed` may be called within this call: the signal may be aborted already. */
   enter(waiter: Waiter, bounds: WaitBounds): Place {
     const place = new Place(this, waiter, bounds)
-    const { signal, timeout } = bounds
+    const { signal, timeout, timeLeft = timeout } = bounds
     if (signal?.aborted) {
       place.list = undefined
-      waiter.failed(boundsError(bounds, 'aborted'))
+      waiter.failed(this.#error(bounds, 'aborted'))
       return place
     }
-    if (timeout !== undefined) place.timer = this.#timers.after(timeout, () => this.#fail(place, 'timeout'))
+    if (timeLeft !== undefined) place.timer = this.#timers.after(timeLeft, () => this.#fail(place, 'timeout'))
     if (signal !== undefined) place.aborted = onAbort(signal, () => this.#fail(place, 'aborted'))
     place.previous = this.#last
     if (this.#last === undefined) this.#first = place
@@ -148,21 +155,22 @@ export class WaitList {
 
   #fail(place: Place, why: 'timeout' | 'aborted'): void {
     this.remove(place)
-    place.waiter.failed(boundsError(place.bounds, why))
+    place.waiter.failed(this.#error(place.bounds, why))
+  }
+
+  #error(bounds: WaitBounds, why: 'timeout' | 'aborted'): Error {
+    const { timeout, signal, site, outcome } = bounds
+    const what = describeWait(bounds)
+    const goal = this.#goal === '' ? '' : ` for ${this.#goal}`
+    const error =
+      why === 'aborted' && signal !== undefined
+        ? abortedBy(signal, what, outcome)
+        : new TimeoutError(`${what} timed out: it waited ${timeout} ms${goal}`, { outcome })
+    return atCallSite(error, site)
   }
 }
 
 /** What `bounds.what` says. */
 export function describeWait({ what }: WaitBounds): string {
   return typeof what === 'string' ? what : what()
-}
-
-function boundsError(bounds: WaitBounds, why: 'timeout' | 'aborted'): Error {
-  const { timeout, signal, site, outcome } = bounds
-  const what = describeWait(bounds)
-  const error =
-    why === 'aborted' && signal !== undefined
-      ? abortedBy(signal, what, outcome)
-      : new TimeoutError(`${what} timed out: it waited for ${timeout} ms`, { outcome })
-  return atCallSite(error, site)
 }

@@ -10,11 +10,13 @@ import { atMost } from './at-most.ts'
  * method fails nothing else does. Waits for a channel number where none is free.
  *
  * @param below the public method that this is for: errors show where that was called.
+ * @param what names the call in errors.
  * @param run calls one method of the channel, with the options it is given.
  */
 export async function isolated<T, O extends CallOptions>(
   source: ChannelSource,
   below: (...args: never[]) => unknown,
+  what: string,
   options: O,
   run: (channel: Channel, options: O) => Promise<T>,
 ): Promise<T> {
@@ -22,13 +24,13 @@ export async function isolated<T, O extends CallOptions>(
   try {
     const timeout = durationOption(below.name, 'timeout', options?.timeout)
     const signal = signalOption(below.name, 'signal', options?.signal)
+    const since = source.clock.now()
     // What is written from a microtask on leaves together; from here alone, channel.open would leave first.
     await undefined
-    if (timeout === undefined) return await use(await source.openingChannel({ signal }), options, run)
-    const end = source.clock.now() + timeout
-    const limit = limited(source, signal, timeout)
-    const channel = await source.openingChannel({ signal: limit.signal }).finally(limit.release)
-    return await use(channel, { ...options, timeout: Math.max(0, Math.ceil(end - source.clock.now())) }, run)
+    const channel = await source.openingChannel({ what, signal, timeout })
+    if (timeout === undefined) return await use(channel, options, run)
+    const timeLeft = Math.max(0, timeout - (source.clock.now() - since))
+    return await use(channel, { ...options, timeout: timeLeft }, run)
   } catch (error) {
     throw atCallSite(asError(error), site)
   }
@@ -38,28 +40,6 @@ function use<T, O>(channel: Channel, options: O, run: (channel: Channel, options
   const done = run(channel, options)
   void channel.close()
   return done
-}
-
-/** A signal that is aborted with `signal`, or when the time is over. */
-function limited(
-  source: ChannelSource,
-  signal: AbortSignal | undefined,
-  timeout: number,
-): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController()
-  const aborted = (): void => controller.abort(signal?.reason)
-  if (signal?.aborted) aborted()
-  signal?.addEventListener('abort', aborted, { once: true })
-  const deadline = source.after(timeout, () => {
-    controller.abort(new DOMException(`no channel was to be had within ${timeout} ms`, 'TimeoutError'))
-  })
-  return {
-    signal: controller.signal,
-    release: () => {
-      signal?.removeEventListener('abort', aborted)
-      deadline.cancel()
-    },
-  }
 }
 
 /** Do `work` in a transaction on a channel of its own, which `protocol.close()` lets end. */

@@ -25,6 +25,17 @@ describe('ChannelIds', () => {
     assert.deepEqual([ids.take(), ids.take(), ids.take()], [4, 2, 6])
   })
 
+  it('gives a number for which frames may still come only when there is no other, oldest first', () => {
+    const ids = new ChannelIds(4)
+    for (let id = 1; id <= 3; id++) ids.take()
+    ids.release(2, true)
+    ids.release(1, true)
+    ids.release(3)
+    assert.equal(ids.available, true)
+    assert.deepEqual([ids.take(), ids.take(), ids.take(), ids.take(), ids.take()], [3, 4, 2, 1, undefined])
+    assert.equal(ids.available, false)
+  })
+
   it('ignores a number that is released twice or was never taken', () => {
     const ids = new ChannelIds(10)
     ids.take()

@@ -8,7 +8,7 @@ import { VirtualClock } from '../support/virtual-clock.ts'
 
 class Fixture {
   readonly clock = new VirtualClock()
-  readonly list = new WaitList(this.clock)
+  readonly list = new WaitList(this.clock, 'a channel number')
   readonly log: string[] = []
 
   /** Wait, and write down when it is the turn of `name`, or why it never came. */
@@ -56,7 +56,10 @@ describe('WaitList', () => {
     await clock.advance(499)
     assert.equal(list.length, 4)
     await clock.advance(1)
-    assert.match((await timedOut).message, /^queue.declare of "orders" timed out: it waited for 500 ms$/)
+    assert.match(
+      (await timedOut).message,
+      /^queue.declare of "orders" timed out: it waited 500 ms for a channel number$/,
+    )
     assert.match((await timedOut).stack ?? '', /wait-list\.test/)
     controller.abort(reason)
     const { message, cause, outcome } = await aborted

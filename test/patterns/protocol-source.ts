@@ -34,6 +34,10 @@ export class ProtocolSource implements ChannelSource {
     return this.#protocol.channel(options)
   }
 
+  tryOpenChannel(): undefined {}
+
+  readonly channelWanted = false
+
   after(_milliseconds: number, expired: () => void): Deadline {
     this.deadlines.push(expired)
     return {

@@ -155,7 +155,7 @@ export class Recovery {
   async #begin(lives: RecoveringChannel, connection: Connection): Promise<void> {
     if (lives.isOver) return
     try {
-      await lives.begin(connection, connection.takeId())
+      await lives.begin(connection, connection.channels.take())
     } catch (error) {
       // The program may have closed it meanwhile.
       if (!lives.isOver) throw error

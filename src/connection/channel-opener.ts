@@ -1,0 +1,139 @@
+import { Channel } from '../channel/channel.ts'
+import type { CloseReason } from '../channel/close-reason.ts'
+import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
+import { abortedBy } from '../errors.ts'
+import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
+import type { SourcedChannelOptions } from './channel-source.ts'
+import type { Connection } from './connection.ts'
+
+/** What opening a channel needs of the long-lived connection. */
+export interface OpenerHost extends ChannelHost {
+  /** The connection to open channels on; undefined while there is none. */
+  readonly usable: Connection | undefined
+  /** Why it is closed for good. */
+  readonly ending: CloseReason | undefined
+  /** A channel begins its first life. */
+  remember(channel: RecoveringChannel): void
+  /** Have a part close a channel that it does not need at the moment. Returns whether one will. */
+  giveUpChannel(): boolean
+}
+
+/** A channel on its way: methods may be called before `opened` resolves. */
+export interface OpeningChannel {
+  readonly channel: Channel
+  /** Resolves at open-ok, once its modes are set. Its rejection is handled. */
+  readonly opened: Promise<void>
+}
+
+/**
+ * The one place where channels are opened for the program. Who cannot have one at once waits, first come, first served:
+ *
+ *     open ──▶ a connection? ──no──▶ #connections ──connected──┐
+ *                   │ ◀─────────────────────────────────────────┘
+ *                   └─yes──▶ a number? ──no──▶ #numbers ──a number is freed──▶ channel.open is written
+ *                                └─yes────────────────────────────────────────────▲
+ */
+export class ChannelOpener {
+  readonly #host: OpenerHost
+  readonly #connections: WaitList
+  readonly #numbers: WaitList
+  #givingOut = false
+
+  constructor(host: OpenerHost) {
+    this.#host = host
+    this.#connections = new WaitList(host, 'the connection to be recovered')
+    this.#numbers = new WaitList(host, 'a free channel number')
+  }
+
+  /** Somebody waits for a channel number: a channel that is not needed should be closed. */
+  get wanted(): boolean {
+    return this.#numbers.length > 0
+  }
+
+  /**
+   * Write channel.open, at once if that is possible.
+   *
+   * @param patient wait for a channel number, too. Otherwise it waits for one only if a part will give one up.
+   * @throws NoChannelAvailableError, AbortError, TimeoutError, or the reason if the connection is over.
+   */
+  async open(options: SourcedChannelOptions, patient: boolean): Promise<OpeningChannel> {
+    const { what = 'channel.open', signal, timeout, site } = options
+    const { ending, usable, clock } = this.#host
+    if (signal?.aborted) throw abortedBy(signal, what)
+    if (ending !== undefined) throw ending.errorFor(what, false)
+    const bounds = { what, signal, timeout, site }
+    if (usable !== undefined) return this.#openOn(usable, options, patient, bounds)
+    const since = clock.now()
+    return this.#connections.wait(bounds, () => {
+      const timeLeft = timeout === undefined ? undefined : timeout - (clock.now() - since)
+      return this.#openOn(this.#connection(), options, patient, { ...bounds, timeLeft })
+    })
+  }
+
+  /** The same if nothing has to be waited for; else undefined. */
+  tryOpen(options: SourcedChannelOptions): OpeningChannel | undefined {
+    const { usable } = this.#host
+    return usable !== undefined && this.#hasNumber(usable) ? this.#begin(usable, options) : undefined
+  }
+
+  #openOn(
+    connection: Connection,
+    options: SourcedChannelOptions,
+    patient: boolean,
+    bounds: WaitBounds,
+  ): OpeningChannel | Promise<OpeningChannel> {
+    if (this.#hasNumber(connection)) return this.#begin(connection, options)
+    if (!this.#host.giveUpChannel() && !patient) throw connection.channels.exhausted(describeWait(bounds))
+    return this.#numbers.wait(bounds, () => this.#begin(this.#connection(), options))
+  }
+
+  #hasNumber(connection: Connection): boolean {
+    return this.#numbers.length === 0 && connection.channels.available
+  }
+
+  #connection(): Connection {
+    const { usable } = this.#host
+    if (usable === undefined) throw new Error('a channel is opened without a connection')
+    return usable
+  }
+
+  #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
+    const { publisherConfirms = false, returnCallback, signal } = options
+    const channel = new Channel(this.#host, returnCallback)
+    const { lives } = channel
+    if (publisherConfirms) lives.startConfirming()
+    const id = connection.channels.take()
+    this.#host.remember(lives)
+    const opened = lives.begin(connection, id, { signal })
+    lives.revived()
+    // Nobody has it: it must not come back with the next connection.
+    opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
+    return { channel, opened }
+  }
+
+  /** A number is free. */
+  numberFreed(): void {
+    if (this.#numbers.length === 0 || this.#givingOut) return
+    this.#givingOut = true
+    // From a microtask, channel.open leaves in one write with what its caller calls next; at the end of this read, alone.
+    queueMicrotask(this.#giveOut)
+  }
+
+  readonly #giveOut = (): void => {
+    this.#givingOut = false
+    while (this.#numbers.length > 0 && this.#host.usable?.channels.available === true) this.#numbers.wakeNext()
+  }
+
+  /** There is a connection again. */
+  connected(): void {
+    this.#giveOut()
+    this.#connections.wakeAll()
+  }
+
+  /** The connection is over for good. */
+  failAll(ending: CloseReason): void {
+    const error = (bounds: WaitBounds): Error => ending.errorFor(describeWait(bounds), false)
+    this.#connections.failAll(error)
+    this.#numbers.failAll(error)
+  }
+}

@@ -1,0 +1,155 @@
+import type { CloseReason } from '../channel/close-reason.ts'
+import type { ChannelReceiver, FrameReceiver } from '../channel/port.ts'
+import { NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import type { FrameSink } from '../protocol/frame-parser.ts'
+import { ChannelOpenOk } from '../protocol/methods.ts'
+import { ChannelIds } from './channel-ids.ts'
+
+/** Takes frames that nobody wants. */
+const ABSORBER: FrameReceiver = {
+  methodFrame: (_buffer, _start, end) => end + 1,
+  headerFrame: () => {},
+  bodyFrame: () => {},
+}
+
+/**
+ * Takes the frames of a new channel whose number is that of one which the server closed: up to open-ok they are the old
+ * channel's.
+ */
+class Reopening implements FrameReceiver {
+  readonly #frames: FrameReceiver
+  readonly #opened: () => void
+  readonly headerFrame = ABSORBER.headerFrame
+  readonly bodyFrame = ABSORBER.bodyFrame
+
+  constructor(frames: FrameReceiver, opened: () => void) {
+    this.#frames = frames
+    this.#opened = opened
+  }
+
+  methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
+    const key = end - start >= 4 ? buffer.readUInt32BE(start) : 0
+    if (key !== ChannelOpenOk.key) return ABSORBER.methodFrame(buffer, start, end, limit)
+    this.#opened()
+    return this.#frames.methodFrame(buffer, start, end, limit)
+  }
+}
+
+/**
+ * Who takes the frames of which channel, with channel 0 as one of them. A parser gives every frame here.
+ *
+ *     free ──take, attach──▶ in use ──close-ok──▶ free
+ *                              └──the server closed it──▶ absorbing ──take, attach──▶ absorbing ──open-ok──▶ in use
+ *
+ * RabbitMQ sends channel.close while deliveries of that channel are still on their way to the socket: they come behind it,
+ * until it has read our close-ok. They are the queue's again, and nobody's here. A frame on any other number that is not
+ * in use breaks the protocol.
+ */
+export class ChannelTable implements FrameSink {
+  /** By channel number. */
+  readonly #receivers: (FrameReceiver | undefined)[]
+  readonly #channels = new Map<number, ChannelReceiver>()
+  readonly #server: string
+  #ids = new ChannelIds(1)
+  #ended: CloseReason | undefined
+
+  /** `server` is for messages. */
+  constructor(zero: FrameReceiver, server: string) {
+    this.#receivers = [zero]
+    this.#server = server
+  }
+
+  /** The highest number, as agreed with the server; 0 for no limit. Before it is set no channel may be attached. */
+  set channelMax(channelMax: number) {
+    this.#ids = new ChannelIds(channelMax)
+  }
+
+  /** Numbers that are taken. */
+  get inUse(): number {
+    return this.#ids.inUse
+  }
+
+  /** Whether a number is free. */
+  get available(): boolean {
+    return this.#ended === undefined && this.#ids.available
+  }
+
+  /** All that are attached. */
+  get channels(): Iterable<ChannelReceiver> {
+    return this.#channels.values()
+  }
+
+  /**
+   * A free channel number.
+   *
+   * @throws NoChannelAvailableError if all are in use; the reason if the connection is over.
+   */
+  take(): number {
+    if (this.#ended !== undefined) throw this.#ended.errorFor('channel.open', false)
+    const id = this.#ids.take()
+    if (id === undefined) throw this.exhausted('channel.open')
+    return id
+  }
+
+  /** The error for what needs a channel when all numbers are in use. */
+  exhausted(what: string): NoChannelAvailableError {
+    return new NoChannelAvailableError(
+      `${what} was not sent: all ${this.#ids.channelMax} channels of the connection to ${this.#server} are in use`,
+    )
+  }
+
+  /** From now on the frames of its number go to this channel. */
+  attach(channel: ChannelReceiver): void {
+    const { id, frames } = channel
+    this.#channels.set(id, channel)
+    const absorbs = this.#receivers[id] === ABSORBER
+    this.#receivers[id] = absorbs
+      ? new Reopening(frames, () => {
+          this.#receivers[id] = frames
+        })
+      : frames
+  }
+
+  /** The channel is over, and its number may serve another. `mayFollow` if frames of it may still come. */
+  release(id: number, mayFollow: boolean): void {
+    this.#channels.delete(id)
+    this.#receivers[id] = mayFollow ? ABSORBER : undefined
+    this.#ids.release(id, mayFollow)
+  }
+
+  /**
+   * The connection is over: every channel learns of it, and what still comes in the same read is nobody's. Returns whether
+   * a promise was rejected with the reason.
+   */
+  end(ending: CloseReason): boolean {
+    this.#ended = ending
+    this.#receivers[0] = ABSORBER
+    let told = false
+    for (const channel of this.#channels.values()) if (channel.connectionEnded(ending)) told = true
+    return told
+  }
+
+  // ---- frames
+
+  methodFrame(channelId: number, buffer: Buffer, start: number, end: number, limit: number): number {
+    const receiver = this.#receivers[channelId] ?? this.#stray(channelId, 'a method')
+    return receiver.methodFrame(buffer, start, end, limit)
+  }
+
+  headerFrame(channelId: number, buffer: Buffer, start: number, end: number): void {
+    const receiver = this.#receivers[channelId] ?? this.#stray(channelId, 'a content header')
+    receiver.headerFrame(buffer, start, end)
+  }
+
+  bodyFrame(channelId: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
+    const receiver = this.#receivers[channelId] ?? this.#stray(channelId, 'a body')
+    receiver.bodyFrame(buffer, start, end, ended)
+  }
+
+  heartbeatFrame(): void {}
+
+  #stray(channelId: number, what: string): FrameReceiver {
+    if (this.#ended !== undefined) return ABSORBER
+    throw new ProtocolError(`${what} came on channel ${channelId}, which is not open`, { replyCode: 504 })
+  }
+}

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ChannelReceiver, FrameReceiver } from '../../src/channel/port.ts'
+import { ChannelTable } from '../../src/connection/channel-table.ts'
+import { closedByProgram, lost } from '../../src/connection/close-reasons.ts'
+import { ConnectionLostError, NoChannelAvailableError, ProtocolError } from '../../src/errors.ts'
+import { type AnyMethod, BasicCancel, ChannelOpenOk } from '../../src/protocol/methods.ts'
+
+class Receiver implements FrameReceiver {
+  readonly seen: string[] = []
+
+  methodFrame(_buffer: Buffer, start: number, end: number): number {
+    this.seen.push(`method ${start}`)
+    return end + 1
+  }
+  headerFrame(): void {
+    this.seen.push('header')
+  }
+  bodyFrame(): void {
+    this.seen.push('body')
+  }
+}
+
+class Channel implements ChannelReceiver {
+  readonly id: number
+  readonly frames = new Receiver()
+  endings = 0
+
+  constructor(id: number) {
+    this.id = id
+  }
+  resume(): void {}
+  blockedChanged(): void {}
+  connectionEnded(): boolean {
+    this.endings++
+    return this.id === 2
+  }
+}
+
+class Fixture {
+  readonly zero = new Receiver()
+  readonly table = new ChannelTable(this.zero, 'broker:5672')
+
+  constructor(channelMax: number) {
+    this.table.channelMax = channelMax
+  }
+
+  open(): Channel {
+    const channel = new Channel(this.table.take())
+    this.table.attach(channel)
+    return channel
+  }
+
+  method(id: number, method: AnyMethod): number {
+    const payload = Buffer.alloc(8)
+    payload.writeUInt32BE(method.key)
+    return this.table.methodFrame(id, payload, 0, 8, 8)
+  }
+
+  content(id: number): void {
+    this.table.headerFrame(id, Buffer.alloc(0), 0, 0)
+    this.table.bodyFrame(id, Buffer.alloc(0), 0, 0, true)
+  }
+}
+
+describe('ChannelTable', () => {
+  it('gives each channel its frames, channel 0 too', () => {
+    const fixture = new Fixture(10)
+    const [one, two] = [fixture.open(), fixture.open()]
+    fixture.method(0, BasicCancel)
+    fixture.method(2, BasicCancel)
+    fixture.content(2)
+    assert.deepEqual(fixture.zero.seen, ['method 0'])
+    assert.deepEqual(one.frames.seen, [])
+    assert.deepEqual(two.frames.seen, ['method 0', 'header', 'body'])
+    assert.deepEqual([...fixture.table.channels], [one, two])
+  })
+
+  it('takes a frame of a number that is not in use for a violation', () => {
+    const fixture = new Fixture(10)
+    const { id } = fixture.open()
+    fixture.table.release(id, false)
+    for (const stray of [id, 2, 65_535]) {
+      assert.throws(() => fixture.method(stray, BasicCancel), ProtocolError)
+      assert.throws(() => fixture.content(stray), /channel \d+, which is not open/)
+    }
+  })
+
+  it('absorbs what comes for a channel that the server closed', () => {
+    const fixture = new Fixture(10)
+    const { id, frames } = fixture.open()
+    fixture.table.release(id, true)
+    assert.equal(fixture.method(id, BasicCancel), 9)
+    fixture.content(id)
+    assert.deepEqual(frames.seen, [])
+  })
+
+  it('gives a number of a channel that the server closed last, and absorbs its old frames up to open-ok', () => {
+    const fixture = new Fixture(2)
+    const first = fixture.open()
+    fixture.table.release(first.id, true)
+    assert.equal(fixture.open().id, 2)
+    const again = fixture.open()
+    assert.equal(again.id, 1)
+    fixture.method(1, BasicCancel)
+    fixture.content(1)
+    assert.deepEqual(again.frames.seen, [])
+    fixture.method(1, ChannelOpenOk)
+    fixture.method(1, BasicCancel)
+    fixture.content(1)
+    assert.deepEqual(again.frames.seen, ['method 0', 'method 0', 'header', 'body'])
+  })
+
+  it('says whether a number is free, and fails where none is', () => {
+    const { table } = new Fixture(1)
+    assert.equal(table.available, true)
+    table.take()
+    assert.deepEqual([table.available, table.inUse], [false, 1])
+    assert.throws(() => table.take(), NoChannelAvailableError)
+    assert.match(table.exhausted('queue.declare of "a"').message, /^queue.declare of "a" was not sent: all 1 channels/)
+  })
+
+  it('ends every channel once, says whether one of them told somebody, and ignores what still comes', () => {
+    const fixture = new Fixture(10)
+    const [one, two] = [fixture.open(), fixture.open()]
+    assert.equal(fixture.table.end(lost('broker:5672', 'socket', 'it is gone')), true)
+    assert.deepEqual([one.endings, two.endings], [1, 1])
+    fixture.method(7, BasicCancel)
+    fixture.content(0)
+    assert.equal(fixture.table.available, false)
+    assert.throws(() => fixture.table.take(), ConnectionLostError)
+    assert.equal(new Fixture(1).table.end(closedByProgram('broker:5672')), false)
+  })
+})
