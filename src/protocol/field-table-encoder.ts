@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import { EncodeError } from '../errors.ts'
-import { LOOPED_TEXT, writeAnyAscii, writeAscii } from './bytes.ts'
+import { isBytes, isDetached, MAX_LOOPED_CHARS, writeAnyAscii, writeAscii } from './bytes.ts'
 import {
   ARRAY,
   BOOLEAN,
@@ -23,8 +23,11 @@ import {
   UINT32,
   VOID,
 } from './field-types.ts'
+import { inspectShort } from './inspect-short.ts'
+import { secondsOf } from './late-date.ts'
 import { decimal as decimalLayout } from './layouts.ts'
-import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, show, TypedValue } from './values.ts'
+import { hasLoneSurrogate, shortstrFault } from './text.ts'
+import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
 import type { Writer } from './writer.ts'
 
@@ -32,14 +35,10 @@ import type { Writer } from './writer.ts'
 const ENTRY = 256 + 1 + 8
 /** Strings up to this many UTF-16 units are written before they are measured, three bytes a unit at most. */
 const UNMEASURED = 2_000
-/** Units of the longest name, and of the longest value, that are taken for short. */
+/** UTF-16 units of the longest name, and of the longest value, that `writeShortEntry` takes. */
 const SHORT = 128
-/** Name, type, length and value of an entry of short strings. */
-const SHORT_ENTRY = 1 + SHORT + 1 + 4 + SHORT
-const LONE_SURROGATE = /\p{Surrogate}/u
-
-/** Where encoding is, for error messages: one name or index a level. */
-const path: (string | number)[] = []
+/** Room for an entry of such strings, each of which may turn out to have three bytes a unit. */
+const SHORT_ENTRY = 1 + 3 * SHORT + 1 + 4 + 3 * SHORT
 
 /**
  * Write a field table with its length. `name` is what errors call it. The message being written may move.
@@ -51,9 +50,9 @@ export function encodeTable(
   table: FieldTable | ReadonlyMap<string, FieldValue | undefined>,
   name: string,
 ): void {
-  path[0] = name
-  if (table instanceof Map || isPlainObject(table)) writeTable(writer, table, 1)
-  else throw new EncodeError(`${name} must be a plain object or a Map, not ${show(table)}`)
+  writer.path[0] = name
+  if (types.isMap(table) || isPlainObject(table)) writeTable(writer, table, 1)
+  else throw new EncodeError(`${name} must be a plain object or a Map, not ${inspectShort(table)}`)
 }
 
 function writeTable(
@@ -61,14 +60,15 @@ function writeTable(
   table: FieldTable | ReadonlyMap<string, FieldValue | undefined>,
   depth: number,
 ): void {
-  if (depth > MAX_DEPTH) throw tooDeep()
+  if (depth > MAX_DEPTH) throw tooDeep(writer)
   const start = writer.offset
   writer.reserve(4 + ENTRY)
   writer.long(0)
-  if (table instanceof Map) {
+  if (types.isMap(table)) {
     for (const [key, value] of table as ReadonlyMap<unknown, FieldValue | undefined>) {
-      if (typeof key !== 'string')
-        throw new EncodeError(`${where(depth - 1)} has the key ${show(key)}, which is no string`)
+      if (typeof key !== 'string') {
+        throw new EncodeError(`${where(writer, depth - 1)} has the key ${inspectShort(key)}, which is not a string`)
+      }
       if (value !== undefined) writeEntry(writer, key, value, undefined, depth)
     }
   } else {
@@ -121,24 +121,22 @@ function writeEntry(
   remembered: ReadonlyMap<string | number, Remembered> | undefined,
   depth: number,
 ): void {
-  path[depth] = key
+  writer.path[depth] = key
   writer.reserve(ENTRY)
-  if (!writer.shortstr(key)) {
-    throw new EncodeError(`${where(depth)} has a name of ${Buffer.byteLength(key)} bytes, more than the limit of 255`)
-  }
+  if (!writer.shortstr(key)) throw new EncodeError(`the name of ${where(writer, depth)} ${shortstrFault(key)}`)
   const known = remembered?.get(key)
   if (known !== undefined && Object.is(known.value, value)) writeRemembered(writer, known, depth)
   else writeValue(writer, value, depth)
 }
 
 function writeArray(writer: Writer, array: readonly FieldValue[], depth: number): void {
-  if (depth > MAX_DEPTH) throw tooDeep()
+  if (depth > MAX_DEPTH) throw tooDeep(writer)
   const start = writer.offset
   writer.reserve(4)
   writer.long(0)
   const remembered = WireTypes.of(array)
   for (let i = 0; i < array.length; i++) {
-    path[depth] = i
+    writer.path[depth] = i
     const value = array[i] as FieldValue
     writer.reserve(ENTRY)
     const known = remembered?.get(i)
@@ -165,7 +163,7 @@ function writeValue(writer: Writer, value: FieldValue, depth: number): void {
     case 'bigint':
       if (BigInt.asIntN(64, value) !== value) {
         throw new EncodeError(
-          `${where(depth)} is ${value}, but the integers of a table have 64 bits, the sign included`,
+          `${where(writer, depth)} is ${value}, but the integers of a table have 64 bits, the sign included`,
         )
       }
       writer.octet(INT64)
@@ -176,7 +174,7 @@ function writeValue(writer: Writer, value: FieldValue, depth: number): void {
       else writeObject(writer, value, depth)
       return
     default:
-      throw badValue(value, depth)
+      throw badValue(writer, value, depth)
   }
 }
 
@@ -191,7 +189,7 @@ function writeNumber(writer: Writer, value: number, depth: number): void {
     writer.octet(DOUBLE)
     writer.double(value)
   } else {
-    throw new EncodeError(`${where(depth)} is ${value}, which RabbitMQ cannot read`)
+    throw new EncodeError(`${where(writer, depth)} is ${value}, which RabbitMQ cannot read`)
   }
 }
 
@@ -203,16 +201,19 @@ function writeObject(writer: Writer, value: object, depth: number): void {
     writeNumeric(writer, NUMERIC_TYPES[value.type], value.value)
   } else if (value instanceof Decimal) {
     writeDecimal(writer, value)
-  } else if (value instanceof Uint8Array || types.isUint8Array(value)) {
+  } else if (isBytes(value)) {
     writer.octet(BYTES)
+    if (value.length === 0 && isDetached(value)) {
+      throw new EncodeError(`the memory of ${where(writer, depth)} was transferred away`)
+    }
     writeBytes(writer, value)
-  } else if (value instanceof Date || types.isDate(value)) {
+  } else if (types.isDate(value)) {
     writeDate(writer, value, depth)
-  } else if (value instanceof Map || isPlainObject(value)) {
+  } else if (types.isMap(value) || isPlainObject(value)) {
     writer.octet(TABLE)
-    writeTable(writer, value, depth + 1)
+    writeTable(writer, value as FieldTable, depth + 1)
   } else {
-    throw badValue(value, depth)
+    throw badValue(writer, value, depth)
   }
 }
 
@@ -270,25 +271,27 @@ function writeDecimal(writer: Writer, value: Decimal): void {
 }
 
 function writeDate(writer: Writer, value: Date, depth: number): void {
-  const milliseconds = value.getTime()
   // RabbitMQ reads timestamps as unsigned: a time before 1970 would come out in the far future.
-  if (!(milliseconds >= 0))
-    throw new EncodeError(`${where(depth)} must be a valid Date from 1970 on, not ${show(value)}`)
-  writer.octet(TIMESTAMP)
-  writeInt64(writer, Math.floor(milliseconds / 1000))
+  const seconds = secondsOf(value)
+  if (seconds === undefined) {
+    throw new EncodeError(`${where(writer, depth)} must be a valid Date from 1970 on, not ${inspectShort(value)}`)
+  }
+  writeNumeric(writer, TIMESTAMP, seconds)
 }
 
 function writeBytes(writer: Writer, value: Uint8Array): void {
-  writer.reserve(4 + value.length)
-  writer.long(value.length)
-  writer.bytes(value)
+  const { length } = value
+  writer.reserve(4 + length)
+  writer.long(length)
+  writer.buffer.set(value, writer.position)
+  writer.position += length
 }
 
 /** A long string; the room for its length is there already. */
 function writeString(writer: Writer, value: string, depth: number): void {
   const { length } = value
-  if (length <= LOOPED_TEXT) {
-    writer.reserve(4 + LOOPED_TEXT)
+  if (length <= MAX_LOOPED_CHARS) {
+    writer.reserve(4 + MAX_LOOPED_CHARS)
     const { position } = writer
     if (writeAscii(writer.view, position + 4, value)) {
       writer.long(length)
@@ -305,13 +308,13 @@ function writeString(writer: Writer, value: string, depth: number): void {
   writer.position = lengthAt
   writer.long(size)
   writer.position = end
-  if (size !== length && LONE_SURROGATE.test(value)) {
-    throw new EncodeError(`${where(depth)} has a lone surrogate, which has no UTF-8: ${show(value)}`)
+  if (hasLoneSurrogate(value, size)) {
+    throw new EncodeError(`${where(writer, depth)} has a lone surrogate, which has no UTF-8: ${inspectShort(value)}`)
   }
 }
 
 /** The path to what is being encoded, such as `headers["x-y"].z[3]`. */
-function where(depth: number): string {
+function where({ path }: Writer, depth: number): string {
   let text = String(path[0])
   for (let i = 1; i <= depth; i++) {
     const step = path[i] as string | number
@@ -322,13 +325,13 @@ function where(depth: number): string {
   return text
 }
 
-function tooDeep(): EncodeError {
-  return new EncodeError(`${String(path[0])} nests tables and arrays more than ${MAX_DEPTH} deep, or contains itself`)
+function tooDeep(writer: Writer): EncodeError {
+  return new EncodeError(`${where(writer, 0)} nests tables and arrays more than ${MAX_DEPTH} deep, or contains itself`)
 }
 
-function badValue(value: unknown, depth: number): EncodeError {
+function badValue(writer: Writer, value: unknown, depth: number): EncodeError {
   return new EncodeError(
-    `${where(depth)} is ${show(value)}, which no field type holds; it may be a boolean, number, bigint, string, Date, ` +
+    `${where(writer, depth)} is ${inspectShort(value)}, which no field type holds; it may be a boolean, number, bigint, string, Date, ` +
       'Uint8Array, array, plain object, Map or null',
   )
 }

@@ -1,13 +1,16 @@
 import { EncodeError } from '../errors.ts'
+import { isBytes } from './bytes.ts'
 import { decodeTable, encodeTable } from './field-table.ts'
+import { inspectShort } from './inspect-short.ts'
 import type { Reader } from './reader.ts'
-import { type FieldTable, type FieldValue, show } from './values.ts'
+import { hasLoneSurrogate, shortstrFault } from './text.ts'
+import type { FieldTable, FieldValue } from './values.ts'
 import type { Writer } from './writer.ts'
 
 /** `required` must be given, `optional` has a default, `reserved` is no argument at all. */
 export type Presence = 'required' | 'optional' | 'reserved'
 
-export type FieldKind = 'octet' | 'short' | 'long' | 'longlong' | 'bit' | 'shortstr' | 'longstr' | 'table' | 'timestamp'
+export type FieldKind = 'octet' | 'short' | 'long' | 'longlong' | 'bit' | 'shortstr' | 'longstr' | 'table'
 
 /** One argument of a method (§4.2.5): `In` is what is encoded, `Out` what is decoded. */
 export interface Field<In = unknown, P extends Presence = Presence, Out = In> {
@@ -32,7 +35,7 @@ export function reserved<In, Out>(field: Field<In, Presence, Out>, value: In): F
 
 function integer(value: unknown, where: string, most: number): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > most) {
-    throw new EncodeError(`${where} must be an integer from 0 to ${most}, not ${show(value)}`)
+    throw new EncodeError(`${where} must be an integer from 0 to ${most}, not ${inspectShort(value)}`)
   }
   return value
 }
@@ -98,7 +101,7 @@ export const bit: Field<boolean, 'optional'> = {
 
 /** The bit of a boolean argument. */
 export function checkBit(value: unknown, where: string): 0 | 1 {
-  if (typeof value !== 'boolean') throw new EncodeError(`${where} must be true or false, not ${show(value)}`)
+  if (typeof value !== 'boolean') throw new EncodeError(`${where} must be true or false, not ${inspectShort(value)}`)
   return value ? 1 : 0
 }
 
@@ -108,21 +111,22 @@ export const shortstr: Field<string, 'required'> = {
   presence: 'required',
   fallback: undefined,
   encode(writer, value, where) {
-    if (typeof value !== 'string') throw new EncodeError(`${where} must be a string, not ${show(value)}`)
+    if (typeof value !== 'string') throw new EncodeError(`${where} must be a string, not ${inspectShort(value)}`)
     writer.reserve(256)
-    if (!writer.shortstr(value)) {
-      throw new EncodeError(`${where} takes ${Buffer.byteLength(value)} bytes in UTF-8, more than the limit of 255`)
-    }
+    if (!writer.shortstr(value)) throw new EncodeError(`${where} ${shortstrFault(value)}`)
   },
   decode: reader => reader.shortstr(),
 }
 
 function encodeLongstr(writer: Writer, value: unknown, where: string): void {
   // Long strings carry passwords: an error tells the type of a wrong value, not the value.
-  if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
+  if (typeof value !== 'string' && !isBytes(value)) {
     throw new EncodeError(`${where} must be a string or a Uint8Array, not ${value === null ? 'null' : typeof value}`)
   }
   const bytes = typeof value === 'string' ? Buffer.from(value) : value
+  if (typeof value === 'string' && hasLoneSurrogate(value, bytes.length)) {
+    throw new EncodeError(`${where} has a lone surrogate, which has no UTF-8`)
+  }
   writer.reserve(4 + bytes.length)
   writer.long(bytes.length)
   writer.bytes(bytes)
@@ -155,18 +159,4 @@ export const table: Field<FieldTable | ReadonlyMap<string, FieldValue | undefine
     encodeTable(writer, value as FieldTable, where)
   },
   decode: decodeTable,
-}
-
-/** A time in whole seconds, from 1970 on (§4.2.5.4). */
-export const timestamp: Field<Date, 'required'> = {
-  kind: 'timestamp',
-  presence: 'required',
-  fallback: undefined,
-  encode(writer, value, where) {
-    const milliseconds = value instanceof Date ? value.getTime() : Number.NaN
-    if (!(milliseconds >= 0)) throw new EncodeError(`${where} must be a valid Date from 1970 on, not ${show(value)}`)
-    writer.reserve(8)
-    writer.longlong(Math.floor(milliseconds / 1000))
-  },
-  decode: reader => new Date(reader.longlong() * 1000),
 }

@@ -1,4 +1,4 @@
-import { copyWords, isAscii, sameWords, viewOf } from './bytes.ts'
+import { copyWords, equalBytes, isAscii, viewOf } from './bytes.ts'
 
 /** A power of two. */
 const SLOTS = 1024
@@ -36,7 +36,7 @@ export function internAscii(buffer: Buffer, start: number, end: number): string 
   const last = length < 4 ? view.getUint8(end - 1) : view.getInt32(end - 4)
   const slot = Math.imul(last ^ (middle << 20) ^ (view.getUint8(start) << 26) ^ length, 0x9e37_79b1) >>> SLOT_SHIFT
   const known = strings[slot] as string
-  if (known.length === length && sameWords(codes, slot * LONGEST, view, start, length)) return known
+  if (known.length === length && equalBytes(codes, slot * LONGEST, view, start, length)) return known
   if (!isAscii(view, start, end)) return undefined
   const text = (buffer as SlicedBuffer).latin1Slice(start, end)
   strings[slot] = text

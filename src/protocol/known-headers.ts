@@ -1,4 +1,4 @@
-import { newView, sameWords, viewOf } from './bytes.ts'
+import { equalBytes, newView, viewOf } from './bytes.ts'
 import { decodeTable } from './field-table.ts'
 import { BOOLEAN, INT32, LONG_STRING } from './field-types.ts'
 import { internAscii } from './intern.ts'
@@ -44,8 +44,8 @@ class KnownTable {
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry
       const from = entry.start
-      if (sameWords(known, from, view, start + from, entry.stop - from)) continue
-      if (!sameWords(known, from, view, start + from, entry.value - from)) return undefined
+      if (equalBytes(known, from, view, start + from, entry.stop - from)) continue
+      if (!equalBytes(known, from, view, start + from, entry.value - from)) return undefined
       const at = start + entry.value
       if (entry.type === LONG_STRING) {
         const text = internAscii(buffer, at, start + entry.stop)

@@ -1,5 +1,6 @@
-import { asError, EncodeError, FrameError, ProtocolError } from '../errors.ts'
+import { EncodeError, FrameError, ProtocolError } from '../errors.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType, ReplyCode } from './constants.ts'
+import { encodeError } from './encode-error.ts'
 import { checkBit } from './fields.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
 import { type AnyMethod, type ArgumentsOf, type DecodedOf, methodByKey, methodName } from './methods.ts'
@@ -28,6 +29,7 @@ export function encodeMethod<M extends AnyMethod>(
   frameMax = 0,
 ): void {
   writer.begin()
+  writer.guard(`${method.name}: the arguments`, frameMax === 0 ? Number.POSITIVE_INFINITY : frameMax)
   try {
     writer.reserve(HEAD)
     writer.octet(FrameType.METHOD)
@@ -46,8 +48,9 @@ export function encodeMethod<M extends AnyMethod>(
     writer.octet(FRAME_END)
   } catch (error) {
     writer.rollback()
-    if (error instanceof EncodeError) throw error
-    throw new EncodeError(`${method.name} cannot be encoded: ${asError(error).message}`, { cause: error })
+    throw encodeError(method.name, error)
+  } finally {
+    writer.unguard()
   }
 }
 

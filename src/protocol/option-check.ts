@@ -1,4 +1,5 @@
 import { EncodeError } from '../errors.ts'
+import { inspectShort } from './inspect-short.ts'
 
 /** What other clients call our options, in lower case without separators. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
@@ -48,7 +49,7 @@ const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'
 export function checkOptions(what: string, options: object | undefined, known: readonly string[]): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new EncodeError(`${what}: the options must be an object, not ${shown(options)}`)
+    throw new EncodeError(`${what}: the options must be an object, not ${inspectShort(options)}`)
   }
   for (const name in options) {
     if (!known.includes(name) && Object.hasOwn(options, name)) {
@@ -105,28 +106,11 @@ function at(row: readonly number[], index: number): number {
   return row[index] ?? Number.POSITIVE_INFINITY
 }
 
-/** A value as an error message shows it: short, and never the inside of an object. */
-export function shown(value: unknown): string {
-  switch (typeof value) {
-    case 'string':
-      return JSON.stringify(value.length > 40 ? `${value.slice(0, 37)}...` : value)
-    case 'function':
-      return 'a function'
-    case 'object':
-      if (value === null) return 'null'
-      if (Array.isArray(value)) return 'an array'
-      return `an object (${value.constructor?.name ?? 'without a prototype'})`
-    case 'bigint':
-      return `${value}n`
-    default:
-      return String(value)
-  }
-}
-
 /** The error for a value that `name` cannot have. */
 export function badValue(what: string, name: string, allowed: string, value: unknown): EncodeError {
   const secret = SECRETS.has(name.slice(name.lastIndexOf('.') + 1))
-  const given = secret && value !== undefined && value !== null ? `a value of type ${typeof value}` : shown(value)
+  const given =
+    secret && value !== undefined && value !== null ? `a value of type ${typeof value}` : inspectShort(value)
   return new EncodeError(`${what}: "${name}" must be ${allowed}, not ${given}`)
 }
 

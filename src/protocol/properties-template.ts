@@ -1,4 +1,4 @@
-import { copyWords, LOOPED_TEXT, newView, writeAscii } from './bytes.ts'
+import { copyWords, MAX_LOOPED_CHARS, newView, writeAscii } from './bytes.ts'
 import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { type FieldTable, isInt32 } from './values.ts'
@@ -128,7 +128,7 @@ export class PropertiesTemplate {
     members.values[i] = CHANGING
     const view = this.#view
     const place = members.places[i] as number
-    if (length <= LOOPED_TEXT) return writeAscii(view, place, text)
+    if (length <= MAX_LOOPED_CHARS) return writeAscii(view, place, text)
     // In its place it could reach beyond it.
     if (this.#bytes.write(text, LONGEST) !== length) return false
     copyWords(view, LONGEST, LONGEST + length, view, place)

@@ -1,6 +1,8 @@
-import { inspect } from 'node:util'
 import { EncodeError } from '../errors.ts'
 import { encodeTable } from './field-table.ts'
+import { inspectShort } from './inspect-short.ts'
+import { secondsOf } from './late-date.ts'
+import { shortstrFault } from './text.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
 
@@ -71,27 +73,25 @@ export const PROPERTY_NAMES = [
 export const MAX_SCALAR_PROPERTIES = 11 * 256 + 2 + 8
 
 function writeString(writer: Writer, name: string, value: string): void {
-  if (typeof value !== 'string') throw new EncodeError(`properties.${name} must be a string, not ${inspect(value)}`)
-  if (!writer.shortstr(value)) {
-    throw new EncodeError(
-      `properties.${name} takes ${Buffer.byteLength(value)} bytes, more than the 255 of a short string`,
-    )
-  }
+  if (typeof value !== 'string')
+    throw new EncodeError(`properties.${name} must be a string, not ${inspectShort(value)}`)
+  if (!writer.shortstr(value)) throw new EncodeError(`properties.${name} ${shortstrFault(value)}`)
 }
 
 function writeOctet(writer: Writer, name: string, value: number): void {
   if (typeof value !== 'number' || (value & 0xff) !== value) {
-    throw new EncodeError(`properties.${name} must be an integer from 0 to 255, not ${inspect(value)}`)
+    throw new EncodeError(`properties.${name} must be an integer from 0 to 255, not ${inspectShort(value)}`)
   }
   writer.octet(value)
 }
 
 function writeTimestamp(writer: Writer, value: Date): void {
-  const milliseconds = value instanceof Date ? value.getTime() : Number.NaN
-  if (!(milliseconds >= 0)) {
-    throw new EncodeError(`properties.timestamp must be a valid Date from 1970 on, not ${inspect(value)}`)
+  const seconds = secondsOf(value)
+  if (seconds === undefined) {
+    throw new EncodeError(`properties.timestamp must be a valid Date from 1970 on, not ${inspectShort(value)}`)
   }
-  writer.longlong(Math.floor(milliseconds / 1000))
+  if (typeof seconds === 'bigint') writer.bigint(seconds)
+  else writer.longlong(seconds)
 }
 
 /** A name that is no property is a mistake, and so is the spread of received properties, whose values are getters. */

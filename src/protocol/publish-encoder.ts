@@ -1,11 +1,13 @@
-import { inspect } from 'node:util'
 import { EncodeError } from '../errors.ts'
 import { BASIC_PUBLISH } from './basic-codec.ts'
-import { copyWords } from './bytes.ts'
+import { copyWords, isBytes, isDetached, Slice } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
+import { encodeError } from './encode-error.ts'
+import { inspectShort } from './inspect-short.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
 import { PropertiesTemplate } from './properties-template.ts'
 import { Properties } from './received-properties.ts'
+import { hasLoneSurrogate, shortstrFault } from './text.ts'
 import { Writer } from './writer.ts'
 
 /** Bodies from this size on leave without being copied. */
@@ -68,11 +70,10 @@ export class PublishEncoder {
     properties: BasicProperties | undefined,
     payload: Uint8Array | string,
   ): boolean {
-    const writer = this.#writer
     if (
       properties === undefined &&
       this.#prefixSize > 0 &&
-      this.#generation === writer.generation &&
+      this.#generation === this.#writer.generation &&
       routingKey === this.#routingKey &&
       exchange === this.#exchange &&
       channel === this.#channel &&
@@ -85,18 +86,40 @@ export class PublishEncoder {
     this.#prefixSize = 0
     if (typeof payload === 'string') {
       if (payload.length > INLINE_STRING) {
-        this.publish(channel, exchange, routingKey, mandatory, properties, Buffer.from(payload))
+        const bytes = Buffer.from(payload)
+        checkText(payload, bytes.length)
+        this.publish(channel, exchange, routingKey, mandatory, properties, bytes)
         return false
       }
-    } else if (!(payload instanceof Uint8Array)) {
-      throw new EncodeError(
-        `basic.publish: payload must be a Uint8Array or a string, not ${inspect(payload, { depth: 0 })}`,
-      )
-    }
+    } else checkBytes(payload)
     const size = typeof payload === 'string' ? 0 : payload.length
-    if (size > MAX_PAYLOAD)
-      throw new EncodeError(`basic.publish: a payload of ${size} bytes is above the limit of 2 GiB`)
+    const writer = this.#writer
     writer.begin()
+    writer.guard('basic.publish: the properties', this.#frameMax)
+    try {
+      const headerAt = this.#writeHead(channel, exchange, routingKey, mandatory, properties, size)
+      writer.unguard()
+      if (typeof payload === 'string') return this.#writeText(channel, payload, headerAt)
+      if (payload.length !== size) throw detached()
+      return this.#writeBody(channel, payload)
+    } catch (error) {
+      writer.unguard()
+      writer.rollback()
+      this.#generation = -1
+      throw encodeError('basic.publish', error)
+    }
+  }
+
+  /** Write the method and the content header. Returns where the header starts. */
+  #writeHead(
+    channel: number,
+    exchange: string,
+    routingKey: string,
+    mandatory: boolean,
+    properties: BasicProperties | undefined,
+    size: number,
+  ): number {
+    const writer = this.#writer
     writer.reserve(MAX_PUBLISH)
     const repeated =
       this.#generation === writer.generation &&
@@ -114,24 +137,11 @@ export class PublishEncoder {
       writer.position = position + headerAt
     } else {
       this.#generation = -1
-      try {
-        this.#writeMethod(channel, exchange, routingKey, mandatory)
-      } catch (error) {
-        writer.rollback()
-        throw error
-      }
+      this.#writeMethod(channel, exchange, routingKey, mandatory)
       headerAt = writer.offset
     }
     if (properties === undefined) this.#writePlainHeader(channel, size, repeated && this.#plainHeader)
-    else {
-      try {
-        this.#writeHeader(channel, size, properties)
-      } catch (error) {
-        writer.rollback()
-        this.#generation = -1
-        throw error
-      }
-    }
+    else this.#writeHeader(channel, size, properties)
     this.#channel = channel
     this.#exchange = exchange
     this.#routingKey = routingKey
@@ -140,8 +150,7 @@ export class PublishEncoder {
     this.#at = writer.positionOf(0)
     this.#generation = writer.generation
     this.#plainHeader = properties === undefined
-    if (typeof payload === 'string') return this.#writeText(channel, payload, headerAt)
-    return this.#writeBody(channel, payload)
+    return headerAt
   }
 
   /**
@@ -151,7 +160,7 @@ export class PublishEncoder {
   #publishAgain(payload: Uint8Array): boolean {
     const writer = this.#writer
     const { buffer, view, position } = writer
-    const { length } = payload
+    const length = lengthOf(payload)
     const prefixSize = this.#prefixSize
     if (length === 0 || length >= REFERENCE_SIZE || length > this.#frameMax - FRAME_OVERHEAD) return false
     if (position + prefixSize + length >= buffer.length) return false
@@ -182,9 +191,9 @@ export class PublishEncoder {
   ): void {
     scratch ??= new Writer()
     this.#checker ??= new PublishEncoder(scratch, this.#frameMax)
-    // A body of its type and of any content will do: only its kind can be wrong.
-    const stand = typeof payload === 'string' ? '' : payload instanceof Uint8Array ? payload.subarray(0, 0) : payload
-    this.#checker.publish(0, exchange, routingKey, mandatory, properties, stand)
+    if (typeof payload === 'string') checkText(payload)
+    else checkBytes(payload)
+    this.#checker.publish(0, exchange, routingKey, mandatory, properties, '')
     scratch.take()
     scratch.reuse()
   }
@@ -200,7 +209,7 @@ export class PublishEncoder {
     writeName(writer, 'exchangeName', exchange)
     writeName(writer, 'routingKey', routingKey)
     if (typeof mandatory !== 'boolean') {
-      throw new EncodeError(`basic.publish: mandatory must be a boolean, not ${inspect(mandatory)}`)
+      throw new EncodeError(`basic.publish: mandatory must be a boolean, not ${inspectShort(mandatory)}`)
     }
     writer.octet(mandatory ? 1 : 0)
     const end = writer.position
@@ -229,7 +238,7 @@ export class PublishEncoder {
 
   #writeHeader(channel: number, size: number, properties: BasicProperties): void {
     if (typeof properties !== 'object' || properties === null) {
-      throw new EncodeError(`basic.publish: properties must be an object, not ${inspect(properties)}`)
+      throw new EncodeError(`basic.publish: properties must be an object, not ${inspectShort(properties)}`)
     }
     const writer = this.#writer
     const start = writer.offset
@@ -269,6 +278,7 @@ export class PublishEncoder {
     writer.short(channel)
     writer.position += 4
     const size = writer.utf8(text)
+    checkText(text, size)
     if (size + FRAME_OVERHEAD > this.#frameMax) {
       const bytes = Buffer.from(writer.buffer.subarray(writer.position - size, writer.position))
       writer.position = writer.positionOf(frameStart)
@@ -306,15 +316,25 @@ export class PublishEncoder {
     }
     const byReference = length >= REFERENCE_SIZE
     for (let start = 0; start < length; start += most) {
-      const piece = payload.subarray(start, Math.min(start + most, length))
-      writer.reserve(FRAME_OVERHEAD + (byReference ? 0 : piece.length))
-      writeFrameHeader(writer, channel, piece.length)
+      const size = Math.min(most, length - start)
+      const piece = new Slice(payload.buffer, payload.byteOffset + start, size)
+      writer.reserve(FRAME_OVERHEAD + (byReference ? 0 : size))
+      writeFrameHeader(writer, channel, size)
       if (byReference) writer.reference(piece)
       else writer.bytes(piece)
       writer.octet(FRAME_END)
     }
     this.#generation = -1
     return byReference
+  }
+}
+
+/** 0 for what has the prototype of a `Uint8Array` and is none: `instanceof` costs less than to find out. */
+function lengthOf(payload: Uint8Array): number {
+  try {
+    return payload.length
+  } catch {
+    return 0
   }
 }
 
@@ -341,11 +361,31 @@ function writeFrameHeader(writer: Writer, channel: number, size: number): void {
 
 function writeName(writer: Writer, name: string, value: string): void {
   if (typeof value !== 'string') {
-    throw new EncodeError(`basic.publish: ${name} must be a string, not ${inspect(value, { depth: 0 })}`)
+    throw new EncodeError(`basic.publish: ${name} must be a string, not ${inspectShort(value)}`)
   }
-  if (!writer.shortstr(value)) {
-    throw new EncodeError(
-      `basic.publish: ${name} takes ${Buffer.byteLength(value)} bytes, more than the 255 of a short string`,
-    )
+  if (!writer.shortstr(value)) throw new EncodeError(`basic.publish: ${name} ${shortstrFault(value)}`)
+}
+
+/** `size` is what the text takes in UTF-8, if that is known. */
+function checkText(payload: string, size?: number): void {
+  if (size === undefined ? !payload.isWellFormed() : hasLoneSurrogate(payload, size)) {
+    throw new EncodeError('basic.publish: payload has a lone surrogate, which has no UTF-8')
   }
+}
+
+function checkBytes(payload: unknown): void {
+  if (!isBytes(payload)) {
+    throw new EncodeError(`basic.publish: payload must be a Uint8Array or a string, not ${inspectShort(payload)}`)
+  }
+  const { length } = payload
+  if (length > MAX_PAYLOAD) {
+    throw new EncodeError(`basic.publish: a payload of ${length} bytes is above the limit of 2 GiB`)
+  }
+  if (length === 0 && isDetached(payload)) throw detached()
+}
+
+function detached(): EncodeError {
+  return new EncodeError(
+    'basic.publish: the memory of payload was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first',
+  )
 }

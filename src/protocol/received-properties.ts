@@ -129,7 +129,7 @@ export class Properties implements BasicProperties {
       buffer.copy(own, 0, start + 2, end)
       return new Properties(flags, own, 0, size)
     }
-    const at = slab.put(buffer, start + 2, end)
+    const at = slab.copyIn(buffer, start + 2, end)
     return new Properties(flags, slab.buffer, at, at + size)
   }
 

@@ -21,7 +21,7 @@ export class Slab {
   }
 
   /** Copy the bytes from `start` to `end`, a quarter of a slab at most. Returns where they stand in `buffer`. */
-  put(source: Buffer, start: number, end: number): number {
+  copyIn(source: Buffer, start: number, end: number): number {
     const length = end - start
     if (this.#used + length > this.#size) {
       this.buffer = Buffer.allocUnsafeSlow(this.#size)

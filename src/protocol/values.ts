@@ -1,5 +1,6 @@
-import { inspect } from 'node:util'
 import { EncodeError } from '../errors.ts'
+import { inspectShort } from './inspect-short.ts'
+import { secondsOf } from './late-date.ts'
 
 /**
  * A value of a field table. Written by what it is:
@@ -90,7 +91,7 @@ const MAX_UINT64 = 2n ** 64n - 1n
 
 function integer(type: NumericType, value: number, least: number, most: number): TypedValue {
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new EncodeError(`${type} takes an integer from ${least} to ${most}, not ${show(value)}`)
+    throw new EncodeError(`${type} takes an integer from ${least} to ${most}, not ${inspectShort(value)}`)
   }
   return new TypedValue(type, value + 0)
 }
@@ -98,7 +99,7 @@ function integer(type: NumericType, value: number, least: number, most: number):
 /** A 64-bit integer, as a number where that is exact. */
 function exact(type: NumericType, value: number | bigint, least: bigint, most: bigint): TypedValue {
   if (typeof value === 'number' ? !Number.isSafeInteger(value) : typeof value !== 'bigint') {
-    throw new EncodeError(`${type} takes a safe integer or a bigint, not ${show(value)}`)
+    throw new EncodeError(`${type} takes a safe integer or a bigint, not ${inspectShort(value)}`)
   }
   const big = BigInt(value)
   if (big < least || big > most) throw new EncodeError(`${type} takes an integer from ${least} to ${most}, not ${big}`)
@@ -152,14 +153,14 @@ export function int64(value: number | bigint): TypedValue {
  */
 export function float(value: number): TypedValue {
   if (typeof value !== 'number' || !Number.isFinite(Math.fround(value))) {
-    throw new EncodeError(`float takes a finite 32-bit number, not ${show(value)}`)
+    throw new EncodeError(`float takes a finite 32-bit number, not ${inspectShort(value)}`)
   }
   return new TypedValue('float', Math.fround(value))
 }
 
 /** A 64-bit float (`d`), also for a whole number. @throws EncodeError when `value` is NaN or infinite. */
 export function double(value: number): TypedValue {
-  if (!Number.isFinite(value)) throw new EncodeError(`double takes a finite number, not ${show(value)}`)
+  if (!Number.isFinite(value)) throw new EncodeError(`double takes a finite number, not ${inspectShort(value)}`)
   return new TypedValue('double', value)
 }
 
@@ -170,10 +171,12 @@ export function double(value: number): TypedValue {
  */
 export function decimal(value: number, scale: number): Decimal {
   if (!Number.isInteger(value) || value < -0x8000_0000 || value > 0x7fff_ffff) {
-    throw new EncodeError(`decimal takes a value that is an integer from -2147483648 to 2147483647, not ${show(value)}`)
+    throw new EncodeError(
+      `decimal takes a value that is an integer from -2147483648 to 2147483647, not ${inspectShort(value)}`,
+    )
   }
   if (!Number.isInteger(scale) || scale < 0 || scale > 255) {
-    throw new EncodeError(`decimal takes a scale that is an integer from 0 to 255, not ${show(scale)}`)
+    throw new EncodeError(`decimal takes a scale that is an integer from 0 to 255, not ${inspectShort(scale)}`)
   }
   return new Decimal(value + 0, scale + 0)
 }
@@ -184,15 +187,12 @@ export function decimal(value: number, scale: number): Decimal {
  * @throws EncodeError when `value` is an invalid `Date`, lies before 1970, or is no integer up to 2^64 - 1.
  */
 export function timestamp(value: number | bigint | Date): TypedValue {
-  if (!(value instanceof Date)) return exact('timestamp', value, 0n, MAX_UINT64)
-  const milliseconds = value.getTime()
-  if (!(milliseconds >= 0)) throw new EncodeError(`timestamp takes a valid Date from 1970 on, not ${show(value)}`)
-  return new TypedValue('timestamp', Math.floor(milliseconds / 1000))
-}
-
-/** A value, short enough for an error message. */
-export function show(value: unknown): string {
-  return inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 40, maxArrayLength: 3 })
+  if (typeof value !== 'object') return exact('timestamp', value, 0n, MAX_UINT64)
+  const seconds = secondsOf(value)
+  if (seconds === undefined) {
+    throw new EncodeError(`timestamp takes a valid Date from 1970 on, not ${inspectShort(value)}`)
+  }
+  return new TypedValue('timestamp', seconds)
 }
 
 /** Whether a table has it as an integer of 32 bits: -0 is none. */

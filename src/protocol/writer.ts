@@ -1,7 +1,11 @@
-import { LOOPED_TEXT, newView, writeAscii } from './bytes.ts'
+import { EncodeError } from '../errors.ts'
+import { MAX_LOOPED_CHARS, newView, writeAscii } from './bytes.ts'
+import { hasLoneSurrogate, MAX_SHORTSTR } from './text.ts'
 
 /** Bytes of one outgoing chunk; what leaves in one write of a burst. */
 export const CHUNK_SIZE = 65_536
+/** Bytes that `reserve()` may ask for beyond what is then written: room for text is reserved before it is measured. */
+const RESERVED_TOO_MUCH = 16_384
 
 /**
  * The outgoing bytes of one connection, encoded in place.
@@ -12,6 +16,9 @@ export const CHUNK_SIZE = 65_536
  *
  * A message is written between `begin()` and the next `begin()` or `take()`; `rollback()` forgets it. The field
  * writers are unchecked: the caller makes room with `reserve()` first.
+ *
+ * Getters, iterators and proxies of the program run while a message is encoded, and may write as well. Between `guard()`
+ * and `unguard()` no other message begins, and this one stays in the buffer.
  */
 export class Writer {
   buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
@@ -22,26 +29,55 @@ export class Writer {
   sealed = 0
   /** Grows whenever `buffer` is replaced or reused: an offset into it is good while this stands. */
   generation = 0
+  /** Names and indexes down to the field of a table that is being written: for errors. */
+  readonly path: (string | number)[] = []
   #segments: Uint8Array[] = []
   /** A chunk that was sealed whole, has left, and can be the next one. */
   #spare: Buffer | undefined
   #sealedChunk: Buffer | undefined
   #start = 0
   #mark = 0
+  #guarded = false
+  /** What the message being written is called in errors, and the bytes that it may take. */
+  #what = ''
+  #limit = Number.POSITIVE_INFINITY
 
   /** Bytes that wait to be taken. */
   get waiting(): number {
     return this.sealed + this.position - this.#start
   }
 
-  /** A message starts here. */
+  /**
+   * A message starts here.
+   *
+   * @throws EncodeError in code of the program that runs while another message is encoded.
+   */
   begin(): void {
+    if (this.#guarded) {
+      throw new EncodeError(
+        'nothing can be sent from a getter, an iterator or a proxy of a message that is being encoded; send it before or afterwards',
+      )
+    }
     this.#mark = this.position
+  }
+
+  /** Code of the program may run from now on. If the message grows past `limit` bytes, that is an `EncodeError` of `what`. */
+  guard(what: string, limit: number): void {
+    this.#guarded = true
+    this.#what = what
+    this.#limit = limit + RESERVED_TOO_MUCH
+  }
+
+  /** No more code of the program runs for this message. */
+  unguard(): void {
+    this.#guarded = false
+    this.#limit = Number.POSITIVE_INFINITY
   }
 
   /** Forget what was written since `begin()`. Not after `reference()`. */
   rollback(): void {
     this.position = this.#mark
+    if (this.buffer.length > CHUNK_SIZE && this.#mark === this.#start) this.#useChunk(this.#nextChunk())
   }
 
   /** Make room for `size` more bytes; the message being written may move to another chunk, whole. */
@@ -69,14 +105,25 @@ export class Writer {
 
   #move(size: number): void {
     const message = this.buffer.subarray(this.#mark, this.position)
-    this.#seal(this.#mark)
     const needed = message.length + size
+    if (needed > this.#limit) {
+      const most = this.#limit - RESERVED_TOO_MUCH
+      throw new EncodeError(`${this.#what} do not fit in one frame of ${most} bytes`)
+    }
+    this.#seal(this.#mark)
     const buffer = needed > CHUNK_SIZE / 2 ? Buffer.allocUnsafeSlow(2 * needed) : this.#nextChunk()
     message.copy(buffer)
     this.#sealedChunk = this.buffer
-    this.buffer = buffer
-    this.view = newView(buffer)
+    this.#useChunk(buffer)
     this.position = message.length
+  }
+
+  #useChunk(chunk: Buffer): void {
+    if (chunk !== this.buffer) {
+      this.buffer = chunk
+      this.view = newView(chunk)
+    }
+    this.position = 0
     this.#start = 0
     this.#mark = 0
     this.generation++
@@ -112,10 +159,10 @@ export class Writer {
     return segments
   }
 
-  /** Everything that waits, in order; the writer goes on behind it. */
+  /** All whole messages that wait, in order; the writer goes on after them. */
   take(): Uint8Array[] {
-    this.#seal(this.position)
-    this.#mark = this.position
+    if (!this.#guarded) this.#mark = this.position
+    this.#seal(this.#mark)
     const segments = this.#segments
     this.#segments = []
     this.sealed = 0
@@ -126,11 +173,9 @@ export class Writer {
   reuse(): void {
     if (this.#sealedChunk?.length === CHUNK_SIZE) this.#spare = this.#sealedChunk
     this.#sealedChunk = undefined
-    if (this.waiting > 0) return
-    this.position = 0
-    this.#start = 0
-    this.#mark = 0
-    this.generation++
+    if (this.waiting > 0 || this.#guarded) return
+    // A message larger than a chunk had a buffer of its own.
+    this.#useChunk(this.buffer.length > CHUNK_SIZE ? this.#nextChunk() : this.buffer)
   }
 
   /** A message of its own, as bytes: for tests and for frames that leave alone. */
@@ -180,20 +225,21 @@ export class Writer {
   }
 
   /**
-   * A short string, its length octet first. Returns false, with nothing written, where it is longer than 255
-   * bytes. The caller has reserved 256 bytes.
+   * A short string, its length octet first. Returns false, with nothing written, if it is longer than 255 bytes or has
+   * a lone surrogate. The caller has reserved 256 bytes.
    */
   shortstr(value: string): boolean {
     const { length } = value
     const { buffer, position } = this
-    if (length <= LOOPED_TEXT && writeAscii(this.view, position + 1, value)) {
+    if (length <= MAX_LOOPED_CHARS && writeAscii(this.view, position + 1, value)) {
       buffer[position] = length
       this.position = position + 1 + length
       return true
     }
     // A UTF-16 unit takes three bytes at most: shorter ones need no measuring.
-    if (length > 85 && (length > 255 || Buffer.byteLength(value) > 255)) return false
+    if (length > 85 && (length > MAX_SHORTSTR || Buffer.byteLength(value) > MAX_SHORTSTR)) return false
     const size = buffer.write(value, position + 1)
+    if (hasLoneSurrogate(value, size)) return false
     buffer[position] = size
     this.position = position + 1 + size
     return true

@@ -197,7 +197,7 @@ describe('an argument that cannot be sent', () => {
       'digits in a string',
       BasicQos,
       { prefetchCount: '5' },
-      /^basic\.qos: prefetchCount must be an integer from 0 to 65535, not '5'$/,
+      /^basic\.qos: prefetchCount must be an integer from 0 to 65535, not "5"$/,
     ],
     [
       'null',
@@ -217,7 +217,7 @@ describe('an argument that cannot be sent', () => {
       'a word for a boolean',
       QueueDeclare,
       { durable: 'yes' },
-      /^queue\.declare: durable must be true or false, not 'yes'$/,
+      /^queue\.declare: durable must be true or false, not "yes"$/,
     ],
     ['a number for a boolean', QueueDeclare, { durable: 1 }, /^queue\.declare: durable must be true or false, not 1$/],
     ['a number for a name', QueueDeclare, { queueName: 5 }, /^queue\.declare: queueName must be a string, not 5$/],
@@ -225,7 +225,7 @@ describe('an argument that cannot be sent', () => {
       'a long name',
       QueueDeclare,
       { queueName: 'q'.repeat(256) },
-      /^queue\.declare: queueName takes 256 bytes in UTF-8, more than the limit of 255$/,
+      /^queue\.declare: queueName takes 256 bytes, more than the 255 of a short string$/,
     ],
     [
       'a name that is long in bytes',
@@ -238,7 +238,7 @@ describe('an argument that cannot be sent', () => {
       'a list for a table',
       QueueDeclare,
       { arguments: [] },
-      /^queue\.declare: arguments must be a plain object or a Map, not \[\]$/,
+      /^queue\.declare: arguments must be a plain object or a Map, not an array$/,
     ],
     [
       'null for a table',
@@ -409,8 +409,6 @@ function valueFor(field: Field): fc.Arbitrary<unknown> {
         fc.string({ maxLength: 300 }),
         fc.string({ maxLength: 50 }).map(text => Buffer.from(text)),
       )
-    case 'timestamp':
-      return fc.nat().map(seconds => new Date(seconds * 1000))
     case 'table':
       return fc.dictionary(
         fc.string({ maxLength: 10 }),

@@ -81,7 +81,7 @@ describe('properties', () => {
     [
       'a string where a number is due',
       { deliveryMode: '2' },
-      /properties\.deliveryMode must be an integer from 0 to 255, not '2'/,
+      /properties\.deliveryMode must be an integer from 0 to 255, not "2"/,
     ],
     ['a priority of 256', { priority: 256 }, /properties\.priority must be an integer from 0 to 255, not 256/],
     ['a priority of 1.5', { priority: 1.5 }, /properties\.priority must be an integer/],

@@ -6,7 +6,7 @@ describe('a slab', () => {
   it('holds pieces one behind the other, each at a multiple of 8, as they were', () => {
     const slab = new Slab(64)
     const source = Buffer.from('abcdefghijklmnopqrstuvwxyz')
-    assert.deepEqual([slab.put(source, 0, 3), slab.put(source, 3, 12), slab.put(source, 12, 12)], [0, 8, 24])
+    assert.deepEqual([slab.copyIn(source, 0, 3), slab.copyIn(source, 3, 12), slab.copyIn(source, 12, 12)], [0, 8, 24])
     source.fill('-')
     assert.equal(slab.buffer.toString('latin1', 0, 3), 'abc')
     assert.equal(slab.buffer.toString('latin1', 8, 17), 'defghijkl')
@@ -17,10 +17,10 @@ describe('a slab', () => {
     const slab = new Slab(64)
     const { buffer } = slab
     const piece = Buffer.alloc(16, 'x')
-    for (let at = 0; at < 64; at += 16) assert.equal(slab.put(piece, 0, 16), at)
+    for (let at = 0; at < 64; at += 16) assert.equal(slab.copyIn(piece, 0, 16), at)
     assert.equal(slab.buffer, buffer)
     piece.fill('y')
-    assert.equal(slab.put(piece, 0, 16), 0)
+    assert.equal(slab.copyIn(piece, 0, 16), 0)
     assert.notEqual(slab.buffer, buffer)
     assert.equal(slab.memory, slab.buffer.buffer)
     assert.equal(buffer.toString('latin1'), 'x'.repeat(64))

@@ -181,6 +181,6 @@ function copyOf(buffer: Buffer, start: number, end: number): Buffer {
     buffer.copy(own, 0, start, end)
     return own
   }
-  const at = slab.put(buffer, start, end)
+  const at = slab.copyIn(buffer, start, end)
   return new Slice(slab.memory, at, size)
 }

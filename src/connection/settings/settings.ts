@@ -1,6 +1,7 @@
 import { EncodeError } from '../../errors.ts'
 import { inContext, surface, unthrowing } from '../../lib/call-safely.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import { inspectShort } from '../../protocol/inspect-short.ts'
 import {
   badValue,
   booleanOption,
@@ -10,7 +11,6 @@ import {
   functionOption,
   integerOption,
   limitOption,
-  shown,
   signalOption,
   stringOption,
 } from '../../protocol/option-check.ts'
@@ -110,7 +110,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
   const hasUrl = first === undefined || isUrl(first) || Array.isArray(first)
   const url = hasUrl ? (first as ConnectUrl | undefined) : undefined
   if (!hasUrl && second !== undefined) {
-    throw new EncodeError(`connect: the URL must be a string, a URL or a list of these, not ${shown(first)}`)
+    throw new EncodeError(`connect: the URL must be a string, a URL or a list of these, not ${inspectShort(first)}`)
   }
   const given = hasUrl ? second : (first as ConnectOptions)
   checkOptions('connect', given, KNOWN)

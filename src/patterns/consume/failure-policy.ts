@@ -1,7 +1,7 @@
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { EncodeError } from '../../errors.ts'
-import { shown } from '../../protocol/option-check.ts'
+import { inspectShort } from '../../protocol/inspect-short.ts'
 import { ConfirmingChannel } from '../publish/confirming-channel.ts'
 import { failureCopy } from './failure-copy.ts'
 import type { Message } from './message.ts'
@@ -124,6 +124,6 @@ export function checkFailureAction(what: string, action: unknown): FailureAction
     if (typeof exchangeName === 'string' && typeof routingKey === 'string') return { exchangeName, routingKey }
   }
   throw new EncodeError(
-    `${what} must be "requeue", "reject" or { exchangeName, routingKey } with two strings, not ${shown(action)}`,
+    `${what} must be "requeue", "reject" or { exchangeName, routingKey } with two strings, not ${inspectShort(action)}`,
   )
 }

@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 import { asError, EncodeError } from '../../errors.ts'
-import { shown } from '../../protocol/option-check.ts'
+import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Properties } from '../../protocol/received-properties.ts'
 
@@ -32,7 +32,7 @@ export function toJson(what: string, payload: unknown): string {
     text = JSON.stringify(payload, (key, value: unknown) => {
       if (!losesContents(value)) return value
       if (value === payload) throw notJson(what, payload)
-      throw new TypeError(`"${key}" is ${shown(value)}, which JSON cannot hold`)
+      throw new TypeError(`"${key}" is ${inspectShort(value)}, which JSON cannot hold`)
     })
   } catch (error) {
     if (error instanceof EncodeError) throw error
@@ -44,7 +44,7 @@ export function toJson(what: string, payload: unknown): string {
 
 function notJson(what: string, payload: unknown): EncodeError {
   return new EncodeError(
-    `${what}: payload must be a string, a Uint8Array, or an object that JSON can hold, not ${shown(payload)}`,
+    `${what}: payload must be a string, a Uint8Array, or an object that JSON can hold, not ${inspectShort(payload)}`,
   )
 }
 
