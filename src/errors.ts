@@ -122,6 +122,9 @@ export class ChannelClosedError extends AmqpError {
   readonly code = 'CHANNEL_CLOSED'
   readonly replyCode: number | undefined
   readonly replyText: string | undefined
+  /** Class of the method that made the server close, 0 if none did. */
+  readonly classId: number | undefined
+  readonly methodId: number | undefined
   /** The method the server found at fault, such as `queue.declare`. */
   readonly method: string | undefined
 
@@ -129,6 +132,8 @@ export class ChannelClosedError extends AmqpError {
     super(message, options)
     this.replyCode = options.replyCode
     this.replyText = options.replyText
+    this.classId = options.classId
+    this.methodId = options.methodId
     this.method = options.method
   }
 }

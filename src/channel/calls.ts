@@ -206,25 +206,20 @@ export class Calls {
     this.settle(replyKey, undefined)
   }
 
-  /** Reject everything, but resolve the calls of the method `spared`. Returns how many were rejected. */
-  failAll(makeError: (call: Call) => Error, spared: number): number {
-    if (this.#all.size === 0) return 0
+  /** Reject everything, but resolve the calls of the method `spared`. */
+  failAll(makeError: (call: Call) => Error, spared: number): void {
+    if (this.#all.size === 0) return
     const calls = [...this.#all]
     this.#all.clear()
     this.#byReply.clear()
     this.#headTimed = undefined
-    let rejected = 0
     for (const call of calls) {
       const { promise } = call
       if (promise === undefined) continue
       if (call.methodKey === spared) {
         this.#disarm(call)
         promise.resolve(undefined)
-      } else {
-        rejected++
-        this.#abandon(call, makeError(call))
-      }
+      } else this.#abandon(call, makeError(call))
     }
-    return rejected
   }
 }

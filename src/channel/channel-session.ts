@@ -15,7 +15,6 @@ import {
   ChannelOpen,
   ConfirmSelect,
   ConfirmSelectOk,
-  methodName,
   type ReplyOf,
   type SyncMethod,
 } from '../protocol/methods.ts'
@@ -42,8 +41,8 @@ export interface ChannelEvents extends PublishBounds {
   cancelled(error: ConsumerCancelledError): void
   /** The connection ended before these were written. Returns whether the channel's next life will write them. */
   adopted(waiting: WaitingPublish[], ending: CloseReason): boolean
-  /** The life is over; `told` where a promise was rejected with the reason, `lost` where the connection ended too. */
-  ended(session: ChannelSession, ending: CloseReason, told: boolean, lost: boolean): void
+  /** The life is over, with its connection or alone: `ending.scope` says which. */
+  ended(session: ChannelSession, ending: CloseReason): void
 }
 
 /** Where the tags of an earlier life of the channel ended. */
@@ -338,7 +337,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       ChannelClose.key,
       ChannelCloseOk.key,
       () => this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 }),
-      () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason), false),
+      () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason)),
     )
     this.#to('closing')
     this.acker.freeze()
@@ -356,44 +355,43 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     void this.close(200, 'the client gave up waiting')
   }
 
-  /** The connection is over, and with it this life. Returns whether somebody's promise was rejected with it. */
-  connectionEnded(ending: CloseReason): boolean {
-    if (this.#state === 'closed') return false
+  /** The connection is over, and with it this life. */
+  connectionEnded(ending: CloseReason): void {
+    if (this.#state === 'closed') return
     // The close that was asked for has come about: nothing of this channel goes on with the next connection.
     if (this.#state === 'closing') {
       // What was asked for before that close has not.
-      const told = this.#failAll(this.#crossed ?? ending, ChannelClose.key)
-      return this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason), false) || told
+      this.#failAll(this.#crossed ?? ending, ChannelClose.key)
+      this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+      return
     }
     const waiting = this.publishing.takeWaiting()
     if (waiting.length > 0 && !this.#events.adopted(waiting, ending)) this.publishing.addWaiting(waiting)
-    return this.#end(ending, true)
+    this.#end(ending)
   }
 
-  #end(ending: CloseReason, lost: boolean): boolean {
+  #end(ending: CloseReason): void {
     this.#to('closed')
     this.#ending = ending
     this.acker.end(ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false))
     this.deliveries.end()
     this.onOver?.(ending)
     this.#gate.failAll(what => ending.errorFor(what, false))
-    const told = this.#failAll(ending, ChannelClose.key)
+    this.#failAll(ending, ChannelClose.key)
     // The server goes on sending until it has read our close-ok; behind its own, nothing comes.
     this.#port.release(this.id, this.#closedByServer)
-    this.#events.ended(this, ending, told, lost)
-    return told
+    this.#events.ended(this, ending)
   }
 
-  /** Reject everything pending but the call `spared`, which resolves. Returns whether anybody was told. */
-  #failAll(ending: CloseReason, spared: number): boolean {
+  /** Reject everything pending but the call `spared`, which resolves. */
+  #failAll(ending: CloseReason, spared: number): void {
     let guilty = ending.methodKey !== 0
-    let told = this.publishing.failAll(ending)
-    told += this.#calls.failAll(call => {
+    this.publishing.failAll(ending)
+    this.#calls.failAll(call => {
       const atFault = guilty && call.methodKey === ending.methodKey
       if (atFault) guilty = false
       return ending.errorFor(call.what, atFault)
     }, spared)
-    return told > 0
   }
 
   /** The broker blocks this connection, or no longer; or more may be written again. */
@@ -413,13 +411,11 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     const { replyCode, replyText, classId, methodId } = close
     this.#encode(ChannelCloseOk, {})
     this.#closedByServer = true
-    const name = classId === 0 ? undefined : methodName(classId, methodId)
-    const methodKey = ((classId << 16) | methodId) >>> 0
-    const ending = closedByServer(this.id, replyCode, replyText ?? '', name, methodKey)
+    const ending = closedByServer(this.id, replyCode, replyText ?? '', classId, methodId)
     if (this.#state === 'closing') {
       // Both closed at once: our close is answered too, and until then the number is not free (§1.5.2.5).
       this.#crossed = ending
-    } else this.#end(ending, false)
+    } else this.#end(ending)
   }
 
   flowAsked(active: boolean): void {

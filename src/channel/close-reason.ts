@@ -1,56 +1,84 @@
 import { type AmqpError, ChannelClosedError, NoChannelAvailableError, type PublishOutcome } from '../errors.ts'
-import { replyCodeName } from '../protocol/constants.ts'
+import { methodName } from '../protocol/methods.ts'
+import { describeReply, replyHint } from './rabbitmq.ts'
 
-/** Why a channel or a connection is over, and the errors that follow for those who waited. */
-export interface CloseReason {
-  /** For who asks why. Undefined where the program asked for the end. */
+/** What a reason is made of. */
+export interface CloseReasonParts {
+  /** What is over: the channel alone, or its connection. */
+  readonly scope: 'channel' | 'connection'
+  /** For whoever asks why. Undefined if the program asked for the end. */
   readonly error: AmqpError | undefined
-  /** Class and method number in one of the method that the server found at fault; 0 where none. */
+  /** Class and method number in one of the method that the server found at fault; 0 if none. */
+  readonly methodKey?: number
+  /** The server's words, undefined if it gave none. */
+  readonly replyText?: string
+  /** A fresh error for one operation; `atFault` if it is the one that the server found at fault. */
+  makeError(what: string, atFault: boolean, outcome: PublishOutcome | undefined): AmqpError
+}
+
+/**
+ * Why a channel or a connection is over, and the errors that follow for what was pending. It knows whether anybody was
+ * told: an end that no promise rejects with must be reported in another way.
+ */
+export class CloseReason {
+  readonly scope: 'channel' | 'connection'
+  readonly error: AmqpError | undefined
   readonly methodKey: number
-  /** The server's words, undefined where it gave none. */
   readonly replyText: string | undefined
-  /** A fresh error for one operation; `guilty` where it is the one that the server found at fault. */
-  errorFor(what: string, guilty: boolean, outcome?: PublishOutcome): AmqpError
-}
+  readonly #makeError: CloseReasonParts['makeError']
+  #told = false
 
-/** `NOT_FOUND (404), no queue 'orders' in vhost '/'`, without the name that RabbitMQ puts in front of its text. */
-export function describeReply(replyCode: number, replyText: string): string {
-  const name = replyCodeName(replyCode)
-  const text = replyText.startsWith(`${name} - `) ? replyText.slice(name.length + 3) : replyText
-  return text === '' || text === name ? `${name} (${replyCode})` : `${name} (${replyCode}), ${text}`
-}
-
-/** What a reader of the error can do about it, where that is known. */
-function hint(replyCode: number, replyText: string): string {
-  if (replyCode === 406 && replyText.includes("inequivalent arg 'durable'")) {
-    return ' (here queues are durable unless exclusive, and exchanges always, unless the program says otherwise)'
+  constructor({ scope, error, methodKey = 0, replyText, makeError }: CloseReasonParts) {
+    this.scope = scope
+    this.error = error
+    this.methodKey = methodKey
+    this.replyText = replyText
+    this.#makeError = makeError
   }
-  return ''
+
+  /** Somebody has an error with this reason, or takes care of what follows. */
+  get told(): boolean {
+    return this.#told
+  }
+
+  /** A fresh error for one operation, which is told of this end by it. */
+  errorFor(what: string, atFault: boolean, outcome?: PublishOutcome): AmqpError {
+    this.#told = true
+    return this.#makeError(what, atFault, outcome)
+  }
+
+  /** Somebody takes care of what was pending, without an error for each. */
+  takenCareOf(): void {
+    this.#told = true
+  }
 }
 
-/** The server closed the channel. */
+/** The server closed the channel. `classId` 0 if no method was at fault. */
 export function closedByServer(
   channelId: number,
   replyCode: number,
   replyText: string,
-  method: string | undefined,
-  methodKey: number,
+  classId: number,
+  methodId: number,
 ): CloseReason {
-  const reason = `${describeReply(replyCode, replyText)}${hint(replyCode, replyText)}`
+  const method = classId === 0 ? undefined : methodName(classId, methodId)
+  const reason = `${describeReply(replyCode, replyText)}${replyHint(replyCode, replyText)}`
+  const details = { replyCode, replyText, classId, methodId, method }
   const error = new ChannelClosedError(
     `channel ${channelId} was closed by the server${method === undefined ? '' : ` because of ${method}`}: ${reason}`,
-    { replyCode, replyText, method },
+    details,
   )
-  return {
+  return new CloseReason({
+    scope: 'channel',
     error,
-    methodKey,
+    methodKey: ((classId << 16) | methodId) >>> 0,
     replyText,
-    errorFor: (what, guilty, outcome) =>
+    makeError: (what, atFault, outcome) =>
       new ChannelClosedError(
-        guilty ? `${what} failed: ${reason}; channel ${channelId} is closed` : `${what} failed: ${error.message}`,
-        { replyCode, replyText, method, outcome, cause: error },
+        atFault ? `${what} failed: ${reason}; channel ${channelId} is closed` : `${what} failed: ${error.message}`,
+        { ...details, outcome, cause: error },
       ),
-  }
+  })
 }
 
 /** The connection that the channel was to go on with has no number for it. */
@@ -58,26 +86,24 @@ export function withoutNumber(channelId: number, server: string, channelMax: num
   const error = new NoChannelAvailableError(
     `channel ${channelId} is closed: ${server}, where the connection was recovered, allows ${channelMax} channels (channel_max), and the older ones have them`,
   )
-  return {
+  return new CloseReason({
+    scope: 'channel',
     error,
-    methodKey: 0,
-    replyText: undefined,
-    errorFor: (what, _guilty, outcome) =>
+    makeError: (what, _atFault, outcome) =>
       new NoChannelAvailableError(`${what} failed: ${error.message}`, { outcome, cause: error }),
-  }
+  })
 }
 
-/** The client closed the channel: `why` is undefined where the program asked for it. */
+/** The client closed the channel: `why` is undefined if the program asked for it. */
 export function closedByClient(channelId: number, why?: AmqpError): CloseReason {
   const reason = why === undefined ? 'it was closed by the program' : `it was closed because ${why.message}`
-  return {
+  return new CloseReason({
+    scope: 'channel',
     error:
       why === undefined
         ? undefined
         : new ChannelClosedError(`channel ${channelId} is closed: ${reason}`, { cause: why }),
-    methodKey: 0,
-    replyText: undefined,
-    errorFor: (what, _guilty, outcome) =>
+    makeError: (what, _atFault, outcome) =>
       new ChannelClosedError(`${what} failed: channel ${channelId} is closed: ${reason}`, { outcome, cause: why }),
-  }
+  })
 }

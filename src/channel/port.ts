@@ -39,8 +39,7 @@ export interface ChannelReceiver {
   resume(): void
   /** The broker blocks the connection, or no longer. */
   blockedChanged(): void
-  /** Returns whether a promise was rejected with it. */
-  connectionEnded(ending: CloseReason): boolean
+  connectionEnded(ending: CloseReason): void
 }
 
 /** A connection, as far as one life of a channel sees it. */

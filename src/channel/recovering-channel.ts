@@ -145,7 +145,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     if (session === undefined || this.#state === 'closed') return
     if (session.ending !== undefined) {
       // The server closed it while others were still being recovered.
-      this.close(session.ending, false)
+      this.close(session.ending)
       return
     }
     this.#state = 'open'
@@ -307,7 +307,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     publish.reject(makeError('notSent'))
   }
 
-  ended(session: ChannelSession, ending: CloseReason, told: boolean, lost: boolean): void {
+  ended(session: ChannelSession, ending: CloseReason): void {
+    const lost = ending.scope === 'connection'
     this.#stopSettling()
     this.#offsets = { delivery: session.acker.lastTag, publish: session.publishing.lastTag }
     this.publishing = undefined
@@ -318,7 +319,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
       this.#state = 'recovering'
       return
     }
-    this.close(ending, told || lost)
+    this.close(ending)
   }
 
   /** Whether `drain` has anything to do. */
@@ -359,13 +360,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
   /** Close the life there is, or what waits for the next one. */
   async closeByProgram(replyCode: number, replyText: string): Promise<void> {
-    if (this.#state === 'recovering') this.close(closedByClient(this.id), false)
+    if (this.#state === 'recovering') this.close(closedByClient(this.id))
     // Also of one that is being recovered: its consumers may be the broker's already.
     await this.#session?.close(replyCode, replyText)
   }
 
-  /** It is over for good. `told` where somebody's promise was rejected with the reason. */
-  close(ending: CloseReason, told: boolean): void {
+  /** It is over for good. */
+  close(ending: CloseReason): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#ending = ending
@@ -382,7 +383,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.#deferred.failAll(({ what, outcome }) => ending.errorFor(what, false, outcome))
     this.#host.forget(this)
     const { error } = ending
-    if (error !== undefined && !told && this.#closedWaiters.length === 0) {
+    // The end of a connection is reported once, by that.
+    if (error !== undefined && ending.scope === 'channel' && !ending.told && this.#closedWaiters.length === 0) {
       this.#reported = true
       this.#host.report(error, 'warn')
     }

@@ -118,15 +118,12 @@ export class ChannelTable implements FrameSink {
   }
 
   /**
-   * The connection is over: every channel learns of it, and what still comes in the same read is nobody's. Returns whether
-   * a promise was rejected with the reason.
+   * The connection is over: every channel learns of it, and what still comes in the same read is nobody's.
    */
-  end(ending: CloseReason): boolean {
+  end(ending: CloseReason): void {
     this.#ended = ending
     this.#receivers[0] = ABSORBER
-    let told = false
-    for (const channel of this.#channels.values()) if (channel.connectionEnded(ending)) told = true
-    return told
+    for (const channel of this.#channels.values()) channel.connectionEnded(ending)
   }
 
   // ---- frames

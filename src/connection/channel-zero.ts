@@ -136,12 +136,12 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#calls.blockedChanged()
   }
 
-  /** The connection is over. Returns whether a promise was rejected with it. */
-  fail(ending: CloseReason): boolean {
+  /** The connection is over. */
+  fail(ending: CloseReason): void {
     this.#ending = ending
     this.#receiver?.reject(endedBy(ending))
     this.#receiver = undefined
-    return this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0) > 0
+    this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
   }
 }
 

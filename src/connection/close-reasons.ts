@@ -1,4 +1,5 @@
-import { type CloseReason, describeReply } from '../channel/close-reason.ts'
+import { CloseReason } from '../channel/close-reason.ts'
+import { describeReply } from '../channel/rabbitmq.ts'
 import {
   type AmqpError,
   ConnectionClosedError,
@@ -22,27 +23,27 @@ export function closedByServer(
   const text = `the connection to ${server} was closed by the server${because}: ${reason}`
   const details = { replyCode, replyText, classId, methodId }
   const error = new ConnectionClosedError(text, details)
-  return {
+  return new CloseReason({
+    scope: 'connection',
     error,
     methodKey: ((classId << 16) | methodId) >>> 0,
     replyText,
-    errorFor: (what, guilty, outcome) =>
+    makeError: (what, atFault, outcome) =>
       new ConnectionClosedError(
-        guilty ? `${what} failed: ${reason}; the connection to ${server} is closed` : `${what} failed: ${text}`,
+        atFault ? `${what} failed: ${reason}; the connection to ${server} is closed` : `${what} failed: ${text}`,
         { ...details, outcome, cause: error },
       ),
-  }
+  })
 }
 
 /** The program closed the connection. */
 export function closedByProgram(server: string): CloseReason {
   const text = `the connection to ${server} was closed by the program`
-  return {
+  return new CloseReason({
+    scope: 'connection',
     error: undefined,
-    methodKey: 0,
-    replyText: undefined,
-    errorFor: (what, _guilty, outcome) => new ConnectionClosedError(`${what} failed: ${text}`, { outcome }),
-  }
+    makeError: (what, _atFault, outcome) => new ConnectionClosedError(`${what} failed: ${text}`, { outcome }),
+  })
 }
 
 /** The connection broke. */
@@ -69,11 +70,10 @@ export function violated(server: string, violation: FrameError | ProtocolError):
 }
 
 function lostBecause(text: string, reason: LossReason, error: AmqpError): CloseReason {
-  return {
+  return new CloseReason({
+    scope: 'connection',
     error,
-    methodKey: 0,
-    replyText: undefined,
-    errorFor: (what, _guilty, outcome) =>
+    makeError: (what, _atFault, outcome) =>
       new ConnectionLostError(`${what} failed: ${text}`, { reason, outcome, cause: error }),
-  }
+  })
 }

@@ -29,8 +29,8 @@ export interface ConnectionEvents {
   blocked(reason: string | undefined): void
   /** A channel number is free again. */
   channelReleased(): void
-  /** An open connection is over, and every promise of it has been settled; `told` where one was rejected with it. */
-  ended(connection: Connection, ending: CloseReason, told: boolean): void
+  /** An open connection is over, and every promise of it has been settled. */
+  ended(connection: Connection, ending: CloseReason): void
 }
 
 /**
@@ -423,10 +423,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#outgoing.flush()
     this.#transport.end(agreed)
     this.#deadlines.after(LINGER, () => this.#transport.destroy())
-    const tellsZero = this.#zero.fail(ending)
-    const told = this.channels.end(ending) || tellsZero
+    this.#zero.fail(ending)
+    this.channels.end(ending)
     this.#outgoing.fail(ending)
     this.#closing?.resolve()
-    if (wasOpen) this.#events.ended(this, ending, told)
+    if (wasOpen) this.#events.ended(this, ending)
   }
 }

@@ -1,3 +1,4 @@
+import { tuneOkHint } from '../channel/rabbitmq.ts'
 import {
   AuthenticationError,
   abortedBy,
@@ -150,9 +151,7 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
   if (code === 'ECONNRESET' && step === 'connection.start' && !encrypted) {
     return ' (is this the TLS port? then use amqps:// or ssl)'
   }
-  if (step === 'connection.open-ok' && cause instanceof ConnectionLostError && frameMax > 0 && frameMax < 8_192) {
-    return ` (RabbitMQ 4.3 says no to a frameMax below 8192 by this, 3 s later; it was ${frameMax})`
-  }
+  if (step === 'connection.open-ok' && cause instanceof ConnectionLostError) return tuneOkHint(frameMax)
   if (
     code === 'SELF_SIGNED_CERT_IN_CHAIN' ||
     code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' ||

@@ -1,6 +1,7 @@
 import { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline } from '../channel/port.ts'
+import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
 import { asError } from '../errors.ts'
 import { surface } from '../lib/call-safely.ts'
@@ -49,9 +50,6 @@ const NEXT: Record<ConnectionState, readonly ConnectionState[]> = {
 const IN_VAIN = 1_000
 /** and after so many of them in a row, the next waits before it is made. */
 const IN_VAIN_AT_ONCE = 3
-
-/** The version of RabbitMQ, as 1,000 times major plus minor, from which a limit is never one for the whole channel. */
-const GLOBAL_QOS_ENDS = 4_003
 
 /** The share of a close's time that is kept for closing the connection itself. */
 const CLOSE_SHARE = 0.2
@@ -206,13 +204,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   }
 
   globalQosSet(): void {
-    const { product, version } = this.connection.negotiated?.serverProperties ?? {}
-    const [, major, minor] = /^(\d+)\.(\d+)/.exec(String(version)) ?? []
-    const affected = product === 'RabbitMQ' && Number(major) * 1000 + Number(minor) >= GLOBAL_QOS_ENDS
-    if (!affected || this.#warnedOfQos) return
+    const { serverProperties = {} } = this.connection.negotiated ?? {}
+    if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
     this.#warnedOfQos = true
     this.#settings.logger?.warn(
-      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(version)} at ${this.connection.server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
+      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.connection.server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
     )
   }
 
@@ -240,14 +236,14 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     else this.#events.blocked(reason)
   }
 
-  ended(connection: Connection, ending: CloseReason, told: boolean): void {
+  ended(connection: Connection, ending: CloseReason): void {
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') return
     if (ending.error !== undefined) this.#events.disconnected(ending.error)
     // Nobody else will say so: the next connection begins unblocked.
     if (connection.blockedReason !== undefined) this.#events.unblocked()
     if (this.recovers(ending)) void this.#recover(ending)
-    else this.#end(ending, told)
+    else this.#end(ending)
   }
 
   async #recover(ending: CloseReason): Promise<void> {
@@ -277,7 +273,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     try {
       await recovery.run()
     } catch (error) {
-      if (this.#ending === undefined) this.#end(gaveUp(this.connection.server, ending, asError(error)), false)
+      if (this.#ending === undefined) this.#end(gaveUp(this.connection.server, ending, asError(error)))
       return
     }
     // The program may have closed it in the very last moment.
@@ -329,7 +325,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     this.#to('closing')
     this.#recovery?.cancel()
     if (!wasOpen) {
-      this.#end(closedByProgram(this.connection.server), true)
+      this.#end(closedByProgram(this.connection.server))
       await this.connection.close(replyCode, replyText, timeout)
       return
     }
@@ -342,7 +338,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     const busy = [...this.#channels].filter(lives => lives.isBusy)
     if (busy.length > 0) await this.#atMost(finishing(), Promise.all(busy.map(lives => lives.drain())))
     await this.connection.close(replyCode, replyText, left(0))
-    if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server), true)
+    if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server))
   }
 
   /** Those that bring work in go first: it may need the others. */
@@ -368,12 +364,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     })
   }
 
-  /** `told` where somebody learns of it by a promise. */
-  #end(ending: CloseReason, told: boolean): void {
+  #end(ending: CloseReason): void {
     this.#to('closed')
     this.#ending = ending
     this.#deadlines.clear()
-    for (const lives of [...this.#channels]) lives.close(ending, true)
+    for (const lives of [...this.#channels]) lives.close(ending)
     this.#channels.clear()
     this.#opener.failAll(ending)
     this.#recovered.failAll(bounds => ending.errorFor(describeWait(bounds), false))
@@ -381,7 +376,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     for (const run of this.#endedListeners) run(ending)
     this.#endedListeners.clear()
     const { error } = ending
-    if (error !== undefined && !told && this.#closedWaiters.length === 0) this.report(error, 'warn')
+    if (error !== undefined && !ending.told && this.#closedWaiters.length === 0) this.report(error, 'warn')
     for (const waiter of this.#closedWaiters) {
       if (error === undefined) waiter.resolve()
       else waiter.reject(error)

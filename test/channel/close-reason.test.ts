@@ -1,23 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { closedByClient, closedByServer, describeReply } from '../../src/channel/close-reason.ts'
+import { closedByClient, closedByServer } from '../../src/channel/close-reason.ts'
+import { closedByProgram, lost } from '../../src/connection/close-reasons.ts'
 import { ChannelClosedError, TimeoutError } from '../../src/errors.ts'
 
-describe('describeReply', () => {
-  const cases: readonly (readonly [number, string, string])[] = [
-    [404, "NOT_FOUND - no queue 'orders' in vhost '/'", "NOT_FOUND (404), no queue 'orders' in vhost '/'"],
-    [404, 'no such thing', 'NOT_FOUND (404), no such thing'],
-    [320, 'CONNECTION_FORCED', 'CONNECTION_FORCED (320)'],
-    [406, '', 'PRECONDITION_FAILED (406)'],
-    [599, 'odd', 'UNKNOWN (599), odd'],
-  ]
-  for (const [code, text, description] of cases) {
-    it(`says ${description}`, () => assert.equal(describeReply(code, text), description))
-  }
-})
-
 describe('a channel closed by the server', () => {
-  const ending = closedByServer(3, 404, "NOT_FOUND - no queue 'q' in vhost '/'", 'queue.declare', 0x0032000a)
+  const ending = closedByServer(3, 404, "NOT_FOUND - no queue 'q' in vhost '/'", 50, 10)
 
   it('says so with the code, the text and the method', () => {
     assert.equal(
@@ -35,7 +23,7 @@ describe('a channel closed by the server', () => {
     )
     assert.equal(error.replyCode, 404)
     assert.equal(error.replyText, "NOT_FOUND - no queue 'q' in vhost '/'")
-    assert.equal(error.method, 'queue.declare')
+    assert.deepEqual([error.method, error.classId, error.methodId], ['queue.declare', 50, 10])
     assert.equal(error.cause, ending.error)
   })
 
@@ -50,15 +38,12 @@ describe('a channel closed by the server', () => {
   it('hints at durable for a 406 about it', () => {
     const text =
       "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"
-    assert.match(
-      closedByServer(1, 406, text, 'queue.declare', 1).error?.message ?? '',
-      /queues are durable unless exclusive/,
-    )
+    assert.match(closedByServer(1, 406, text, 50, 10).error?.message ?? '', /queues are durable unless exclusive/)
   })
 
   it('names no method where the server found none at fault', () => {
     assert.equal(
-      closedByServer(1, 320, 'bye', undefined, 0).error?.message,
+      closedByServer(1, 320, 'bye', 0, 0).error?.message,
       'channel 1 was closed by the server: CONNECTION_FORCED (320), bye',
     )
   })
@@ -84,5 +69,22 @@ describe('a channel closed by the client', () => {
       'basic.qos failed: channel 2 is closed: it was closed because queue.declare of "q" was not answered',
     )
     assert.equal(error.cause, cause)
+  })
+})
+
+describe('a reason to close', () => {
+  it('knows whether anybody was told: by an error of an operation, or by somebody who takes care of the rest', () => {
+    const make = () => closedByServer(1, 404, 'NOT_FOUND', 0, 0)
+    const [unknown, known, takenOver] = [make(), make(), make()]
+    known.errorFor('queue.declare of "q"', true)
+    takenOver.takenCareOf()
+    assert.deepEqual([unknown.told, known.told, takenOver.told], [false, true, true])
+  })
+
+  it('says whether only the channel is over, or its connection', () => {
+    assert.equal(closedByServer(1, 404, 'NOT_FOUND', 0, 0).scope, 'channel')
+    assert.equal(closedByClient(1).scope, 'channel')
+    assert.equal(lost('broker:5672', 'end', 'it ended').scope, 'connection')
+    assert.equal(closedByProgram('broker:5672').scope, 'connection')
   })
 })

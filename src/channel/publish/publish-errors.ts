@@ -1,7 +1,8 @@
 import { type AmqpError, MessageReturnedError, PublishFailedError, type PublishOutcome } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
-import { type CloseReason, describeReply } from '../close-reason.ts'
+import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
+import { describeReply } from '../rabbitmq.ts'
 import type { PendingPublish } from './confirms.ts'
 
 /** `publish of message "m1" to exchange "logs" with routing key "info"`, for errors. */

@@ -330,22 +330,21 @@ export class Publishing {
     for (const publish of publishes) this.#waiting.add(publish, () => 'publish')
   }
 
-  /** Reject everything. Returns how many promises there were. */
-  failAll(ending: CloseReason): number {
+  /** Reject everything. */
+  failAll(ending: CloseReason): void {
     this.#ending = ending
-    let rejected = this.#waiting.failAll(({ exchange, routingKey, properties }) =>
+    this.#waiting.failAll(({ exchange, routingKey, properties }) =>
       ending.errorFor(describePublish(exchange, routingKey, properties?.messageId), false, 'notSent'),
     )
     if (this.#keeper !== undefined) {
       const unsettled = this.#confirms.takeAll()
-      rejected += unsettled.length
+      if (unsettled.length > 0) ending.takenCareOf()
       this.#keeper.ended(this, unsettled, ending)
     }
-    rejected += this.#confirms.failAll(
+    this.#confirms.failAll(
       (tag, publish) => unsettledError(ending, publish, tag),
       site => atCallSite(ending.errorFor('waitForConfirms', false), site),
     )
-    return rejected
   }
 }
 

@@ -148,7 +148,7 @@ export class Recovery {
   /** This server allows fewer channels than the one that was lost. */
   #closeUnfit(lives: RecoveringChannel, server: string, channelMax: number): void {
     const ending = withoutNumber(lives.id, server, channelMax)
-    lives.close(ending, false)
+    lives.close(ending)
     if (ending.error !== undefined) this.#host.failed(`channel ${lives.id}`, ending.error)
   }
 

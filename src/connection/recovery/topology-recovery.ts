@@ -1,5 +1,5 @@
 import type { Channel } from '../../channel/channel.ts'
-import { isExclusiveUse } from '../../channel/exclusive-use.ts'
+import { isExclusiveUse } from '../../channel/rabbitmq.ts'
 import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../../channel/topology-recorder.ts'
 import { asError, ChannelClosedError, ConnectionClosedError } from '../../errors.ts'
 import type { Topology } from './topology.ts'

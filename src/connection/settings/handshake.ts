@@ -1,4 +1,4 @@
-import { describeReply } from '../../channel/close-reason.ts'
+import { describeReply, refusesVirtualHost } from '../../channel/rabbitmq.ts'
 import { AuthenticationError, ConnectionClosedError, EncodeError, ProtocolError } from '../../errors.ts'
 import { FRAME_MIN_SIZE } from '../../protocol/constants.ts'
 import {
@@ -138,7 +138,7 @@ function unexpected(method: AnyMethod, wanted: string): ProtocolError {
 function refusal(close: DecodedOf<typeof ConnectionClose>, opening: ServerSettings | undefined): Error {
   const { replyCode, replyText, classId, methodId } = close
   const reason = describeReply(replyCode, replyText)
-  if (opening !== undefined && (replyCode === 530 || replyCode === 403)) {
+  if (opening !== undefined && refusesVirtualHost(replyCode)) {
     const { virtualhost } = opening
     const hint =
       virtualhost === '' ? " (the URL ends in '/', which names the empty vhost; leave the slash out for '/')" : ''

@@ -1,6 +1,6 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
-import { isExclusiveUse } from '../../channel/exclusive-use.ts'
 import type { Deadline } from '../../channel/port.ts'
+import { isExclusiveUse } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { asError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { Message } from './message.ts'

@@ -1,0 +1,74 @@
+import type { ChannelClosedError } from '../errors.ts'
+import { replyCodeName } from '../protocol/constants.ts'
+
+/**
+ * What RabbitMQ does that AMQP does not say: its texts, versions and limits. The test of this file names the versions on
+ * which each was seen.
+ */
+
+/** Bytes of a frame that RabbitMQ before 4.1 takes at most before the login; it drops the connection at a larger one. */
+const FRAME_MAX_BEFORE_LOGIN = 4_096
+const LARGE_LOGIN_SINCE = 4_001
+/** RabbitMQ 4.3 refuses a smaller frame-max in connection.tune-ok: by closing the socket, 3 s later. */
+const LEAST_FRAME_MAX = 8_192
+/** From this version on, basic.qos with global set limits each consumer and not the channel. */
+const GLOBAL_QOS_ENDS = 4_003
+
+/** The version of a server that is RabbitMQ, as 1,000 times major plus minor: 4.1.3 is 4,001. */
+export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>>): number | undefined {
+  const { product, version } = serverProperties
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(String(version)) ?? []
+  return product === 'RabbitMQ' && major !== undefined ? Number(major) * 1000 + Number(minor) : undefined
+}
+
+/** Whether basic.qos with `connectionGlobal` limits each consumer of the channel by itself. */
+export function limitsEachConsumer(serverProperties: Readonly<Record<string, unknown>>): boolean {
+  const version = rabbitVersion(serverProperties)
+  return version !== undefined && version >= GLOBAL_QOS_ENDS
+}
+
+/** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */
+export function startOkHint(bytes: number, serverProperties: Readonly<Record<string, unknown>>): string {
+  const version = rabbitVersion(serverProperties)
+  if (bytes <= FRAME_MAX_BEFORE_LOGIN || (version ?? 0) >= LARGE_LOGIN_SINCE) return ''
+  return `; connection.start-ok was ${bytes} bytes, and RabbitMQ before 4.1 takes at most ${FRAME_MAX_BEFORE_LOGIN} before the login: the password (a token?) or clientProperties are too long`
+}
+
+/** Why a server may have dropped the connection at a connection.tune-ok; '' if that is not why. `frameMax` 0 is the server's. */
+export function tuneOkHint(frameMax: number): string {
+  if (frameMax === 0 || frameMax >= LEAST_FRAME_MAX) return ''
+  return ` (RabbitMQ 4.3 says no to a frameMax below ${LEAST_FRAME_MAX} by this, 3 s later; it was ${frameMax})`
+}
+
+/** `NOT_FOUND (404), no queue 'orders' in vhost '/'`, without the name that RabbitMQ puts in front of its text. */
+export function describeReply(replyCode: number, replyText: string): string {
+  const name = replyCodeName(replyCode)
+  const text = replyText.startsWith(`${name} - `) ? replyText.slice(name.length + 3) : replyText
+  return text === '' || text === name ? `${name} (${replyCode})` : `${name} (${replyCode}), ${text}`
+}
+
+/** What a reader of the error can do about it, if that is known. */
+export function replyHint(replyCode: number, replyText: string): string {
+  if (replyCode === 406 && replyText.includes("inequivalent arg 'durable'")) {
+    return ' (here queues are durable unless exclusive, and exchanges always, unless the program says otherwise)'
+  }
+  return ''
+}
+
+/** Whether connection.close in the answer to connection.open is about the virtual host: unknown (530) or forbidden (403). */
+export function refusesVirtualHost(replyCode: number): boolean {
+  return replyCode === 530 || replyCode === 403
+}
+
+/**
+ * Whether the broker refused a consumer (403) since another has the queue for itself: perhaps that of our own lost
+ * connection, so that it will grant it soon. What a permission refuses is a 403 as well, and stays one:
+ *
+ *     ACCESS_REFUSED - queue 'orders' in vhost '/' in exclusive use
+ *     ACCESS_REFUSED - access to queue 'orders' in vhost '/' refused for user 'guest'
+ *
+ * The end of a text above 255 bytes is cut off, and names are the program's: only the beginning tells.
+ */
+export function isExclusiveUse({ replyCode, replyText }: ChannelClosedError): boolean {
+  return replyCode === 403 && /^ACCESS_REFUSED - queue '/i.test(replyText ?? '')
+}

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  describeReply,
+  isExclusiveUse,
+  limitsEachConsumer,
+  rabbitVersion,
+  refusesVirtualHost,
+  replyHint,
+  startOkHint,
+  tuneOkHint,
+} from '../../src/channel/rabbitmq.ts'
+import { ChannelClosedError } from '../../src/errors.ts'
+
+/** One thing that a version of RabbitMQ was seen to do, and what is made of it. */
+interface Seen {
+  readonly on: string
+  readonly what: string
+  readonly value: unknown
+  readonly expected: unknown
+}
+
+const server = (version: string, product = 'RabbitMQ') => ({ product, version })
+const refusal = (replyCode: number, replyText: string) => new ChannelClosedError('', { replyCode, replyText })
+
+const TEXTS: readonly Seen[] = [
+  {
+    on: '3.10.8 and 4.3.6, every queue method on a queue that is not there',
+    what: 'the name of the code in front of the text',
+    value: describeReply(404, "NOT_FOUND - no queue 'orders' in vhost '/'"),
+    expected: "NOT_FOUND (404), no queue 'orders' in vhost '/'",
+  },
+  {
+    on: '3.10.8, rabbitmqctl close_all_connections',
+    what: 'only the name of the code',
+    value: describeReply(320, 'CONNECTION_FORCED'),
+    expected: 'CONNECTION_FORCED (320)',
+  },
+  {
+    on: 'no version',
+    what: 'a text of its own',
+    value: describeReply(404, 'no such thing'),
+    expected: 'NOT_FOUND (404), no such thing',
+  },
+  { on: 'no version', what: 'no text', value: describeReply(406, ''), expected: 'PRECONDITION_FAILED (406)' },
+  {
+    on: 'no version',
+    what: 'a code that AMQP does not have',
+    value: describeReply(599, 'odd'),
+    expected: 'UNKNOWN (599), odd',
+  },
+  {
+    on: '3.10.8 and 4.3.6, queue.declare of a transient queue as durable',
+    what: 'inequivalent durability',
+    value: replyHint(
+      406,
+      "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'",
+    ),
+    expected: ' (here queues are durable unless exclusive, and exchanges always, unless the program says otherwise)',
+  },
+  {
+    on: '3.10.8 and 4.3.6, queue.declare with another x-message-ttl',
+    what: 'any other inequivalence',
+    value: replyHint(
+      406,
+      "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received none",
+    ),
+    expected: '',
+  },
+  {
+    on: '3.10.8 and 4.3.6, basic.consume of a queue with an exclusive consumer',
+    what: 'exclusive use',
+    value: isExclusiveUse(refusal(403, "ACCESS_REFUSED - queue 'orders' in vhost '/' in exclusive use")),
+    expected: true,
+  },
+  {
+    on: '3.10.8 and 4.3.6, basic.consume without the permission to read',
+    what: 'a permission',
+    value: isExclusiveUse(
+      refusal(403, "ACCESS_REFUSED - access to queue 'orders' in vhost '/' refused for user 'guest'"),
+    ),
+    expected: false,
+  },
+  {
+    on: '3.10.8 and 4.3.6, queue.declare of another connection’s exclusive queue',
+    what: 'a lock is no exclusive use',
+    value: isExclusiveUse(
+      refusal(405, "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'"),
+    ),
+    expected: false,
+  },
+]
+
+const VERSIONS: readonly Seen[] = [
+  { on: '4.3.6, server-properties', what: 'its version', value: rabbitVersion(server('4.3.6')), expected: 4_003 },
+  { on: '3.10.8, server-properties', what: 'its version', value: rabbitVersion(server('3.10.8')), expected: 3_010 },
+  { on: 'no version', what: 'another product', value: rabbitVersion(server('2.1.0', 'LavinMQ')), expected: undefined },
+  { on: 'no version', what: 'no properties', value: rabbitVersion({}), expected: undefined },
+  {
+    on: '4.3.6, basic.qos with global: each of two consumers got as many messages',
+    what: 'the end of global qos',
+    value: ['4.3.6', '5.0.0', '4.2.1', '3.10.8'].map(version => limitsEachConsumer(server(version))),
+    expected: [true, true, false, false],
+  },
+  {
+    on: '3.10.8, a connection.start-ok of 6 kB: the socket is closed without a word; 4.3.6 takes it',
+    what: 'a login that is too long',
+    value: [
+      startOkHint(6_123, server('3.10.8')) !== '',
+      startOkHint(6_123, server('4.0.5')) !== '',
+      startOkHint(6_123, server('4.1.0')),
+      startOkHint(4_096, server('3.10.8')),
+    ],
+    expected: [true, true, '', ''],
+  },
+  {
+    on: '4.3.6, connection.tune-ok with a frame-max of 4096: the socket is closed 3 s later',
+    what: 'a small frame-max',
+    value: [tuneOkHint(4_096) !== '', tuneOkHint(8_192), tuneOkHint(0)],
+    expected: [true, '', ''],
+  },
+  {
+    on: '3.10.8 and 4.3.6, connection.open of a vhost that is not there: 530; 403 is what AMQP says of one that is forbidden',
+    what: 'a virtual host that is refused',
+    value: [530, 403, 541].map(refusesVirtualHost),
+    expected: [true, true, false],
+  },
+]
+
+describe('what RabbitMQ does', () => {
+  for (const { on, what, value, expected } of [...TEXTS, ...VERSIONS]) {
+    it(`${what} (seen on ${on})`, () => assert.deepEqual(value, expected))
+  }
+})
