@@ -13,6 +13,8 @@ const LARGE_LOGIN_SINCE = 4_001
 const LEAST_FRAME_MAX = 8_192
 /** From this version on, basic.qos with global set limits each consumer and not the channel. */
 const GLOBAL_QOS_ENDS = 4_003
+/** From this version on, a direct reply-to may be anything. */
+const ANY_REPLY_TO_SINCE = 4_000
 
 /** The version of a server that is RabbitMQ, as 1,000 times major plus minor: 4.1.3 is 4,001. */
 export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>>): number | undefined {
@@ -25,6 +27,12 @@ export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>
 export function limitsEachConsumer(serverProperties: Readonly<Record<string, unknown>>): boolean {
   const version = rabbitVersion(serverProperties)
   return version !== undefined && version >= GLOBAL_QOS_ENDS
+}
+
+/** Whether a message to a direct reply-to that names no process of the cluster ends the connection (541). */
+export function mindsReplyTo(serverProperties: Readonly<Record<string, unknown>>): boolean {
+  const version = rabbitVersion(serverProperties)
+  return version !== undefined && version < ANY_REPLY_TO_SINCE
 }
 
 /** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */

@@ -4,6 +4,7 @@ import type { Deadline, ErrorReporter } from '../channel/port.ts'
 import type { CallSite } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import type { FieldTable } from '../protocol/values.ts'
 import type { ConnectionState } from './connection-state.ts'
 
 /** Something that `protocol.close()` closes before the connection. */
@@ -36,6 +37,8 @@ export interface ChannelSource extends ErrorReporter {
   readonly ending: CloseReason | undefined
   /** When the connection was last recovered, by `clock`. */
   readonly recoveredAt: number
+  /** What the server says of itself. */
+  readonly serverProperties: Readonly<FieldTable>
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number
   /** What checks messages before they wait. */

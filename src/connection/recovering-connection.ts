@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { describeWait, WaitList } from '../lib/wait-list.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import type { FieldTable } from '../protocol/values.ts'
 import { ChannelOpener, type OpenerHost } from './channel-opener.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp } from './close-reasons.ts'
@@ -150,6 +151,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     return this.#opener.tryOpen(options)?.channel
   }
 
+  get serverProperties(): Readonly<FieldTable> {
+    return this.connection.negotiated?.serverProperties ?? {}
+  }
+
   get channelWanted(): boolean {
     return this.#opener.wanted
   }
@@ -204,7 +209,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   }
 
   globalQosSet(): void {
-    const { serverProperties = {} } = this.connection.negotiated ?? {}
+    const { serverProperties } = this
     if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
     this.#warnedOfQos = true
     this.#settings.logger?.warn(

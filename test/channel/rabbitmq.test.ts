@@ -4,6 +4,7 @@ import {
   describeReply,
   isExclusiveUse,
   limitsEachConsumer,
+  mindsReplyTo,
   rabbitVersion,
   refusesVirtualHost,
   replyHint,
@@ -101,6 +102,12 @@ const VERSIONS: readonly Seen[] = [
     what: 'the end of global qos',
     value: ['4.3.6', '5.0.0', '4.2.1', '3.10.8'].map(version => limitsEachConsumer(server(version))),
     expected: [true, true, false, false],
+  },
+  {
+    on: '3.10.8, a publish to amq.rabbitmq.reply-to.a.b: 541; 4.3.6 drops the message',
+    what: 'a direct reply-to that names no process',
+    value: [...['3.10.8', '3.13.7', '4.0.5', '4.3.6'].map(version => mindsReplyTo(server(version))), mindsReplyTo({})],
+    expected: [true, true, false, false, false],
   },
   {
     on: '3.10.8, a connection.start-ok of 6 kB: the socket is closed without a word; 4.3.6 takes it',

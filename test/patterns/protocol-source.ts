@@ -13,6 +13,7 @@ export class ProtocolSource implements ChannelSource {
   readonly clock = systemClock
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
+  readonly serverProperties = {}
   readonly publishes = new PublishEncoder(new Writer(), 131_072)
   readonly recoveredAt = Number.NEGATIVE_INFINITY
   readonly parts = new Set<Closable>()

@@ -1,17 +1,19 @@
-import { RemoteError } from '../../errors.ts'
+import { describeThrown, RemoteError } from '../../errors.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { cutText } from '../../protocol/text.ts'
 import type { Message } from '../consume/message.ts'
 
 const NAME = 'x-exception-name'
 const MESSAGE = 'x-exception-message'
-/** Characters that are kept, so that the header frame stays within the smallest frame size. */
-const LENGTH = 1_000
+/** Bytes that are kept, so that the header frame stays within the smallest frame size, and the body within what every broker takes. */
+const HEADER_BYTES = 1_000
+const BODY_BYTES = 1_000_000
 
-/** What a handler threw, as a reply. Its stack stays here: it is nobody else's business. */
+/** What a handler threw, as a reply that can always be sent. Its stack stays here: it is nobody else's business. */
 export function errorReply(thrown: unknown): { readonly payload: string; readonly properties: BasicProperties } {
-  const [name, message] = thrown instanceof Error ? [thrown.name, thrown.message] : ['Error', String(thrown)]
-  const headers = { [NAME]: name.slice(0, LENGTH), [MESSAGE]: message.slice(0, LENGTH) }
-  return { payload: message, properties: { contentType: 'text/plain', headers } }
+  const { name, message } = describeThrown(thrown)
+  const headers = { [NAME]: cutText(name, HEADER_BYTES), [MESSAGE]: cutText(message, HEADER_BYTES) }
+  return { payload: cutText(message, BODY_BYTES), properties: { contentType: 'text/plain', headers } }
 }
 
 /** The error that a reply tells of, if it does. */

@@ -1,122 +1,142 @@
-import type { Channel } from '../../channel/channel.ts'
+import type { Channel, ReturnCallback } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { ChannelClosedError, EncodeError, type PublishOutcome } from '../../errors.ts'
+import { type AmqpError, asError, EncodeError, MessageReturnedError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Message } from '../consume/message.ts'
+import type { PendingCall } from './pending-call.ts'
 import { remoteError } from './remote-error.ts'
 
 /** The name that stands for the channel itself as a place for replies (direct reply-to, RabbitMQ's extension). */
-const REPLY_TO = 'amq.rabbitmq.reply-to'
-
-/** A call that waits for its reply. */
-export interface PendingCall {
-  readonly what: string
-  readonly correlationId: string
-  readonly exchangeName: string
-  readonly routingKey: string
-  readonly payload: Uint8Array | string
-  readonly properties: BasicProperties
-  resolve(reply: Message): void
-  reject(error: Error): void
-}
+export const REPLY_TO = 'amq.rabbitmq.reply-to'
 
 /**
  * The calls of one life of a channel: replies come by the channel that the requests went by, so none can come when that
  * life is over.
  */
 export class RpcChannel {
-  readonly #channel: Channel
+  /** Replies can come: one round trip. */
+  readonly opened: Promise<void>
   readonly #calls = new Map<string, PendingCall>()
-  #over = false
+  #channel: Channel | undefined
+  #state: 'opening' | 'open' | 'over' = 'opening'
 
-  private constructor(channel: Channel) {
-    this.#channel = channel
+  /** `signal` ends the wait for a channel. */
+  constructor(source: ChannelSource, signal: AbortSignal) {
+    this.opened = this.#open(source, signal)
   }
 
-  /** Open a channel and consume replies on it: one round trip. */
-  static async open(source: ChannelSource): Promise<RpcChannel> {
-    const channel = await source.openingChannel({ publisherConfirms: true })
-    const rpc = new RpcChannel(channel)
-    // Replies are looked up by their correlation id: a late one is nobody's.
-    const consuming = channel.basicConsume(
-      (_channel, body, envelope, properties) => rpc.#replied(new Message(body, envelope, properties, undefined)),
-      REPLY_TO,
-      { noAck: true },
-    )
-    const { session } = channel.lives
-    if (session !== undefined) session.onOver = ending => rpc.#ended(ending)
-    // Its calls tell why it was closed.
-    channel.waitClosed().catch(() => {})
+  async #open(source: ChannelSource, signal: AbortSignal): Promise<void> {
     try {
+      const channel = await source.openingChannel({ publisherConfirms: true, returnCallback: this.#returned, signal })
+      this.#channel = channel
+      // Replies are looked up by their correlation id: a late one is nobody's.
+      const consuming = channel.basicConsume(
+        (_channel, body, envelope, properties) => this.#replied(new Message(body, envelope, properties, undefined)),
+        REPLY_TO,
+        { noAck: true },
+      )
+      const { session } = channel.lives
+      if (session !== undefined) session.onOver = ending => this.#ended(ending)
+      // Its calls tell why it was closed.
+      channel.waitClosed().catch(ignore)
       await consuming
+      if (this.#state === 'opening') this.#state = 'open'
     } catch (error) {
-      void channel.close()
+      this.#state = 'over'
+      void this.#channel?.close()
       throw error
     }
-    return rpc
   }
 
   get isOver(): boolean {
-    return this.#over
+    return this.#state === 'over'
+  }
+
+  /** Nobody waits for a reply. */
+  get isIdle(): boolean {
+    return this.#state === 'open' && this.#calls.size === 0
   }
 
   /** Publish the request of a call, once. */
   send(call: PendingCall): void {
-    const { correlationId, exchangeName, routingKey, payload, properties } = call
+    const { what, correlationId, exchangeName, routingKey, payload, properties } = call.request
+    const channel = this.#channel
+    if (channel === undefined) throw new Error('a call is sent before its channel is there')
     if (this.#calls.has(correlationId)) {
-      call.reject(new EncodeError(`${call.what}: correlationId "${correlationId}" is that of another call in flight`))
+      const text = `${what}: correlationId "${correlationId}" is that of another call in flight`
+      call.refuse(new EncodeError(text, { outcome: 'notSent' }))
       return
     }
     // First of all: the reply may come before the confirm.
     this.#calls.set(correlationId, call)
-    this.#channel
-      .publish(
-        payload,
-        exchangeName,
-        routingKey,
-        { ...properties, correlationId, replyTo: REPLY_TO },
-        { mandatory: true },
-      )
-      .catch((error: Error) => this.#take(correlationId)?.reject(error))
+    call.sending()
+    channel.publish(payload, exchangeName, routingKey, properties, { mandatory: true, signal: call.withdrawn }).then(
+      () => call.confirmed(),
+      (error: AmqpError) => {
+        // RabbitMQ changes the replyTo of what it returns: of publishes that are alike, another may be taken for it.
+        if (isReturnOfAnother(error, correlationId)) call.confirmed()
+        else call.publishFailed(error)
+      },
+    )
   }
 
   /** Nobody waits for its reply any more. */
   forget(call: PendingCall): void {
-    if (this.#calls.get(call.correlationId) === call) this.#calls.delete(call.correlationId)
+    const { correlationId } = call.request
+    if (this.#calls.get(correlationId) === call) this.#calls.delete(correlationId)
   }
 
-  #take(correlationId: string): PendingCall | undefined {
-    const call = this.#calls.get(correlationId)
-    this.#calls.delete(correlationId)
-    return call
+  readonly #returned: ReturnCallback = (_channel, body, envelope, properties) => {
+    const call = this.#calls.get(properties.correlationId ?? '')
+    const { replyCode, replyText } = envelope
+    const why = `no queue took the request: ${replyText} (${replyCode})`
+    call?.refuse(
+      new MessageReturnedError(`${call.request.what} failed: ${why}`, {
+        replyCode,
+        replyText,
+        body,
+        envelope,
+        properties,
+      }),
+    )
   }
 
   #replied(reply: Message): void {
-    const call = this.#take(reply.properties.correlationId ?? '')
+    const call = this.#calls.get(reply.properties.correlationId ?? '')
     if (call === undefined) return
-    const error = remoteError(reply)
-    if (error === undefined) call.resolve(reply)
-    else call.reject(error)
+    try {
+      const error = remoteError(reply)
+      if (error === undefined) call.answer(reply)
+      else call.refuse(error)
+    } catch (error) {
+      call.refuse(asError(error))
+    }
   }
 
   #ended(ending: CloseReason): void {
-    this.#failAll(what => ending.errorFor(what, ending.methodKey === BASIC_PUBLISH, 'unknown'))
+    this.#state = 'over'
+    const publishing = ending.methodKey === BASIC_PUBLISH
+    for (const call of [...this.#calls.values()]) {
+      call.giveUp((what, outcome) => ending.errorFor(what, publishing, outcome))
+    }
     // It is not to come back with the next connection; at this moment it is not over yet for those who do that.
-    queueMicrotask(() => void this.#channel.close())
+    queueMicrotask(() => void this.#channel?.close())
   }
 
-  #failAll(makeError: (what: string, outcome: PublishOutcome) => Error): void {
-    this.#over = true
-    const calls = [...this.#calls.values()]
-    this.#calls.clear()
-    for (const call of calls) call.reject(makeError(call.what, 'unknown'))
-  }
-
-  /** Reject the calls that wait, and close the channel. Never rejects. */
-  close(): Promise<void> {
-    this.#failAll((what, outcome) => new ChannelClosedError(`${what} failed: its client was closed`, { outcome }))
-    return this.#channel.close()
+  /** Close the channel: no call waits for a reply by it any more. Never rejects. */
+  async close(): Promise<void> {
+    this.#state = 'over'
+    await this.opened.catch(ignore)
+    await this.#channel?.close()
   }
 }
+
+function isReturnOfAnother(error: AmqpError, correlationId: string): boolean {
+  if (!(error instanceof MessageReturnedError)) return false
+  const { correlationId: returned } = error.properties as BasicProperties
+  return returned !== undefined && returned !== correlationId
+}
+
+function ignore(): void {}

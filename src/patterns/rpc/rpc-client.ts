@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
-import { abortedBy, ChannelClosedError, type PublishOutcome, TimeoutError } from '../../errors.ts'
+import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { atMost } from '../at-most.ts'
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, plainProperties, toJson, withJsonType } from '../publish/payload.ts'
-import { type PendingCall, RpcChannel } from './rpc-channel.ts'
+import { PendingCall, type RpcRequest } from './pending-call.ts'
+import { REPLY_TO, RpcChannel } from './rpc-channel.ts'
 
 export interface RpcClientOptions {
   /** Milliseconds that a call may take where it says nothing else. Default: 20,000; `Infinity` is no limit. */
@@ -20,12 +21,14 @@ export interface RpcCallOptions {
   readonly properties?: BasicProperties | undefined
   /** Milliseconds. Default: the client's. */
   readonly timeout?: number | undefined
-  /** Ends the wait; the request may be answered all the same. */
+  /** Ends the wait; a request that is written by then may be answered all the same. */
   readonly signal?: AbortSignal | undefined
 }
 
 const TIMEOUT = 20_000
 const CLOSE_TIMEOUT = 1_000
+/** Milliseconds: the longest that RabbitMQ takes. */
+const LONGEST_EXPIRATION = 0xffff_ffff
 const CALL = ['exchangeName', 'properties', 'timeout', 'signal']
 
 /**
@@ -36,10 +39,13 @@ export class RpcClient {
   readonly #source: ChannelSource
   readonly #timeout: number
   /** One for each exchange: a missing one costs the calls to others nothing. */
-  readonly #channels = new Map<string, Promise<RpcChannel>>()
-  readonly #part: Closable = { close: () => this.close() }
+  readonly #channels = new Map<string, RpcChannel>()
+  /** All that are not ended, wherever they wait. */
+  readonly #calls = new Set<PendingCall>()
+  readonly #part: Closable = { close: () => this.close(), giveUpChannel: () => this.#giveUpChannel() }
+  readonly #stopped = new AbortController()
   readonly #prefix = randomUUID()
-  #calls = 0
+  #made = 0
   #closed: Promise<void> | undefined
 
   private constructor(source: ChannelSource, timeout: number) {
@@ -51,7 +57,7 @@ export class RpcClient {
   static async open(source: ChannelSource, options: RpcClientOptions): Promise<RpcClient> {
     checkOptions('rpcClient', options, ['timeout'])
     const client = new RpcClient(source, durationOption('rpcClient', 'timeout', options.timeout) ?? TIMEOUT)
-    await client.#channel('')
+    await client.#channel('').opened
     source.own(client.#part)
     return client
   }
@@ -59,111 +65,116 @@ export class RpcClient {
   /**
    * Send a request, and resolve with its reply.
    *
-   * @param payload bytes, a string, or a plain object or array, which goes as JSON.
+   * @param payload bytes, a string, or any other object, which goes as JSON.
    * @throws MessageReturnedError where no queue takes the request, at once; PublishFailedError where the broker refuses
    * it; RemoteError where the server's handler throws; TimeoutError; AbortError; ChannelClosedError,
-   * ConnectionLostError or ConnectionClosedError where the reply can no longer come.
+   * ConnectionLostError or ConnectionClosedError where the reply can no longer come. Each has the `outcome` of the
+   * request but a RemoteError: one that is `'notSent'` was never written, and is not written later.
    */
   async call(routingKey: string, payload: Payload, options: RpcCallOptions = {}): Promise<Message> {
-    const call = this.#checked(routingKey, payload, options)
-    const timeout = options.timeout ?? this.#timeout
-    const expires = Number.isFinite(timeout) && call.properties.expiration === undefined
-    // A request that nobody takes in time is not to be worked on later.
-    const properties = expires ? { ...call.properties, expiration: String(Math.ceil(timeout)) } : call.properties
-    return await this.#send({ ...call, properties }, timeout, options.signal)
+    const site = captureCallSite(this.call)
+    let call: PendingCall
+    try {
+      call = this.#begin(routingKey, payload, options, site)
+    } catch (error) {
+      throw atCallSite(asError(error), site)
+    }
+    void this.#send(call)
+    return await call.promise
   }
 
-  #checked(routingKey: string, payload: Payload, options: RpcCallOptions): Omit<PendingCall, 'resolve' | 'reject'> {
+  #begin(routingKey: string, payload: Payload, options: RpcCallOptions, site: { stack?: string }): PendingCall {
     if (typeof routingKey !== 'string') throw badValue('rpc call', 'routingKey', 'a string', routingKey)
-    const what = `rpc call to "${routingKey}"`
-    checkOptions(what, options, CALL)
-    durationOption(what, 'timeout', options.timeout)
-    signalOption(what, 'signal', options.signal)
-    const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
-    const given = plainProperties(options.properties ?? {})
-    const correlationId = given.correlationId ?? `${this.#prefix}-${++this.#calls}`
+    const target = `rpc call to "${routingKey}"`
+    checkOptions(target, options, CALL)
+    const timeout = durationOption(target, 'timeout', options.timeout) ?? this.#timeout
+    const signal = signalOption(target, 'signal', options.signal)
+    const exchangeName = shortStringOption(target, 'exchangeName', options.exchangeName) ?? ''
     const encoded = isEncoded(payload)
-    return {
-      what: exchangeName === '' ? what : `${what} by exchange "${exchangeName}"`,
+    const given = plainProperties(options.properties ?? {})
+    const correlationId =
+      shortStringOption(target, 'properties.correlationId', given.correlationId) ?? `${this.#prefix}-${++this.#made}`
+    const by = exchangeName === '' ? '' : ` by exchange "${exchangeName}"`
+    const what = `${target} with correlationId "${correlationId}"${by}`
+    // A request that nobody takes in time is not to be worked on later.
+    const expires = given.expiration === undefined && timeout <= LONGEST_EXPIRATION
+    const request: RpcRequest = {
+      what,
       correlationId,
       exchangeName,
       routingKey,
       payload: encoded ? payload : toJson(what, payload),
-      properties: encoded ? given : withJsonType(given),
+      properties: {
+        ...(encoded ? given : withJsonType(given)),
+        ...(expires ? { expiration: String(Math.ceil(timeout)) } : undefined),
+        correlationId,
+        replyTo: REPLY_TO,
+      },
     }
+    const call = new PendingCall(request, site, this.#ended)
+    this.#calls.add(call)
+    call.bound({ timeout, signal, after: (milliseconds, expired) => this.#source.after(milliseconds, expired) })
+    return call
   }
 
-  #send(
-    request: Omit<PendingCall, 'resolve' | 'reject'>,
-    timeout: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Message> {
-    const { what, exchangeName } = request
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) throw abortedBy(signal, what, 'notSent')
-      let channel: RpcChannel | undefined
-      let settled = false
-      const settle = (): void => {
-        settled = true
-        deadline?.cancel()
-        signal?.removeEventListener('abort', aborted)
-      }
-      const call: PendingCall = {
-        ...request,
-        resolve: reply => {
-          settle()
-          resolve(reply)
-        },
-        reject: error => {
-          settle()
-          reject(error)
-        },
-      }
-      const giveUp = (makeError: (outcome: PublishOutcome) => Error): void => {
-        channel?.forget(call)
-        call.reject(makeError(channel === undefined ? 'notSent' : 'unknown'))
-      }
-      const aborted = (): void => {
-        if (signal !== undefined) giveUp(outcome => abortedBy(signal, what, outcome))
-      }
-      signal?.addEventListener('abort', aborted, { once: true })
-      const deadline = Number.isFinite(timeout)
-        ? this.#source.after(timeout, () =>
-            giveUp(outcome => new TimeoutError(`${what} was not answered within ${timeout} ms`, { outcome })),
-          )
-        : undefined
-      this.#channel(exchangeName).then(
-        opened => {
-          if (settled) return
-          channel = opened
-          opened.send(call)
-        },
-        (error: Error) => call.reject(error),
-      )
-    })
+  readonly #ended = (call: PendingCall): void => {
+    this.#calls.delete(call)
+    this.#channels.get(call.request.exchangeName)?.forget(call)
+    if (this.#source.channelWanted) this.#giveUpChannel()
   }
 
-  async #channel(exchangeName: string): Promise<RpcChannel> {
-    for (;;) {
+  /** Send it once there is a channel. Never rejects. */
+  async #send(call: PendingCall): Promise<void> {
+    const { what, exchangeName } = call.request
+    while (!call.isOver) {
       if (this.#closed !== undefined) {
-        throw new ChannelClosedError('the rpc call was not sent: its client was closed', { outcome: 'notSent' })
+        const text = `${what} failed: its client was closed`
+        call.refuse(new ChannelClosedError(text, { outcome: 'notSent' }))
+        return
       }
-      const known = this.#channels.get(exchangeName)
-      if (known !== undefined) {
-        const channel = await known
-        if (!channel.isOver) return channel
-        if (this.#channels.get(exchangeName) === known) this.#channels.delete(exchangeName)
-        continue
+      const channel = this.#channel(exchangeName)
+      try {
+        await channel.opened
+      } catch (error) {
+        // It was lost before anything was sent by it: the next one waits for the recovery.
+        if (error instanceof ConnectionLostError && this.#source.ending === undefined) continue
+        call.refuse(this.#notOpened(what, asError(error)))
+        return
       }
-      const opening = RpcChannel.open(this.#source)
-      this.#channels.set(exchangeName, opening)
-      opening.catch(() => {
-        if (this.#channels.get(exchangeName) === opening) this.#channels.delete(exchangeName)
-      })
+      if (!channel.isOver && !call.isOver) {
+        channel.send(call)
+        return
+      }
     }
   }
 
-  /** Reject the calls that wait, and close. Never rejects. Again: the same promise. */
+  #channel(exchangeName: string): RpcChannel {
+    const known = this.#channels.get(exchangeName)
+    if (known !== undefined && !known.isOver) return known
+    const channel = new RpcChannel(this.#source, this.#stopped.signal)
+    this.#channels.set(exchangeName, channel)
+    return channel
+  }
+
+  /** Close a channel by which no reply is awaited. */
+  #giveUpChannel(): boolean {
+    for (const [exchangeName, channel] of this.#channels) {
+      if (!channel.isIdle) continue
+      this.#channels.delete(exchangeName)
+      void channel.close()
+      return true
+    }
+    return false
+  }
+
+  /** All calls that waited for the channel failed with one error: each gets its own. */
+  #notOpened(what: string, cause: Error): Error {
+    const { ending } = this.#source
+    if (ending !== undefined) return ending.errorFor(what, true, 'notSent')
+    return new ChannelClosedError(`${what} failed: it got no channel: ${cause.message}`, { cause, outcome: 'notSent' })
+  }
+
+  /** Reject the calls that wait, wherever they do, and close. Never rejects. Again: the same promise. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -171,10 +182,13 @@ export class RpcClient {
 
   async #close(): Promise<void> {
     this.#source.disown(this.#part)
+    for (const call of [...this.#calls]) {
+      call.giveUp((what, outcome) => new ChannelClosedError(`${what} failed: its client was closed`, { outcome }))
+    }
+    this.#stopped.abort()
     const channels = [...this.#channels.values()]
     this.#channels.clear()
-    const closing = Promise.all(channels.map(async opening => (await opening).close()))
-    await atMost(this.#source, CLOSE_TIMEOUT, closing)
+    await atMost(this.#source, CLOSE_TIMEOUT, Promise.all(channels.map(channel => channel.close())))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

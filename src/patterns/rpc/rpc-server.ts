@@ -1,4 +1,5 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { ChannelClosedError, ConnectionClosedError, EncodeError, PublishError } from '../../errors.ts'
 import { badValue, checkOptions } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Consumer } from '../consume/consumer.ts'
@@ -6,11 +7,13 @@ import type { ConsumerCloseOptions, HandlerOptions } from '../consume/consumer-o
 import type { Message } from '../consume/message.ts'
 import { ConfirmingChannel } from '../publish/confirming-channel.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
+import { RefusedReplies } from './refused-replies.ts'
 import { errorReply } from './remote-error.ts'
+import { checkReplyTo } from './reply-to.ts'
 
 /**
- * Answers a request with a string, bytes, or a plain object or array, which goes as JSON; nothing is an empty reply. What
- * it throws reaches the caller as a `RemoteError`.
+ * Answers a request with a string, bytes, or any other object, which goes as JSON; nothing is an empty reply. What it
+ * throws reaches the caller as a `RemoteError`.
  */
 export type RpcHandler = (request: Message) => Payload | undefined | void | Promise<Payload | undefined> | Promise<void>
 
@@ -18,16 +21,23 @@ export type RpcServerOptions = Omit<HandlerOptions, 'noAck' | 'onFailure'>
 
 const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency']
 
+interface Reply {
+  readonly payload: Uint8Array | string
+  readonly properties: BasicProperties
+}
+
 /**
  * Answers the requests in a queue, made by `protocol.rpcServer()`. A request is acked once the broker has confirmed its
- * reply, so one that is in hand when the connection breaks is answered again.
+ * reply, so one that is in hand when the connection breaks is answered again. If a reply cannot be sent, because it is
+ * too large for instance, the caller gets a `RemoteError` that says so; if not even that can be sent, the request is
+ * rejected, and the error reported.
  */
 export class RpcServer {
   /** What takes the requests: its events tell how that goes, and it can be paused. */
   readonly consumer: Consumer
-  readonly #replies: ConfirmingChannel
+  readonly #replies: Replies
 
-  private constructor(consumer: Consumer, replies: ConfirmingChannel) {
+  private constructor(consumer: Consumer, replies: Replies) {
     this.consumer = consumer
     this.#replies = replies
   }
@@ -41,28 +51,9 @@ export class RpcServer {
   ): Promise<RpcServer> {
     if (typeof handler !== 'function') throw badValue('rpcServer', 'handler', 'a function', handler)
     checkOptions('rpcServer', options, OPTIONS)
-    const replies = new ConfirmingChannel(source)
-    const consumer = await Consumer.open(
-      source,
-      'rpcServer',
-      queueName,
-      async request => {
-        const reply = await answer(handler, request)
-        const { replyTo } = request.properties
-        if (replyTo === undefined) return
-        try {
-          await replies.publish(reply.payload, '', replyTo, reply.properties)
-        } catch (error) {
-          // The request was lost with the same connection: it comes again, and is answered then.
-          if (request.life?.over !== true) throw error
-        }
-      },
-      {
-        ...options,
-        // Where no reply is asked for, a failure is the dead-letter exchange's; a reply that was not taken is made again.
-        onFailure: ({ properties }) => (properties.replyTo === undefined ? 'reject' : 'requeue'),
-      },
-    )
+    const replies = new Replies(source)
+    const serve = (request: Message): Promise<void> => replies.serve(handler, request)
+    const consumer = await Consumer.open(source, 'rpcServer', queueName, serve, { ...options, onFailure })
     return new RpcServer(consumer, replies)
   }
 
@@ -77,25 +68,89 @@ export class RpcServer {
   }
 }
 
-interface Reply {
-  readonly payload: Uint8Array | string
-  readonly properties: BasicProperties
+/** Where no reply is asked for, or none can be made, the request is the dead-letter exchange's. */
+function onFailure({ properties }: Message, error: unknown): 'reject' | 'requeue' {
+  return properties.replyTo === undefined || isRefusal(error) ? 'reject' : 'requeue'
 }
 
-async function answer(handler: RpcHandler, request: Message): Promise<Reply> {
-  const { correlationId, replyTo } = request.properties
+/** Makes replies and publishes them. */
+class Replies {
+  readonly #source: ChannelSource
+  readonly #channel: ConfirmingChannel
+  readonly #refused = new RefusedReplies()
+  #closed = false
+
+  constructor(source: ChannelSource) {
+    this.#source = source
+    this.#channel = new ConfirmingChannel(source)
+  }
+
+  /** Resolves when the request is answered, or somebody else will answer it. Rejects where nobody can. */
+  async serve(handler: RpcHandler, request: Message): Promise<void> {
+    const { replyTo } = request.properties
+    if (replyTo === undefined) {
+      await handler(request)
+      return
+    }
+    checkReplyTo(replyTo, this.#source.serverProperties)
+    const before = this.#refused.of(request)
+    if (before?.final === true) throw new EncodeError(`the request cannot be answered: ${before.reason}`)
+    const reply = before === undefined ? await answer(handler, request) : unsendable(before.reason)
+    if (reply === undefined || this.#isSomebodyElses(request)) return
+    try {
+      await this.#publish(request, reply)
+    } catch (error) {
+      if (this.#isSomebodyElses(request)) return
+      // What was refused once is not tried again: the caller is told in few words.
+      if (before !== undefined || !isRefusal(error)) throw error
+      await this.#publish(request, unsendable(error.message))
+    }
+  }
+
+  /** It will be given to somebody else, who answers it; or nothing is sent any more. */
+  #isSomebodyElses(request: Message): boolean {
+    return this.#closed || request.life?.over === true
+  }
+
+  async #publish(request: Message, { payload, properties }: Reply): Promise<void> {
+    const { replyTo = '', correlationId } = request.properties
+    try {
+      await this.#channel.publish(payload, '', replyTo, { ...properties, correlationId })
+    } catch (error) {
+      // Where the broker closes the connection over the reply, the request comes again.
+      if (isRefusal(error)) this.#refused.add(request, error)
+      throw error
+    }
+  }
+
+  /** Nothing more is sent. Never rejects. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#channel.close()
+  }
+}
+
+/** The handler's reply, or its error as one; undefined where its work was broken off. */
+async function answer(handler: RpcHandler, request: Message): Promise<Reply | undefined> {
   try {
     const result = (await handler(request)) ?? ''
-    if (isEncoded(result)) {
-      return typeof result === 'string'
-        ? { payload: result, properties: { contentType: 'text/plain', correlationId } }
-        : { payload: result, properties: { correlationId } }
+    if (!isEncoded(result)) {
+      return { payload: toJson('the reply of an rpcServer handler', result), properties: withJsonType({}) }
     }
-    return { payload: toJson('the reply of an rpcServer handler', result), properties: withJsonType({ correlationId }) }
+    return { payload: result, properties: typeof result === 'string' ? { contentType: 'text/plain' } : {} }
   } catch (error) {
-    // Nobody waits for an answer, or somebody else will give it.
-    if (replyTo === undefined || request.life?.over === true) throw error
-    const { payload, properties } = errorReply(error)
-    return { payload, properties: { ...properties, correlationId } }
+    return request.life?.over === true ? undefined : errorReply(error)
   }
+}
+
+function unsendable(why: string): Reply {
+  return errorReply(new Error(`the reply could not be sent: ${why}`))
+}
+
+/** Whether it was the reply itself that could not be sent: sending it again would end in the same way. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof EncodeError || error instanceof PublishError) return true
+  return (
+    (error instanceof ChannelClosedError || error instanceof ConnectionClosedError) && error.replyCode !== undefined
+  )
 }

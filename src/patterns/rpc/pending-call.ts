@@ -1,0 +1,138 @@
+import {
+  type AmqpError,
+  abortedBy,
+  atCallSite,
+  type CallSite,
+  type PublishOutcome,
+  TimeoutError,
+} from '../../errors.ts'
+import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import type { Message } from '../consume/message.ts'
+
+/** What a call sends. */
+export interface RpcRequest {
+  /** Names the call in errors. */
+  readonly what: string
+  readonly correlationId: string
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly payload: Uint8Array | string
+  readonly properties: BasicProperties
+}
+
+/** What bounds a call. */
+export interface CallBounds {
+  /** Milliseconds, or `Infinity`. */
+  readonly timeout: number
+  readonly signal: AbortSignal | undefined
+  after(milliseconds: number, expired: () => void): { cancel(): void }
+}
+
+/** Makes the error of a call that is given up, by what became of its request. */
+export type MakeCallError = (what: string, outcome: PublishOutcome) => Error
+
+/**
+ * A call, until it is answered or refused:
+ *
+ *     waiting ──channel is there──▶ sending ──confirmed──▶ sent
+ *        └─────────────────────────────┴── reply, refusal, given up ──┴──▶ ended
+ *
+ * One that is given up while it is sending ends when its publish does: only that knows whether the request was written.
+ */
+export class PendingCall {
+  readonly request: RpcRequest
+  readonly promise: Promise<Message>
+  readonly #site: CallSite
+  readonly #over: (call: PendingCall) => void
+  /** Takes the request back while it is not written. */
+  readonly #withdrawal = new AbortController()
+  #state: 'waiting' | 'sending' | 'sent' | 'ended' = 'waiting'
+  #givenUp: MakeCallError | undefined
+  #deadline: { cancel(): void } | undefined
+  #aborted: AbortRegistration | undefined
+  #resolve: (reply: Message) => void = ignore
+  #reject: (error: Error) => void = ignore
+
+  /** `over` is told when it is ended, before its caller is. */
+  constructor(request: RpcRequest, site: CallSite, over: (call: PendingCall) => void) {
+    this.request = request
+    this.#site = site
+    this.#over = over
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  get isOver(): boolean {
+    return this.#state === 'ended'
+  }
+
+  /** Aborts when nobody wants the request sent any more. */
+  get withdrawn(): AbortSignal {
+    return this.#withdrawal.signal
+  }
+
+  bound({ timeout, signal, after }: CallBounds): void {
+    this.#deadline = after(timeout, () => {
+      this.giveUp((what, outcome) => {
+        const how = outcome === 'notSent' ? 'sent' : 'answered'
+        return new TimeoutError(`${what} was not ${how} within ${timeout} ms`, { outcome })
+      })
+    })
+    if (signal === undefined) return
+    const aborted = (): void => this.giveUp((what, outcome) => abortedBy(signal, what, outcome))
+    if (signal.aborted) aborted()
+    else this.#aborted = onAbort(signal, aborted)
+  }
+
+  /** Its request is being published. */
+  sending(): void {
+    if (this.#state === 'waiting') this.#state = 'sending'
+  }
+
+  /** The broker has the request. */
+  confirmed(): void {
+    if (this.#state !== 'sending') return
+    this.#state = 'sent'
+    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)
+  }
+
+  /** The publish of its request was refused, or given up. */
+  publishFailed(error: AmqpError): void {
+    const { what } = this.request
+    const makeError = this.#givenUp
+    if (makeError !== undefined) this.refuse(makeError(what, error.outcome ?? 'unknown'))
+    else {
+      error.message = `${what} failed: ${error.message}`
+      this.refuse(error)
+    }
+  }
+
+  giveUp(makeError: MakeCallError): void {
+    if (this.#state === 'sending') {
+      this.#givenUp ??= makeError
+      this.#withdrawal.abort()
+    } else this.refuse(makeError(this.request.what, this.#state === 'waiting' ? 'notSent' : 'unknown'))
+  }
+
+  answer(reply: Message): void {
+    if (this.#end()) this.#resolve(reply)
+  }
+
+  refuse(error: Error): void {
+    if (this.#end()) this.#reject(atCallSite(error, this.#site))
+  }
+
+  #end(): boolean {
+    if (this.#state === 'ended') return false
+    this.#state = 'ended'
+    this.#deadline?.cancel()
+    this.#aborted?.cancel()
+    this.#over(this)
+    return true
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto'
+import { type ConnectionClosedError, EncodeError } from '../../errors.ts'
+import type { Message } from '../consume/message.ts'
+
+/** Requests that are remembered. */
+const REMEMBERED = 100
+
+/** Why a reply was refused, and what may still be tried. */
+export interface Refusal {
+  readonly reason: string
+  /** Not even a short error can be sent. */
+  readonly final: boolean
+}
+
+/**
+ * Requests whose replies the broker refused. If it closed the connection over one, the request is delivered again, and
+ * the same reply would end in the same way.
+ */
+export class RefusedReplies {
+  readonly #refusals = new Map<string, Refusal>()
+
+  add(request: Message, error: Error): void {
+    const key = keyOf(request)
+    const internal = (error as Partial<ConnectionClosedError>).replyCode === INTERNAL_ERROR
+    const final = internal || error instanceof EncodeError || this.#refusals.has(key)
+    this.#refusals.set(key, { reason: error.message, final })
+    const [oldest] = this.#refusals.keys()
+    if (this.#refusals.size > REMEMBERED && oldest !== undefined) this.#refusals.delete(oldest)
+  }
+
+  of(request: Message): Refusal | undefined {
+    if (!request.envelope.isRedeliver || this.#refusals.size === 0) return undefined
+    return this.#refusals.get(keyOf(request))
+  }
+}
+
+/** RabbitMQ ended in an error of its own: it is the address that it cannot take. */
+const INTERNAL_ERROR = 541
+
+function keyOf({ body, properties }: Message): string {
+  const { replyTo, correlationId, messageId } = properties
+  return createHash('sha1').update(`${replyTo} ${correlationId} ${messageId} `).update(body).digest('base64')
+}

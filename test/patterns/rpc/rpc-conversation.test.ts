@@ -1,0 +1,409 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  AbortError,
+  ChannelClosedError,
+  type ConnectOptions,
+  MessageReturnedError,
+  type Payload,
+  RemoteError,
+  type RpcClient,
+  type RpcClientOptions,
+  TimeoutError,
+} from '../../../src/index.ts'
+import * as methods from '../../../src/protocol/methods.ts'
+import {
+  type Conversation,
+  contentFrames,
+  converse,
+  deliverFrame,
+  FakeBroker,
+  methodFrame,
+  type SentFrame,
+} from '../../support/fake-broker.ts'
+import { rejection } from '../../support/rejection.ts'
+import { turn } from '../../support/settled.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
+
+/** A broker that agrees to what RPC needs and confirms nothing. */
+function rpcBroker(serverProperties: Record<string, string> = { product: 'fake' }): FakeBroker {
+  const broker = new FakeBroker()
+  broker.prepare = peer => {
+    const start = methodFrame(0, methods.ConnectionStart, { serverProperties, mechanisms: 'PLAIN' })
+    peer.answers.set('protocol header', () => start)
+    peer.answers.set('confirm.select', ({ channel }) => methodFrame(channel, methods.ConfirmSelectOk, {}))
+    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+    peer.answers.set('basic.consume', ({ channel, args }) =>
+      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+    )
+    peer.answers.set('basic.cancel', ({ channel, args }) =>
+      methodFrame(channel, methods.BasicCancelOk, { consumerTag: String(args['consumerTag']) }),
+    )
+  }
+  return broker
+}
+
+interface RpcConversation extends Conversation {
+  readonly client: RpcClient
+  /** The channel that replies come by, and the tag they come under. */
+  readonly channel: number
+  readonly tag: string
+}
+
+async function rpcConversation(
+  options: RpcClientOptions = {},
+  connectOptions: ConnectOptions = {},
+): Promise<RpcConversation> {
+  const conversation = await converse(connectOptions, rpcBroker())
+  const client = await conversation.protocol.rpcClient(options)
+  const consume = framesOf(conversation, 'basic.consume')[0]
+  return { ...conversation, client, channel: consume?.channel ?? 0, tag: String(consume?.args['consumerTag']) }
+}
+
+function framesOf({ peer }: Conversation, name: string): SentFrame[] {
+  return peer.frames.filter(frame => frame.method?.name === name)
+}
+
+function reply({ channel, tag }: RpcConversation, correlationId: string, body: string): Buffer {
+  return Buffer.concat([deliverFrame(channel, tag, 1), contentFrames(channel, body, { correlationId })])
+}
+
+function ack(channel: number, deliveryTag: number, multiple = false): Buffer {
+  return methodFrame(channel, methods.BasicAck, { deliveryTag, multiple })
+}
+
+const ID = (correlationId: string) => ({ properties: { correlationId } })
+
+describe('The errors of an RPC call', () => {
+  const failures: Readonly<Record<string, (the: RpcConversation) => Promise<unknown>>> = {
+    'a payload that cannot be sent': the => the.client.call('q', 5 as unknown as Payload, ID('one')),
+    'a header that cannot be sent': the =>
+      the.client.call('q', '', { properties: { correlationId: 'one', headers: { a: Number.NaN } } }),
+    'an option that is unknown': the => the.client.call('q', '', { time: 3 } as object),
+    'a channel that is closed': async the => {
+      const called = the.client.call('q', '', ID('one'))
+      await turn()
+      the.peer.reply(the.channel, methods.ChannelClose, { replyCode: 404, replyText: 'no', classId: 60, methodId: 40 })
+      return called
+    },
+    'a nack': async the => {
+      const called = the.client.call('q', '', ID('one'))
+      await turn()
+      the.peer.reply(the.channel, methods.BasicNack, { deliveryTag: 1, multiple: false, requeue: false })
+      return called
+    },
+    'a return': async the => {
+      const called = the.client.call('q', '', ID('one'))
+      await turn()
+      the.peer.send(returned(the.channel, 'one'))
+      return called
+    },
+    'an abort': the => the.client.call('q', '', { ...ID('one'), signal: AbortSignal.abort() }),
+    'the end of the client': async the => {
+      const called = the.client.call('q', '', ID('one'))
+      void the.client.close()
+      return called
+    },
+    'the end of the connection': async the => {
+      const called = the.client.call('q', '', ID('one'))
+      await turn()
+      the.peer.finish()
+      return called
+    },
+  }
+  for (const [what, fail] of Object.entries(failures)) {
+    it(`name the call and show its caller: ${what}`, async () => {
+      const the = await rpcConversation()
+      async function theCaller(): Promise<unknown> {
+        return await fail(the)
+      }
+      const error = await rejection(theCaller(), Error)
+      assert.match(error.message, /^rpc call to "q"/)
+      assert.match(error.stack ?? '', /rpc-conversation\.test/)
+      assert.equal(error.stack?.split('\n')[0], `${error.name}: ${error.message}`)
+    })
+  }
+})
+
+function returned(channel: number, correlationId: string): Buffer {
+  const args = { replyCode: 312, replyText: 'NO_ROUTE', exchangeName: '', routingKey: 'q' }
+  // RabbitMQ puts the name of the queue that it stands for in its place.
+  const properties = { correlationId, replyTo: 'amq.rabbitmq.reply-to.abc.def', expiration: '20000' }
+  return Buffer.concat([methodFrame(channel, methods.BasicReturn, args), contentFrames(channel, 'same', properties)])
+}
+
+describe('An RPC call that no queue takes', () => {
+  it('is told from others that are alike by its correlation id', async () => {
+    const the = await rpcConversation()
+    const calls = ['a', 'b', 'c'].map(id => the.client.call('q', 'same', ID(id)))
+    const refused = rejection(calls[1] ?? Promise.resolve(), MessageReturnedError)
+    await turn()
+    the.peer.send(ack(the.channel, 1), returned(the.channel, 'b'), ack(the.channel, 3, true))
+    const error = await refused
+    assert.equal(error.outcome, 'refused')
+    the.peer.send(reply(the, 'c', 'to c'), reply(the, 'a', 'to a'))
+    assert.deepEqual(
+      (await Promise.all([calls[0], calls[2]])).map(message => message?.text()),
+      ['to a', 'to c'],
+    )
+  })
+})
+
+describe('The time of an RPC call', () => {
+  for (const timeout of [Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER, 2 ** 32]) {
+    it(`may be ${timeout}: the request does not expire then`, async () => {
+      const the = await rpcConversation({ timeout })
+      const called = the.client.call('q', '', ID('one'))
+      await turn()
+      the.peer.send(reply(the, 'one', 'late'))
+      assert.equal((await called).text(), 'late')
+      assert.equal(framesOf(the, 'basic.publish').length, 1)
+      assert.deepEqual(expirations(the), [undefined])
+    })
+  }
+
+  it('is the expiration of its request up to the longest that RabbitMQ takes', async () => {
+    const the = await rpcConversation()
+    for (const timeout of [0.5, 2 ** 31, 2 ** 32 - 1]) {
+      const called = the.client.call('q', '', { timeout, signal: AbortSignal.timeout(1) })
+      await rejection(called, TimeoutError)
+    }
+    assert.deepEqual(expirations(the), ['1', '2147483648', '4294967295'])
+  })
+
+  it('past, a request that was never written is not sent, nor written later', async () => {
+    const clock = new VirtualClock()
+    const the = await rpcConversation({}, { clock })
+    the.peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' })
+    await turn()
+    const called = rejection(the.client.call('q', '', { timeout: 50 }), TimeoutError)
+    const controller = new AbortController()
+    const aborted = rejection(the.client.call('q', '', { signal: controller.signal }), AbortError)
+    await turn()
+    controller.abort()
+    assert.equal((await aborted).outcome, 'notSent')
+    await clock.advance(60)
+    const error = await called
+    assert.equal(error.outcome, 'notSent')
+    assert.match(error.message, /^rpc call to "q" with correlationId ".*" was not sent within 50 ms$/)
+    the.peer.reply(0, methods.ConnectionUnblocked, {})
+    await turn()
+    assert.deepEqual(framesOf(the, 'basic.publish'), [])
+  })
+
+  it('past, one whose request was written is of unknown outcome, and a late reply is nobody’s', async () => {
+    const clock = new VirtualClock()
+    const the = await rpcConversation({ timeout: 50 }, { clock })
+    const called = rejection(the.client.call('q', '', ID('one')), TimeoutError)
+    const confirmed = rejection(the.client.call('q', '', ID('two')), TimeoutError)
+    await turn()
+    the.peer.send(ack(the.channel, 2))
+    await clock.advance(60)
+    assert.equal((await called).outcome, 'unknown')
+    assert.equal((await confirmed).outcome, 'unknown')
+    const next = the.client.call('q', '', ID('three'))
+    await turn()
+    the.peer.send(reply(the, 'one', 'late'), reply(the, 'two', 'late'), reply(the, 'three', 'in time'))
+    assert.equal((await next).text(), 'in time')
+    assert.deepEqual(the.errors, [])
+  })
+})
+
+function expirations(the: Conversation): unknown[] {
+  return the.peer.frames.flatMap(({ name, payload }) => {
+    if (!name.endsWith(' header')) return []
+    const text = payload.toString('latin1')
+    return [/reply-to.(\d+)$/s.exec(text)?.[1]]
+  })
+}
+
+describe('The close of an RPC client', () => {
+  it('ends every call, wherever it waits', async () => {
+    const the = await rpcConversation()
+    the.peer.answers.delete('basic.consume')
+    const waiting = rejection(the.client.call('q', '', { exchangeName: 'another' }), ChannelClosedError)
+    const written = rejection(the.client.call('q', ''), ChannelClosedError)
+    await turn()
+    the.peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' })
+    await turn()
+    const blocked = rejection(the.client.call('q', ''), ChannelClosedError)
+    await turn()
+    const closed = the.client.close()
+    assert.equal((await waiting).outcome, 'notSent')
+    assert.equal((await written).outcome, 'unknown')
+    assert.equal((await blocked).outcome, 'notSent')
+    assert.equal((await rejection(the.client.call('q', ''), ChannelClosedError)).outcome, 'notSent')
+    await closed
+  })
+
+  it('ends calls that wait for a recovery', async () => {
+    const broker = rpcBroker()
+    const clock = new VirtualClock()
+    const { peer, protocol } = await converse({ recovery: { initialDelay: 60_000 }, clock }, broker)
+    const client = await protocol.rpcClient()
+    peer.finish()
+    await turn()
+    const waiting = [client.call('q', ''), client.call('q', '', { exchangeName: 'another' })]
+    const rejected = waiting.map(call => rejection(call, ChannelClosedError))
+    await turn()
+    await client.close()
+    for (const error of await Promise.all(rejected)) assert.equal(error.outcome, 'notSent')
+    await protocol.close()
+  })
+})
+
+describe('The channel of an RPC client', () => {
+  it('is given up when somebody needs its number, and opened again for the next call', async () => {
+    const broker = rpcBroker()
+    const inner = broker.prepare
+    broker.prepare = peer => {
+      inner(peer)
+      const tune = methodFrame(0, methods.ConnectionTune, { channelMax: 1, frameMax: 131_072, heartbeat: 0 })
+      peer.answers.set('connection.start-ok', () => tune)
+    }
+    const conversation = await converse({}, broker)
+    const { peer, protocol } = conversation
+    const client = await protocol.rpcClient()
+    const channel = await protocol.channel()
+    const called = client.call('q', '', ID('one'))
+    await turn()
+    await channel.close()
+    await turn()
+    await turn()
+    const consume = framesOf(conversation, 'basic.consume').at(-1)
+    const the = { ...conversation, client, channel: 1, tag: String(consume?.args['consumerTag']) }
+    peer.send(reply(the, 'one', 'answer'))
+    assert.equal((await called).text(), 'answer')
+    assert.equal(framesOf(conversation, 'basic.consume').length, 2)
+  })
+})
+
+describe('An RPC server', () => {
+  const rabbit310 = { product: 'RabbitMQ', version: '3.10.8' }
+
+  async function served(
+    handler: () => Payload | Promise<Payload>,
+    properties: { replyTo: string; correlationId?: string },
+    serverProperties: Record<string, string> = rabbit310,
+  ) {
+    const conversation = await converse({}, rpcBroker(serverProperties))
+    const { peer, protocol } = conversation
+    let runs = 0
+    const server = await protocol.rpcServer('q', () => {
+      runs++
+      return handler()
+    })
+    const [consume] = framesOf(conversation, 'basic.consume')
+    const channel = consume?.channel ?? 0
+    peer.send(deliverFrame(channel, String(consume?.args['consumerTag']), 1), contentFrames(channel, '', properties))
+    await turn()
+    await turn()
+    return { ...conversation, server, channel, runs: () => runs }
+  }
+
+  const malformed = ['', '.', 'a', 'a.b', 'a.b.c', '*.#', 'AAAA.x', 'g2EB.x', 'g3cBYQ==.x', 'a===.x', ' .x', 'é.ü']
+  for (const suffix of malformed) {
+    it(`never sends a reply to "amq.rabbitmq.reply-to.${suffix}", which costs its own request only`, async () => {
+      const the = await served(() => 'reply', { replyTo: `amq.rabbitmq.reply-to.${suffix}` })
+      assert.deepEqual(framesOf(the, 'basic.publish'), [])
+      const [reject] = framesOf(the, 'basic.reject')
+      assert.equal(reject?.args['requeue'], false)
+      assert.match(the.errors[0]?.message ?? '', /^the request cannot be answered: its replyTo/)
+      assert.equal(the.errors.length, 1)
+      assert.equal(the.runs(), 0)
+      assert.equal(the.protocol.state, 'open')
+    })
+  }
+
+  it('sends replies to what RabbitMQ makes, and to what is a queue', async () => {
+    const genuine = 'amq.rabbitmq.reply-to.g1h2AA5yZXBseUA4MDYyMTY4NAAAMDYAAAADawpjoA==.mPJWkNx8njkhbnuZaZkLNw=='
+    for (const replyTo of [genuine, 'queue', 'amq.rabbitmq.reply-to']) {
+      const the = await served(() => 'reply', { replyTo })
+      assert.deepEqual(
+        framesOf(the, 'basic.publish').map(({ args }) => args['routingKey']),
+        [replyTo],
+      )
+    }
+  })
+
+  it('sends replies to whatever name where the server bears it', async () => {
+    for (const [product, version] of [
+      ['RabbitMQ', '4.0.1'],
+      ['another', '1.0'],
+    ] as const) {
+      const the = await served(() => 'reply', { replyTo: 'amq.rabbitmq.reply-to.a.b' }, { product, version })
+      assert.equal(framesOf(the, 'basic.publish').length, 1)
+    }
+  })
+
+  it('tells the caller where the broker refuses the reply, and answers no more than that', async () => {
+    const the = await served(() => 'x'.repeat(100), { replyTo: 'queue', correlationId: 'one' })
+    const [large] = framesOf(the, 'basic.publish')
+    the.peer.reply(large?.channel ?? 0, methods.ChannelClose, {
+      replyCode: 406,
+      replyText: 'PRECONDITION_FAILED - message size 100 is larger than configured max size 16',
+      classId: 60,
+      methodId: 40,
+    })
+    await turn()
+    await turn()
+    const publishes = framesOf(the, 'basic.publish')
+    assert.equal(publishes.length, 2)
+    const header = the.peer.frames.filter(({ name }) => name.endsWith(' header')).at(-1)
+    assert.match(header?.payload.toString() ?? '', /x-exception-message.*the reply could not be sent:.*max size 16/s)
+    assert.deepEqual(framesOf(the, 'basic.ack'), [])
+    the.peer.send(ack(publishes[1]?.channel ?? 0, 1))
+    await turn()
+    assert.equal(framesOf(the, 'basic.ack').length, 1)
+    assert.deepEqual(the.errors, [])
+  })
+
+  it('rejects a request whose reply is refused again and again, and reports it', async () => {
+    const the = await served(() => 'x', { replyTo: 'queue', correlationId: 'one' })
+    for (let i = 0; i < 2; i++) {
+      const publish = framesOf(the, 'basic.publish').at(-1)
+      the.peer.reply(publish?.channel ?? 0, methods.ChannelClose, {
+        replyCode: 403,
+        replyText: 'ACCESS_REFUSED - no',
+        classId: 60,
+        methodId: 40,
+      })
+      await turn()
+      await turn()
+    }
+    assert.equal(framesOf(the, 'basic.publish').length, 2)
+    assert.deepEqual(
+      framesOf(the, 'basic.reject').map(({ args }) => args['requeue']),
+      [false],
+    )
+    assert.equal(the.errors.length, 1)
+  })
+
+  it('opens no channel for a reply that comes after its close', async () => {
+    let answer: (reply: Payload) => void = () => {}
+    const late = new Promise<Payload>(resolve => {
+      answer = resolve
+    })
+    const the = await served(() => late, { replyTo: 'queue' })
+    await the.server.close({ timeout: 10 })
+    const opened = framesOf(the, 'channel.open').length
+    answer('late')
+    await turn()
+    await turn()
+    assert.equal(framesOf(the, 'channel.open').length, opened)
+    assert.deepEqual(framesOf(the, 'basic.publish'), [])
+    assert.deepEqual(the.errors, [])
+  })
+})
+
+describe('A reply that cannot be read', () => {
+  it('rejects its call', async () => {
+    const the = await rpcConversation()
+    const called = the.client.call('q', '', ID('one'))
+    await turn()
+    const headers = { 'x-exception-name': 'E', 'x-exception-message': [1] }
+    const content = contentFrames(the.channel, '', { correlationId: 'one', headers })
+    the.peer.send(deliverFrame(the.channel, the.tag, 1), content)
+    assert.equal((await rejection(called, RemoteError)).remoteName, 'E')
+  })
+})
