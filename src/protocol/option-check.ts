@@ -1,5 +1,6 @@
 import { EncodeError } from '../errors.ts'
 import { inspectShort } from './inspect-short.ts'
+import { shortstrFault } from './text.ts'
 
 /** What other clients call our options, in lower case without separators. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
@@ -136,6 +137,7 @@ export function shortStringOption(what: string, name: string, value: unknown): s
   if (text !== undefined && text.length > 85 && Buffer.byteLength(text) > 255) {
     throw new EncodeError(`${what}: "${name}" has ${Buffer.byteLength(text)} bytes; AMQP allows 255`)
   }
+  if (text?.isWellFormed() === false) throw new EncodeError(`${what}: "${name}" ${shortstrFault(text)}`)
   return text
 }
 

@@ -91,7 +91,7 @@ export function consumerSettings(
   if (onFailure !== undefined && noAck) {
     throw new EncodeError(`${what}: "onFailure" has no meaning with noAck, since the broker has forgotten the message`)
   }
-  if (typeof onFailure !== 'function') checkFailureAction(`${what}: "onFailure"`, onFailure)
+  const action = typeof onFailure === 'function' ? onFailure : checkFailureAction(`${what}: "onFailure"`, onFailure)
   return {
     queueName,
     prefetchCount,
@@ -101,7 +101,7 @@ export function consumerSettings(
     onCancel: functionOption(what, 'onCancel', options.onCancel),
     signal: signalOption(what, 'signal', options.signal),
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
-    onFailure: onFailure ?? 'requeue',
+    onFailure: action ?? 'requeue',
   }
 }
 

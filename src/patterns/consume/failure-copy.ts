@@ -1,25 +1,82 @@
+import { describeThrown } from '../../errors.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { cutText } from '../../protocol/text.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import { WireTypes } from '../../protocol/wire-types.ts'
 import type { Message } from './message.ts'
 
-/** Characters that are kept, so that the header frame stays within the smallest frame size. */
-const MESSAGE_LENGTH = 1_000
-const STACK_LENGTH = 4_000
+/** Bytes that are kept of the error, so that the header frame hardly grows. */
+const MESSAGE_BYTES = 1_000
+const STACK_BYTES = 4_000
+/** And where that is too much. */
+const SHORT_MESSAGE_BYTES = 200
 
-/** The properties of a failed message, with the failure in its headers. */
-export function failureCopy(message: Message, error: unknown): BasicProperties {
-  const { headers = {} } = message.properties
-  // CC would route the copy to where the message went. (BCC does not arrive.)
-  const { CC: _cc, ...kept } = headers
-  const added: FieldTable = {
-    'x-exception-message': (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_LENGTH),
-    'x-exception-stacktrace': ((error instanceof Error ? error.stack : undefined) ?? '').slice(0, STACK_LENGTH),
+/**
+ * Headers that speak of the original's way to its consumer, and would be false of the copy: CC and BCC would route it to
+ * where the message went; the others tell how often and from where the original was delivered. `x-death` is history, and stays:
+ * RabbitMQ goes on counting in it.
+ */
+const DROPPED: ReadonlySet<string> = new Set(['CC', 'BCC', 'x-delivery-count', 'x-acquired-count', 'x-stream-offset'])
+
+/**
+ * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire: somebody is to
+ * look at it.
+ *
+ * @param check throws if properties cannot be sent. What is too much then goes: the stack first, the message's own headers
+ * last but one, and of the smallest copy nothing is left but the body and where it came from.
+ */
+export function failureCopy(
+  message: Message,
+  error: unknown,
+  check: (properties: BasicProperties) => void,
+): BasicProperties {
+  const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()
+  const { message: text, stack } = describeThrown(error)
+  const origin = {
     'x-original-exchange': message.envelope.exchangeName,
     'x-original-routingKey': message.envelope.routingKey,
   }
-  const copied: FieldTable = { ...kept, ...added }
-  const types = [...(WireTypes.of(headers)?.values() ?? [])].filter(({ key }) => !(key in added))
-  if (types.length > 0) WireTypes.remember(copied, types)
-  return { ...message.properties.toJSON(), headers: copied }
+  const short = { 'x-exception-message': cutText(text, SHORT_MESSAGE_BYTES), ...origin }
+  const whole = { ...short, 'x-exception-message': cutText(text, MESSAGE_BYTES) }
+  const attempts: readonly (() => BasicProperties)[] = [
+    () => ({
+      ...properties,
+      headers: copied(headers, { ...whole, 'x-exception-stacktrace': cutText(stack, STACK_BYTES) }),
+    }),
+    () => ({ ...properties, headers: copied(headers, whole) }),
+    () => ({ ...properties, headers: copied(headers, short) }),
+    () => ({ ...properties, headers: copied(sendable(headers, check), short) }),
+    () => ({ ...properties, headers: short }),
+    () => ({ headers: short }),
+  ]
+  for (const attempt of attempts) {
+    const copy = attempt()
+    if (isSendable(copy, check)) return copy
+  }
+  return { headers: origin }
+}
+
+/** The message's own headers, with these added, and each as it was on the wire. */
+function copied(headers: FieldTable, added: FieldTable): FieldTable {
+  const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !DROPPED.has(name)))
+  const all: FieldTable = { ...kept, ...added }
+  const types = [...(WireTypes.of(headers)?.values() ?? [])].filter(({ key }) => key in kept && !(key in added))
+  if (types.length > 0) WireTypes.remember(all, types)
+  return all
+}
+
+/** Those that can be sent one by one: what came may be what cannot be written, such as a number that is none. */
+function sendable(headers: FieldTable, check: (properties: BasicProperties) => void): FieldTable {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name, value]) => isSendable({ headers: { [name]: value } }, check)),
+  )
+}
+
+function isSendable(properties: BasicProperties, check: (properties: BasicProperties) => void): boolean {
+  try {
+    check(properties)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -2,6 +2,8 @@ import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { EncodeError } from '../../errors.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
+import { checkOptions, shortStringOption } from '../../protocol/option-check.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
 import { ConfirmingChannel } from '../publish/confirming-channel.ts'
 import { failureCopy } from './failure-copy.ts'
 import type { Message } from './message.ts'
@@ -92,12 +94,17 @@ export class FailurePolicy {
     const channel = this.#copies.get(exchangeName) ?? new ConfirmingChannel(this.#source)
     this.#copies.set(exchangeName, channel)
     try {
-      await channel.publishCopy(message.body, destination, failureCopy(message, error))
+      const copy = failureCopy(message, error, properties => this.#check(destination, properties))
+      await channel.publishCopy(message.body, destination, copy)
       message.ack()
     } catch (failure) {
       this.#source.report(failure, 'warn')
       await this.#requeue(message)
     }
+  }
+
+  #check({ exchangeName, routingKey }: ErrorDestination, properties: BasicProperties): void {
+    this.#source.publishes.check(exchangeName, routingKey, true, properties, '')
   }
 
   /** Give back at once what is held back, now and later: nothing is waited for any more. */
@@ -120,8 +127,13 @@ export class FailurePolicy {
 export function checkFailureAction(what: string, action: unknown): FailureAction | undefined {
   if (action === undefined || action === 'requeue' || action === 'reject') return action
   if (typeof action === 'object' && action !== null) {
+    checkOptions(what, action, ['exchangeName', 'routingKey'])
     const { exchangeName, routingKey } = action as Partial<ErrorDestination>
-    if (typeof exchangeName === 'string' && typeof routingKey === 'string') return { exchangeName, routingKey }
+    if (typeof exchangeName === 'string' && typeof routingKey === 'string') {
+      shortStringOption(what, 'exchangeName', exchangeName)
+      shortStringOption(what, 'routingKey', routingKey)
+      return { exchangeName, routingKey }
+    }
   }
   throw new EncodeError(
     `${what} must be "requeue", "reject" or { exchangeName, routingKey } with two strings, not ${inspectShort(action)}`,

@@ -43,7 +43,7 @@ export class ConfirmingChannel {
 
   /**
    * Publish a copy of somebody else's message, which some queue must take. The broker closes the channel over a `userId`
-   * that is not the login: such a copy goes without.
+   * that is not the login, and over a `replyTo` that stands for this channel: such a copy goes without.
    */
   async publishCopy(
     payload: Uint8Array,
@@ -54,8 +54,9 @@ export class ConfirmingChannel {
     try {
       await this.publish(payload, exchangeName, routingKey, properties, options)
     } catch (error) {
-      const { userId, ...others } = properties
-      if (userId === undefined || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
+      const { userId, replyTo, ...others } = properties
+      const without = userId !== undefined || replyTo !== undefined
+      if (!without || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
       await this.publish(payload, exchangeName, routingKey, others, options)
     }
   }

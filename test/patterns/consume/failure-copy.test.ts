@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { failureCopy } from '../../../src/patterns/consume/failure-copy.ts'
+import { Message } from '../../../src/patterns/consume/message.ts'
+import type { BasicProperties } from '../../../src/protocol/properties.ts'
+import { PublishEncoder } from '../../../src/protocol/publish-encoder.ts'
+import type { Properties } from '../../../src/protocol/received-properties.ts'
+import type { FieldTable } from '../../../src/protocol/values.ts'
+import { Writer } from '../../../src/protocol/writer.ts'
+import { HOSTILE_VALUES } from '../../support/hostile-values.ts'
+import { encode, read } from '../../support/property-lists.ts'
+
+const encoder = new PublishEncoder(new Writer(), 4_096)
+const check = (properties: BasicProperties): void => encoder.check('', 'errors', true, properties, '')
+
+function failed(properties: BasicProperties): Message {
+  const envelope = { consumerTag: 'c', deliveryTag: 1, exchangeName: 'x', routingKey: 'k', isRedeliver: false }
+  return new Message(Buffer.from('body'), envelope, received(properties), undefined)
+}
+
+function copyOf(properties: BasicProperties, error: unknown): BasicProperties & { readonly headers: FieldTable } {
+  const copy = failureCopy(failed(properties), error, check)
+  assert.doesNotThrow(() => check(copy))
+  return { ...copy, headers: copy.headers ?? {} }
+}
+
+describe('The copy of a failed message', () => {
+  for (const [what, thrown] of Object.entries(HOSTILE_VALUES)) {
+    it(`can be made where its handler threw ${what}`, () => {
+      const { headers } = copyOf({ messageId: 'm', headers: { a: 1 } }, thrown)
+      assert.equal(headers['a'], 1)
+      assert.equal(typeof headers['x-exception-message'], 'string')
+      assert.equal(headers['x-original-exchange'], 'x')
+    })
+  }
+
+  it('has the message of its error whole characters only', () => {
+    for (let length = 994; length <= 1_000; length++) {
+      const { headers } = copyOf({}, new Error(`${'a'.repeat(length)}😀😀`))
+      const text = String(headers['x-exception-message'])
+      assert.ok(text.isWellFormed())
+      assert.ok(!text.includes('\ufffd'))
+      assert.ok(Buffer.byteLength(text) > length - 1)
+    }
+  })
+
+  it('neither expires nor tells what was counted of the original, nor goes where that went', () => {
+    const death = [{ queue: 'q', reason: 'rejected', count: 3 }]
+    const gone = { CC: ['q'], BCC: ['q'], 'x-delivery-count': 3, 'x-acquired-count': 4, 'x-stream-offset': 5n }
+    const copy = copyOf({ expiration: '1500', headers: { ...gone, 'x-death': death, tenant: 7 } }, new Error('no'))
+    assert.equal(copy.expiration, undefined)
+    assert.deepEqual(Object.keys(copy.headers).sort(), [
+      'tenant',
+      'x-death',
+      'x-exception-message',
+      'x-exception-stacktrace',
+      'x-original-exchange',
+      'x-original-routingKey',
+    ])
+  })
+
+  // 4 kB hold it all with less and less of the message's own headers' room.
+  const steps: readonly (readonly [string, number, (headers: FieldTable) => boolean])[] = [
+    ['all of it', 10, headers => String(headers['x-exception-stacktrace']).length > 0 && 'own' in headers],
+    ['no stack', 2_000, headers => !('x-exception-stacktrace' in headers) && 'own' in headers],
+    ['a short message', 3_600, headers => String(headers['x-exception-message']).length === 200 && 'own' in headers],
+    ['none of its own headers', 3_990, headers => !('own' in headers) && 'x-exception-message' in headers],
+  ]
+  for (const [what, size, holds] of steps) {
+    it(`has ${what} where ${size} bytes of the header frame are taken`, () => {
+      const error = new Error('m'.repeat(1_000))
+      error.stack = 's'.repeat(1_500)
+      const copy = copyOf({ messageId: 'm', headers: { own: 'h'.repeat(size) } }, error)
+      assert.ok(holds(copy.headers))
+      assert.equal(copy.messageId, 'm')
+    })
+  }
+
+  it('has only where it came from where nothing else has room', () => {
+    const envelope = { ...failed({}).envelope, exchangeName: 'x'.repeat(255), routingKey: 'k'.repeat(255) }
+    const message = new Message(Buffer.alloc(0), envelope, received({ messageId: 'm' }), undefined)
+    const copy = failureCopy(message, new Error('no'), () => {
+      throw new Error('nothing fits')
+    })
+    assert.deepEqual(copy, {
+      headers: { 'x-original-exchange': envelope.exchangeName, 'x-original-routingKey': envelope.routingKey },
+    })
+  })
+
+  it('goes without the headers that cannot be written', () => {
+    const message = failed({ headers: { good: 1, bad: 2 } })
+    const copy = failureCopy(message, new Error('no'), properties => {
+      if ('bad' in (properties.headers ?? {})) throw new Error('bad')
+    })
+    assert.equal(copy.headers?.['good'], 1)
+    assert.equal(copy.headers?.['bad'], undefined)
+  })
+})
+
+function received(properties: BasicProperties): Properties {
+  return read(encode(properties))
+}
