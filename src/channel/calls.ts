@@ -199,11 +199,13 @@ export class Calls {
     return true
   }
 
-  /** Reject the oldest call that waits for this reply, whose reply came but cannot be given. */
-  refuse(replyKey: ReplyKey, error: Error): void {
+  /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if nobody waits. */
+  refuse<R>(replyKey: ReplyKey, reply: R, error: Error): boolean {
     const call = this.#byReply.get(replyKey)?.peek()
-    if (call !== undefined) this.#abandon(call, error)
-    this.settle(replyKey, undefined)
+    const waits = call?.promise !== undefined
+    if (waits) this.#abandon(call, error)
+    this.settle(replyKey, reply)
+    return waits
   }
 
   /** Reject everything, but resolve the calls of the method `spared`. */

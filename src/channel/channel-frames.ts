@@ -100,8 +100,8 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     return end + 1
   }
 
-  headerFrame(buffer: Buffer, start: number, end: number): void {
-    this.#assembler.header(buffer, start, end)
+  headerFrame(buffer: Buffer, start: number, end: number, length: number): void {
+    this.#assembler.header(buffer, start, end, length)
   }
 
   bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void {
@@ -166,19 +166,22 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     }
   }
 
-  contentTooLarge(content: Content, size: number, properties: Properties): void {
-    const error = new ProtocolError(
-      `a message of ${size} bytes on channel ${this.#id} is larger than maxMessageSize, ${this.#port.maxMessageSize} bytes; it was not taken into memory`,
-      { replyCode: 311 },
-    )
-    if (content.kind === 'get') {
-      this.#acker.settle('reject', content.envelope.deliveryTag, false, false)
-      this.#calls.refuse(BasicGetOk.key, error)
-      return
-    }
+  contentRefused(content: Content, _size: number, properties: Properties, reason: string): void {
+    const error = new ProtocolError(reason, { replyCode: 311 })
+    let told = false
     if (content.kind === undefined) this.#deliveries.refused(content, properties)
-    this.#port.report(error, 'warn')
+    else if (content.kind === 'get') {
+      const { deliveryTag } = content.envelope
+      told = this.#calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
+    }
+    if (!told) this.#port.report(error, 'warn')
   }
+}
+
+/** A message that answers a basic.get, and that this client does not take. */
+export interface RefusedGet {
+  /** Its delivery tag. */
+  readonly refused: number
 }
 
 interface GetOk {

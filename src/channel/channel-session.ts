@@ -20,7 +20,7 @@ import {
 } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
-import { ChannelFrames, type ServerRequests } from './channel-frames.ts'
+import { ChannelFrames, type RefusedGet, type ServerRequests } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
 import { Deliveries } from './consume/deliveries.ts'
@@ -319,11 +319,11 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       BasicGet,
       BasicGetOk.key,
       () => this.#encode(BasicGet, { queueName: queue, noAck }),
-      (result, abandoned) => {
+      (result: GetResult | RefusedGet | null, abandoned) => {
+        if (result === null || noAck) return
+        if ('refused' in result) this.acker.settle('reject', result.refused, false, false)
         // Nobody will see it: it is the queue's again.
-        if (abandoned && result?.envelope !== undefined && !noAck) {
-          this.acker.giveBack(result.envelope.deliveryTag)
-        }
+        else if (abandoned) this.acker.giveBack(result.envelope.deliveryTag)
       },
     )
   }

@@ -27,7 +27,8 @@ export interface ErrorReporter {
 export interface FrameReceiver {
   /** Returns where to go on: behind the frame, or behind its content where that was taken too. */
   methodFrame(buffer: Buffer, start: number, end: number, limit: number): number
-  headerFrame(buffer: Buffer, start: number, end: number): void
+  /** `length` is that of the whole payload, of which only the start is given if it is too large to be read. */
+  headerFrame(buffer: Buffer, start: number, end: number, length: number): void
   bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void
 }
 

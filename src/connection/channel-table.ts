@@ -133,9 +133,9 @@ export class ChannelTable implements FrameSink {
     return receiver.methodFrame(buffer, start, end, limit)
   }
 
-  headerFrame(channelId: number, buffer: Buffer, start: number, end: number): void {
+  headerFrame(channelId: number, buffer: Buffer, start: number, end: number, length: number): void {
     const receiver = this.#receivers[channelId] ?? this.#stray(channelId, 'a content header')
-    receiver.headerFrame(buffer, start, end)
+    receiver.headerFrame(buffer, start, end, length)
   }
 
   bodyFrame(channelId: number, buffer: Buffer, start: number, end: number, ended: boolean): void {

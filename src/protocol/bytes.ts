@@ -5,6 +5,33 @@ export const Slice = (
   Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, at: number, size: number) => Buffer }
 )[Symbol.species]
 
+const HeapBuffer = Slice as unknown as new (size: number) => Buffer
+/** V8 keeps arrays of up to this many bytes in its own heap: they cost no more than a view of memory that is shared. */
+export const MAX_HEAP_BYTES = 64
+
+/** Copy up to `MAX_HEAP_BYTES`. No view of the copy is made, which would move it out of the heap. */
+export function copyToHeap(source: Buffer, start: number, size: number): Buffer {
+  const copy = new HeapBuffer(size)
+  const view = viewOf(source)
+  let to = 0
+  for (const last = size - 3; to < last; to += 4) {
+    const word = view.getInt32(start + to, true)
+    copy[to] = word
+    copy[to + 1] = word >> 8
+    copy[to + 2] = word >> 16
+    copy[to + 3] = word >> 24
+  }
+  for (; to < size; to++) copy[to] = view.getUint8(start + to)
+  return copy
+}
+
+/** Copy bytes to memory that nothing else is in: the program may transfer it to a worker. */
+export function ownCopy(source: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(end - start)
+  source.copy(copy, 0, start, end)
+  return copy
+}
+
 /** From this many bytes on, a call into C++ copies faster than a loop. */
 const MIN_NATIVE_COPY = 256
 /** Strings up to this many UTF-16 units are written in a loop where they are ASCII: faster than the call into C++. */

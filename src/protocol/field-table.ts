@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { FrameError } from '../errors.ts'
+import { ownCopy } from './bytes.ts'
 import {
   ARRAY,
   BOOLEAN,
@@ -52,8 +53,8 @@ function endOf(reader: Reader, what: string): number {
 }
 
 function readTable(reader: Reader, end: number, depth: number): FieldTable {
-  if (depth > MAX_DEPTH) throw nestedTooDeep()
   const table: FieldTable = {}
+  if (depth > MAX_DEPTH) skipTooDeep(reader, end)
   const { buffer } = reader
   let remembered: Remembered[] | undefined
   while (reader.position < end) {
@@ -80,8 +81,8 @@ function readTable(reader: Reader, end: number, depth: number): FieldTable {
 }
 
 function readArray(reader: Reader, end: number, depth: number): FieldValue[] {
-  if (depth > MAX_DEPTH) throw nestedTooDeep()
   const array: FieldValue[] = []
+  if (depth > MAX_DEPTH) skipTooDeep(reader, end)
   let remembered: Remembered[] | undefined
   while (reader.position < end) {
     const type = reader.octet()
@@ -152,8 +153,7 @@ function readString(reader: Reader): string | Buffer {
   if (known !== undefined) return known
   const text = buffer.toString('utf8', start, start + length)
   if (text.includes(REPLACEMENT)) {
-    const octets = buffer.subarray(start, start + length)
-    if (!isUtf8(octets)) return Buffer.from(octets)
+    if (!isUtf8(buffer.subarray(start, start + length))) return ownCopy(buffer, start, start + length)
   }
   return text
 }
@@ -180,8 +180,16 @@ function unknownType(type: number): FrameError {
   })
 }
 
-function nestedTooDeep(): FrameError {
-  return new FrameError(`a field table is nested more than ${MAX_DEPTH} deep`, { replyCode: SYNTAX_ERROR })
+/** What is sound, but nested deeper than this client reads. */
+class NestingError extends FrameError {
+  constructor() {
+    super(`a field table is nested more than ${MAX_DEPTH} deep`, { replyCode: SYNTAX_ERROR })
+  }
+}
+
+function skipTooDeep(reader: Reader, end: number): void {
+  if (!reader.skipsTooDeep) throw new NestingError()
+  reader.position = end
 }
 
 function entryCut(): FrameError {
@@ -202,7 +210,7 @@ FIXED_SIZES[VOID] = 0
  * @throws FrameError (502) as `decodeTable` does.
  */
 export function skipTable(buffer: Buffer, start: number, end: number, depth = 1): number {
-  if (depth > MAX_DEPTH) throw nestedTooDeep()
+  if (depth > MAX_DEPTH) throw new NestingError()
   const stop = skipLong(buffer, start, end)
   let at = start + 4
   while (at < stop) {
@@ -213,8 +221,13 @@ export function skipTable(buffer: Buffer, start: number, end: number, depth = 1)
   return stop
 }
 
+/** Whether `error` means that a table is sound as far as it was read, but nested deeper than this client reads. */
+export function isTooDeep(error: unknown): boolean {
+  return error instanceof NestingError
+}
+
 function skipArray(buffer: Buffer, start: number, end: number, depth: number): number {
-  if (depth > MAX_DEPTH) throw nestedTooDeep()
+  if (depth > MAX_DEPTH) throw new NestingError()
   const stop = skipLong(buffer, start, end)
   let at = start + 4
   while (at < stop) at = skipValue(buffer, at, stop, depth)
@@ -243,7 +256,7 @@ function skipValue(buffer: Buffer, at: number, end: number, depth: number): numb
 }
 
 /** End of what starts with a long length at `at`. */
-function skipLong(buffer: Buffer, at: number, end: number): number {
+export function skipLong(buffer: Buffer, at: number, end: number): number {
   if (end - at < 4) throw truncated('the length of a field value', 4, end > at ? end - at : 0)
   const length =
     (((buffer[at] as number) << 24) |

@@ -1,7 +1,7 @@
 import { FrameError } from '../errors.ts'
 import { viewOf } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
-import { FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
+import { CONTENT_FLAGS_OFFSET, FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
 
 /** What a parser tells of the frames it finds. `buffer` is only good until the call returns. */
 export interface FrameSink {
@@ -10,12 +10,19 @@ export interface FrameSink {
    * the frame, or behind its content where the sink has taken that too.
    */
   methodFrame(channel: number, buffer: Buffer, start: number, end: number, limit: number): number
-  /** The payload of a whole content header frame. */
-  headerFrame(channel: number, buffer: Buffer, start: number, end: number): void
+  /** The payload of a content header frame, of `length` bytes. If that is more than 16 MiB, only its fixed part is given. */
+  headerFrame(channel: number, buffer: Buffer, start: number, end: number, length: number): void
   /** A piece of the payload of a body frame; `ended` once the whole frame is in and sound. */
   bodyFrame(channel: number, buffer: Buffer, start: number, end: number, ended: boolean): void
   heartbeatFrame(): void
 }
+
+/** Method frames above this size are refused: what a server has to say fits in a thousandth of it. */
+const MAX_METHOD = 1_048_576
+/** Content headers above this size are not read, only the fixed part. */
+const MAX_HEADER = 16_777_216
+/** Bytes that are reserved for a frame at once; more only as they come. */
+const TRUSTED_SIZE = 131_072
 
 /**
  * Cuts a stream of bytes into frames (§4.2.3), in pieces of any size. Bodies go on as they come, without being
@@ -30,9 +37,12 @@ export class FrameParser {
   #headerBytes = 0
   #type = 0
   #channel = 0
+  #size = 0
   /** Bytes of payload and end octet still to come. */
   #missing = 0
+  /** The start of the payload, of which `#kept` bytes are wanted. */
   #gathered: Buffer | undefined
+  #kept = 0
 
   constructor(sink: FrameSink, frameMax: number) {
     this.#sink = sink
@@ -54,22 +64,22 @@ export class FrameParser {
       const size = view.getUint32(at + FRAME_SIZE_OFFSET)
       const start = at + FRAME_HEADER_SIZE
       const stop = start + size
-      if (stop >= end || size > this.#maxPayload) {
-        this.#begin(type, channel, size, buffer, start, end)
-        return
+      if (stop >= end || size > this.#maxPayload || size > MAX_METHOD) {
+        at = this.#begin(type, channel, size, buffer, start, end)
+        continue
       }
       if (view.getUint8(stop) !== FRAME_END) throw badFrameEnd(type, channel, view.getUint8(stop))
       at = stop + 1
       if (type === FrameType.METHOD) at = this.#sink.methodFrame(channel, buffer, start, stop, end)
-      else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, buffer, start, stop)
+      else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, buffer, start, stop, size)
       else if (type === FrameType.BODY) this.#sink.bodyFrame(channel, buffer, start, stop, true)
       else this.#heartbeat(type, channel, size)
     }
     if (at < end) this.#headerBytes = buffer.copy(this.#header, 0, at, end)
   }
 
-  /** A frame whose end is not in this piece. */
-  #begin(type: number, channel: number, size: number, buffer: Buffer, start: number, end: number): void {
+  /** A frame whose end is not in this piece, or one of an unusual size. Returns where the next frame starts. */
+  #begin(type: number, channel: number, size: number, buffer: Buffer, start: number, end: number): number {
     if (type !== FrameType.METHOD && type !== FrameType.HEADER && type !== FrameType.BODY) {
       this.#heartbeat(type, channel, size, false)
     }
@@ -80,12 +90,19 @@ export class FrameParser {
         } bytes agreed`,
       )
     }
+    if (type === FrameType.METHOD && size > MAX_METHOD) {
+      throw new FrameError(`a method of ${size} bytes on channel ${channel} is larger than any that this client reads`)
+    }
     this.#headerBytes = FRAME_HEADER_SIZE
     this.#type = type
     this.#channel = channel
+    this.#size = size
     this.#missing = size + 1
-    if (type !== FrameType.BODY) this.#gathered = Buffer.allocUnsafe(size + 1)
-    this.#take(buffer, start, end)
+    if (type !== FrameType.BODY) {
+      this.#kept = type === FrameType.HEADER && size > MAX_HEADER ? CONTENT_FLAGS_OFFSET : size
+      this.#gathered = Buffer.allocUnsafeSlow(Math.min(this.#kept, TRUSTED_SIZE))
+    }
+    return this.#take(buffer, start, end)
   }
 
   /** Go on with the frame that the last piece left open. Returns where the next frame starts. */
@@ -123,17 +140,32 @@ export class FrameParser {
       this.#sink.bodyFrame(channel, buffer, start, ended ? stop - 1 : stop, ended)
       return stop
     }
-    const gathered = this.#gathered as Buffer
-    buffer.copy(gathered, gathered.length - taken - this.#missing, start, stop)
+    const size = this.#size
+    this.#gather(buffer, start, size + 1 - this.#missing - taken, taken)
     if (!ended) return stop
+    const gathered = this.#gathered as Buffer
     this.#headerBytes = 0
     this.#gathered = undefined
-    const size = gathered.length - 1
-    if (gathered[size] !== FRAME_END) throw badFrameEnd(type, channel, gathered[size] as number)
+    const last = buffer[stop - 1] as number
+    if (last !== FRAME_END) throw badFrameEnd(type, channel, last)
     if (type === FrameType.METHOD) this.#sink.methodFrame(channel, gathered, 0, size, size + 1)
-    else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, gathered, 0, size)
+    else if (type === FrameType.HEADER) this.#sink.headerFrame(channel, gathered, 0, this.#kept, size)
     else this.#sink.heartbeatFrame()
     return stop
+  }
+
+  /** Keep what is wanted of `length` bytes from `start` on, which are at `offset` of payload and end octet. */
+  #gather(buffer: Buffer, start: number, offset: number, length: number): void {
+    const stop = Math.min(offset + length, this.#kept)
+    if (offset >= stop) return
+    let gathered = this.#gathered as Buffer
+    if (stop > gathered.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(this.#kept, 2 * stop))
+      gathered.copy(larger, 0, 0, offset)
+      gathered = larger
+      this.#gathered = larger
+    }
+    buffer.copy(gathered, offset, start, start + stop - offset)
   }
 
   /** The only other type is the heartbeat, which is empty and on channel 0 (§4.2.7). */

@@ -1,4 +1,5 @@
 import { copyWords, MAX_LOOPED_CHARS, newView, writeAscii } from './bytes.ts'
+import { secondsOf } from './late-date.ts'
 import { Patience } from './patience.ts'
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { type FieldTable, isInt32 } from './values.ts'
@@ -88,9 +89,8 @@ export class PropertiesTemplate {
   }
 
   #changeTimestamp(place: number, value: unknown): boolean {
-    const milliseconds = value instanceof Date ? value.getTime() : Number.NaN
-    if (!(milliseconds >= 0)) return false
-    const seconds = Math.floor(milliseconds / 1000)
+    const seconds = secondsOf(value)
+    if (typeof seconds !== 'number') return false
     this.#view.setInt32(place, Math.floor(seconds / 0x1_0000_0000))
     this.#view.setInt32(place + 4, seconds)
     return true

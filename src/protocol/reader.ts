@@ -1,4 +1,5 @@
 import { FrameError } from '../errors.ts'
+import { ownCopy } from './bytes.ts'
 
 const SYNTAX_ERROR = 502
 
@@ -7,6 +8,8 @@ export class Reader {
   readonly buffer: Buffer
   position: number
   readonly end: number
+  /** Tables nested too deep are read as empty ones, instead of being a `FrameError`. */
+  skipsTooDeep = false
 
   constructor(buffer: Buffer, position: number, end: number) {
     this.buffer = buffer
@@ -90,7 +93,7 @@ export class Reader {
   /** The next `length` octets, in a buffer of their own. */
   bytes(length: number, what = 'a run of octets'): Buffer {
     const at = this.#advance(length, what)
-    return Buffer.from(this.buffer.subarray(at, at + length))
+    return ownCopy(this.buffer, at, at + length)
   }
 
   skip(length: number, what = 'a run of octets'): void {

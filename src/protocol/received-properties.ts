@@ -1,8 +1,10 @@
 import { inspect } from 'node:util'
 import { FrameError } from '../errors.ts'
-import { skipTable } from './field-table.ts'
+import { ownCopy } from './bytes.ts'
+import { decodeTable, isTooDeep, skipLong, skipTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
 import { KnownHeaders } from './known-headers.ts'
+import { dateOf } from './late-date.ts'
 import {
   APP_ID,
   type BasicProperties,
@@ -22,6 +24,7 @@ import {
   USER_ID,
   writeProperties,
 } from './properties.ts'
+import { Reader } from './reader.ts'
 import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
@@ -50,13 +53,25 @@ function truncated(): FrameError {
   return new FrameError('the properties of a message are cut short', { replyCode: 502 })
 }
 
-/** Walk the property list from its values to `end` without making any: a bad one is found before a message is made of it. */
-function checkProperties(buffer: Buffer, start: number, end: number, flags: number): void {
+/**
+ * Walk the property list from its values to `end` without making any: a bad one is found before a message is made of it.
+ * Returns false if its headers are nested deeper than this client reads.
+ */
+function checkProperties(buffer: Buffer, start: number, end: number, flags: number): boolean {
+  let readable = true
   if ((flags & 3) !== 0) {
     throw new FrameError('a content header has property flags that the basic class does not know', { replyCode: 502 })
   }
   let at = skipShortstrs(buffer, start, end, flags, SHORT_STRINGS_BEFORE_HEADERS)
-  if ((flags & HEADERS) !== 0) at = skipTable(buffer, at, end)
+  if ((flags & HEADERS) !== 0) {
+    try {
+      at = skipTable(buffer, at, end)
+    } catch (error) {
+      if (!isTooDeep(error)) throw error
+      readable = false
+      at = skipLong(buffer, at, end)
+    }
+  }
   if ((flags & DELIVERY_MODE) !== 0) at++
   if ((flags & PRIORITY) !== 0) at++
   at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_BEFORE_TIMESTAMP)
@@ -64,6 +79,7 @@ function checkProperties(buffer: Buffer, start: number, end: number, flags: numb
   at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_LAST)
   if (at > end) throw truncated()
   if (at < end) throw new FrameError(`a content header has ${end - at} bytes too many`, { replyCode: 502 })
+  return readable
 }
 
 interface Decoded {
@@ -86,7 +102,6 @@ interface Decoded {
 }
 
 const NOTHING = Buffer.alloc(0)
-const MAX_DATE = 8_640_000_000_000_000
 const SLAB_SIZE = 8192
 const slab = new Slab(SLAB_SIZE)
 const knownHeaders = new KnownHeaders()
@@ -117,18 +132,29 @@ export class Properties implements BasicProperties {
     this.decoded = undefined
   }
 
+  /** @internal Of every message without any: nothing of it can be changed, so all can have the same. */
+  static readonly NONE: Properties = new Properties(0, NOTHING, 0, 0)
+
+  /** @internal Its headers are nested deeper than this client reads. */
+  get isTooDeep(): boolean {
+    return false
+  }
+
+  /** @internal Where the table of headers is, if there is one. */
+  protected get headersStart(): number {
+    return this.#values().headersAt
+  }
+
   /** @internal The properties from `start` to `end` of a content header, checked, and copied out of the read buffer. */
   static read(buffer: Buffer, start: number, end: number): Properties {
     if (end - start < 2) throw truncated()
     const flags = ((buffer[start] as number) << 8) | (buffer[start + 1] as number)
     const size = end - start - 2
-    if (flags === 0 && size === 0) return NO_PROPERTIES
-    checkProperties(buffer, start + 2, end, flags)
-    if (size > SLAB_SIZE / 4) {
-      const own = Buffer.allocUnsafeSlow(size)
-      buffer.copy(own, 0, start + 2, end)
-      return new Properties(flags, own, 0, size)
+    if (flags === 0 && size === 0) return Properties.NONE
+    if (!checkProperties(buffer, start + 2, end, flags)) {
+      return new TooDeepProperties(flags, ownCopy(buffer, start + 2, end), 0, size)
     }
+    if (size > SLAB_SIZE / 4) return new Properties(flags, ownCopy(buffer, start + 2, end), 0, size)
     const at = slab.copyIn(buffer, start + 2, end)
     return new Properties(flags, slab.buffer, at, at + size)
   }
@@ -179,9 +205,7 @@ export class Properties implements BasicProperties {
   get timestamp(): Date | undefined {
     const values = this.#values()
     if (values.timestamp === undefined && values.timestampAt !== -1) {
-      const milliseconds = Number(this.wireBytes.readBigUInt64BE(values.timestampAt)) * 1000
-      // Beyond, there are no dates.
-      if (milliseconds <= MAX_DATE) values.timestamp = new Date(milliseconds)
+      values.timestamp = dateOf(this.wireBytes.readBigUInt64BE(values.timestampAt))
     }
     return values.timestamp
   }
@@ -301,7 +325,18 @@ export class Properties implements BasicProperties {
   }
 }
 
-/** Of every message without any: nothing of it can be changed, so all can have the same. */
-const NO_PROPERTIES = new Properties(0, NOTHING, 0, 0)
-NO_PROPERTIES.contentType
-Object.freeze(NO_PROPERTIES)
+/** The headers of a message that is put away: what is nested too deep in them is empty. */
+class TooDeepProperties extends Properties {
+  override get isTooDeep(): boolean {
+    return true
+  }
+
+  override get headers(): FieldTable {
+    const reader = new Reader(this.wireBytes, this.headersStart, this.wireEnd)
+    reader.skipsTooDeep = true
+    return decodeTable(reader)
+  }
+}
+
+Properties.NONE.contentType
+Object.freeze(Properties.NONE)

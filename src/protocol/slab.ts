@@ -1,38 +1,52 @@
+import { markAsUntransferable } from 'node:worker_threads'
 import { copyBytes, newView } from './bytes.ts'
 
 /**
- * Memory that small pieces of what comes in are copied to, one behind the other. Who keeps a piece keeps one slab with
- * it, and not what was read.
+ * Memory to which small pieces of what comes in are copied, one after the other. A retained piece pins one small slab,
+ * never the 64 KiB read buffer.
+ *
+ * A piece may reach the program, which may not transfer the memory that other pieces are in to a worker.
  */
 export class Slab {
   readonly #size: number
-  buffer: Buffer
-  /** Of `buffer`. */
-  memory: ArrayBufferLike
-  #view: DataView
+  buffer: Buffer = Buffer.alloc(0)
+  /** The memory of `buffer`. */
+  memory: ArrayBufferLike = this.buffer.buffer
+  #view = newView(this.buffer)
   #used = 0
 
-  /** `size` is that of a slab, in bytes; when one is full, another is made. */
+  /** `size` is that of a slab in bytes. A full slab is left to those who keep pieces of it. */
   constructor(size: number) {
     this.#size = size
-    this.buffer = Buffer.allocUnsafeSlow(size)
+    this.#renew()
+  }
+
+  #renew(): void {
+    this.buffer = Buffer.allocUnsafeSlow(this.#size)
     this.memory = this.buffer.buffer
     this.#view = newView(this.buffer)
+    this.#used = 0
+    protect(this.memory)
   }
 
   /** Copy the bytes from `start` to `end`, a quarter of a slab at most. Returns where they stand in `buffer`. */
   copyIn(source: Buffer, start: number, end: number): number {
     const length = end - start
-    if (this.#used + length > this.#size) {
-      this.buffer = Buffer.allocUnsafeSlow(this.#size)
-      this.memory = this.buffer.buffer
-      this.#view = newView(this.buffer)
-      this.#used = 0
-    }
+    // The length of a slab that was transferred all the same, by ArrayBuffer.transfer(), is 0.
+    if (this.#used + length > this.buffer.length) this.#renew()
     const at = this.#used
     copyBytes(source, start, end, this.buffer, this.#view, at)
-    // A program may lay an array of other elements over a body.
+    // A program may lay an array of other elements over a piece.
     this.#used = (at + length + 7) & ~7
     return at
+  }
+}
+
+/** Have postMessage() and structuredClone() leave the memory where it is, as Node does for its own pool. */
+function protect(memory: ArrayBufferLike): void {
+  try {
+    markAsUntransferable(memory)
+  } catch {
+    // Other runtimes have the function, and do not implement it.
   }
 }

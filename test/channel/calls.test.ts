@@ -214,7 +214,7 @@ describe('Calls', () => {
     const { calls, declare } = bound(new Fixture())
     const a = declare('a')
     const b = declare('b')
-    calls.refuse(DECLARE_OK, new EncodeError('too large'))
+    assert.equal(calls.refuse(DECLARE_OK, 'of a', new EncodeError('too large')), true)
     await rejection(a, EncodeError)
     calls.settle(DECLARE_OK, 'of b')
     assert.equal(await b, 'of b')

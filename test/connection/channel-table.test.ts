@@ -57,7 +57,7 @@ class Fixture {
   }
 
   content(id: number): void {
-    this.table.headerFrame(id, Buffer.alloc(0), 0, 0)
+    this.table.headerFrame(id, Buffer.alloc(0), 0, 0, 0)
     this.table.bodyFrame(id, Buffer.alloc(0), 0, 0, true)
   }
 }

@@ -248,8 +248,8 @@ export const MALFORMED: readonly MalformedCase[] = [
   syntaxError('a string of 4 GiB in a table', ...withHeaders(hex('0161 53 ffffffff'))),
   syntaxError('a decimal that is cut', ...withHeaders(hex('0161 44 02 0000'))),
   syntaxError('an array that is cut', ...withHeaders(hex('0161 41 00000005 74 01'))),
-  syntaxError('tables in tables, 1,100 deep', ...withHeaders(nested(1_100, 'F'))),
-  syntaxError('arrays in arrays, 1,500 deep', ...withHeaders(nested(1_500, 'A'))),
+  syntaxError('tables in tables, 1,100 deep, past the end of the table', ...withHeaders(nested(1_100, 'F'), 1_000)),
+  syntaxError('arrays in arrays, 60 deep, that are cut', ...withHeaders(nested(60, 'A').subarray(0, -3))),
   syntaxError('a table that is cut in a connection.start', method('000a 000a', '0009 00000001 ff', 0)),
 
   // Arguments

@@ -17,8 +17,8 @@ class Told implements FrameSink {
     return end + 1
   }
 
-  headerFrame(channel: number, buffer: Buffer, start: number, end: number): void {
-    this.#frame('header', channel, buffer.subarray(start, end))
+  headerFrame(channel: number, buffer: Buffer, start: number, end: number, length: number): void {
+    this.#frame(length === end - start ? 'header' : `header of ${length}`, channel, buffer.subarray(start, end))
   }
 
   bodyFrame(channel: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
@@ -199,6 +199,49 @@ describe('FrameParser', () => {
     new FrameParser(sink, FRAME_MAX).push(Buffer.concat([bytes, Buffer.alloc(5)]), bytes.length)
     assert.deepEqual(limits, [bytes.length])
     assert.deepEqual(told.frames, ['body 1 0000'])
+  })
+
+  it('reserves no more than came, however large a frame is announced, where no size is agreed', () => {
+    for (const type of [1, 2, 3]) {
+      const before = process.memoryUsage().arrayBuffers
+      const header = Buffer.from('010001ffffffe0', 'hex')
+      header[0] = type
+      const { error } = parse(Buffer.concat([header, Buffer.alloc(1_000)]), [], 2 ** 32)
+      assert.equal(error instanceof FrameError, type === 1)
+      assert.ok(process.memoryUsage().arrayBuffers - before < 1_000_000)
+    }
+  })
+
+  it('refuses a method above 1 MiB by its header, in any pieces', () => {
+    const largest = frame(1, 1, Buffer.alloc(1_048_576, 7))
+    const tooLarge = frame(1, 1, Buffer.alloc(1_048_577, 7))
+    for (const cuts of [[], [3], [10_000, 500_000, 1_000_000]]) {
+      assert.equal(parse(largest, cuts, 2 ** 32).told.frames.length, 1)
+      assert.match(String(parse(tooLarge, cuts, 2 ** 32).error), /a method of 1048577 bytes on channel 1 is larger/)
+    }
+    assert.match(String(parse(tooLarge.subarray(0, 7), [], 2 ** 32).error), /a method of 1048577 bytes/)
+  })
+
+  it('gives of a content header above 16 MiB only the fixed part, and goes on after it, in any pieces', () => {
+    const size = 16_777_217
+    const large = frame(2, 5, Buffer.alloc(size, 7))
+    const bytes = Buffer.concat([large, frame(1, 1, Buffer.from([1]))])
+    for (const cuts of [[], [3], [12], [18, 19, 20], [1_000_000, size + 6, size + 7], [size + 8]]) {
+      const { told, error } = parse(bytes, cuts, 2 ** 32)
+      assert.equal(error, undefined)
+      assert.deepEqual(told.frames, [`header of ${size} 5 ${'07'.repeat(12)}`, 'method 1 01'])
+      const broken = Buffer.from(bytes)
+      broken[large.length - 1] = 0
+      assert.match(String(parse(broken, cuts, 2 ** 32).error), /ends with the octet 0x0/)
+    }
+  })
+
+  it('puts a header of some MiB together from any pieces', () => {
+    const payload = Buffer.from(Array.from({ length: 700_000 }, (_, i) => i % 251))
+    const bytes = frame(2, 1, payload)
+    for (const cuts of [[1], [7], [7, 131_079], [65_536, 131_072, 196_608, 500_000], [700_007]]) {
+      assert.deepEqual(parse(bytes, cuts, 2 ** 32).told.frames, [`header 1 ${payload.toString('hex')}`])
+    }
   })
 
   it('takes a frame of exactly the size agreed', () => {

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { EncodeError, FrameError } from '../../src/errors.ts'
 import type { BasicProperties } from '../../src/protocol/properties.ts'
 import type { Properties } from '../../src/protocol/received-properties.ts'
-import { anyProperties, encode, hex, read } from '../support/property-lists.ts'
+import { anyProperties, encode, hex, nestedTables, read } from '../support/property-lists.ts'
 
 describe('received properties', () => {
   it('keep the wire types of headers and timestamp when they are published again', () => {
@@ -22,14 +22,6 @@ describe('received properties', () => {
       assert.deepEqual(encode(seen), list, 'read')
       assert.deepEqual(encode(seen.toJSON()), list, 'copied')
     }
-  })
-
-  it('have no timestamp where it is past the range of Date, and can be published again all the same', () => {
-    const list = hex('0840 01 0020000000000001')
-    const received = read(list)
-    assert.equal(received.timestamp, undefined)
-    assert.deepEqual(received.toJSON(), { priority: 1 })
-    assert.deepEqual(encode(received), list)
   })
 
   it('are written as the program changed them', () => {
@@ -122,5 +114,47 @@ describe('received properties', () => {
       }),
       { numRuns: 1000 },
     )
+  })
+
+  it('keep a timestamp past the range of Date, as producers that count in microseconds send it', () => {
+    for (const seconds of [8_640_000_000_001n, 1_700_000_000_123_456n, 2n ** 53n + 1n, 2n ** 64n - 1n]) {
+      const bytes = Buffer.alloc(10)
+      bytes.writeUInt16BE(0x0040)
+      bytes.writeBigUInt64BE(seconds, 2)
+      const received = read(bytes)
+      assert.ok(received.timestamp instanceof Date)
+      assert.equal(received.timestamp.getTime(), Number(seconds) * 1000)
+      assert.equal(received.timestamp.valueOf(), Number(seconds) * 1000)
+      assert.ok(inspect(received).includes('timestamp'))
+      assert.ok(JSON.stringify(received).includes(String(Number(seconds) * 1000)))
+      // As it came, once read, and copied: by another list of headers, too.
+      assert.deepEqual(encode(received), bytes)
+      assert.deepEqual(encode({ ...received.toJSON() }), bytes)
+      const headers = encode({ headers: { at: received.timestamp } })
+      assert.ok(headers.includes(bytes.subarray(2)))
+      assert.deepEqual(encode({ headers: read(headers).headers }), headers)
+    }
+    const received = read(hex('0040 ffffffffffffffff'))
+    received.timestamp?.setTime(5_000)
+    assert.equal(received.timestamp?.getTime(), 5_000)
+    assert.equal(received.timestamp?.toISOString(), '1970-01-01T00:00:05.000Z')
+    assert.deepEqual(encode(received), hex('0040 0000000000000005'))
+  })
+
+  it('say of headers nested more than 64 deep that they are, and keep the rest', () => {
+    const list = (depth: number): Buffer => {
+      const offset = hex('0f 782d73747265616d2d6f6666736574 6c 0000000000000007')
+      const entries = Buffer.concat([offset, hex('0174 46'), nestedTables(depth - 1)])
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(entries.length)
+      return Buffer.concat([hex('a080 0163'), length, entries, hex('016d')])
+    }
+    assert.equal(read(list(64)).isTooDeep, false)
+    const received = read(list(65))
+    assert.equal(received.isTooDeep, true)
+    assert.equal(received.headers?.['x-stream-offset'], 7)
+    assert.equal(received.contentType, 'c')
+    assert.equal(received.messageId, 'm')
+    assert.equal(JSON.stringify(received.headers).split('{').length - 1, 65, 'the deepest is empty')
   })
 })

@@ -26,4 +26,21 @@ describe('a slab', () => {
     assert.equal(buffer.toString('latin1'), 'x'.repeat(64))
     assert.equal(slab.buffer.toString('latin1', 0, 16), 'y'.repeat(16))
   })
+
+  it('cannot be transferred, and is left when it was all the same', () => {
+    const slab = new Slab(64)
+    const { buffer } = slab
+    const at = slab.copyIn(Buffer.from('abc'), 0, 3)
+    try {
+      structuredClone(buffer, { transfer: [buffer.buffer as ArrayBuffer] })
+    } catch {
+      // Node 20 copies it, later ones refuse.
+    }
+    assert.equal(buffer.toString('latin1', at, 3), 'abc')
+    // As ArrayBuffer.transfer() of later versions of Node leaves it.
+    slab.buffer = Buffer.alloc(0)
+    assert.equal(slab.copyIn(Buffer.from('def'), 0, 3), 0)
+    assert.equal(slab.buffer.toString('latin1', 0, 3), 'def')
+    assert.equal(slab.memory, slab.buffer.buffer)
+  })
 })

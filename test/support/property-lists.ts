@@ -23,6 +23,18 @@ export function hex(text: string): Buffer {
   return Buffer.from(text.replaceAll(' ', ''), 'hex')
 }
 
+/** Empty tables in one another, `depth` of them, with the length of the outermost. */
+export function nestedTables(depth: number): Buffer {
+  let table = Buffer.alloc(4)
+  for (let i = 1; i < depth; i++) {
+    const entry = Buffer.concat([Buffer.from('\x01aF'), table])
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(entry.length)
+    table = Buffer.concat([length, entry])
+  }
+  return table
+}
+
 const text = fc.string({ unit: 'grapheme', maxLength: 40 }).filter(value => Buffer.byteLength(value) < 256)
 export const anyProperties: fc.Arbitrary<BasicProperties> = fc.record(
   {

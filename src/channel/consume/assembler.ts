@@ -1,6 +1,7 @@
 import { FrameError, ProtocolError } from '../../errors.ts'
-import { Slice, viewOf } from '../../protocol/bytes.ts'
+import { copyToHeap, MAX_HEAP_BYTES, ownCopy, Slice, viewOf } from '../../protocol/bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../../protocol/constants.ts'
+import { MAX_DEPTH } from '../../protocol/field-types.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../../protocol/layouts.ts'
 import { Properties } from '../../protocol/received-properties.ts'
 import { Slab } from '../../protocol/slab.ts'
@@ -10,13 +11,14 @@ const TRUSTED_SIZE = 1_048_576
 const BASIC_CLASS_WEIGHT_0 = 0x003c0000
 /** Class, weight and body size, before the property flags (§4.2.6.1). */
 const FIXED_HEADER = 12
-const EMPTY = Buffer.alloc(0)
 
 /** Takes whole messages; `content` is what the method before them said. */
 export interface ContentReceiver<Content> {
   contentReceived(content: Content, body: Buffer, properties: Properties): void
-  /** A message above the limit, whose bytes were skipped as they came. */
-  contentTooLarge(content: Content, size: number, properties: Properties): void
+  /**
+   * A message of `size` bytes that is past a limit of this client, for the `reason` given; its body was skipped as it came.
+   */
+  contentRefused(content: Content, size: number, properties: Properties, reason: string): void
 }
 
 /**
@@ -41,6 +43,8 @@ export class Assembler<Content> {
   #body: Buffer | undefined
   #size = 0
   #received = 0
+  /** Why the message is not wanted. */
+  #refusal: string | undefined
 
   constructor(channelId: number, frameMax: number, maxMessageSize: number, receiver: ContentReceiver<Content>) {
     this.#maxPayload = frameMax - FRAME_OVERHEAD
@@ -90,6 +94,10 @@ export class Assembler<Content> {
         view.getUint8(bodyEnd) === FRAME_END
       ) {
         const properties = Properties.read(buffer, payload + FIXED_HEADER, end)
+        if (properties.isTooDeep) {
+          this.expect(content)
+          return start
+        }
         const body = copyOf(buffer, bodyStart + FRAME_HEADER_SIZE, bodyEnd)
         this.#receiver.contentReceived(content, body, properties)
         return bodyEnd + 1
@@ -99,13 +107,14 @@ export class Assembler<Content> {
     return start
   }
 
-  header(buffer: Buffer, start: number, end: number): void {
+  /** The payload of a content header of `length` bytes; only the fixed part of one that is larger than this client reads. */
+  header(buffer: Buffer, start: number, end: number, length: number): void {
     if (this.#state !== 'header') {
       throw new ProtocolError(`a content header came on channel ${this.#channelId} without its method`, {
         replyCode: 505,
       })
     }
-    if (end - start < FIXED_HEADER + 2) throw new FrameError('a content header is cut short', { replyCode: 502 })
+    if (length < FIXED_HEADER + 2) throw new FrameError('a content header is cut short', { replyCode: 502 })
     const view = viewOf(buffer)
     const classAndWeight = view.getUint32(start)
     if (classAndWeight !== BASIC_CLASS_WEIGHT_0) {
@@ -117,10 +126,23 @@ export class Assembler<Content> {
     if (high > 0x1f_ffff) throw new FrameError('a content header announces 2^53 bytes or more', { replyCode: 502 })
     const low = view.getUint32(start + 8)
     this.#size = high === 0 ? low : high * 0x1_0000_0000 + low
-    this.#properties = Properties.read(buffer, start + FIXED_HEADER, end)
+    const cut = length > end - start
+    this.#properties = cut ? Properties.NONE : Properties.read(buffer, start + FIXED_HEADER, end)
+    this.#refusal = this.#refuse(cut, length)
     this.#received = 0
     this.#state = 'body'
-    if (this.#size === 0) this.#complete(EMPTY)
+    if (this.#size === 0) this.#complete(Buffer.alloc(0))
+  }
+
+  /** Why the message is not taken, if it is not. */
+  #refuse(cut: boolean, headerSize: number): string | undefined {
+    const where = `on channel ${this.#channelId}`
+    if (cut) return `a message ${where} has a header of ${headerSize} bytes, more than this client reads`
+    if (this.#properties?.isTooDeep === true) {
+      return `a message ${where} has headers nested more than ${MAX_DEPTH} deep, which this client does not read`
+    }
+    if (this.#size <= this.#maxMessageSize) return undefined
+    return `a message of ${this.#size} bytes ${where} is larger than maxMessageSize, ${this.#maxMessageSize} bytes; it was not taken into memory`
   }
 
   body(buffer: Buffer, start: number, end: number, frameEnded: boolean): void {
@@ -134,7 +156,7 @@ export class Assembler<Content> {
         replyCode: 505,
       })
     }
-    if (size <= this.#maxMessageSize) this.#copy(buffer, start, end)
+    if (this.#refusal === undefined) this.#copy(buffer, start, end)
     this.#received = received
     if (received === size && frameEnded) this.#complete(this.#body)
   }
@@ -143,7 +165,7 @@ export class Assembler<Content> {
     const size = this.#size
     let body = this.#body
     if (body === undefined) {
-      body = Buffer.allocUnsafe(Math.min(size, TRUSTED_SIZE))
+      body = Buffer.allocUnsafeSlow(Math.min(size, TRUSTED_SIZE))
       this.#body = body
     }
     const at = this.#received
@@ -163,24 +185,22 @@ export class Assembler<Content> {
     this.#content = undefined
     this.#properties = undefined
     this.#body = undefined
-    // An empty buffer has no bytes to share: it may be the same for all.
-    if (body !== undefined) this.#receiver.contentReceived(content, body, properties)
-    else this.#receiver.contentTooLarge(content, this.#size, properties)
+    const refusal = this.#refusal
+    if (refusal !== undefined) this.#receiver.contentRefused(content, this.#size, properties, refusal)
+    // Only the body of a message that is refused is not there.
+    else this.#receiver.contentReceived(content, body as Buffer, properties)
   }
 }
 
-/** Small bodies share slabs, as those of `Buffer.allocUnsafe` do. */
-const SLAB_SIZE = 16_384
-const slab = new Slab(SLAB_SIZE)
+/** Bodies of at least this many bytes get memory from the system; smaller ones share what the system gave. */
+const MIN_OWN_MEMORY = 4_096
+const slab = new Slab(4 * MIN_OWN_MEMORY)
 
 /** The bytes from `start` to `end`, in a buffer of the receiver's own. */
 function copyOf(buffer: Buffer, start: number, end: number): Buffer {
   const size = end - start
-  if (size >= SLAB_SIZE / 4) {
-    const own = Buffer.allocUnsafeSlow(size)
-    buffer.copy(own, 0, start, end)
-    return own
-  }
+  if (size <= MAX_HEAP_BYTES) return copyToHeap(buffer, start, size)
+  if (size >= MIN_OWN_MEMORY) return ownCopy(buffer, start, end)
   const at = slab.copyIn(buffer, start, end)
   return new Slice(slab.memory, at, size)
 }

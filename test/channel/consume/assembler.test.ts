@@ -32,7 +32,7 @@ class Fixture {
   constructor(max = MAX) {
     this.assembler = new Assembler<string>(3, FRAME_MAX, max, {
       contentReceived: (content, body, { contentType }) => this.taken.push({ content, body, contentType }),
-      contentTooLarge: (_content, size) => this.tooLarge.push(size),
+      contentRefused: (_content, size) => this.tooLarge.push(size),
     })
   }
 
@@ -42,7 +42,7 @@ class Fixture {
     head.writeUInt16BE(weight, 2)
     head.writeBigUInt64BE(BigInt(size), 4)
     const bytes = Buffer.concat([head, Buffer.from(properties, 'hex')])
-    this.assembler.header(bytes, 0, bytes.length)
+    this.assembler.header(bytes, 0, bytes.length, bytes.length)
     bytes.fill(0xff)
   }
 
@@ -60,9 +60,9 @@ function assertSameOutcome(bytes: Buffer, limit: number): void {
     const push = (from: number): void => {
       const sink: FrameSink = {
         methodFrame: () => assert.fail('a method'),
-        headerFrame: (on, buffer, start, end) => {
+        headerFrame: (on, buffer, start, end, length) => {
           assert.equal(on, 3)
-          assembler.header(buffer, start, end)
+          assembler.header(buffer, start, end, length)
         },
         bodyFrame: (on, buffer, start, end, ended) => {
           assert.equal(on, 3)
