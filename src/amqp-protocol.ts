@@ -190,12 +190,14 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
   async consumer(
     queueName: string,
     handlerOrOptions?: MessageHandler | ConsumerOptions,
-    handlerOptions: HandlerOptions = {},
+    handlerOptions?: HandlerOptions,
   ): Promise<Consumer> {
-    if (typeof handlerOrOptions !== 'function') {
-      return Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+    if (typeof handlerOrOptions === 'function') {
+      return Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
     }
-    return Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions)
+    // A handler that is missing by mistake: messages would be taken, and nobody would handle them.
+    if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
+    return Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
   }
 
   // ---- publishing

@@ -66,6 +66,7 @@ export type {
   ConsumerOptions,
   HandlerOptions,
   MessageHandler,
+  NextOptions,
 } from './patterns/consume/consumer-options.ts'
 export type { ErrorDestination, FailureAction, FailureDecider } from './patterns/consume/failure-policy.ts'
 export { Message } from './patterns/consume/message.ts'

@@ -373,14 +373,22 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #end(ending: CloseReason): void {
     this.#to('closed')
     this.#ending = ending
-    this.acker.end(ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false))
-    this.deliveries.end()
+    this.acker.end(this.#lossReason(ending))
     this.onOver?.(ending)
     this.#gate.failAll(what => ending.errorFor(what, false))
     this.#failAll(ending, ChannelClose.key)
     // The server goes on sending until it has read our close-ok; behind its own, nothing comes.
     this.#port.release(this.id, this.#closedByServer)
     this.#events.ended(this, ending)
+  }
+
+  #lossReason(ending: CloseReason): Error {
+    return ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false)
+  }
+
+  /** What was delivered is the broker's again; `recovers` if its consumers may go on in another life. */
+  endDeliveries(ending: CloseReason, recovers: boolean): void {
+    this.deliveries.end(this.#lossReason(ending), recovers)
   }
 
   /** Reject everything pending but the call `spared`, which resolves. */

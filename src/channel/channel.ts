@@ -1,5 +1,5 @@
 import { type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
-import { callSafely } from '../lib/call-safely.ts'
+import { callSafely, inContext } from '../lib/call-safely.ts'
 import {
   type ArgumentsOf,
   type BasicConsume,
@@ -605,7 +605,7 @@ export class Channel {
     if (typeof callback !== 'function') {
       throw badValue('addCancellationCallback', 'callback', 'a function', callback)
     }
-    this.#cancellationCallbacks.push(callback)
+    this.#cancellationCallbacks.push(inContext(callback))
   }
 
   /** `queueDeclare`, by aioamqp's short name. */

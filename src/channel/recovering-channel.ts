@@ -134,7 +134,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.subscriptions
       .consumers()
       .find(consumer => consumer.tag === tag)
-      ?.sink.discard()
+      ?.sink.cancelled()
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
   }
@@ -313,9 +313,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.#offsets = { delivery: session.acker.lastTag, publish: session.publishing.lastTag }
     this.publishing = undefined
     if (this.#transaction === 'open' && lost) this.#transaction = 'lost'
+    const recovers = this.#state === 'recovering' || (lost && this.#host.recovers(ending))
+    session.endDeliveries(ending, recovers)
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
     if (this.#state === 'recovering') return
-    if (lost && this.#host.recovers(ending)) {
+    if (recovers) {
       this.#state = 'recovering'
       return
     }

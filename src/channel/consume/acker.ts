@@ -49,6 +49,11 @@ export class Acker {
     return this.#state !== 'open'
   }
 
+  /** Deliveries of a stream have come. */
+  get hasStreams(): boolean {
+    return this.#positions.size > 0
+  }
+
   /** A delivery of a stream came. */
   onStream(position: StreamPosition): void {
     this.#positions.add(position)

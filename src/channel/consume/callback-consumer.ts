@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
@@ -40,6 +41,8 @@ export class CallbackConsumer implements DeliverySink {
   readonly noAck: boolean
   readonly #concurrency: number
   readonly #callback: CallbackConsumerOptions['callback']
+  /** Callbacks run in the asynchronous context in which the consumer was made. */
+  readonly #context = new AsyncResource('asyncamqp')
   readonly #waiting = new Fifo<Held>()
   #held = 0
   #acker: Acker | undefined
@@ -137,7 +140,7 @@ export class CallbackConsumer implements DeliverySink {
     this.#running++
     let result: unknown
     try {
-      result = this.#callback(body, envelope, properties)
+      result = this.#context.runInAsyncScope(this.#callback, undefined, body, envelope, properties)
     } catch (error) {
       this.#port?.report(error, 'unhandled')
     }

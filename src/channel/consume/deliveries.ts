@@ -115,14 +115,14 @@ export class Deliveries {
     }
   }
 
-  /** The life is over. */
-  end(): void {
+  /** The life is over for `reason`; `recovers` if the consumers may go on in another one. */
+  end(reason: Error, recovers: boolean): void {
     const consumers = [...this.#consumers.values()]
     this.#consumers.clear()
     this.#lastConsumer = undefined
     for (const { position, sink } of consumers) {
       position.restarted()
-      sink.lost()
+      sink.lost(reason, recovers)
     }
   }
 }

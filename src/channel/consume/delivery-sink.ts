@@ -25,8 +25,8 @@ export interface DeliverySink {
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void
   /** The broker sends nothing more: what waits is given back. What still comes is given back, too. */
   cancelled(): void
-  /** The channel's life is over: what waits is the broker's again. */
-  lost(): void
+  /** The channel's life is over: what waits is the broker's again. `recovers` if another life will consume for it. */
+  lost(reason: Error, recovers: boolean): void
   /** Nobody wants what waits, whatever it is; no more of the program's code is started. */
   discard(): void
   /** Resolves when none of the program's code runs, and none will. */

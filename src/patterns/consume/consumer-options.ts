@@ -1,5 +1,6 @@
 import type { ConsumeArguments } from '../../channel/options.ts'
 import { EncodeError } from '../../errors.ts'
+import { inContext } from '../../lib/call-safely.ts'
 import {
   badValue,
   booleanOption,
@@ -46,6 +47,12 @@ export interface HandlerOptions extends ConsumerOptions {
   readonly concurrency?: number | undefined
   /** What becomes of a message whose handler throws. Default: `'requeue'`. */
   readonly onFailure?: FailureAction | FailureDecider | undefined
+}
+
+export interface NextOptions {
+  /** Milliseconds to wait for a message. Default: no limit. */
+  readonly timeout?: number | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface ConsumerCloseOptions {
@@ -98,11 +105,16 @@ export function consumerSettings(
     noAck,
     exclusive: booleanOption(what, 'exclusive', options.exclusive) ?? false,
     arguments: options.arguments,
-    onCancel: functionOption(what, 'onCancel', options.onCancel),
+    onCancel: registered(functionOption(what, 'onCancel', options.onCancel)),
     signal: signalOption(what, 'signal', options.signal),
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
-    onFailure: action ?? 'requeue',
+    onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
   }
+}
+
+/** Deciders run in the asynchronous context in which the consumer was made. */
+function registered(onCancel: CancelDecider | undefined): CancelDecider | undefined {
+  return onCancel === undefined ? undefined : inContext(onCancel)
 }
 
 /** Milliseconds that a graceful close may take. */

@@ -1,9 +1,10 @@
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { SafeEmitter } from '../../lib/safe-emitter.ts'
-import { badValue, checkOptions, durationOption } from '../../protocol/option-check.ts'
+import { badValue, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { atMost } from '../at-most.ts'
 import { tell } from '../tell.ts'
+import type { ConsumerChannel } from './consumer-channel.ts'
 import {
   CLOSE_TIMEOUT,
   type ConsumerCloseOptions,
@@ -11,14 +12,13 @@ import {
   consumerSettings,
   type HandlerOptions,
   type MessageHandler,
+  type NextOptions,
 } from './consumer-options.ts'
-import { Handout } from './dispatcher.ts'
+import { ConsumerRestarter } from './consumer-restarter.ts'
+import { Dispatcher } from './dispatcher.ts'
 import { FailurePolicy } from './failure-policy.ts'
 import { HandlerRuns } from './handler-runs.ts'
 import type { Message } from './message.ts'
-import type { MessageIterator } from './message-iterator.ts'
-import { Subscriber } from './subscriber.ts'
-import type { Subscription } from './subscription.ts'
 
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
 export interface ConsumerEvents {
@@ -35,9 +35,9 @@ export interface ConsumerEvents {
 
 /** Milliseconds that the broker may take to agree to the end of a channel, past the timeout of a close. */
 const CHANNEL_CLOSE_GRACE = 500
-/** Unseen messages for whose sake it is worth waiting so many milliseconds for those in hand. */
-const MANY = 8
-const SOON = 250
+/** Unseen messages for whose sake it is worth waiting for those in hand, and for how many milliseconds. */
+const MANY_UNSEEN = 8
+const IN_HAND_PATIENCE = 250
 
 /**
  * Takes messages from a queue on a channel of its own, made by `protocol.consumer()`. What ends it at the broker, it
@@ -57,15 +57,13 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
   readonly queueName: string
   readonly #source: ChannelSource
   readonly #settings: ConsumerSettings
-  readonly #subscriber: Subscriber
+  readonly #restarter: ConsumerRestarter
   readonly #policy: FailurePolicy
-  readonly #runs: HandlerRuns | undefined
-  readonly #handout: Handout
+  readonly #hasHandler: boolean
+  readonly #dispatcher: Dispatcher
   readonly #part: Closable = { bringsWork: true, close: ({ timeout }) => this.#closeWithProtocol(timeout) }
-  /** What `next` asks by. */
-  #pulls: MessageIterator | undefined
   #ended = false
-  /** Why loops throw; undefined where they end in peace. */
+  /** Why loops throw; undefined where they end normally. */
   #makeError: (() => Error) | undefined
   #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
 
@@ -75,14 +73,16 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.#source = source
     this.#settings = settings
     this.#policy = new FailurePolicy(source, settings.onFailure)
-    if (handler !== undefined) {
-      const freed = (): void => this.#handout.resume()
-      this.#runs = new HandlerRuns(handler, settings.concurrency, this.#policy, source, freed)
-    }
-    const leave = (): Promise<void> => this.#close(CLOSE_TIMEOUT).handlers
-    this.#handout = new Handout(settings.noAck, settings.prefetchCount, this.#runs, leave)
-    this.#subscriber = new Subscriber(source, settings, {
-      delivered: message => this.#handout.delivered(message),
+    this.#hasHandler = handler !== undefined
+    const freed = (): void => this.#dispatcher.handOut()
+    const runs =
+      handler === undefined ? undefined : new HandlerRuns(handler, settings.concurrency, this.#policy, source, freed)
+    this.#dispatcher = new Dispatcher(settings, runs, source, {
+      lost: reason => void this.#restarter.lost(reason),
+      resumed: () => this.#restarter.consumesAgain(),
+      left: () => this.#close(CLOSE_TIMEOUT).handlers,
+    })
+    this.#restarter = new ConsumerRestarter(source, settings, this.#dispatcher, {
       interrupted: error => this.#interrupted(error),
       resumed: () => tell(this, source, 'resumed'),
       failed: makeError => this.#failed(makeError),
@@ -101,7 +101,12 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     const settings = consumerSettings(what, queueName, handler, options)
     const consumer = new Consumer(source, settings, handler)
     const { signal } = settings
-    await consumer.#subscriber.start(signal)
+    try {
+      await consumer.#restarter.start(signal)
+    } catch (error) {
+      consumer.#dispatcher.end(undefined)
+      throw error
+    }
     source.own(consumer.#part)
     signal?.addEventListener('abort', consumer.#aborted, { once: true })
     if (signal?.aborted) consumer.#aborted()
@@ -111,24 +116,29 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
   // ---- taking messages
 
   /**
-   * The next message, in the form of an iterator's result; waits for it. Asking for it acks the one that the call before
-   * returned, if nothing has settled that yet. `done` is true once the consumer is closed.
+   * The next message, in the form of an iterator's result; waits for it. The message is the program's to settle, by its
+   * own `ack()`: a later call settles nothing, so several workers may share a consumer. What is not settled when the
+   * consumer is closed goes back to the queue. `done` is true once the consumer is closed.
    *
-   * @throws what ended it, where the program did not.
+   * @param options timeout: milliseconds after which it gives its place back, and rejects.
+   * @throws what ended the consumer, where the program did not; TimeoutError, AbortError: no message is lost by it.
    */
-  next(): Promise<IteratorResult<Message, undefined>> {
-    this.#pulls ??= this.#handout.iterator()
-    return this.#pulls.next()
+  async next(options: NextOptions = {}): Promise<IteratorResult<Message, undefined>> {
+    const what = `next message of "${this.queueName}"`
+    checkOptions('consumer.next', options, ['timeout', 'signal'])
+    const timeout = durationOption('consumer.next', 'timeout', options.timeout)
+    const signal = signalOption('consumer.next', 'signal', options.signal)
+    return this.#dispatcher.next({ what, timeout, signal })
   }
 
   /** A loop over the messages, which several loops share. */
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return this.#handout.iterator()
+    return this.#dispatcher.loop()
   }
 
   /** Whether `pause` was called last. */
   get isPaused(): boolean {
-    return this.#handout.paused
+    return this.#dispatcher.paused
   }
 
   /**
@@ -136,19 +146,18 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
    * stay here, and go back to the queue if it is closed meanwhile.
    */
   pause(): void {
-    this.#handout.paused = true
+    this.#dispatcher.paused = true
   }
 
   /** Go on after `pause`. */
   resume(): void {
-    this.#handout.paused = false
+    this.#dispatcher.paused = false
   }
 
   // ---- what the broker does
 
   async #interrupted(error: Error): Promise<boolean> {
     const { onCancel } = this.#settings
-    this.#handout.dropStale()
     // A lost connection is told by the protocol.
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     if (!told) this.#source.report(error, 'warn')
@@ -165,7 +174,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     if (this.#ended) return
     const error = makeError()
     const asked = this.#source.ending !== undefined && this.#source.ending.error === undefined
-    if (this.#runs !== undefined && !(error instanceof ConnectionError)) this.#source.report(error, 'warn')
+    if (this.#hasHandler && !(error instanceof ConnectionError)) this.#source.report(error, 'warn')
     this.#policy.hurry()
     this.#end(makeError, asked ? undefined : error)
   }
@@ -211,52 +220,45 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
 
   #close(timeout: number): { readonly handlers: Promise<void>; readonly all: Promise<void> } {
     if (this.#closing === undefined) {
-      const deadline = this.#source.clock.now() + timeout
-      const left = (): number => deadline - this.#source.clock.now()
-      const subscription = this.#subscriber.stop()
-      this.#handout.stop()
-      const stopped = this.#stop(subscription, left)
-      const all = stopped.then(() => this.#finish(subscription, left))
-      this.#closing = { handlers: stopped.then(() => (this.#handout.holds ? undefined : all)), all }
+      const { clock } = this.#source
+      const deadline = clock.now() + timeout
+      const left = (): number => deadline - clock.now()
+      const channel = this.#restarter.stop()
+      this.#dispatcher.stop()
+      const stopped = this.#stop(channel, left)
+      const all = stopped.then(() => this.#finish(channel, left))
+      this.#closing = { handlers: stopped.then(() => (this.#dispatcher.loopsHold ? undefined : all)), all }
     }
     return this.#closing
   }
 
-  async #stop(subscription: Subscription | undefined, left: () => number): Promise<void> {
+  async #stop(channel: ConsumerChannel | undefined, left: () => number): Promise<void> {
+    const dispatcher = this.#dispatcher
+    const quiet = (): boolean => dispatcher.handlersIdle && !dispatcher.loopsHold
+    const wait = (milliseconds: number, condition: () => boolean): Promise<void> =>
+      atMost(this.#source, milliseconds, dispatcher.until(condition))
     this.#policy.hurry()
-    if (subscription !== undefined) await atMost(this.#source, left(), subscription.cancel())
+    if (channel !== undefined) await atMost(this.#source, left(), channel.cancel())
     if (this.#settings.noAck) {
-      if (this.#runs !== undefined) await atMost(this.#source, left(), this.#handout.empty())
+      if (this.#hasHandler) await wait(left(), () => dispatcher.unseen === 0)
     } else {
+      dispatcher.giveBackInHand()
       // Where what is in hand is settled soon, one nack gives back all the others.
-      if (this.#handout.unseen > MANY)
-        await atMost(this.#source, Math.min(left(), SOON), this.#nothingInHand(subscription))
-      this.#handout.giveBackUnseen(this.#inHand)
+      if (dispatcher.unseen > MANY_UNSEEN) await wait(Math.min(left(), IN_HAND_PATIENCE), quiet)
+      dispatcher.giveBackUnseen(!quiet())
     }
-    if (this.#runs === undefined) return
-    await atMost(this.#source, left(), this.#runs.idle())
-    this.#runs.giveUp()
+    if (this.#hasHandler) await wait(left(), () => dispatcher.handlersIdle)
   }
 
-  get #inHand(): boolean {
-    return this.#handout.holds || this.#runs?.isIdle === false
-  }
-
-  /** Resolves when handlers and loops have settled what they have in hand. */
-  async #nothingInHand(subscription: Subscription | undefined): Promise<void> {
-    await this.#runs?.idle()
-    if (subscription === undefined || !this.#handout.holds) return
-    await new Promise<void>(resolve => {
-      subscription.settled = () => {
-        if (!this.#handout.holds) resolve()
-      }
-    })
-  }
-
-  async #finish(subscription: Subscription | undefined, left: () => number): Promise<void> {
-    if (this.#handout.holds) await atMost(this.#source, left(), this.#nothingInHand(subscription))
-    this.#handout.giveBackHeld()
-    const closed = Promise.all([subscription?.close(), this.#policy.close()])
+  async #finish(channel: ConsumerChannel | undefined, left: () => number): Promise<void> {
+    const dispatcher = this.#dispatcher
+    await atMost(
+      this.#source,
+      left(),
+      dispatcher.until(() => !dispatcher.loopsHold),
+    )
+    dispatcher.giveUp()
+    const closed = Promise.all([channel?.close(), this.#policy.close()])
     await atMost(this.#source, Math.max(left(), CHANNEL_CLOSE_GRACE), closed)
     this.#end(this.#makeError, undefined)
   }
@@ -267,7 +269,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.#ended = true
     this.#source.disown(this.#part)
     this.#settings.signal?.removeEventListener('abort', this.#aborted)
-    this.#handout.end(makeError)
+    this.#dispatcher.end(makeError)
     tell(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }
 }

@@ -1,128 +1,206 @@
-import { EncodeError } from '../../errors.ts'
-import { Fifo } from '../../lib/fifo.ts'
+import type { Acker } from '../../channel/consume/acker.ts'
+import type { Envelope } from '../../channel/consume/delivery.ts'
+import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
+import { ChannelClosedError, EncodeError } from '../../errors.ts'
+import type { TimerSource } from '../../lib/clock.ts'
+import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
 import type { HandlerRuns } from './handler-runs.ts'
-import type { Message } from './message.ts'
+import { Message, StreamMessage } from './message.ts'
 import { MessageBuffer } from './message-buffer.ts'
-import { MessageIterator } from './message-iterator.ts'
+import { MessageLoop, type MessageResult } from './message-loop.ts'
 
-type Result = IteratorResult<Message, undefined>
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     starting ──basic.consume granted──▶ open ◀──release── held
+ *         │                                └──lost, cancelled──▲
+ *         └──▶ stopping: only what came without acks goes on ◀── from anywhere
+ *                  └──▶ ended: loops end, or throw
+ */
+type State = 'starting' | 'open' | 'held' | 'stopping' | 'ended'
 
-interface Waiter {
-  readonly iterator: MessageIterator
-  resolve(result: Result): void
-  reject(error: Error): void
+const NEXT: Record<State, readonly State[]> = {
+  starting: ['open', 'held', 'stopping', 'ended'],
+  open: ['held', 'stopping', 'ended'],
+  held: ['open', 'stopping', 'ended'],
+  stopping: ['ended'],
+  ended: [],
 }
 
-/** Messages that wait here where nothing else limits them. */
-const ROOM = 256
+/** What a dispatcher does not decide by itself. */
+export interface DispatcherEvents {
+  /** The connection was lost, and another will follow. */
+  lost(reason: Error): void
+  /** The next life of the channel consumes. */
+  resumed(): void
+  /** A loop was left. */
+  left(): Promise<void>
+}
+
+export interface DispatcherOptions {
+  readonly queueName: string
+  readonly noAck: boolean
+  readonly prefetchCount: number
+}
+
+/** Messages given to `next` that are remembered before those that are settled are forgotten. */
+const FEW_IN_HAND = 64
 
 /**
  * Between the broker and the program: gives each message to a handler or to a loop, in the order of delivery, when one is
  * free for it.
- *
- *     open ──stop──▶ stopped: only what came without acks goes on ──end──▶ ended: loops end too
  */
-export class Handout {
-  readonly #noAck: boolean
-  readonly #most: number
-  readonly #leave: () => Promise<void>
+export class Dispatcher implements DeliverySink {
+  readonly queueName: string
+  readonly noAck: boolean
+  /** Nothing else limits what waits here. */
+  readonly #unlimited: boolean
   /** Undefined where the program asks for messages itself. */
   readonly #runs: HandlerRuns | undefined
+  readonly #events: DispatcherEvents
   readonly #buffer = new MessageBuffer()
-  readonly #waiters = new Fifo<Waiter>()
-  readonly #iterators = new Set<MessageIterator>()
-  #state: 'open' | 'stopped' | 'ended' = 'open'
+  readonly #waiting: WaitList
+  readonly #loops = new Set<MessageLoop>()
+  /** What calls of `next` were given: the program is to settle it. */
+  #inHand: Message[] = []
+  #mostInHand = FEW_IN_HAND
+  #state: State = 'starting'
   #paused = false
-  /** Why loops throw; undefined where they end in peace. */
+  #acker: Acker | undefined
+  #port: SinkPort | undefined
+  #held = 0
+  /** Why loops throw; undefined where they end normally. */
   #makeError: (() => Error) | undefined
-  /** What holds further deliveries back until there is room. */
-  #room: { readonly promise: Promise<void>; free(): void } | undefined
-  #emptied: (() => void) | undefined
+  /** What somebody waits for to become true. */
+  readonly #awaited = new Set<() => void>()
 
-  constructor(noAck: boolean, prefetchCount: number, runs: HandlerRuns | undefined, leave: () => Promise<void>) {
-    this.#noAck = noAck
-    this.#most = Math.max(ROOM, prefetchCount)
+  constructor(
+    { queueName, noAck, prefetchCount }: DispatcherOptions,
+    runs: HandlerRuns | undefined,
+    timers: TimerSource,
+    events: DispatcherEvents,
+  ) {
+    this.queueName = queueName
+    this.noAck = noAck
+    this.#unlimited = noAck || prefetchCount === 0
     this.#runs = runs
-    this.#leave = leave
+    this.#waiting = new WaitList(timers)
+    this.#events = events
   }
 
-  /** A loop, or whatever else asks for messages. */
-  iterator(): MessageIterator {
-    const iterator = new MessageIterator({
-      take: iterator => this.#take(iterator),
-      leave: async iterator => {
-        this.#iterators.delete(iterator)
-        await this.#leave()
-        // With noAck they are gone at the broker, and nobody wants them here.
-        this.giveBackUnseen(true)
-      },
-    })
-    this.#iterators.add(iterator)
-    return iterator
+  #to(state: State): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a dispatcher cannot go from ${this.#state} to ${state}`)
+    this.#state = state
   }
 
-  #take(iterator: MessageIterator): Promise<Result> {
-    if (this.#runs !== undefined) {
-      return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
+  // ---- the channel's side
+
+  attach(acker: Acker, port: SinkPort): void {
+    // What came without acks and still waits counts on the connection there is.
+    this.#port?.held(-this.#held)
+    port.held(this.#held)
+    this.#acker = acker
+    this.#port = port
+  }
+
+  start(): void {
+    if (this.#acker?.over === true) return
+    if (this.#state === 'starting') this.#to('open')
+    else this.#events.resumed()
+    this.handOut()
+  }
+
+  deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
+    const acker = this.#acker
+    let message: Message
+    if (this.noAck || acker === undefined) message = new Message(body, envelope, properties, undefined)
+    else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain)
+    else message = new Message(body, envelope, properties, acker)
+    if (this.#buffer.length === 0 && this.#runs?.free === true && this.#mayHandOut) this.#runs.start(message)
+    else this.#push(message)
+  }
+
+  #push(message: Message): void {
+    if (this.#state === 'ended') {
+      message.nack()
+      return
     }
-    if (this.#open) {
-      const message = this.#buffer.shift()
-      if (message !== undefined) {
-        this.#taken()
-        iterator.given(message)
-        return Promise.resolve({ value: message, done: false })
-      }
-    }
-    if (this.#state !== 'ended') {
-      return new Promise((resolve, reject) => this.#waiters.push({ iterator, resolve, reject }))
-    }
-    if (this.#makeError !== undefined) return Promise.reject(this.#makeError())
-    return Promise.resolve({ value: undefined, done: true })
-  }
-
-  /** A message may go to the program. What came without acks is gone at the broker: it does so to the last. */
-  get #open(): boolean {
-    return this.#state === 'open' ? !this.#paused : this.#noAck
-  }
-
-  /** A promise keeps further messages back until it resolves. */
-  delivered(message: Message): Promise<void> | undefined {
-    if (this.#buffer.length === 0 && this.#open && this.#give(message)) return undefined
     this.#buffer.push(message)
-    if (this.#state !== 'open' || this.#buffer.length < this.#most) return undefined
-    this.#room ??= room()
-    return this.#room.promise
+    if (this.#unlimited) this.#hold(heldBytes(message.body, message.properties))
+    this.handOut()
   }
 
-  /** Returns whether anybody was free for it. */
-  #give(message: Message): boolean {
-    if (this.#runs !== undefined) {
-      if (!this.#runs.free) return false
-      this.#runs.start(message)
-      return true
-    }
-    const waiter = this.#waiters.shift()
-    if (waiter === undefined) return false
-    waiter.iterator.given(message)
-    waiter.resolve({ value: message, done: false })
+  readonly #handOutAgain = (message: StreamMessage): boolean => {
+    if (this.#state === 'stopping' || this.#state === 'ended') return false
+    this.#push(message)
     return true
   }
 
-  /** Somebody may be free. */
-  resume(): void {
-    while (this.#buffer.length > 0 && this.#open && (this.#runs?.free ?? this.#waiters.length > 0)) {
-      const message = this.#buffer.shift()
-      if (message !== undefined) this.#give(message)
-    }
-    this.#taken()
+  #hold(bytes: number): void {
+    this.#held += bytes
+    this.#port?.held(bytes)
   }
 
-  #taken(): void {
-    if (this.#room !== undefined && (this.#state !== 'open' || this.#buffer.length <= ROOM / 2)) {
-      this.#room.free()
-      this.#room = undefined
+  lost(reason: Error, recovers: boolean): void {
+    if (!this.noAck) {
+      this.#drop()
+      this.#inHand = []
     }
-    if (this.#buffer.length === 0) this.#emptied?.()
+    if (recovers) this.#events.lost(reason)
+    else this.hold()
+    this.#changed()
+  }
+
+  cancelled(): void {
+    // A cancel of our own: whoever closes gives back what waits.
+    if (this.#state === 'stopping' || this.#state === 'ended') return
+    this.hold()
+    if (!this.noAck) for (const message of this.#drop()) message.nack()
+  }
+
+  discard(): void {
+    // What came without acks is the consumer's to the last, not the channel's.
+    if (!this.noAck) this.#drop()
+  }
+
+  #drop(): Message[] {
+    this.#hold(-this.#held)
+    return this.#buffer.takeAll()
+  }
+
+  idle(): Promise<void> {
+    return this.until(() => this.handlersIdle && (this.#buffer.length === 0 || this.#state === 'ended'))
+  }
+
+  // ---- handing out
+
+  /** A message may go to the program. What came without acks is gone at the broker: it does so to the last. */
+  get #mayHandOut(): boolean {
+    if (this.#state === 'open') return !this.#paused
+    return this.noAck && (this.#state === 'stopping' || (this.#state === 'ended' && this.#runs === undefined))
+  }
+
+  /** Somebody may be free. */
+  handOut(): void {
+    const runs = this.#runs
+    while (this.#buffer.length > 0 && this.#mayHandOut) {
+      if (runs === undefined) {
+        if (!this.#waiting.wakeNext()) break
+      } else {
+        if (!runs.free) break
+        const message = this.#shift()
+        if (message !== undefined) runs.start(message)
+      }
+    }
+    this.#changed()
+  }
+
+  #shift(): Message | undefined {
+    const message = this.#buffer.shift()
+    if (this.#unlimited && message !== undefined && this.#state !== 'ended')
+      this.#hold(-heldBytes(message.body, message.properties))
+    return message
   }
 
   get paused(): boolean {
@@ -131,27 +209,90 @@ export class Handout {
 
   set paused(paused: boolean) {
     this.#paused = paused
-    this.resume()
+    this.handOut()
   }
 
-  /** Forget what is the broker's again. */
-  dropStale(): void {
-    this.#buffer.dropStale()
-    this.#taken()
+  /** Hand nothing out until `release`. */
+  hold(): void {
+    if (this.#state === 'open' || this.#state === 'starting') this.#to('held')
+  }
+
+  release(): void {
+    if (this.#state !== 'held') return
+    this.#to('open')
+    this.handOut()
+  }
+
+  // ---- loops, and `next`
+
+  /** A loop, or whatever else asks for messages one after the other. */
+  loop(): MessageLoop {
+    const loop = new MessageLoop({
+      take: loop => this.#take(loop, { what: 'next' }),
+      leave: async loop => {
+        this.#loops.delete(loop)
+        await this.#events.left()
+        // With noAck they are gone at the broker, and nobody wants them here.
+        this.giveBackUnseen(true)
+      },
+    })
+    this.#loops.add(loop)
+    return loop
+  }
+
+  /** The next message, for the program to settle. */
+  next(bounds: WaitBounds): Promise<MessageResult> {
+    return this.#take(undefined, bounds)
+  }
+
+  #take(loop: MessageLoop | undefined, bounds: WaitBounds): Promise<MessageResult> {
+    if (this.#runs !== undefined) {
+      return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
+    }
+    if (bounds.signal?.aborted !== true && this.#mayHandOut && this.#buffer.length > 0) {
+      return Promise.resolve(this.#give(loop))
+    }
+    if (this.#state === 'ended') {
+      return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
+    })
+  }
+
+  #give(loop: MessageLoop | undefined): MessageResult {
+    const message = this.#shift()
+    if (message === undefined) return DONE
+    if (loop?.given(message) !== true && !this.noAck) this.#remember(message)
+    return { value: message, done: false }
+  }
+
+  #remember(message: Message): void {
+    if (this.#inHand.length >= this.#mostInHand) {
+      this.#inHand = this.#inHand.filter(each => each.isHeld)
+      this.#mostInHand = Math.max(FEW_IN_HAND, 2 * this.#inHand.length)
+    }
+    this.#inHand.push(message)
   }
 
   /** A loop has a message in hand. */
-  get holds(): boolean {
-    for (const iterator of this.#iterators) if (iterator.held().length > 0) return true
+  get loopsHold(): boolean {
+    for (const loop of this.#loops) if (loop.holds) return true
     return false
+  }
+
+  /** No handler runs, and what failed is settled. */
+  get handlersIdle(): boolean {
+    return this.#runs?.isIdle ?? true
   }
 
   // ---- the end
 
   /** Only what came without acks is handed out any more. */
   stop(): void {
-    if (this.#state === 'open') this.#state = 'stopped'
-    this.resume()
+    if (this.#state === 'stopping' || this.#state === 'ended') return
+    this.#to('stopping')
+    this.handOut()
   }
 
   /** Messages that nobody has seen. */
@@ -159,47 +300,67 @@ export class Handout {
     return this.#buffer.length
   }
 
-  /** Give back what nobody has seen: by one nack where nothing `inHand` came before it. */
-  giveBackUnseen(inHand: boolean): void {
-    this.#buffer.dropStale()
-    for (let left = this.#buffer.length; left > 0; left--) {
-      const message = this.#buffer.shift()
-      if (inHand) message?.nack()
-      else if (left > 1) message?.release()
-      else message?.settle('nack', true, true)
-    }
-    this.#taken()
-  }
-
-  /** Resolves when everything is handed out. */
-  empty(): Promise<void> {
+  /** Resolves when `condition` is true; whoever waits bounds it. */
+  until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve()
     return new Promise(resolve => {
-      this.#emptied = resolve
-      this.resume()
+      const check = (): void => {
+        if (!condition()) return
+        this.#awaited.delete(check)
+        forgetSettled?.()
+        resolve()
+      }
+      const forgetSettled = this.#acker?.onSettled(check)
+      this.#awaited.add(check)
     })
   }
 
-  /** Give back what loops have in hand. */
-  giveBackHeld(): void {
-    for (const iterator of this.#iterators) iterator.giveBack()
+  #changed(): void {
+    if (this.#awaited.size > 0) for (const check of this.#awaited) check()
   }
 
-  /** Loops end, or throw. */
+  /** Give back what `next` gave out and nobody settled: nothing says whether anybody works on it. */
+  giveBackInHand(): void {
+    const reason = this.#closedReason()
+    for (const message of this.#inHand) message.giveBack(reason)
+    this.#inHand = []
+  }
+
+  /** Give back what nobody has seen: by one nack where nothing `inHand` came before it. */
+  giveBackUnseen(inHand: boolean): void {
+    const unseen = this.#drop()
+    const last = unseen.at(-1)
+    if (!inHand && unseen.length > 1) for (const message of unseen) if (message !== last) message.release()
+    if (!inHand) last?.settle('nack', true, unseen.length > 1)
+    else for (const message of unseen) message.nack()
+    this.#changed()
+  }
+
+  /** Give back what loops and handlers have in hand and do not end with. */
+  giveUp(): void {
+    const reason = this.#closedReason()
+    for (const loop of this.#loops) loop.giveBack(reason)
+    this.#runs?.giveUp(reason)
+  }
+
+  #closedReason(): Error {
+    return new ChannelClosedError(`the consumer of queue "${this.queueName}" was closed: the message was given back`)
+  }
+
+  /** Nothing is handed out any more: loops end, or throw. */
   end(makeError: (() => Error) | undefined): void {
-    this.#state = 'ended'
+    if (this.#state === 'ended') return
+    this.#to('ended')
     this.#makeError = makeError
-    this.#iterators.clear()
-    for (const { resolve, reject } of this.#waiters.takeAll()) {
-      if (makeError === undefined) resolve({ value: undefined, done: true })
-      else reject(makeError())
-    }
+    this.#loops.clear()
+    this.#inHand = []
+    // What came without acks, loops may still ask for.
+    if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
+    else for (const message of this.#drop()) message.nack()
+    if (makeError === undefined) this.#waiting.wakeAll()
+    else this.#waiting.failAll(makeError)
+    this.#changed()
   }
 }
 
-function room(): { readonly promise: Promise<void>; free(): void } {
-  let free = (): void => {}
-  const promise = new Promise<void>(resolve => {
-    free = resolve
-  })
-  return { promise, free }
-}
+const DONE: MessageResult = { value: undefined, done: true }

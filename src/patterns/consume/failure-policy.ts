@@ -56,7 +56,7 @@ export class FailurePolicy {
   async settle(message: Message, error: unknown): Promise<void> {
     const action = await this.#decide(message, error)
     // Settled by the program, or the broker's again.
-    if (message.life === undefined || message.life.over) return
+    if (!message.isHeld) return
     if (action === 'reject') message.reject()
     else if (action === 'requeue') await this.#requeue(message)
     else await this.#divert(message, error, action)

@@ -1,5 +1,6 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { ErrorReporter } from '../../channel/port.ts'
-import { describeThrown } from '../../errors.ts'
+import { asError } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
 import type { MessageHandler } from './consumer-options.ts'
 import type { FailurePolicy } from './failure-policy.ts'
@@ -24,13 +25,14 @@ export class HandlerRuns {
   readonly #concurrency: number
   readonly #policy: FailurePolicy
   readonly #reporter: ErrorReporter
-  /** A place is free again. */
+  /** Handlers run in the asynchronous context in which the consumer was made. */
+  readonly #context = new AsyncResource('asyncamqp')
+  /** A place is free again, or a failed message is settled. */
   readonly #freed: () => void
   readonly #runs: Run[] = []
   readonly #freeRuns: Run[] = []
   #running = 0
   #settling = 0
-  #idle: (() => void)[] = []
 
   constructor(
     handler: MessageHandler,
@@ -54,7 +56,7 @@ export class HandlerRuns {
     this.#running++
     let result: unknown
     try {
-      result = this.#handler(message)
+      result = this.#context.runInAsyncScope(this.#handler, undefined, message)
     } catch (error) {
       this.#running--
       this.#failed(message, error)
@@ -84,7 +86,6 @@ export class HandlerRuns {
     if (failed) this.#failed(message, error)
     else this.#succeeded(message)
     this.#freed()
-    this.#checkIdle()
   }
 
   #succeeded(message: Message): void {
@@ -93,14 +94,12 @@ export class HandlerRuns {
   }
 
   #failed(message: Message, error: unknown): void {
-    // Work that was broken off because the message was taken away is not a failure of anything.
-    const brokenOff = message.controller?.signal.aborted === true && isAbort(error)
-    if (!brokenOff) this.#reporter.report(error, 'warn')
-    if (message.life === undefined || message.life.over) return
+    if (!isBrokenOff(message, error)) this.#reporter.report(error, 'warn')
+    if (!message.isHeld) return
     this.#settling++
     void this.#policy.settle(message, error).then(() => {
       this.#settling--
-      this.#checkIdle()
+      this.#freed()
     })
   }
 
@@ -109,25 +108,16 @@ export class HandlerRuns {
     return this.#running + this.#settling === 0
   }
 
-  /** Resolves when that is so. */
-  idle(): Promise<void> {
-    if (this.isIdle) return Promise.resolve()
-    return new Promise(resolve => this.#idle.push(resolve))
-  }
-
-  #checkIdle(): void {
-    if (this.#idle.length === 0 || !this.isIdle) return
-    const idle = this.#idle
-    this.#idle = []
-    for (const resolve of idle) resolve()
-  }
-
-  /** Give back what handlers have in hand that do not end. */
-  giveUp(): void {
-    for (const { message } of this.#runs) message?.nack()
+  /** Give back, for `reason`, what handlers have in hand that do not end. */
+  giveUp(reason: Error): void {
+    for (const { message } of this.#runs) message?.giveBack(reason)
   }
 }
 
-function isAbort(error: unknown): boolean {
-  return describeThrown(error).name === 'AbortError'
+/** Whether work was broken off because the message was taken away, which is not a failure of anything. */
+function isBrokenOff({ controller }: Message, error: unknown): boolean {
+  if (controller?.signal.aborted !== true) return false
+  const { reason } = controller.signal
+  const thrown = asError(error)
+  return error === reason || thrown.cause === reason || thrown.name === 'AbortError'
 }

@@ -28,11 +28,12 @@ export class MessageBuffer {
     return message
   }
 
-  /** Forget what is the broker's again. */
-  dropStale(): void {
-    for (let left = this.#length; left > 0; left--) {
-      const message = this.shift()
-      if (message !== undefined && message.life?.over !== true) this.push(message)
-    }
+  /** Every message, in order; the buffer is empty then, and as small as a new one. */
+  takeAll(): Message[] {
+    const all: Message[] = []
+    for (let message = this.shift(); message !== undefined; message = this.shift()) all.push(message)
+    if (this.#ring.length > 1_024) this.#ring = new Array(64).fill(undefined)
+    this.#head = 0
+    return all
   }
 }

@@ -1,8 +1,7 @@
-import type { Settlement } from '../../channel/consume/acker.ts'
+import type { Acker, Settlement } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { DecodeError } from '../../errors.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
-import type { Life } from './life.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
@@ -13,17 +12,17 @@ export class Message {
   /** Where it came from: exchange, routing key, delivery tag. */
   readonly envelope: Envelope
   readonly properties: Properties
-  /** @internal Where to settle it; undefined once it is, and where nothing is to be settled. */
-  life: Life | undefined
+  /** @internal What settles it; undefined once it is settled, and where nothing is to be settled. */
+  acker: Acker | undefined
   /** @internal */
   controller: AbortController | undefined
 
   /** @internal */
-  constructor(body: Buffer, envelope: Envelope, properties: Properties, life: Life | undefined) {
+  constructor(body: Buffer, envelope: Envelope, properties: Properties, acker: Acker | undefined) {
     this.body = body
     this.envelope = envelope
     this.properties = properties
-    this.life = life
+    this.acker = acker
     this.controller = undefined
   }
 
@@ -42,7 +41,7 @@ export class Message {
    * message to somebody else, and work on it is in vain. Never aborts once the message is settled, nor with `noAck`.
    */
   get signal(): AbortSignal {
-    this.controller ??= this.life?.watch() ?? new AbortController()
+    this.controller ??= this.acker?.watch() ?? new AbortController()
     return this.controller.signal
   }
 
@@ -104,16 +103,58 @@ export class Message {
 
   /** @internal `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
-    const life = this.release()
-    return life?.settle(how, this.envelope.deliveryTag, requeue, multiple) ?? false
+    const acker = this.release()
+    return acker?.settle(how, this.envelope.deliveryTag, multiple, requeue) ?? false
   }
 
   /** @internal It counts as settled: another settlement includes it. */
-  release(): Life | undefined {
-    const { life, controller } = this
-    this.life = undefined
-    if (controller !== undefined) life?.unwatch(controller)
-    return life
+  release(): Acker | undefined {
+    const { acker, controller } = this
+    this.acker = undefined
+    if (controller !== undefined) acker?.unwatch(controller)
+    return acker
+  }
+
+  /** @internal It can still be settled. */
+  get isHeld(): boolean {
+    return this.acker !== undefined && !this.acker.over
+  }
+
+  /** @internal It was given to somebody else, or will be. */
+  get isLost(): boolean {
+    return this.acker?.over === true || this.controller?.signal.aborted === true
+  }
+
+  /** @internal Somebody else may have it, for `reason`, whoever works on it. Does nothing where it is settled. */
+  giveBack(reason: Error): void {
+    if (!this.isHeld) return
+    this.settle('nack', true)
+    this.controller ??= new AbortController()
+    this.controller.abort(reason)
+  }
+}
+
+/** @internal A message of a stream: one that is requeued is handed out again here, since a stream takes nothing back. */
+export class StreamMessage extends Message {
+  readonly handOutAgain: (message: StreamMessage) => boolean
+
+  constructor(
+    body: Buffer,
+    envelope: Envelope,
+    properties: Properties,
+    acker: Acker,
+    handOutAgain: (message: StreamMessage) => boolean,
+  ) {
+    super(body, envelope, properties, acker)
+    this.handOutAgain = handOutAgain
+  }
+
+  override settle(how: Settlement, requeue: boolean, multiple = false): boolean {
+    if (how === 'ack' || !requeue) return super.settle(how, requeue, multiple)
+    const acker = this.release()
+    if (acker === undefined || acker.over) return false
+    const envelope = { ...this.envelope, isRedeliver: true }
+    return this.handOutAgain(new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain))
   }
 }
 

@@ -109,7 +109,7 @@ class Replies {
 
   /** It will be given to somebody else, who answers it; or nothing is sent any more. */
   #isSomebodyElses(request: Message): boolean {
-    return this.#closed || request.life?.over === true
+    return this.#closed || request.isLost
   }
 
   async #publish(request: Message, { payload, properties }: Reply): Promise<void> {
@@ -139,7 +139,7 @@ async function answer(handler: RpcHandler, request: Message): Promise<Reply | un
     }
     return { payload: result, properties: typeof result === 'string' ? { contentType: 'text/plain' } : {} }
   } catch (error) {
-    return request.life?.over === true ? undefined : errorReply(error)
+    return request.isLost ? undefined : errorReply(error)
   }
 }
 

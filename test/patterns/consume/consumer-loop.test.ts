@@ -10,7 +10,7 @@ import {
 } from '../../../src/index.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { deferred, withScenes } from '../scene.ts'
+import { deferred, told, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 
@@ -187,20 +187,21 @@ describe('A loop over a consumer', { concurrency: 4 }, () => {
 })
 
 describe('next()', { concurrency: 4 }, () => {
-  it('returns messages in the form of an iterator, and acks the one it returned before', async () => {
+  it('returns messages in the form of an iterator, which only their own ack settles', async () => {
     await using the = await scene()
-    const queue = await the.queue(['a', 'b', 'c'])
+    const queue = await the.queue(['a', 'b', 'c', 'd'])
     const consumer = await the.protocol.consumer(queue)
     const { value: first, done } = await consumer.next()
     assert.equal(done, false)
     assert.equal(first?.text(), 'a')
     const { value: second } = await consumer.next()
-    assert.equal(first?.ack(), false)
+    await consumer.next()
+    assert.equal(first?.ack(), true)
     assert.equal(second?.ack(), true)
     await consumer.close()
     assert.deepEqual(
       (await the.drain(queue)).map(({ body }) => body),
-      ['c'],
+      ['c', 'd'],
     )
   })
 
@@ -221,14 +222,18 @@ describe('next()', { concurrency: 4 }, () => {
     assert.equal(seen, 'a')
   })
 
-  it('gives back at close, after the timeout, what is still in hand', async () => {
+  it('gives back at close what is not settled, without waiting for it', async () => {
     await using the = await scene()
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(queue)
+    const closed = told(consumer, 'closed')
     const { value } = await consumer.next()
-    await consumer.close({ timeout: 50 })
+    const { signal } = value as Message
+    await consumer.close({ timeout: Number.POSITIVE_INFINITY })
+    await closed
     await until('it is back', async () => (await the.inspect(queue)).messageCount === 1)
     assert.equal(value?.ack(), false)
+    assert.equal(signal.aborted, true)
   })
 })
 

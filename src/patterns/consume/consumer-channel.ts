@@ -1,0 +1,121 @@
+import type { Channel } from '../../channel/channel.ts'
+import type { Acker } from '../../channel/consume/acker.ts'
+import type { Consumer, DeliverySink } from '../../channel/consume/delivery-sink.ts'
+import type { ConsumeArguments } from '../../channel/options.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
+import { asError, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+
+/** What to consume, and how. */
+export interface ConsumeRequest {
+  readonly prefetchCount: number
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  readonly arguments: ConsumeArguments | undefined
+}
+
+/** Settlements that the broker's channel never keeps back. */
+const UNHURRIED = 24
+/** Milliseconds, and round trips of a cancel, in which a quorum queue agrees to settlements. */
+const LEAST_AGREEMENT = 50
+const AGREEMENTS = 3
+
+/** One consumer on a channel of its own, through the lives that recovery gives the channel. */
+export class ConsumerChannel {
+  readonly #source: ChannelSource
+  readonly #channel: Channel
+  readonly #consumer: Consumer
+  /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
+  readonly ended: Promise<Error>
+  #resolveEnded: (error: Error) => void = () => {}
+  #cancelTook: number | undefined
+  #over = false
+
+  private constructor(source: ChannelSource, channel: Channel, consumer: Consumer) {
+    this.#source = source
+    this.#channel = channel
+    this.#consumer = consumer
+    this.ended = new Promise(resolve => {
+      this.#resolveEnded = resolve
+    })
+    const { tag, sink } = consumer
+    const { queueName } = sink
+    channel.addCancellationCallback(() => {
+      const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
+      this.#end(new ConsumerCancelledError(text, { queueName, consumerTag: tag }))
+    })
+    channel.waitClosed().then(
+      () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),
+      (error: unknown) => this.#end(asError(error)),
+    )
+  }
+
+  /** Open a channel and have `sink` consume: one round trip. */
+  static async open(
+    source: ChannelSource,
+    request: ConsumeRequest,
+    sink: DeliverySink,
+    signal: AbortSignal | undefined,
+  ): Promise<ConsumerChannel> {
+    const channel = await source.openingChannel({ signal })
+    try {
+      const { prefetchCount, noAck, exclusive, arguments: args } = request
+      const limited = noAck ? Promise.resolve() : channel.basicQos({ prefetchCount, signal })
+      const consuming = channel.consumeInto(sink, { noAck, exclusive, arguments: args, signal })
+      const [limit, consumed] = await Promise.allSettled([limited, consuming])
+      // Where both failed, the first says more.
+      if (limit.status === 'rejected') throw limit.reason
+      if (consumed.status === 'rejected') throw consumed.reason
+      return new ConsumerChannel(source, channel, consumed.value)
+    } catch (error) {
+      void channel.close()
+      throw error
+    }
+  }
+
+  #end(error: Error): void {
+    if (this.#over) return
+    this.#over = true
+    this.#acker?.end(error)
+    void this.#channel.close()
+    this.#resolveEnded(error)
+  }
+
+  get #acker(): Acker | undefined {
+    return this.#channel.lives.session?.acker
+  }
+
+  /** Where the next consumer of a stream goes on, as far as that is known. */
+  get resumeOffset(): bigint | Date | undefined {
+    return this.#consumer.position.resumeOffset
+  }
+
+  /** Have the broker send nothing more, and wait for what is on its way here. Never rejects. */
+  async cancel(): Promise<void> {
+    const channel = this.#channel
+    // A consumer that is not there, or whose broker is not, needs no cancelling.
+    if (this.#over || channel.lives.session?.state !== 'open') return
+    const { clock } = this.#source
+    const start = clock.now()
+    await channel.basicCancel(this.#consumer.tag).catch(() => {})
+    this.#cancelTook = clock.now() - start
+  }
+
+  /**
+   * Close the channel. Never rejects.
+   *
+   * The broker's channel keeps settlements back while 32 of them wait for a quorum queue to agree, and closing the
+   * channel loses those: the messages come again, though they were acked. The broker sends no signal when they are
+   * through, but a cancel waits for the queue to agree, too: it shows how long that takes.
+   */
+  async close(): Promise<void> {
+    this.#over = true
+    const acker = this.#acker
+    if (this.#cancelTook !== undefined && acker?.over === false && acker.sent > UNHURRIED) {
+      const pause = Math.max(LEAST_AGREEMENT, AGREEMENTS * this.#cancelTook)
+      await new Promise<void>(resolve => {
+        this.#source.after(pause, resolve)
+      })
+    }
+    await this.#channel.close()
+  }
+}

@@ -1,0 +1,229 @@
+import { isNoStream } from '../../channel/consume/stream-position.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
+import { asError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
+import type { Dispatcher } from './dispatcher.ts'
+
+/** Milliseconds before a consumer is asked for again; they double up to the last. */
+const FIRST_PAUSE = 50
+const LAST_PAUSE = 500
+/** The same where the broker refused it by name: what is missing or locked may come back. */
+const LAST_PAUSE_REFUSED = 5_000
+/** Milliseconds after which a consumer that was ended again counts as one that had worked. */
+const PROVEN = 5_000
+
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     starting ──basic.consume granted──▶ consuming ──connection lost──▶ recovering ──the channel consumes again──▶ consuming
+ *                                              │  cancelled, channel closed │
+ *                                              └──────▶ restarting ◀────────┘   restarting ──granted──▶ consuming
+ *     from anywhere ──stop(), onCancel: close, refused for good, connection closed──▶ stopped
+ */
+type State = 'starting' | 'consuming' | 'recovering' | 'restarting' | 'stopped'
+
+const NEXT: Record<State, readonly State[]> = {
+  starting: ['consuming', 'stopped'],
+  consuming: ['recovering', 'restarting', 'stopped'],
+  recovering: ['consuming', 'restarting', 'stopped'],
+  restarting: ['consuming', 'stopped'],
+  stopped: [],
+}
+
+export interface RestarterEvents {
+  /** The broker ended the consumer. Resolves to whether to consume again. */
+  interrupted(error: Error): Promise<boolean>
+  resumed(): void
+  /** Nothing more will come; `makeError` says why to each who asks. */
+  failed(makeError: () => Error): void
+}
+
+/** Keeps a consumer at the broker: consumes again after whatever ended it there. */
+export class ConsumerRestarter {
+  readonly #source: ChannelSource
+  readonly #asked: ConsumeRequest
+  /** What was asked, or where the next consumer of a stream goes on. */
+  #request: ConsumeRequest
+  readonly #dispatcher: Dispatcher
+  readonly #events: RestarterEvents
+  readonly #stopped = new AbortController()
+  #state: State = 'starting'
+  #channel: ConsumerChannel | undefined
+  #pause = FIRST_PAUSE
+  /** The reply code of the last refusal that the program knows of. */
+  #refusal: number | undefined
+  #since = 0
+  /** Resolves when the channel consumes again after a loss. */
+  #back: PromiseWithResolvers | undefined
+  #forgetEnd: (() => void) | undefined
+
+  constructor(source: ChannelSource, request: ConsumeRequest, dispatcher: Dispatcher, events: RestarterEvents) {
+    this.#source = source
+    this.#asked = request
+    this.#request = request
+    this.#dispatcher = dispatcher
+    this.#events = events
+  }
+
+  #to(state: State): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a restarter cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  /** Consume for the first time; rejects where the broker or the signal says no. */
+  async start(signal: AbortSignal | undefined): Promise<void> {
+    await this.#open(signal)
+    this.#forgetEnd = this.#source.onEnded(() => this.#sourceEnded())
+    if (this.#source.ending !== undefined) this.#sourceEnded()
+  }
+
+  #sourceEnded(): void {
+    const { ending } = this.#source
+    const what = `consuming from "${this.#dispatcher.queueName}"`
+    if (ending !== undefined) this.#fail(() => ending.errorFor(what, false))
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<void> {
+    const channel = await ConsumerChannel.open(this.#source, this.#request, this.#dispatcher, signal)
+    if (this.#state === 'stopped') {
+      await channel.close()
+      return
+    }
+    this.#channel = channel
+    this.#since = this.#source.clock.now()
+    this.#to('consuming')
+    void channel.ended.then(error => this.#ended(error))
+    // The connection may have been lost, and no more, between the broker's reply and here.
+    this.#dispatcher.release()
+  }
+
+  // ---- another life of the channel
+
+  /** The connection was lost, and the channel will live again. */
+  async lost(reason: Error): Promise<void> {
+    if (this.#state !== 'consuming') return
+    this.#to('recovering')
+    this.#dispatcher.hold()
+    const back = promiseWithResolvers()
+    this.#back = back
+    // Within the end of a connection, of which half is done.
+    await undefined
+    const again = await this.#events.interrupted(reason)
+    if (this.#back !== back) return
+    if (!again) {
+      this.#fail(() => reason)
+      return
+    }
+    this.#dispatcher.release()
+    await back.promise
+    if (this.#back !== back) return
+    this.#back = undefined
+    this.#to('consuming')
+    this.#events.resumed()
+  }
+
+  /** The channel consumes again. */
+  consumesAgain(): void {
+    this.#back?.resolve()
+  }
+
+  // ---- another channel
+
+  async #ended(error: Error): Promise<void> {
+    if (this.#state === 'stopped') return
+    const resume = this.#channel?.resumeOffset
+    if (resume !== undefined) {
+      this.#request = { ...this.#request, arguments: { ...this.#request.arguments, 'x-stream-offset': resume } }
+    }
+    this.#channel = undefined
+    this.#back = undefined
+    this.#to('restarting')
+    this.#sourceEnded()
+    if (this.#isStopped()) return
+    if (!(await this.#events.interrupted(error))) this.#fail(() => error)
+    if (this.#isStopped()) return
+    this.#dispatcher.release()
+    await this.#openAgain()
+  }
+
+  /** Asked anew: whoever is called back may have stopped it. */
+  #isStopped(): boolean {
+    return this.#state === 'stopped'
+  }
+
+  async #openAgain(): Promise<void> {
+    // One that the broker ends at once, time after time, is not asked for all the faster.
+    if (this.#source.clock.now() - this.#since > PROVEN) this.#pause = FIRST_PAUSE
+    const { signal } = this.#stopped
+    while (!this.#isStopped()) {
+      await this.#rest(this.#pause)
+      if (this.#isStopped()) return
+      try {
+        await this.#open(signal)
+      } catch (thrown) {
+        await this.#refused(asError(thrown))
+        continue
+      }
+      this.#pause = Math.min(this.#pause * 2, LAST_PAUSE)
+      this.#refusal = undefined
+      if (!this.#isStopped()) this.#events.resumed()
+      return
+    }
+  }
+
+  async #refused(error: Error): Promise<void> {
+    if (this.#isStopped()) return
+    if (isNoStream(error) && this.#request !== this.#asked) {
+      this.#request = this.#asked
+      return
+    }
+    const replyCode = error instanceof ChannelClosedError ? error.replyCode : undefined
+    // A missing queue is made again by others; what is forbidden or locked mostly stays so for a while.
+    const last = replyCode === undefined || replyCode === 404 ? LAST_PAUSE : LAST_PAUSE_REFUSED
+    this.#pause = Math.min(this.#pause * 2, last)
+    const isNew = replyCode !== undefined && replyCode !== 404 && replyCode !== this.#refusal
+    this.#refusal = replyCode
+    const hopeless = error instanceof EncodeError || (isNew && !(await this.#events.interrupted(error)))
+    if (hopeless) this.#fail(() => error)
+  }
+
+  async #rest(milliseconds: number): Promise<void> {
+    const { signal } = this.#stopped
+    const { promise, resolve } = promiseWithResolvers()
+    const deadline = this.#source.after(milliseconds, resolve)
+    signal.addEventListener('abort', resolve, { once: true })
+    await promise
+    signal.removeEventListener('abort', resolve)
+    deadline.cancel()
+  }
+
+  // ---- the end
+
+  #fail(makeError: () => Error): void {
+    if (this.#state === 'stopped') return
+    void this.stop()?.close()
+    this.#events.failed(makeError)
+  }
+
+  /** Consume no more; what was delivered can still be settled. */
+  stop(): ConsumerChannel | undefined {
+    if (this.#state !== 'stopped') this.#to('stopped')
+    this.#back = undefined
+    this.#stopped.abort()
+    this.#forgetEnd?.()
+    return this.#channel
+  }
+}
+
+interface PromiseWithResolvers {
+  readonly promise: Promise<void>
+  resolve(): void
+}
+
+function promiseWithResolvers(): PromiseWithResolvers {
+  let resolve = (): void => {}
+  const promise = new Promise<void>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}

@@ -1,0 +1,61 @@
+import type { Message } from './message.ts'
+
+export type MessageResult = IteratorResult<Message, undefined>
+
+/** Where a loop gets its messages, and how it ends. */
+export interface MessageStream {
+  take(loop: MessageLoop): Promise<MessageResult>
+  /** Close because a loop was left. */
+  leave(loop: MessageLoop): Promise<void>
+}
+
+/**
+ * One loop over a consumer: it acks a message when it asks for the next one. Whoever asks for several at once is not a
+ * loop, and may work on all of them at the same time: from then on each message is the program's to settle.
+ */
+export class MessageLoop implements AsyncIterator<Message, undefined> {
+  readonly #stream: MessageStream
+  #current: Message | undefined
+  #asked = 0
+  #isLoop = true
+
+  constructor(stream: MessageStream) {
+    this.#stream = stream
+  }
+
+  next(): Promise<MessageResult> {
+    if (this.#asked > 0) this.#isLoop = false
+    this.#asked++
+    const current = this.#current
+    this.#current = undefined
+    current?.settle('ack', false)
+    return this.#stream.take(this)
+  }
+
+  /** A message answers one call of `next`. Returns false where the program is to settle it. */
+  given(message: Message): boolean {
+    this.#asked--
+    if (this.#isLoop) this.#current = message
+    return this.#isLoop
+  }
+
+  /** It has a message in hand that is not settled. */
+  get holds(): boolean {
+    return this.#current?.isHeld === true
+  }
+
+  /** Give back what it has in hand. */
+  giveBack(reason: Error): void {
+    this.#current?.giveBack(reason)
+    this.#current = undefined
+  }
+
+  /** The loop was left: what it has in hand goes back, and the consumer is closed. */
+  async return(): Promise<MessageResult> {
+    // Left by whoever works on the message: nobody needs to be told.
+    this.#current?.nack()
+    this.#current = undefined
+    await this.#stream.leave(this)
+    return { value: undefined, done: true }
+  }
+}

@@ -1,0 +1,461 @@
+import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { describe, it } from 'node:test'
+import {
+  AbortError,
+  type AmqpProtocol,
+  type Consumer,
+  type ConsumerOptions,
+  connect,
+  EncodeError,
+  type HandlerOptions,
+  type Message,
+  TimeoutError,
+} from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import {
+  contentFrames,
+  deliverFrame,
+  delivery,
+  FakeBroker,
+  type FakePeer,
+  methodFrame,
+} from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+/** A consumer of a broker in memory that agrees to everything, over any number of connections. */
+class Fixture {
+  readonly clock = new VirtualClock()
+  readonly broker = new FakeBroker()
+  readonly errors: Error[] = []
+  /** Consumer tags, in the order of basic.consume. */
+  readonly tags: string[] = []
+  /** Arguments of each basic.consume. */
+  readonly arguments: unknown[] = []
+  #protocol: AmqpProtocol | undefined
+  peer: FakePeer | undefined
+
+  async connect(): Promise<AmqpProtocol> {
+    this.broker.prepare = peer => {
+      peer.answers.set(methods.BasicQos.name, ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+      peer.answers.set(methods.BasicConsume.name, ({ channel, args }) => {
+        const consumerTag = String(args['consumerTag'])
+        this.tags.push(consumerTag)
+        this.arguments.push(args['arguments'])
+        return methodFrame(channel, methods.BasicConsumeOk, { consumerTag })
+      })
+      peer.answers.set(methods.BasicCancel.name, ({ channel, args }) =>
+        methodFrame(channel, methods.BasicCancelOk, { consumerTag: String(args['consumerTag']) }),
+      )
+    }
+    this.#protocol = await connect({
+      clock: this.clock,
+      heartbeat: 0,
+      createTransport: this.broker.createTransport,
+      onError: error => this.errors.push(error),
+    })
+    this.peer = await this.broker.accept()
+    return this.#protocol
+  }
+
+  get protocol(): AmqpProtocol {
+    if (this.#protocol === undefined) throw new Error('not connected')
+    return this.#protocol
+  }
+
+  get connection(): FakePeer {
+    if (this.peer === undefined) throw new Error('not connected')
+    return this.peer
+  }
+
+  async consumer(options?: ConsumerOptions): Promise<Consumer> {
+    await this.connect()
+    return this.protocol.consumer('q', options)
+  }
+
+  async handler(handler: (message: Message) => unknown, options?: HandlerOptions): Promise<Consumer> {
+    await this.connect()
+    return this.protocol.consumer('q', handler, options)
+  }
+
+  /** Deliver messages with these tags as bodies, in one read. */
+  async deliver(...tags: number[]): Promise<void> {
+    const tag = this.tags.at(-1) ?? ''
+    this.connection.send(...tags.map(each => delivery(1, tag, each, `${each}`)))
+    await turn()
+  }
+
+  async deliverOfStream(...offsets: number[]): Promise<void> {
+    const tag = this.tags.at(-1) ?? ''
+    const frames = offsets.flatMap(offset => [
+      deliverFrame(1, tag, offset),
+      contentFrames(1, `${offset}`, { headers: { 'x-stream-offset': offset } }),
+    ])
+    this.connection.send(...frames)
+    await turn()
+  }
+
+  /** Lose the connection, and have the client come back. */
+  async reconnect(): Promise<void> {
+    this.connection.finish()
+    await this.clock.advance(1_000)
+    this.peer = await this.broker.accept()
+    await this.clock.advance(1_000)
+  }
+
+  /** The settlements since the last look: method and tag. */
+  async settled(): Promise<string[]> {
+    await turn()
+    return this.connection.frames
+      .splice(0)
+      .filter(({ method }) => method !== undefined && /ack|reject/.test(method.name))
+      .map(({ method, args }) => `${method?.name} ${args['deliveryTag']}`)
+  }
+}
+
+describe('next()', () => {
+  it('gives its place back when its timeout or its signal ends it: no message is lost by that', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const controller = new AbortController()
+    const late = rejection(consumer.next({ timeout: 100 }), TimeoutError)
+    const aborted = rejection(consumer.next({ signal: controller.signal }), AbortError)
+    const third = consumer.next({ timeout: Number.POSITIVE_INFINITY })
+    controller.abort()
+    await fixture.clock.advance(100)
+    assert.match((await late).message, /^next message of "q"/)
+    await aborted
+    await fixture.deliver(1)
+    assert.equal((await third).value?.text(), '1')
+    await rejection(consumer.next({ signal: controller.signal }), AbortError)
+    await rejection(consumer.next({ timeout: -1 }), EncodeError)
+    assert.deepEqual(await fixture.settled(), [])
+  })
+
+  it('never settles what another call was given', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const all = [consumer.next(), consumer.next()]
+    await fixture.deliver(1, 2, 3)
+    const [first, second] = (await Promise.all(all)).map(({ value }) => value)
+    await consumer.next()
+    assert.deepEqual(await fixture.settled(), [])
+    assert.equal(first?.ack(), true)
+    assert.equal(second?.reject(), true)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.reject 2'])
+  })
+
+  it('of a loop that asks ahead settles nothing either: who asks so works on several', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const loop = consumer[Symbol.asyncIterator]()
+    const all = [loop.next(), loop.next()]
+    await fixture.deliver(1, 2, 3)
+    await Promise.all(all)
+    await loop.next()
+    assert.deepEqual(await fixture.settled(), [])
+  })
+
+  it('of a loop acks the message before', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const loop = consumer[Symbol.asyncIterator]()
+    await fixture.deliver(1, 2)
+    await loop.next()
+    assert.deepEqual(await fixture.settled(), [])
+    await loop.next()
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1'])
+  })
+})
+
+describe('A consumer whose connection is lost', () => {
+  it('starts no handler with what came by it, neither meanwhile nor after', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const release: (() => void)[] = []
+    await fixture.handler(
+      message => {
+        started.push(message.text())
+        return new Promise<void>(resolve => release.push(resolve))
+      },
+      { concurrency: 1 },
+    )
+    await fixture.deliver(1, 2, 3)
+    fixture.connection.finish()
+    await turn()
+    release.shift()?.()
+    await turn()
+    assert.deepEqual(started, ['1'])
+    await fixture.clock.advance(1_000)
+    fixture.peer = await fixture.broker.accept()
+    await fixture.clock.advance(1_000)
+    assert.deepEqual(started, ['1'])
+    await fixture.deliver(1)
+    assert.deepEqual(started, ['1', '1'])
+    assert.deepEqual(await fixture.settled(), [])
+    release.shift()?.()
+    await turn()
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1'])
+  })
+
+  it('runs what had arrived without acks', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const release: (() => void)[] = []
+    await fixture.handler(
+      message => {
+        started.push(message.text())
+        return new Promise<void>(resolve => release.push(resolve))
+      },
+      { concurrency: 1, noAck: true },
+    )
+    await fixture.deliver(1, 2, 3)
+    await fixture.reconnect()
+    while (release.length > 0) {
+      release.shift()?.()
+      await turn()
+    }
+    assert.deepEqual(started, ['1', '2', '3'])
+  })
+
+  it('starts nothing before onCancel has decided', async () => {
+    for (const noAck of [false, true]) {
+      const fixture = new Fixture()
+      const started: string[] = []
+      let decide: (what: 'resume' | 'close') => void = () => {}
+      const onCancel = () =>
+        new Promise<'resume' | 'close'>(resolve => {
+          decide = resolve
+        })
+      const consumer = await fixture.handler(message => started.push(message.text()), { onCancel, noAck })
+      const events: string[] = []
+      consumer.on('cancelled', () => events.push('cancelled'))
+      consumer.on('resumed', () => events.push('resumed'))
+      await fixture.reconnect()
+      await fixture.deliver(1, 2)
+      assert.deepEqual(started, [])
+      assert.deepEqual(events, ['cancelled'])
+      decide('resume')
+      await turn()
+      assert.deepEqual(started, ['1', '2'])
+      assert.deepEqual(events, ['cancelled', 'resumed'])
+    }
+  })
+
+  it('is over when onCancel says so, though the channel has come back', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const consumer = await fixture.handler(message => started.push(message.text()), { onCancel: () => 'close' })
+    const closed: unknown[] = []
+    consumer.on('closed', error => closed.push(error))
+    await fixture.reconnect()
+    assert.equal(closed.length, 1)
+    assert.deepEqual(started, [])
+    assert.equal(fixture.protocol.channelsIdsCount, 0)
+  })
+
+  it('aborts the signal of what is in hand, and takes what its handler rejects with then for no failure', async () => {
+    const fixture = new Fixture()
+    const reasons: unknown[] = []
+    await fixture.handler(
+      ({ signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            reasons.push(signal.reason)
+            reject(signal.reason)
+          })
+        }),
+    )
+    await fixture.deliver(1)
+    await fixture.reconnect()
+    assert.equal(reasons.length, 1)
+    assert.deepEqual(fixture.errors, [])
+  })
+})
+
+describe('Closing a consumer', () => {
+  it('starts no handler once it has resolved, not even for what came without acks', async () => {
+    const fixture = new Fixture()
+    let started = 0
+    const release: (() => void)[] = []
+    const consumer = await fixture.handler(
+      () => {
+        started++
+        return new Promise<void>(resolve => release.push(resolve))
+      },
+      { concurrency: 1, noAck: true },
+    )
+    await fixture.deliver(1, 2, 3)
+    let closed = false
+    consumer.on('closed', () => {
+      closed = true
+    })
+    const closing = consumer.close({ timeout: 200 })
+    await fixture.clock.advance(200)
+    await closing
+    assert.equal(closed, true)
+    release.shift()?.()
+    await turn()
+    assert.equal(started, 1)
+  })
+
+  it('aborts the signal of what it gives back past its timeout, also where it is first read after that', async () => {
+    const fixture = new Fixture()
+    const messages: Message[] = []
+    const hang = (message: Message) => {
+      messages.push(message)
+      return new Promise(() => {})
+    }
+    const consumer = await fixture.handler(hang)
+    await fixture.deliver(1)
+    const closing = consumer.close({ timeout: 200 })
+    await fixture.clock.advance(200)
+    await closing
+    const [message] = messages
+    assert.equal(message?.signal.aborted, true)
+    assert.equal(message?.ack(), false)
+    assert.deepEqual(await fixture.settled(), ['basic.nack 1'])
+  })
+})
+
+describe('A consumer of a stream', () => {
+  const stream = { arguments: { 'x-stream-offset': 'first' } } as const
+
+  it('gives nothing back: what is not acked stays unsettled, however it ends', async () => {
+    const ends: readonly ((consumer: Consumer) => Promise<unknown>)[] = [
+      consumer => consumer.close(),
+      async consumer => {
+        for await (const _message of consumer) break
+      },
+      async consumer => {
+        consumer.pause()
+        await consumer.close()
+      },
+      async consumer => {
+        await consumer.next()
+        await consumer.close()
+      },
+    ]
+    for (const end of ends) {
+      const fixture = new Fixture()
+      const consumer = await fixture.consumer(stream)
+      await fixture.deliverOfStream(1, 2, 3)
+      await end(consumer)
+      assert.deepEqual(await fixture.settled(), [])
+      assert.equal(fixture.protocol.state, 'open')
+    }
+  })
+
+  it('has a failed message handled again after its pause, and goes on from it after a loss', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const handler = (message: Message) => {
+      started.push(`${message.text()} ${message.deliveryCount}`)
+      if (message.text() === '2' && message.deliveryCount === 0) throw new Error('not yet')
+    }
+    await fixture.handler(handler, { ...stream, concurrency: 1 })
+    await fixture.deliverOfStream(1, 2, 3)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.ack 3'])
+    await fixture.clock.advance(999)
+    assert.deepEqual(started, ['1 0', '2 0', '3 0'])
+    await fixture.clock.advance(1)
+    assert.deepEqual(started, ['1 0', '2 0', '3 0', '2 1'])
+    assert.deepEqual(await fixture.settled(), ['basic.ack 2'])
+    await fixture.reconnect()
+    assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': 4 })
+  })
+
+  it('goes on from the message that failed where the connection is lost during its pause', async () => {
+    const fixture = new Fixture()
+    const fail = () => {
+      throw new Error('no')
+    }
+    await fixture.handler(fail, stream)
+    await fixture.deliverOfStream(7, 8)
+    await fixture.reconnect()
+    assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': 7 })
+  })
+
+  it('acks what is rejected, and hands out again what the program requeues', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer(stream)
+    await fixture.deliverOfStream(1, 2)
+    const { value: first } = await consumer.next()
+    assert.equal(first?.reject(), true)
+    const { value: second } = await consumer.next()
+    assert.equal(second?.nack(), true)
+    assert.equal(second?.ack(), false, 'it is settled once')
+    const { value: again } = await consumer.next()
+    assert.equal(again?.text(), '2')
+    assert.equal(again?.deliveryCount, 1)
+    assert.equal(again?.ack(), true)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.ack 2'])
+  })
+
+  it('that has got nothing yet resumes from when it began', async () => {
+    const fixture = new Fixture()
+    await fixture.clock.advance(5_500)
+    await fixture.consumer()
+    await fixture.reconnect()
+    assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': new Date(1_700_000_005_000) })
+  })
+})
+
+describe('consumer()', () => {
+  it('refuses a handler that is missing by mistake', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect()
+    const consume = protocol.consumer.bind(protocol) as (...args: unknown[]) => Promise<Consumer>
+    for (const handler of [undefined, null, {}, 'handler']) {
+      const error = await rejection(consume('q', handler, { concurrency: 5 }), EncodeError)
+      assert.match(error.message, /handler/)
+    }
+    const outcome = follow(consume('q', undefined))
+    await turn()
+    assert.equal(outcome.state, 'resolved')
+  })
+
+  it('runs handlers, deciders and callbacks in the context in which they were registered', async () => {
+    const context = new AsyncLocalStorage<string>()
+    const fixture = new Fixture()
+    const seen: (string | undefined)[] = []
+    const note = (what: string): void => {
+      seen.push(`${what}: ${context.getStore()}`)
+    }
+    const protocol = await context.run('connect', () => fixture.connect())
+    const handler = async (message: Message): Promise<void> => {
+      note(`handler ${message.text()}`)
+      if (message.text() === '1') throw new Error('no')
+    }
+    const options: HandlerOptions = {
+      concurrency: 1,
+      onFailure: () => {
+        note('onFailure')
+        return 'reject' as const
+      },
+      onCancel: () => note('onCancel'),
+    }
+    const consumer = await context.run('consumer', () => protocol.consumer('q', handler, options))
+    await fixture.deliver(1, 2, 3)
+    consumer.pause()
+    await fixture.deliver(4)
+    context.run('resume', () => consumer.resume())
+    await fixture.reconnect()
+    const { peer } = fixture
+    const channel = await protocol.channel()
+    await context.run('callback', () => channel.basicConsume(() => note('callback'), 'q', { consumerTag: 'c' }))
+    peer?.send(delivery(channel.channelId, 'c', 1, 'x'))
+    await turn()
+    assert.deepEqual(seen, [
+      'handler 1: consumer',
+      'onFailure: consumer',
+      'handler 2: consumer',
+      'handler 3: consumer',
+      'handler 4: consumer',
+      'onCancel: consumer',
+      'callback: callback',
+    ])
+  })
+})
