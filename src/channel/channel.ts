@@ -22,7 +22,14 @@ import {
   TxRollback,
   TxSelect,
 } from '../protocol/methods.ts'
-import { badValue, booleanOption, checkOptions, durationOption, signalOption } from '../protocol/option-check.ts'
+import {
+  badValue,
+  booleanOption,
+  checkOptions,
+  durationOption,
+  shortStringOption,
+  signalOption,
+} from '../protocol/option-check.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import { describeCall } from './call-options.ts'
@@ -439,7 +446,8 @@ export class Channel {
     const { noLocal, noAck, exclusive, noWait, arguments: args } = options
     const { queueName } = sink
     // Made here and not by the server, whose consume-ok comes by another way than the other replies.
-    const tag = options.consumerTag || newConsumerTag()
+    const tag = shortStringOption('basic.consume', 'consumerTag', options.consumerTag) || newConsumerTag()
+    if (typeof queueName !== 'string') throw badValue('basic.consume', 'queueName', 'a string', queueName)
     const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
     // A stream takes no consumer without acks.
     const offset = args?.['x-stream-offset']
@@ -458,6 +466,7 @@ export class Channel {
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
+      if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
       const gone = (consumer?: Consumer): void => this.#lives.subscriptions.remove(consumerTag, consumer)
       await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context, gone), context)
       return { consumerTag }

@@ -1,5 +1,6 @@
 import { EncodeError } from '../../errors.ts'
 import { BASIC_ACK, BASIC_NACK, BASIC_REJECT, writeSettlement } from '../../protocol/basic-codec.ts'
+import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { ChannelPort } from '../port.ts'
 import type { StreamPosition } from './stream-position.ts'
 
@@ -66,7 +67,7 @@ export class Acker {
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     if (!Number.isSafeInteger(tag) || tag < 0 || (tag === 0 && !multiple)) {
       throw new EncodeError(
-        `basic.${how}: deliveryTag must be a positive integer${how === 'reject' ? '' : ', or 0 with multiple for all'}, not ${String(tag)}`,
+        `basic.${how}: deliveryTag must be a positive integer${how === 'reject' ? '' : ', or 0 with multiple for all'}, not ${inspectShort(tag)}`,
       )
     }
     if (this.#state !== 'open') return false
