@@ -27,6 +27,7 @@ import {
   booleanOption,
   checkOptions,
   durationOption,
+  integerOption,
   shortStringOption,
   signalOption,
 } from '../protocol/option-check.ts'
@@ -592,7 +593,8 @@ export class Channel {
   close(options: CloseOptions = NONE): Promise<void> {
     try {
       checkOptions('channel.close', options, ['replyCode', 'replyText'])
-      const { replyCode = 200, replyText = 'Normal Shutdown' } = options
+      const replyCode = integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
+      const replyText = shortStringOption('channel.close', 'replyText', options.replyText) ?? 'Normal Shutdown'
       this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
       return this.#closed
     } catch (error) {

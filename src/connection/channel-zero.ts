@@ -42,6 +42,8 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   /** Methods that the handshake has not taken yet, and who waits for one; undefined once it is done. */
   #handshake: Received[] | undefined = []
   #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
+  /** Ends the wait for an answer of the program's. */
+  #asking: ((error: Error) => void) | undefined
   #ending: CloseReason | undefined
 
   constructor(port: ChannelPort, events: ChannelZeroEvents) {
@@ -58,6 +60,15 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     if (this.#ending !== undefined) return Promise.reject(endedBy(this.#ending))
     return new Promise((resolve, reject) => {
       this.#receiver = { resolve, reject }
+    })
+  }
+
+  ask<T>(step: string, question: () => T | PromiseLike<T>): Promise<T> {
+    this.waitingFor(step)
+    return new Promise((resolve, reject) => {
+      if (this.#ending !== undefined) throw endedBy(this.#ending)
+      this.#asking = reject
+      new Promise<T>(answer => answer(question())).then(resolve, reject)
     })
   }
 
@@ -78,9 +89,13 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
 
   // ---- methods
 
-  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
-    encodeMethod(this.#port.writer, 0, method, args, this.#port.frameMax)
+  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): number {
+    const { writer, frameMax } = this.#port
+    const before = writer.waiting
+    encodeMethod(writer, 0, method, args, frameMax)
+    const size = writer.waiting - before
     this.#port.written()
+    return size
   }
 
   methodFrame(buffer: Buffer, start: number, end: number): number {
@@ -127,9 +142,9 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   updateSecret(secret: string, reason: string): Promise<void> {
     const context = { what: 'connection.update-secret', site: captureCallSite(this.updateSecret) }
     const { key } = ConnectionUpdateSecret
-    return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () =>
-      this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason }),
-    )
+    return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
+      this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason })
+    })
   }
 
   blockedChanged(): void {
@@ -141,6 +156,8 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#ending = ending
     this.#receiver?.reject(endedBy(ending))
     this.#receiver = undefined
+    this.#asking?.(endedBy(ending))
+    this.#asking = undefined
     this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
   }
 }

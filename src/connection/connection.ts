@@ -1,7 +1,9 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
+import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
+import { cutToBytes } from '../lib/cut-text.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { FrameParser } from '../protocol/frame-parser.ts'
@@ -16,6 +18,7 @@ import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
 import { explainFirstBytes } from './wire/first-bytes.ts'
 import { FrameTrace } from './wire/frame-trace.ts'
+import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
 import { ReadThrottle } from './wire/read-throttle.ts'
 import { connectSocket } from './wire/socket-transport.ts'
@@ -52,6 +55,8 @@ const NEXT: Record<State, readonly State[]> = {
 const FRAME_MAX_BEFORE_TUNE = 131_072
 /** Milliseconds that the socket may take to close behind the last bytes. */
 const LINGER = 1_000
+/** Bytes of a short string. §4.2.5.3 */
+const LONGEST_REPLY_TEXT = 255
 /** Bytes that tell what kind of server this is. */
 const TELLING_BYTES = 16
 
@@ -111,10 +116,9 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#zero = new ChannelZero(this, this)
     this.channels = new ChannelTable(this.#zero, server)
     this.#parser = new FrameParser(this.channels, FRAME_MAX_BEFORE_TUNE)
-    const { logger } = settings
-    const traced = logger?.debug !== undefined
-    this.#traceIn = traced ? new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE) : undefined
-    this.#traceOut = traced ? new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE) : undefined
+    const logger = settings.traceFrames ? settings.logger : undefined
+    this.#traceIn = logger && new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE)
+    this.#traceOut = logger && new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE)
     this.#outgoing = new WriteBatcher(
       transport,
       settings.clock,
@@ -145,28 +149,29 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       onEnd: () => connection?.onEnd(),
       onClose: error => connection?.onClose(error),
     }
-    const createTransport = settings.createTransport ?? connectSocket
-    const transport = await createTransport(server, handler, signal, step)
+    const { createTransport } = settings
+    const makeTransport = createTransport === undefined ? connectSocket : guardedFactory(createTransport)
+    const transport = await makeTransport(server, handler, signal, step)
     // First of all: the server makes its answer while the rest is made here.
     transport.write([PROTOCOL_HEADER])
     const opened = new Connection(transport, settings, `${server.host}:${server.port}`, events, step)
     connection = opened
-    const aborted = (): void => opened.#end(lost(opened.server, 'socket', 'the attempt was given up'))
-    signal.addEventListener('abort', aborted, { once: true })
+    const giveUp = (): void => opened.#end(lost(opened.server, 'socket', 'the attempt was given up'))
+    const aborted = signal.aborted ? undefined : onAbort(signal, giveUp)
     try {
-      if (signal.aborted) aborted()
+      if (signal.aborted) giveUp()
       await opened.#open(server)
     } catch (error) {
       opened.#end(lost(opened.server, 'socket', 'the handshake failed'))
       throw error
     } finally {
-      signal.removeEventListener('abort', aborted)
+      aborted?.cancel()
     }
     return opened
   }
 
   async #open(server: ServerSettings): Promise<void> {
-    this.#traceOut?.pass(PROTOCOL_HEADER)
+    this.#traceOut?.protocolHeader(PROTOCOL_HEADER)
     await shakeHands(this.#zero, this.#settings, server)
     // The broker may have closed, or blocked, in the bytes behind its open-ok.
     this.#throwEnded()
@@ -342,7 +347,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   onEnd(): void {
-    const why = this.#firstBytes.length === 0 ? explainFirstBytes(this.#firstBytes) : undefined
+    const { encrypted } = this.peer
+    const why = this.#firstBytes.length === 0 ? explainFirstBytes(this.#firstBytes, encrypted) : undefined
     this.#end(lost(this.server, 'end', why ?? 'the server ended the stream'))
   }
 
@@ -362,10 +368,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   #violated(thrown: unknown): void {
     if (this.#state === 'closed') return
     if (!(thrown instanceof FrameError || thrown instanceof ProtocolError)) throw thrown
-    const why = this.#state === 'opening' ? explainFirstBytes(this.#firstBytes) : undefined
+    const why = this.#state === 'opening' ? explainFirstBytes(this.#firstBytes, this.peer.encrypted) : undefined
     const error = why === undefined ? thrown : new FrameError(why, { cause: thrown })
     if (this.#state === 'open') {
-      const replyText = error.message.slice(0, 200)
+      const replyText = cutToBytes(error.message, LONGEST_REPLY_TEXT)
       this.#zero.send(ConnectionClose, { replyCode: error.replyCode, replyText, classId: 0, methodId: 0 })
     }
     this.#end(violated(this.server, error))

@@ -8,8 +8,10 @@ import {
   ConnectionLostError,
   TimeoutError,
 } from '../errors.ts'
+import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
+import type { ServerOrder } from './settings/options.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
 
@@ -29,7 +31,28 @@ class Failure {
 }
 
 /**
- * Open a connection to one of `servers`, all within `settings.connectTimeout`.
+ * The servers in the order in which to try them. The one whose connection was lost comes last: if it is only silent, it
+ * would take its share of the time first.
+ */
+export function inOrder(
+  servers: readonly ServerSettings[],
+  order: ServerOrder,
+  lostServer: string | undefined,
+  clock: Clock,
+): ServerSettings[] {
+  const lost = servers.findIndex(server => addressOf(server) === lostServer)
+  const rotated = [...servers.slice(lost + 1), ...servers.slice(0, lost + 1)]
+  if (order !== 'random') return rotated
+  const last = lost === -1 ? [] : rotated.splice(-1)
+  return [...shuffled(rotated, clock), ...last]
+}
+
+function addressOf({ host, port }: ServerSettings): string {
+  return `${host}:${port}`
+}
+
+/**
+ * Open a connection to one of `servers`, in this order, or all at once in a race, all within `settings.connectTimeout`.
  *
  * @throws ConnectionFailedError with every attempt, AuthenticationError where the only server refuses the login or the
  * virtual host, AbortError or TimeoutError by `signal`.
@@ -40,7 +63,7 @@ export async function dial(
   events: ConnectionEvents,
   signal: AbortSignal | undefined,
 ): Promise<Connection> {
-  const what = `connect to ${servers.map(server => `${server.host}:${server.port}`).join(', ')}`
+  const what = `connect to ${servers.map(addressOf).join(', ')}`
   if (signal?.aborted) throw abortedBy(signal, what)
   const failures: FailedAttempt[] = []
   const end = settings.clock.now() + settings.connectTimeout
@@ -48,9 +71,8 @@ export async function dial(
     const winner = await race(servers, settings, events, signal, failures)
     if (winner !== undefined) return winner
   } else {
-    const order = settings.serverOrder === 'random' ? shuffled(servers, settings.clock) : servers
-    for (const [index, server] of order.entries()) {
-      const limit = Math.max(1, (end - settings.clock.now()) / (order.length - index))
+    for (const [index, server] of servers.entries()) {
+      const limit = Math.max(1, (end - settings.clock.now()) / (servers.length - index))
       try {
         return await attempt(server, settings, events, signal, limit)
       } catch (error) {
@@ -72,11 +94,11 @@ async function race(
   failures: FailedAttempt[],
 ): Promise<Connection | undefined> {
   const finished = new AbortController()
-  const both = signal === undefined ? finished.signal : AbortSignal.any([signal, finished.signal])
+  const aborted = signal === undefined ? undefined : onAbort(signal, () => finished.abort())
   let winner: Connection | undefined
   const attempts = servers.map(async server => {
     try {
-      const connection = await attempt(server, settings, events, both, settings.connectTimeout)
+      const connection = await attempt(server, settings, events, finished.signal, settings.connectTimeout)
       if (winner === undefined) {
         winner = connection
         finished.abort()
@@ -88,6 +110,7 @@ async function race(
     }
   })
   await Promise.any(attempts).catch(() => undefined)
+  aborted?.cancel()
   return winner
 }
 
@@ -98,33 +121,33 @@ async function attempt(
   signal: AbortSignal | undefined,
   limit: number,
 ): Promise<Connection> {
-  let step = 'connect'
-  const expired = new AbortController()
+  let step = settings.createTransport === undefined ? 'connect' : 'transport'
+  const ended = new AbortController()
+  const aborted = signal === undefined ? undefined : onAbort(signal, () => ended.abort(abortedBy(signal, 'connect')))
   const timer = settings.clock.after(
     limit,
     () => {
-      expired.abort(
+      ended.abort(
         new TimeoutError(`no answer within ${Math.round(limit)} ms; it was waiting for ${describeStep(step)}`),
       )
     },
     { keepsProcessAlive: true },
   )
-  const both = signal === undefined ? expired.signal : AbortSignal.any([signal, expired.signal])
   try {
-    return await Connection.open(server, settings, events, both, next => {
+    return await Connection.open(server, settings, events, ended.signal, next => {
       step = next
     })
   } catch (error) {
-    const cause = expired.signal.aborted ? asError(expired.signal.reason) : asError(error)
     throw new Failure({
-      server: `${server.host}:${server.port}`,
+      server: addressOf(server),
       step,
-      cause,
+      cause: asError(ended.signal.aborted ? ended.signal.reason : error),
       encrypted: server.tls !== undefined,
       frameMax: settings.frameMax,
     })
   } finally {
     timer.cancel()
+    aborted?.cancel()
   }
 }
 
@@ -137,6 +160,9 @@ function describeStep(step: string): string {
   if (step === 'lookup') return 'the address of the host'
   if (step === 'connect') return 'the TCP connection'
   if (step === 'tls') return 'the TLS handshake'
+  if (step === 'transport') return 'the transport of createTransport'
+  if (step === 'password') return 'the answer of the password function'
+  if (step.startsWith('SASL ')) return `the response of the SASL mechanism ${step.slice(5)}`
   return step
 }
 
@@ -152,6 +178,9 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
     return ' (is this the TLS port? then use amqps:// or ssl)'
   }
   if (step === 'connection.open-ok' && cause instanceof ConnectionLostError) return tuneOkHint(frameMax)
+  if (code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || code === 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE') {
+    return ' (does the server want a certificate of the client? then give cert and key in ssl)'
+  }
   if (
     code === 'SELF_SIGNED_CERT_IN_CHAIN' ||
     code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' ||
@@ -178,6 +207,12 @@ function failed(what: string, failures: readonly FailedAttempt[]): Error {
   }
   const each = failures.map(one => `${one.server}: ${one.cause.message.trim()}${hint(one)}`)
   return new ConnectionFailedError(`${what} failed: ${each.join('; ')}`, { attempts, cause: only.cause })
+}
+
+/** Whether one of the servers refused the login. */
+export function isRefusedLogin(error: unknown): boolean {
+  if (error instanceof ConnectionFailedError) return error.attempts.some(({ cause }) => isRefusedLogin(cause))
+  return error instanceof AuthenticationError && error.replyCode === 403
 }
 
 function shuffled<T>(items: readonly T[], clock: Clock): T[] {

@@ -15,9 +15,10 @@ import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-s
 import { closedByProgram, gaveUp } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { dial } from './dial.ts'
+import { dial, inOrder, isRefusedLogin } from './dial.ts'
 import { Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
+import { Secrets } from './settings/secrets.ts'
 import type { Settings } from './settings/settings.ts'
 
 /** What a program is told of its connection. */
@@ -79,8 +80,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
-  /** A newer password than the settings', from `updateSecret`. */
-  #secret: string | undefined
+  readonly #secrets = new Secrets()
   #warnedOfQos = false
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
@@ -104,14 +104,18 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     return session
   }
 
-  #dial(signal: AbortSignal | undefined): Promise<Connection> {
-    const secret = this.#secret
-    const { servers: given } = this.#settings
-    // The one that was lost comes last: where it is only silent, it would take its share of the time first.
-    const lost = given.findIndex(({ host, port }) => `${host}:${port}` === this.#connection?.server)
-    const servers = [...given.slice(lost + 1), ...given.slice(0, lost + 1)]
-    const known = secret === undefined ? servers : servers.map(server => ({ ...server, password: secret }))
-    return dial(known, this.#settings, this, signal)
+  async #dial(signal: AbortSignal | undefined): Promise<Connection> {
+    const { servers, serverOrder } = this.#settings
+    const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock).map(server => ({
+      ...server,
+      password: () => this.#secrets.current(server.password),
+    }))
+    try {
+      return await dial(order, this.#settings, this, signal)
+    } catch (error) {
+      if (isRefusedLogin(error)) this.#secrets.refused()
+      throw error
+    }
   }
 
   #to(state: ConnectionState): void {
@@ -401,11 +405,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   /** Give the server a new secret; later logins use it. */
   async updateSecret(secret: string, reason: string): Promise<void> {
     // The login that is being tried may fail because the old one has expired.
-    if (this.#state === 'recovering') this.#secret = secret
+    if (this.#state === 'recovering') this.#secrets.push(secret)
     while (this.#state === 'recovering') await this.#recovered.wait({ what: 'connection.update-secret' })
     if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
     await this.connection.updateSecret(secret, reason)
-    this.#secret = secret
+    this.#secrets.push(secret)
   }
 }
 

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ChannelClosedError, ConnectionClosedError, connect, NoChannelAvailableError } from '../../src/index.ts'
+import {
+  ChannelClosedError,
+  ConnectionClosedError,
+  connect,
+  EncodeError,
+  NoChannelAvailableError,
+} from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import {
   contentFrames,
@@ -19,6 +25,19 @@ import { Stopwatch } from '../support/stopwatch.ts'
 const NOT_FOUND = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'", classId: 50, methodId: 10 }
 
 describe('closing a channel', () => {
+  it('sends nothing where its arguments are bad, and leaves the channel open', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    const bad = [{ replyText: 'x'.repeat(256) }, { replyCode: 70_000 }, { replyCode: -1 }, { replyText: 5 as never }]
+    for (const options of bad) {
+      await rejection(channel.close(options), EncodeError)
+      assert.equal(channel.isOpen, true)
+    }
+    await rejection(protocol.close({ replyText: '€'.repeat(100) }), EncodeError)
+    assert.deepEqual(peer.names, ['1 channel.open'])
+    await channel.close({ replyCode: 541, replyText: 'x'.repeat(255) })
+    assert.deepEqual(peer.names, ['1 channel.open', '1 channel.close'])
+  })
+
   it('gives its number back when close-ok has come, and not before', async () => {
     const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 2 }))
     await protocol.channel()

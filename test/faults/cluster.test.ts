@@ -75,7 +75,13 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 180_
     const servers = cluster.nodes.map(({ host, port }) => ({ host, port }))
     const watch = new FailoverWatch()
     const logger = { debug: watch.trace, info() {}, warn() {}, error() {} }
-    await using publisher = await connect({ servers, serverOrder: 'random', connectionName: 'publisher', logger })
+    await using publisher = await connect({
+      servers,
+      serverOrder: 'random',
+      connectionName: 'publisher',
+      logger,
+      traceFrames: true,
+    })
     const victim = nodeAt(publisher.peer.port)
     // The worker stays where it is, unless it is on the same node.
     await using worker = await connect({ servers: [...servers].reverse(), connectionName: 'worker' })

@@ -182,7 +182,8 @@ const cases: readonly Case[] = [
     name: 'a refused login',
     answer: on(START_OK, close(403, 'ACCESS_REFUSED - Login was refused'), true),
     kind: AuthenticationError,
-    message: /the server refused the login: ACCESS_REFUSED \(403\), Login was refused/,
+    message:
+      /the server refused the login of user "guest" \(virtual host "\/"\): ACCESS_REFUSED \(403\), Login was refused/,
   },
   {
     name: 'an end in place of connection.tune',
@@ -194,7 +195,7 @@ const cases: readonly Case[] = [
     name: 'an unknown virtual host',
     answer: on(OPEN, close(530, 'NOT_ALLOWED - vhost nope not found'), true),
     kind: AuthenticationError,
-    message: /refused the virtual host "\/": NOT_ALLOWED \(530\), vhost nope not found/,
+    message: /refused the virtual host "\/" to user "guest": NOT_ALLOWED \(530\), vhost nope not found/,
   },
   {
     name: 'a close for another reason',

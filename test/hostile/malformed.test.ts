@@ -122,7 +122,7 @@ describe('what a server must not send', () => {
     const before = process.memoryUsage().arrayBuffers
     let peak = 0
     for (const malformed of MALFORMED) {
-      const { peer } = await play(inMemory(), malformed, { logger })
+      const { peer } = await play(inMemory(), malformed, { logger, traceFrames: true })
       assert.deepEqual(peer.transport.escaped, [])
       peak = Math.max(peak, process.memoryUsage().arrayBuffers - before)
     }

@@ -1,5 +1,11 @@
-import { describeReply, refusesVirtualHost } from '../../channel/rabbitmq.ts'
-import { AuthenticationError, ConnectionClosedError, EncodeError, ProtocolError } from '../../errors.ts'
+import { describeReply, refusesVirtualHost, startOkHint } from '../../channel/rabbitmq.ts'
+import {
+  AuthenticationError,
+  ConnectionClosedError,
+  ConnectionLostError,
+  EncodeError,
+  ProtocolError,
+} from '../../errors.ts'
 import { FRAME_MIN_SIZE } from '../../protocol/constants.ts'
 import {
   type AnyMethod,
@@ -17,7 +23,7 @@ import {
   type DecodedOf,
 } from '../../protocol/methods.ts'
 import type { FieldTable } from '../../protocol/values.ts'
-import { chooseMechanism, type SaslResponse } from './auth.ts'
+import { chooseMechanism, SASL_NAMES, type SaslResponse } from './auth.ts'
 import type { ServerSettings } from './server-settings.ts'
 import type { Settings } from './settings.ts'
 
@@ -34,10 +40,18 @@ export interface Negotiated {
   readonly heartbeat: number
 }
 
+interface Answer {
+  readonly method: AnyMethod
+  readonly args: Record<string, unknown>
+}
+
 /** Methods of channel 0, as they come and go. */
 export interface HandshakePort {
-  receive(): Promise<{ readonly method: AnyMethod; readonly args: Record<string, unknown> }>
-  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void
+  receive(): Promise<Answer>
+  /** Returns the bytes of the frame. */
+  send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): number
+  /** What code of the program's answers, unless the connection ends before. `step` is what is being waited for. */
+  ask<T>(step: string, question: () => T | PromiseLike<T>): Promise<T>
   /** What is being waited for, for the message of a timeout. */
   waitingFor(step: string): void
   /** The sizes agreed on hold from here on. */
@@ -53,24 +67,31 @@ const NO_LIMIT_CHANNEL = 65_535
  *     start ──▶ [ secure ──▶ ]… tune ──▶ open ──▶ done
  */
 export async function shakeHands(port: HandshakePort, settings: Settings, server: ServerSettings): Promise<Negotiated> {
-  const start = await expect(port, ConnectionStart, 'connection.start')
+  const start = await expect(port, ConnectionStart, 'connection.start', server)
   const { versionMajor, versionMinor } = start
   if (versionMajor !== 0 || versionMinor !== 9) {
     throw new ProtocolError(`the server speaks AMQP ${versionMajor}-${versionMinor}, not 0-9-1`)
   }
   const mechanism = chooseMechanism(server, start.mechanisms)
-  port.send(ConnectionStartOk, {
+  const step = SASL_NAMES.some(name => name === mechanism.name) ? 'password' : `SASL ${mechanism.name}`
+  const size = port.send(ConnectionStartOk, {
     clientProperties: settings.clientProperties as FieldTable,
     mechanism: mechanism.name,
-    response: bytes(await mechanism.response()),
+    response: bytes(await port.ask(step, () => mechanism.response())),
     locale: 'en_US',
   })
 
-  let answer = await next(port, 'connection.tune')
+  let answer: Answer
+  try {
+    answer = await next(port, 'connection.tune', server)
+  } catch (error) {
+    throw explained(error, startOkHint(size, start.serverProperties))
+  }
   while (answer.method === ConnectionSecure) {
     const { challenge } = answer.args as DecodedOf<typeof ConnectionSecure>
-    port.send(ConnectionSecureOk, { response: bytes(await mechanism.response(Buffer.from(challenge))) })
-    answer = await next(port, 'connection.tune')
+    const response = await port.ask(step, () => mechanism.response(Buffer.from(challenge)))
+    port.send(ConnectionSecureOk, { response: bytes(response) })
+    answer = await next(port, 'connection.tune', server)
   }
   if (answer.method !== ConnectionTune) throw unexpected(answer.method, 'connection.tune')
   const tune = answer.args as DecodedOf<typeof ConnectionTune>
@@ -93,7 +114,7 @@ export async function shakeHands(port: HandshakePort, settings: Settings, server
   })
   port.tuned(negotiated)
   port.send(ConnectionOpen, { virtualHost: server.virtualhost })
-  await expect(port, ConnectionOpenOk, 'connection.open-ok', server)
+  await expect(port, ConnectionOpenOk, 'connection.open-ok', server, true)
   return negotiated
 }
 
@@ -109,23 +130,30 @@ function bytes(response: SaslResponse): Uint8Array {
   throw new EncodeError('the response of a SASL mechanism must be a string or a Uint8Array')
 }
 
+/** The loss of the connection, with what may have made the server drop it. */
+function explained(error: unknown, hint: string): unknown {
+  if (hint === '' || !(error instanceof ConnectionLostError)) return error
+  return new ConnectionLostError(`${error.message}${hint}`, { reason: error.reason, cause: error })
+}
+
 async function expect<M extends AnyMethod>(
   port: HandshakePort,
   method: M,
   step: string,
-  server?: ServerSettings,
+  server: ServerSettings,
+  opening = false,
 ): Promise<DecodedOf<M>> {
-  const answer = await next(port, step, server)
+  const answer = await next(port, step, server, opening)
   if (answer.method !== method) throw unexpected(answer.method, step)
   return answer.args as DecodedOf<M>
 }
 
-async function next(port: HandshakePort, step: string, server?: ServerSettings): ReturnType<HandshakePort['receive']> {
+async function next(port: HandshakePort, step: string, server: ServerSettings, opening = false): Promise<Answer> {
   port.waitingFor(step)
   const answer = await port.receive()
   if (answer.method === ConnectionClose) {
     port.send(ConnectionCloseOk, {})
-    throw refusal(answer.args as DecodedOf<typeof ConnectionClose>, server)
+    throw refusal(answer.args as DecodedOf<typeof ConnectionClose>, server, opening)
   }
   return answer
 }
@@ -134,25 +162,30 @@ function unexpected(method: AnyMethod, wanted: string): ProtocolError {
   return new ProtocolError(`${method.name} came where ${wanted} was due`)
 }
 
-/** The server closed the connection during the handshake: 403 is the login, 530 the virtual host. */
-function refusal(close: DecodedOf<typeof ConnectionClose>, opening: ServerSettings | undefined): Error {
+/** The server closed the connection during the handshake; `opening` the virtual host, or at the login before. */
+function refusal(close: DecodedOf<typeof ConnectionClose>, server: ServerSettings, opening: boolean): Error {
   const { replyCode, replyText, classId, methodId } = close
+  const { login, virtualhost, loginMethods } = server
   const reason = describeReply(replyCode, replyText)
-  if (opening !== undefined && refusesVirtualHost(replyCode)) {
-    const { virtualhost } = opening
+  const details = { replyCode, replyText }
+  if (opening && refusesVirtualHost(replyCode)) {
     const hint =
       virtualhost === '' ? " (the URL ends in '/', which names the empty vhost; leave the slash out for '/')" : ''
-    return new AuthenticationError(`the server refused the virtual host "${virtualhost}": ${reason}${hint}`, {
-      replyCode,
-      replyText,
-    })
+    return new AuthenticationError(
+      `the server refused the virtual host "${virtualhost}" to user "${login}": ${reason}${hint}`,
+      details,
+    )
   }
   if (replyCode === 403) {
-    return new AuthenticationError(`the server refused the login: ${reason}`, { replyCode, replyText })
+    // Other mechanisms send no name.
+    const by = loginMethods.some(method => method === 'PLAIN' || method === 'AMQPLAIN') ? ` of user "${login}"` : ''
+    return new AuthenticationError(
+      `the server refused the login${by} (virtual host "${virtualhost}"): ${reason}`,
+      details,
+    )
   }
   return new ConnectionClosedError(`the server closed the connection during the handshake: ${reason}`, {
-    replyCode,
-    replyText,
+    ...details,
     classId,
     methodId,
   })

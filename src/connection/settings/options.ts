@@ -15,12 +15,12 @@ export interface ServerAddress {
 /** `ordered`: as listed; `random`: shuffled for each connection; `race`: all at once, the first that opens wins. */
 export type ServerOrder = 'ordered' | 'random' | 'race'
 
-/** Takes what `console` or pino take. */
+/** Takes what `console` or pino take. Only the methods that are there are called. */
 export interface Logger {
-  debug(message: string, ...details: unknown[]): void
-  info(message: string, ...details: unknown[]): void
-  warn(message: string, ...details: unknown[]): void
-  error(message: string, ...details: unknown[]): void
+  debug?(message: string, ...details: unknown[]): void
+  info?(message: string, ...details: unknown[]): void
+  warn?(message: string, ...details: unknown[]): void
+  error?(message: string, ...details: unknown[]): void
 }
 
 /** How a lost connection is opened again. */
@@ -106,8 +106,10 @@ export interface ConnectOptions {
 
   /** Called with every error that has no promise to reject. */
   readonly onError?: ((error: Error) => void) | undefined
-  /** Gets a line for what happens; at `debug`, each frame too. Passwords and bodies are masked. */
+  /** Gets a line for what happens: connections that are opened, lost and recovered, warnings. */
   readonly logger?: Logger | undefined
+  /** Give `logger.debug` a line for each frame that is sent or received; passwords and bodies are masked. Default: false. */
+  readonly traceFrames?: boolean | undefined
   /** Ends the attempt to connect, and leaves no socket behind. */
   readonly signal?: AbortSignal | undefined
   /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */

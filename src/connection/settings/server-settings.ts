@@ -108,7 +108,7 @@ function commonOptions(options: ConnectOptions): CommonOptions {
   const host = stringOption('connect', 'host', options.host)
   if (host === '') throw new EncodeError('connect: "host" is empty')
   return {
-    host,
+    host: host === undefined ? undefined : hostName('host', host),
     port: integerOption('connect', 'port', options.port, 1, 65_535),
     login: stringOption('connect', 'login', options.login),
     password: passwordOption(options.password),
@@ -146,8 +146,15 @@ function address(name: string, value: unknown): ServerAddress {
   checkOptions(`connect, "${name}"`, value, ['host', 'port'])
   const host = stringOption('connect', `${name}.host`, 'host' in value ? value.host : undefined)
   if (host === undefined || host === '') throw new EncodeError(`connect: "${name}" has no host`)
+  hostName(`${name}.host`, host)
   const port = 'port' in value ? integerOption('connect', `${name}.port`, value.port, 1, 65_535) : undefined
   return { host, port }
+}
+
+/** A URL in place of a name would be shown with its password by every error that names the host. */
+function hostName(option: string, host: string): string {
+  if (!/[/@?#\s]/.test(host)) return host
+  throw new EncodeError(`connect: "${option}" must be the name or address of a broker, not "${maskUri(host)}"`)
 }
 
 function serverAt({ host, port }: ServerAddress, common: CommonOptions): ServerSettings {

@@ -16,7 +16,8 @@ import {
 } from '../../protocol/option-check.ts'
 import type { TransportFactory } from '../wire/transport.ts'
 import { defaultConnectionName, mergedClientProperties } from './client-properties.ts'
-import type { ConnectOptions, ConnectUrl, Logger, RecoveryOptions, ServerOrder } from './options.ts'
+import { type GuardedLogger, guardedLogger } from './guarded-logger.ts'
+import type { ConnectOptions, ConnectUrl, RecoveryOptions, ServerOrder } from './options.ts'
 import { isUrl, resolveServers, type ServerSettings } from './server-settings.ts'
 import { FRAME_MIN_SIZE, LONGEST_HEARTBEAT } from './uri.ts'
 
@@ -43,7 +44,8 @@ export interface Settings {
   readonly maxWaiting: number
   readonly recovery: RecoverySettings | undefined
   readonly onError: ((error: Error) => void) | undefined
-  readonly logger: Logger | undefined
+  readonly logger: GuardedLogger | undefined
+  readonly traceFrames: boolean
   readonly signal: AbortSignal | undefined
   /** Undefined: TCP or TLS. */
   readonly createTransport: TransportFactory | undefined
@@ -86,6 +88,7 @@ const KNOWN = Object.keys({
   recovery: 0,
   onError: 0,
   logger: 0,
+  traceFrames: 0,
   signal: 0,
   createTransport: 0,
   clock: 0,
@@ -139,7 +142,8 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
     recovery: recoverySettings(options.recovery),
     onError: onErrorOption(options.onError),
-    logger: loggerOption(options.logger),
+    logger: guardedLogger(options.logger),
+    traceFrames: booleanOption('connect', 'traceFrames', options.traceFrames) ?? false,
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
     clock: options.clock ?? systemClock,
@@ -162,17 +166,6 @@ function frameMaxOption(value: number | undefined): number | undefined {
 function clientPropertiesOption(value: ConnectOptions['clientProperties']): ConnectOptions['clientProperties'] {
   if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) return value
   throw badValue('connect', 'clientProperties', 'an object', value)
-}
-
-function loggerOption(logger: Logger | undefined): Logger | undefined {
-  if (logger === undefined) return undefined
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (typeof logger?.[level] !== 'function') {
-      throw badValue('connect', 'logger', 'an object with the methods debug, info, warn and error', logger)
-    }
-  }
-  const safe = (level: keyof Logger) => unthrowing((message: string, ...details) => logger[level](message, ...details))
-  return { debug: safe('debug'), info: safe('info'), warn: safe('warn'), error: safe('error') }
 }
 
 function onErrorOption(value: ConnectOptions['onError']): ConnectOptions['onError'] {

@@ -63,7 +63,7 @@ const URI = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?(#.*
 export function parseUri(url: string | URL): UriParts {
   const text = typeof url === 'string' ? url : url.href
   const [, scheme, authority = '', path, query, fragment] = URI.exec(text) ?? []
-  const uri = new UriText(text, authority)
+  const uri = new UriText(text, authority, query)
   if (scheme === undefined || !/^amqps?$/i.test(scheme)) {
     throw uri.error('does not start with "amqp://" or "amqps://"')
   }
@@ -79,6 +79,9 @@ export function parseUri(url: string | URL): UriParts {
   const login = colon === -1 ? userinfo : userinfo?.slice(0, colon)
   const password = colon === -1 ? undefined : userinfo?.slice(colon + 1)
 
+  if (path?.includes('@') && password !== undefined) {
+    throw uri.error("has an '@' behind a '/'; write an '@' in a name or password as %40, and a '/' as %2F")
+  }
   if (path?.includes('/')) {
     throw uri.error("has more than one '/' behind the host; write a '/' in the name of a virtual host as %2F")
   }
@@ -93,19 +96,25 @@ export function parseUri(url: string | URL): UriParts {
 }
 
 /**
- * A URI as a message or a log may show it: without its password and its query. What may be a password that was not
- * percent-encoded is hidden too.
+ * A URI as a message or a log may show it: without its password and its query. If it is not clear where the password ends,
+ * since something in it was not percent-encoded, everything behind the user's name is hidden.
  */
 export function maskUri(text: string): string {
-  const scheme = /^amqps?:\/\//i.exec(text)?.[0] ?? ''
-  const at = text.lastIndexOf('@')
-  const colon = text.indexOf(':', scheme.length)
-  let masked = text
-  if (colon !== -1 && colon < at) masked = `${text.slice(0, colon + 1)}***${text.slice(at)}`
-  const query = masked.indexOf('?')
-  if (query !== -1) masked = masked.slice(0, query)
-  // "amqp://user:pass", with the host forgotten.
-  return at === -1 ? masked.replace(/^(amqps?:\/\/[^/:[\]]*:)(?!\d{0,5}(?:\/|$))[^/]*/i, '$1***') : masked
+  const [, scheme = '', rest = ''] = /^(amqps?:\/\/)?(.*)$/is.exec(text) ?? []
+  const [authority = ''] = /^[^/?#]*/.exec(rest) ?? []
+  const [withoutQuery = ''] = /^[^?]*/.exec(rest) ?? []
+  const colon = rest.indexOf(':')
+  const at = authority.indexOf('@')
+  const isClear = at === rest.lastIndexOf('@') && !rest.includes('#')
+  if (isClear && at !== -1) {
+    return colon === -1 || colon > at
+      ? scheme + withoutQuery
+      : `${scheme}${rest.slice(0, colon)}:***${withoutQuery.slice(at)}`
+  }
+  // No password, unless the host was forgotten: "amqp://user:pass".
+  const isHost = /^(\[[^\]]*\]|[^:]*)(:\d{0,5})?$/.test(authority)
+  if (isClear && isHost) return scheme + withoutQuery
+  return colon === -1 ? `${scheme}***` : `${scheme}${rest.slice(0, colon)}:***`
 }
 
 /** The URI as it was given, for messages that must not show its password. */
@@ -113,10 +122,18 @@ class UriText {
   readonly #text: string
   /** An '@' comes only behind the authority: it may end a password that holds a bare '/', '?' or '#'. */
   readonly misplacedAt: boolean
+  /** An '@' in the query: perhaps it all is the rest of a password with a bare '?'. */
+  readonly #isQuerySecret: boolean
 
-  constructor(text: string, authority: string) {
+  constructor(text: string, authority: string, query = '') {
     this.#text = text
+    this.#isQuerySecret = query.includes('@')
     this.misplacedAt = text.includes('@') && !authority.includes('@')
+  }
+
+  /** Something of the query, as a message may show it. */
+  quoted(part: string): string {
+    return this.#isQuerySecret ? '"***"' : `"${part}"`
   }
 
   error(problem: string, cause?: unknown): AmqpUriError {
@@ -176,8 +193,8 @@ function readQuery(uri: UriText, text: string): UriQuery {
     if (pair === '') continue
     const equals = pair.indexOf('=')
     const name = uri.decode('query', equals === -1 ? pair : pair.slice(0, equals))
-    const value = uri.decode(`parameter "${name}"`, equals === -1 ? '' : pair.slice(equals + 1))
-    if (seen.has(name) && name !== 'auth_mechanism') throw uri.error(`has the parameter "${name}" twice`)
+    const value = uri.decode(`parameter ${uri.quoted(name)}`, equals === -1 ? '' : pair.slice(equals + 1))
+    if (seen.has(name) && name !== 'auth_mechanism') throw uri.error(`has the parameter ${uri.quoted(name)} twice`)
     seen.add(name)
     switch (name) {
       case 'heartbeat':
@@ -217,11 +234,11 @@ function readQuery(uri: UriText, text: string): UriQuery {
 function unknownParameter(uri: UriText, name: string): AmqpUriError {
   const meant = nearest(name, PARAMETERS)
   const hint = meant === undefined ? `known are ${PARAMETERS.join(', ')}` : `did you mean "${meant}"?`
-  return uri.error(`has the unknown parameter "${name}"; ${hint}`)
+  return uri.error(`has the unknown parameter ${uri.quoted(name)}; ${hint}`)
 }
 
 function badParameter(uri: UriText, name: string, allowed: string, value: string): AmqpUriError {
-  return uri.error(`has a bad "${name}": it must be ${allowed}, not "${value}"`)
+  return uri.error(`has a bad "${name}": it must be ${allowed}, not ${uri.quoted(value)}`)
 }
 
 function integer(uri: UriText, name: string, value: string, least: number, most: number, unit: string): number {

@@ -1,6 +1,7 @@
 /** What the first bytes of a server say of it, where it is no AMQP 0-9-1 server; undefined where they say nothing. */
-export function explainFirstBytes(bytes: Buffer): string | undefined {
+export function explainFirstBytes(bytes: Buffer, encrypted: boolean): string | undefined {
   if (bytes.length === 0) {
+    if (encrypted) return 'the server closed the connection before it said anything: is this not an AMQP port?'
     return 'the server closed the connection before it said anything: is this the TLS port (then use amqps:// or ssl), or not an AMQP port?'
   }
   const text = bytes.toString('latin1')

@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
 import { decodeMethod } from '../../protocol/method-codec.ts'
 import { ConnectionSecureOk, ConnectionStartOk, ConnectionUpdateSecret } from '../../protocol/methods.ts'
-import type { Logger } from '../settings/options.ts'
+import type { GuardedLogger } from '../settings/guarded-logger.ts'
 
 /** Arguments that hold a password. */
 const SECRETS: Readonly<Record<number, string>> = {
@@ -13,13 +13,13 @@ const SECRETS: Readonly<Record<number, string>> = {
 
 /** Writes a line for each frame of one direction: passwords masked, of contents only their size. */
 export class FrameTrace implements FrameSink {
-  readonly #logger: Logger
+  readonly #logger: GuardedLogger
   readonly #prefix: string
   readonly #parser: FrameParser
   #bodyBytes = 0
 
   /** `arrow` shows the direction. */
-  constructor(logger: Logger, server: string, arrow: '→' | '←', frameMax: number) {
+  constructor(logger: GuardedLogger, server: string, arrow: '→' | '←', frameMax: number) {
     this.#parser = new FrameParser(this, frameMax)
     this.#logger = logger
     this.#prefix = `${arrow} ${server}`
@@ -30,12 +30,13 @@ export class FrameTrace implements FrameSink {
     this.#parser.frameMax = bytes
   }
 
+  /** The client has greeted the server. */
+  protocolHeader(header: Uint8Array): void {
+    this.#line(`protocol header ${Buffer.from(header).toString('latin1', 0, 4)} ${header.subarray(4, 8).join('-')}`)
+  }
+
   /** See the bytes from 0 to `length` of `buffer` go by. */
   pass(buffer: Uint8Array, length = buffer.length): void {
-    if (length === 8 && buffer[0] === 0x41) {
-      this.#line(`protocol header ${Buffer.from(buffer).toString('latin1', 0, 4)} ${buffer.subarray(4, 8).join('-')}`)
-      return
-    }
     try {
       this.#parser.push(Buffer.from(buffer.buffer, buffer.byteOffset, length), length)
     } catch (error) {
@@ -69,6 +70,6 @@ export class FrameTrace implements FrameSink {
   }
 
   #line(text: string): void {
-    this.#logger.debug?.(`${this.#prefix} ${text}`)
+    this.#logger.debug(`${this.#prefix} ${text}`)
   }
 }

@@ -1,6 +1,7 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import { asError } from '../../errors.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
 import type {
   TlsOptions,
   Transport,
@@ -32,13 +33,12 @@ export const connectSocket: TransportFactory = async (target, handler, signal, o
   const connected = new Promise<SocketTransport>((resolve, reject) => {
     let failure: Error | undefined
     let transport: SocketTransport | undefined
-    const abort = () => socket.destroy(asError(signal.reason))
     const open = () => {
-      signal.removeEventListener('abort', abort)
+      aborted.cancel()
       transport = new SocketTransport(socket, target, handler)
       resolve(transport)
     }
-    signal.addEventListener('abort', abort, { once: true })
+    const aborted = onAbort(signal, () => socket.destroy(asError(signal.reason)))
     socket.once('lookup', (error: Error | null) => {
       if (error === null || error === undefined) onStep('connect')
     })
@@ -53,7 +53,7 @@ export const connectSocket: TransportFactory = async (target, handler, signal, o
       failure ??= described(error)
     })
     socket.once('close', () => {
-      signal.removeEventListener('abort', abort)
+      aborted.cancel()
       if (transport === undefined) reject(failure ?? new Error('the socket was closed before it was connected'))
       else handler.onClose(failure)
     })
@@ -108,9 +108,14 @@ class SocketTransport implements Transport {
     this.#socket = socket
     this.peer = { host, port, localPort: socket.localPort ?? 0, encrypted: tls !== undefined }
     socket.on('drain', () => handler.onDrain())
+    let failed = false
+    socket.once('error', () => {
+      failed = true
+    })
     socket.once('end', () => {
       this.#ended = true
-      handler.onEnd()
+      // An alert of TLS comes as an error, and the end behind it; which of the two it was, the error says.
+      if (!failed) handler.onEnd()
     })
   }
 

@@ -35,7 +35,9 @@ async function shake(
     send: (method, args) => {
       const { method: decoded, args: wire } = say(method, args)
       sent.push({ name: decoded.name, args: wire })
+      return Writer.encode(writer => encodeMethod(writer, 0, method, args)).length
     },
+    ask: async (_step, question) => question(),
     waitingFor: step => steps.push(step),
     tuned: negotiated => tuned.push(negotiated),
   }
@@ -227,7 +229,7 @@ describe('shakeHands', () => {
       'a refused login',
       [START, closed(403, 'ACCESS_REFUSED - bad')],
       AuthenticationError,
-      /refused the login: ACCESS_REFUSED \(403\), bad/,
+      /refused the login of user "guest" \(virtual host "\/"\): ACCESS_REFUSED \(403\), bad/,
     ],
     [
       'an unknown virtual host',

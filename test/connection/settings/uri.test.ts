@@ -208,4 +208,40 @@ describe('maskUri', () => {
     assert.equal(maskUri('amqp://[::1]:5672/v'), 'amqp://[::1]:5672/v')
     assert.equal(maskUri('amqp://'), 'amqp://')
   })
+
+  it('hides all that may be a part of the password, wherever that was not percent-encoded', () => {
+    for (const uri of [
+      'amqp://me:se@cr?et@host/vh',
+      'amqp://me:se?cr@et@host',
+      'amqp://me:se/cr@host',
+      'amqp://me:se@cr/et@host',
+      'amqp://me:se#cr@host',
+      'amqp://me:se@cr#et',
+      'amqp://me:secret',
+      'me:se?cr@host',
+      'amqp://me:se@cr@host?heartbeat=5@x',
+    ]) {
+      assert.match(maskUri(uri), /^(amqp:\/\/)?me:\*\*\*$/, uri)
+    }
+  })
+
+  it('lets no message show a part of the password, whatever is wrong with the URI', () => {
+    for (const uri of [
+      'amqp://me:s3@cr?3t@host/vh',
+      'amqp://me:s3?cr@3t=1@host',
+      'amqp://me:cr@h/3t@host',
+      'amqp://me:s3%zz3t@host',
+      'amqp://me:s3 3t@host',
+      'amqp://me:3t@host@host',
+      'http://me:3t@host',
+      'amqp://me:x@host?heartbeat=3t@y',
+      'amqp://me:x@host?3t=1@y',
+    ]) {
+      assert.throws(
+        () => parseUri(uri),
+        (error: Error) => error instanceof AmqpUriError && !/3t|cr/.test(error.message),
+        uri,
+      )
+    }
+  })
 })

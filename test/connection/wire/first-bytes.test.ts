@@ -19,12 +19,19 @@ describe('The first bytes of a server that is none of AMQP 0-9-1', () => {
   ]
   for (const { from, bytes, says } of explanations) {
     it(`explain themselves: ${from}`, () => {
-      assert.match(explainFirstBytes(Buffer.from(bytes, 'latin1')) ?? '', says)
+      assert.match(explainFirstBytes(Buffer.from(bytes, 'latin1'), false) ?? '', says)
     })
   }
 
+  it('are not said to need TLS where there is TLS', () => {
+    assert.equal(
+      explainFirstBytes(Buffer.alloc(0), true),
+      'the server closed the connection before it said anything: is this not an AMQP port?',
+    )
+  })
+
   it('are left alone where they may be a frame', () => {
-    assert.equal(explainFirstBytes(Buffer.from('0100000000', 'hex')), undefined)
-    assert.equal(explainFirstBytes(Buffer.from('hello')), undefined)
+    assert.equal(explainFirstBytes(Buffer.from('0100000000', 'hex'), false), undefined)
+    assert.equal(explainFirstBytes(Buffer.from('hello'), false), undefined)
   })
 })

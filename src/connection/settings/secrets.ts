@@ -1,0 +1,48 @@
+import type { PasswordFunction } from './auth.ts'
+
+/**
+ * The password of a connection's logins: the one that the program gave or whose function is asked each time, or a newer one
+ * that it pushed since (connection.update-secret). The newer of both wins. If that is refused, the other one has its
+ * turn: of two tokens, either may be the one that has expired.
+ */
+export class Secrets {
+  #pushed: string | undefined
+  /** What each function last answered. */
+  readonly #answers = new WeakMap<PasswordFunction, string>()
+  #pushedIsRefused = false
+
+  /** The program gave the broker a new secret. */
+  push(secret: string): void {
+    this.#pushed = secret
+    this.#pushedIsRefused = false
+  }
+
+  /** A login was refused: the next one tries the other secret. */
+  refused(): void {
+    this.#pushedIsRefused = !this.#pushedIsRefused
+  }
+
+  /** The password of a login for which the program gave `password`. */
+  async current(password: string | PasswordFunction): Promise<string> {
+    const before = this.#pushed
+    let isNews = false
+    let answer = password
+    if (typeof answer === 'function') {
+      const last = this.#answers.get(answer)
+      const given = await answer()
+      // Whoever logs in says what is wrong with it.
+      if (typeof given !== 'string') return given
+      this.#answers.set(answer, given)
+      // Something pushed while it was asked is newer than its answer.
+      isNews = given !== last && this.#pushed === before
+      answer = given
+    }
+    const pushed = this.#pushed
+    if (pushed === undefined) return answer
+    if (isNews) {
+      this.#pushed = undefined
+      return answer
+    }
+    return this.#pushedIsRefused ? answer : pushed
+  }
+}
