@@ -126,7 +126,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       () => this.#gateChanged(),
       this.#traceOut,
     )
-    this.#incoming = new ReadThrottle(transport, settings.maxBuffered)
+    this.#incoming = new ReadThrottle(transport, settings.maxBuffered, this.#deadlines)
     this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
 
@@ -235,6 +235,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   blocked(reason: string | undefined): void {
+    // Publishes wait for connection.unblocked: it must be read.
+    if (this.isBlocked !== (reason !== undefined)) this.awaiting(this.isBlocked ? -1 : 1)
     this.blockedReason = reason
     this.#gateChanged()
     this.#zero.blockedChanged()
@@ -393,6 +395,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#closing = { promise, resolve }
     this.#to('closing')
     this.publishable = false
+    this.awaiting(1)
     this.#zero.send(ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
     this.after(timeout, () => {
       this.#end(closedByProgram(this.server))

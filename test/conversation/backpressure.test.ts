@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ConnectionLostError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import { converseOnChannel, delivery, FakeBroker, startConsumer } from '../support/fake-broker.ts'
+import { converseOnChannel, delivery, FakeBroker, methodFrame, startConsumer } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
-import { turn, within } from '../support/settled.ts'
+import { follow, turn, within } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 /** A consumer, one callback at a time, whose callbacks end when `release` is called. */
 function slow(work: () => Promise<unknown> = () => Promise.resolve()) {
@@ -60,6 +61,57 @@ describe('a consumer that falls behind', () => {
     await turn()
     assert.equal(state.called, 2)
     assert.equal(peer.transport.paused, false, 'the next callback awaits it again')
+  })
+
+  it('still reads that the broker blocks no longer, which its callbacks wait for', async () => {
+    const { peer, channel } = await converseOnChannel({ maxBuffered: 50_000 })
+    const { callback, state } = slow(() => channel.basicPublish('x', '', 'r'))
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'c', concurrency: 1, noAck: true })
+    await turn()
+    peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' })
+    for (let tag = 1; tag <= 10; tag++) peer.send(delivery(1, 'c', tag, Buffer.alloc(10_000)))
+    await turn()
+    assert.equal(state.called, 1)
+    peer.reply(0, methods.ConnectionUnblocked, {})
+    await turn()
+    assert.ok(peer.names.includes('1 basic.publish'))
+    assert.equal(peer.transport.paused, true, 'nothing waits for the broker any more')
+  })
+
+  it('holds no more than four times maxBuffered, however long a publish stays unconfirmed', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ maxBuffered: 50_000, clock })
+    peer.answers.set(methods.ConfirmSelect.name, () => methodFrame(1, methods.ConfirmSelectOk, {}))
+    await channel.confirmSelect()
+    const { callback, state } = slow(() => channel.publish('x', '', 'r'))
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'c', concurrency: 1, noAck: true })
+    await turn()
+    let sent = 0
+    while (!peer.transport.paused && sent < 100) peer.send(delivery(1, 'c', ++sent, Buffer.alloc(10_000)))
+    assert.ok(sent >= 19 && sent <= 22, `${sent} deliveries of 10 kB`)
+    // The confirm stands after all that; it is read in the end.
+    peer.reply(1, methods.BasicAck, { deliveryTag: 1, multiple: false })
+    await turn()
+    assert.equal(peer.transport.paused, true)
+    const confirmed = follow(channel.waitForConfirms())
+    await clock.advance(60)
+    assert.equal(confirmed.state, 'resolved')
+    assert.equal(state.called, 1)
+  })
+
+  it('reads the end of a close that the program asked for', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel, protocol } = await converseOnChannel({ maxBuffered: 1_000, clock })
+    const { callback } = slow()
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'c', concurrency: 1, noAck: true })
+    await turn()
+    for (const tag of [1, 2]) peer.send(delivery(1, 'c', tag, Buffer.alloc(2_000)))
+    assert.equal(peer.transport.paused, true)
+    peer.answers.set(methods.BasicCancel.name, () => methodFrame(1, methods.BasicCancelOk, { consumerTag: 'c' }))
+    const closed = follow(protocol.close({ timeout: 10_000 }))
+    await clock.advance(9_900)
+    assert.ok(peer.names.includes('0 connection.close'))
+    assert.equal(closed.state, 'resolved')
   })
 
   it('lets heartbeats go on while reading is paused, and silence is death only where nothing is left to read', async () => {

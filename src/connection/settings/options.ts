@@ -93,7 +93,8 @@ export interface ConnectOptions {
   readonly rpcTimeout?: number | undefined
   /**
    * Encoded bytes that may wait for the socket, a blocked broker or a recovery; past it publishes wait, and hold
-   * their payload. Default: 16 MiB.
+   * their payload. As many bytes of deliveries may wait for their callbacks before reading pauses, and four times as
+   * many while something waits for the broker. Default: 16 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**

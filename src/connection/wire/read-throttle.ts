@@ -1,53 +1,99 @@
+import type { Timer, TimerSource } from '../../lib/clock.ts'
 import type { Transport } from './transport.ts'
 
+/** Times the limit that may wait for callbacks while the program waits for the broker. */
+const HARD_LIMIT = 4
+/** Milliseconds before one more read past the hard limit; they double up to the last. */
+const FIRST_SIP = 50
+const LAST_SIP = 5_000
+
 /**
- * Whether a connection reads. It stops while more than `most` bytes of deliveries wait for their callbacks, but never
- * while the program waits for the broker: the callbacks may be what waits.
+ * Changes of state, all made by `#to`:
+ *
+ *     reading ──too much waits──▶ paused ──sip, heartbeat──▶ once ──bytes came──▶ paused
+ *        ▲                          │                          │
+ *        └──────little enough waits─┴──────────────────────────┘
+ */
+type State = 'reading' | 'paused' | 'once'
+
+const NEXT: Record<State, readonly State[]> = {
+  reading: ['paused'],
+  paused: ['reading', 'once'],
+  once: ['paused', 'reading'],
+}
+
+/**
+ * Whether a connection reads. It stops while more than `limit` bytes of deliveries wait for their callbacks. While the
+ * program waits for the broker, it goes on up to four times that: the callbacks may be what waits. Past that it reads in
+ * sips, ever rarer, so that what is waited for comes in the end, and memory stays bounded in practice.
  */
 export class ReadThrottle {
   readonly #transport: Transport
-  readonly #most: number
+  readonly #limit: number
+  readonly #timers: TimerSource
   #held = 0
   #awaiting = 0
-  #paused = false
-  #once = false
+  #state: State = 'reading'
+  #sip: Timer | undefined
+  #sipPause = FIRST_SIP
 
-  constructor(transport: Transport, most: number) {
+  constructor(transport: Transport, limit: number, timers: TimerSource) {
     this.#transport = transport
-    this.#most = most
+    this.#limit = limit
+    this.#timers = timers
+  }
+
+  #to(state: State): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`reading cannot go from ${this.#state} to ${state}`)
+    const wasPaused = this.#state === 'paused'
+    this.#state = state
+    if (state === 'paused') this.#transport.pause()
+    else if (wasPaused) this.#transport.resume()
   }
 
   /** Bytes that wait for their callbacks, added or taken away. */
   held(bytes: number): void {
     this.#held += bytes
-    if (this.#paused || this.#held > this.#most) this.#decide()
+    if (this.#state !== 'reading' || this.#held > this.#limit) this.#decide()
   }
 
   /** Operations that wait for the broker, one more or one less. */
   awaiting(change: 1 | -1): void {
     this.#awaiting += change
-    if (this.#paused || this.#held > this.#most) this.#decide()
+    if (this.#state !== 'reading' || this.#held > this.#limit) this.#decide()
   }
 
   #decide(): void {
-    const pause = this.#awaiting === 0 && this.#held > (this.#paused ? this.#most / 2 : this.#most)
-    if (pause === this.#paused) return
-    this.#paused = pause
-    if (pause) this.#transport.pause()
-    else this.#transport.resume()
+    const soft = this.#state === 'reading' ? this.#limit : this.#limit / 2
+    const mayRead = this.#held <= soft || (this.#awaiting > 0 && this.#held <= HARD_LIMIT * this.#limit)
+    if (mayRead !== (this.#state === 'reading')) this.#to(mayRead ? 'reading' : 'paused')
+    this.#arm()
   }
 
-  /** Read what is there, once, in spite of the pause. */
+  /** Past the hard limit, whoever waits for a frame gets it in the end. */
+  #arm(): void {
+    if (this.#state === 'reading' || this.#awaiting === 0) {
+      this.#sip?.cancel()
+      this.#sip = undefined
+      this.#sipPause = FIRST_SIP
+    } else if (this.#state === 'paused' && this.#sip === undefined) {
+      this.#sip = this.#timers.after(this.#sipPause, () => {
+        this.#sip = undefined
+        this.#sipPause = Math.min(2 * this.#sipPause, LAST_SIP)
+        this.readOnce()
+      })
+    }
+  }
+
+  /** Read what is there, or comes next, once, in spite of the pause. */
   readOnce(): void {
-    if (!this.#paused) return
-    this.#once = true
-    this.#transport.resume()
+    if (this.#state === 'paused') this.#to('once')
   }
 
   /** Bytes were read. */
   wasRead(): void {
-    if (!this.#once) return
-    this.#once = false
-    if (this.#paused) this.#transport.pause()
+    if (this.#state !== 'once') return
+    this.#to('paused')
+    this.#decide()
   }
 }

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ReadThrottle } from '../../../src/connection/wire/read-throttle.ts'
 import { FakeTransport } from '../../support/fake-transport.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
 
-function fixture(): { readonly incoming: ReadThrottle; readonly transport: FakeTransport } {
+function fixture() {
   const transport = new FakeTransport()
-  return { transport, incoming: new ReadThrottle(transport, 1_000) }
+  const clock = new VirtualClock()
+  return { transport, clock, incoming: new ReadThrottle(transport, 1_000, clock) }
 }
 
 describe('ReadThrottle', () => {
@@ -22,16 +24,46 @@ describe('ReadThrottle', () => {
     assert.deepEqual(transport.calls, ['pause', 'resume'])
   })
 
-  it('never pauses while something awaits the broker', () => {
+  it('goes on past the limit while something awaits the broker', () => {
     const { incoming, transport } = fixture()
     incoming.awaiting(1)
-    incoming.held(5_000)
+    incoming.held(4_000)
     assert.equal(transport.paused, false)
     incoming.awaiting(-1)
     assert.equal(transport.paused, true)
     incoming.awaiting(1)
     assert.equal(transport.paused, false)
     assert.deepEqual(transport.calls, ['pause', 'resume'])
+  })
+
+  it('pauses at four times the limit, and reads in ever rarer sips while something still awaits the broker', async () => {
+    const { incoming, transport, clock } = fixture()
+    incoming.awaiting(1)
+    incoming.held(4_001)
+    assert.equal(transport.paused, true)
+    const sips: number[] = []
+    for (let at = 0; at < 2_000; at += 10) {
+      if (!transport.paused) {
+        sips.push(at)
+        incoming.held(10)
+        incoming.wasRead()
+        assert.equal(transport.paused, true)
+      }
+      await clock.advance(10)
+    }
+    assert.deepEqual(sips, [50, 150, 350, 750, 1_550])
+    incoming.held(-2_000)
+    assert.equal(transport.paused, false, 'there is room again')
+    assert.equal(clock.pending, 0)
+  })
+
+  it('sips no more once nothing awaits the broker', async () => {
+    const { incoming, transport, clock } = fixture()
+    incoming.awaiting(1)
+    incoming.held(5_000)
+    incoming.awaiting(-1)
+    await clock.advance(10_000)
+    assert.equal(transport.paused, true)
   })
 
   it('reads once in spite of a pause', () => {
@@ -49,7 +81,7 @@ describe('ReadThrottle', () => {
     incoming.readOnce()
     incoming.held(-2_000)
     incoming.wasRead()
-    assert.deepEqual(transport.calls, ['pause', 'resume', 'resume'])
+    assert.deepEqual(transport.calls, ['pause', 'resume'])
   })
 
   it('has nothing to read once where it is not paused', () => {
