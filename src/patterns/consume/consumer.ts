@@ -63,6 +63,11 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
   readonly #dispatcher: Dispatcher
   readonly #part: Closable = { bringsWork: true, close: ({ timeout }) => this.#closeWithProtocol(timeout) }
   #ended = false
+  #resolveEnded: () => void = () => {}
+  /** @internal Resolves when it is over, whoever ended it. */
+  readonly whenEnded: Promise<void> = new Promise(resolve => {
+    this.#resolveEnded = resolve
+  })
   /** Why loops throw; undefined where they end normally. */
   #makeError: (() => Error) | undefined
   #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
@@ -177,6 +182,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     if (this.#hasHandler && !(error instanceof ConnectionError)) this.#source.report(error, 'warn')
     this.#policy.hurry()
     this.#end(makeError, asked ? undefined : error)
+    // Handlers that run may still have copies to send.
+    void this.#dispatcher.until(() => this.#dispatcher.handlersIdle).then(() => this.#policy.close())
   }
 
   // ---- the end
@@ -270,6 +277,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.#source.disown(this.#part)
     this.#settings.signal?.removeEventListener('abort', this.#aborted)
     this.#dispatcher.end(makeError)
+    this.#resolveEnded()
     tell(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }
 }

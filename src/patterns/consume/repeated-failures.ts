@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto'
 import type { Message } from './message.ts'
 
-/** Messages that are remembered. */
+/** Identities that are remembered, and failures of messages that share one. */
 const REMEMBERED = 10_000
-/** Bytes of a body that tell it from others. */
-const TELLING = 65_536
+const REMEMBERED_ALIKE = 100
+/** Bytes of a body that identify it. */
+const IDENTIFYING_BYTES = 65_536
 
 /**
- * How often a message has failed. Brokers don't number messages: one is known by its `messageId`, or else by where it
- * came from and what is in it. Of several that are alike, the one that failed least is taken to be meant.
+ * How often a message has failed. A quorum queue counts that itself, and so does a stream's consumer here. Of other
+ * queues it is only known that a message was delivered before: it is recognized by its `messageId`, or else by where it
+ * came from and what is in it. Of several that are alike, the one that failed least is taken to be meant: another one's
+ * failures, which may never come again, lengthen no pause.
  */
 export class RepeatedFailures {
   readonly #failures = new Map<string, number[]>()
@@ -19,12 +22,12 @@ export class RepeatedFailures {
 
   /** It has failed again; returns how often before. */
   count(message: Message): number {
+    const counted = deliveryCount(message)
+    if (counted !== undefined) return counted
     const key = identity(message)
+    const before = message.envelope.isRedeliver ? this.#take(key) : 0
     const counts = this.#failures.get(key) ?? []
-    // A quorum queue counts across consumers.
-    const known = message.envelope.isRedeliver ? (counts.shift() ?? 0) : 0
-    const before = Math.max(known, counted(message))
-    counts.push(before + 1)
+    if (counts.length < REMEMBERED_ALIKE) counts.push(before + 1)
     this.#failures.delete(key)
     this.#failures.set(key, counts)
     if (this.#failures.size > REMEMBERED) {
@@ -34,18 +37,26 @@ export class RepeatedFailures {
     return before
   }
 
+  /** The failures of the one that failed least, which is remembered no more. */
+  #take(key: string): number {
+    const counts = this.#failures.get(key)
+    if (counts === undefined) return 0
+    const least = Math.min(...counts)
+    counts.splice(counts.indexOf(least), 1)
+    if (counts.length === 0) this.#failures.delete(key)
+    return least
+  }
+
   /** It has not failed this time. */
   forget(message: Message): void {
-    const key = identity(message)
-    const counts = this.#failures.get(key)
-    counts?.shift()
-    if (counts?.length === 0) this.#failures.delete(key)
+    if (deliveryCount(message) === undefined) this.#take(identity(message))
   }
 }
 
-function counted(message: Message): number {
-  const count = message.properties.headers?.['x-delivery-count']
-  return typeof count === 'number' ? count : 0
+/** How often a queue that counts has delivered it before. */
+function deliveryCount({ properties }: Message): number | undefined {
+  const count = properties.headers?.['x-delivery-count']
+  return typeof count === 'number' ? count : undefined
 }
 
 function identity({ body, envelope, properties }: Message): string {
@@ -53,6 +64,6 @@ function identity({ body, envelope, properties }: Message): string {
   if (messageId !== undefined) return `id ${messageId}`
   return createHash('sha1')
     .update(`${envelope.exchangeName} ${envelope.routingKey} ${properties.correlationId} ${body.length} `)
-    .update(body.subarray(0, TELLING))
+    .update(body.subarray(0, IDENTIFYING_BYTES))
     .digest('base64')
 }

@@ -54,6 +54,7 @@ export class RpcServer {
     const replies = new Replies(source)
     const serve = (request: Message): Promise<void> => replies.serve(handler, request)
     const consumer = await Consumer.open(source, 'rpcServer', queueName, serve, { ...options, onFailure })
+    void consumer.whenEnded.then(() => replies.close())
     return new RpcServer(consumer, replies)
   }
 
