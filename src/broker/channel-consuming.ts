@@ -1,0 +1,290 @@
+import * as methods from '../protocol/methods.ts'
+import type { FieldTable } from '../protocol/values.ts'
+import type { ChannelHost } from './channel-host.ts'
+import { REPLY_TO } from './channel-publishing.ts'
+import { Consumer, type Delivery, type Receiver, type Settlement } from './consumer.ts'
+import { entryOf, isInteger } from './field-kinds.ts'
+import type { Message } from './message.ts'
+import type { Queue } from './queue.ts'
+import { notAllowed, notImplemented, preconditionFailed, resource, unknownDeliveryTag } from './refusals.ts'
+
+interface Consuming {
+  readonly consumer: Consumer
+  readonly queue: Queue
+  announced: boolean
+}
+
+interface ReplyConsumer {
+  readonly tag: string
+  readonly queueName: string
+}
+
+export interface ConsumeArguments {
+  readonly consumerTag: string
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  readonly noWait: boolean
+  readonly arguments: FieldTable
+}
+
+type Group = Map<Queue, Delivery[]>
+
+/** What comes out of one channel: its consumers, and the deliveries that are not settled. */
+export class ChannelConsuming {
+  readonly #number: number
+  readonly #host: ChannelHost
+  readonly #receiver: Receiver
+  readonly #consumers = new Map<string, Consuming>()
+  readonly #unacked = new Map<number, Delivery>()
+  /** Settled in a transaction that is not committed, by the order of the calls. */
+  #settledInTransaction: { readonly tags: readonly (readonly [number, Delivery])[]; readonly how: Settlement }[] = []
+  #reply: ReplyConsumer | undefined
+  #nextTag = 1
+  #prefetch = 0
+  #channelPrefetch = 0
+  /** Deliveries that count toward the limit of the channel. */
+  #taken = 0
+
+  constructor(number: number, host: ChannelHost, receiver: Receiver) {
+    this.#number = number
+    this.#host = host
+    this.#receiver = receiver
+  }
+
+  get unackedCount(): number {
+    return this.#unacked.size
+  }
+  get replyQueue(): string | undefined {
+    return this.#reply?.queueName
+  }
+  get hasRoom(): boolean {
+    return this.#channelPrefetch === 0 || this.#taken < this.#channelPrefetch
+  }
+
+  took(): void {
+    this.#taken++
+  }
+
+  gaveBack(): void {
+    this.#taken--
+  }
+
+  qos(prefetchSize: number, prefetchCount: number, forChannel: boolean): void {
+    if (prefetchSize !== 0) throw notImplemented(`prefetch_size!=0 (${prefetchSize})`)
+    const hadRoom = this.hasRoom
+    if (forChannel && this.#host.release.globalPrefetch) this.#channelPrefetch = prefetchCount
+    else {
+      this.#prefetch = prefetchCount
+      this.#channelPrefetch = 0
+    }
+    if (!hadRoom && this.hasRoom) this.#wakeQueues()
+  }
+
+  /** @throws Refusal (530) where the channel has such a consumer. */
+  checkTag(consumerTag: string): void {
+    if (this.#consumers.has(consumerTag)) throw notAllowed(`attempt to reuse consumer tag '${consumerTag}'`)
+  }
+
+  consume(queue: Queue, args: ConsumeArguments): void {
+    const tag = this.#newTag(args.consumerTag)
+    const priority = entryOf(args.arguments, 'x-priority')
+    if (priority !== undefined && !isInteger(priority)) {
+      const name = resource('queue', queue.name, this.#host.vhost.name)
+      throw preconditionFailed(`invalid arg 'x-priority' for ${name}: "expected integer, got ${priority.kind}"`)
+    }
+    if (queue.type !== 'classic' && this.#channelPrefetch > 0) {
+      throw notImplemented(`${resource('queue', queue.name, this.#host.vhost.name)} does not support global qos`)
+    }
+    const consumer = new Consumer(this.#receiver, tag, {
+      noAck: args.noAck,
+      exclusive: args.exclusive,
+      prefetch: this.#prefetch,
+      priority: Number(priority?.value ?? 0),
+      arguments: args.arguments,
+    })
+    const consuming: Consuming = { consumer, queue, announced: args.noWait }
+    this.#consumers.set(tag, consuming)
+    try {
+      queue.consume(consumer, () => {
+        if (args.noWait) return
+        const known = this.#consumers.get(tag) === consuming
+        if (!known && this.#host.release.cancelBeforeConsumeOk === 'cancel-ok') return
+        consuming.announced = true
+        this.#host.send(this.#number, methods.BasicConsumeOk, { consumerTag: tag })
+      })
+    } catch (error) {
+      this.#consumers.delete(tag)
+      throw error
+    }
+  }
+
+  /** basic.consume of `amq.rabbitmq.reply-to`: what is sent to the queue that it stands for comes at once. */
+  consumeReplies(args: ConsumeArguments): void {
+    const tag = this.#newTag(args.consumerTag)
+    if (!args.noAck) throw preconditionFailed('reply consumer cannot acknowledge')
+    if (this.#reply !== undefined) throw preconditionFailed('reply consumer already set')
+    const queueName = this.#host.uniqueName(`${REPLY_TO}.`)
+    this.#reply = { tag, queueName }
+    this.#host.replies.set(queueName, {
+      post: turn => this.#receiver.post(turn),
+      deliverReply: message => {
+        if (this.#reply?.queueName === queueName) this.#deliverReply(tag, message)
+      },
+    })
+    if (!args.noWait) this.#host.send(this.#number, methods.BasicConsumeOk, { consumerTag: tag })
+  }
+
+  cancel(consumerTag: string, noWait: boolean): void {
+    const sendOk = () => {
+      if (!noWait) this.#host.send(this.#number, methods.BasicCancelOk, { consumerTag })
+    }
+    if (this.#reply?.tag === consumerTag) {
+      this.#endReplies()
+      sendOk()
+      return
+    }
+    const consuming = this.#consumers.get(consumerTag)
+    if (consuming === undefined) {
+      sendOk()
+      return
+    }
+    this.#consumers.delete(consumerTag)
+    const lost = !consuming.announced && this.#host.release.cancelBeforeConsumeOk === 'consume-ok'
+    consuming.queue.cancel(consuming.consumer, lost ? () => {} : sendOk)
+  }
+
+  get(queue: Queue, noAck: boolean): void {
+    const delivery = queue.get(this.#receiver, noAck)
+    if (delivery === undefined) {
+      this.#host.send(this.#number, methods.BasicGetEmpty, {})
+      return
+    }
+    const { message, redelivered } = delivery
+    const args = {
+      deliveryTag: this.#tagOf(delivery),
+      redelivered,
+      exchangeName: message.exchange,
+      routingKey: message.routingKey,
+      messageCount: queue.messageCount,
+    }
+    this.#host.sendContent(this.#number, methods.BasicGetOk, args, message)
+  }
+
+  deliver(delivery: Delivery): void {
+    const { message, redelivered, consumer } = delivery
+    const args = {
+      consumerTag: consumer?.tag ?? '',
+      deliveryTag: this.#tagOf(delivery),
+      redelivered,
+      exchangeName: message.exchange,
+      routingKey: message.routingKey,
+    }
+    this.#host.sendContent(this.#number, methods.BasicDeliver, args, message)
+  }
+
+  /** @throws Refusal (406) where there is no such delivery. */
+  settle(tag: number, multiple: boolean, how: Settlement, inTransaction: boolean): void {
+    const tags = this.#take(tag, multiple)
+    if (inTransaction) this.#settledInTransaction.push({ tags, how })
+    else this.#settleAll(tags, how)
+  }
+
+  commit(): void {
+    const settled = this.#settledInTransaction
+    this.#settledInTransaction = []
+    for (const { tags, how } of settled) this.#settleAll(tags, how)
+  }
+
+  rollback(): void {
+    const all = [...this.#settledInTransaction.flatMap(({ tags }) => tags), ...this.#unacked]
+    this.#settledInTransaction = []
+    this.#unacked.clear()
+    for (const [tag, delivery] of all.sort(([one], [other]) => one - other)) this.#unacked.set(tag, delivery)
+  }
+
+  recover(requeue: boolean): void {
+    if (!requeue) throw notImplemented('requeue=false')
+    const all = [...this.#unacked]
+    this.#unacked.clear()
+    this.#settleAll(all, 'nack')
+  }
+
+  /** A queue has ended a consumer. */
+  cancelled(consumer: Consumer): void {
+    if (this.#consumers.get(consumer.tag)?.consumer !== consumer) return
+    this.#consumers.delete(consumer.tag)
+    if (!this.#host.capabilities.cancelNotify) return
+    this.#host.send(this.#number, methods.BasicCancel, { consumerTag: consumer.tag, noWait: true })
+  }
+
+  close(): void {
+    const queues = new Set<Queue>()
+    for (const { queue } of this.#consumers.values()) queues.add(queue)
+    const inTransaction = this.#settledInTransaction.flatMap(({ tags }) => tags)
+    for (const [, { queue }] of [...this.#unacked, ...inTransaction]) {
+      const known = this.#host.vhost.queues.get(queue.name)
+      if (known === queue) queues.add(known)
+    }
+    this.#consumers.clear()
+    this.#unacked.clear()
+    this.#settledInTransaction = []
+    this.#endReplies()
+    for (const queue of queues) queue.receiverGone(this.#receiver)
+  }
+
+  #newTag(given: string): string {
+    return given === '' ? this.#host.uniqueName('amq.ctag-') : given
+  }
+
+  #tagOf(delivery: Delivery): number {
+    const tag = this.#nextTag++
+    if (!delivery.noAck) this.#unacked.set(tag, delivery)
+    return tag
+  }
+
+  #deliverReply(consumerTag: string, message: Message): void {
+    const deliveryTag = this.#nextTag++
+    const { exchange, routingKey } = message
+    const args = { consumerTag, deliveryTag, redelivered: false, exchangeName: exchange, routingKey }
+    this.#host.sendContent(this.#number, methods.BasicDeliver, args, message)
+  }
+
+  #endReplies(): void {
+    if (this.#reply !== undefined) this.#host.replies.delete(this.#reply.queueName)
+    this.#reply = undefined
+  }
+
+  /** The deliveries that a settlement is of, oldest first. */
+  #take(tag: number, multiple: boolean): (readonly [number, Delivery])[] {
+    const taken: (readonly [number, Delivery])[] = []
+    if (multiple && tag === 0) taken.push(...this.#unacked)
+    else {
+      const delivery = this.#unacked.get(tag)
+      if (delivery === undefined) throw unknownDeliveryTag(tag)
+      if (multiple) taken.push(...[...this.#unacked].filter(([other]) => other <= tag))
+      else taken.push([tag, delivery])
+    }
+    for (const [one] of taken) this.#unacked.delete(one)
+    return taken
+  }
+
+  #settleAll(tags: readonly (readonly [number, Delivery])[], how: Settlement): void {
+    const groups: Group = new Map()
+    for (const [, delivery] of tags) {
+      const queue = this.#host.vhost.queues.get(delivery.queue.name)
+      if (queue !== delivery.queue || queue === undefined) continue
+      const group = groups.get(queue)
+      if (group === undefined) groups.set(queue, [delivery])
+      else group.push(delivery)
+    }
+    const hadRoom = this.hasRoom
+    for (const [queue, deliveries] of groups) queue.settle(deliveries, how)
+    if (!hadRoom && this.hasRoom) this.#wakeQueues()
+  }
+
+  #wakeQueues(): void {
+    for (const queue of new Set([...this.#consumers.values()].map(consuming => consuming.queue))) {
+      queue.receiverReady(this.#receiver)
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { AnyMethod, ArgumentsOf } from '../protocol/methods.ts'
+import type { Receiver } from './consumer.ts'
+import type { Message } from './message.ts'
+import type { Release } from './release.ts'
+import type { User } from './users.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+/** What becomes of a message that is published with confirms: what a test wants, else `take`. */
+export type ConfirmFate = 'take' | 'nack' | 'withhold'
+
+/** The connection of a channel, as the channel sees it. */
+export interface ChannelHost {
+  readonly release: Release
+  readonly vhost: VirtualHost
+  readonly user: User
+  /** What the client says it can do. */
+  readonly capabilities: { readonly cancelNotify: boolean }
+  /** The queue that `amq.rabbitmq.reply-to` stands for, by its whole name. */
+  readonly replies: Map<string, ReplyReceiver>
+  post(turn: () => void): void
+  send<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>): void
+  sendContent<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>, message: Message): void
+  /** A name that nobody else has: `amq.gen-` and the like before it. */
+  uniqueName(prefix: string): string
+  confirmFate(): ConfirmFate
+  /** Keep a confirm back until a test wants it to go. */
+  withhold(message: Message, confirm: () => void): void
+  published(message: Message): void
+}
+
+/** Who gets the replies that are sent to a direct reply-to queue. */
+export interface ReplyReceiver extends Pick<Receiver, 'post'> {
+  deliverReply(message: Message): void
+}

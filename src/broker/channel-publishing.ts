@@ -1,0 +1,251 @@
+import * as methods from '../protocol/methods.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import type { ChannelHost } from './channel-host.ts'
+import { Confirms } from './confirms.ts'
+import { Message, withOthers } from './message.ts'
+import type { Queue, Receipt } from './queue.ts'
+import {
+  accessRefused,
+  channelError,
+  noSuchExchange,
+  notImplemented,
+  preconditionFailed,
+  resource,
+} from './refusals.ts'
+import type { User } from './users.ts'
+
+export const REPLY_TO = 'amq.rabbitmq.reply-to'
+const REPLY_QUEUE = `${REPLY_TO}.`
+const LONGEST_TIME = 315_360_000_000
+const NO_ROUTE = 312
+
+/** What a client published. */
+export interface Published {
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly mandatory: boolean
+  readonly immediate: boolean
+  readonly properties: BasicProperties
+  readonly body: Buffer
+}
+
+/** A message with where it goes. */
+interface Routed {
+  readonly message: Message
+  readonly mandatory: boolean
+  readonly queues: ReadonlySet<Queue>
+}
+
+type Mode = 'plain' | 'confirm' | 'transaction' | 'committing'
+
+/** The messages that come by one channel, with its confirms and transactions. */
+export class ChannelPublishing {
+  readonly #number: number
+  readonly #host: ChannelHost
+  readonly #confirms = new Confirms()
+  /** What `amq.rabbitmq.reply-to` stands for on this channel. */
+  readonly #replyQueue: () => string | undefined
+  #mode: Mode = 'plain'
+  #nextTag = 1
+  /** What the transaction is to publish. */
+  #waiting: Routed[] = []
+  #refusedInTransaction = false
+  #flushPosted = false
+  #closed = false
+
+  constructor(number: number, host: ChannelHost, replyQueue: () => string | undefined) {
+    this.#number = number
+    this.#host = host
+    this.#replyQueue = replyQueue
+  }
+
+  get isTransactional(): boolean {
+    return this.#mode === 'transaction' || this.#mode === 'committing'
+  }
+
+  /** @throws Refusal (504) where a transaction is being committed: nothing may come in between. */
+  checkIdle(): void {
+    if (this.#mode === 'committing') throw channelError("unexpected command while processing 'tx.commit'")
+  }
+
+  confirmSelect(): void {
+    if (this.isTransactional) throw preconditionFailed('cannot switch from tx to confirm mode')
+    this.#mode = 'confirm'
+  }
+
+  transactionSelect(): void {
+    if (this.#mode === 'confirm') throw preconditionFailed('cannot switch from confirm to tx mode')
+    this.#mode = 'transaction'
+  }
+
+  /** Publish what waits, then `settle`, then say that it is done. */
+  commit(settle: () => void): void {
+    this.#checkTransaction()
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const routed of waiting) this.#deliver(routed)
+    settle()
+    this.#mode = 'committing'
+    this.#maybeCommitted()
+  }
+
+  rollback(): void {
+    this.#checkTransaction()
+    this.#waiting = []
+  }
+
+  publish(published: Published): void {
+    const message = this.#accepted(published)
+    const exchange = this.#host.vhost.exchanges.get(published.exchangeName)
+    if (exchange === undefined) return
+    const routed: Routed = {
+      message,
+      mandatory: published.mandatory,
+      queues: this.#host.vhost.route(message, exchange),
+    }
+    this.#host.published(message)
+    if (this.#mode === 'transaction') this.#waiting.push(routed)
+    else this.#deliver(routed)
+  }
+
+  /** Send the confirms that have come together. */
+  flush(): void {
+    if (this.#mode === 'committing') {
+      this.#maybeCommitted()
+      return
+    }
+    if (this.#closed) return
+    this.#confirms.take((taken, deliveryTag, multiple) => {
+      if (taken) this.#host.send(this.#number, methods.BasicAck, { deliveryTag, multiple })
+      else this.#host.send(this.#number, methods.BasicNack, { deliveryTag, multiple, requeue: false })
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  #checkTransaction(): void {
+    if (this.#mode !== 'transaction') throw preconditionFailed('channel is not transactional')
+  }
+
+  /** The message, where there is nothing against it. @throws Refusal */
+  #accepted({ exchangeName, routingKey, immediate, properties, body }: Published): Message {
+    const { vhost, user, release } = this.#host
+    if (immediate) throw notImplemented('immediate=true')
+    if (body.length > release.maxMessageSize) {
+      throw preconditionFailed(
+        `message size ${body.length} is larger than configured max size ${release.maxMessageSize}`,
+      )
+    }
+    user.check('write', 'exchange', exchangeName, vhost.name, release)
+    const exchange = vhost.exchanges.get(exchangeName)
+    if (exchange === undefined) throw noSuchExchange(exchangeName, vhost.name)
+    if (exchange.internal) {
+      throw accessRefused(`cannot publish to internal ${resource('exchange', exchangeName, vhost.name)}`)
+    }
+    const own = this.#withReplyQueue(properties)
+    if (release.checksUserFirst) checkUser(own, user)
+    if (own.expiration !== undefined) checkExpiration(own.expiration)
+    checkUser(own, user)
+    return Message.published(exchangeName, routingKey, own, body)
+  }
+
+  #withReplyQueue(properties: BasicProperties): BasicProperties {
+    if (properties.replyTo !== REPLY_TO) return properties
+    const replyTo = this.#replyQueue()
+    if (replyTo === undefined) throw preconditionFailed('fast reply consumer does not exist')
+    return withOthers(properties, { replyTo })
+  }
+
+  #deliver({ message, mandatory, queues }: Routed): void {
+    const fate = this.#mode === 'plain' ? 'take' : this.#host.confirmFate()
+    const tag = this.#mode === 'plain' ? 0 : this.#nextTag++
+    const reply = message.exchange === '' ? this.#host.replies.get(message.routingKey) : undefined
+    if (reply !== undefined) {
+      reply.post(() => reply.deliverReply(message))
+      if (tag !== 0) this.#receipt(tag, 1, undefined).settled(true)
+      return
+    }
+    const existing = [...queues].filter(queue => this.#host.vhost.queues.get(queue.name) === queue)
+    if (existing.length === 0) {
+      if (mandatory) this.#return(message)
+      if (tag !== 0) this.#confirms.settled(tag, true)
+      return
+    }
+    const receipt =
+      tag === 0 ? undefined : this.#receipt(tag, existing.length, fate === 'withhold' ? message : undefined)
+    if (fate === 'nack') receipt?.settled(false)
+    else for (const queue of existing) queue.publish(message, receipt)
+  }
+
+  #return(message: Message): void {
+    const { exchange, routingKey } = message
+    const args = { replyCode: NO_ROUTE, replyText: 'NO_ROUTE', exchangeName: exchange, routingKey }
+    this.#host.sendContent(this.#number, methods.BasicReturn, args, message)
+  }
+
+  /** Waits for `count` queues, or for one that says no; then until a test releases the confirm of `withheld`. */
+  #receipt(tag: number, count: number, withheld: Message | undefined): Receipt {
+    this.#confirms.opened(tag)
+    let left = count
+    const settle = (taken: boolean) => {
+      this.#host.post(() => {
+        this.#confirms.settled(tag, taken)
+        if (!taken) this.#refusedInTransaction = true
+        this.#flushSoon()
+      })
+    }
+    return {
+      settled: taken => {
+        left = taken ? left - 1 : Math.min(left, 0)
+        if (left !== 0) return
+        left = -1
+        if (withheld === undefined) settle(taken)
+        else this.#host.withhold(withheld, () => settle(taken))
+      },
+    }
+  }
+
+  /** Confirms that come in a row are sent together, behind them. */
+  #flushSoon(): void {
+    if (this.#flushPosted) return
+    this.#flushPosted = true
+    this.#host.post(() => {
+      this.#flushPosted = false
+      this.flush()
+    })
+  }
+
+  #maybeCommitted(): void {
+    if (!this.#confirms.isIdle || this.#closed) return
+    this.#confirms.take(() => {})
+    this.#mode = 'transaction'
+    if (this.#refusedInTransaction) {
+      this.#refusedInTransaction = false
+      throw preconditionFailed('partial tx completion')
+    }
+    this.#host.send(this.#number, methods.TxCommitOk, {})
+  }
+}
+
+/** @throws Refusal (406) where a message says that it is of another user. */
+function checkUser({ userId }: BasicProperties, user: User): void {
+  if (userId === undefined || userId === user.name) return
+  throw preconditionFailed(`user_id property set to '${userId}' but authenticated user was '${user.name}'`)
+}
+
+/** @throws Refusal (406) where it is no number of milliseconds. */
+function checkExpiration(expiration: string): void {
+  const [, digits, rest = ''] = /^([+-]?\d+)(.*)$/s.exec(expiration) ?? []
+  let wrong: string | undefined
+  if (digits === undefined) wrong = 'no_integer'
+  else if (rest !== '') wrong = `{leftover_string,"${rest}"}`
+  else if (Number(digits) < 0) wrong = `{value_negative,${Number(digits)}}`
+  else if (Number(digits) > LONGEST_TIME) wrong = `{value_too_large,${Number(digits)}}`
+  if (wrong !== undefined) throw preconditionFailed(`invalid expiration '${expiration}': ${wrong}`)
+}
+
+export function isReplyQueue(name: string): boolean {
+  return name === REPLY_TO || name.startsWith(REPLY_QUEUE)
+}

@@ -1,0 +1,289 @@
+import * as methods from '../protocol/methods.ts'
+import { ChannelConsuming } from './channel-consuming.ts'
+import type { ChannelHost } from './channel-host.ts'
+import { ChannelPublishing, isReplyQueue, type Published } from './channel-publishing.ts'
+import { ChannelTopology } from './channel-topology.ts'
+import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
+import { channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
+
+/** What a channel tells its connection beside what it sends. */
+export interface ChannelOwner extends ChannelHost {
+  /** It asked for what closes the connection. */
+  fail(refusal: Refusal, method: methods.AnyMethod): void
+  /** It is closed on both sides: its number is free. */
+  channelClosed(channel: Channel): void
+}
+
+/**
+ *     starting --channel.open--> open --refused--> closing --close-ok--> closed
+ *                                  |                                       ^
+ *                                  +--------------channel.close------------+
+ */
+type State = 'starting' | 'open' | 'closing' | 'closed'
+
+type Arguments = Record<string, unknown>
+type Handler = (channel: Channel, args: Arguments) => void
+
+/** One channel of a client. */
+export class Channel implements Receiver {
+  readonly number: number
+  readonly #owner: ChannelOwner
+  readonly #topology: ChannelTopology
+  readonly #publishing: ChannelPublishing
+  readonly #consuming: ChannelConsuming
+  #state: State = 'starting'
+
+  constructor(number: number, owner: ChannelOwner) {
+    this.number = number
+    this.#owner = owner
+    this.#topology = new ChannelTopology(owner, owner)
+    this.#consuming = new ChannelConsuming(number, owner, this)
+    this.#publishing = new ChannelPublishing(number, owner, () => this.#consuming.replyQueue)
+  }
+
+  get unackedCount(): number {
+    return this.#consuming.unackedCount
+  }
+
+  /** A method has come; it is carried out when it is its turn. */
+  receive(method: methods.AnyMethod, args: Arguments): void {
+    this.post(() => this.#attempt(method, () => this.#carryOut(method, args)))
+  }
+
+  receivePublish(published: Published): void {
+    this.post(() => this.#attempt(methods.BasicPublish, () => this.#publish(published)))
+  }
+
+  /** The broker, or a test, closes it. */
+  closeWith(refusal: Refusal, method?: methods.AnyMethod): void {
+    if (this.#state !== 'open') return
+    this.#release('closing')
+    const { replyCode, replyText } = refusal
+    const { classId = 0, methodId = 0 } = method ?? {}
+    this.#owner.send(this.number, methods.ChannelClose, { replyCode, replyText, classId, methodId })
+  }
+
+  /** Its connection is gone. */
+  gone(): void {
+    if (this.#state === 'open') this.#release('closed')
+    this.#state = 'closed'
+  }
+
+  // ---- as its queues see it
+
+  post(turn: () => void): void {
+    this.#owner.post(turn)
+  }
+
+  hasRoom(): boolean {
+    return this.#consuming.hasRoom
+  }
+
+  took(): void {
+    this.#consuming.took()
+  }
+
+  gaveBack(): void {
+    this.#consuming.gaveBack()
+  }
+
+  deliver(delivery: Delivery): void {
+    if (this.#state === 'open') this.#consuming.deliver(delivery)
+  }
+
+  cancelled(consumer: Consumer): void {
+    if (this.#state === 'open') this.#consuming.cancelled(consumer)
+  }
+
+  timedOut(milliseconds: number): void {
+    this.closeWith(
+      preconditionFailed(
+        `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: ${milliseconds} ms. ` +
+          'This timeout value can be configured, see consumers doc guide to learn more',
+      ),
+    )
+  }
+
+  // ---- what a client asks for
+
+  #attempt(method: methods.AnyMethod, run: () => void): void {
+    try {
+      run()
+      this.#publishing.flush()
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (error.endsConnection) this.#owner.fail(error, error.method ?? method)
+      else this.closeWith(error, error.method ?? method)
+    }
+  }
+
+  #publish(published: Published): void {
+    if (this.#state === 'starting') throw channelError("expected 'channel.open'")
+    if (this.#state !== 'open') return
+    this.#publishing.checkIdle()
+    this.#publishing.publish(published)
+  }
+
+  #carryOut(method: methods.AnyMethod, args: Arguments): void {
+    if (this.#state === 'starting') {
+      if (method !== methods.ChannelOpen) throw channelError("expected 'channel.open'")
+      this.#state = 'open'
+      this.#reply(methods.ChannelOpenOk, {})
+    } else if (this.#state === 'closing') this.#whileClosing(method)
+    else if (this.#state === 'open') {
+      if (method === methods.ChannelClose) this.#close()
+      else {
+        this.#publishing.checkIdle()
+        const handler = Channel.#handlers.get(method.key)
+        if (handler === undefined) throw commandInvalid('unimplemented method')
+        handler(this, args)
+      }
+    }
+  }
+
+  #whileClosing(method: methods.AnyMethod): void {
+    if (method === methods.ChannelClose) this.#reply(methods.ChannelCloseOk, {})
+    else if (method === methods.ChannelCloseOk) {
+      this.#state = 'closed'
+      this.#owner.channelClosed(this)
+    }
+  }
+
+  #close(): void {
+    this.#release('closed')
+    this.post(() => {
+      this.#owner.channelClosed(this)
+      this.#reply(methods.ChannelCloseOk, {})
+    })
+  }
+
+  /** What it has comes back to its queues. */
+  #release(state: State): void {
+    this.#state = state
+    this.#publishing.close()
+    this.#consuming.close()
+  }
+
+  #reply<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>, noWait = false): void {
+    if (!noWait) this.#owner.send(this.number, method, args)
+  }
+
+  #consume(args: methods.DecodedOf<typeof methods.BasicConsume>): void {
+    const name = this.#topology.named(args.queueName)
+    this.#consuming.checkTag(args.consumerTag)
+    if (isReplyQueue(name)) {
+      this.#consuming.consumeReplies(args)
+      return
+    }
+    this.#mayRead(name)
+    this.#consuming.consume(this.#topology.queue(name), args)
+  }
+
+  #get(args: methods.DecodedOf<typeof methods.BasicGet>): void {
+    const name = this.#topology.named(args.queueName)
+    this.#mayRead(name)
+    this.#consuming.get(this.#topology.queue(name), args.noAck)
+  }
+
+  #mayRead(queueName: string): void {
+    const { user, vhost, release } = this.#owner
+    user.check('read', 'queue', queueName, vhost.name, release)
+  }
+
+  #settle(tag: number, multiple: boolean, how: Settlement): void {
+    this.#consuming.settle(tag, multiple, how, this.#publishing.isTransactional)
+  }
+
+  static readonly #handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+    on(methods.ChannelOpen, () => {
+      throw channelError("second 'channel.open' seen")
+    }),
+    on(methods.ChannelFlow, (channel, { active }) => {
+      if (!active) throw notImplemented('active=false')
+      channel.#reply(methods.ChannelFlowOk, { active })
+    }),
+    // A client that did not know of a close that we never sent, or that has answered a flow: RabbitMQ ignores both.
+    on(methods.ChannelFlowOk, () => {}),
+    on(methods.AccessRequest, channel => channel.#reply(methods.AccessRequestOk, { ticket: 1 })),
+    on(methods.ExchangeDeclare, (channel, args) => {
+      channel.#topology.declareExchange(args)
+      channel.#reply(methods.ExchangeDeclareOk, {}, args.noWait)
+    }),
+    on(methods.ExchangeDelete, (channel, args) => {
+      channel.#topology.deleteExchange(args.exchangeName, args.ifUnused)
+      channel.#reply(methods.ExchangeDeleteOk, {}, args.noWait)
+    }),
+    on(methods.ExchangeBind, (channel, args) => {
+      channel.#topology.bindExchange(args, true)
+      channel.#reply(methods.ExchangeBindOk, {}, args.noWait)
+    }),
+    on(methods.ExchangeUnbind, (channel, args) => {
+      channel.#topology.bindExchange(args, false)
+      channel.#reply(methods.ExchangeUnbindOk, {}, args.noWait)
+    }),
+    on(methods.QueueDeclare, (channel, args) => {
+      channel.#reply(methods.QueueDeclareOk, channel.#topology.declareQueue(args), args.noWait)
+    }),
+    on(methods.QueueBind, (channel, args) => {
+      channel.#topology.bindQueue(args.queueName, args)
+      channel.#reply(methods.QueueBindOk, {}, args.noWait)
+    }),
+    on(methods.QueueUnbind, (channel, args) => {
+      channel.#topology.unbindQueue(args.queueName, args)
+      channel.#reply(methods.QueueUnbindOk, {})
+    }),
+    on(methods.QueuePurge, (channel, args) => {
+      const messageCount = channel.#topology.purgeQueue(channel.#topology.named(args.queueName))
+      channel.#reply(methods.QueuePurgeOk, { messageCount }, args.noWait)
+    }),
+    on(methods.QueueDelete, (channel, args) => {
+      const name = channel.#topology.named(args.queueName)
+      const messageCount = channel.#topology.deleteQueue(name, args.ifUnused, args.ifEmpty)
+      channel.#reply(methods.QueueDeleteOk, { messageCount }, args.noWait)
+    }),
+    on(methods.BasicQos, (channel, { prefetchSize, prefetchCount, connectionGlobal }) => {
+      channel.#consuming.qos(prefetchSize, prefetchCount, connectionGlobal)
+      channel.#reply(methods.BasicQosOk, {})
+    }),
+    on(methods.BasicConsume, (channel, args) => channel.#consume(args)),
+    on(methods.BasicCancel, (channel, args) => channel.#consuming.cancel(args.consumerTag, args.noWait)),
+    on(methods.BasicCancelOk, (channel, args) => channel.#consuming.cancel(args.consumerTag, true)),
+    on(methods.BasicGet, (channel, args) => channel.#get(args)),
+    on(methods.BasicAck, (channel, { deliveryTag, multiple }) => {
+      channel.#settle(deliveryTag, multiple, 'ack')
+    }),
+    on(methods.BasicNack, (channel, { deliveryTag, multiple, requeue }) => {
+      channel.#settle(deliveryTag, multiple, requeue ? 'nack' : 'discard')
+    }),
+    on(methods.BasicReject, (channel, { deliveryTag, requeue }) => {
+      channel.#settle(deliveryTag, false, requeue ? 'reject' : 'discard')
+    }),
+    on(methods.BasicRecover, (channel, { requeue }) => {
+      channel.#consuming.recover(requeue)
+      channel.#reply(methods.BasicRecoverOk, {})
+    }),
+    on(methods.BasicRecoverAsync, (channel, { requeue }) => channel.#consuming.recover(requeue)),
+    on(methods.ConfirmSelect, (channel, { noWait }) => {
+      channel.#publishing.confirmSelect()
+      channel.#reply(methods.ConfirmSelectOk, {}, noWait)
+    }),
+    on(methods.TxSelect, channel => {
+      channel.#publishing.transactionSelect()
+      channel.#reply(methods.TxSelectOk, {})
+    }),
+    on(methods.TxCommit, channel => channel.#publishing.commit(() => channel.#consuming.commit())),
+    on(methods.TxRollback, channel => {
+      channel.#publishing.rollback()
+      channel.#consuming.rollback()
+      channel.#reply(methods.TxRollbackOk, {})
+    }),
+  ])
+}
+
+/** A row of the table of what a channel does. */
+function on<M extends methods.AnyMethod>(
+  method: M,
+  run: (channel: Channel, args: methods.DecodedOf<M>) => void,
+): [number, Handler] {
+  return [method.key, run as Handler]
+}

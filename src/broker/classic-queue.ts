@@ -1,0 +1,23 @@
+import type { Stored } from './consumer.ts'
+import type { Message } from './message.ts'
+import { MessageQueue } from './message-queue.ts'
+import type { QueueHost, QueueIdentity } from './queue.ts'
+import { numberArgument } from './queue-arguments.ts'
+import { PrioritizedMessages } from './ready-messages.ts'
+
+/** What comes back goes where it was, and may come back any number of times. */
+export class ClassicQueue extends MessageQueue {
+  readonly type = 'classic'
+
+  constructor(identity: QueueIdentity, host: QueueHost) {
+    super(identity, host, new PrioritizedMessages(numberArgument(identity.arguments, 'x-max-priority') ?? 0))
+  }
+
+  protected takeBack(): 'ready' {
+    return 'ready'
+  }
+
+  protected outgoing({ message }: Stored): Message {
+    return message
+  }
+}

@@ -1,0 +1,420 @@
+import type { Clock, Timer } from '../lib/clock.ts'
+import { PROTOCOL_HEADER } from '../protocol/constants.ts'
+import * as methods from '../protocol/methods.ts'
+import type { FieldTable } from '../protocol/values.ts'
+import { Channel, type ChannelOwner } from './channel.ts'
+import type { ConfirmFate, ReplyReceiver } from './channel-host.ts'
+import type { Published } from './channel-publishing.ts'
+import { FrameInput } from './frame-input.ts'
+import { FrameOutput } from './frame-output.ts'
+import {
+  type Agreed,
+  type HandshakeHost,
+  hasCapability,
+  type Limits,
+  ServerHandshake,
+  SilentRefusal,
+} from './handshake.ts'
+import { Heartbeats } from './heartbeats.ts'
+import type { Message } from './message.ts'
+import { channelError, notAllowed, Refusal, unexpectedFrame } from './refusals.ts'
+import type { Release } from './release.ts'
+import type { User } from './users.ts'
+import type { VirtualHost } from './virtual-host.ts'
+
+/** The stream of bytes to a client, as the broker sees it. */
+export interface ClientPort {
+  write(bytes: Buffer): void
+  /** End the stream behind what was written. */
+  end(): void
+  /** Cut it. */
+  destroy(): void
+  /** Read no more from the client, or again. */
+  pause(): void
+  resume(): void
+  /** `host:port` of the client. */
+  readonly peer: string
+}
+
+/** The broker, as a connection sees it. */
+export interface ConnectionHost extends Omit<HandshakeHost, 'send'> {
+  readonly clock: Clock
+  readonly replies: Map<string, ReplyReceiver>
+  /** Why publishers are blocked, where they are. */
+  readonly alarm: string | undefined
+  post(turn: () => void): void
+  run(): void
+  uniqueName(prefix: string): string
+  confirmFate(): ConfirmFate
+  withhold(message: Message, confirm: () => void): void
+  published(message: Message, connection: ClientConnection): void
+  /** There is something to write. */
+  written(connection: ClientConnection): void
+  closed(connection: ClientConnection): void
+}
+
+/**
+ *     greeting ──header──▶ handshake ──open──▶ running ──refused, or closed by a test──▶ closing ──close-ok──▶ closed
+ *                              │                  └──────────────connection.close──────────────────────────────▲
+ *                              └──refused──▶ closing, or silent: closed after a while
+ */
+type State = 'greeting' | 'handshake' | 'running' | 'closing' | 'silent' | 'closed'
+
+const SILENT_CLOSE_DELAY = 3_000
+const CLOSE_TIMEOUT = 30_000
+const HEADER_SIZE = 8
+
+/** One connection of a client, from its first byte on. */
+export class ClientConnection implements ChannelOwner {
+  readonly peer: string
+  readonly #host: ConnectionHost
+  readonly #port: ClientPort
+  readonly #input: FrameInput
+  readonly #output = new FrameOutput()
+  readonly #heartbeats: Heartbeats
+  readonly #channels = new Map<number, Channel>()
+  #state: State = 'greeting'
+  #header: Buffer = Buffer.alloc(0)
+  #handshake: ServerHandshake | undefined
+  #agreed: Agreed | undefined
+  #closing: Timer | undefined
+  /** What came while nothing is read. */
+  #unread: Buffer[] = []
+  #isBlocked = false
+  #isFrozen = false
+
+  constructor(host: ConnectionHost, port: ClientPort) {
+    this.#host = host
+    this.#port = port
+    this.peer = port.peer
+    this.#input = new FrameInput(
+      {
+        method: (channel, method, args) => this.#method(channel, method, args),
+        published: (channel, published) => this.#published(channel, published),
+      },
+      host.limits.frameMax,
+    )
+    this.#heartbeats = new Heartbeats(host.clock, {
+      beat: () => {
+        if (this.#isFrozen) return
+        this.#output.heartbeat()
+        host.written(this)
+        host.run()
+      },
+      silent: () => {
+        if (!this.#isBlocked) this.destroy()
+      },
+    })
+  }
+
+  // ---- as its channels see it
+
+  get release(): Release {
+    return this.#host.release
+  }
+  get user(): User {
+    return this.#open.user
+  }
+  get vhost(): VirtualHost {
+    return this.#open.vhost
+  }
+  get capabilities(): { readonly cancelNotify: boolean } {
+    return { cancelNotify: hasCapability(this.clientProperties, 'consumer_cancel_notify') }
+  }
+  get replies(): Map<string, ReplyReceiver> {
+    return this.#host.replies
+  }
+
+  post(turn: () => void): void {
+    this.#host.post(turn)
+  }
+
+  send<M extends methods.AnyMethod>(channel: number, method: M, args: methods.ArgumentsOf<M>): void {
+    this.#output.method(channel, method, args)
+    this.#host.written(this)
+  }
+
+  sendContent<M extends methods.AnyMethod>(
+    channel: number,
+    method: M,
+    args: methods.ArgumentsOf<M>,
+    message: Message,
+  ): void {
+    this.#output.content(channel, method, args, message)
+    this.#host.written(this)
+  }
+
+  uniqueName(prefix: string): string {
+    return this.#host.uniqueName(prefix)
+  }
+
+  confirmFate(): ConfirmFate {
+    return this.#host.confirmFate()
+  }
+
+  withhold(message: Message, confirm: () => void): void {
+    this.#host.withhold(message, confirm)
+  }
+
+  published(message: Message): void {
+    this.#host.published(message, this)
+  }
+
+  channelClosed(channel: Channel): void {
+    if (this.#channels.get(channel.number) === channel) this.#channels.delete(channel.number)
+  }
+
+  // ---- what a test looks at
+
+  get isOpen(): boolean {
+    return this.#state === 'running'
+  }
+  get isBlocked(): boolean {
+    return this.#isBlocked
+  }
+  get clientProperties(): FieldTable {
+    return this.#handshake?.clientProperties ?? {}
+  }
+  get limits(): Limits {
+    return this.#agreed ?? this.#host.limits
+  }
+  get channels(): readonly Channel[] {
+    return [...this.#channels.values()]
+  }
+
+  /** What the client calls itself, or where it comes from. */
+  get name(): string {
+    const { connection_name: name } = this.clientProperties
+    return typeof name === 'string' ? name : this.peer
+  }
+
+  // ---- what happens to it
+
+  /** Bytes have come. */
+  receive(bytes: Buffer): void {
+    if (this.#isFrozen || this.#isBlocked) {
+      this.#unread.push(Buffer.from(bytes))
+      return
+    }
+    this.#heartbeats.received()
+    this.#take(bytes)
+    this.#host.run()
+  }
+
+  /** The stream is over: the client has ended it, or it broke. */
+  lost(): void {
+    this.#finish()
+    this.#host.run()
+  }
+
+  /** Close it, for a reason that the client is told. */
+  fail(refusal: Refusal, method?: methods.AnyMethod): void {
+    if (this.#state !== 'running' && this.#state !== 'handshake') return
+    this.#endChannels()
+    this.#state = 'closing'
+    const { replyCode, replyText } = refusal
+    const { classId = 0, methodId = 0 } = method ?? {}
+    this.send(0, methods.ConnectionClose, { replyCode, replyText, classId, methodId })
+    this.#closing = this.#host.clock.after(CLOSE_TIMEOUT, () => this.end())
+  }
+
+  /** End the stream behind what was written. */
+  end(): void {
+    this.flush()
+    this.#finish()
+    this.#port.end()
+    this.#host.run()
+  }
+
+  /** Cut the stream. */
+  destroy(): void {
+    this.#finish()
+    this.#port.destroy()
+    this.#host.run()
+  }
+
+  /** Neither read nor write, as if the network or the process stood still; or go on. */
+  freeze(frozen: boolean): void {
+    this.#isFrozen = frozen
+    if (!frozen) {
+      this.#host.written(this)
+      this.#readOn()
+    }
+    this.#throttle()
+  }
+
+  /** Publishers may go on. */
+  unblock(): void {
+    if (!this.#isBlocked) return
+    this.#isBlocked = false
+    if (hasCapability(this.clientProperties, 'connection.blocked')) this.send(0, methods.ConnectionUnblocked, {})
+    this.#throttle()
+    this.#readOn()
+  }
+
+  /** Write what has come together. */
+  flush(): void {
+    if (this.#isFrozen) return
+    const bytes = this.#output.take()
+    if (bytes === undefined) return
+    this.#heartbeats.sent()
+    this.#port.write(bytes)
+  }
+
+  get #open(): Agreed {
+    if (this.#agreed === undefined) throw new Error('the connection is not open')
+    return this.#agreed
+  }
+
+  #readOn(): void {
+    const unread = this.#unread
+    this.#unread = []
+    for (const bytes of unread) this.receive(bytes)
+  }
+
+  #throttle(): void {
+    if (this.#state === 'closed') return
+    if (this.#isFrozen || this.#isBlocked) this.#port.pause()
+    else this.#port.resume()
+  }
+
+  #take(bytes: Buffer): void {
+    try {
+      const rest = this.#state === 'greeting' ? this.#greet(bytes) : bytes
+      if (rest.length > 0 && this.#state !== 'greeting' && this.#state !== 'closed') this.#input.push(rest)
+    } catch (error) {
+      this.#refuse(error)
+    }
+  }
+
+  #refuse(error: unknown, method?: methods.AnyMethod): void {
+    if (error instanceof SilentRefusal) this.#silence()
+    else if (!(error instanceof Refusal)) throw error
+    else if (this.#state === 'running' || method !== undefined) this.fail(error, error.method ?? method)
+    else if (this.#state === 'handshake') this.#silence()
+  }
+
+  /** The client is told nothing, and has to wait. */
+  #silence(): void {
+    this.#state = 'silent'
+    this.#closing = this.#host.clock.after(SILENT_CLOSE_DELAY, () => this.end())
+  }
+
+  /** The protocol header; returns what is behind it. */
+  #greet(bytes: Buffer): Buffer {
+    this.#header = Buffer.concat([this.#header, bytes])
+    if (this.#header.length < HEADER_SIZE) return Buffer.alloc(0)
+    const rest = this.#header.subarray(HEADER_SIZE)
+    if (Buffer.compare(this.#header.subarray(0, HEADER_SIZE), PROTOCOL_HEADER) !== 0) {
+      this.#output.bytes(PROTOCOL_HEADER)
+      this.#host.written(this)
+      this.#host.post(() => this.end())
+      this.#state = 'closed'
+      return rest
+    }
+    this.#state = 'handshake'
+    const host = this.#host
+    this.#handshake = new ServerHandshake({
+      release: host.release,
+      limits: host.limits,
+      vhosts: host.vhosts,
+      authenticate: (login, password) => host.authenticate(login, password),
+      send: (method, args) => this.send(0, method, args),
+    })
+    return rest
+  }
+
+  #method(channel: number, method: methods.AnyMethod, args: Record<string, unknown>): void {
+    if (channel === 0) this.#methodOfConnection(method, args)
+    else if (this.#state === 'running') {
+      this.#channelFor(channel)?.receive(method, args)
+      // The client may open it again in the same write.
+      if (method === methods.ChannelCloseOk) this.#channels.delete(channel)
+    } else if (this.#state === 'handshake') throw unexpectedFrame(`type 1, a method on channel ${channel}`)
+  }
+
+  #methodOfConnection(method: methods.AnyMethod, args: Record<string, unknown>): void {
+    if (this.#state === 'handshake') this.#shakeHands(method, args)
+    else if (method === methods.ConnectionClose && this.#state !== 'silent') this.#closedByClient()
+    else if (method === methods.ConnectionCloseOk && this.#state === 'closing') this.end()
+    else if (this.#state === 'running') {
+      if (method === methods.ConnectionUpdateSecret) this.send(0, methods.ConnectionUpdateSecretOk, {})
+      else this.fail(channelError('unexpected method in connection state running'), method)
+    }
+  }
+
+  #shakeHands(method: methods.AnyMethod, args: Record<string, unknown>): void {
+    try {
+      this.#agreed = this.#handshake?.receive(method, args)
+    } catch (error) {
+      this.#refuse(error, method === methods.ConnectionOpen ? method : undefined)
+      if (error instanceof Refusal && method === methods.ConnectionStartOk) this.#tellLoginRefused(error)
+      return
+    }
+    const { frameMax, heartbeat } = this.#handshake?.limits ?? this.#host.limits
+    if (method === methods.ConnectionTuneOk) {
+      this.#input.frameMax = frameMax
+      this.#output.frameMax = frameMax
+      this.#heartbeats.start(heartbeat)
+    }
+    if (this.#agreed !== undefined) this.#state = 'running'
+  }
+
+  #tellLoginRefused({ replyCode, replyText }: Refusal): void {
+    this.send(0, methods.ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
+    this.#state = 'closing'
+  }
+
+  #published(channel: number, published: Published): void {
+    if (this.#state !== 'running') return
+    this.#channelFor(channel)?.receivePublish(published)
+    const { alarm } = this.#host
+    if (alarm === undefined || this.#isBlocked) return
+    this.#isBlocked = true
+    this.#throttle()
+    if (hasCapability(this.clientProperties, 'connection.blocked')) {
+      this.#host.post(() => this.send(0, methods.ConnectionBlocked, { reason: alarm }))
+    }
+  }
+
+  #channelFor(number: number): Channel | undefined {
+    const known = this.#channels.get(number)
+    if (known !== undefined) return known
+    const { channelMax } = this.limits
+    if (channelMax !== 0 && this.#channels.size >= channelMax) {
+      throw notAllowed(
+        `number of channels opened (${this.#channels.size}) has reached the negotiated channel_max (${channelMax})`,
+      )
+    }
+    const channel = new Channel(number, this)
+    this.#channels.set(number, channel)
+    return channel
+  }
+
+  /** Behind what its channels still have to do. */
+  #closedByClient(): void {
+    this.#host.post(() => {
+      if (this.#state === 'running') this.#endChannels()
+      this.send(0, methods.ConnectionCloseOk, {})
+      if (this.#state !== 'running') return
+      this.#state = 'closing'
+      this.#closing = this.#host.clock.after(CLOSE_TIMEOUT, () => this.end())
+    })
+  }
+
+  #endChannels(): void {
+    for (const channel of this.#channels.values()) channel.gone()
+    this.#channels.clear()
+    const vhost = this.#agreed?.vhost
+    for (const queue of [...(vhost?.queues.values() ?? [])]) if (queue.owner === this) vhost?.deleteQueue(queue)
+  }
+
+  #finish(): void {
+    this.#closing?.cancel()
+    this.#heartbeats.stop()
+    this.#endChannels()
+    this.#state = 'closed'
+    this.#unread = []
+    this.#host.closed(this)
+  }
+}

@@ -1,0 +1,50 @@
+/** Confirms of one channel that are to be sent, and what they may be sent together with. */
+export class Confirms {
+  /** Published, and not yet known to be taken or not. */
+  readonly #open = new Set<number>()
+  #taken: number[] = []
+  #refused: number[] = []
+
+  get isIdle(): boolean {
+    return this.#open.size === 0
+  }
+
+  get isEmpty(): boolean {
+    return this.#taken.length + this.#refused.length === 0
+  }
+
+  opened(tag: number): void {
+    this.#open.add(tag)
+  }
+
+  settled(tag: number, taken: boolean): void {
+    this.#open.delete(tag)
+    const list = taken ? this.#taken : this.#refused
+    list.push(tag)
+  }
+
+  /** Everything that is to be sent, the acks before the nacks. */
+  take(send: (taken: boolean, tag: number, multiple: boolean) => void): void {
+    const [taken, refused] = [this.#taken, this.#refused]
+    this.#taken = []
+    this.#refused = []
+    this.#sendAll(taken, refused, (tag, multiple) => send(true, tag, multiple))
+    this.#sendAll(refused, taken, (tag, multiple) => send(false, tag, multiple))
+  }
+
+  /** As RabbitMQ puts them together: one for all below which nothing is open, then each by itself. */
+  #sendAll(tags: readonly number[], others: readonly number[], send: (tag: number, multiple: boolean) => void): void {
+    const [only] = tags
+    if (only === undefined) return
+    if (tags.length === 1) {
+      send(only, false)
+      return
+    }
+    const sorted = [...tags].sort((one, other) => one - other)
+    const end = Math.min(...this.#open, ...others, (sorted.at(-1) ?? 0) + 1)
+    const together = sorted.filter(tag => tag < end)
+    const last = together.at(-1)
+    if (last !== undefined) send(last, true)
+    for (const tag of sorted) if (tag >= end) send(tag, false)
+  }
+}

@@ -1,0 +1,83 @@
+import type { FieldTable } from '../protocol/values.ts'
+import type { Message } from './message.ts'
+
+/** A channel, as the queues see that give it messages. */
+export interface Receiver {
+  /** Its mailbox: done behind what the channel has already got. */
+  post(turn: () => void): void
+  /** Whether the limit of the channel as a whole lets one more message out. */
+  hasRoom(): boolean
+  /** A message is on its way to a consumer that is to acknowledge it. */
+  took(): void
+  /** Such a message is settled. */
+  gaveBack(): void
+  deliver(delivery: Delivery): void
+  /** The queue is gone, or gives this consumer nothing more. */
+  cancelled(consumer: Consumer): void
+  /** A delivery was not acknowledged in time. */
+  timedOut(milliseconds: number): void
+}
+
+export interface ConsumerOptions {
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  /** Unacknowledged messages that it may have; 0 for no limit. */
+  readonly prefetch: number
+  readonly priority: number
+  readonly arguments: FieldTable
+}
+
+export class Consumer {
+  readonly receiver: Receiver
+  readonly tag: string
+  readonly options: ConsumerOptions
+  /** Messages that it has, or that are on their way to it. */
+  unacked = 0
+
+  constructor(receiver: Receiver, tag: string, options: ConsumerOptions) {
+    this.receiver = receiver
+    this.tag = tag
+    this.options = options
+  }
+
+  /** Whether it may have one more message. */
+  get isReady(): boolean {
+    const { noAck, prefetch } = this.options
+    return noAck || ((prefetch === 0 || this.unacked < prefetch) && this.receiver.hasRoom())
+  }
+}
+
+/** A message in a queue, which outlives being given and taken back. */
+export interface Stored {
+  readonly message: Message
+  /** Its place in the queue. */
+  readonly position: number
+  readonly expiresAt: number
+  redelivered: boolean
+  /** Deliveries that failed. */
+  deliveryCount: number
+  /** Times that somebody took it and did not keep it. */
+  acquiredCount: number
+}
+
+/** What a queue has given to somebody who is to acknowledge it, or has. */
+export interface Delivery {
+  readonly queue: Settler
+  readonly stored: Stored
+  /** As it is sent, with the headers that its queue adds. */
+  readonly message: Message
+  readonly redelivered: boolean
+  readonly receiver: Receiver
+  /** Undefined where it was asked for by basic.get. */
+  readonly consumer: Consumer | undefined
+  readonly noAck: boolean
+}
+
+/** How a delivery ends. */
+export type Settlement = 'ack' | 'nack' | 'reject' | 'discard'
+
+/** The queue of a delivery, as a channel sees it that settles it. */
+export interface Settler {
+  readonly name: string
+  settle(deliveries: readonly Delivery[], settlement: Settlement): void
+}

@@ -1,0 +1,66 @@
+import { type FieldTable, type FieldValue, int64 } from '../protocol/values.ts'
+import { changed, Message } from './message.ts'
+import type { DeathReason, Queue } from './queue.ts'
+import type { Release } from './release.ts'
+
+/** One death of a message, as `x-death` tells it; later ones in the same queue for the same reason only count up. */
+interface Death extends FieldTable {
+  count: FieldValue
+  readonly reason: string
+  readonly queue: string
+}
+
+/** The message that goes to `exchange`, with the story of its deaths. */
+export function deadMessage(
+  message: Message,
+  reason: DeathReason,
+  queue: Queue,
+  exchange: string,
+  routingKey: string | undefined,
+  date: number,
+  release: Release,
+): Message {
+  const { expiration } = message.properties
+  const shown = message.routingKeys.slice(0, message.shownKeys)
+  const properties = changed(message.properties, headers => {
+    const deaths = deathsOf(headers)
+    const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
+    const death: Death = known ?? {
+      count: int64(0),
+      reason,
+      queue: queue.name,
+      time: new Date(date),
+      exchange: message.exchange,
+      'routing-keys': [...shown],
+      ...(expiration === undefined ? {} : { 'original-expiration': expiration }),
+    }
+    death.count = int64(Number(death.count) + 1)
+    headers['x-death'] = [death, ...deaths.filter(other => other !== death)]
+    if (!('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
+    if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
+    if (routingKey !== undefined) delete headers['CC']
+  })
+  const { expiration: _, ...kept } = properties
+  const keys = routingKey === undefined ? message.routingKeys : [routingKey]
+  return new Message(exchange, keys, routingKey === undefined ? message.shownKeys : 1, kept, message.body)
+}
+
+function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, message: Message): FieldTable {
+  return {
+    [`x-${which}-death-reason`]: reason,
+    [`x-${which}-death-queue`]: queue.name,
+    [`x-${which}-death-exchange`]: message.exchange,
+  }
+}
+
+function deathsOf(headers: FieldTable): readonly Death[] {
+  const deaths = headers['x-death']
+  return Array.isArray(deaths) ? (deaths as readonly Death[]) : []
+}
+
+/** Whether a message that died has been in `queue` before, and nobody rejected it since: it would go round for ever. */
+export function isCycle(message: Message, queue: Queue): boolean {
+  const deaths = deathsOf(message.headers)
+  const at = deaths.findIndex(death => death.queue === queue.name)
+  return at !== -1 && deaths.slice(0, at + 1).every(death => death.reason !== 'rejected')
+}

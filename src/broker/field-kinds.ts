@@ -1,0 +1,121 @@
+import {
+  DOUBLE,
+  FLOAT,
+  INT8,
+  INT16,
+  INT32,
+  INT64,
+  SPEC_INT16,
+  SPEC_INT64,
+  UINT8,
+  UINT16,
+  UINT32,
+} from '../protocol/field-types.ts'
+import { Decimal, type FieldTable, type FieldValue, TypedValue } from '../protocol/values.ts'
+import { WireTypes } from '../protocol/wire-types.ts'
+
+/** What Erlang calls the number types of a field table, by their octets. */
+const NUMBERS: ReadonlyMap<number, string> = new Map([
+  [INT8, 'byte'],
+  [UINT8, 'unsignedbyte'],
+  [INT16, 'short'],
+  [SPEC_INT16, 'short'],
+  [UINT16, 'unsignedshort'],
+  [INT32, 'signedint'],
+  [UINT32, 'unsignedint'],
+  [INT64, 'long'],
+  [SPEC_INT64, 'long'],
+  [FLOAT, 'float'],
+  [DOUBLE, 'double'],
+])
+
+/** An entry of a table, with the type that it had on the wire by its name in Erlang. */
+export interface Entry {
+  readonly kind: string
+  readonly value: FieldValue
+}
+
+export function entryOf(table: FieldTable, name: string): Entry | undefined {
+  const value = Object.hasOwn(table, name) ? table[name] : undefined
+  if (value === undefined) return undefined
+  const type = WireTypes.of(table)?.get(name)?.type
+  return { kind: (type === undefined ? undefined : NUMBERS.get(type)) ?? kindOf(value), value }
+}
+
+function kindOf(value: FieldValue): string {
+  switch (typeof value) {
+    case 'string':
+      return 'longstr'
+    case 'boolean':
+      return 'bool'
+    case 'bigint':
+      return 'long'
+    case 'number':
+      if (!Number.isSafeInteger(value)) return 'double'
+      return (value | 0) === value ? 'signedint' : 'long'
+    default:
+      if (value === null) return 'void'
+      if (value instanceof Date) return 'timestamp'
+      if (value instanceof Uint8Array) return 'binary'
+      if (value instanceof Decimal) return 'decimal'
+      if (value instanceof TypedValue) return 'timestamp'
+      return Array.isArray(value) ? 'array' : 'table'
+  }
+}
+
+const INTEGERS: ReadonlySet<string> = new Set([
+  'byte',
+  'unsignedbyte',
+  'short',
+  'unsignedshort',
+  'signedint',
+  'unsignedint',
+  'long',
+])
+
+export function isInteger({ kind }: Entry): boolean {
+  return INTEGERS.has(kind)
+}
+
+/** Types of one class are compared by value alone. */
+function classOf(kind: string): string {
+  if (INTEGERS.has(kind) || kind === 'decimal') return 'int'
+  return kind === 'float' || kind === 'double' ? 'float' : kind
+}
+
+/** Whether two values of field tables are the same to RabbitMQ. */
+export function sameValue(one: FieldValue | undefined, other: FieldValue | undefined): boolean {
+  if (one === other) return true
+  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) {
+    return isNumber(one) && isNumber(other) && Number(one) === Number(other)
+  }
+  if (one instanceof Date && other instanceof Date) return one.getTime() === other.getTime()
+  if (one instanceof Uint8Array && other instanceof Uint8Array) return Buffer.compare(one, other) === 0
+  const names = Object.keys(one)
+  return (
+    names.length === Object.keys(other).length &&
+    names.every(name => sameValue((one as FieldTable)[name], (other as FieldTable)[name]))
+  )
+}
+
+function isNumber(value: FieldValue | undefined): boolean {
+  return typeof value === 'number' || typeof value === 'bigint'
+}
+
+/**
+ * How two declarations of one argument differ, as RabbitMQ prints both; undefined where they are equivalent.
+ */
+export function difference(current: Entry | undefined, given: Entry | undefined): [string, string] | undefined {
+  if (current === undefined && given === undefined) return undefined
+  if (current === undefined || given === undefined) return [printEntry(given), printEntry(current)]
+  if (classOf(current.kind) === classOf(given.kind) && sameValue(current.value, given.value)) return undefined
+  return [`'${print(given.value)}'`, `'${print(current.value)}'`]
+}
+
+function printEntry(entry: Entry | undefined): string {
+  return entry === undefined ? 'none' : `the value '${print(entry.value)}' of type '${entry.kind}'`
+}
+
+function print(value: FieldValue): string {
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+}

@@ -1,0 +1,72 @@
+import { FRAME_END, FRAME_OVERHEAD, FrameType, HEARTBEAT_FRAME } from '../protocol/constants.ts'
+import { encodeMethod } from '../protocol/method-codec.ts'
+import type { AnyMethod, ArgumentsOf } from '../protocol/methods.ts'
+import { Writer } from '../protocol/writer.ts'
+import { type Message, writePropertyList } from './message.ts'
+
+const BASIC = 60
+
+/** Collects what goes to one client until it is written. */
+export class FrameOutput {
+  readonly #writer = new Writer()
+  /** The agreed size of a frame; 0 sets no limit. */
+  frameMax = 0
+
+  method<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>): void {
+    encodeMethod(this.#writer, channel, method, args)
+  }
+
+  /** A method with its message. */
+  content<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>, message: Message): void {
+    this.method(channel, method, args)
+    const { body, properties } = message
+    this.#frame(FrameType.HEADER, channel, writer => {
+      writer.reserve(12)
+      writer.short(BASIC)
+      writer.short(0)
+      writer.longlong(body.length)
+      writePropertyList(writer, properties)
+    })
+    const most = this.frameMax === 0 ? body.length : this.frameMax - FRAME_OVERHEAD
+    for (let start = 0; start < body.length; start += most) {
+      const piece = body.subarray(start, start + most)
+      this.#frame(FrameType.BODY, channel, writer => {
+        writer.reserve(piece.length)
+        writer.bytes(piece)
+      })
+    }
+  }
+
+  heartbeat(): void {
+    this.bytes(HEARTBEAT_FRAME)
+  }
+
+  bytes(bytes: Uint8Array): void {
+    const writer = this.#writer
+    writer.begin()
+    writer.reserve(bytes.length)
+    writer.bytes(bytes)
+  }
+
+  /** Everything since the last time; undefined where there is nothing. */
+  take(): Buffer | undefined {
+    if (this.#writer.waiting === 0) return undefined
+    const bytes = Buffer.concat(this.#writer.take())
+    this.#writer.reuse()
+    return bytes
+  }
+
+  #frame(type: number, channel: number, write: (writer: Writer) => void): void {
+    const writer = this.#writer
+    writer.begin()
+    writer.reserve(FRAME_OVERHEAD)
+    writer.octet(type)
+    writer.short(channel)
+    writer.long(0)
+    const start = writer.offset
+    write(writer)
+    writer.patchLong(start - 4, writer.offset - start)
+    writer.reserve(1)
+    writer.octet(FRAME_END)
+  }
+}

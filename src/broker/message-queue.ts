@@ -1,0 +1,273 @@
+import type { Timer } from '../lib/clock.ts'
+import type { FieldTable } from '../protocol/values.ts'
+import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
+import type { Message } from './message.ts'
+import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
+import { numberArgument, type QueueType } from './queue-arguments.ts'
+import { QueueConsumers } from './queue-consumers.ts'
+import { QueueLimits } from './queue-limits.ts'
+import type { ReadyMessages } from './ready-messages.ts'
+import { accessRefused, resource } from './refusals.ts'
+
+/** What classic and quorum queues have in common: each message goes to one consumer. */
+export abstract class MessageQueue implements Queue {
+  abstract readonly type: QueueType
+  readonly name: string
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  readonly owner: object | undefined
+  readonly arguments: FieldTable
+  protected readonly host: QueueHost
+  protected readonly messages: ReadyMessages
+  readonly #limits: QueueLimits
+  protected readonly singleActive: boolean
+  readonly #consumers = new QueueConsumers()
+  /** The only consumer that gets messages: the single active one, or one that asked to be alone. */
+  #holder: Consumer | undefined
+  readonly #given = new Set<Delivery>()
+  #position = 0
+  #everConsumed = false
+  #expiry: Timer | undefined
+  #idle: Timer | undefined
+  #held = false
+  #ended = false
+
+  constructor(identity: QueueIdentity, host: QueueHost, messages: ReadyMessages) {
+    this.name = identity.name
+    this.durable = identity.durable
+    this.autoDelete = identity.autoDelete
+    this.owner = identity.owner
+    this.arguments = identity.arguments
+    this.host = host
+    this.messages = messages
+    this.#limits = new QueueLimits(identity.arguments)
+    this.singleActive = identity.arguments['x-single-active-consumer'] === true
+    this.touch()
+  }
+
+  get messageCount(): number {
+    return this.messages.length
+  }
+  get consumers(): readonly Consumer[] {
+    return this.#consumers.all
+  }
+  get ready(): readonly Stored[] {
+    return this.messages.all
+  }
+  get unacked(): readonly Delivery[] {
+    return [...this.#given]
+  }
+
+  /** What comes back to the queue: where it goes, and whether it has been there too often. */
+  protected abstract takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead'
+  /** The message as it is sent: types of queues that count deliveries say so in its headers. */
+  protected abstract outgoing(stored: Stored): Message
+
+  publish(message: Message, receipt: Receipt | undefined): void {
+    const { overflow } = this.#limits
+    const { length, bytes } = this.messages
+    if (overflow !== 'drop-head' && this.#limits.isExceeded(length + 1, bytes + message.size)) {
+      if (overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen')
+      receipt?.settled(false)
+      return
+    }
+    const timeToLive = this.#limits.timeToLive(message)
+    this.messages.push({
+      message,
+      position: this.#position++,
+      expiresAt: this.host.now() + timeToLive,
+      redelivered: false,
+      deliveryCount: 0,
+      acquiredCount: 0,
+    })
+    receipt?.settled(true)
+    // Whoever waits for a message gets even one that is to expire at once.
+    this.#give(false)
+    while (this.messages.length > 0 && this.#limits.isExceeded(this.messages.length, this.messages.bytes)) {
+      const dropped = this.messages.shift()
+      if (dropped !== undefined) this.host.deadLetter(this, dropped.message, 'maxlen')
+    }
+    this.#dropExpired()
+  }
+
+  get(receiver: Receiver, noAck: boolean): Delivery | undefined {
+    this.touch()
+    this.#dropExpired()
+    const stored = this.messages.shift()
+    this.#dropExpired()
+    return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
+  }
+
+  settle(deliveries: readonly Delivery[], settlement: Settlement): void {
+    for (const delivery of deliveries) {
+      if (!this.#given.delete(delivery)) continue
+      const { consumer, stored } = delivery
+      if (consumer !== undefined) {
+        consumer.unacked--
+        consumer.receiver.gaveBack()
+      }
+      if (settlement === 'discard') this.host.deadLetter(this, stored.message, 'rejected')
+      else if (settlement !== 'ack') this.#takeBack(stored, settlement)
+    }
+    for (const { consumer } of deliveries) {
+      if (consumer !== undefined) this.#consumers.unblock(consumer.receiver)
+    }
+    this.#give()
+  }
+
+  consume(consumer: Consumer, announce: () => void): void {
+    const { exclusive } = consumer.options
+    const inUse = this.singleActive ? exclusive : this.#holder !== undefined || (exclusive && this.#consumers.count > 0)
+    if (inUse) throw accessRefused(`${resource('queue', this.name, this.host.vhostName)} in exclusive use`)
+    this.#consumers.add(consumer)
+    this.#everConsumed = true
+    this.#idle?.cancel()
+    if (exclusive || (this.singleActive && this.#holder === undefined)) this.#holder = consumer
+    consumer.receiver.post(announce)
+    this.#give()
+  }
+
+  cancel(consumer: Consumer, announce: () => void): void {
+    this.#remove(consumer)
+    consumer.receiver.post(announce)
+    this.#afterConsumers()
+  }
+
+  receiverGone(receiver: Receiver): void {
+    const theirs = this.#consumers.all.filter(consumer => consumer.receiver === receiver)
+    for (const consumer of theirs) this.#remove(consumer)
+    const given = [...this.#given].filter(delivery => delivery.receiver === receiver)
+    for (const delivery of given) {
+      this.#given.delete(delivery)
+      this.#takeBack(delivery.stored, 'reject')
+    }
+    if (theirs.length > 0) this.#afterConsumers()
+    this.#give()
+  }
+
+  receiverReady(receiver: Receiver): void {
+    this.#consumers.unblock(receiver)
+    this.#give()
+  }
+
+  purge(): number {
+    const { length } = this.messages
+    this.messages.clear()
+    this.#watchExpiry()
+    return length
+  }
+
+  touch(): void {
+    this.#idle?.cancel()
+    const idle = numberArgument(this.arguments, 'x-expires')
+    if (idle === undefined || this.#ended || this.#consumers.count > 0) return
+    this.#idle = this.host.timers.after(idle, () => {
+      this.host.queueEnded(this)
+      this.host.run()
+    })
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#idle?.cancel()
+    this.#expiry?.cancel()
+    for (const consumer of this.#consumers.all) {
+      this.#remove(consumer)
+      consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
+    }
+    this.messages.clear()
+    this.#given.clear()
+  }
+
+  restart(kept: (stored: Stored) => boolean): void {
+    for (const consumer of this.#consumers.all) this.#remove(consumer)
+    for (const { stored } of this.#given) this.#takeBack(stored, 'reject')
+    this.#given.clear()
+    const stored = this.messages.all.filter(kept)
+    this.messages.clear()
+    for (const one of stored) this.messages.push(one)
+    this.touch()
+    this.#dropExpired()
+  }
+
+  hold(held: boolean): void {
+    this.#held = held
+    this.#give()
+  }
+
+  #remove(consumer: Consumer): void {
+    this.#consumers.remove(consumer)
+    if (this.#holder === consumer) this.#holder = this.singleActive ? this.#consumers.first : undefined
+  }
+
+  #afterConsumers(): void {
+    if (this.#consumers.count > 0) this.#give()
+    else if (this.autoDelete && this.#everConsumed) this.host.queueEnded(this)
+    else this.touch()
+  }
+
+  #takeBack(stored: Stored, settlement: Settlement): void {
+    stored.redelivered = true
+    if (this.takeBack(stored, settlement) === 'ready') this.messages.takeBack(stored)
+    else this.host.deadLetter(this, stored.message, 'delivery_limit')
+  }
+
+  /** Give messages to consumers while there are both; without `expire` the first is given even if its time is over. */
+  #give(expire = true): void {
+    if (this.#held || this.#ended) return
+    if (expire) this.#dropExpired()
+    for (; this.messages.length > 0; this.#dropExpired()) {
+      const consumer = this.#nextConsumer()
+      const stored = consumer === undefined ? undefined : this.messages.shift()
+      if (consumer === undefined || stored === undefined) break
+      const { noAck } = consumer.options
+      const delivery = this.#deliveryOf(stored, consumer.receiver, consumer, noAck)
+      if (!noAck) {
+        consumer.unacked++
+        consumer.receiver.took()
+      }
+      consumer.receiver.post(() => consumer.receiver.deliver(delivery))
+    }
+    this.#watchExpiry()
+  }
+
+  #nextConsumer(): Consumer | undefined {
+    if (this.singleActive) return this.#holder?.isReady === true ? this.#holder : undefined
+    return this.#consumers.next()
+  }
+
+  #deliveryOf(stored: Stored, receiver: Receiver, consumer: Consumer | undefined, noAck: boolean): Delivery {
+    const { redelivered } = stored
+    const delivery: Delivery = {
+      queue: this,
+      stored,
+      message: this.outgoing(stored),
+      redelivered,
+      receiver,
+      consumer,
+      noAck,
+    }
+    if (!noAck) this.#given.add(delivery)
+    return delivery
+  }
+
+  /** What has expired goes when it is next to be given: RabbitMQ looks at the head of a queue alone. */
+  #dropExpired(): void {
+    const now = this.host.now()
+    for (let first = this.messages.first; first !== undefined && first.expiresAt <= now; first = this.messages.first) {
+      this.messages.shift()
+      this.host.deadLetter(this, first.message, 'expired')
+    }
+    this.#watchExpiry()
+  }
+
+  #watchExpiry(): void {
+    this.#expiry?.cancel()
+    const first = this.messages.first
+    if (first === undefined || first.expiresAt === Number.POSITIVE_INFINITY) return
+    this.#expiry = this.host.timers.after(Math.max(0, first.expiresAt - this.host.now()), () => {
+      this.#dropExpired()
+      this.host.run()
+    })
+  }
+}

@@ -1,0 +1,69 @@
+import type { TimerSource } from '../lib/clock.ts'
+import type { FieldTable } from '../protocol/values.ts'
+import type { Consumer, Delivery, Receiver, Settlement, Settler, Stored } from './consumer.ts'
+import type { Message } from './message.ts'
+import type { QueueType } from './queue-arguments.ts'
+import type { Release } from './release.ts'
+
+export type DeathReason = 'expired' | 'rejected' | 'maxlen' | 'delivery_limit'
+
+/** What a queue needs of the broker. */
+export interface QueueHost {
+  readonly release: Release
+  readonly timers: TimerSource
+  readonly vhostName: string
+  now(): number
+  /** The time of day, in milliseconds since 1970. */
+  date(): number
+  /** Send a message to the dead-letter exchange of its queue, if it has one. */
+  deadLetter(queue: Queue, message: Message, reason: DeathReason): void
+  /** The queue has ended by itself: nobody uses it any more. */
+  queueEnded(queue: Queue): void
+  /** Do what timers have brought about. */
+  run(): void
+}
+
+export interface QueueIdentity {
+  readonly name: string
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  /** The connection that alone may use it. */
+  readonly owner: object | undefined
+  readonly arguments: FieldTable
+}
+
+/** Who wants to know whether a queue has taken a message. */
+export interface Receipt {
+  settled(taken: boolean): void
+}
+
+/** A queue, of whatever type. */
+export interface Queue extends Settler, QueueIdentity {
+  readonly type: QueueType
+  readonly messageCount: number
+  readonly consumers: readonly Consumer[]
+  /** Messages that nobody has, in the order in which they would be given. */
+  readonly ready: readonly Stored[]
+  readonly unacked: readonly Delivery[]
+  publish(message: Message, receipt: Receipt | undefined): void
+  /** @throws Refusal where queues of this type do not know basic.get. */
+  get(receiver: Receiver, noAck: boolean): Delivery | undefined
+  settle(deliveries: readonly Delivery[], settlement: Settlement): void
+  /** `announce` is told in the order in which RabbitMQ does: before the first message. @throws Refusal */
+  consume(consumer: Consumer, announce: () => void): void
+  cancel(consumer: Consumer, announce: () => void): void
+  /** A channel is gone: so are its consumers, and what it has comes back. */
+  receiverGone(receiver: Receiver): void
+  /** A channel may have more messages again. */
+  receiverReady(receiver: Receiver): void
+  /** @throws Refusal where queues of this type cannot be emptied. */
+  purge(): number
+  /** Somebody has declared it again. */
+  touch(): void
+  /** It is no more: its consumers are told, and its messages are gone. */
+  end(): void
+  /** The broker has stopped, and starts again: what was not kept is gone, and everything given comes back. */
+  restart(kept: (stored: Stored) => boolean): void
+  /** Stop giving messages, or go on. */
+  hold(held: boolean): void
+}

@@ -1,0 +1,45 @@
+import { int64 } from '../protocol/values.ts'
+import type { Delivery, Receiver, Settlement, Stored } from './consumer.ts'
+import type { Message } from './message.ts'
+import { MessageQueue } from './message-queue.ts'
+import type { QueueHost, QueueIdentity } from './queue.ts'
+import { numberArgument } from './queue-arguments.ts'
+import { ReturnedFirst } from './ready-messages.ts'
+import { resource, resourceLocked } from './refusals.ts'
+
+/** Counts deliveries, tells them in headers, and gives a message up that came back too often. */
+export class QuorumQueue extends MessageQueue {
+  readonly type = 'quorum'
+  readonly #deliveryLimit: number
+
+  constructor(identity: QueueIdentity, host: QueueHost) {
+    super(identity, host, new ReturnedFirst())
+    const limit = numberArgument(identity.arguments, 'x-delivery-limit') ?? host.release.deliveryLimit
+    const unlimited = limit < 0 || (limit === 0 && !('x-delivery-limit' in identity.arguments))
+    this.#deliveryLimit = unlimited ? Number.POSITIVE_INFINITY : limit
+  }
+
+  override get(receiver: Receiver, noAck: boolean): Delivery | undefined {
+    if (this.singleActive) {
+      throw resourceLocked(
+        `cannot obtain access to ${resource('queue', this.name, this.host.vhostName)}. basic.get operations are not ` +
+          `supported by ${this.host.release.namesPermission ? 'quorum ' : ''}queues with single active consumer`,
+      )
+    }
+    return super.get(receiver, noAck)
+  }
+
+  protected takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead' {
+    stored.acquiredCount++
+    if (settlement !== 'nack' || this.host.release.nackCounts) stored.deliveryCount++
+    return stored.deliveryCount > this.#deliveryLimit ? 'dead' : 'ready'
+  }
+
+  protected outgoing({ message, deliveryCount, acquiredCount }: Stored): Message {
+    if (acquiredCount === 0) return message
+    return message.withHeaders({
+      ...(this.host.release.acquiredCount ? { 'x-acquired-count': int64(acquiredCount) } : {}),
+      ...(deliveryCount > 0 ? { 'x-delivery-count': int64(deliveryCount) } : {}),
+    })
+  }
+}

@@ -1,0 +1,162 @@
+import type { Stored } from './consumer.ts'
+
+/** Messages in the order of their places, of which most are added at the end and taken from the front. */
+class Lane {
+  #items: Stored[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#items.length - this.#head
+  }
+
+  get first(): Stored | undefined {
+    return this.#items[this.#head]
+  }
+
+  get all(): readonly Stored[] {
+    return this.#items.slice(this.#head)
+  }
+
+  push(stored: Stored): void {
+    this.#items.push(stored)
+  }
+
+  shift(): Stored | undefined {
+    const first = this.#items[this.#head]
+    if (first === undefined) return undefined
+    this.#head++
+    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return first
+  }
+
+  /** Back to its place. */
+  insert(stored: Stored): void {
+    let low = this.#head
+    let high = this.#items.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#items[middle]?.position ?? 0) < stored.position) low = middle + 1
+      else high = middle
+    }
+    this.#items.splice(low, 0, stored)
+  }
+
+  clear(): void {
+    this.#items = []
+    this.#head = 0
+  }
+}
+
+/** The messages of a queue that nobody has. */
+export interface ReadyMessages {
+  readonly length: number
+  /** Of their bodies. */
+  readonly bytes: number
+  readonly first: Stored | undefined
+  /** In the order in which they would be given. */
+  readonly all: readonly Stored[]
+  push(stored: Stored): void
+  shift(): Stored | undefined
+  /** Back from whoever had it. */
+  takeBack(stored: Stored): void
+  clear(): void
+}
+
+/** Of a classic queue: by priority, and of one priority in the order of arrival, also of what came back. */
+export class PrioritizedMessages implements ReadyMessages {
+  /** The highest priority last. */
+  readonly #lanes: readonly Lane[]
+  length = 0
+  bytes = 0
+
+  constructor(maxPriority: number) {
+    this.#lanes = Array.from({ length: maxPriority + 1 }, () => new Lane())
+  }
+
+  get first(): Stored | undefined {
+    return this.#highest()?.first
+  }
+
+  get all(): readonly Stored[] {
+    return this.#lanes.toReversed().flatMap(lane => lane.all)
+  }
+
+  push(stored: Stored): void {
+    this.#count(stored, 1)
+    this.#laneOf(stored).push(stored)
+  }
+
+  takeBack(stored: Stored): void {
+    this.#count(stored, 1)
+    this.#laneOf(stored).insert(stored)
+  }
+
+  shift(): Stored | undefined {
+    const stored = this.#highest()?.shift()
+    if (stored !== undefined) this.#count(stored, -1)
+    return stored
+  }
+
+  clear(): void {
+    for (const lane of this.#lanes) lane.clear()
+    this.length = 0
+    this.bytes = 0
+  }
+
+  #highest(): Lane | undefined {
+    return this.#lanes.findLast(lane => lane.length > 0)
+  }
+
+  #laneOf({ message }: Stored): Lane {
+    return this.#lanes[Math.min(message.priority, this.#lanes.length - 1)] as Lane
+  }
+
+  #count({ message }: Stored, change: 1 | -1): void {
+    this.length += change
+    this.bytes += change * message.size
+  }
+}
+
+/** Of a quorum queue: what came back goes first, in the order in which it came. */
+export class ReturnedFirst implements ReadyMessages {
+  readonly #returned = new Lane()
+  readonly #fresh = new Lane()
+  bytes = 0
+
+  get length(): number {
+    return this.#returned.length + this.#fresh.length
+  }
+
+  get first(): Stored | undefined {
+    return this.#returned.first ?? this.#fresh.first
+  }
+
+  get all(): readonly Stored[] {
+    return [...this.#returned.all, ...this.#fresh.all]
+  }
+
+  push(stored: Stored): void {
+    this.bytes += stored.message.size
+    this.#fresh.push(stored)
+  }
+
+  takeBack(stored: Stored): void {
+    this.bytes += stored.message.size
+    this.#returned.push(stored)
+  }
+
+  shift(): Stored | undefined {
+    const stored = this.#returned.shift() ?? this.#fresh.shift()
+    if (stored !== undefined) this.bytes -= stored.message.size
+    return stored
+  }
+
+  clear(): void {
+    this.#returned.clear()
+    this.#fresh.clear()
+    this.bytes = 0
+  }
+}

@@ -1,0 +1,71 @@
+/** The releases of RabbitMQ that the broker can be alike. */
+export type ReleaseName = '3.10' | '4.3'
+
+/** What differs between two releases, as far as a client sees it. */
+export interface Release {
+  readonly version: string
+  readonly mechanisms: string
+  /** The smallest frame size that a client may agree to. */
+  readonly frameMin: number
+  /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
+  readonly globalPrefetch: boolean
+  /** Deliveries that a quorum queue makes of a message unless told; 0 for no limit. */
+  readonly deliveryLimit: number
+  /** basic.nack and basic.recover count as failed deliveries of quorum queues; later only basic.reject and lost channels do. */
+  readonly nackCounts: boolean
+  /** Quorum queues also tell how often a message was taken, in `x-acquired-count`. */
+  readonly acquiredCount: boolean
+  /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
+  readonly lastDeath: boolean
+  /** Refusals name the permission that is missing. */
+  readonly namesPermission: boolean
+  /** Where basic.cancel overtakes its consume-ok: only that one's answer comes. */
+  readonly cancelBeforeConsumeOk: 'cancel-ok' | 'consume-ok'
+  /** A queue without `x-queue-type` has `classic` there for later declarations. */
+  readonly typeInArguments: boolean
+  /** Of several things that are wrong with a message, its user is refused first. */
+  readonly checksUserFirst: boolean
+  /** An exchange of a type that does not exist ends the channel alone. */
+  readonly unknownTypeEndsChannel: boolean
+  /** Bytes of the largest message that is taken. */
+  readonly maxMessageSize: number
+}
+
+const RELEASES: Readonly<Record<ReleaseName, Release>> = {
+  '3.10': {
+    version: '3.10.8',
+    mechanisms: 'PLAIN AMQPLAIN',
+    frameMin: 4096,
+    globalPrefetch: true,
+    deliveryLimit: 0,
+    nackCounts: true,
+    acquiredCount: false,
+    lastDeath: false,
+    namesPermission: false,
+    cancelBeforeConsumeOk: 'consume-ok',
+    typeInArguments: false,
+    checksUserFirst: true,
+    unknownTypeEndsChannel: false,
+    maxMessageSize: 134_217_728,
+  },
+  '4.3': {
+    version: '4.3.6',
+    mechanisms: 'ANONYMOUS PLAIN AMQPLAIN',
+    frameMin: 8192,
+    globalPrefetch: false,
+    deliveryLimit: 20,
+    nackCounts: false,
+    acquiredCount: true,
+    lastDeath: true,
+    namesPermission: true,
+    cancelBeforeConsumeOk: 'cancel-ok',
+    typeInArguments: true,
+    checksUserFirst: false,
+    unknownTypeEndsChannel: true,
+    maxMessageSize: 16_777_216,
+  },
+}
+
+export function releaseOf(name: ReleaseName): Release {
+  return RELEASES[name]
+}

@@ -1,0 +1,179 @@
+import type { FieldTable } from '../protocol/values.ts'
+import { int64 } from '../protocol/values.ts'
+import type { Consumer, Delivery, Receiver, Stored } from './consumer.ts'
+import type { Message } from './message.ts'
+import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
+import { notImplemented, preconditionFailed, resource } from './refusals.ts'
+import { StreamFilter, type StreamStart, streamStart } from './stream-offset.ts'
+
+interface Appended extends Stored {
+  /** When it came, by the time of day in milliseconds. */
+  readonly date: number
+}
+
+/** A consumer, with where it is in the stream. */
+interface Reading {
+  readonly consumer: Consumer
+  readonly filter: StreamFilter
+  next: number
+}
+
+/** A log that is appended to: messages stay, and each consumer reads it from where it wants. */
+export class StreamQueue implements Queue {
+  readonly type = 'stream'
+  readonly name: string
+  readonly durable: boolean
+  readonly autoDelete: boolean
+  readonly owner: object | undefined
+  readonly arguments: FieldTable
+  readonly #host: QueueHost
+  readonly #log: Appended[] = []
+  readonly #readings: Reading[] = []
+  readonly #given = new Set<Delivery>()
+  #held = false
+
+  constructor(identity: QueueIdentity, host: QueueHost) {
+    this.name = identity.name
+    this.durable = identity.durable
+    this.autoDelete = identity.autoDelete
+    this.owner = identity.owner
+    this.arguments = identity.arguments
+    this.#host = host
+  }
+
+  get messageCount(): number {
+    return this.#log.length
+  }
+  get consumers(): readonly Consumer[] {
+    return this.#readings.map(({ consumer }) => consumer)
+  }
+  get ready(): readonly Stored[] {
+    return this.#log
+  }
+  get unacked(): readonly Delivery[] {
+    return [...this.#given]
+  }
+
+  publish(message: Message, receipt: Receipt | undefined): void {
+    this.#log.push({
+      message,
+      position: this.#log.length,
+      date: this.#host.date(),
+      expiresAt: Number.POSITIVE_INFINITY,
+      redelivered: false,
+      deliveryCount: 0,
+      acquiredCount: 0,
+    })
+    receipt?.settled(true)
+    this.#give()
+  }
+
+  get(): Delivery {
+    throw notImplemented(`basic.get not supported by stream queues ${this.#resource}`)
+  }
+
+  settle(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      if (!this.#given.delete(delivery) || delivery.consumer === undefined) continue
+      delivery.consumer.unacked--
+      delivery.consumer.receiver.gaveBack()
+    }
+    this.#give()
+  }
+
+  consume(consumer: Consumer, announce: () => void): void {
+    const { prefetch, noAck, arguments: table } = consumer.options
+    if (prefetch === 0) throw preconditionFailed(`consumer prefetch count is not set for stream ${this.#resource}`)
+    if (noAck) throw notImplemented(`automatic acknowledgement not supported by stream ${this.#resource}`)
+    const start = streamStart(table, this.name, this.#host.vhostName, this.#host.date())
+    this.#readings.push({ consumer, filter: new StreamFilter(table), next: this.#positionOf(start) })
+    consumer.receiver.post(announce)
+    this.#give()
+  }
+
+  cancel(consumer: Consumer, announce: () => void): void {
+    this.#forget(one => one === consumer)
+    consumer.receiver.post(announce)
+  }
+
+  receiverGone(receiver: Receiver): void {
+    this.#forget(consumer => consumer.receiver === receiver)
+    for (const delivery of this.#given) if (delivery.receiver === receiver) this.#given.delete(delivery)
+  }
+
+  receiverReady(): void {
+    this.#give()
+  }
+
+  purge(): number {
+    throw notImplemented(`queue.purge not supported by stream queues ${this.#resource}`)
+  }
+
+  touch(): void {}
+
+  end(): void {
+    for (const { consumer } of this.#readings) {
+      consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
+    }
+    this.#readings.length = 0
+    this.#log.length = 0
+  }
+
+  restart(kept: (stored: Stored) => boolean): void {
+    this.#readings.length = 0
+    this.#given.clear()
+    const log = this.#log.filter(kept)
+    this.#log.length = 0
+    this.#log.push(...log)
+  }
+
+  hold(held: boolean): void {
+    this.#held = held
+    this.#give()
+  }
+
+  get #resource(): string {
+    return resource('queue', this.name, this.#host.vhostName)
+  }
+
+  #forget(which: (consumer: Consumer) => boolean): void {
+    const left = this.#readings.filter(({ consumer }) => !which(consumer))
+    this.#readings.length = 0
+    this.#readings.push(...left)
+  }
+
+  #positionOf(start: StreamStart): number {
+    const end = this.#log.length
+    if ('offset' in start) return start.offset
+    if ('milliseconds' in start) {
+      const at = this.#log.findIndex(({ date }) => date >= start.milliseconds)
+      return at === -1 ? end : at
+    }
+    if (start.at === 'first') return 0
+    return start.at === 'last' ? Math.max(0, end - 1) : end
+  }
+
+  #give(): void {
+    if (this.#held) return
+    for (const reading of this.#readings) {
+      const { consumer, filter } = reading
+      for (; reading.next < this.#log.length && consumer.isReady; reading.next++) {
+        const stored = this.#log[reading.next]
+        if (stored === undefined || !filter.matches(stored.message.headers['x-stream-filter-value'])) continue
+        const delivery: Delivery = {
+          queue: this,
+          stored,
+          message: stored.message.withHeaders({ 'x-stream-offset': int64(stored.position) }),
+          redelivered: false,
+          receiver: consumer.receiver,
+          consumer,
+          noAck: false,
+        }
+        this.#given.add(delivery)
+        consumer.unacked++
+        consumer.receiver.took()
+        consumer.receiver.post(() => consumer.receiver.deliver(delivery))
+      }
+    }
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Whether a routing key matches the pattern of a topic exchange: words between dots, `*` for any one word, `#` for any
+ * number of them.
+ */
+export function matchesTopic(pattern: string, routingKey: string): boolean {
+  const words = pattern === '' ? [] : pattern.split('.')
+  const key = routingKey === '' ? [] : routingKey.split('.')
+  // What of the key each beginning of the pattern can take: one pass, whatever the number of `#`.
+  let reachable = new Set([0])
+  for (const word of words) {
+    const next = new Set<number>()
+    if (word === '#') {
+      for (let at = Math.min(...reachable); at <= key.length; at++) next.add(at)
+    } else {
+      for (const at of reachable) if (at < key.length && (word === '*' || word === key[at])) next.add(at + 1)
+    }
+    if (next.size === 0) return false
+    reachable = next
+  }
+  return reachable.has(key.length)
+}

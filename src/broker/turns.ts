@@ -1,0 +1,34 @@
+import { Fifo } from '../lib/fifo.ts'
+
+/**
+ * What is still to be done, first come first served. In RabbitMQ each channel and each queue is a process with a
+ * mailbox: what a queue tells a channel waits behind the methods that the channel has already got. One line for all of
+ * them keeps that order.
+ */
+export class Turns {
+  readonly #line = new Fifo<() => void>()
+  readonly #after: () => void
+  #running = false
+
+  /** `after` is called each time that nothing is left to do. */
+  constructor(after: () => void) {
+    this.#after = after
+  }
+
+  /** Do it when everything posted before has been done. */
+  post(turn: () => void): void {
+    this.#line.push(turn)
+  }
+
+  /** Do all that is to be done. Does nothing where that is going on already. */
+  run(): void {
+    if (this.#running) return
+    this.#running = true
+    try {
+      for (let turn = this.#line.shift(); turn !== undefined; turn = this.#line.shift()) turn()
+    } finally {
+      this.#running = false
+    }
+    this.#after()
+  }
+}

@@ -1,0 +1,76 @@
+import { decodeTable } from '../protocol/field-table.ts'
+import { Reader } from '../protocol/reader.ts'
+import { accessRefused, resource } from './refusals.ts'
+import type { Release } from './release.ts'
+
+/** Regular expressions that names of queues and exchanges are held against, as RabbitMQ has them. */
+export interface Permissions {
+  readonly configure?: string | undefined
+  readonly write?: string | undefined
+  readonly read?: string | undefined
+}
+
+export interface UserOptions {
+  readonly password: string
+  /** By virtual host. Default: everything, on every virtual host. */
+  readonly permissions?: Readonly<Record<string, Permissions>> | undefined
+}
+
+export type Access = 'configure' | 'write' | 'read'
+
+/** A user of the broker. */
+export class User {
+  readonly name: string
+  readonly password: string
+  readonly #permissions: Readonly<Record<string, Permissions>> | undefined
+
+  constructor(name: string, { password, permissions }: UserOptions) {
+    this.name = name
+    this.password = password
+    this.#permissions = permissions
+  }
+
+  /** Whether the user may open a connection to a virtual host. */
+  mayEnter(vhost: string): boolean {
+    return this.#permissions === undefined || Object.hasOwn(this.#permissions, vhost)
+  }
+
+  may(access: Access, name: string, vhost: string): boolean {
+    if (this.#permissions === undefined) return true
+    const pattern = this.#permissions[vhost]?.[access] ?? ''
+    return pattern === '' ? name === '' : new RegExp(pattern, 'u').test(name)
+  }
+
+  /** @throws Refusal (403) where the user may not. */
+  check(access: Access, kind: 'queue' | 'exchange', name: string, vhost: string, release: Release): void {
+    const known = kind === 'exchange' && name === '' ? 'amq.default' : name
+    if (this.may(access, known, vhost)) return
+    const what = release.namesPermission ? `${access} access` : 'access'
+    throw accessRefused(`${what} to ${resource(kind, known, vhost)} refused for user '${this.name}'`)
+  }
+
+  /** A passive declare needs any of the three. */
+  checkAny(kind: 'queue' | 'exchange', name: string, vhost: string, release: Release): void {
+    if (this.may('read', name, vhost) || this.may('write', name, vhost)) return
+    this.check('configure', kind, name, vhost, release)
+  }
+}
+
+/** A name and a password, as a client gave them. */
+export interface Credentials {
+  readonly login: string
+  readonly password: string
+}
+
+/** Who a client's answer to connection.start says it is; undefined where it says nothing that can be read. */
+export function readCredentials(mechanism: string, response: Buffer): Credentials | undefined {
+  if (mechanism === 'PLAIN') {
+    const [, login, password, more] = response.toString().split('\0')
+    return login === undefined || password === undefined || more !== undefined ? undefined : { login, password }
+  }
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(response.length)
+  const table = decodeTable(new Reader(Buffer.concat([length, response]), 0, response.length + 4))
+  const { LOGIN: login, PASSWORD: password } = table
+  return typeof login === 'string' && typeof password === 'string' ? { login, password } : undefined
+}

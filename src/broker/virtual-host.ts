@@ -1,0 +1,123 @@
+import { ClassicQueue } from './classic-queue.ts'
+import { deadMessage, isCycle } from './dead-letter.ts'
+import { Exchange, type ExchangeType } from './exchange.ts'
+import type { Message } from './message.ts'
+import type { DeathReason, Queue, QueueHost, QueueIdentity } from './queue.ts'
+import { type QueueType, textArgument } from './queue-arguments.ts'
+import { QuorumQueue } from './quorum-queue.ts'
+import { StreamQueue } from './stream-queue.ts'
+
+/** What a virtual host needs of the broker. */
+export type VirtualHostSurroundings = Pick<QueueHost, 'release' | 'timers' | 'now' | 'date' | 'run'>
+
+const PREDECLARED: readonly (readonly [string, ExchangeType])[] = [
+  ['', 'direct'],
+  ['amq.direct', 'direct'],
+  ['amq.fanout', 'fanout'],
+  ['amq.topic', 'topic'],
+  ['amq.headers', 'headers'],
+  ['amq.match', 'headers'],
+  ['amq.rabbitmq.trace', 'topic'],
+]
+
+/** Exchanges and queues that know of each other, and of no others. */
+export class VirtualHost {
+  readonly name: string
+  readonly exchanges = new Map<string, Exchange>()
+  readonly queues = new Map<string, Queue>()
+  readonly #host: QueueHost
+
+  constructor(name: string, surroundings: VirtualHostSurroundings) {
+    this.name = name
+    this.#host = {
+      ...surroundings,
+      vhostName: name,
+      deadLetter: (queue, message, reason) => this.#deadLetter(queue, message, reason),
+      queueEnded: queue => this.deleteQueue(queue),
+    }
+    for (const [exchange, type] of PREDECLARED) {
+      const internal = exchange === 'amq.rabbitmq.trace'
+      this.addExchange(
+        new Exchange({ name: exchange, type, durable: true, autoDelete: false, internal, arguments: {} }),
+      )
+    }
+  }
+
+  addExchange(exchange: Exchange): void {
+    this.exchanges.set(exchange.name, exchange)
+  }
+
+  addQueue(identity: QueueIdentity, type: QueueType): Queue {
+    const queue =
+      type === 'classic'
+        ? new ClassicQueue(identity, this.#host)
+        : type === 'quorum'
+          ? new QuorumQueue(identity, this.#host)
+          : new StreamQueue(identity, this.#host)
+    this.queues.set(queue.name, queue)
+    return queue
+  }
+
+  /** The queues that a message goes to which is published to `exchange`. */
+  route(message: Message, exchange: Exchange): ReadonlySet<Queue> {
+    const queues = new Set<Queue>()
+    if (exchange.name === '') {
+      for (const key of message.routingKeys) {
+        const queue = this.queues.get(key)
+        if (queue !== undefined) queues.add(queue)
+      }
+      return queues
+    }
+    const seen = new Set([exchange])
+    for (const one of seen) {
+      const destinations = one.destinations(message)
+      for (const destination of destinations) {
+        if (destination instanceof Exchange) seen.add(destination)
+        else queues.add(destination)
+      }
+      const alternate = one.alternate === undefined ? undefined : this.exchanges.get(one.alternate)
+      if (destinations.size === 0 && alternate !== undefined) {
+        if (alternate.name !== '') seen.add(alternate)
+        else for (const queue of this.route(message, alternate)) queues.add(queue)
+      }
+    }
+    return queues
+  }
+
+  deleteQueue(queue: Queue): void {
+    if (this.queues.get(queue.name) !== queue) return
+    this.queues.delete(queue.name)
+    queue.end()
+    this.#unbindDestination(queue)
+  }
+
+  deleteExchange(exchange: Exchange): void {
+    if (this.exchanges.get(exchange.name) !== exchange) return
+    this.exchanges.delete(exchange.name)
+    exchange.bindings = []
+    this.#unbindDestination(exchange)
+  }
+
+  /** One binding of an exchange is gone: if it was the last one, so may the exchange be. */
+  unbound(exchange: Exchange): void {
+    if (exchange.autoDelete && exchange.bindings.length === 0) this.deleteExchange(exchange)
+  }
+
+  #unbindDestination(destination: Queue | Exchange): void {
+    for (const exchange of [...this.exchanges.values()]) {
+      if (exchange.unbindAll(destination)) this.unbound(exchange)
+    }
+  }
+
+  #deadLetter(queue: Queue, message: Message, reason: DeathReason): void {
+    const name = textArgument(queue.arguments, 'x-dead-letter-exchange')
+    const exchange = name === undefined ? undefined : this.exchanges.get(name)
+    if (exchange === undefined) return
+    const routingKey = textArgument(queue.arguments, 'x-dead-letter-routing-key')
+    const { release } = this.#host
+    const dead = deadMessage(message, reason, queue, exchange.name, routingKey, this.#host.date(), release)
+    for (const target of this.route(dead, exchange)) {
+      if (reason === 'rejected' || !isCycle(dead, target)) target.publish(dead, undefined)
+    }
+  }
+}

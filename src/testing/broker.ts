@@ -1,0 +1,339 @@
+import type { TlsOptions } from 'node:tls'
+import { BrokerEngine } from '../broker/broker.ts'
+import type { ClientConnection, ClientPort } from '../broker/client-connection.ts'
+import { Refusal } from '../broker/refusals.ts'
+import type { ReleaseName } from '../broker/release.ts'
+import type { UserOptions } from '../broker/users.ts'
+import type { ConnectOptions } from '../connection/settings/options.ts'
+import type { TransportFactory } from '../connection/wire/transport.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
+import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
+import { Listener } from './listener.ts'
+import { MemoryTransport } from './memory-transport.ts'
+import { type BrokerMessage, ConnectionView, ExchangeView, QueueView, shown, type WaitOptions, Watch } from './views.ts'
+
+/** What a broker for tests is to be like. */
+export interface BrokerOptions {
+  /** Port of 127.0.0.1. Default: a free one. */
+  readonly port?: number | undefined
+  /** Take clients with TLS too, with the certificate and key that Node's `tls.createServer` takes. */
+  readonly tls?: TlsOptions | undefined
+  /** The release of RabbitMQ that it is like. Default: `'4.3'`. */
+  readonly release?: ReleaseName | undefined
+  /** By name. Default: `guest`, with the password `guest`, who may do everything. */
+  readonly users?: Readonly<Record<string, UserOptions>> | undefined
+  /** Virtual hosts beside `/`. */
+  readonly vhosts?: readonly string[] | undefined
+  /** Seconds between heartbeats, as offered to clients. Default: 60. */
+  readonly heartbeat?: number | undefined
+  /** Most channels of a connection. Default: 2047. */
+  readonly channelMax?: number | undefined
+  /** Bytes of a frame at most. Default: 131,072. */
+  readonly frameMax?: number | undefined
+  /** @internal Time and chance. */
+  readonly clock?: Clock | undefined
+}
+
+/** A reply code and its text, which RabbitMQ starts with the code's name. */
+export interface CloseReason {
+  readonly replyCode?: number | undefined
+  readonly replyText?: string | undefined
+}
+
+const LOCALHOST = '127.0.0.1'
+
+/** A broker in this process, to test with: it speaks AMQP 0-9-1 as RabbitMQ does, and keeps everything in memory. */
+export class Broker implements AsyncDisposable {
+  /** Every message that was published, in order. */
+  readonly published: readonly BrokerMessage[]
+  readonly #engine: BrokerEngine
+  readonly #watch: Watch
+  readonly #listener: Listener
+  readonly #tlsListener: Listener | undefined
+  #memoryPort = 0
+  #refuses = false
+  #delay = 0
+  #state: 'running' | 'stopped' = 'stopped'
+
+  /** @internal Use `startBroker()`. */
+  constructor(options: BrokerOptions) {
+    const clock = options.clock ?? systemClock
+    this.#engine = new BrokerEngine({
+      clock,
+      release: options.release ?? '4.3',
+      users: options.users ?? { guest: { password: 'guest' } },
+      vhosts: ['/', ...(options.vhosts ?? [])],
+      limits: {
+        channelMax: options.channelMax ?? 2047,
+        frameMax: options.frameMax ?? 131_072,
+        heartbeat: options.heartbeat ?? 60,
+      },
+    })
+    const published: BrokerMessage[] = []
+    this.published = published
+    this.#engine.onPublish = message => void published.push(shown(message))
+    this.#watch = new Watch(this.#engine)
+    const accept = (port: ClientPort) => this.#accept(port)
+    this.#listener = new Listener(accept, options.port ?? 0)
+    this.#tlsListener = options.tls === undefined ? undefined : new Listener(accept, 0, options.tls)
+  }
+
+  // ---- how to reach it
+
+  /** `amqp://127.0.0.1:port`, for any client of any language. */
+  get url(): string {
+    return `amqp://${LOCALHOST}:${this.port}`
+  }
+  get port(): number {
+    return this.#listener.port
+  }
+  /** Where the option `tls` was given. */
+  get tlsUrl(): string {
+    if (this.#tlsListener === undefined) throw new Error('this broker was started without tls')
+    return `amqps://localhost:${this.#tlsListener.port}`
+  }
+
+  /** Reaches the broker without a socket: an option of `connect()`. */
+  get createTransport(): TransportFactory {
+    return async (target, handler, _signal, onStep) => {
+      onStep('connect')
+      if (this.#refuses || this.#state === 'stopped') throw connectionRefused(target.port)
+      const peer = { host: target.host, port: target.port, localPort: ++this.#memoryPort, encrypted: false }
+      return new MemoryTransport(handler, peer, port => this.#accept(port))
+    }
+  }
+
+  /** All that `connect()` needs to reach the broker without a socket: `connect(broker.inMemory)`. */
+  get inMemory(): ConnectOptions {
+    return { host: LOCALHOST, port: this.port, createTransport: this.createTransport }
+  }
+
+  // ---- what happens to it
+
+  /** Cut every connection, or those with this name; clients may connect again. */
+  cutConnections(name?: string): void {
+    for (const connection of this.#named(name)) connection.destroy()
+  }
+
+  /** Cut every TCP connection by a reset, as a machine that has crashed. */
+  resetConnections(): void {
+    this.#listener.reset()
+    this.#tlsListener?.reset()
+    this.cutConnections()
+  }
+
+  /** Close connections as an operator does: `CONNECTION_FORCED`, unless another reason is given. */
+  closeConnections(reason: CloseReason = {}, name?: string): void {
+    const { replyCode = ReplyCode.CONNECTION_FORCED, replyText = 'closed by an operator' } = reason
+    for (const connection of this.#named(name)) connection.fail(new Refusal(replyCode, textOf(replyCode, replyText)))
+    this.#engine.run()
+  }
+
+  /** Close every channel of every connection, or of those with this name. */
+  closeChannels(reason: CloseReason = {}, name?: string): void {
+    const { replyCode = ReplyCode.PRECONDITION_FAILED, replyText = 'closed by an operator' } = reason
+    for (const connection of this.#named(name)) {
+      for (const channel of connection.channels) {
+        channel.closeWith(new Refusal(replyCode, textOf(replyCode, replyText)))
+      }
+    }
+    this.#engine.run()
+  }
+
+  /** Take no new connections, as if nothing listened. */
+  refuseConnections(): void {
+    this.#refuses = true
+    this.#listener.refuse()
+    this.#tlsListener?.refuse()
+  }
+
+  /** Take connections again. */
+  async acceptConnections(): Promise<void> {
+    if (!this.#refuses) return
+    this.#refuses = false
+    await this.#listener.start()
+    await this.#tlsListener?.start()
+  }
+
+  /** Neither read nor write, as if the network stood still. */
+  freeze(): void {
+    for (const connection of [...this.#engine.connections]) connection.freeze(true)
+  }
+
+  /** Go on. */
+  thaw(): void {
+    for (const connection of [...this.#engine.connections]) connection.freeze(false)
+    this.#engine.run()
+  }
+
+  /** Raise an alarm: who publishes is blocked (connection.blocked), for this reason. */
+  block(reason = 'low on memory'): void {
+    this.#engine.setAlarm(reason)
+  }
+
+  /** The alarm is over (connection.unblocked). */
+  unblock(): void {
+    this.#engine.setAlarm(undefined)
+  }
+
+  /** Send everything this many milliseconds later; 0 at once again. */
+  slowDown(milliseconds: number): void {
+    this.#delay = milliseconds
+  }
+
+  /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. */
+  cancelConsumers(queueName: string, vhost = '/'): void {
+    const queue = this.#engine.queue(queueName, vhost)
+    for (const consumer of queue?.consumers ?? []) {
+      queue?.cancel(consumer, () => {})
+      consumer.receiver.cancelled(consumer)
+    }
+    this.#engine.run()
+  }
+
+  /** Refuse every login (403), whoever asks. */
+  refuseLogins(): void {
+    this.#engine.refusesLogins = true
+  }
+
+  acceptLogins(): void {
+    this.#engine.refusesLogins = false
+  }
+
+  /** Answer the next publishes on channels with confirms by basic.nack, and take none of them. */
+  nackConfirms(count = 1): void {
+    this.#engine.nackNext(count)
+  }
+
+  /** Take messages, but send no confirms until `releaseConfirms()`. */
+  withholdConfirms(): void {
+    this.#engine.withholdConfirms(true)
+  }
+
+  releaseConfirms(): void {
+    this.#engine.withholdConfirms(false)
+  }
+
+  /** Stop and start: durable queues keep their persistent messages, everything else is gone. */
+  async restart(): Promise<void> {
+    await this.stop()
+    await this.start()
+  }
+
+  /** Shut down in order: clients are told (`CONNECTION_FORCED`), and durable things are there after `start()`. */
+  async stop(): Promise<void> {
+    await this.#halt(true)
+  }
+
+  /** End at once, telling nobody: messages whose confirm was withheld may not be there after `start()`. */
+  async kill(): Promise<void> {
+    await this.#halt(false)
+  }
+
+  /** Start again what was stopped or killed, on the same port. */
+  async start(): Promise<void> {
+    if (this.#state === 'running') return
+    this.#state = 'running'
+    this.#refuses = false
+    await this.#listener.start()
+    await this.#tlsListener?.start()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#state = 'stopped'
+    this.#engine.stop()
+    await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
+  }
+
+  // ---- what there is in it
+
+  queue(name: string, vhost = '/'): QueueView {
+    return new QueueView(this.#engine, this.#watch, name, vhost)
+  }
+
+  exchange(name: string, vhost = '/'): ExchangeView {
+    return new ExchangeView(this.#engine, name, vhost)
+  }
+
+  /** Names of all queues. */
+  queueNames(vhost = '/'): readonly string[] {
+    return [...(this.#engine.vhosts.get(vhost)?.queues.keys() ?? [])]
+  }
+
+  /** Names of all exchanges that clients declared. */
+  exchangeNames(vhost = '/'): readonly string[] {
+    const names = [...(this.#engine.vhosts.get(vhost)?.exchanges.keys() ?? [])]
+    return names.filter(name => name !== '' && !name.startsWith('amq.'))
+  }
+
+  /** Open connections. */
+  get connections(): readonly ConnectionView[] {
+    return this.#named().map(connection => new ConnectionView(connection))
+  }
+
+  /** Add a virtual host while it runs. */
+  addVirtualHost(name: string): void {
+    if (!this.#engine.vhosts.has(name)) this.#engine.addVirtualHost(name)
+  }
+
+  /** Wait until `count` connections, or more, are open. @throws TimeoutError */
+  hasConnections(count: number, options?: WaitOptions): Promise<void> {
+    const open = () => this.#named().length
+    return this.#watch.until(
+      () => open() >= count,
+      `the broker has ${count} connections`,
+      () => `it has ${open()}`,
+      options,
+    )
+  }
+
+  /** Wait until `count` messages, or more, have been published. @throws TimeoutError */
+  hasPublished(count: number, options?: WaitOptions): Promise<void> {
+    const { published } = this
+    return this.#watch.until(
+      () => published.length >= count,
+      `${count} messages are published`,
+      () => `${published.length} are`,
+      options,
+    )
+  }
+
+  #named(name?: string): ClientConnection[] {
+    const open = [...this.#engine.connections].filter(connection => connection.isOpen)
+    return name === undefined ? open : open.filter(connection => connection.name === name)
+  }
+
+  async #halt(inOrder: boolean): Promise<void> {
+    if (this.#state === 'stopped') return
+    this.#state = 'stopped'
+    if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
+    this.#engine.restart(inOrder)
+    await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
+  }
+
+  #accept(port: ClientPort): ClientConnection {
+    return this.#engine.accept({
+      ...port,
+      write: bytes => {
+        if (this.#delay === 0) port.write(bytes)
+        else this.#engine.clock.after(this.#delay, () => port.write(bytes))
+      },
+    })
+  }
+}
+
+function textOf(replyCode: number, text: string): string {
+  const name = `${replyCodeName(replyCode)} - `
+  return text.startsWith(name) ? text.slice(name.length) : text
+}
+
+function connectionRefused(port: number): Error {
+  return Object.assign(new Error(`connect ECONNREFUSED ${LOCALHOST}:${port}`), { code: 'ECONNREFUSED' })
+}
+
+/** Start a broker, ready when the promise resolves; it ends with `await using`, or by `Symbol.asyncDispose`. */
+export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
+  const broker = new Broker(options)
+  await broker.start()
+  return broker
+}

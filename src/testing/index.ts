@@ -1,0 +1,20 @@
+/** `asyncamqp/testing`: a broker in the process, and messages without one. It is for tests, examples and first steps. */
+export type { ReleaseName } from '../broker/release.ts'
+export type { Permissions, UserOptions } from '../broker/users.ts'
+export { Broker, type BrokerOptions, type CloseReason, startBroker } from './broker.ts'
+export {
+  CreatedMessage,
+  type CreateMessageOptions,
+  createMessage,
+  type MessageSettlement,
+} from './message-factory.ts'
+export type {
+  BrokerBinding,
+  BrokerConsumer,
+  BrokerMessage,
+  ConnectionView,
+  ExchangeView,
+  QueuedMessage,
+  QueueView,
+  WaitOptions,
+} from './views.ts'

@@ -1,0 +1,74 @@
+import { once } from 'node:events'
+import { createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import type { Accept } from './memory-transport.ts'
+
+/** Takes clients in on a port of this machine. */
+export class Listener {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  #port: number
+
+  /** `tls`: as Node's `tls.createServer` takes it. */
+  constructor(accept: Accept, port: number, tls?: TlsOptions) {
+    this.#port = port
+    const take = (socket: Socket) => this.#take(socket, accept)
+    this.#server = tls === undefined ? createServer({ noDelay: true }, take) : createTlsServer(tls, take)
+    // Clients that do not finish the handshake of TLS are no matter of the broker.
+    this.#server.on('tlsClientError', () => {})
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+      socket.on('error', () => {})
+    })
+  }
+
+  get port(): number {
+    return this.#port
+  }
+
+  /** Listen: on a free port the first time, and on the same one later. */
+  async start(): Promise<void> {
+    this.#server.listen(this.#port, '127.0.0.1')
+    await once(this.#server, 'listening')
+    const address = this.#server.address()
+    if (typeof address === 'object' && address !== null) this.#port = address.port
+  }
+
+  /** Take nobody in; who is connected stays. */
+  refuse(): void {
+    if (this.#server.listening) this.#server.close()
+  }
+
+  /** Stop, once what was written has left; who does not take it is cut. */
+  async stop(): Promise<void> {
+    this.refuse()
+    await Promise.all(
+      [...this.#sockets].map(socket => {
+        if (socket.writableFinished || !socket.writableEnded) socket.destroy()
+        else socket.once('finish', () => socket.destroy())
+        return socket.closed ? undefined : once(socket, 'close')
+      }),
+    )
+  }
+
+  /** Cut every connection as a crashed machine would: with a reset instead of an end. */
+  reset(): void {
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+  }
+
+  #take(socket: Socket, accept: Accept): void {
+    socket.on('error', () => {})
+    const connection = accept({
+      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      write: bytes => void (socket.destroyed || socket.write(bytes)),
+      end: () => void socket.end(),
+      destroy: () => void socket.destroy(),
+      pause: () => void socket.pause(),
+      resume: () => void socket.resume(),
+    })
+    socket.on('data', bytes => connection.receive(bytes))
+    socket.on('end', () => connection.lost())
+    socket.on('close', () => connection.lost())
+  }
+}

@@ -1,0 +1,250 @@
+import type { BrokerEngine } from '../broker/broker.ts'
+import type { ClientConnection } from '../broker/client-connection.ts'
+import { Exchange } from '../broker/exchange.ts'
+import type { Message as EngineMessage } from '../broker/message.ts'
+import type { Queue } from '../broker/queue.ts'
+import { TimeoutError } from '../errors.ts'
+import type { Timer } from '../lib/clock.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import { Properties } from '../protocol/received-properties.ts'
+import type { FieldTable } from '../protocol/values.ts'
+
+/** A message as the broker has it. */
+export interface BrokerMessage {
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly body: Buffer
+  readonly properties: BasicProperties
+}
+
+/** A message in a queue. */
+export interface QueuedMessage extends BrokerMessage {
+  /** It was given to somebody before, who did not keep it. */
+  readonly redelivered: boolean
+}
+
+export interface BrokerConsumer {
+  readonly consumerTag: string
+  readonly noAck: boolean
+  readonly exclusive: boolean
+  readonly prefetchCount: number
+  readonly priority: number
+  /** Messages that it has and has not settled. */
+  readonly unacked: number
+}
+
+export interface BrokerBinding {
+  readonly destination: string
+  readonly destinationKind: 'queue' | 'exchange'
+  readonly routingKey: string
+  readonly arguments: FieldTable
+}
+
+export interface WaitOptions {
+  /** Milliseconds. Default: 5,000. */
+  readonly timeout?: number | undefined
+}
+
+const WAIT = 5_000
+
+export function shown(message: EngineMessage): BrokerMessage {
+  const { exchange, routingKey, body, properties } = message
+  const plain = properties instanceof Properties ? properties.toJSON() : properties
+  return { exchangeName: exchange, routingKey, body: Buffer.from(body), properties: plain }
+}
+
+/** Lets promises wait for a state of the broker. */
+export class Watch {
+  readonly #engine: BrokerEngine
+  readonly #waiting = new Set<() => void>()
+
+  constructor(engine: BrokerEngine) {
+    this.#engine = engine
+    engine.onChange = () => {
+      for (const look of [...this.#waiting]) look()
+    }
+  }
+
+  /** @throws TimeoutError where `isSo` does not come true in time; `state` says what was seen instead. */
+  until(isSo: () => boolean, what: string, state: () => string, options: WaitOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (isSo()) {
+        resolve()
+        return
+      }
+      const { timeout = WAIT } = options
+      let timer: Timer | undefined
+      const look = () => {
+        if (!isSo()) return
+        this.#waiting.delete(look)
+        timer?.cancel()
+        resolve()
+      }
+      this.#waiting.add(look)
+      const expired = () => {
+        this.#waiting.delete(look)
+        reject(new TimeoutError(`${what} did not come true within ${timeout} ms: ${state()}`))
+      }
+      timer = this.#engine.clock.after(timeout, expired, { keepsProcessAlive: true })
+    })
+  }
+}
+
+/** A queue of the broker, there or not. */
+export class QueueView {
+  readonly name: string
+  readonly vhost: string
+  readonly #engine: BrokerEngine
+  readonly #watch: Watch
+
+  /** @internal */
+  constructor(engine: BrokerEngine, watch: Watch, name: string, vhost: string) {
+    this.#engine = engine
+    this.#watch = watch
+    this.name = name
+    this.vhost = vhost
+  }
+
+  get #queue(): Queue | undefined {
+    return this.#engine.queue(this.name, this.vhost)
+  }
+
+  get exists(): boolean {
+    return this.#queue !== undefined
+  }
+  get durable(): boolean {
+    return this.#queue?.durable ?? false
+  }
+  get arguments(): FieldTable {
+    return { ...this.#queue?.arguments }
+  }
+  /** Messages that nobody has, in the order in which they would be given. */
+  get ready(): readonly QueuedMessage[] {
+    return (this.#queue?.ready ?? []).map(({ message, redelivered }) => ({ ...shown(message), redelivered }))
+  }
+  /** Messages that somebody has and has not settled. */
+  get unacked(): readonly QueuedMessage[] {
+    return (this.#queue?.unacked ?? []).map(({ stored, redelivered }) => ({ ...shown(stored.message), redelivered }))
+  }
+  get consumers(): readonly BrokerConsumer[] {
+    return (this.#queue?.consumers ?? []).map(({ tag, unacked, options }) => {
+      const { noAck, exclusive, prefetch, priority } = options
+      return { consumerTag: tag, noAck, exclusive, prefetchCount: prefetch, priority, unacked }
+    })
+  }
+
+  /** Wait until the queue has neither ready nor unacknowledged messages. @throws TimeoutError */
+  emptied(options?: WaitOptions): Promise<void> {
+    const isEmpty = () => this.#ready === 0 && this.#unacked === 0
+    return this.#until(isEmpty, `queue "${this.name}" is empty`, options)
+  }
+
+  /** Wait until `count` messages or more are ready. @throws TimeoutError */
+  hasReady(count: number, options?: WaitOptions): Promise<void> {
+    return this.#until(() => this.#ready >= count, `queue "${this.name}" has ${count} ready messages`, options)
+  }
+
+  /** Wait until `count` messages or more are with consumers, unacknowledged. @throws TimeoutError */
+  hasUnacked(count: number, options?: WaitOptions): Promise<void> {
+    return this.#until(() => this.#unacked >= count, `queue "${this.name}" has ${count} unacked messages`, options)
+  }
+
+  /** Wait until the queue has `count` consumers, or more. @throws TimeoutError */
+  hasConsumers(count: number, options?: WaitOptions): Promise<void> {
+    const has = () => (this.#queue?.consumers.length ?? 0) >= count
+    return this.#until(has, `queue "${this.name}" has ${count} consumers`, options)
+  }
+
+  /** Wait until the queue is deleted. @throws TimeoutError */
+  deleted(options?: WaitOptions): Promise<void> {
+    return this.#until(() => !this.exists, `queue "${this.name}" is deleted`, options)
+  }
+
+  get #ready(): number {
+    return this.#queue?.type === 'stream' ? 0 : (this.#queue?.messageCount ?? 0)
+  }
+  get #unacked(): number {
+    return this.#queue?.unacked.length ?? 0
+  }
+
+  #until(isSo: () => boolean, what: string, options?: WaitOptions): Promise<void> {
+    const state = () =>
+      this.exists
+        ? `it has ${this.#ready} ready and ${this.#unacked} unacked messages and ${this.consumers.length} consumers`
+        : 'there is no such queue'
+    return this.#watch.until(isSo, what, state, options)
+  }
+}
+
+/** An exchange of the broker, there or not. */
+export class ExchangeView {
+  readonly name: string
+  readonly vhost: string
+  readonly #engine: BrokerEngine
+
+  /** @internal */
+  constructor(engine: BrokerEngine, name: string, vhost: string) {
+    this.#engine = engine
+    this.name = name
+    this.vhost = vhost
+  }
+
+  get #exchange(): Exchange | undefined {
+    return this.#engine.exchange(this.name, this.vhost)
+  }
+
+  get exists(): boolean {
+    return this.#exchange !== undefined
+  }
+  get type(): string | undefined {
+    return this.#exchange?.type
+  }
+  get durable(): boolean {
+    return this.#exchange?.durable ?? false
+  }
+  /** What its messages go to. */
+  get bindings(): readonly BrokerBinding[] {
+    return (this.#exchange?.bindings ?? []).map(({ destination, routingKey, arguments: table }) => ({
+      destination: destination.name,
+      destinationKind: destination instanceof Exchange ? 'exchange' : 'queue',
+      routingKey,
+      arguments: { ...table },
+    }))
+  }
+}
+
+/** A client's connection. */
+export class ConnectionView {
+  readonly #connection: ClientConnection
+
+  /** @internal */
+  constructor(connection: ClientConnection) {
+    this.#connection = connection
+  }
+
+  /** What the client calls itself (`connectionName`), or its address. */
+  get name(): string {
+    return this.#connection.name
+  }
+  get login(): string {
+    return this.#connection.user.name
+  }
+  get virtualhost(): string {
+    return this.#connection.vhost.name
+  }
+  /** Open channels. */
+  get channels(): number {
+    return this.#connection.channels.length
+  }
+  get isBlocked(): boolean {
+    return this.#connection.isBlocked
+  }
+  get clientProperties(): FieldTable {
+    return { ...this.#connection.clientProperties }
+  }
+
+  /** Cut it. */
+  cut(): void {
+    this.#connection.destroy()
+  }
+}

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import * as methods from '../../src/protocol/methods.ts'
+import { EngineClient, startEngine } from './engine-client.ts'
+
+const { encode, encodePublish } = EngineClient
+
+describe('A channel of the broker', () => {
+  it('answers in RabbitMQ’s order: consume-ok comes behind what the channel had already got', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(
+      Buffer.concat([
+        encode(1, methods.QueueDeclare, { queueName: 'a', durable: true }),
+        encode(1, methods.BasicConsume, { queueName: 'a', consumerTag: 'tag' }),
+        encodePublish(1, '', 'a', 'body'),
+        encode(1, methods.BasicQos, { prefetchCount: 1 }),
+      ]),
+    )
+    assert.deepEqual(client.lines(), [
+      '1 queue.declare-ok',
+      '1 basic.qos-ok',
+      '1 basic.consume-ok',
+      '1 basic.deliver body',
+    ])
+  })
+
+  it('sends one of consume-ok and cancel-ok where both are asked for at once', () => {
+    for (const [release, answer] of [
+      ['3.10', '1 basic.consume-ok'],
+      ['4.3', '1 basic.cancel-ok'],
+    ] as const) {
+      const { engine } = startEngine({ release })
+      const client = EngineClient.open(engine)
+      client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+      client.take()
+      client.bytes(
+        Buffer.concat([
+          encode(1, methods.BasicConsume, { queueName: 'a', consumerTag: 'tag' }),
+          encode(1, methods.BasicCancel, { consumerTag: 'tag' }),
+        ]),
+      )
+      assert.deepEqual(client.lines(), [answer])
+    }
+  })
+
+  it('confirms what came together with one method', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    client.send(1, methods.ConfirmSelect, {})
+    client.take()
+    client.bytes(Buffer.concat(['1', '2', '3'].map(body => encodePublish(1, '', 'a', body))))
+    const confirms = client.take()
+    assert.deepEqual(
+      confirms.map(({ name, args }) => [name, args.deliveryTag, args.multiple]),
+      [['basic.ack', 3, true]],
+    )
+  })
+
+  it('returns a mandatory message that no queue wants, before it confirms it', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.ConfirmSelect, {})
+    client.take()
+    client.publish(1, '', 'nowhere', 'lost', undefined, true)
+    assert.deepEqual(client.lines(), ['1 basic.return lost', '1 basic.ack'])
+  })
+
+  it('closes on an error, gives back what it had, and can be opened again', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    client.publish(1, '', 'a', 'body')
+    client.send(1, methods.BasicGet, { queueName: 'a' })
+    client.take()
+    client.send(1, methods.BasicAck, { deliveryTag: 9 })
+    const [close] = client.take()
+    assert.equal(close?.args.replyText, 'PRECONDITION_FAILED - unknown delivery tag 9')
+    assert.deepEqual([close?.args.classId, close?.args.methodId], [60, 80])
+    assert.equal(engine.queue('a', '/')?.messageCount, 1)
+    client.send(1, methods.QueueDeclare, { queueName: 'ignored' })
+    client.bytes(Buffer.concat([encode(1, methods.ChannelCloseOk, {}), encode(1, methods.ChannelOpen, {})]))
+    assert.deepEqual(client.lines(), ['1 channel.open-ok'])
+    assert.equal(engine.queue('ignored', '/'), undefined)
+  })
+
+  it('publishes and settles when a transaction is committed, and not before', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    client.publish(1, '', 'a', 'first')
+    client.send(1, methods.TxSelect, {})
+    client.send(1, methods.BasicGet, { queueName: 'a' })
+    client.take()
+    client.publish(1, '', 'a', 'second')
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    const queue = engine.queue('a', '/')
+    assert.deepEqual([queue?.messageCount, queue?.unacked.length], [0, 1])
+    client.send(1, methods.TxRollback, {})
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    client.publish(1, '', 'a', 'third')
+    client.send(1, methods.TxCommit, {})
+    assert.deepEqual(client.lines(), ['1 tx.rollback-ok', '1 tx.commit-ok'])
+    assert.deepEqual(
+      queue?.ready.map(({ message }) => message.body.toString()),
+      ['third'],
+    )
+    assert.equal(queue?.unacked.length, 0)
+  })
+
+  it('limits what all its consumers have together, as RabbitMQ 3.10 does', () => {
+    const { engine } = startEngine({ release: '3.10' })
+    const client = EngineClient.open(engine)
+    client.send(1, methods.BasicQos, { prefetchCount: 2, connectionGlobal: true })
+    for (const queueName of ['a', 'b']) {
+      client.send(1, methods.QueueDeclare, { queueName, durable: true })
+      client.send(1, methods.BasicConsume, { queueName })
+    }
+    client.take()
+    for (const key of ['a', 'b', 'a', 'b']) client.publish(1, '', key, key)
+    assert.deepEqual(client.lines(), ['1 basic.deliver a', '1 basic.deliver b'])
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    assert.deepEqual(client.lines(), ['1 basic.deliver a'])
+  })
+
+  it('brings replies to who asked for them, by direct reply-to', () => {
+    const { engine } = startEngine()
+    const [asking, answering] = [EngineClient.open(engine), EngineClient.open(engine)]
+    answering.send(1, methods.QueueDeclare, { queueName: 'questions', durable: true })
+    answering.send(1, methods.BasicConsume, { queueName: 'questions', noAck: true })
+    asking.send(1, methods.BasicConsume, { queueName: 'amq.rabbitmq.reply-to', consumerTag: 'replies', noAck: true })
+    asking.take()
+    answering.take()
+    asking.publish(1, '', 'questions', 'how much?', { replyTo: 'amq.rabbitmq.reply-to', correlationId: '7' })
+    const replyTo = answering.take()[0]?.properties?.replyTo ?? ''
+    assert.match(replyTo, /^amq\.rabbitmq\.reply-to\../)
+    answering.publish(1, '', replyTo, '42', { correlationId: '7' })
+    const [reply] = asking.take()
+    assert.equal(reply?.body, '42')
+    assert.equal(reply?.args.consumerTag, 'replies')
+    assert.equal(reply?.properties?.correlationId, '7')
+  })
+
+  it('sends a message to those in CC and BCC too, and shows only CC', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    for (const queueName of ['to', 'copy', 'blind']) client.send(1, methods.QueueDeclare, { queueName, durable: true })
+    client.publish(1, '', 'to', 'letter', { headers: { CC: ['copy'], BCC: ['blind'] } })
+    client.take()
+    for (const queueName of ['to', 'copy', 'blind']) client.send(1, methods.BasicGet, { queueName })
+    assert.deepEqual(
+      client.take().map(({ properties }) => properties?.headers),
+      [{ CC: ['copy'] }, { CC: ['copy'] }, { CC: ['copy'] }],
+    )
+  })
+})

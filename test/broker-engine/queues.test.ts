@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import * as methods from '../../src/protocol/methods.ts'
+import type { FieldTable } from '../../src/protocol/values.ts'
+import { EngineClient, startEngine } from './engine-client.ts'
+
+function declared(client: EngineClient, queueName: string, table: FieldTable = {}, durable = true): void {
+  client.send(1, methods.QueueDeclare, { queueName, durable, arguments: table })
+}
+
+describe('A queue of the broker', () => {
+  it('gives each consumer its turn, and the one of higher priority first', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'work')
+    for (const [consumerTag, priority] of [
+      ['low', 0],
+      ['high', 5],
+      ['high too', 5],
+    ] as const) {
+      client.send(1, methods.BasicQos, { prefetchCount: 2 })
+      client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag, arguments: { 'x-priority': priority } })
+    }
+    client.take()
+    for (const body of ['1', '2', '3', '4', '5']) client.publish(1, '', 'work', body)
+    assert.deepEqual(
+      client.take().map(({ args, body }) => `${args.consumerTag} ${body}`),
+      ['high 1', 'high too 2', 'high 3', 'high too 4', 'low 5'],
+    )
+  })
+
+  it('puts what comes back where it was', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'work')
+    for (const body of ['1', '2', '3']) client.publish(1, '', 'work', body)
+    client.send(1, methods.BasicGet, { queueName: 'work' })
+    client.send(1, methods.BasicGet, { queueName: 'work' })
+    client.send(1, methods.BasicNack, { deliveryTag: 2, requeue: true })
+    client.send(1, methods.BasicNack, { deliveryTag: 1, requeue: true })
+    client.take()
+    for (let i = 0; i < 3; i++) client.send(1, methods.BasicGet, { queueName: 'work' })
+    assert.deepEqual(
+      client.take().map(({ args, body }) => `${body} ${args.redelivered}`),
+      ['1 true', '2 true', '3 false'],
+    )
+  })
+
+  it('gives messages of higher priority first where it has priorities', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'work', { 'x-max-priority': 2 })
+    for (const [body, priority] of [
+      ['plain', 0],
+      ['first', 9],
+      ['second', 2],
+      ['third', 1],
+    ] as const) {
+      client.publish(1, '', 'work', body, { priority })
+    }
+    client.take()
+    for (let i = 0; i < 4; i++) client.send(1, methods.BasicGet, { queueName: 'work', noAck: true })
+    assert.deepEqual(
+      client.take().map(({ body }) => body),
+      ['first', 'second', 'third', 'plain'],
+    )
+  })
+
+  it('sends what expires to its dead-letter exchange, with the story of its death', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'short', {
+      'x-message-ttl': 1000,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'dead',
+    })
+    declared(client, 'dead')
+    client.publish(1, '', 'short', 'old', { expiration: '500', headers: { own: true } })
+    client.take()
+    await clock.advance(499)
+    client.send(1, methods.BasicGet, { queueName: 'dead', noAck: true })
+    assert.deepEqual(client.lines(), ['1 basic.get-empty'])
+    await clock.advance(1)
+    client.send(1, methods.BasicGet, { queueName: 'dead', noAck: true })
+    const [dead] = client.take()
+    assert.equal(dead?.body, 'old')
+    assert.equal(dead?.properties?.expiration, undefined)
+    assert.deepEqual(dead?.properties?.headers, {
+      own: true,
+      'x-death': [
+        {
+          count: 1,
+          reason: 'expired',
+          queue: 'short',
+          time: new Date(Math.floor(clock.wallTime() / 1000) * 1000),
+          exchange: '',
+          'routing-keys': ['short'],
+          'original-expiration': '500',
+        },
+      ],
+      'x-first-death-reason': 'expired',
+      'x-first-death-queue': 'short',
+      'x-first-death-exchange': '',
+      'x-last-death-reason': 'expired',
+      'x-last-death-queue': 'short',
+      'x-last-death-exchange': '',
+    })
+  })
+
+  it('does not let a message that expires go round for ever', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'round', {
+      'x-message-ttl': 10,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'round',
+    })
+    client.publish(1, '', 'round', 'dizzy')
+    await clock.advance(100)
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'round' })
+    assert.deepEqual(client.lines(), ['1 basic.get-empty'])
+  })
+
+  it('counts the deaths of one message in one queue for one reason', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'round', { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'round' })
+    client.publish(1, '', 'round', 'again')
+    for (let tag = 1; tag <= 3; tag++) {
+      client.send(1, methods.BasicGet, { queueName: 'round' })
+      client.send(1, methods.BasicReject, { deliveryTag: tag, requeue: false })
+    }
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'round' })
+    const deaths = client.take()[0]?.properties?.headers?.['x-death']
+    assert.ok(Array.isArray(deaths))
+    assert.deepEqual(
+      deaths.map(death => [(death as FieldTable)['reason'], (death as FieldTable)['count']]),
+      [['rejected', 3]],
+    )
+  })
+
+  it('drops its oldest messages past its limit, or refuses the newest', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'dropping', { 'x-max-length': 1 })
+    declared(client, 'refusing', { 'x-max-length': 1, 'x-overflow': 'reject-publish' })
+    client.send(1, methods.ConfirmSelect, {})
+    client.take()
+    client.publish(1, '', 'dropping', 'old')
+    client.publish(1, '', 'dropping', 'new')
+    client.publish(1, '', 'refusing', 'old')
+    client.publish(1, '', 'refusing', 'new')
+    assert.deepEqual(client.lines(), ['1 basic.ack', '1 basic.ack', '1 basic.ack', '1 basic.nack'])
+    for (const queueName of ['dropping', 'refusing']) client.send(1, methods.BasicGet, { queueName })
+    assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
+  })
+
+  it('is deleted when nobody has used it for as long as it says', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'idle', { 'x-expires': 1000 })
+    await clock.advance(900)
+    declared(client, 'idle', { 'x-expires': 1000 })
+    await clock.advance(900)
+    assert.notEqual(engine.queue('idle', '/'), undefined)
+    await clock.advance(100)
+    assert.equal(engine.queue('idle', '/'), undefined)
+  })
+
+  it('tells its consumers when it is deleted', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'gone')
+    client.send(2, methods.BasicConsume, { queueName: 'gone', consumerTag: 'tag' })
+    client.take()
+    client.send(1, methods.QueueDelete, { queueName: 'gone' })
+    assert.deepEqual(client.lines(), ['1 queue.delete-ok', '2 basic.cancel'])
+  })
+
+  it('gives its messages to the first consumer alone where there is to be one', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'single', { 'x-single-active-consumer': true })
+    client.send(1, methods.BasicConsume, { queueName: 'single', consumerTag: 'first' })
+    client.send(2, methods.BasicConsume, { queueName: 'single', consumerTag: 'second' })
+    client.take()
+    client.publish(1, '', 'single', '1')
+    client.publish(1, '', 'single', '2')
+    assert.deepEqual(client.lines(), ['1 basic.deliver 1', '1 basic.deliver 2'])
+    client.send(1, methods.BasicCancel, { consumerTag: 'first' })
+    client.publish(1, '', 'single', '3')
+    assert.deepEqual(client.lines(), ['1 basic.cancel-ok', '2 basic.deliver 3'])
+  })
+})
+
+describe('A quorum queue of the broker', () => {
+  it('counts deliveries that failed, and gives a message up that has too many', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', {
+      'x-queue-type': 'quorum',
+      'x-delivery-limit': 1,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'dead',
+    })
+    declared(client, 'dead')
+    client.publish(1, '', 'q', 'hard')
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: true })
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    client.send(1, methods.BasicReject, { deliveryTag: 2, requeue: true })
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    client.send(1, methods.BasicGet, { queueName: 'dead' })
+    const [first, second, empty, dead] = client.take()
+    assert.equal(first?.properties?.headers, undefined)
+    assert.deepEqual(second?.properties?.headers, { 'x-acquired-count': 1, 'x-delivery-count': 1 })
+    assert.equal(second?.args.redelivered, true)
+    assert.equal(empty?.name, 'basic.get-empty')
+    assert.equal(dead?.properties?.headers?.['x-first-death-reason'], 'delivery_limit')
+  })
+
+  it('does not count what was given back by basic.nack, since RabbitMQ 4.3', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-delivery-limit': 1 })
+    client.publish(1, '', 'q', 'patient')
+    for (let tag = 1; tag <= 5; tag++) {
+      client.send(1, methods.BasicGet, { queueName: 'q' })
+      client.send(1, methods.BasicNack, { deliveryTag: tag, requeue: true })
+    }
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    assert.deepEqual(client.take()[0]?.properties?.headers, { 'x-acquired-count': 5 })
+  })
+})
+
+describe('A stream of the broker', () => {
+  function reading(offset: FieldTable[string] | undefined, more: FieldTable = {}): string[] {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 's', { 'x-queue-type': 'stream' })
+    for (const body of ['0', '1', '2']) {
+      const headers: FieldTable = body === '1' ? { 'x-stream-filter-value': 'odd' } : {}
+      client.publish(1, '', 's', body, { headers })
+    }
+    client.send(1, methods.BasicQos, { prefetchCount: 10 })
+    const table = offset === undefined ? more : { 'x-stream-offset': offset, ...more }
+    client.send(1, methods.BasicConsume, { queueName: 's', arguments: table })
+    client.publish(1, '', 's', '3')
+    const delivered = client.take().filter(({ name }) => name === 'basic.deliver')
+    return delivered.map(({ body, properties }) => `${body}@${properties?.headers?.['x-stream-offset']}`)
+  }
+
+  it('is read from where a consumer wants', () => {
+    assert.deepEqual(reading('first'), ['0@0', '1@1', '2@2', '3@3'])
+    assert.deepEqual(reading('last'), ['2@2', '3@3'])
+    assert.deepEqual(reading('next'), ['3@3'])
+    assert.deepEqual(reading(undefined), ['3@3'])
+    assert.deepEqual(reading(1), ['1@1', '2@2', '3@3'])
+    assert.deepEqual(reading(new Date(Date.UTC(2023, 0, 1))), ['0@0', '1@1', '2@2', '3@3'])
+    assert.deepEqual(reading('1h'), ['0@0', '1@1', '2@2', '3@3'])
+  })
+
+  it('gives only what a filter lets through', () => {
+    assert.deepEqual(reading('first', { 'x-stream-filter': 'odd' }), ['1@1'])
+    assert.deepEqual(reading('first', { 'x-stream-filter': ['odd'], 'x-stream-match-unfiltered': true }), [
+      '0@0',
+      '1@1',
+      '2@2',
+      '3@3',
+    ])
+  })
+
+  it('goes on when messages are acknowledged, and keeps them', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 's', { 'x-queue-type': 'stream' })
+    for (const body of ['0', '1', '2']) client.publish(1, '', 's', body)
+    client.send(1, methods.BasicQos, { prefetchCount: 1 })
+    client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-offset': 'first' } })
+    client.take()
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    assert.deepEqual(client.lines(), ['1 basic.deliver 1'])
+    assert.equal(engine.queue('s', '/')?.messageCount, 3)
+  })
+})

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  AuthenticationError,
+  ChannelClosedError,
+  ConnectionClosedError,
+  ConnectionFailedError,
+  type ConnectOptions,
+  connect,
+  PublishFailedError,
+} from '../../src/index.ts'
+import { type Broker, startBroker } from '../../src/testing/index.ts'
+
+const steady = { recovery: false } as const
+
+/** Let whatever is under way go on. */
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise(resolve => setImmediate(resolve))
+}
+
+/** The two ways to reach a broker. */
+const ways: readonly (readonly [string, (broker: Broker) => ConnectOptions])[] = [
+  ['over TCP', broker => ({ host: '127.0.0.1', port: broker.port, ...steady })],
+  ['in memory', broker => ({ ...broker.inMemory, ...steady })],
+]
+
+for (const [way, options] of ways) {
+  describe(`A broker in the process, ${way}`, () => {
+    it('keeps a message in a queue until somebody takes it', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await protocol.queueDeclare('orders', { durable: true })
+      await protocol.publish({ id: 7 }, '', 'orders', { headers: { from: 'a test' } })
+
+      assert.deepEqual(
+        broker.queue('orders').ready.map(({ body, properties }) => [body.toString(), properties.headers]),
+        [['{"id":7}', { from: 'a test' }]],
+      )
+      await using consumer = await protocol.consumer('orders')
+      const { value: message } = await consumer.next()
+      assert.deepEqual(message?.json(), { id: 7 })
+      assert.equal(broker.queue('orders').unacked.length, 1)
+      message?.ack()
+      await broker.queue('orders').emptied()
+    })
+
+    it('takes a body larger than a frame', async () => {
+      await using broker = await startBroker({ frameMax: 8192 })
+      await using protocol = await connect(options(broker))
+      await protocol.queueDeclare('large', { durable: true })
+      const body = Buffer.alloc(300_000, 'abc')
+      await protocol.publish(body, '', 'large')
+      await using consumer = await protocol.consumer('large')
+      const { value: message } = await consumer.next()
+      assert.ok(message?.body.equals(body))
+      message?.ack()
+    })
+
+    it('closes a channel as RabbitMQ does where a queue is missing', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await using channel = await protocol.channel()
+      await assert.rejects(channel.basicGet('nowhere'), (error: Error) => {
+        assert.ok(error instanceof ChannelClosedError)
+        assert.equal(error.replyText, "NOT_FOUND - no queue 'nowhere' in vhost '/'")
+        return true
+      })
+    })
+
+    it('refuses a login with a wrong password', async () => {
+      await using broker = await startBroker()
+      await assert.rejects(connect({ ...options(broker), password: 'wrong' }), AuthenticationError)
+      broker.refuseLogins()
+      await assert.rejects(connect(options(broker)), AuthenticationError)
+      broker.acceptLogins()
+      await using protocol = await connect(options(broker))
+      assert.equal(protocol.state, 'open')
+    })
+
+    it('refuses connections, and takes them again', async () => {
+      await using broker = await startBroker()
+      broker.refuseConnections()
+      await assert.rejects(connect(options(broker)), ConnectionFailedError)
+      await broker.acceptConnections()
+      await using protocol = await connect(options(broker))
+      assert.equal(protocol.state, 'open')
+    })
+
+    it('cuts a connection, which recovers with what it declared', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect({ ...options(broker), recovery: true, connectionName: 'cut me' })
+      const consumer = await protocol.consumer((await protocol.queueDeclare('work', { durable: true })).queue)
+      assert.deepEqual(
+        broker.connections.map(({ name }) => name),
+        ['cut me'],
+      )
+      broker.cutConnections('cut me')
+      assert.deepEqual(broker.queue('work').consumers, [])
+      await broker.queue('work').hasConsumers(1)
+      await protocol.publish('after', '', 'work')
+      const { value: message } = await consumer.next()
+      assert.equal(message?.text(), 'after')
+      message?.ack()
+    })
+
+    it('closes connections and channels with a code and a text', async () => {
+      await using broker = await startBroker()
+      const protocol = await connect(options(broker))
+      const channel = await protocol.channel()
+      broker.closeChannels({ replyCode: 404, replyText: 'gone' })
+      await assert.rejects(channel.queueDeclare('any'), (error: Error) => {
+        assert.ok(error instanceof ChannelClosedError)
+        assert.equal(error.replyText, 'NOT_FOUND - gone')
+        return true
+      })
+      const open = await protocol.channel()
+      broker.closeConnections({ replyText: 'maintenance' })
+      await assert.rejects(open.queueDeclare('any'), (error: Error) => {
+        assert.ok(error instanceof ConnectionClosedError)
+        assert.equal(error.replyCode, 320)
+        assert.equal(error.replyText, 'CONNECTION_FORCED - maintenance')
+        return true
+      })
+    })
+
+    it('refuses publishes, and has none of those messages', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await protocol.queueDeclare('orders', { durable: true })
+      broker.nackConfirms()
+      await assert.rejects(protocol.publish('lost', '', 'orders'), PublishFailedError)
+      await protocol.publish('kept', '', 'orders')
+      assert.deepEqual(
+        broker.queue('orders').ready.map(({ body }) => body.toString()),
+        ['kept'],
+      )
+    })
+
+    it('keeps confirms back until they are released', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await protocol.queueDeclare('orders', { durable: true })
+      broker.withholdConfirms()
+      let confirmed = false
+      const publishing = protocol.publish('one', '', 'orders').then(() => {
+        confirmed = true
+      })
+      await broker.queue('orders').hasReady(1)
+      await protocol.queueDeclare('another', { durable: true })
+      assert.equal(confirmed, false)
+      broker.releaseConfirms()
+      await publishing
+    })
+
+    it('blocks who publishes, with a reason', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await protocol.queueDeclare('orders', { durable: true })
+      broker.block('low on disk')
+      const reason = new Promise(resolve => protocol.once('blocked', resolve))
+      const publishing = protocol.publish('one', '', 'orders')
+      assert.equal(await reason, 'low on disk')
+      assert.equal(broker.connections[0]?.isBlocked, true)
+      broker.unblock()
+      await publishing
+    })
+
+    it('freezes and thaws', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      broker.freeze()
+      const declaring = protocol.queueDeclare('late', { durable: true })
+      await turns(20)
+      assert.equal(broker.queue('late').exists, false)
+      broker.thaw()
+      await declaring
+      assert.equal(broker.queue('late').exists, true)
+    })
+
+    it('cancels the consumers of a queue', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await using channel = await protocol.channel()
+      await channel.queueDeclare('moving', { durable: true })
+      const cancelled = new Promise(resolve => channel.addCancellationCallback((_channel, tag) => resolve(tag)))
+      const { consumerTag } = await channel.basicConsume(() => {}, 'moving')
+      broker.cancelConsumers('moving')
+      assert.equal(await cancelled, consumerTag)
+      assert.deepEqual(broker.queue('moving').consumers, [])
+    })
+
+    it('keeps durable things over a restart, and nothing else', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect({ ...options(broker), recovery: false })
+      await using channel = await protocol.channel()
+      await channel.queueDeclare('kept', { durable: true })
+      await channel.queueDeclare('gone', { durable: false })
+      await protocol.publish('written', '', 'kept')
+      await protocol.publish('in memory', '', 'kept', { deliveryMode: 1 })
+      await broker.restart()
+      assert.equal(broker.queue('gone').exists, false)
+      assert.deepEqual(
+        broker.queue('kept').ready.map(({ body }) => body.toString()),
+        ['written'],
+      )
+    })
+
+    it('loses by a kill what it has not confirmed', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect({ ...options(broker), recovery: false })
+      await protocol.queueDeclare('orders', { durable: true })
+      await protocol.publish('confirmed', '', 'orders')
+      broker.withholdConfirms()
+      const lost = assert.rejects(protocol.publish('not confirmed', '', 'orders'))
+      await broker.queue('orders').hasReady(2)
+      await broker.kill()
+      await lost
+      await broker.start()
+      assert.deepEqual(
+        broker.queue('orders').ready.map(({ body }) => body.toString()),
+        ['confirmed'],
+      )
+    })
+  })
+}
+
+describe('Brokers in one process', () => {
+  it('do not know of each other', async () => {
+    await using one = await startBroker()
+    await using other = await startBroker()
+    await using protocol = await connect(one.inMemory)
+    await protocol.queueDeclare('mine', { durable: true })
+    assert.equal(one.queue('mine').exists, true)
+    assert.equal(other.queue('mine').exists, false)
+    assert.notEqual(one.port, other.port)
+  })
+
+  it('say what they saw where something does not come true in time', async () => {
+    await using broker = await startBroker()
+    await assert.rejects(
+      broker
+        .queue('nowhere')
+        .emptied({ timeout: 1 })
+        .then(() => broker.hasConnections(1, { timeout: 1 })),
+      {
+        code: 'TIMEOUT_ERR',
+        message: 'the broker has 1 connections did not come true within 1 ms: it has 0',
+      },
+    )
+  })
+})

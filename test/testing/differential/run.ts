@@ -1,0 +1,203 @@
+import * as methods from '../../../src/protocol/methods.ts'
+import { FrameClient, type Received } from './frame-client.ts'
+import { namesOf, type Step } from './sequence.ts'
+
+const CONNECTIONS = 2
+/** For what no barrier goes through: quorum queues, streams, and what a lost connection leaves. */
+const QUIET = 40
+const LONGEST_WAIT = 2_000
+
+const ANSWERS: ReadonlyMap<methods.AnyMethod, readonly methods.AnyMethod[]> = new Map([
+  [methods.ChannelClose, [methods.ChannelCloseOk]],
+  [methods.TxCommit, [methods.TxCommitOk, methods.ChannelClose, methods.ConnectionClose]],
+])
+
+/** What came back after one step, as lines, by where it came. */
+export type Log = readonly (readonly string[])[]
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, milliseconds))
+}
+
+/** Does what a program of two connections does, on one broker, and writes down what comes back. */
+export class Run {
+  readonly #url: string
+  readonly #prefix: string
+  /** Whether effects are not all over when their barriers are. */
+  readonly #slow: boolean
+  readonly #names = new Map<string, string>()
+  readonly #clients: (FrameClient | undefined)[] = []
+  #control: FrameClient | undefined
+
+  constructor(url: string, prefix: string, slow: boolean) {
+    this.#url = url
+    this.#prefix = prefix
+    this.#slow = slow
+  }
+
+  async run(steps: readonly Step[]): Promise<Log> {
+    const log: (readonly string[])[] = []
+    try {
+      for (const step of steps) log.push(await this.#step(step))
+    } finally {
+      await this.#cleanUp()
+    }
+    return log
+  }
+
+  async #step(step: Step): Promise<readonly string[]> {
+    const client = await this.#client(step.connection)
+    if (!client.openChannels.has(step.channel)) {
+      client.send(step.channel, methods.ChannelOpen, {})
+      await client.until(() => client.openChannels.has(step.channel))
+      client.received = client.received.filter(({ method }) => method !== methods.ChannelOpenOk)
+    }
+    step.do(client)
+    // Nothing may come behind these before they are answered, not even a barrier.
+    const answers = ANSWERS.get(step.method)
+    if (answers !== undefined) {
+      await client.until(() => client.received.some(({ method }) => answers.includes(method)))
+    }
+    await this.#settle()
+    const lines: string[] = []
+    for (let at = 0; at < CONNECTIONS; at++) {
+      const one = this.#clients[at]
+      if (one === undefined) continue
+      const closed = one.received.some(({ method }) => method === methods.ConnectionClose)
+      // What other channels still get is a matter of chance.
+      const received = closed ? one.received.filter(({ channel }) => channel === 0) : one.received
+      one.received = []
+      for (const channel of [...new Set(received.map(frame => frame.channel))].sort()) {
+        lines.push(
+          ...this.#lines(
+            at,
+            received.filter(frame => frame.channel === channel),
+          ),
+        )
+      }
+    }
+    return lines
+  }
+
+  async #client(at: number): Promise<FrameClient> {
+    const known = this.#clients[at]
+    if (known !== undefined && !known.closed) return known
+    const client = await FrameClient.connect(this.#url)
+    this.#clients[at] = client
+    return client
+  }
+
+  async #controlClient(): Promise<FrameClient> {
+    if (this.#control === undefined || this.#control.closed) {
+      this.#control = await FrameClient.connect(this.#url)
+    }
+    return this.#control
+  }
+
+  /** Waits until every effect of a step has come through: from channel to queue, from queue to queue, and back. */
+  async #settle(): Promise<void> {
+    const live = () => this.#clients.filter(client => client !== undefined && !client.closed)
+    const rounds = 3
+    for (let round = 0; round < rounds; round++) {
+      await Promise.all(live().map(client => client?.barrier()))
+      await this.#queueBarrier()
+    }
+    await Promise.all(live().map(client => client?.barrier()))
+    const gone = this.#clients.some(client => client?.closed === true)
+    const end = Date.now() + LONGEST_WAIT
+    const unconfirmed = () => live().some(client => [...(client?.unconfirmed.values() ?? [])].some(set => set.size > 0))
+    while (unconfirmed() && Date.now() < end) await pause(2)
+    if (this.#slow || gone) await this.#quiet()
+  }
+
+  async #quiet(): Promise<void> {
+    const count = () => this.#clients.reduce((sum, client) => sum + (client?.received.length ?? 0), 0)
+    for (let before = -1; before !== count(); ) {
+      before = count()
+      await pause(QUIET)
+    }
+  }
+
+  /** A method goes through each queue that may be there. */
+  async #queueBarrier(): Promise<void> {
+    const control = await this.#controlClient()
+    for (const [at, queueName] of namesOf(this.#prefix).queues.entries()) {
+      control.send(at + 1, methods.ChannelOpen, {})
+      control.send(at + 1, methods.QueueDeclare, { queueName, passive: true })
+    }
+    const count = namesOf(this.#prefix).queues.length
+    const answers = [methods.QueueDeclareOk, methods.ChannelClose]
+    const answered = () => control.received.filter(({ method }) => answers.some(answer => answer === method)).length
+    await control.until(() => answered() === count)
+    control.received = []
+    const open = [...control.openChannels]
+    for (const channel of open) {
+      control.send(channel, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
+    }
+    await control.until(() => control.received.length === open.length)
+    control.received = []
+  }
+
+  #lines(connection: number, frames: readonly Received[]): string[] {
+    const lines: string[] = []
+    const confirms: string[] = []
+    for (const frame of frames) {
+      const { channel, method, args } = frame
+      if (method === methods.BasicAck || method === methods.BasicNack) {
+        // One step publishes once: which confirms are sent together is a matter of time.
+        confirms.push(`${connection}.${channel} confirms ${method.name} ${args['deliveryTag']}`)
+      } else {
+        const message = frame.body === undefined ? '' : ` ${this.#shown(frame.properties)} ${frame.body}`
+        lines.push(`${connection}.${channel} ${method.name} ${this.#shown(args)}${message}`)
+      }
+    }
+    return [...lines, ...confirms]
+  }
+
+  /** Names that the server makes, and times, differ. */
+  #shown(value: unknown): string {
+    const text = JSON.stringify(value, (name, part) => {
+      if (name === 'time') return 'a time'
+      if (typeof part === 'bigint') return Number(part)
+      if (typeof part !== 'object' || part === null || Array.isArray(part)) return part
+      return Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
+    })
+    return text
+      .replaceAll(/amq\.(gen|ctag)-[\w-]+/g, name => {
+        if (!this.#names.has(name)) this.#names.set(name, `server-named-${this.#names.size + 1}`)
+        return this.#names.get(name) ?? name
+      })
+      .replaceAll(this.#prefix, '')
+  }
+
+  async #cleanUp(): Promise<void> {
+    for (const client of this.#clients) client?.end()
+    await pause(this.#slow ? QUIET : 5)
+    const control = await this.#controlClient()
+    const { queues, exchanges } = namesOf(this.#prefix)
+    for (const queueName of queues) {
+      for (let tries = 0; tries < 20; tries++) {
+        control.send(1, methods.ChannelOpen, {})
+        control.send(1, methods.QueueDelete, { queueName })
+        const answers = [methods.QueueDeleteOk, methods.ChannelClose]
+        const answer = () => control.received.find(({ method }) => answers.some(known => known === method))
+        await control.until(() => answer() !== undefined)
+        const locked = answer()?.method === methods.ChannelClose
+        control.received = []
+        if (control.openChannels.has(1)) {
+          control.send(1, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
+          await control.until(() => control.received.length > 0)
+          control.received = []
+        }
+        if (!locked) break
+        await pause(20)
+      }
+    }
+    control.send(1, methods.ChannelOpen, {})
+    for (const exchangeName of exchanges) control.send(1, methods.ExchangeDelete, { exchangeName })
+    await control.until(
+      () => control.received.filter(({ method }) => method === methods.ExchangeDeleteOk).length === exchanges.length,
+    )
+    control.end()
+  }
+}

@@ -1,0 +1,245 @@
+import * as methods from '../../../src/protocol/methods.ts'
+import type { BasicProperties } from '../../../src/protocol/properties.ts'
+import type { FieldTable } from '../../../src/protocol/values.ts'
+import type { FrameClient } from './frame-client.ts'
+import { Random } from './random.ts'
+
+/** One thing that a client does. */
+export interface Step {
+  readonly connection: number
+  readonly channel: number
+  readonly method: methods.AnyMethod
+  /** What it does, to read. */
+  readonly text: string
+  do(client: FrameClient): void
+}
+
+export interface SequenceOptions {
+  readonly steps: number
+  /** In front of every name, so that sequences do not meet. */
+  readonly prefix: string
+  readonly types: readonly ('classic' | 'quorum' | 'stream')[]
+}
+
+const CONNECTIONS = 2
+const CHANNELS = 2
+const KEYS = ['', 'a', 'a.b', 'a.b.c', 'x']
+const PATTERNS = ['', 'a', 'a.*', 'a.#', '#', '*.b', 'x']
+const EXCHANGE_TYPES = ['direct', 'fanout', 'topic', 'headers']
+
+/** Steps that a seed decides: most are sensible, some are mistakes. */
+export function sequence(seed: number, { steps, prefix, types }: SequenceOptions): Step[] {
+  const random = new Random(seed)
+  const queues = [1, 2, 3, 4].map(number => `${prefix}q${number}`)
+  const exchanges = [1, 2, 3].map(number => `${prefix}x${number}`)
+  const queueName = () => (random.chance(0.08) ? '' : random.chance(0.04) ? `${prefix}none` : random.pick(queues))
+  const exchangeName = () =>
+    random.chance(0.1) ? 'amq.direct' : random.chance(0.05) ? `${prefix}none` : random.pick(exchanges)
+
+  function step<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>): Step {
+    const [connection, channel] = [random.below(CONNECTIONS), 1 + random.below(CHANNELS)]
+    return {
+      connection,
+      channel,
+      method,
+      text: `${method.name} ${JSON.stringify(args)}`,
+      do: client => client.send(channel, method, args),
+    }
+  }
+
+  function queueArguments(): FieldTable {
+    const table: FieldTable = {}
+    if (types.length > 1 || types[0] !== 'classic') {
+      const type = random.pick(types)
+      if (type !== 'classic' || random.chance(0.5)) table['x-queue-type'] = type
+      if (type === 'stream') return table
+    }
+    if (random.chance(0.15)) table['x-max-length'] = random.pick([1, 2, 3])
+    if (random.chance(0.05)) table['x-max-length-bytes'] = random.pick([5, 20])
+    if (random.chance(0.1)) table['x-overflow'] = random.pick(['drop-head', 'reject-publish'])
+    if (random.chance(0.15)) table['x-dead-letter-exchange'] = random.pick(['', random.pick(exchanges)])
+    if ('x-dead-letter-exchange' in table && random.chance(0.6))
+      table['x-dead-letter-routing-key'] = random.pick(queues)
+    if (random.chance(0.05)) table['x-message-ttl'] = random.pick([0, 100_000, -1])
+    if (random.chance(0.06) && table['x-queue-type'] !== 'quorum') table['x-max-priority'] = random.pick([3, 10])
+    if (random.chance(0.06)) table['x-single-active-consumer'] = true
+    if (random.chance(0.02)) table['x-max-length'] = 'many'
+    if (random.chance(0.02)) table['x-delivery-limit'] = 1
+    return table
+  }
+
+  function soundArguments(): FieldTable {
+    const table = queueArguments()
+    if (table['x-message-ttl'] === -1) delete table['x-message-ttl']
+    if (table['x-max-length'] === 'many') delete table['x-max-length']
+    if (table['x-queue-type'] !== 'quorum') delete table['x-delivery-limit']
+    else delete table['x-max-priority']
+    return table
+  }
+
+  function declareQueue(): Step {
+    const table = queueArguments()
+    const shared = table['x-queue-type'] === 'quorum' || table['x-queue-type'] === 'stream'
+    const durable = shared ? !random.chance(0.1) : random.chance(0.3)
+    return step(methods.QueueDeclare, {
+      queueName: random.chance(0.05) ? '' : random.pick(queues),
+      passive: random.chance(0.1),
+      durable,
+      exclusive: random.chance(shared ? 0.03 : 0.1),
+      autoDelete: random.chance(shared ? 0.03 : 0.1),
+      arguments: table,
+    })
+  }
+
+  function properties(): BasicProperties | undefined {
+    if (random.chance(0.5)) return undefined
+    const headers: FieldTable = {}
+    if (random.chance(0.4)) headers['a'] = random.pick([1, 2, 'one'])
+    if (random.chance(0.1)) headers['x-stream-filter-value'] = random.pick(['one', 'two'])
+    if (random.chance(0.1)) headers['CC'] = [random.pick(queues)]
+    if (random.chance(0.1)) headers['BCC'] = [random.pick(queues), random.pick(KEYS)]
+    return {
+      ...(Object.keys(headers).length > 0 ? { headers } : {}),
+      ...(random.chance(0.3) ? { deliveryMode: 2 } : {}),
+      ...(random.chance(0.2) ? { priority: random.below(5) } : {}),
+      ...(random.chance(0.1) ? { expiration: random.pick(['100000', '0', 'soon']) } : {}),
+      ...(random.chance(0.05) ? { userId: random.pick(['guest', 'somebody']) } : {}),
+      ...(random.chance(0.1) ? { messageId: 'm', messageType: 't', correlationId: 'c' } : {}),
+    }
+  }
+
+  let bodies = 0
+  function publish(): Step {
+    const [connection, channel] = [random.below(CONNECTIONS), 1 + random.below(CHANNELS)]
+    const direct = random.chance(0.6)
+    const exchange = direct ? '' : exchangeName()
+    const key = direct ? random.pick(queues) : random.pick(KEYS)
+    const mandatory = random.chance(0.2)
+    const own = properties()
+    const body = `${++bodies}${'.'.repeat(random.below(6))}`
+    return {
+      connection,
+      channel,
+      method: methods.BasicPublish,
+      text: `basic.publish ${JSON.stringify({ exchange, key, mandatory, own, body })}`,
+      do: client => client.publish(channel, exchange, key, mandatory, own, body),
+    }
+  }
+
+  const settleArguments = () => ({ deliveryTag: random.pick([0, 1, 1, 2, 2, 3, 4]), multiple: random.chance(0.3) })
+  const headersToMatch = (): FieldTable =>
+    random.chance(0.7) ? {} : { 'x-match': random.pick(['all', 'any', 'some']), a: random.pick([1, 2]) }
+  const binding = () => ({
+    queueName: queueName(),
+    exchangeName: exchangeName(),
+    routingKey: random.pick(PATTERNS),
+    arguments: headersToMatch(),
+  })
+  const consumeArguments = (): FieldTable => ({
+    ...(random.chance(0.1) ? { 'x-priority': random.pick([1, 5, 'high']) } : {}),
+    ...(types.includes('stream') && random.chance(0.5)
+      ? { 'x-stream-offset': random.pick(['first', 'last', 'next', 1, 'nowhere']) }
+      : {}),
+  })
+
+  const kinds: readonly (readonly [number, () => Step])[] = [
+    [14, declareQueue],
+    [30, publish],
+    [
+      6,
+      () =>
+        step(methods.ExchangeDeclare, {
+          exchangeName: exchangeName(),
+          typeName: random.chance(0.04) ? 'odd' : random.pick(EXCHANGE_TYPES),
+          passive: random.chance(0.1),
+          durable: random.chance(0.5),
+          autoDelete: random.chance(0.1),
+          internal: random.chance(0.05),
+          arguments: random.chance(0.15) ? { 'alternate-exchange': random.pick(exchanges) } : {},
+        }),
+    ],
+    [8, () => step(methods.QueueBind, binding())],
+    [2, () => step(methods.QueueUnbind, binding())],
+    [
+      2,
+      () =>
+        step(random.chance(0.7) ? methods.ExchangeBind : methods.ExchangeUnbind, {
+          exchangeDestination: exchangeName(),
+          exchangeSource: exchangeName(),
+          routingKey: random.pick(PATTERNS),
+        }),
+    ],
+    [10, () => step(methods.BasicGet, { queueName: queueName(), noAck: random.chance(0.3) })],
+    [
+      8,
+      () =>
+        step(methods.BasicConsume, {
+          queueName: queueName(),
+          consumerTag: random.pick(['', 't1', 't2', 't3']),
+          noAck: random.chance(0.2),
+          exclusive: random.chance(0.08),
+          arguments: consumeArguments(),
+        }),
+    ],
+    [4, () => step(methods.BasicCancel, { consumerTag: random.pick(['t1', 't2', 't3']) })],
+    [8, () => step(methods.BasicAck, settleArguments())],
+    [4, () => step(methods.BasicNack, { ...settleArguments(), requeue: random.chance(0.5) })],
+    [4, () => step(methods.BasicReject, { deliveryTag: 1 + random.below(4), requeue: random.chance(0.5) })],
+    [1, () => step(methods.BasicRecover, { requeue: !random.chance(0.1) })],
+    [4, () => step(methods.BasicQos, { prefetchCount: random.pick([0, 1, 2, 5]), connectionGlobal: false })],
+    [2, () => step(methods.QueuePurge, { queueName: queueName() })],
+    [
+      3,
+      () =>
+        step(methods.QueueDelete, {
+          queueName: queueName(),
+          ifUnused: random.chance(0.15),
+          ifEmpty: random.chance(0.15),
+        }),
+    ],
+    [1, () => step(methods.ExchangeDelete, { exchangeName: exchangeName(), ifUnused: random.chance(0.3) })],
+    [3, () => step(methods.ConfirmSelect, {})],
+    [2, () => step(methods.TxSelect, {})],
+    [3, () => step(methods.TxCommit, {})],
+    [1, () => step(methods.TxRollback, {})],
+    [1, () => step(methods.ChannelFlow, { active: !random.chance(0.2) })],
+    [2, () => step(methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })],
+  ]
+  const total = kinds.reduce((sum, [weight]) => sum + weight, 0)
+  const any = (): Step => {
+    let left = random.next() * total
+    for (const [weight, make] of kinds) {
+      left -= weight
+      if (left < 0) return make()
+    }
+    return publish()
+  }
+  // Most of what follows is to have something to work on.
+  const declared = [
+    ...queues.map(queueName => () => {
+      return random.chance(0.3)
+        ? declareQueue()
+        : step(methods.QueueDeclare, { queueName, durable: true, arguments: soundArguments() })
+    }),
+    ...exchanges.map(
+      exchangeName => () => step(methods.ExchangeDeclare, { exchangeName, typeName: random.pick(EXCHANGE_TYPES) }),
+    ),
+    ...queues.map(
+      queueName => () =>
+        step(methods.QueueBind, {
+          queueName,
+          exchangeName: random.pick(exchanges),
+          routingKey: random.pick(PATTERNS),
+        }),
+    ),
+  ]
+  return [...declared.map(make => make()), ...Array.from({ length: steps }, any)]
+}
+
+/** Every name that a sequence may have declared. */
+export function namesOf(prefix: string): { readonly queues: readonly string[]; readonly exchanges: readonly string[] } {
+  return {
+    queues: [1, 2, 3, 4].map(number => `${prefix}q${number}`),
+    exchanges: [1, 2, 3].map(number => `${prefix}x${number}`),
+  }
+}
