@@ -47,7 +47,7 @@ export interface AmqpProtocolEvents {
   /** The connection was lost. */
   disconnected: [error: Error]
   /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. */
-  recovering: [attempt: number, delay: number]
+  recovering: [attempt: number, delay: number, error: Error | undefined]
   /** All is back but exclusive queues that are still locked for the old connection: they follow, or `recoveryFailed` tells. */
   recovered: []
   /** One exchange, queue, binding or consumer could not be recovered; the rest goes on. */
@@ -96,7 +96,7 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
       blocked: reason => protocol.#tell('blocked', reason),
       unblocked: () => protocol.#tell('unblocked'),
       disconnected: error => protocol.#tell('disconnected', error),
-      recovering: (attempt, delay) => protocol.#tell('recovering', attempt, delay),
+      recovering: (attempt, delay, error) => protocol.#tell('recovering', attempt, delay, error),
       recovered: () => protocol.#tell('recovered'),
       recoveryFailed: (what, error) => protocol.#tell('recoveryFailed', what, error),
       queueRenamed: (oldName, newName) => protocol.#tell('queueRenamed', oldName, newName),

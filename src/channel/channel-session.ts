@@ -30,6 +30,7 @@ import { TagGate } from './consume/tag-gate.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
 import { Publishing } from './publish/publishing.ts'
 import type { PublishBounds, WaitingPublish } from './publish/waiting-publishes.ts'
+import { PLAIN_ROUTES, type PublishRoutes } from './publish-routes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
 export interface ChannelEvents extends PublishBounds {
@@ -43,6 +44,16 @@ export interface ChannelEvents extends PublishBounds {
   adopted(waiting: WaitingPublish[], ending: CloseReason): boolean
   /** The life is over, with its connection or alone: `ending.scope` says which. */
   ended(session: ChannelSession, ending: CloseReason): void
+}
+
+/** What becomes of a basic.consume at the broker, whoever still waits for it. */
+export interface ConsumeObserver {
+  /** Its bytes are in the buffer. */
+  written(): void
+  /** consume-ok has come. */
+  consuming(): void
+  /** Nobody waited for it any more, and it was cancelled. */
+  gone(): void
 }
 
 /** Where the tags of an earlier life of the channel ended. */
@@ -88,11 +99,17 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #crossed: CloseReason | undefined
   #closedByServer = false
 
-  constructor(port: ChannelPort, id: number, events: ChannelEvents, offsets: TagOffsets) {
+  constructor(
+    port: ChannelPort,
+    id: number,
+    events: ChannelEvents,
+    offsets: TagOffsets,
+    routes: PublishRoutes = PLAIN_ROUTES,
+  ) {
     this.id = id
     this.#port = port
     this.#events = events
-    this.publishing = new Publishing(port, id, offsets.publish, events)
+    this.publishing = new Publishing(port, id, offsets.publish, events, routes)
     this.acker = new Acker(port, id, offsets.delivery)
     this.deliveries = new Deliveries(port, id, this.acker)
     this.#gate = new TagGate(port)
@@ -167,21 +184,27 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /**
-   * Send a synchronous method. `effect` runs when the reply comes, before the promise resolves. With noWait there is
-   * no reply, and both come at once.
+   * Send a synchronous method. `written` runs when its bytes are in the buffer, `effect` when the reply comes, before the
+   * promise resolves. With noWait there is no reply, and both come at once.
    */
   call<M extends SyncMethod>(
     method: M,
     args: ArgumentsOf<M>,
     context: CallContext,
     effect?: (reply: ReplyOf<M> | undefined, abandoned: boolean) => void,
+    written: () => void = ignore,
   ): Promise<ReplyOf<M> | undefined> {
     if ('noWait' in args && args.noWait === true) {
       this.send(method, args, context)
+      written()
       effect?.(undefined, false)
       return Promise.resolve(undefined)
     }
-    return this.#start(context, method, method.reply.key, () => this.#encode(method, args), effect)
+    const write = (): void => {
+      this.#encode(method, args)
+      written()
+    }
+    return this.#start(context, method, method.reply.key, write, effect)
   }
 
   /** The same for a method whose reply says nothing. */
@@ -224,9 +247,10 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     args: ArgumentsOf<typeof BasicConsume>,
     context: CallContext,
     again = false,
+    observer?: ConsumeObserver,
   ): Promise<void> {
     const { tag, sink } = consumer
-    const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context))
+    const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
     // From a microtask, nextTick comes after all others: whoever awaits the promise, however far up, goes first.
     started.then(
       () => process.nextTick(() => sink.start()),
@@ -237,7 +261,12 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return started
   }
 
-  #consume(consumer: Consumer, args: ArgumentsOf<typeof BasicConsume>, context: CallContext): Promise<void> {
+  #consume(
+    consumer: Consumer,
+    args: ArgumentsOf<typeof BasicConsume>,
+    context: CallContext,
+    observer: ConsumeObserver | undefined,
+  ): Promise<void> {
     const { tag, position } = consumer
     const began = (): void => position.began(this.#port.clock.wallTime())
     let answered = ignore
@@ -251,6 +280,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       }
       if (args.noWait === true) began()
       else answered = this.#gate.written(tag, 'consume')
+      observer?.written()
     }
     if (args.noWait === true) {
       this.assertOpen(context)
@@ -259,9 +289,12 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     }
     return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
       began()
+      observer?.consuming()
       // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.
-      if (abandoned)
-        this.#cancel(tag, false, { what: `basic.cancel of consumer "${tag}"`, site: undefined }, ignore).catch(ignore)
+      if (abandoned) {
+        const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
+        this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
+      }
       answered()
     })
   }
@@ -269,16 +302,18 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   /**
    * Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. With noWait too: only
    * cancel-ok says that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's: it
-   * is given the consumer that was cancelled, if this life has one under the tag.
+   * is given the consumer that was cancelled, if this life has one under the tag. `written` runs when the bytes are in
+   * the buffer.
    */
   cancel(
     tag: string,
     noWait: boolean,
     options: Partial<CallContext> = {},
     effect: (consumer: Consumer | undefined) => void = ignore,
+    written: () => void = ignore,
   ): Promise<void> {
     const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
-    return this.#gate.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect))
+    return this.#gate.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect, written))
   }
 
   #cancel(
@@ -286,6 +321,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     noWait: boolean,
     context: CallContext,
     effect: (consumer: Consumer | undefined) => void,
+    written: () => void,
   ): Promise<void> {
     const consumer = this.deliveries.consumer(tag)
     const atOnce = noWait || consumer === undefined
@@ -293,10 +329,11 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     const write = (): void => {
       this.#encode(BasicCancel, { consumerTag: tag })
       answered = this.#gate.written(tag, 'cancel', noWait)
+      written()
       if (atOnce) effect(consumer)
     }
-    const start = (bounds: CallContext, written: () => void): Promise<void> =>
-      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, written, () => {
+    const start = (bounds: CallContext, write: () => void): Promise<void> =>
+      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, write, () => {
         if (consumer !== undefined) {
           this.deliveries.remove(consumer)
           consumer.sink.cancelled()

@@ -1,4 +1,4 @@
-import { type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
+import { asError, type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import {
   type ArgumentsOf,
@@ -16,7 +16,6 @@ import {
   QueueDelete,
   QueuePurge,
   QueueUnbind,
-  type ReplyOf,
   type SyncMethod,
   TxCommit,
   TxRollback,
@@ -33,6 +32,8 @@ import {
 } from '../protocol/option-check.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { Properties } from '../protocol/received-properties.ts'
+import { copyTable } from '../protocol/table-copy.ts'
+import type { FieldTable } from '../protocol/values.ts'
 import { describeCall } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { CallbackConsumer } from './consume/callback-consumer.ts'
@@ -65,8 +66,10 @@ import type {
   UnbindOptions,
 } from './options.ts'
 import { returnError } from './publish/publish-errors.ts'
+import type { DeclaredQueue, QueueReference } from './queue-names.ts'
 import { type ChannelHost, RecoveringChannel } from './recovering-channel.ts'
-import type { BindingDefinition, TopologyRecorder } from './topology-recorder.ts'
+import type { BindingDefinition, Ledger, TopologyRecorder } from './topology-recorder.ts'
+import type { Effect } from './written-effects.ts'
 
 /** Called with each message; it may be async, and may await anything on any channel. */
 export type ConsumerCallback = (channel: Channel, body: Buffer, envelope: Envelope, properties: Properties) => unknown
@@ -149,16 +152,39 @@ export class Channel {
       }
       const { exclusive = queueName === '' && options.durable === undefined } = options
       const { durable = !exclusive } = options
-      const sent = { queueName: this.#lives.queueName(queueName), passive, durable, exclusive, autoDelete, noWait }
-      const record = (queue: string): void => {
-        this.#lives.lastQueue = queue
-        if (passive === true || !recover) return
-        const definition = { queueName, durable, exclusive, autoDelete: autoDelete === true, arguments: args }
-        this.#topology?.queueDeclared(queue, definition)
-      }
-      // A declare of '' makes a new queue each time: its old name is not meant.
-      const wire = queueName === '' ? { ...sent, queueName } : sent
-      return this.#call(QueueDeclare, { ...wire, arguments: args }, context, reply => record(reply?.queue ?? queueName))
+      const { names } = this.#lives
+      const sent = argumentsOf('queue.declare', args)
+      const definition = { queueName, durable, exclusive, autoDelete: autoDelete === true, arguments: sent }
+      return this.#lives.record(QueueDeclare, context, session => {
+        // A declare of '' makes a new queue each time: its old name is not meant.
+        const wireName = queueName === '' ? '' : names.wireName(session, queueName)
+        let queue: DeclaredQueue | undefined
+        return {
+          args: { queueName: wireName, passive, durable, exclusive, autoDelete, noWait, arguments: sent },
+          written: () => {
+            const declared = names.declared(session, wireName === '' ? undefined : wireName)
+            queue = declared
+            const effect = this.#topology?.written(ledger => {
+              const name = declared.name ?? ''
+              if (passive === true) ledger.queueUsed(name)
+              else ledger.queueDeclared(name, definition, recover)
+            }, noWait)
+            return {
+              accept: () => {
+                names.accepted(declared)
+                effect?.accept()
+              },
+              refuse: () => {
+                names.refused(declared)
+                effect?.refuse()
+              },
+            }
+          },
+          replied: reply => {
+            if (queue !== undefined && reply !== undefined) queue.name = reply.queue
+          },
+        }
+      })
     })
   }
 
@@ -174,9 +200,14 @@ export class Channel {
       [...CALL, 'noWait', 'ifUnused', 'ifEmpty'],
       context => {
         const { ifUnused, ifEmpty, noWait } = options
-        const name = this.#lives.queueName(queueName)
-        return this.#call(QueueDelete, { queueName: name, ifUnused, ifEmpty, noWait }, context, () =>
-          this.#topology?.queueDeleted(this.#named(queueName)),
+        return this.#change(
+          QueueDelete,
+          context,
+          wireName => ({ queueName: wireName(queueName), ifUnused, ifEmpty, noWait }),
+          named => {
+            const queue = named(queueName)
+            return ledger => ledger.queueDeleted(queue.name ?? '')
+          },
         )
       },
     )
@@ -185,10 +216,16 @@ export class Channel {
   /** Have messages of an exchange go to a queue (queue.bind). */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
     return this.#method(this.queueBind, 'queue.bind', queueName, options, BINDING, context => {
-      const { noWait, arguments: args } = options
-      const sent = { queueName: this.#lives.queueName(queueName), exchangeName, routingKey, noWait, arguments: args }
-      return this.#order(QueueBind, sent, context, () =>
-        this.#topology?.bound(binding('queue', exchangeName, this.#named(queueName), routingKey, args)),
+      const { noWait } = options
+      const args = argumentsOf('queue.bind', options.arguments)
+      return this.#change(
+        QueueBind,
+        context,
+        wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, noWait, arguments: args }),
+        named => {
+          const queue = named(queueName)
+          return ledger => ledger.bound(binding('queue', exchangeName, queue.name ?? '', routingKey, args))
+        },
       )
     })
   }
@@ -196,10 +233,15 @@ export class Channel {
   /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
     return this.#method(this.queueUnbind, 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
-      const { arguments: args } = options
-      const sent = { queueName: this.#lives.queueName(queueName), exchangeName, routingKey, arguments: args }
-      return this.#order(QueueUnbind, sent, context, () =>
-        this.#topology?.unbound(binding('queue', exchangeName, this.#named(queueName), routingKey, args)),
+      const args = argumentsOf('queue.unbind', options.arguments)
+      return this.#change(
+        QueueUnbind,
+        context,
+        wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, arguments: args }),
+        named => {
+          const queue = named(queueName)
+          return ledger => ledger.unbound(binding('queue', exchangeName, queue.name ?? '', routingKey, args))
+        },
       )
     })
   }
@@ -210,7 +252,7 @@ export class Channel {
   queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(this.queuePurge, 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
       const { noWait } = options
-      return this.#call(QueuePurge, { queueName: this.#lives.queueName(queueName), noWait }, context)
+      return this.#change(QueuePurge, context, wireName => ({ queueName: wireName(queueName), noWait }))
     })
   }
 
@@ -223,14 +265,18 @@ export class Channel {
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = NONE): Promise<void> {
     return this.#method(this.exchangeDeclare, 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
-      const { passive, durable = true, autoDelete, internal, noWait, arguments: args, recover = true } = options
+      const { passive, durable = true, autoDelete, internal, noWait, recover = true } = options
       booleanOption('exchange.declare', 'recover', recover)
-      const sent = { exchangeName, typeName, passive, durable, autoDelete, internal, noWait, arguments: args }
-      return this.#order(ExchangeDeclare, sent, context, () => {
-        if (passive === true || !recover) return
-        const kinds = { durable, autoDelete: autoDelete === true, internal: internal === true }
-        this.#topology?.exchangeDeclared({ exchangeName, typeName, ...kinds, arguments: args })
-      })
+      const args = argumentsOf('exchange.declare', options.arguments)
+      const kinds = { durable, autoDelete: autoDelete === true, internal: internal === true }
+      return this.#change(
+        ExchangeDeclare,
+        context,
+        () => ({ exchangeName, typeName, passive, durable, autoDelete, internal, noWait, arguments: args }),
+        () => ledger => {
+          if (passive !== true) ledger.exchangeDeclared({ exchangeName, typeName, ...kinds, arguments: args }, recover)
+        },
+      )
     })
   }
 
@@ -244,8 +290,11 @@ export class Channel {
       [...CALL, 'noWait', 'ifUnused'],
       context => {
         const { ifUnused, noWait } = options
-        return this.#order(ExchangeDelete, { exchangeName, ifUnused, noWait }, context, () =>
-          this.#topology?.exchangeDeleted(exchangeName),
+        return this.#change(
+          ExchangeDelete,
+          context,
+          () => ({ exchangeName, ifUnused, noWait }),
+          () => ledger => ledger.exchangeDeleted(exchangeName),
         )
       },
     )
@@ -259,10 +308,14 @@ export class Channel {
     options: BindOptions = NONE,
   ): Promise<void> {
     return this.#method(this.exchangeBind, 'exchange.bind', exchangeDestination, options, BINDING, context => {
-      const { noWait, arguments: args } = options
-      const sent = { exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }
-      return this.#order(ExchangeBind, sent, context, () =>
-        this.#topology?.bound(binding('exchange', exchangeSource, exchangeDestination, routingKey, args)),
+      const { noWait } = options
+      const args = argumentsOf('exchange.bind', options.arguments)
+      const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
+      return this.#change(
+        ExchangeBind,
+        context,
+        () => ({ exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }),
+        () => ledger => ledger.bound(definition),
       )
     })
   }
@@ -275,10 +328,14 @@ export class Channel {
     options: BindOptions = NONE,
   ): Promise<void> {
     return this.#method(this.exchangeUnbind, 'exchange.unbind', exchangeDestination, options, BINDING, context => {
-      const { noWait, arguments: args } = options
-      const sent = { exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }
-      return this.#order(ExchangeUnbind, sent, context, () =>
-        this.#topology?.unbound(binding('exchange', exchangeSource, exchangeDestination, routingKey, args)),
+      const { noWait } = options
+      const args = argumentsOf('exchange.unbind', options.arguments)
+      const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
+      return this.#change(
+        ExchangeUnbind,
+        context,
+        () => ({ exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }),
+        () => ledger => ledger.unbound(definition),
       )
     })
   }
@@ -346,7 +403,7 @@ export class Channel {
       const bounds = bounded ? context : undefined
       return this.#lives.use(session => {
         session.assertOpen(context)
-        if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
+        this.#lives.transactionTo('open')
         return session.publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
       }, context)
     } catch (error) {
@@ -369,7 +426,7 @@ export class Channel {
     const context = this.#publishContext(exchangeName, routingKey, NONE)
     const published = this.#lives.use(session => {
       session.assertOpen(context)
-      if (this.#lives.transaction === 'idle') this.#lives.transaction = 'open'
+      this.#lives.transactionTo('open')
       return session.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
     }, context)
     published.catch((error: unknown) => {
@@ -406,7 +463,7 @@ export class Channel {
     return this.#method(this.basicQos, 'basic.qos', undefined, options, known, context => {
       const { prefetchCount, prefetchSize, connectionGlobal } = options
       const args = { prefetchCount, prefetchSize, connectionGlobal }
-      return this.#order(BasicQos, args, context, () => this.#lives.rememberQos(args))
+      return this.#lasting(BasicQos, context, args, () => this.#lives.qosWritten(args))
     })
   }
 
@@ -444,15 +501,17 @@ export class Channel {
   }
 
   async #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext): Promise<Consumer> {
-    const { noLocal, noAck, exclusive, noWait, arguments: args } = options
+    const { noLocal, noAck, exclusive, noWait } = options
     const { queueName } = sink
+    const args = argumentsOf('basic.consume', options.arguments)
     // Made here and not by the server, whose consume-ok comes by another way than the other replies.
     const tag = shortStringOption('basic.consume', 'consumerTag', options.consumerTag) || newConsumerTag()
     if (typeof queueName !== 'string') throw badValue('basic.consume', 'queueName', 'a string', queueName)
     const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
     // A stream takes no consumer without acks.
     const offset = args?.['x-stream-offset']
-    const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(this.#named(queueName))
+    const { name } = this.#lives.names.meant(queueName)
+    const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(name ?? '')
     const consumer: Consumer = { tag, sink, position: new StreamPosition(isStream, offset) }
     const { subscriptions } = this.#lives
     const request = sent as ArgumentsOf<typeof BasicConsume>
@@ -468,8 +527,9 @@ export class Channel {
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
-      const gone = (consumer?: Consumer): void => this.#lives.subscriptions.remove(consumerTag, consumer)
-      await this.#lives.use(session => session.cancel(consumerTag, options.noWait === true, context, gone), context)
+      const { subscriptions } = this.#lives
+      const noWait = options.noWait === true
+      await this.#lives.use(session => subscriptions.cancel(session, consumerTag, noWait, context), context)
       return { consumerTag }
     })
   }
@@ -478,8 +538,7 @@ export class Channel {
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
     return this.#method(this.basicGet, 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
-      const name = this.#lives.queueName(queueName)
-      return this.#lives.use(session => session.get(name, noAck, context), context)
+      return this.#lives.use(session => this.#lives.get(session, queueName, noAck, context), context)
     })
   }
 
@@ -537,9 +596,10 @@ export class Channel {
   /** Make the channel transactional (tx.select): publishes and acks wait for `txCommit`. */
   txSelect(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
-      const selected = this.#order(TxSelect, {}, context)
-      if (this.#lives.transaction === 'none') this.#lives.transaction = 'idle'
-      return selected
+      return this.#lasting(TxSelect, context, {}, () => {
+        this.#lives.transactionTo('idle')
+        return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
+      })
     })
   }
 
@@ -547,19 +607,20 @@ export class Channel {
   txCommit(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, async context => {
       await this.#lives.session?.publishing.written()
-      await this.#order(TxCommit, {}, context, () => this.#transactionEnded())
+      await this.#order(TxCommit, {}, context, () => this.#lives.transactionTo('idle'))
     })
   }
 
   /** Forget what was published and acknowledged since the last commit (tx.rollback). */
   txRollback(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context =>
-      this.#lives.use(session => session.order(TxRollback, {}, context, () => this.#transactionEnded()), context, true),
-    )
-  }
-
-  #transactionEnded(): void {
-    if (this.#lives.transaction !== 'none') this.#lives.transaction = 'idle'
+    return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context => {
+      // The broker rolled it back when the connection was lost.
+      if (this.#lives.modes.transaction === 'lost') {
+        this.#lives.transactionTo('idle')
+        return Promise.resolve()
+      }
+      return this.#order(TxRollback, {}, context, () => this.#lives.transactionTo('idle'))
+    })
   }
 
   /**
@@ -567,16 +628,17 @@ export class Channel {
    * The channel stays transactional.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    if (this.#lives.transaction === 'none') await this.txSelect()
-    let result: T
+    const { modes } = this.#lives
+    if (modes.transaction === 'none') await this.txSelect()
     try {
-      result = await work(this)
+      const result = await work(this)
+      await this.txCommit()
+      return result
     } catch (error) {
-      await this.txRollback().catch(ignore)
+      // One that has done nothing needs no rolling back, nor the broker for it.
+      if (modes.transaction !== 'idle') await this.txRollback().catch(ignore)
       throw error
     }
-    await this.txCommit()
-    return result
   }
 
   // ---- the channel itself
@@ -584,7 +646,7 @@ export class Channel {
   /** Ask the server to stop deliveries, or to go on (channel.flow). RabbitMQ refuses false: it closes the connection with 540. */
   flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
     return this.#method(this.flow, 'channel.flow', undefined, options, CALL, async context => {
-      const reply = await this.#call(ChannelFlow, { active }, context)
+      const reply = await this.#lives.use(session => session.call(ChannelFlow, { active }, context), context)
       return { active: reply?.active ?? active }
     })
   }
@@ -628,11 +690,6 @@ export class Channel {
 
   get #topology(): TopologyRecorder | undefined {
     return this.#lives.topology
-  }
-
-  /** The queue that a method meant. */
-  #named(queueName: string): string {
-    return this.#lives.queueName(queueName) || this.#lives.lastQueue
   }
 
   /** Check the options, and make of whatever is thrown a rejection. */
@@ -679,17 +736,43 @@ export class Channel {
       callSafely(() => callback(this, error.consumerTag), this.#failed)
   }
 
-  /** Send a synchronous method; with noWait, its effect is taken for granted. */
-  #call<M extends SyncMethod>(
+  /**
+   * Send a method whose effect the ledger keeps. Both functions are called when it is written: what it means is decided
+   * then, in the order of the calls.
+   */
+  #change<M extends SyncMethod, R>(
     method: M,
-    args: ArgumentsOf<M>,
     context: CallContext,
-    effect?: (reply: ReplyOf<M> | undefined) => void,
-  ): Promise<ReplyOf<M> | undefined> {
-    return this.#lives.use(session => session.call(method, args, context, effect), context)
+    args: (wireName: (queueName: string) => string) => ArgumentsOf<M>,
+    change?: (named: (queueName: string) => QueueReference) => (ledger: Ledger) => void,
+  ): Promise<R> {
+    const { names } = this.#lives
+    const sent = this.#lives.record(method, context, session => {
+      const given = args(queueName => names.wireName(session, queueName))
+      const noWait = 'noWait' in given && given.noWait === true
+      return {
+        args: given,
+        written: () => {
+          const apply = change?.(queueName => names.meant(queueName))
+          return (apply === undefined ? undefined : this.#topology?.written(apply, noWait)) ?? NO_EFFECT
+        },
+      }
+    })
+    // What the reply says, and whether there is one, is for the public types.
+    return sent as Promise<unknown> as Promise<R>
   }
 
-  /** The same for a method whose reply says nothing. */
+  /** Send a method that puts the channel into a mode. */
+  #lasting<M extends SyncMethod>(
+    method: M,
+    context: CallContext,
+    args: ArgumentsOf<M>,
+    written: () => Effect,
+  ): Promise<void> {
+    return this.#lives.record(method, context, () => ({ args, written })) as Promise<unknown> as Promise<void>
+  }
+
+  /** Send a synchronous method whose reply says nothing. */
   #order<M extends SyncMethod>(
     method: M,
     args: ArgumentsOf<M>,
@@ -712,6 +795,18 @@ function newConsumerTag(): string {
   consumerTags++
   return `ctag-${consumerTags}`
 }
+
+/** A copy: the program may change its own later, and the ledger keeps these. */
+function argumentsOf(method: string, args: FieldTable | undefined): FieldTable | undefined {
+  try {
+    return copyTable(args, `${method}: arguments`)
+  } catch (error) {
+    if (error instanceof EncodeError) throw error
+    throw new EncodeError(`${method} cannot be encoded: ${asError(error).message}`, { cause: error })
+  }
+}
+
+const NO_EFFECT: Effect = { accept: ignore, refuse: ignore }
 
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)

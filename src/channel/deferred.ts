@@ -69,6 +69,18 @@ export class DeferredOperations {
     })
   }
 
+  get length(): number {
+    return this.#operations.length
+  }
+
+  /** Do the first ones that `may` says of, up to one of which it does not. */
+  runWhile(may: (context: CallContext) => boolean): void {
+    for (let next = this.#operations.peek(); next !== undefined && may(next.context); next = this.#operations.peek()) {
+      this.#operations.shift()
+      next.run()
+    }
+  }
+
   runAll(): void {
     if (this.#operations.length === 0) return
     for (const operation of this.#operations.takeAll()) operation.run()

@@ -1,23 +1,28 @@
 import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type ArgumentsOf, BasicQos, TxSelect } from '../protocol/methods.ts'
+import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
+import { ChannelModes, type QosArguments, type TransactionState } from './channel-modes.ts'
 import { type ChannelEvents, ChannelSession } from './channel-session.ts'
 import { type CloseReason, closedByClient } from './close-reason.ts'
 import type { Settlement } from './consume/acker.ts'
-import type { ReturnedMessage } from './consume/delivery.ts'
+import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import { DeferredOperations } from './deferred.ts'
 import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
 import type { Publishing } from './publish/publishing.ts'
 import type { WaitingPublish } from './publish/waiting-publishes.ts'
+import type { PublishRoutes } from './publish-routes.ts'
+import { QueueNames } from './queue-names.ts'
 import type { TopologyRecorder } from './topology-recorder.ts'
+import { type Effect, WrittenEffects, type WrittenMethod } from './written-effects.ts'
 
 /** What a channel knows of the long life it is a part of. */
 export interface ChannelHost extends ErrorReporter {
   /** Undefined where nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
+  readonly routes: PublishRoutes
   readonly maxWaiting: number
   readonly clock: Clock
   after(milliseconds: number, expired: () => void): Deadline
@@ -41,27 +46,36 @@ export interface RecoveringChannelEvents {
  */
 const LEAST_SETTLING = 50
 
-/** Where a transaction of the channel stands; `lost` where its connection broke in the middle of it. */
-type Transaction = 'none' | 'idle' | 'open' | 'lost'
+/** A method whose effect lasts longer than the life of the channel that writes it. */
+export interface LastingMethod<M extends SyncMethod> {
+  readonly args: ArgumentsOf<M>
+  /** It is written: what it means is decided now. Returns what it changes if the broker does it. */
+  written(): Effect
+  /** The reply has come, or with noWait never will; called before the effect is accepted. */
+  replied?(reply: ReplyOf<M> | undefined): void
+}
 
 /**
  * The lives of one channel, one after the other: a `ChannelSession` on each connection. It keeps what the next one
  * needs (modes, consumers, where the tags ended), and what the program asks for in between.
  *
- *     open ──connection lost──▶ recovering ──begin, revived──▶ open
+ *     open ──connection lost──▶ recovering ──reopened──▶ reopened ──resumed──▶ open
  *       └──closed by anybody──▶ closed ◀──recovery gave up──┘
+ *
+ * Once it is reopened, with its modes and consumers, publishes go out, each as soon as what it needs is back; calls wait
+ * until the whole topology is.
  */
 export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   readonly #host: ChannelHost
   readonly #events: RecoveringChannelEvents
   readonly #deferred: DeferredOperations
   readonly subscriptions: RecordedConsumers
-  /** basic.qos by what it is for: all that still hold. */
-  readonly #qos = new Map<boolean, ArgumentsOf<typeof BasicQos>>()
-  #state: 'open' | 'recovering' | 'closed' = 'recovering'
+  readonly modes = new ChannelModes()
+  readonly names: QueueNames
+  #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
   #session: ChannelSession | undefined
-  #confirming = false
-  #transaction: Transaction = 'none'
+  /** Of the methods that the present life has written. */
+  #effects = new WrittenEffects()
   #waiting: WaitingPublish[] = []
   #ending: CloseReason | undefined
   #reported = false
@@ -69,15 +83,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   #offsets = { delivery: 0, publish: 0 }
   /** Where publishes go straight to: set while the channel is open and no transaction is to be kept track of. */
   publishing: Publishing | undefined
-  /** The queue that '' means: the last one declared on the channel. */
-  lastQueue = ''
-  #livesBegun = 0
   /** Ends the wait of `drain` for the broker's queues. */
   #stopSettling: () => void = ignore
 
   constructor(host: ChannelHost, events: RecoveringChannelEvents) {
     this.#host = host
     this.#events = events
+    this.names = new QueueNames(queueName => host.topology?.currentName(queueName) ?? queueName)
     this.subscriptions = new RecordedConsumers(this)
     this.#deferred = new DeferredOperations(host.maxWaiting, (ms, expired) => host.after(ms, expired))
   }
@@ -111,21 +123,23 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
   /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
   begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
-    const session = new ChannelSession(port, id, this, this.#offsets)
+    const session = new ChannelSession(port, id, this, this.#offsets, this.#host.routes)
     this.#session = session
-    this.#livesBegun++
+    this.#effects = new WrittenEffects()
     port.adopt(session)
     const opened = session.open(options)
-    const hasModes = this.#confirming || this.#transaction !== 'none' || this.#qos.size > 0
-    return hasModes ? this.#restoreModes(session, opened, options) : opened
+    return this.#restoreModes(session, opened, options)
   }
 
   async #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
     const steps: Promise<unknown>[] = [opened]
     const context = { ...options, site: undefined }
-    if (this.#confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
-    if (this.#transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
-    for (const args of this.#qos.values()) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
+    const { confirming, transaction, prefetch, globalPrefetch } = this.modes
+    if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
+    if (transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
+    for (const args of [prefetch, globalPrefetch]) {
+      if (args !== undefined) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
+    }
     await allSettledFirstError(steps)
   }
 
@@ -139,66 +153,117 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
   }
 
-  /** The life that began may be used: what waited goes first. */
-  revived(): void {
+  /** The life that began has the channel's modes and consumers: publishes may go, what waited first. */
+  reopened(): void {
+    if (this.#state !== 'recovering') return
     const session = this.#session
-    if (session === undefined || this.#state === 'closed') return
+    if (session === undefined) return
     if (session.ending !== undefined) {
       // The server closed it while others were still being recovered.
       this.close(session.ending)
       return
     }
-    this.#state = 'open'
-    this.#setPublishing()
+    this.#state = 'reopened'
     session.publishing.addWaiting(this.#waiting)
     this.#waiting = []
     session.resume()
+    this.#deferred.runWhile(isPublish)
+    this.#setPublishing()
+  }
+
+  /** The topology is back: everything may be used. */
+  resumed(): void {
+    if (this.#state !== 'reopened') return
+    this.#state = 'open'
+    this.#setPublishing()
     this.#deferred.runAll()
   }
 
+  /** More of what publishes need is back. */
+  routesChanged(): void {
+    if (this.#state === 'reopened' || this.#state === 'open') this.#session?.resume()
+  }
+
   #setPublishing(): void {
-    const usable = this.#state === 'open' && this.isOpen && this.#transaction === 'none'
+    const opened = this.#state === 'open' || (this.#state === 'reopened' && this.#deferred.length === 0)
+    const usable = opened && this.isOpen && this.modes.transaction === 'none'
     this.publishing = usable ? this.#session?.publishing : undefined
-  }
-
-  /** The name that a queue has now. */
-  currentName(queueName: string): string {
-    return this.#host.topology?.currentName(queueName) ?? queueName
-  }
-
-  /** What to send for a queue's name: after a recovery, '' no longer means to the broker what it meant before. */
-  queueName(queueName: string): string {
-    if (typeof queueName !== 'string') return queueName
-    if (queueName === '') return this.#livesBegun > 1 ? this.currentName(this.lastQueue) : ''
-    return this.currentName(queueName)
   }
 
   // ---- operations
 
   /** Do `operation` with the life there is, or with the next one. */
-  use<T>(
-    operation: (session: ChannelSession) => Promise<T>,
-    context: CallContext,
-    endsTransaction = false,
-  ): Promise<T> {
-    if (this.#transaction === 'lost' && !endsTransaction) {
-      return Promise.reject(
-        new ConnectionLostError(
-          `${context.what} failed: the connection was lost in the middle of a transaction, which is over; call txRollback() and do its work again`,
-          { reason: 'socket', outcome: context.outcome },
-        ),
-      )
-    }
-    const session = this.#session
-    if (this.#state === 'open' && session !== undefined) {
-      try {
-        return operation(session)
-      } catch (error) {
-        return Promise.reject(error)
-      }
-    }
+  use<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
+    if (this.modes.transaction === 'lost') return Promise.reject(this.#transactionLost(context))
     if (this.#state === 'closed') return Promise.reject(this.#closedError(context))
-    return this.#deferred.add(() => this.use(operation, context, endsTransaction), context)
+    const goes = this.#state === 'open' || (this.#state === 'reopened' && isPublish(context) && !this.#deferred.length)
+    if (goes) return this.#run(operation, context)
+    const deferred = this.#deferred.add(() => this.#run(operation, context), context)
+    // What is published from now on goes after it.
+    this.publishing = undefined
+    return deferred
+  }
+
+  #run<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
+    const session = this.#session
+    if (session === undefined || this.#state === 'closed' || this.#state === 'recovering') {
+      return this.use(operation, context)
+    }
+    if (this.modes.transaction === 'lost') return Promise.reject(this.#transactionLost(context))
+    try {
+      return operation(session)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Send a method whose effect the ledger or the channel's next lives keep. */
+  record<M extends SyncMethod>(
+    method: M,
+    context: CallContext,
+    prepare: (session: ChannelSession) => LastingMethod<M>,
+  ): Promise<ReplyOf<M> | undefined> {
+    return this.use(session => {
+      const { args, written, replied } = prepare(session)
+      const effects = this.#effects
+      const noWait = 'noWait' in args && args.noWait === true
+      let entry: WrittenMethod | undefined
+      return session.call(
+        method,
+        args,
+        context,
+        reply => {
+          replied?.(reply)
+          if (entry !== undefined) effects.answered(entry)
+        },
+        () => {
+          entry = effects.written(method.key, written(), noWait)
+        },
+      )
+    }, context)
+  }
+
+  /** Fetch one message (basic.get), which keeps a queue that expires alive. */
+  get(session: ChannelSession, queueName: string, noAck: boolean, context: CallContext): Promise<GetResult | null> {
+    const queue = this.names.meant(queueName)
+    const effect = this.topology?.written(ledger => ledger.queueUsed(queue.name ?? ''))
+    const got = session.get(this.names.wireName(session, queueName), noAck, context)
+    effect?.accept()
+    return got
+  }
+
+  #transactionLost({ what, site, outcome }: CallContext): AmqpError {
+    return atCallSite(
+      new ConnectionLostError(
+        `${what} failed: the connection was lost in the middle of a transaction, which is over; call txRollback() and do its work again`,
+        { reason: 'socket', outcome },
+      ),
+      site,
+    )
+  }
+
+  get effects(): WrittenEffects {
+    return this.#effects
   }
 
   #closedError({ what, site, outcome }: CallContext): AmqpError {
@@ -217,7 +282,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
         throw this.#closedError({ what: `basic.${how}`, site: undefined })
       }
       session.assertOpen({ what: `basic.${how}`, site: undefined })
-      if (this.#transaction === 'idle') this.#transaction = 'open'
+      // The txRollback that is due would undo it.
+      if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
+      this.modes.transactionTo('open')
       return session.acker.settle(how, tag, multiple, requeue) ? SENT : STALE
     } catch (error) {
       return this.forgotten(error)
@@ -230,6 +297,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
    */
   forgotten<T>(error: unknown): Promise<T> {
     const rejected = Promise.reject<T>(error)
+    if (this.modes.transaction === 'lost' && error instanceof ConnectionLostError) rejected.catch(ignore)
     if (this.#state === 'closed' || this.#session?.state === 'closing') {
       rejected.catch(ignore)
       if (!this.#reported) {
@@ -245,29 +313,28 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
     return this.use(session => {
       const selected = session.confirmSelect(noWait, context)
-      this.#confirming = true
+      this.modes.confirming = true
       return selected
     }, context)
   }
 
   /** Open the next lives in confirm mode, too: for a channel whose first life has not begun. */
   startConfirming(): void {
-    this.#confirming = true
+    this.modes.confirming = true
   }
 
-  get transaction(): Transaction {
-    return this.#transaction
+  /** The transaction is at another point: publishes that belong to one are kept track of. */
+  transactionTo(state: TransactionState): void {
+    if (this.modes.transactionTo(state)) this.#setPublishing()
   }
 
-  set transaction(transaction: Transaction) {
-    this.#transaction = transaction
-    this.#setPublishing()
-  }
-
-  rememberQos(args: ArgumentsOf<typeof BasicQos>): void {
-    const isGlobal = args.connectionGlobal === true
-    this.#qos.set(isGlobal, args)
-    if (isGlobal) this.#host.globalQosSet()
+  qosWritten(args: QosArguments): Effect {
+    const effect = this.modes.qosWritten(args)
+    const accept = (): void => {
+      effect.accept()
+      if (args.connectionGlobal === true) this.#host.globalQosSet()
+    }
+    return { ...effect, accept }
   }
 
   // ---- consumers
@@ -312,7 +379,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.#stopSettling()
     this.#offsets = { delivery: session.acker.lastTag, publish: session.publishing.lastTag }
     this.publishing = undefined
-    if (this.#transaction === 'open' && lost) this.#transaction = 'lost'
+    this.#effects.ended(ending.methodKey)
+    if (lost) this.modes.transactionTo('lost')
     const recovers = this.#state === 'recovering' || (lost && this.#host.recovers(ending))
     session.endDeliveries(ending, recovers)
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
@@ -363,6 +431,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   /** Close the life there is, or what waits for the next one. */
   async closeByProgram(replyCode: number, replyText: string): Promise<void> {
     if (this.#state === 'recovering') this.close(closedByClient(this.id))
+    // What was called before goes before.
+    if (this.#state === 'reopened' && this.#deferred.length > 0) {
+      const context = { what: `channel.close (channel ${this.id})`, site: undefined }
+      await this.#deferred.add(async () => {}, context).catch(ignore)
+    }
     // Also of one that is being recovered: its consumers may be the broker's already.
     await this.#session?.close(replyCode, replyText)
   }
@@ -408,6 +481,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
 const SENT = Promise.resolve(true)
 const STALE = Promise.resolve(false)
+
+function isPublish({ outcome }: CallContext): boolean {
+  return outcome !== undefined
+}
 
 /** Wait for all; the first error says more than those that follow from it. */
 async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {

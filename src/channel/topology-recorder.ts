@@ -1,4 +1,5 @@
 import type { FieldTable } from '../protocol/values.ts'
+import type { Effect } from './written-effects.ts'
 
 /** How an exchange was declared. */
 export interface ExchangeDefinition {
@@ -12,7 +13,7 @@ export interface ExchangeDefinition {
 
 /** How a queue was declared. */
 export interface QueueDefinition {
-  /** '' where the server was to make the name. */
+  /** '' if the server was to make the name. */
   readonly queueName: string
   readonly durable: boolean
   readonly exclusive: boolean
@@ -30,18 +31,32 @@ export interface BindingDefinition {
   readonly arguments: FieldTable | undefined
 }
 
-/** Keeps what the program has made at the broker, to make it again on the next connection. */
-export interface TopologyRecorder {
-  exchangeDeclared(definition: ExchangeDefinition): void
+/** What a program has made at the broker. Each method is one thing that the broker has done. */
+export interface Ledger {
+  /** @param recovers false: the program wants it kept out of a recovery, and what is bound to it. */
+  exchangeDeclared(definition: ExchangeDefinition, recovers: boolean): void
   exchangeDeleted(exchangeName: string): void
-  queueDeclared(name: string, definition: QueueDefinition): void
+  queueDeclared(name: string, definition: QueueDefinition, recovers: boolean): void
   queueDeleted(name: string): void
   bound(binding: BindingDefinition): void
   unbound(binding: BindingDefinition): void
   /** A consumer of the queue is there, or gone: an auto-delete queue goes with its last. */
   consumerAdded(queueName: string): void
   consumerRemoved(queueName: string): void
-  /** Whether the queue is a stream, as the program declared it; undefined where it did not, or did not say. */
+  /** The queue was asked for or read from: one that expires (x-expires) lives on. */
+  queueUsed(queueName: string): void
+}
+
+/** Keeps what the program has made at the broker, to make it again on the next connection. */
+export interface TopologyRecorder {
+  /**
+   * A method was written on any channel. When its effect is accepted, `change` is applied: in the order in which
+   * methods were written, whatever the order of their replies.
+   *
+   * @param provisional nothing will reply to it (noWait).
+   */
+  written(change: (ledger: Ledger) => void, provisional?: boolean): Effect
+  /** Whether the queue is a stream, as the program declared it; undefined if it did not, or did not say. */
   isStream(queueName: string): boolean | undefined
   /** The name that a server-named queue has now. */
   currentName(queueName: string): string

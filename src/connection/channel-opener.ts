@@ -14,6 +14,8 @@ export interface OpenerHost extends ChannelHost {
   readonly ending: CloseReason | undefined
   /** A channel begins its first life. */
   remember(channel: RecoveringChannel): void
+  /** That life is written: the channel may be used, as far as anything may be. */
+  begun(channel: RecoveringChannel): void
   /** Have a part close a channel that it does not need at the moment. Returns whether one will. */
   giveUpChannel(): boolean
 }
@@ -105,7 +107,7 @@ export class ChannelOpener {
     const id = connection.channels.take()
     this.#host.remember(lives)
     const opened = lives.begin(connection, id, { signal })
-    lives.revived()
+    this.#host.begun(lives)
     // Nobody has it: it must not come back with the next connection.
     opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
     return { channel, opened }

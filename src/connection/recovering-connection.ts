@@ -1,10 +1,11 @@
-import { Channel } from '../channel/channel.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline } from '../channel/port.ts'
+import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
-import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
+import type { RecoveringChannel } from '../channel/recovering-channel.ts'
 import { asError } from '../errors.ts'
-import { surface } from '../lib/call-safely.ts'
+import { follow, surface } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { describeWait, WaitList } from '../lib/wait-list.ts'
@@ -16,7 +17,8 @@ import { closedByProgram, gaveUp } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { dial, inOrder, isRefusedLogin } from './dial.ts'
-import { Recovery } from './recovery/recovery.ts'
+import { PendingTopology } from './recovery/pending-topology.ts'
+import { type KeptTopology, Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
 import { Secrets } from './settings/secrets.ts'
 import type { Settings } from './settings/settings.ts'
@@ -26,7 +28,7 @@ export interface RecoveringConnectionEvents {
   blocked(reason: string): void
   unblocked(): void
   disconnected(error: Error): void
-  recovering(attempt: number, delay: number): void
+  recovering(attempt: number, delay: number, error: Error | undefined): void
   recovered(): void
   recoveryFailed(what: string, error: Error): void
   queueRenamed(oldName: string, newName: string): void
@@ -48,17 +50,18 @@ const NEXT: Record<ConnectionState, readonly ConnectionState[]> = {
   closed: [],
 }
 
-/** A connection that is lost within so many milliseconds was back in vain; */
-const IN_VAIN = 1_000
-/** and after so many of them in a row, the next waits before it is made. */
-const IN_VAIN_AT_ONCE = 3
+/** A recovered connection lost within this many milliseconds counts as flapping. */
+const FLAPPING_MS = 1_000
+/** After this many in a row, the pauses grow as if attempts had been refused. */
+const FLAPPING_AT_ONCE = 3
 
 /** The share of a close's time that is kept for closing the connection itself. */
 const CLOSE_SHARE = 0.2
 
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, ChannelSource {
-  readonly topology: Topology | undefined
+  readonly routes: PublishRoutes
+  readonly #kept: KeptTopology | undefined
   readonly maxWaiting: number
   readonly clock: Clock
   readonly #settings: Settings
@@ -72,9 +75,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   /** What a `close()` waits for, which nobody needs any more where the connection breaks under it. */
   readonly #closeWaiters = new Set<() => void>()
   #recovery: Recovery | undefined
-  /** When the last recovery ended, and how many in a row were in vain. */
+  /** When the last recovery ended, and how many connections in a row were lost right after that. */
   #recoveredAt = Number.NEGATIVE_INFINITY
-  #inVain = 0
+  #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
   readonly #parts = new Set<Closable>()
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
@@ -93,7 +96,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#recovered = new WaitList(this.#deadlines, 'the connection to be recovered')
-    this.topology = settings.recovery?.topology === true ? new Topology() : undefined
+    if (settings.recovery?.topology === true) {
+      const topology = new Topology(settings.clock)
+      this.#kept = { topology, pending: new PendingTopology(topology) }
+    }
+    this.routes = this.#kept?.pending ?? PLAIN_ROUTES
   }
 
   /** Connect; rejects where that is not possible. */
@@ -121,6 +128,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   #to(state: ConnectionState): void {
     if (!NEXT[this.#state].includes(state)) throw new Error(`a session cannot go from ${this.#state} to ${state}`)
     this.#state = state
+  }
+
+  get topology(): Topology | undefined {
+    return this.#kept?.topology
   }
 
   get state(): ConnectionState {
@@ -166,8 +177,17 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   /** The connection that channels may be opened on; undefined while there is none. */
   get usable(): Connection | undefined {
     const connection = this.#connection
-    const stands = this.#state === 'open' || this.#state === 'closing'
-    return stands && connection?.state === 'open' ? connection : undefined
+    const stands = this.#state === 'open' || this.#state === 'closing' || this.#state === 'recovering'
+    if (!stands || connection?.state !== 'open') return undefined
+    // The recovery needs a number for itself.
+    const { channelMax = 0 } = connection.negotiated ?? {}
+    const isTight = channelMax > 0 && connection.channels.inUse >= channelMax - 1
+    return this.#state === 'recovering' && isTight ? undefined : connection
+  }
+
+  begun(channel: RecoveringChannel): void {
+    channel.reopened()
+    if (this.#state !== 'recovering' || this.#recovery?.topologyIsBack === true) channel.resumed()
   }
 
   remember(channel: RecoveringChannel): void {
@@ -248,35 +268,54 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   ended(connection: Connection, ending: CloseReason): void {
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') return
-    if (ending.error !== undefined) this.#events.disconnected(ending.error)
-    // Nobody else will say so: the next connection begins unblocked.
-    if (connection.blockedReason !== undefined) this.#events.unblocked()
-    if (this.recovers(ending)) void this.#recover(ending)
-    else this.#end(ending)
+    // The program has asked for the end, and has it.
+    const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
+    const { error } = reason
+    const recovers = this.recovers(reason)
+    if (recovers) this.#to('recovering')
+    // The next connection begins unblocked.
+    const wasBlocked = connection.blockedReason !== undefined
+    connection.blockedReason = undefined
+    if (error !== undefined) {
+      this.#settings.logger?.warn(error.message)
+      this.#events.disconnected(error)
+    }
+    if (wasBlocked) this.#events.unblocked()
+    // A listener may have closed it.
+    if (recovers && this.state === 'recovering') void this.#recover(reason)
+    else if (this.#ending === undefined) this.#end(reason)
   }
 
   async #recover(ending: CloseReason): Promise<void> {
-    const { recovery: settings } = this.#settings
+    const { recovery: settings, logger } = this.#settings
     if (settings === undefined) return
-    this.#to('recovering')
     this.#recovery?.cancel()
-    this.#inVain = this.clock.now() - this.#recoveredAt < IN_VAIN ? this.#inVain + 1 : 0
+    this.#flapping = this.clock.now() - this.#recoveredAt < FLAPPING_MS ? this.#flapping + 1 : 0
+    this.#kept?.topology.connectionLost()
     const recovery = new Recovery(
       {
-        topology: this.topology ?? new Topology(),
+        kept: this.#kept,
         channels: () => [...this.#channels],
         dial: signal => this.#dial(signal),
         connected: connection => {
           this.#connection = connection
+          this.#opener.connected()
         },
-        temporaryChannel: () => this.#temporaryChannel(),
-        recovering: (attempt, delay) => this.#events.recovering(attempt, delay),
-        failed: (what, error) => this.#events.recoveryFailed(what, error),
+        recovering: (attempt, delay, error) => {
+          const why = error === undefined ? '' : `, since ${error.message}`
+          logger?.info(`recovery of the connection: attempt ${attempt} in ${Math.round(delay)} ms${why}`)
+          this.#events.recovering(attempt, delay, error)
+        },
+        givesUpOn: error => this.#givesUpOn(error),
+        failed: (what, error) => {
+          logger?.warn(`recovery of ${what} failed: ${error.message}`)
+          this.#events.recoveryFailed(what, error)
+        },
         renamed: (oldName, newName) => this.#events.queueRenamed(oldName, newName),
       },
       settings,
       this.clock,
-      Math.max(0, this.#inVain - IN_VAIN_AT_ONCE),
+      Math.max(0, this.#flapping - FLAPPING_AT_ONCE),
     )
     this.#recovery = recovery
     try {
@@ -289,32 +328,29 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     if (this.#ending !== undefined) return
     this.#recoveredAt = this.clock.now()
     this.#to('open')
-    for (const lives of [...this.#channels]) lives.revived()
     this.#opener.connected()
     this.#recovered.wakeAll()
-    void recovery.recoverLocked()
+    void recovery.runLate()
+    logger?.info(`the connection to ${this.connection.server} is recovered`)
     this.#events.recovered()
   }
 
-  /** A channel of the connection that is being restored, of which nothing is remembered. */
-  async #temporaryChannel(): Promise<Channel> {
-    const { connection } = this
-    const host: ChannelHost = {
-      topology: undefined,
-      maxWaiting: this.maxWaiting,
-      clock: this.clock,
-      after: (milliseconds, expired) => this.after(milliseconds, expired),
-      recovers: () => false,
-      globalQosSet: () => {},
-      forget: () => {},
-      // What it is refused is told by name.
-      report: () => {},
-    }
-    const channel = new Channel(host)
-    const opened = channel.lives.begin(connection, connection.channels.take())
-    channel.lives.revived()
-    opened.catch(ignore)
-    return channel
+  /** Ask the program. If it has not answered within the time of an attempt, it has not said yes. */
+  #givesUpOn(error: Error): Promise<boolean> {
+    const { recovery, connectTimeout } = this.#settings
+    return new Promise(resolve => {
+      const timer = this.clock.after(connectTimeout, () => resolve(false), { keepsProcessAlive: true })
+      const answered = (answer: unknown): void => {
+        timer.cancel()
+        resolve(Boolean(answer))
+      }
+      const failed = (thrown: unknown): void => {
+        surface(thrown)
+        answered(false)
+      }
+      const answer = recovery?.giveUpOn(error)
+      if (!follow(answer, answered, failed)) answered(answer)
+    })
   }
 
   // ---- the end
@@ -412,5 +448,3 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     this.#secrets.push(secret)
   }
 }
-
-function ignore(): void {}

@@ -6,6 +6,7 @@ import {
   ChannelClosedError,
   ConnectionClosedError,
   ConnectionError,
+  ConnectionFailedError,
   ConnectionLostError,
   connect,
   NoChannelAvailableError,
@@ -216,6 +217,9 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
       second.send(id, methods.ChannelOpenOk, {})
     }
     const waiting = rejection(one.queueDeclare('waits'), ChannelClosedError)
+    // The channel without consumers goes on at once.
+    const { channel: id } = await second.expect(methods.QueueDeclare)
+    assert.equal(id, 1)
     const again = await second.expect(methods.BasicConsume)
     second.send(1, methods.ChannelClose, { replyCode: 406, replyText: 'no', classId: 0, methodId: 0 })
     await second.expect(methods.ChannelCloseOk)
@@ -379,20 +383,22 @@ describe('a connection that breaks while it is closed', { timeout: 30_000 }, () 
 })
 
 describe('a recovery', { timeout: 30_000 }, () => {
-  it('tells each of its steps: disconnected, recovering with attempt and delay, recovered', async () => {
+  it('reports each of its steps: disconnected, recovering with attempt, delay and what the last one failed with, recovered', async () => {
     await using to = await openRecovering(vhost.url)
     await to.outage()
     await until('three attempts were made', () => to.seen('recovering').length >= 3)
     await to.heal()
     assert.equal(to.seen('disconnected').length, 1)
     assert.ok(to.seen('disconnected')[0]?.[0] instanceof ConnectionLostError)
-    const attempts = to.seen('recovering') as [number, number][]
-    assert.deepEqual(attempts[0], [1, 0], 'at once')
+    const attempts = to.seen('recovering') as [number, number, Error | undefined][]
+    assert.equal(attempts[0]?.[2], undefined)
+    assert.ok(attempts.slice(1).every(([, , error]) => error instanceof ConnectionFailedError))
     assert.deepEqual(
       attempts.map(([attempt]) => attempt),
       attempts.map((_attempt, index) => index + 1),
     )
-    assert.ok(attempts.every(([, delay]) => delay <= 500))
+    assert.ok((attempts[0]?.[1] ?? Number.NaN) <= 50, 'nearly at once')
+    assert.ok(attempts.every(([, delay]) => delay <= 1_400))
     assert.equal(to.events.at(-1)?.[0], 'recovered')
   })
 

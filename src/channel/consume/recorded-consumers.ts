@@ -1,14 +1,24 @@
 import { asError } from '../../errors.ts'
-import type { ArgumentsOf, BasicConsume } from '../../protocol/methods.ts'
+import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../protocol/methods.ts'
+import { copyTable } from '../../protocol/table-copy.ts'
 import type { CallContext } from '../calls.ts'
+import type { ChannelModes, QosArguments } from '../channel-modes.ts'
 import type { ChannelSession } from '../channel-session.ts'
+import type { QueueNames, QueueReference } from '../queue-names.ts'
 import type { TopologyRecorder } from '../topology-recorder.ts'
+import type { Effect, WrittenEffects, WrittenMethod } from '../written-effects.ts'
 import type { Consumer } from './delivery-sink.ts'
 
-interface Subscription {
+/** A consumer, as each next life asks for it. */
+interface RecordedConsumer {
   readonly consumer: Consumer
   readonly args: ArgumentsOf<typeof BasicConsume>
-  recorded: string | undefined
+  /** The queue that was meant when basic.consume was written. */
+  queue: QueueReference
+  /** The limit that held when basic.consume was written. */
+  prefetch: QosArguments | undefined
+  /** The ledger counts it. */
+  counted: boolean
 }
 
 /** A consumer that the broker refused. */
@@ -22,19 +32,17 @@ export interface RefusedConsumer {
 export interface RecordedConsumersHost {
   /** The life there is. */
   readonly session: ChannelSession | undefined
-  /** The queue that '' means. */
-  readonly lastQueue: string
-  /** What to send for a queue's name. */
-  queueName(queueName: string): string
-  /** The name that a queue has now. */
-  currentName(queueName: string): string
+  /** Of that life. */
+  readonly effects: WrittenEffects
+  readonly names: QueueNames
+  readonly modes: ChannelModes
   readonly topology: TopologyRecorder | undefined
 }
 
 /** The consumers of a channel, which outlive each of its lives. */
 export class RecordedConsumers {
   readonly #host: RecordedConsumersHost
-  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #consumers = new Map<string, RecordedConsumer>()
 
   constructor(host: RecordedConsumersHost) {
     this.#host = host
@@ -48,53 +56,112 @@ export class RecordedConsumers {
     context: CallContext,
   ): Promise<void> {
     const { tag } = consumer
-    const queueName = this.#host.queueName(args.queueName ?? '')
-    const started = session.consume(consumer, { ...args, queueName }, context)
-    if (!this.#subscriptions.has(tag)) {
-      const subscription: Subscription = { consumer, args, recorded: undefined }
-      this.#subscriptions.set(tag, subscription)
-      started.then(
-        () => {
-          subscription.recorded = this.#host.queueName(args.queueName ?? '') || this.#host.lastQueue
-          this.#host.topology?.consumerAdded(subscription.recorded)
+    const { effects, names, modes } = this.#host
+    const queueName = args.queueName ?? ''
+    const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
+    const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
+    const isNew = !this.#consumers.has(tag)
+    if (isNew) this.#consumers.set(tag, recorded)
+    let entry: WrittenMethod | undefined
+    const started = session.consume(
+      consumer,
+      { ...args, queueName: names.wireName(session, queueName) },
+      context,
+      false,
+      {
+        written: () => {
+          entry = effects.written(BasicConsume.key, this.#counting(recorded), args.noWait === true)
         },
-        () => {
-          if (this.#subscriptions.get(tag) === subscription) this.#subscriptions.delete(tag)
+        consuming: () => {
+          if (entry !== undefined) effects.answered(entry)
         },
-      )
+        gone: () => this.#uncount(recorded)?.accept(),
+      },
+    )
+    if (isNew) {
+      started.catch(() => {
+        if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
+      })
     }
     return started
   }
 
-  /** The consumer is gone at the broker: whichever has the tag, or only `consumer`. */
-  remove(tag: string, consumer?: Consumer): void {
-    const subscription = this.#subscriptions.get(tag)
-    if (subscription === undefined || (consumer ?? subscription.consumer) !== subscription.consumer) return
-    this.#subscriptions.delete(tag)
-    if (subscription.recorded !== undefined) this.#host.topology?.consumerRemoved(subscription.recorded)
+  /** basic.consume is written: the queue has a consumer if the broker agrees. */
+  #counting(recorded: RecordedConsumer): Effect {
+    const { topology } = this.#host
+    const { queue } = recorded
+    return (
+      topology?.written(ledger => {
+        recorded.counted = true
+        ledger.consumerAdded(queue.name ?? '')
+      }) ?? NO_EFFECT
+    )
+  }
+
+  /** The broker has, or will have, one consumer less. */
+  #uncount(recorded: RecordedConsumer): Effect | undefined {
+    return this.#host.topology?.written(ledger => {
+      if (!recorded.counted) return
+      recorded.counted = false
+      ledger.consumerRemoved(recorded.queue.name ?? '')
+    })
+  }
+
+  /** Cancel a consumer: no next life has it. */
+  cancel(session: ChannelSession, tag: string, noWait: boolean, context: CallContext): Promise<void> {
+    const { effects } = this.#host
+    let entry: WrittenMethod | undefined
+    return session.cancel(
+      tag,
+      noWait,
+      context,
+      consumer => {
+        const recorded = this.#consumers.get(tag)
+        if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this.#consumers.delete(tag)
+        if (entry !== undefined) effects.answered(entry)
+      },
+      () => {
+        const recorded = this.#consumers.get(tag)
+        const effect = recorded === undefined ? undefined : this.#uncount(recorded)
+        entry = effects.written(BasicCancel.key, effect ?? NO_EFFECT, false)
+      },
+    )
+  }
+
+  /** The consumer is gone at the broker. */
+  remove(tag: string): void {
+    const recorded = this.#consumers.get(tag)
+    if (recorded === undefined) return
+    this.#consumers.delete(tag)
+    this.#uncount(recorded)?.accept()
   }
 
   get size(): number {
-    return this.#subscriptions.size
+    return this.#consumers.size
   }
 
   consumers(): Consumer[] {
-    return [...this.#subscriptions.values()].map(({ consumer }) => consumer)
+    return [...this.#consumers.values()].map(({ consumer }) => consumer)
+  }
+
+  /** The queues that are consumed from, by the names they have now. */
+  queueNames(): string[] {
+    return [...this.#consumers.values()].map(recorded => this.#queueOf(recorded))
   }
 
   // ---- consuming again
 
   /**
-   * Consume again under the old tags from the queues that are `wanted`, one by one where `inTurn`. Resolves to the
+   * Consume again under the old tags from the queues that are `wanted`, one by one if `inTurn`. Resolves to the
    * consumer that the broker refused, if it did; the channel is closed then, and has to begin again.
    */
   async consumeAgain(inTurn: boolean, wanted: (queueName: string) => boolean): Promise<RefusedConsumer | undefined> {
     const { session } = this.#host
     if (session === undefined) return undefined
-    const subscriptions = this.#missing(session).filter(subscription => wanted(this.#queueOf(subscription)))
-    if (!inTurn) return this.#consumeAgain(session, subscriptions)
-    for (const subscription of subscriptions) {
-      const refused = await this.#consumeAgain(session, [subscription])
+    const missing = this.#missing(session).filter(recorded => wanted(this.#queueOf(recorded)))
+    if (!inTurn) return this.#consumeAgain(session, missing)
+    for (const recorded of missing) {
+      const refused = await this.#consumeAgain(session, [recorded])
       if (refused !== undefined) return refused
     }
     return undefined
@@ -102,14 +169,27 @@ export class RecordedConsumers {
 
   async #consumeAgain(
     session: ChannelSession,
-    subscriptions: readonly Subscription[],
+    missing: readonly RecordedConsumer[],
   ): Promise<RefusedConsumer | undefined> {
-    const started = subscriptions.map(subscription => {
-      const { consumer, args: asked } = subscription
+    const { prefetch: own } = this.#host.modes
+    let limit = own
+    const limits: Promise<unknown>[] = []
+    const setLimit = (prefetch: QosArguments | undefined): void => {
+      if (sameLimit(limit, prefetch)) return
+      limits.push(session.call(BasicQos, prefetch ?? UNLIMITED, { what: 'basic.qos', site: undefined }))
+      limit = prefetch
+    }
+    const started = missing.map(recorded => {
+      const { consumer, args: asked, prefetch } = recorded
+      setLimit(prefetch)
       const resume = consumer.position.resumeOffset
-      const args =
-        resume === undefined ? asked : { ...asked, arguments: { ...asked.arguments, 'x-stream-offset': resume } }
-      const queueName = this.#queueOf(subscription)
+      let args = asked
+      if (resume !== undefined) {
+        const changed = copyTable(asked.arguments ?? {}, 'basic.consume: arguments') ?? {}
+        changed['x-stream-offset'] = resume
+        args = { ...asked, arguments: changed }
+      }
+      const queueName = this.#queueOf(recorded)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       return {
         queueName,
@@ -117,8 +197,12 @@ export class RecordedConsumers {
         promise: session.consume(consumer, { ...args, queueName, noWait: false }, context, true),
       }
     })
-    const results = await Promise.allSettled(started.map(({ promise }) => promise))
-    // The broker looks at them in order: those behind the first that failed were not refused.
+    setLimit(own)
+    const [results] = await Promise.all([
+      Promise.allSettled(started.map(({ promise }) => promise)),
+      Promise.allSettled(limits),
+    ])
+    // The broker looks at them in order: those after the first that failed were not refused.
     const at = results.findIndex(result => result.status === 'rejected')
     const [result, refused] = [results[at], started[at]]
     if (result?.status !== 'rejected' || refused === undefined) return undefined
@@ -127,17 +211,17 @@ export class RecordedConsumers {
 
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
   mayConsumeOtherwise(tag: string, error: Error): boolean {
-    return this.#subscriptions.get(tag)?.consumer.position.refused(error) === true
+    return this.#consumers.get(tag)?.consumer.position.refused(error) === true
   }
 
-  #queueOf({ args: { queueName }, recorded }: Subscription): string {
-    // '' meant the queue that was the channel's last one then.
-    return this.#host.currentName(queueName === '' ? (recorded ?? this.#host.lastQueue) : (queueName ?? ''))
+  #queueOf({ queue }: RecordedConsumer): string {
+    const name = queue.name ?? ''
+    return this.#host.topology?.currentName(name) ?? name
   }
 
   /** Those that this life does not have. */
-  #missing(session: ChannelSession): Subscription[] {
-    const all = [...this.#subscriptions.values()]
+  #missing(session: ChannelSession): RecordedConsumer[] {
+    const all = [...this.#consumers.values()]
     return all.filter(({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined)
   }
 
@@ -145,7 +229,18 @@ export class RecordedConsumers {
   missing(queueName: string): string[] {
     const { session } = this.#host
     if (session === undefined) return []
-    const missing = this.#missing(session).filter(subscription => this.#queueOf(subscription) === queueName)
+    const missing = this.#missing(session).filter(recorded => this.#queueOf(recorded) === queueName)
     return missing.map(({ consumer }) => consumer.tag)
   }
+}
+
+/** What a new channel has. */
+const UNLIMITED: QosArguments = { prefetchCount: 0 }
+
+const NO_EFFECT: Effect = { accept: () => {}, refuse: () => {} }
+
+function sameLimit(one: QosArguments | undefined, other: QosArguments | undefined): boolean {
+  const { prefetchCount: count = 0, prefetchSize: size = 0 } = one ?? UNLIMITED
+  const { prefetchCount: otherCount = 0, prefetchSize: otherSize = 0 } = other ?? UNLIMITED
+  return count === otherCount && size === otherSize
 }

@@ -5,6 +5,7 @@ import { type CallContext, timeLeft } from '../calls.ts'
 import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
 import type { ChannelPort, Departure } from '../port.ts'
+import type { PublishRoutes } from '../publish-routes.ts'
 import { Confirms, type PendingPublish } from './confirms.ts'
 import { type KeptPublish, type PublishKeeper, promiseOf } from './kept-publish.ts'
 import { describePublish, nackError, returnError, unsettledError } from './publish-errors.ts'
@@ -18,6 +19,7 @@ export class Publishing {
   readonly #port: ChannelPort
   readonly #channelId: number
   readonly #bounds: PublishBounds
+  readonly #routes: PublishRoutes
   readonly #confirms: Confirms
   readonly #waiting: WaitingPublishes
   #counting = false
@@ -26,7 +28,8 @@ export class Publishing {
   #ending: CloseReason | undefined
 
   /** Delivery tags of publishes go on behind `offset`. */
-  constructor(port: ChannelPort, channelId: number, offset: number, bounds: PublishBounds) {
+  constructor(port: ChannelPort, channelId: number, offset: number, bounds: PublishBounds, routes: PublishRoutes) {
+    this.#routes = routes
     this.#port = port
     this.#channelId = channelId
     this.#bounds = bounds
@@ -53,8 +56,9 @@ export class Publishing {
     return this.#confirms.unsettled + this.#waiting.length
   }
 
-  #mayWrite(): boolean {
-    return this.#flowing && this.#port.publishable
+  #mayWrite(exchange: string, routingKey: string): boolean {
+    const routes = this.#routes
+    return this.#flowing && this.#port.publishable && (routes.plain || routes.isBack(exchange, routingKey))
   }
 
   /** Resolves when the message is on its way and more may be written. */
@@ -65,7 +69,7 @@ export class Publishing {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    if (this.#waiting.length > 0 || !this.#mayWrite()) {
+    if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) {
       return this.#wait(payload, exchange, routingKey, properties, mandatory)
     }
     let pending: PendingPublish | undefined
@@ -95,7 +99,7 @@ export class Publishing {
       reject: undefined,
     }
     const promise = promiseOf(pending)
-    if (this.#waiting.length > 0 || !this.#mayWrite()) {
+    if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) {
       // The waiting list has resolvers of its own: a message that is written is settled by its confirm only.
       const resolve = (): void => pending.resolve?.()
       const reject = (error: Error): void => pending.reject?.(error)
@@ -113,10 +117,11 @@ export class Publishing {
 
   /** Write a message of the keeper's. False where that may not be now: the keeper is told when to try again. */
   write(publish: KeptPublish): boolean {
-    if (!this.#mayWrite()) return false
-    const port = this.#port
     const { exchange, routingKey, mandatory, properties, payload } = publish
-    port.publishes.publish(this.#channelId, exchange, routingKey, mandatory, properties, payload)
+    if (!this.#mayWrite(exchange, routingKey)) return false
+    const port = this.#port
+    const key = this.#routes.plain ? routingKey : this.#routes.routingKey(exchange, routingKey)
+    port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
     this.#confirms.add(publish)
     port.awaiting(1)
     void port.publishWritten()
@@ -143,7 +148,8 @@ export class Publishing {
     pending: PendingPublish | undefined,
   ): Promise<void> | undefined {
     const port = this.#port
-    const byReference = port.publishes.publish(this.#channelId, exchange, routingKey, mandatory, properties, payload)
+    const key = this.#routes.plain ? routingKey : this.#routes.routingKey(exchange, routingKey)
+    const byReference = port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
     if (this.#counting) {
       this.#confirms.add(pending)
       if (pending?.resolve !== undefined) {
@@ -248,7 +254,7 @@ export class Publishing {
           reject(error)
         },
       }
-      if (this.#waiting.length > 0 || !this.#mayWrite()) this.#enqueue(waiting)
+      if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) this.#enqueue(waiting)
       else {
         const written = this.#write(payload, exchange, routingKey, properties, mandatory, pending)
         if (pending === undefined) {
@@ -277,7 +283,7 @@ export class Publishing {
     this.#keeper?.progressed()
     if (this.#waiting.length === 0) return
     this.#waiting.drain(
-      () => this.#mayWrite(),
+      ({ exchange, routingKey }) => this.#mayWrite(exchange, routingKey),
       publish => {
         const { payload, exchange, routingKey, properties, mandatory, pending } = publish
         try {

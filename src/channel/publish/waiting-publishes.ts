@@ -50,10 +50,10 @@ export class WaitingPublishes {
   }
 
   /** Write what may be written: `write` returns false to stop before the publish it was given. */
-  drain(mayWrite: () => boolean, write: (publish: WaitingPublish) => void): void {
-    while (this.#queue.length > 0 && mayWrite()) {
-      const publish = this.#queue.shift()
-      if (publish !== undefined) write(publish)
+  drain(mayWrite: (publish: WaitingPublish) => boolean, write: (publish: WaitingPublish) => void): void {
+    for (let next = this.#queue.peek(); next !== undefined && mayWrite(next); next = this.#queue.peek()) {
+      this.#queue.shift()
+      write(next)
     }
     if (this.#queue.length === 0) this.#wake()
   }

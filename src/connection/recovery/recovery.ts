@@ -1,72 +1,77 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
-import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import {
+  AuthenticationError,
+  asError,
+  ChannelClosedError,
+  ConnectionClosedError,
+  ConnectionFailedError,
+} from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
-import { pauseBefore } from './backoff.ts'
+import { type AttemptOutcome, Backoff } from './backoff.ts'
+import { BareChannel } from './bare-channel.ts'
+import { Patience } from './patience.ts'
+import type { PendingTopology } from './pending-topology.ts'
 import type { Topology } from './topology.ts'
-import {
-  type Patience,
-  pauseAfter,
-  type RecoveryPort,
-  recoverLocked,
-  recoverQueue,
-  recoverTopology,
-} from './topology-recovery.ts'
+import { TopologyRecovery } from './topology-recovery.ts'
 
 const CONSUME = 'basic.consume'
-/** Milliseconds between the tries of what is locked while all else has gone on. */
-const LOCKED_PAUSE = 500
+/** Milliseconds for which consumers that the broker refuses hold up `recovered`. */
+const LATE_CONSUMERS = 2_500
 
-/** What a recovery needs of the session it is for. */
-export interface RecoveryHost {
+/** What the connection keeps for the next one: undefined if nothing but channels is recovered. */
+export interface KeptTopology {
   readonly topology: Topology
-  /** The channels that are to go on, oldest first. */
+  readonly pending: PendingTopology
+}
+
+/** What a recovery needs of the connection it is for. */
+export interface RecoveryHost {
+  readonly kept: KeptTopology | undefined
+  /** The channels that will go on, oldest first. */
   channels(): readonly RecoveringChannel[]
   dial(signal: AbortSignal): Promise<Connection>
-  /** The connection to restore everything on. */
+  /** The connection to restore everything on, whose channels have their numbers. */
   connected(connection: Connection): void
-  /** A channel of the new connection for what is made again. */
-  temporaryChannel(): ReturnType<RecoveryPort['channel']>
-  recovering(attempt: number, delay: number): void
+  /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is what the one before failed with. */
+  recovering(attempt: number, delay: number, error: Error | undefined): void
+  /** Ask the program whether to give up. */
+  givesUpOn(error: Error): Promise<boolean>
   failed(what: string, error: Error): void
   renamed(oldName: string, newName: string): void
 }
 
-/** One recovery: from the loss of a connection until everything is back, or nobody tries any more. */
+/**
+ * One recovery: from the loss of a connection until everything is back, or nothing is tried any more.
+ *
+ *     pause ──▶ dial ──▶ channels and modes ──▶ each channel: its consumers ──▶ usable
+ *       ▲        │            └──▶ exchanges, queues, bindings ──▶ calls, publishes
+ *       └─failed─┴─────────────────────────────────lost
+ */
 export class Recovery {
   readonly #host: RecoveryHost
   readonly #settings: RecoverySettings
-  readonly #cancelled = new AbortController()
   readonly #clock: Clock
-  readonly #started: number
-  readonly #port: RecoveryPort
-  readonly #earlier: number
-  #patience: Patience = { since: 0, heartbeat: 0 }
-  /** Queues that the broker locks, for the old connection it may be. */
-  #locked: string[] = []
+  readonly #cancelled = new AbortController()
+  readonly #backoff: Backoff
+  #topology: TopologyRecovery | undefined
+  #patience: Patience
   /** A consumer made the server close the connection: each is tried alone, to know which. */
   #consumersInTurn = false
+  #turn: Promise<void> = Promise.resolve()
+  /** Who waits for entries of the ledger. */
+  #waiting: (() => void)[] = []
+  #topologyIsBack = false
 
-  /** `earlier` attempts count for the pauses: those of connections that were lost as soon as they were back. */
-  constructor(host: RecoveryHost, settings: RecoverySettings, clock: Clock, earlier: number) {
+  /** `flapping` connections were lost as soon as they were back: they count as attempts. */
+  constructor(host: RecoveryHost, settings: RecoverySettings, clock: Clock, flapping: number) {
     this.#host = host
-    this.#clock = clock
-    this.#started = clock.now()
     this.#settings = settings
-    this.#earlier = earlier
-    const patience = (): Patience => this.#patience
-    this.#port = {
-      get patience() {
-        return patience()
-      },
-      now: () => clock.now(),
-      channel: () => host.temporaryChannel(),
-      pause: milliseconds => this.#pause(milliseconds),
-      failed: (what, error) => host.failed(what, error),
-      renamed: (oldName, newName) => host.renamed(oldName, newName),
-    }
+    this.#clock = clock
+    this.#backoff = new Backoff(settings, clock, flapping)
+    this.#patience = new Patience(clock, 0)
   }
 
   /** Give it up: `run` rejects. */
@@ -74,23 +79,33 @@ export class Recovery {
     this.#cancelled.abort()
   }
 
-  /** Resolves when all is restored but what `recoverLocked` goes on with. Rejects with the last error where it was given up. */
+  /** Calls need wait for nothing any more. */
+  get topologyIsBack(): boolean {
+    return this.#topologyIsBack
+  }
+
+  /** Resolves when all is restored but what `runLate` goes on with. Rejects with the last error if it is given up. */
   async run(): Promise<void> {
-    const { maxAttempts, giveUpOn } = this.#settings
+    let failure: Error | undefined
     for (let attempt = 1; ; attempt++) {
-      const elapsed = this.#clock.now() - this.#started
-      const delay = pauseBefore(attempt + this.#earlier, elapsed, this.#settings, () => this.#clock.random())
-      this.#host.recovering(attempt, delay)
+      const delay = this.#backoff.next(failure && outcomeOf(failure))
+      this.#host.recovering(attempt, delay, failure)
       await this.#pause(delay)
       try {
         await this.#restoreOn(await this.#host.dial(this.#cancelled.signal))
         return
       } catch (thrown) {
-        const error = asError(thrown)
+        failure = asError(thrown)
         this.#cancelled.signal.throwIfAborted()
-        if (attempt >= maxAttempts || giveUpOn(error)) throw error
+        if (attempt >= this.#settings.maxAttempts || (await this.#host.givesUpOn(failure))) throw failure
+        this.#cancelled.signal.throwIfAborted()
       }
     }
+  }
+
+  /** After `run`, try what the broker still refuses for as long as the connection lasts. Never rejects. */
+  async runLate(): Promise<void> {
+    await this.#topology?.runLate()
   }
 
   /** Its timer keeps the process alive: a program that is being reconnected has not ended. */
@@ -103,144 +118,207 @@ export class Recovery {
         timer.cancel()
         reject(asError(signal.reason))
       }
-      const timer = this.#clock.after(
-        milliseconds,
-        () => {
-          signal.removeEventListener('abort', aborted)
-          resolve()
-        },
-        { keepsProcessAlive: true },
-      )
+      const passed = (): void => {
+        signal.removeEventListener('abort', aborted)
+        resolve()
+      }
+      const timer = this.#clock.after(milliseconds, passed, { keepsProcessAlive: true })
       signal.addEventListener('abort', aborted, { once: true })
+    })
+  }
+
+  /** Wait for `promise`, but no longer than that. */
+  #atMost(milliseconds: number, promise: Promise<unknown>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(milliseconds, resolve)
+      const finished = (settle: () => void): void => {
+        timer.cancel()
+        settle()
+      }
+      promise.then(
+        () => finished(resolve),
+        (error: unknown) => finished(() => reject(error)),
+      )
     })
   }
 
   async #restoreOn(connection: Connection): Promise<void> {
     if (this.#cancelled.signal.aborted) connection.abandon('the recovery was given up')
     this.#cancelled.signal.throwIfAborted()
-    this.#host.connected(connection)
-    this.#patience = { since: this.#clock.now(), heartbeat: connection.negotiated?.heartbeat ?? 0 }
     try {
       await this.#restore(connection)
     } catch (error) {
-      // Where the program closes, it closes this connection in order.
+      // If the program closes, it closes this connection in order.
       if (!this.#cancelled.signal.aborted) connection.abandon('not everything could be restored')
       throw error
+    } finally {
+      this.#progressed()
     }
   }
 
-  /** Channels and their modes first, then exchanges, queues and bindings, then consumers. */
   async #restore(connection: Connection): Promise<void> {
-    const { channelMax = Number.POSITIVE_INFINITY } = connection.negotiated ?? {}
+    const { channelMax = Number.POSITIVE_INFINITY, heartbeat = 0 } = connection.negotiated ?? {}
+    this.#patience = new Patience(this.#clock, heartbeat)
+    const { kept } = this.#host
+    kept?.pending.lost()
+    this.#topologyIsBack = false
+    this.#turn = Promise.resolve()
+    this.#topology = kept && new TopologyRecovery(kept.topology, kept.pending, this.#topologyPort(connection))
     const all = this.#host.channels()
     const channels = all.slice(0, channelMax)
-    for (const lives of all.slice(channelMax)) this.#closeUnfit(lives, connection.server, channelMax)
+    for (const channel of all.slice(channelMax)) this.#closeUnfit(channel, connection.server, channelMax)
     // What is made again needs a channel number, too.
-    const first = Math.min(channels.length, channelMax - 1)
-    await Promise.all(channels.slice(0, first).map(lives => this.#begin(lives, connection)))
-    if (this.#settings.topology) this.#locked = await recoverTopology(this.#host.topology, this.#port)
-    await Promise.all(channels.slice(first).map(lives => this.#begin(lives, connection)))
-    if (this.#settings.topology) await this.#consumeAll(channels, connection)
+    const first = kept === undefined ? channels.length : Math.min(channels.length, channelMax - 1)
+    const begun = channels.slice(0, first).map(channel => this.#begin(channel, connection))
+    this.#host.connected(connection)
+    const topology = this.#restoreTopology(connection)
+    const restored = channels.map(async (channel, index) => {
+      if (index >= first) {
+        await topology
+        await this.#begin(channel, connection)
+      } else await begun[index]
+      await this.#restoreConsumers(channel, connection)
+      channel.reopened()
+      if (this.#topologyIsBack) channel.resumed()
+    })
+    const everything = Promise.all([topology, ...begun, ...restored])
+    // What is late goes on by itself; what breaks then ends the connection.
+    everything.catch(() => {
+      if (!this.#cancelled.signal.aborted) connection.abandon('not everything could be restored')
+    })
+    await Promise.all([topology, ...begun])
+    await this.#atMost(LATE_CONSUMERS, everything)
     this.#cancelled.signal.throwIfAborted()
     if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
   }
 
-  /** This server allows fewer channels than the one that was lost. */
-  #closeUnfit(lives: RecoveringChannel, server: string, channelMax: number): void {
-    const ending = withoutNumber(lives.id, server, channelMax)
-    lives.close(ending)
-    if (ending.error !== undefined) this.#host.failed(`channel ${lives.id}`, ending.error)
+  async #restoreTopology(connection: Connection): Promise<void> {
+    await this.#topology?.run()
+    assertOpen(connection)
+    this.#topologyIsBack = true
+    for (const channel of this.#host.channels()) channel.resumed()
   }
 
-  async #begin(lives: RecoveringChannel, connection: Connection): Promise<void> {
-    if (lives.isOver) return
-    try {
-      await lives.begin(connection, connection.channels.take())
-    } catch (error) {
-      // The program may have closed it meanwhile.
-      if (!lives.isOver) throw error
+  #topologyPort(connection: Connection): ConstructorParameters<typeof TopologyRecovery>[2] {
+    return {
+      patience: this.#patience,
+      channel: () => new BareChannel(connection),
+      pause: async milliseconds => {
+        await this.#pause(milliseconds)
+        assertOpen(connection)
+      },
+      progressed: () => this.#progressed(),
+      failed: (what, error) => this.#host.failed(what, error),
+      renamed: (oldName, newName) => this.#host.renamed(oldName, newName),
+      lateQueue: (queueName, error) => void this.#lateQueue(queueName, error, connection),
     }
   }
 
-  async #consumeAll(channels: readonly RecoveringChannel[], connection: Connection): Promise<void> {
-    if (this.#consumersInTurn) for (const lives of channels) await this.#consume(lives, connection)
-    else await Promise.all(channels.map(lives => this.#consume(lives, connection)))
+  #progressed(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const run of waiting) run()
+    for (const channel of this.#host.channels()) channel.routesChanged()
   }
 
-  async #consume(lives: RecoveringChannel, connection: Connection): Promise<void> {
+  /** This server allows fewer channels than the one that was lost. */
+  #closeUnfit(channel: RecoveringChannel, server: string, channelMax: number): void {
+    const ending = withoutNumber(channel.id, server, channelMax)
+    channel.close(ending)
+    if (ending.error !== undefined) this.#host.failed(`channel ${channel.id}`, ending.error)
+  }
+
+  async #begin(channel: RecoveringChannel, connection: Connection): Promise<void> {
+    if (channel.isOver) return
+    try {
+      await channel.begin(connection, connection.channels.take())
+    } catch (error) {
+      // The program may have closed it meanwhile.
+      if (!channel.isOver) throw error
+    }
+  }
+
+  // ---- consumers
+
+  async #restoreConsumers(channel: RecoveringChannel, connection: Connection): Promise<void> {
+    const { subscriptions } = channel
+    if (subscriptions.size === 0) return
+    const pending = this.#host.kept?.pending
+    while (pending !== undefined && subscriptions.queueNames().some(name => !pending.queueIsBack(name))) {
+      await new Promise<void>(resolve => this.#waiting.push(resolve))
+      assertOpen(connection)
+    }
+    if (!this.#consumersInTurn) return this.#consume(channel, connection)
+    const turn = this.#turn.then(() => this.#consume(channel, connection))
+    this.#turn = turn
+    return turn
+  }
+
+  async #consume(channel: RecoveringChannel, connection: Connection): Promise<void> {
     const tries = new Map<string, number>()
     for (;;) {
-      const refused = await lives.subscriptions.consumeAgain(
+      assertOpen(connection)
+      const refused = await channel.subscriptions.consumeAgain(
         this.#consumersInTurn,
-        queueName => !this.#locked.includes(queueName),
+        queueName => this.#topology?.isLocked(queueName) !== true,
       )
-      if (refused === undefined || lives.isOver) return
+      if (refused === undefined || channel.isOver) return
       const { tag, queueName, error } = refused
-      if (connection.state !== 'open' || !lives.isOpen) {
-        const guilty = error instanceof ConnectionClosedError && error.classId !== 0
-        if (guilty && this.#consumersInTurn) this.#abandon(lives, tag, queueName, error)
-        this.#consumersInTurn ||= guilty
+      if (connection.state !== 'open' || !channel.isOpen) {
+        const atFault = error instanceof ConnectionClosedError && error.classId !== 0
+        if (atFault && this.#consumersInTurn) this.#abandon(channel, tag, queueName, error)
+        this.#consumersInTurn ||= atFault
         throw error
       }
       // The program's own acks may be refused, too: such a channel stays closed.
       if (error instanceof ChannelClosedError && (error.method ?? CONSUME) !== CONSUME) return
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
-      const pause = pauseAfter(error, count, this.#patience, this.#clock.now())
-      if (pause !== undefined) await this.#pause(pause)
-      else if (!lives.subscriptions.mayConsumeOtherwise(tag, error)) this.#abandon(lives, tag, queueName, error)
-      if (count === 1) await recoverQueue(this.#host.topology, queueName, this.#port)
-      await this.#begin(lives, connection)
+      if (channel.subscriptions.mayConsumeOtherwise(tag, error)) {
+        // It is asked for otherwise.
+      } else if (error instanceof ChannelClosedError && error.replyCode !== 406 && this.#patience.lasts(error)) {
+        await this.#pause(this.#patience.pause(error, count))
+        assertOpen(connection)
+        if (error.replyCode === 404) await this.#topology?.remake(queueName)
+      } else this.#abandon(channel, tag, queueName, error)
+      await this.#begin(channel, connection)
     }
   }
 
-  /**
-   * Behind the recovery, try the queues that are locked until they are granted, and then their bindings and consumers, or
-   * until nobody hopes any more. Never rejects: with the connection, or `cancel`, it just ends.
-   */
-  async recoverLocked(): Promise<void> {
-    const { topology } = this.#host
-    const refused = new Map<string, Error>()
-    const failed = (what: string, error: Error): void => {
-      refused.set(what, error)
-      this.#host.failed(what, error)
-    }
-    const port = { ...this.#port, failed }
-    while (this.#locked.length > 0) {
-      try {
-        await this.#pause(LOCKED_PAUSE)
-        const tried = this.#locked
-        this.#locked = await recoverLocked(topology, tried, port)
-        this.#cancelled.signal.throwIfAborted()
-        const free = tried.filter(name => !this.#locked.includes(name))
-        await Promise.all(free.map(name => this.#consumeFrom(name, refused.get(`queue "${name}"`))))
-      } catch (error) {
-        if (!(error instanceof NoChannelAvailableError)) return
-      }
-    }
-  }
-
-  /** Start the consumers of a queue that is no longer locked, or end those of one that was refused with `refusal`. */
-  async #consumeFrom(queueName: string, refusal: Error | undefined): Promise<void> {
+  /** Start the consumers of a queue that came back late, or end those of one that was refused with `refusal`. */
+  async #lateQueue(queueName: string, refusal: Error | undefined, connection: Connection): Promise<void> {
     const channels = this.#host.channels()
     if (refusal !== undefined) {
-      for (const lives of channels) {
-        for (const tag of lives.subscriptions.missing(queueName)) this.#abandon(lives, tag, queueName, refusal)
+      for (const channel of channels) {
+        for (const tag of channel.subscriptions.missing(queueName)) this.#abandon(channel, tag, queueName, refusal)
       }
       return
     }
-    const consume = async (lives: RecoveringChannel): Promise<void> => {
-      const refused = await lives.subscriptions.consumeAgain(false, name => name === queueName)
-      // The channel has gone with it, which tells the program; a lost connection has a recovery of its own.
+    const consume = async (channel: RecoveringChannel): Promise<void> => {
+      const refused = await channel.subscriptions.consumeAgain(false, name => name === queueName)
+      // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
       if (refused?.error instanceof ChannelClosedError) {
         this.#host.failed(`consumer "${refused.tag}" of queue "${queueName}"`, refused.error)
       }
     }
-    await Promise.all(channels.map(consume))
+    if (connection.state === 'open') await Promise.all(channels.map(consume))
   }
 
-  #abandon(lives: RecoveringChannel, tag: string, queueName: string, error: Error): void {
-    lives.abandonConsumer(tag, queueName, error)
+  #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
+    channel.abandonConsumer(tag, queueName, error)
     this.#host.failed(`consumer "${tag}" of queue "${queueName}"`, error)
   }
+}
+
+function assertOpen(connection: Connection): void {
+  if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
+}
+
+/** Whether a server answered and refused, which hurts it, or none did. */
+function outcomeOf(error: Error): AttemptOutcome {
+  const causes = error instanceof ConnectionFailedError ? error.attempts.map(({ cause }) => cause) : [error]
+  const unanswered =
+    error instanceof ConnectionFailedError &&
+    causes.every(cause => !(cause instanceof AuthenticationError || cause instanceof ConnectionClosedError))
+  return unanswered ? 'unanswered' : 'refused'
 }

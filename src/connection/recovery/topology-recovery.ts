@@ -1,275 +1,356 @@
-import type { Channel } from '../../channel/channel.ts'
-import { isExclusiveUse } from '../../channel/rabbitmq.ts'
-import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../../channel/topology-recorder.ts'
-import { asError, ChannelClosedError, ConnectionClosedError } from '../../errors.ts'
-import type { Topology } from './topology.ts'
+import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import { ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare } from '../../protocol/methods.ts'
+import type { BareChannel } from './bare-channel.ts'
+import { isLocked, type Patience, pauseBetween } from './patience.ts'
+import type { PendingTopology, TopologyRecord } from './pending-topology.ts'
+import type { BindingRecord, ExchangeRecord, QueueRecord, Topology } from './topology.ts'
 
-/** What is made again goes out in batches of this size: after a refusal, only one is sent again. */
-const BATCH = 1_000
-/** After a refusal, of this size at first. */
+/** Entries go out in batches of this size; between two, what publishes wait for is put first. */
+const BATCH = 200
+/** The size of the first batch after a refusal: what stands after a refusal has to be sent again. */
 const SMALLEST_BATCH = 20
-/** Tries where an entity stands, before the others go first. */
-const LATE_TRIES = 6
-/** The first pause in milliseconds before what was locked, or not there, is tried again; each is twice as long. */
-const FIRST_PAUSE = 50
-const LONGEST_PAUSE = 3_000
-/** Milliseconds of a connection's age for which what is locked is tried where it stands, since most locks are short. */
-const LOCKED_IN_PLACE = 1_000
-/** Milliseconds for which the broker may be busy to clear up behind the old connection, and lack what it will have. */
-const CLEARING_UP = 2_000
-/** Milliseconds for which it may lock (405, or 403 where a consumer is exclusive) what the old connection held. */
-const SHORTEST_LOCK = 15_000
+/** Refusals after which the rest of a round waits for the next: most pass together, and each costs a channel. */
+const MOST_REFUSALS = 20
+/** Pauses in milliseconds between rounds that nobody waits for. */
+const FIRST_LATE_PAUSE = 500
+const LAST_LATE_PAUSE = 10_000
 
-/** How long the broker may refuse what it will grant in the end. */
-export interface Patience {
-  /** When the connection was opened, by the `Clock`. */
-  readonly since: number
-  /** Seconds; 0 for none. */
-  readonly heartbeat: number
-}
-
-/**
- * How long to wait before trying again what was refused with `error` for the `tries`th time; undefined to give up. It
- * is the connection's age that counts: what one entity has waited for, the next need not wait for again.
- */
-export function pauseAfter(error: Error, tries: number, patience: Patience, now: number): number | undefined {
-  const { since, heartbeat } = patience
-  if (!(error instanceof ChannelClosedError)) return undefined
-  const { replyCode } = error
-  let limit: number
-  if (replyCode === 404) limit = CLEARING_UP
-  // A lock lasts until the broker has noticed that the old connection is gone: two heartbeat intervals, or a little more.
-  else if (replyCode === 405 || isExclusiveUse(error)) limit = Math.max(SHORTEST_LOCK, 3_000 * heartbeat)
-  else return undefined
-  const pause = Math.min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE)
-  return now - since + pause < limit ? pause : undefined
-}
-
-/** The broker locks it for another connection, which may be the old one: that goes by, and nothing else need wait. */
-function isLocked(error: Error): boolean {
-  return error instanceof ChannelClosedError && error.replyCode === 405
-}
-
-/** Something that is made again. */
-interface Entity {
-  /** `queue "orders"` */
-  readonly what: string
-  /** Of a queue. */
-  readonly queueName?: string
-  make(channel: Channel): Promise<unknown>
-  /** The same after a refusal, with what it stands on, which the broker may have cleared up meanwhile. */
-  remake?(channel: Channel): Promise<unknown>
-  /** It was refused for good. */
-  forget(): void
+/** One entry of the ledger on its way back. */
+interface Entry {
+  readonly record: TopologyRecord
+  tries: number
+  /** What it was refused with last. */
+  error: Error | undefined
+  /** recoveryFailed has been emitted for it. */
+  reported: boolean
+  /** The broker no longer has the queue that it named: a new one must be made. */
+  anew: boolean
 }
 
 /** What topology recovery needs of its connection. */
-export interface RecoveryPort {
-  /** A channel of its own, which records nothing. */
-  channel(): Promise<Channel>
+export interface TopologyPort {
   readonly patience: Patience
-  /** The time of the `Clock`. */
-  now(): number
+  /** A channel for the recovery's own calls. */
+  channel(): BareChannel
+  /** Rejects if the recovery was given up. */
   pause(milliseconds: number): Promise<void>
+  /** Some entries are back, or nothing waits for them any longer. */
+  progressed(): void
   failed(what: string, error: Error): void
   renamed(oldName: string, newName: string): void
-}
-
-/** Make one queue and the bindings to it again: the broker deleted it with the last consumer of the old connection. */
-export async function recoverQueue(topology: Topology, queueName: string, port: RecoveryPort): Promise<void> {
-  const queue = topology.queues.find(([name]) => name === queueName)
-  if (queue === undefined) return
-  const bindings = topology.bindings.filter(({ kind, destination }) => kind === 'queue' && destination === queueName)
-  await makeAll([queueEntity(topology, ...queue, port), ...bindings.map(each => bindingEntity(topology, each))], port)
+  /** A queue is back that was late; or it is given up, with `error`. */
+  lateQueue(queueName: string, error: Error | undefined): void
 }
 
 /**
- * Make exchanges, queues and bindings again, in this order and pipelined. Returns the names of queues that stay locked,
- * to which no binding was made. Rejects where the connection breaks.
+ * Makes the ledger's entries again on one connection, pipelined: exchanges, then each queue with the bindings to it. An
+ * entry that is refused is tried again, first while publishes wait for it and then, for as long as the connection lasts,
+ * while they do not. It leaves the ledger only if it is there otherwise (406), or if the server closes the connection
+ * over it.
  */
-export async function recoverTopology(topology: Topology, port: RecoveryPort): Promise<string[]> {
-  await makeAll(
-    topology.exchanges.map(definition => exchangeEntity(topology, definition)),
-    port,
-  )
-  const locked = await makeQueues(topology, topology.queues, port, LATE_TRIES)
-  // Only now have server-named queues the names that bindings need.
-  const bindings = topology.bindings.filter(binding => !leadsTo(binding, locked))
-  await makeAll(
-    bindings.map(binding => bindingEntity(topology, binding)),
-    port,
-  )
-  return locked
-}
+export class TopologyRecovery {
+  readonly #topology: Topology
+  readonly #pending: PendingTopology
+  readonly #port: TopologyPort
+  #entries: Entry[]
+  /** Queues that were refused and are not given up: their bindings wait. */
+  readonly #refusedQueues = new Set<QueueRecord>()
+  #channel: BareChannel | undefined
+  /** Nothing waits for what is left. */
+  #isLate = false
 
-/** Try queues that were locked once more, and make the bindings to those that are not. Returns the names of those that are. */
-export async function recoverLocked(
-  topology: Topology,
-  names: readonly string[],
-  port: RecoveryPort,
-): Promise<string[]> {
-  const queues = topology.queues.filter(([name]) => names.includes(name))
-  const locked = await makeQueues(topology, queues, port, 1)
-  const bindings = topology.bindings.filter(binding => leadsTo(binding, names) && !leadsTo(binding, locked))
-  await makeAll(
-    bindings.map(binding => bindingEntity(topology, binding)),
-    port,
-  )
-  return locked
-}
-
-function leadsTo({ kind, destination }: BindingDefinition, queueNames: readonly string[]): boolean {
-  return kind === 'queue' && queueNames.includes(destination)
-}
-
-/** Returns the names of those that stay locked after `mostTries`. */
-async function makeQueues(
-  topology: Topology,
-  queues: readonly [name: string, definition: QueueDefinition][],
-  port: RecoveryPort,
-  mostTries: number,
-): Promise<string[]> {
-  const entities = queues.map(([name, definition]) => queueEntity(topology, name, definition, port))
-  const late = await makeInOrder(entities, port, mostTries)
-  const others = late.filter(({ error }) => !isLocked(error))
-  await makeAll(
-    others.map(({ entity }) => entity),
-    port,
-  )
-  return late.flatMap(({ entity: { queueName }, error }) => (isLocked(error) ? (queueName ?? []) : []))
-}
-
-function exchangeEntity(topology: Topology, definition: ExchangeDefinition): Entity {
-  const { exchangeName, typeName, durable, autoDelete, internal, arguments: args } = definition
-  return {
-    what: `exchange "${exchangeName}"`,
-    make: channel =>
-      channel.exchangeDeclare(exchangeName, typeName, {
-        durable,
-        autoDelete,
-        internal,
-        arguments: args,
-        recover: false,
-      }),
-    forget: () => topology.exchangeRefused(exchangeName),
-  }
-}
-
-function queueEntity(topology: Topology, name: string, definition: QueueDefinition, port: RecoveryPort): Entity {
-  const { queueName, durable, exclusive, autoDelete, arguments: args } = definition
-  return {
-    what: `queue "${name}"`,
-    queueName: name,
-    make: async channel => {
-      const options = { durable, exclusive, autoDelete, arguments: args, recover: false }
-      const { queue } = await channel.queueDeclare(queueName, options)
-      if (queue === name) return
-      topology.renamed(name, queue)
-      port.renamed(name, queue)
-    },
-    forget: () => topology.queueRefused(name),
-  }
-}
-
-function bindingEntity(topology: Topology, binding: BindingDefinition): Entity {
-  const { kind, source, destination, routingKey, arguments: args } = binding
-  const options = { arguments: args }
-  const make = (channel: Channel): Promise<void> =>
-    kind === 'queue'
-      ? channel.queueBind(destination, source, routingKey, options)
-      : channel.exchangeBind(destination, source, routingKey, options)
-  return {
-    what: `binding of ${kind} "${destination}" to exchange "${source}" with routing key "${routingKey}"`,
-    make,
-    remake: async channel => {
-      // An auto-delete exchange goes with the last binding of the old connection's queues, also when it was just declared.
-      const exchanges = topology.exchanges.filter(({ exchangeName }) => [source, destination].includes(exchangeName))
-      const declared = exchanges.map(definition => exchangeEntity(topology, definition).make(channel))
-      await Promise.all([...declared, make(channel)])
-    },
-    forget: () => topology.unbound(binding),
-  }
-}
-
-/**
- * Make all of `entities`, in order. One that is refused is reported and forgotten, and the rest goes on. What is locked
- * (405), or lacks something that may come back (404), is tried again: some times where it stands, since after a fast
- * reconnect the broker is still busy to clear up, and then once more behind all others.
- */
-async function makeAll(entities: readonly Entity[], port: RecoveryPort): Promise<void> {
-  const late = await makeInOrder(entities, port, LATE_TRIES)
-  const refused = await makeInOrder(
-    late.map(({ entity }) => entity),
-    port,
-    Number.POSITIVE_INFINITY,
-  )
-  for (const { entity, error } of refused) refuse(entity, error, port)
-}
-
-function refuse(entity: Entity, error: Error, port: RecoveryPort): void {
-  entity.forget()
-  port.failed(entity.what, error)
-}
-
-interface Refusal {
-  readonly entity: Entity
-  readonly error: Error
-}
-
-/** Returns what was refused `mostTries` times, and may be tried once more; rejects where the connection is over. */
-async function makeInOrder(entities: readonly Entity[], port: RecoveryPort, mostTries: number): Promise<Refusal[]> {
-  const late: Refusal[] = []
-  let size = BATCH
-  let tries = 0
-  for (let next = 0; next < entities.length; ) {
-    const batch = entities.slice(next, next + size)
-    const { made, error } = await makeBatch(batch, port, tries > 0)
-    next += made
-    const entity = batch[made]
-    if (entity === undefined || error === undefined) {
-      size = Math.min(2 * size, BATCH)
-      tries = 0
-      continue
+  constructor(topology: Topology, pending: PendingTopology, port: TopologyPort) {
+    this.#topology = topology
+    this.#pending = pending
+    this.#port = port
+    const { exchanges, queues, bindings } = topology
+    const byQueue = new Map<string, BindingRecord[]>()
+    for (const binding of bindings) {
+      const { kind, destination } = binding.definition
+      const key = kind === 'queue' && topology.queue(destination) !== undefined ? destination : ''
+      const same = byQueue.get(key)
+      if (same === undefined) byQueue.set(key, [binding])
+      else same.push(binding)
     }
+    const ordered: TopologyRecord[] = [...exchanges]
+    for (const binding of byQueue.get('') ?? []) ordered.push(binding)
+    for (const queue of queues) ordered.push(queue, ...(byQueue.get(queue.name) ?? []))
+    this.#entries = ordered.map(newEntry)
+  }
+
+  /**
+   * Make all entries. Resolves once nothing waits for any that is left; `runLate` goes on with those. Rejects if the
+   * connection breaks.
+   */
+  async run(): Promise<void> {
+    try {
+      for (let round = 1; this.#entries.length > 0; round++) {
+        await this.#round()
+        if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
+        await this.#port.pause(pauseBetween(round))
+      }
+    } finally {
+      // Somebody may need its number.
+      await this.#channel?.close()
+      this.#channel = undefined
+    }
+  }
+
+  /** Try what is left, until all is back. Never rejects: it ends with the connection, or with the recovery. */
+  async runLate(): Promise<void> {
+    this.#isLate = true
+    let pause = FIRST_LATE_PAUSE
+    while (this.#entries.length > 0) {
+      try {
+        await this.#port.pause(pause)
+        await this.#round()
+        await this.#channel?.close()
+        this.#channel = undefined
+      } catch (error) {
+        // Else the connection is over, and the next one makes everything again.
+        if (!(error instanceof NoChannelAvailableError)) return
+      }
+      const isLocked = this.#entries.some(entry => isLockedEntry(entry))
+      pause = isLocked ? FIRST_LATE_PAUSE : Math.min(2 * pause, LAST_LATE_PAUSE)
+    }
+  }
+
+  /** A queue that is locked, and that may be granted at any time: nothing else waits for it. */
+  isLocked(queueName: string): boolean {
+    return this.#entries.some(
+      entry => entry.record.kind === 'queue' && entry.record.name === queueName && isLockedEntry(entry),
+    )
+  }
+
+  /** Make one queue and its bindings again: the broker deleted it with the last consumer of the old connection. */
+  async remake(queueName: string): Promise<void> {
+    const queue = this.#topology.queue(queueName)
+    if (queue?.recovers !== true || this.#entries.some(({ record }) => record === queue)) return
+    const records = [queue, ...this.#topology.bindingsTo(queue.name)]
+    const channel = this.#port.channel()
+    await Promise.allSettled(records.map(record => this.#make(newEntry(record), channel, false)))
+    await channel.close()
+  }
+
+  /** Try every entry once, if not too many are refused. Those that are left are tried in the next round. */
+  async #round(): Promise<void> {
+    let todo = this.#entries.filter(({ record }) => this.#topology.has(record))
+    let left: Entry[] = []
+    const givenUp: Entry[] = []
+    let size = BATCH
+    let refusals = 0
+    this.#entries = [...todo]
+    while (todo.length > 0 && refusals < MOST_REFUSALS) {
+      if (this.#pending.somethingWanted) todo = wantedFirst(todo, this.#pending)
+      const { batch, rest } = this.#nextBatch(todo, size, left)
+      todo = rest
+      if (batch.length === 0) break
+      const { made, error } = await this.#makeBatch(batch)
+      for (const entry of batch.slice(0, made)) this.#made(entry)
+      const refused = batch[made]
+      if (refused === undefined || error === undefined) size = Math.min(2 * size, BATCH)
+      else {
+        todo = [...batch.slice(made + 1), ...todo]
+        size = SMALLEST_BATCH
+        const verdict = this.#refused(refused, error)
+        if (verdict === 'anew') todo.unshift(refused)
+        else {
+          if (this.#isLate || this.#port.patience.holdsUp(error)) refusals++
+          if (verdict !== 'never') left.push(refused)
+          if (verdict === 'givenUp') {
+            // Its bindings are tried now, and what they are refused with is told.
+            givenUp.push(refused)
+            const isOfIt = ({ record }: Entry): boolean =>
+              record.kind === 'binding' && this.#destination(record) === refused.record
+            todo = [...left.filter(isOfIt), ...todo]
+            left = left.filter(entry => !isOfIt(entry))
+          }
+        }
+      }
+      this.#entries = [...todo, ...left]
+      this.#port.progressed()
+    }
+    this.#entries = [...todo, ...left]
+    for (const { record, error } of givenUp) {
+      if (record.kind === 'queue' && isLocked(error)) this.#port.lateQueue(record.name, error)
+    }
+  }
+
+  /** Bindings of a queue that was refused go to `left`. */
+  #nextBatch(todo: readonly Entry[], size: number, left: Entry[]): { batch: Entry[]; rest: Entry[] } {
+    const batch: Entry[] = []
+    let next = 0
+    let lastQueue: QueueRecord | undefined
+    const unnamed = new Set<QueueRecord>()
+    for (; next < todo.length && batch.length < size; next++) {
+      const entry = todo[next] as Entry
+      const { record } = entry
+      if (record.kind === 'queue') {
+        lastQueue = record
+        if (this.#isMadeAnew(entry, record)) unnamed.add(record)
+      } else if (record.kind === 'binding') {
+        const queue = this.#destination(record)
+        if (queue !== undefined && this.#refusedQueues.has(queue)) {
+          left.push(entry)
+          continue
+        }
+        // Its name is not known in this batch, and '' is another queue.
+        if (queue !== undefined && unnamed.has(queue) && queue !== lastQueue) break
+      }
+      batch.push(entry)
+    }
+    return { batch, rest: todo.slice(next) }
+  }
+
+  #destination({ definition: { kind, destination } }: BindingRecord): QueueRecord | undefined {
+    return kind === 'queue' ? this.#topology.queue(destination) : undefined
+  }
+
+  /** A server-named queue of this connection alone is gone; one that others may use keeps its name while it is there. */
+  #isMadeAnew(entry: Entry, { definition }: QueueRecord): boolean {
+    return definition.queueName === '' && (definition.exclusive || entry.anew)
+  }
+
+  /** Returns how many were made, and what the next was refused with. */
+  async #makeBatch(batch: readonly Entry[]): Promise<{ readonly made: number; readonly error?: Error }> {
+    this.#channel ??= this.#port.channel()
+    const channel = this.#channel
+    let unnamed: QueueRecord | undefined
+    const results = await Promise.allSettled(
+      batch.map(entry => {
+        const { record } = entry
+        if (record.kind === 'queue') unnamed = this.#isMadeAnew(entry, record) ? record : undefined
+        const isOfLast = record.kind === 'binding' && unnamed !== undefined && this.#destination(record) === unnamed
+        return this.#make(entry, channel, isOfLast)
+      }),
+    )
+    // RabbitMQ does them in order: the first that failed is the one it refused, those after it were not looked at.
+    const made = results.findIndex(({ status }) => status === 'rejected')
+    const result = results[made]
+    if (result?.status !== 'rejected') return { made: batch.length }
+    this.#channel = undefined
+    return { made, error: asError(result.reason) }
+  }
+
+  #make(entry: Entry, channel: BareChannel, isOfLast: boolean): Promise<unknown> {
+    const { record, tries } = entry
+    if (record.kind === 'exchange') return declareExchange(record, channel)
+    if (record.kind === 'queue') return this.#declareQueue(entry, record, channel)
+    const { source, destination, kind } = record.definition
+    // An auto-delete exchange goes with the last binding of the old connection's queues, also if it was just declared.
+    const before = tries === 0 ? [] : [source, ...(kind === 'exchange' ? [destination] : [])]
+    const exchanges = before.flatMap(name => this.#topology.exchange(name) ?? [])
+    return Promise.all([
+      ...exchanges.map(exchange => declareExchange(exchange, channel)),
+      bind(record, channel, isOfLast),
+    ])
+  }
+
+  async #declareQueue(entry: Entry, queue: QueueRecord, channel: BareChannel): Promise<void> {
+    const { queueName: given, durable, exclusive, autoDelete, arguments: args } = queue.definition
+    const what = `queue.declare of "${queue.name}"`
+    if (given === '' && !this.#isMadeAnew(entry, queue)) {
+      // RabbitMQ lets nobody declare a name of its own, but tells whether it is there.
+      await channel.call(QueueDeclare, { queueName: queue.name, passive: true }, what)
+      return
+    }
+    const queueName = given === '' ? '' : queue.name
+    const reply = await channel.call(QueueDeclare, { queueName, durable, exclusive, autoDelete, arguments: args }, what)
+    const oldName = queue.name
+    if (reply === undefined || reply.queue === oldName || !this.#topology.has(queue)) return
+    this.#topology.renamed(queue, reply.queue)
+    this.#port.renamed(oldName, reply.queue)
+  }
+
+  #made({ record, error }: Entry): void {
+    this.#pending.settled(record)
+    if (record.kind !== 'queue') return
+    this.#refusedQueues.delete(record)
+    if (this.#isLate && error !== undefined) this.#port.lateQueue(record.name, undefined)
+  }
+
+  /** What becomes of an entry that was refused. */
+  #refused(entry: Entry, error: Error): 'later' | 'anew' | 'never' | 'givenUp' {
+    const { record } = entry
+    const { patience } = this.#port
     if (!(error instanceof ChannelClosedError) || error.replyCode === undefined) {
       // The server found it so bad that it closed the connection: the next attempt does without it.
-      if (error instanceof ConnectionClosedError && error.classId !== 0) refuse(entity, error, port)
+      if (error instanceof ConnectionClosedError && error.classId !== 0) this.#forget(entry, error)
       throw error
     }
-    // What stands behind a refusal was sent in vain.
-    size = SMALLEST_BATCH
-    tries = made > 0 ? 1 : tries + 1
-    const pause = pauseAfter(error, tries, port.patience, port.now())
-    const age = port.now() - port.patience.since
-    const givesWay = Number.isFinite(mostTries) && isLocked(error) && age > LOCKED_IN_PLACE
-    if (pause !== undefined && tries < mostTries && !givesWay) {
-      await port.pause(pause)
-      continue
+    entry.tries++
+    if (error.replyCode === 406) {
+      this.#forget(entry, error)
+      return 'never'
     }
-    if (pause === undefined) refuse(entity, error, port)
-    else late.push({ entity, error })
-    next++
-    tries = 0
+    if (record.kind === 'queue' && isGone(record, error) && !entry.anew) {
+      entry.anew = true
+      return 'anew'
+    }
+    entry.error = error
+    if (record.kind === 'queue' && !entry.reported) this.#refusedQueues.add(record)
+    if (!patience.holdsUp(error)) this.#holdUpNoLonger(record)
+    if (!patience.lasts(error) && !entry.reported) {
+      entry.reported = true
+      this.#port.failed(describe(record), error)
+      if (record.kind === 'queue' && this.#refusedQueues.delete(record)) return 'givenUp'
+    }
+    return 'later'
   }
-  return late
+
+  #holdUpNoLonger(record: TopologyRecord): void {
+    this.#pending.settled(record)
+    if (record.kind !== 'queue') return
+    for (const binding of this.#topology.bindingsTo(record.name)) this.#pending.settled(binding)
+  }
+
+  #forget({ record }: Entry, error: Error): void {
+    this.#pending.settled(record)
+    this.#topology.forget(record)
+    this.#port.failed(describe(record), error)
+  }
 }
 
-/** Make a batch on a channel of its own. Returns how many were made, and what the next was refused with. `firstAgain` where the first was refused before. */
-async function makeBatch(
-  batch: readonly Entity[],
-  port: RecoveryPort,
-  firstAgain: boolean,
-): Promise<{ readonly made: number; readonly error?: Error }> {
-  const channel = await port.channel()
-  const results = await Promise.allSettled(
-    batch.map((entity, index) =>
-      index === 0 && firstAgain && entity.remake !== undefined ? entity.remake(channel) : entity.make(channel),
-    ),
-  )
-  // RabbitMQ does them in order: the first that failed is the one it refused, those behind it were not looked at.
-  const made = results.findIndex(result => result.status === 'rejected')
-  const result = results[made]
-  if (result?.status === 'rejected') return { made, error: asError(result.reason) }
-  await channel.close()
-  return { made: batch.length }
+function isLockedEntry({ error, reported }: Entry): boolean {
+  return isLocked(error) && !reported
+}
+
+function newEntry(record: TopologyRecord): Entry {
+  return { record, tries: 0, error: undefined, reported: false, anew: false }
+}
+
+function wantedFirst(entries: readonly Entry[], pending: PendingTopology): Entry[] {
+  const wanted: Entry[] = []
+  const others: Entry[] = []
+  for (const entry of entries) (pending.isWanted(entry.record) ? wanted : others).push(entry)
+  return [...wanted, ...others]
+}
+
+/** The broker has no queue of that name, and will not have it: it is not only that the queue's node is down. */
+function isGone({ definition }: QueueRecord, { replyCode, replyText = '' }: ChannelClosedError): boolean {
+  return definition.queueName === '' && replyCode === 404 && !replyText.includes('home node')
+}
+
+function declareExchange(record: ExchangeRecord, channel: BareChannel): Promise<unknown> {
+  const { exchangeName, typeName, durable, autoDelete, internal, arguments: args } = record.definition
+  const sent = { exchangeName, typeName, durable, autoDelete, internal, arguments: args }
+  return channel.call(ExchangeDeclare, sent, `exchange.declare of "${exchangeName}"`)
+}
+
+/** @param isOfLast it is a binding of the queue declared last on the channel, whose name is not known yet. */
+function bind(record: BindingRecord, channel: BareChannel, isOfLast: boolean): Promise<unknown> {
+  const { kind, source, destination, routingKey, arguments: args } = record.definition
+  if (kind === 'exchange') {
+    const sent = { exchangeDestination: destination, exchangeSource: source, routingKey, arguments: args }
+    return channel.call(ExchangeBind, sent, `exchange.bind of "${destination}"`)
+  }
+  const sent = { queueName: isOfLast ? '' : destination, exchangeName: source, routingKey, arguments: args }
+  return channel.call(QueueBind, sent, `queue.bind of "${destination}"`)
+}
+
+function describe(record: TopologyRecord): string {
+  if (record.kind === 'exchange') return `exchange "${record.definition.exchangeName}"`
+  if (record.kind === 'queue') return `queue "${record.name}"`
+  const { kind, source, destination, routingKey } = record.definition
+  return `binding of ${kind} "${destination}" to exchange "${source}" with routing key "${routingKey}"`
 }

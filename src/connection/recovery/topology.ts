@@ -1,41 +1,70 @@
 import type {
   BindingDefinition,
   ExchangeDefinition,
+  Ledger,
   QueueDefinition,
   TopologyRecorder,
 } from '../../channel/topology-recorder.ts'
-import { encodeTable } from '../../protocol/field-table.ts'
-import { Writer } from '../../protocol/writer.ts'
+import type { Effect } from '../../channel/written-effects.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { argumentsKey, bindingKey } from './binding-key.ts'
+import { Journal } from './journal.ts'
 
-/** The names of a queue that are remembered: the first, which its declare told, and the last ones. */
+/** The names of a queue that are remembered: the first, which its declare returned, and the last ones. */
 const NAMES_KEPT = 1_000
 
-interface QueueRecord {
-  readonly definition: QueueDefinition
+/** An exchange of the program's. */
+export interface ExchangeRecord {
+  readonly kind: 'exchange'
+  definition: ExchangeDefinition
+  /** False: the program wants it kept out of a recovery. */
+  recovers: boolean
+}
+
+/** A queue of the program's. */
+export interface QueueRecord {
+  readonly kind: 'queue'
+  /** The name that it has now. */
+  name: string
+  definition: QueueDefinition
+  /** False: the program wants it kept out of a recovery. */
+  recovers: boolean
   /** The names that it had, oldest first. */
   readonly formerNames: string[]
   /** Consumers of this program. */
   consumers: number
+  /** When it was declared or read from, or lost its last consumer. */
+  lastUsed: number
 }
 
-/** Sets by a key, where an empty one is none. */
-class Index {
-  readonly #sets = new Map<string, Set<string>>()
+/** A binding of the program's. */
+export interface BindingRecord {
+  readonly kind: 'binding'
+  definition: BindingDefinition
+  key: string
+  readonly argumentsKey: string
+}
 
-  add(key: string, member: string): void {
+const NOTHING: ReadonlySet<never> = new Set()
+
+/** Sets by a key; an empty set is none. */
+class Index<T> {
+  readonly #sets = new Map<string, Set<T>>()
+
+  add(key: string, member: T): void {
     const set = this.#sets.get(key)
     if (set === undefined) this.#sets.set(key, new Set([member]))
     else set.add(member)
   }
 
-  remove(key: string, member: string): void {
+  remove(key: string, member: T): void {
     const set = this.#sets.get(key)
     set?.delete(member)
     if (set?.size === 0) this.#sets.delete(key)
   }
 
-  of(key: string): string[] {
-    return [...(this.#sets.get(key) ?? [])]
+  of(key: string): ReadonlySet<T> {
+    return this.#sets.get(key) ?? NOTHING
   }
 
   has(key: string): boolean {
@@ -44,36 +73,69 @@ class Index {
 }
 
 /**
- * What the program has made at the broker, in the order it was made: exchanges, queues, bindings. It is kept true by
- * what the program deletes, and by what the broker then deletes by itself: an auto-delete queue goes with its last
- * consumer, an auto-delete exchange with the last binding from it.
+ * The ledger: what the program has made at the broker, in the order it was made. It follows what the program deletes,
+ * and what the broker then deletes by itself: an auto-delete queue goes with its last consumer, an auto-delete exchange
+ * with the last binding from it, a queue that expires when nobody uses it.
  */
-export class Topology implements TopologyRecorder {
-  readonly #exchanges = new Map<string, ExchangeDefinition>()
-  #queues = new Map<string, QueueRecord>()
-  #bindings = new Map<string, BindingDefinition>()
-  /** Keys of bindings by the exchange they come from, and by where they go to. */
-  readonly #from = new Index()
-  readonly #to = new Index()
-  /** The names that server-named queues have now, by those they had. */
-  readonly #names = new Map<string, string>()
+export class Topology implements TopologyRecorder, Ledger {
+  readonly #clock: Clock
+  readonly #journal = new Journal<Ledger>(this)
+  readonly #exchanges = new Map<string, ExchangeRecord>()
+  /** In the order of their declares; also those that got another name. */
+  readonly #queues = new Set<QueueRecord>()
+  readonly #byName = new Map<string, QueueRecord>()
+  readonly #byFormerName = new Map<string, QueueRecord>()
+  readonly #bindings = new Set<BindingRecord>()
+  readonly #byKey = new Map<string, BindingRecord>()
+  readonly #from = new Index<BindingRecord>()
+  readonly #to = new Index<BindingRecord>()
+  /** Bindings from an exchange to an exchange, by the source. */
+  readonly #between = new Index<BindingRecord>()
 
-  get exchanges(): ExchangeDefinition[] {
-    return [...this.#exchanges.values()]
+  constructor(clock: Clock) {
+    this.#clock = clock
   }
 
-  /** Queues by the names they have. */
-  get queues(): [name: string, definition: QueueDefinition][] {
-    return [...this.#queues].map(([name, { definition }]) => [name, definition])
+  written(change: (ledger: Ledger) => void, provisional = false): Effect {
+    return this.#journal.written(change, provisional)
   }
 
-  get bindings(): BindingDefinition[] {
-    return [...this.#bindings.values()]
+  /** The exchanges that recover. So it is with queues and bindings, in the order they were made. */
+  get exchanges(): ExchangeRecord[] {
+    return [...this.#exchanges.values()].filter(({ recovers }) => recovers)
   }
 
-  /** Undefined where that is not known: somebody else declared the queue, or the vhost chose its type. */
+  get queues(): QueueRecord[] {
+    return [...this.#queues].filter(({ recovers }) => recovers)
+  }
+
+  get bindings(): BindingRecord[] {
+    return [...this.#bindings].filter(({ definition: { kind, source, destination } }) => {
+      const target = kind === 'queue' ? this.#byName.get(destination) : this.#exchanges.get(destination)
+      return this.#exchanges.get(source)?.recovers !== false && target?.recovers !== false
+    })
+  }
+
+  exchange(exchangeName: string): ExchangeRecord | undefined {
+    return this.#exchanges.get(exchangeName)
+  }
+
+  queue(queueName: string): QueueRecord | undefined {
+    return this.#byName.get(this.currentName(queueName))
+  }
+
+  /** The exchanges that an exchange is bound to. */
+  exchangesBehind(exchangeName: string): string[] {
+    return [...this.#between.of(exchangeName)].map(({ definition }) => definition.destination)
+  }
+
+  bindingsTo(queueName: string): BindingRecord[] {
+    return [...this.#to.of(place('queue', queueName))]
+  }
+
+  /** Undefined if that is not known: somebody else declared the queue, or the vhost chose its type. */
   isStream(queueName: string): boolean | undefined {
-    const definition = this.#queues.get(queueName)?.definition
+    const definition = this.queue(queueName)?.definition
     if (definition === undefined) return undefined
     const type = definition.arguments?.['x-queue-type']
     if (type !== undefined) return type === 'stream'
@@ -81,110 +143,168 @@ export class Topology implements TopologyRecorder {
     return definition.durable && !definition.exclusive && !definition.autoDelete ? undefined : false
   }
 
-  exchangeDeclared(definition: ExchangeDefinition): void {
+  // ---- exchanges
+
+  exchangeDeclared(definition: ExchangeDefinition, recovers = true): void {
     const { exchangeName } = definition
     // The broker's own are always there.
     if (exchangeName === '' || exchangeName.startsWith('amq.')) return
-    this.#exchanges.set(exchangeName, definition)
+    const known = this.#exchanges.get(exchangeName)
+    if (known === undefined) this.#exchanges.set(exchangeName, { kind: 'exchange', definition, recovers })
+    else {
+      known.definition = definition
+      known.recovers = recovers
+    }
   }
 
   exchangeDeleted(exchangeName: string): void {
     this.#exchanges.delete(exchangeName)
-    for (const key of this.#to.of(place('exchange', exchangeName))) this.#removeBinding(key)
-    for (const key of this.#from.of(exchangeName)) this.#removeBinding(key)
+    for (const binding of [...this.#to.of(place('exchange', exchangeName))]) this.#removeBinding(binding)
+    for (const binding of [...this.#from.of(exchangeName)]) this.#removeBinding(binding)
   }
 
-  /** The broker refused it: it may exist otherwise, and what is bound to it with it. */
-  exchangeRefused(exchangeName: string): void {
-    this.#exchanges.delete(exchangeName)
+  // ---- queues
+
+  queueDeclared(name: string, definition: QueueDefinition, recovers = true): void {
+    const known = this.#byName.get(name)
+    if (known !== undefined) {
+      // Declared again by its name: a queue that the server named stays one.
+      const { queueName } = known.definition
+      known.definition = queueName === '' ? { ...definition, queueName } : definition
+      known.recovers = recovers
+      known.lastUsed = this.#clock.now()
+      return
+    }
+    const lastUsed = this.#clock.now()
+    const queue: QueueRecord = { kind: 'queue', name, definition, recovers, formerNames: [], consumers: 0, lastUsed }
+    this.#queues.add(queue)
+    this.#byName.set(name, queue)
   }
 
-  queueRefused(name: string): void {
-    this.#forgetQueue(name)
+  queueDeleted(queueName: string): void {
+    const name = this.currentName(queueName)
+    const queue = this.#byName.get(name)
+    if (queue !== undefined) this.#forgetQueue(queue)
+    for (const binding of [...this.#to.of(place('queue', name))]) this.#removeBinding(binding)
   }
 
-  queueDeclared(name: string, definition: QueueDefinition): void {
-    const { consumers = 0, formerNames = [] } = this.#queues.get(name) ?? {}
-    this.#queues.set(name, { definition, formerNames, consumers })
+  #forgetQueue(queue: QueueRecord): void {
+    for (const former of queue.formerNames) {
+      if (this.#byFormerName.get(former) === queue) this.#byFormerName.delete(former)
+    }
+    this.#queues.delete(queue)
+    this.#byName.delete(queue.name)
   }
 
-  queueDeleted(name: string): void {
-    this.#forgetQueue(name)
-    for (const key of this.#to.of(place('queue', name))) this.#removeBinding(key)
+  queueUsed(queueName: string): void {
+    const queue = this.queue(queueName)
+    if (queue !== undefined) queue.lastUsed = this.#clock.now()
   }
 
-  #forgetQueue(name: string): void {
-    for (const former of this.#queues.get(name)?.formerNames ?? []) this.#names.delete(former)
-    this.#queues.delete(name)
-  }
-
-  bound(binding: BindingDefinition): void {
-    const key = keyOf(binding)
-    this.#bindings.set(key, binding)
-    this.#from.add(binding.source, key)
-    this.#to.add(place(binding.kind, binding.destination), key)
-  }
-
-  unbound(binding: BindingDefinition): void {
-    this.#removeBinding(keyOf(binding))
-  }
-
-  #removeBinding(key: string): void {
-    const binding = this.#bindings.get(key)
-    if (binding === undefined) return
-    const { source } = binding
-    this.#bindings.delete(key)
-    this.#from.remove(source, key)
-    this.#to.remove(place(binding.kind, binding.destination), key)
-    if (this.#exchanges.get(source)?.autoDelete === true && !this.#from.has(source)) this.exchangeDeleted(source)
+  /**
+   * The connection is lost. A queue that expires (x-expires) and that nobody used for as long was deleted before; an
+   * exclusive one that does not recover goes now.
+   */
+  connectionLost(): void {
+    const now = this.#clock.now()
+    for (const { name, definition, recovers, consumers, lastUsed } of [...this.#queues]) {
+      const expires = Number(definition.arguments?.['x-expires'] ?? Number.NaN)
+      const expired = consumers === 0 && now - lastUsed > expires
+      if (expired || (definition.exclusive && !recovers)) this.queueDeleted(name)
+    }
   }
 
   consumerAdded(queueName: string): void {
-    const record = this.#queues.get(this.currentName(queueName))
-    if (record !== undefined) record.consumers++
+    const queue = this.queue(queueName)
+    if (queue !== undefined) queue.consumers++
   }
 
   consumerRemoved(queueName: string): void {
-    const name = this.currentName(queueName)
-    const record = this.#queues.get(name)
-    if (record === undefined) return
-    record.consumers--
-    if (record.consumers <= 0 && record.definition.autoDelete) this.queueDeleted(name)
+    const queue = this.queue(queueName)
+    if (queue === undefined) return
+    queue.consumers--
+    queue.lastUsed = this.#clock.now()
+    if (queue.consumers <= 0 && queue.definition.autoDelete) this.queueDeleted(queue.name)
   }
 
   currentName(queueName: string): string {
-    return this.#names.get(queueName) ?? queueName
+    return this.#byFormerName.get(queueName)?.name ?? queueName
+  }
+
+  /** A queue has or had another name than the one that its declare returned. */
+  get hasRenamed(): boolean {
+    return this.#byFormerName.size > 0
   }
 
   /** A server-named queue got a new name: all that was recorded under the old one follows. */
-  renamed(oldName: string, newName: string): void {
-    const { formerNames = [] } = this.#queues.get(oldName) ?? {}
+  renamed(queue: QueueRecord, newName: string): void {
+    const oldName = queue.name
+    const { formerNames } = queue
     formerNames.push(oldName)
-    if (formerNames.length > NAMES_KEPT) for (const former of formerNames.splice(1, 1)) this.#names.delete(former)
-    for (const former of formerNames) this.#names.set(former, newName)
-    // In the old order: what is made later may rely on what was made before.
-    this.#queues = new Map([...this.#queues].map(([name, record]) => [name === oldName ? newName : name, record]))
-    const renamed = [...this.#bindings].map(([key, binding]): [string, BindingDefinition] => {
-      if (binding.kind !== 'queue' || binding.destination !== oldName) return [key, binding]
-      this.#from.remove(binding.source, key)
-      this.#to.remove(place('queue', oldName), key)
-      const moved = { ...binding, destination: newName }
-      const newKey = keyOf(moved)
-      this.#from.add(moved.source, newKey)
-      this.#to.add(place('queue', newName), newKey)
-      return [newKey, moved]
-    })
-    this.#bindings = new Map(renamed)
+    this.#byFormerName.set(oldName, queue)
+    if (formerNames.length > NAMES_KEPT) {
+      for (const former of formerNames.splice(1, 1)) this.#byFormerName.delete(former)
+    }
+    this.#byName.delete(oldName)
+    this.#byName.set(newName, queue)
+    queue.name = newName
+    for (const binding of [...this.#to.of(place('queue', oldName))]) {
+      this.#byKey.delete(binding.key)
+      this.#to.remove(place('queue', oldName), binding)
+      binding.definition = { ...binding.definition, destination: newName }
+      binding.key = bindingKey(binding.definition, binding.argumentsKey)
+      this.#byKey.set(binding.key, binding)
+      this.#to.add(place('queue', newName), binding)
+    }
+  }
+
+  // ---- bindings
+
+  bound(definition: BindingDefinition): void {
+    const args = argumentsKey(definition.arguments)
+    const key = bindingKey(definition, args)
+    if (this.#byKey.has(key)) return
+    const binding: BindingRecord = { kind: 'binding', definition, key, argumentsKey: args }
+    this.#bindings.add(binding)
+    this.#byKey.set(key, binding)
+    this.#from.add(definition.source, binding)
+    this.#to.add(place(definition.kind, definition.destination), binding)
+    if (definition.kind === 'exchange') this.#between.add(definition.source, binding)
+  }
+
+  unbound(definition: BindingDefinition): void {
+    const binding = this.#byKey.get(bindingKey(definition, argumentsKey(definition.arguments)))
+    if (binding !== undefined) this.#removeBinding(binding)
+  }
+
+  #removeBinding(binding: BindingRecord): void {
+    if (!this.#bindings.delete(binding)) return
+    const { kind, source, destination } = binding.definition
+    this.#byKey.delete(binding.key)
+    this.#from.remove(source, binding)
+    this.#to.remove(place(kind, destination), binding)
+    this.#between.remove(source, binding)
+    if (this.#exchanges.get(source)?.definition.autoDelete === true && !this.#from.has(source)) {
+      this.exchangeDeleted(source)
+    }
+  }
+
+  // ---- what the broker says to an entry during a recovery
+
+  /** The broker will not have this entry: it is otherwise there, or closes the connection over it. */
+  forget(record: ExchangeRecord | QueueRecord | BindingRecord): void {
+    if (record.kind === 'exchange') this.#exchanges.delete(record.definition.exchangeName)
+    else if (record.kind === 'queue') this.#forgetQueue(record)
+    else this.#removeBinding(record)
+  }
+
+  /** Whether the entry still counts: the program may have deleted it meanwhile. */
+  has(record: ExchangeRecord | QueueRecord | BindingRecord): boolean {
+    if (record.kind === 'exchange') return this.#exchanges.get(record.definition.exchangeName) === record
+    return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.has(record)
   }
 }
 
 function place(kind: BindingDefinition['kind'], name: string): string {
   return `${kind} ${name}`
-}
-
-/** A binding is all of source, destination, routing key and arguments. */
-function keyOf({ kind, source, destination, routingKey, arguments: args }: BindingDefinition): string {
-  const table =
-    args === undefined ? '' : Writer.encode(writer => encodeTable(writer, args, 'arguments')).toString('latin1')
-  return JSON.stringify([kind, source, destination, routingKey, table])
 }

@@ -38,7 +38,7 @@ export interface RecoveryOptions {
   /** Declare exchanges, queues and bindings again, and consume again. Default: true. */
   readonly topology?: boolean | undefined
   /** Whether to give up at once on what an attempt failed with. Default: never. */
-  readonly giveUpOn?: ((error: Error) => boolean) | undefined
+  readonly giveUpOn?: ((error: Error) => boolean | PromiseLike<boolean>) | undefined
 }
 
 /** The options of `connect()`. Beside a URL, an option wins over what the URL says. */

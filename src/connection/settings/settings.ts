@@ -60,7 +60,7 @@ export interface RecoverySettings {
   readonly jitter: number
   readonly maxAttempts: number
   readonly topology: boolean
-  readonly giveUpOn: (error: Error) => boolean
+  readonly giveUpOn: (error: Error) => boolean | PromiseLike<boolean>
 }
 
 // Complete by its type: an option of ConnectOptions that is missing here does not compile.
@@ -174,7 +174,7 @@ function onErrorOption(value: ConnectOptions['onError']): ConnectOptions['onErro
 }
 
 /** One that throws has not asked to give up. */
-function giveUpOnOption(value: RecoveryOptions['giveUpOn']): (error: Error) => boolean {
+function giveUpOnOption(value: RecoveryOptions['giveUpOn']): RecoverySettings['giveUpOn'] {
   const giveUpOn = functionOption('connect', 'recovery.giveUpOn', value)
   if (giveUpOn === undefined) return () => false
   return error => {

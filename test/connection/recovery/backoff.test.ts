@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { pauseBefore } from '../../../src/connection/recovery/backoff.ts'
+import { type AttemptOutcome, Backoff } from '../../../src/connection/recovery/backoff.ts'
 import type { RecoverySettings } from '../../../src/connection/settings/settings.ts'
 
 const DEFAULTS: RecoverySettings = {
@@ -13,63 +13,149 @@ const DEFAULTS: RecoverySettings = {
   topology: true,
   giveUpOn: () => false,
 }
-const LATE = 3_600_000
 
-/** The longest pauses before the first attempts. */
-function longest(count: number, elapsed: number, settings: Partial<RecoverySettings> = {}): number[] {
-  return Array.from({ length: count }, (_, i) => pauseBefore(i + 1, elapsed, { ...DEFAULTS, ...settings }, () => 1))
+/** Time that passes where a test says so, with chance as it gives it. */
+class Time {
+  time = 0
+  readonly random: () => number
+
+  constructor(random: () => number) {
+    this.random = random
+  }
+
+  now(): number {
+    return this.time
+  }
+
+  wallTime(): number {
+    return this.time
+  }
+
+  after(): never {
+    throw new Error('nothing waits here')
+  }
 }
 
-describe('pauseBefore', () => {
-  it('makes the first attempt at once, or after initialDelay', () => {
-    assert.equal(
-      pauseBefore(1, 0, DEFAULTS, () => 1),
-      0,
-    )
-    assert.equal(
-      pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250 }, () => 1),
-      250,
-    )
-    assert.equal(
-      pauseBefore(1, 0, { ...DEFAULTS, initialDelay: 250, maxDelay: 100 }, () => 1),
-      100,
-    )
+/** The longest pauses that there may be: `count` of them, each after an attempt that ended with `outcome`. */
+function longest(count: number, outcome: AttemptOutcome, settings: Partial<RecoverySettings> = {}): number[] {
+  const time = new Time(() => 1)
+  const backoff = new Backoff({ ...DEFAULTS, ...settings }, time)
+  return Array.from({ length: count }, (_, i) => {
+    const pause = backoff.next(i === 0 ? undefined : outcome)
+    time.time += pause
+    return pause
+  })
+}
+
+/** Random numbers that are the same in each run. */
+function seeded(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+/** How many attempts many clients need for an outage, and how long after it they are back, in milliseconds. */
+function simulate(outage: number): { attempts: number; median: number; late: number } {
+  const late: number[] = []
+  let attempts = 0
+  const clients = 1_000
+  for (let client = 0; client < clients; client++) {
+    const time = new Time(seeded(client * 7_919 + outage))
+    for (let n = 0; n < 10; n++) time.random()
+    const backoff = new Backoff(DEFAULTS, time)
+    const end = outage + 100 * time.random()
+    time.time = backoff.next()
+    attempts++
+    for (; time.time < end; attempts++) time.time += backoff.next('unanswered')
+    late.push(time.time - end)
+  }
+  late.sort((a, b) => a - b)
+  return { attempts: attempts / clients, median: late[clients / 2] ?? 0, late: late[clients * 0.9] ?? 0 }
+}
+
+describe('the pauses of a recovery', () => {
+  it('let many clients that lose one broker dial at different times from the first attempt on', () => {
+    assert.deepEqual(longest(1, 'unanswered'), [50])
+    const random = seeded(1)
+    const first = Array.from({ length: 500 }, () => new Backoff(DEFAULTS, new Time(random)).next())
+    assert.ok(new Set(first.map(Math.floor)).size > 40)
+    assert.deepEqual(longest(1, 'unanswered', { initialDelay: 250 }), [300])
+    assert.deepEqual(longest(1, 'unanswered', { initialDelay: 250, maxDelay: 100 }), [100])
+    assert.deepEqual(longest(1, 'unanswered', { jitter: 0 }), [0])
   })
 
-  it('doubles the window from 100 ms up to maxDelay', () => {
-    assert.deepEqual(longest(11, LATE), [0, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000])
+  it('grow to about a second while no server answers', () => {
+    assert.deepEqual(longest(8, 'unanswered'), [50, 100, 200, 400, 800, 1_400, 1_400, 1_400])
+    assert.deepEqual(longest(4, 'unanswered', { maxDelay: 150 }), [50, 100, 150, 150])
+    assert.deepEqual(longest(3, 'unanswered', { initialDelay: 2_000 }), [2_050, 2_000, 2_000])
   })
 
-  it('grows by factor from initialDelay', () => {
+  it('grow up to maxDelay while a server answers and refuses', () => {
+    assert.deepEqual(longest(11, 'refused'), [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000])
     assert.deepEqual(
-      longest(5, LATE, { initialDelay: 1_000, factor: 3, maxDelay: 20_000 }),
-      [1_000, 1_000, 3_000, 9_000, 20_000],
+      longest(5, 'refused', { initialDelay: 1_000, factor: 3, maxDelay: 20_000 }),
+      [1_050, 1_000, 3_000, 9_000, 20_000],
     )
   })
 
-  it('pauses no longer than 500 ms while the loss is fresh: most outages are a restart', () => {
-    assert.deepEqual(longest(7, 1_000), [0, 100, 200, 400, 500, 500, 500])
-    assert.deepEqual(longest(3, 1_000, { initialDelay: 2_000 }), [2_000, 2_000, 2_000])
+  it('are short again when a server has refused, and none answers any more', () => {
+    const backoff = new Backoff(DEFAULTS, new Time(() => 1))
+    for (let n = 0; n < 20; n++) backoff.next('refused')
+    assert.equal(backoff.next('unanswered'), 100)
+    assert.equal(backoff.next('refused'), 30_000)
   })
 
-  it('takes a random part of the window, of the share that jitter says', () => {
-    const at = (jitter: number, random: number) => pauseBefore(5, LATE, { ...DEFAULTS, jitter }, () => random)
+  it('are those after refusals if connections were lost as soon as they were back', () => {
+    assert.equal(new Backoff(DEFAULTS, new Time(() => 1), 5).next(), 1_600)
+  })
+
+  it('are random by the share that jitter says', () => {
+    const at = (jitter: number, random: number): number => {
+      const backoff = new Backoff({ ...DEFAULTS, jitter }, new Time(() => random))
+      return [1, 2, 3, 4].map(() => backoff.next('refused')).at(-1) ?? 0
+    }
     assert.deepEqual([at(1, 0), at(1, 0.5)], [0, 400])
     assert.deepEqual([at(0, 0), at(0, 0.9)], [800, 800])
     assert.deepEqual([at(0.5, 0), at(0.5, 0.5)], [400, 600])
   })
 
-  it('is always a number from 0 to maxDelay, after any number of attempts', () => {
+  it('have half of all clients back within half a second of any outage, and nine of ten within one', () => {
+    // Attempts of a schedule that pauses up to 0.5 s for 15 s, and then up to 30 s: 7, 24, 65, 67, 84.
+    const mostAttempts = new Map([
+      [1_000, 7],
+      [5_000, 14],
+      [20_000, 38],
+      [60_000, 100],
+      [300_000, 470],
+    ])
+    for (const [outage, most] of mostAttempts) {
+      const { attempts, median, late } = simulate(outage)
+      assert.ok(median <= 500, `${outage} ms: median ${median} ms`)
+      assert.ok(late <= 1_050, `${outage} ms: 90 % ${late} ms`)
+      assert.ok(attempts <= most, `${outage} ms: ${attempts} attempts`)
+    }
+  })
+
+  it('grow with the outage past some minutes, so that an hour takes no more than some thousand attempts', () => {
+    assert.ok(simulate(3_600_000).attempts < 2_000)
+  })
+
+  it('are always numbers from 0 to maxDelay', () => {
     fc.assert(
       fc.property(
-        fc.integer({ min: 1, max: 1e9 }),
-        fc.nat(1e9),
+        fc.array(fc.constantFrom<AttemptOutcome>('refused', 'unanswered'), { maxLength: 2_000 }),
         fc.double({ min: 0, max: 0.999, noNaN: true }),
-        (attempt, elapsed, random) => {
-          const pause = pauseBefore(attempt, elapsed, DEFAULTS, () => random)
-          assert.ok(pause >= 0 && pause <= 30_000, String(pause))
+        (outcomes, random) => {
+          const backoff = new Backoff(DEFAULTS, new Time(() => random))
+          for (const outcome of outcomes) {
+            const pause = backoff.next(outcome)
+            assert.ok(pause >= 0 && pause <= 30_000, String(pause))
+          }
         },
       ),
+      { numRuns: 20 },
     )
   })
 })

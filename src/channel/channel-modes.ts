@@ -1,0 +1,84 @@
+import type { ArgumentsOf, BasicQos } from '../protocol/methods.ts'
+import type { Effect } from './written-effects.ts'
+
+export type QosArguments = ArgumentsOf<typeof BasicQos>
+
+/** A basic.qos that is written; it counts for consumers written after it. */
+interface WrittenQos {
+  readonly args: QosArguments
+  /** What counted before it; undefined once the broker has agreed. */
+  previous: WrittenQos | undefined
+}
+
+/**
+ * The transaction of a channel.
+ *
+ *     none ◀──tx.select, refused──▶ idle ──publish, ack──▶ open ──commit, rollback──▶ idle
+ *                          ▲                      └──connection lost──▶ lost
+ *                          └──────────────────────────rollback────────────┘
+ */
+export type TransactionState = 'none' | 'idle' | 'open' | 'lost'
+
+const NEXT: Record<TransactionState, readonly TransactionState[]> = {
+  none: ['idle'],
+  idle: ['open', 'none'],
+  open: ['idle', 'lost'],
+  lost: ['idle'],
+}
+
+/** What a channel was put into: confirm mode, a transaction, prefetch limits. Each next life begins with it. */
+export class ChannelModes {
+  /** The channel is in confirm mode. */
+  confirming = false
+  #transaction: TransactionState = 'none'
+  /** The last basic.qos for each consumer, and the last for the whole channel. */
+  #perConsumer: WrittenQos | undefined
+  #global: WrittenQos | undefined
+
+  get transaction(): TransactionState {
+    return this.#transaction
+  }
+
+  /** Go to another state, if the transaction can go there from where it is. Returns whether it changed. */
+  transactionTo(state: TransactionState): boolean {
+    if (!NEXT[this.#transaction].includes(state)) return false
+    this.#transaction = state
+    return true
+  }
+
+  /** basic.qos was written. */
+  qosWritten(args: QosArguments): Effect {
+    const isGlobal = args.connectionGlobal === true
+    const qos: WrittenQos = { args, previous: isGlobal ? this.#global : this.#perConsumer }
+    if (isGlobal) this.#global = qos
+    else this.#perConsumer = qos
+    return {
+      accept: () => {
+        qos.previous = undefined
+      },
+      refuse: () => {
+        if (isGlobal) this.#global = without(this.#global, qos)
+        else this.#perConsumer = without(this.#perConsumer, qos)
+      },
+    }
+  }
+
+  /** The limit of a consumer that is written now; undefined if there is none. */
+  get prefetch(): QosArguments | undefined {
+    return this.#perConsumer?.args
+  }
+
+  /** The limit for the whole channel. */
+  get globalPrefetch(): QosArguments | undefined {
+    return this.#global?.args
+  }
+}
+
+/** What counts when `refused` does not. */
+function without(last: WrittenQos | undefined, refused: WrittenQos): WrittenQos | undefined {
+  if (last === refused) return refused.previous
+  for (let later = last; later !== undefined; later = later.previous) {
+    if (later.previous === refused) later.previous = refused.previous
+  }
+  return last
+}

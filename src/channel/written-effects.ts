@@ -1,0 +1,69 @@
+/** What a method that was written changes, beyond its own promise. Exactly one of the two is called, once. */
+export interface Effect {
+  /** The broker has done it. */
+  accept(): void
+  /** The broker has refused it, or never saw it. */
+  refuse(): void
+}
+
+/** One method that was written on a life of a channel and whose fate is not known. */
+export interface WrittenMethod {
+  readonly sequence: number
+  readonly methodKey: number
+  readonly effect: Effect
+}
+
+/**
+ * The effects of what one life of a channel has written, in order. RabbitMQ does the methods of a channel in order: a
+ * reply to one says that all before it were done, also those that nothing replies to (noWait).
+ */
+export class WrittenEffects {
+  #sequence = 0
+  readonly #awaited = new Set<WrittenMethod>()
+  /** Methods with noWait, oldest first. */
+  #provisional: WrittenMethod[] = []
+
+  /** A method was written. If it has a reply, `answered` must follow with what this returns. */
+  written(methodKey: number, effect: Effect, noWait: boolean): WrittenMethod {
+    const method = { sequence: this.#sequence++, methodKey, effect }
+    if (noWait) this.#provisional.push(method)
+    else this.#awaited.add(method)
+    return method
+  }
+
+  /** The reply to a method came. */
+  answered(method: WrittenMethod): void {
+    if (!this.#awaited.delete(method)) return
+    let done = 0
+    for (const each of this.#provisional) {
+      if (each.sequence > method.sequence) break
+      each.effect.accept()
+      done++
+    }
+    if (done > 0) this.#provisional.splice(0, done)
+    method.effect.accept()
+  }
+
+  /**
+   * That life of the channel is over, because the server refused a method of this key, or for another reason (0). What
+   * was to have a reply has none: it counts as not done, as its caller learns. What nothing replies to counts as done,
+   * unless it was refused or written after what was.
+   */
+  ended(refusedKey: number): void {
+    const provisional = this.#provisional
+    const awaited = [...this.#awaited]
+    this.#provisional = []
+    this.#awaited.clear()
+    let refusedFrom = Number.POSITIVE_INFINITY
+    if (refusedKey !== 0) {
+      for (const { methodKey, sequence } of [...provisional, ...awaited]) {
+        if (methodKey === refusedKey) refusedFrom = Math.min(refusedFrom, sequence)
+      }
+    }
+    for (const { effect } of awaited) effect.refuse()
+    for (const { effect, sequence } of provisional) {
+      if (sequence < refusedFrom) effect.accept()
+      else effect.refuse()
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { type ChannelEvents, ChannelSession } from '../../channel/channel-session.ts'
+import type { ArgumentsOf, ReplyOf, SyncMethod } from '../../protocol/methods.ts'
+import type { Connection } from '../connection.ts'
+
+/** Nobody has it but the recovery, which learns from its calls what becomes of it. */
+const NO_EVENTS: ChannelEvents = {
+  closing: () => {},
+  returned: () => {},
+  cancelled: () => {},
+  adopted: () => false,
+  ended: () => {},
+  after: () => ({ cancel: () => {} }),
+  giveUp: () => {},
+}
+
+/** A channel of a connection for the recovery's own calls. Nothing of it is recorded, and it has one life. */
+export class BareChannel {
+  readonly #session: ChannelSession
+
+  /** Write channel.open; calls may follow at once. Throws if the connection has no number for it, or is over. */
+  constructor(connection: Connection) {
+    const id = connection.channels.take()
+    this.#session = new ChannelSession(connection, id, NO_EVENTS, { delivery: 0, publish: 0 })
+    connection.adopt(this.#session)
+    // Its calls tell why it could not be opened.
+    this.#session.open({}).catch(() => {})
+  }
+
+  call<M extends SyncMethod>(method: M, args: ArgumentsOf<M>, what: string): Promise<ReplyOf<M> | undefined> {
+    return this.#session.call(method, args, { what, site: undefined })
+  }
+
+  /** Never rejects. */
+  close(): Promise<void> {
+    return this.#session.close(200, 'the topology is recovered')
+  }
+}

@@ -1,0 +1,43 @@
+import type { Effect } from '../../channel/written-effects.ts'
+import { Fifo } from '../../lib/fifo.ts'
+
+/** Changes that may wait behind one that nothing replies to, before that one is taken for done. */
+const MOST_WAITING = 1_000
+
+interface Entry<T> {
+  readonly change: (target: T) => void
+  readonly provisional: boolean
+  state: 'written' | 'accepted' | 'refused'
+}
+
+/** Applies changes in the order in which they were written, each once it and all before it are decided. */
+export class Journal<T> {
+  readonly #target: T
+  readonly #entries = new Fifo<Entry<T>>()
+
+  constructor(target: T) {
+    this.#target = target
+  }
+
+  /** @param provisional nothing will reply to it, so that it may stay undecided for long. */
+  written(change: (target: T) => void, provisional: boolean): Effect {
+    const entry: Entry<T> = { change, provisional, state: 'written' }
+    this.#entries.push(entry)
+    const decide = (state: Entry<T>['state']): void => {
+      if (entry.state !== 'written') return
+      entry.state = state
+      this.#apply()
+    }
+    return { accept: () => decide('accepted'), refuse: () => decide('refused') }
+  }
+
+  #apply(): void {
+    for (let head = this.#entries.peek(); head !== undefined; head = this.#entries.peek()) {
+      if (head.state === 'written' && !(head.provisional && this.#entries.length > MOST_WAITING)) return
+      this.#entries.shift()
+      const done = head.state !== 'refused'
+      head.state = done ? 'accepted' : 'refused'
+      if (done) head.change(this.#target)
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import { isExclusiveUse } from '../../channel/rabbitmq.ts'
+import { ChannelClosedError } from '../../errors.ts'
+import type { Clock } from '../../lib/clock.ts'
+
+/** The first pause in milliseconds before a refused entry is tried again; each is twice as long. */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1_000
+/** Milliseconds for which the broker may be busy to clear up after the old connection, and lack what it will have. */
+const CLEARING_UP = 2_000
+/** Milliseconds for which a lock holds up what waits for the locked queue: most locks are short. */
+const SHORT_LOCK = 1_000
+/** Milliseconds for which the broker may lock (405, or 403 if a consumer is exclusive) what the old connection held. */
+const LEAST_LOCK = 15_000
+
+/** The broker locks it for another connection, which may be the old one. */
+export function isLocked(error: Error | undefined): boolean {
+  return error instanceof ChannelClosedError && (error.replyCode === 405 || isExclusiveUse(error))
+}
+
+/**
+ * How long a new connection bears refusals that will pass. It is the connection's age that counts: what one entry has
+ * waited for, the next need not wait for again.
+ */
+export class Patience {
+  readonly #clock: Clock
+  readonly #since: number
+  readonly #lock: number
+
+  /** @param heartbeat seconds; a lock lasts until the broker has noticed that the old connection is gone: 2 intervals. */
+  constructor(clock: Clock, heartbeat: number) {
+    this.#clock = clock
+    this.#since = clock.now()
+    this.#lock = Math.max(LEAST_LOCK, 3_000 * heartbeat)
+  }
+
+  get #age(): number {
+    return this.#clock.now() - this.#since
+  }
+
+  /** Whether publishes and calls still wait for what was refused so. */
+  holdsUp(error: Error): boolean {
+    return this.#age < (isLocked(error) ? SHORT_LOCK : CLEARING_UP)
+  }
+
+  /** Whether it is still likely to pass, so that nobody need hear of it. */
+  lasts(error: Error): boolean {
+    return this.#age < this.#limit(error)
+  }
+
+  #limit(error: Error): number {
+    return isLocked(error) ? this.#lock : CLEARING_UP
+  }
+
+  /** Milliseconds before it is tried again, for the `tries`th time; the last time is when this ends. */
+  pause(error: Error, tries: number): number {
+    const left = this.#limit(error) - this.#age
+    return Math.max(1, Math.min(pauseBetween(tries), left))
+  }
+}
+
+/** Milliseconds before the `tries`th time, whatever the error. */
+export function pauseBetween(tries: number): number {
+  return Math.min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE)
+}

@@ -1,0 +1,109 @@
+import type { PublishRoutes } from '../../channel/publish-routes.ts'
+import type { BindingRecord, ExchangeRecord, QueueRecord, Topology } from './topology.ts'
+
+export type TopologyRecord = ExchangeRecord | QueueRecord | BindingRecord
+
+/**
+ * What of the ledger is away while a connection is recovered. A publish waits for its exchange, for every binding from
+ * it and from the exchanges behind it, and on the default exchange for its queue; what a publish waits for is wanted
+ * first.
+ */
+export class PendingTopology implements PublishRoutes {
+  /** A field: it is read with every publish. */
+  plain = true
+  readonly #topology: Topology
+  readonly #away = new Set<TopologyRecord>()
+  /** Bindings that are away, by their source. */
+  readonly #awayFrom = new Map<string, number>()
+  readonly #wantedExchanges = new Set<string>()
+  readonly #wantedQueues = new Set<string>()
+
+  constructor(topology: Topology) {
+    this.#topology = topology
+  }
+
+  /** The connection is lost: everything is away. */
+  lost(): void {
+    this.clear()
+    const { exchanges, queues, bindings } = this.#topology
+    for (const record of [...exchanges, ...queues, ...bindings]) this.#away.add(record)
+    for (const { definition } of bindings) this.#count(definition.source, 1)
+    this.#look()
+  }
+
+  #look(): void {
+    this.plain = this.#away.size === 0 && !this.#topology.hasRenamed
+  }
+
+  #count(source: string, change: 1 | -1): void {
+    const count = (this.#awayFrom.get(source) ?? 0) + change
+    if (count > 0) this.#awayFrom.set(source, count)
+    else this.#awayFrom.delete(source)
+  }
+
+  /** It is back, or no publish waits for it any longer. */
+  settled(record: TopologyRecord): void {
+    if (this.#away.delete(record) && record.kind === 'binding') this.#count(record.definition.source, -1)
+    if (this.#away.size === 0) this.clear()
+  }
+
+  /** Nothing is waited for any longer. */
+  clear(): void {
+    this.#away.clear()
+    this.#awayFrom.clear()
+    this.#wantedExchanges.clear()
+    this.#wantedQueues.clear()
+    this.#look()
+  }
+
+  isAway(record: TopologyRecord): boolean {
+    return this.#away.has(record)
+  }
+
+  queueIsBack(queueName: string): boolean {
+    const queue = this.#topology.queue(queueName)
+    return queue === undefined || !this.#away.has(queue)
+  }
+
+  // ---- publishes
+
+  isBack(exchangeName: string, routingKey: string): boolean {
+    if (this.#away.size === 0) return true
+    if (exchangeName === '') {
+      const isBack = this.queueIsBack(routingKey)
+      if (!isBack) this.#wantedQueues.add(this.#topology.currentName(routingKey))
+      return isBack
+    }
+    let isBack = true
+    const reached = new Set([exchangeName])
+    for (const source of reached) {
+      const exchange = this.#topology.exchange(source)
+      if ((exchange !== undefined && this.#away.has(exchange)) || this.#awayFrom.has(source)) {
+        isBack = false
+        this.#wantedExchanges.add(source)
+      }
+      for (const destination of this.#topology.exchangesBehind(source)) reached.add(destination)
+    }
+    return isBack
+  }
+
+  routingKey(exchangeName: string, routingKey: string): string {
+    return exchangeName === '' ? this.#topology.currentName(routingKey) : routingKey
+  }
+
+  // ---- what goes first
+
+  get somethingWanted(): boolean {
+    return this.#wantedExchanges.size > 0 || this.#wantedQueues.size > 0
+  }
+
+  /** Whether a publish waits for this. */
+  isWanted(record: TopologyRecord): boolean {
+    if (record.kind === 'exchange') return this.#wantedExchanges.has(record.definition.exchangeName)
+    if (record.kind === 'binding') return this.#wantedExchanges.has(record.definition.source)
+    return (
+      this.#wantedQueues.has(record.name) ||
+      this.#topology.bindingsTo(record.name).some(({ definition }) => this.#wantedExchanges.has(definition.source))
+    )
+  }
+}

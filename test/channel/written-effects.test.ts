@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { WrittenEffects, type WrittenMethod } from '../../src/channel/written-effects.ts'
+
+const [DECLARE, BIND, CONSUME] = [1, 2, 3]
+
+/** A life of a channel, and what became of its methods, in order. */
+function life() {
+  const effects = new WrittenEffects()
+  const fates: string[] = []
+  const write = (key: number, name: string, noWait = false): WrittenMethod =>
+    effects.written(
+      key,
+      { accept: () => fates.push(`${name} done`), refuse: () => fates.push(`${name} refused`) },
+      noWait,
+    )
+  return { effects, fates, write }
+}
+
+describe('the effects of written methods', () => {
+  it('are accepted with their replies', () => {
+    const { effects, fates, write } = life()
+    const [a, b] = [write(DECLARE, 'a'), write(DECLARE, 'b')]
+    effects.answered(a)
+    effects.answered(b)
+    effects.answered(b)
+    assert.deepEqual(fates, ['a done', 'b done'])
+  })
+
+  it('without a reply are accepted with the next reply of the channel, which the broker sends in order', () => {
+    const { effects, fates, write } = life()
+    write(DECLARE, 'a', true)
+    const b = write(BIND, 'b')
+    write(DECLARE, 'c', true)
+    assert.deepEqual(fates, [])
+    effects.answered(b)
+    assert.deepEqual(fates, ['a done', 'b done'])
+  })
+
+  it('of what has no reply when the life ends are refused; what has none to come is accepted', () => {
+    const { effects, fates, write } = life()
+    write(DECLARE, 'a', true)
+    write(BIND, 'b')
+    write(DECLARE, 'c', true)
+    effects.ended(0)
+    assert.deepEqual(fates.sort(), ['a done', 'b refused', 'c done'])
+  })
+
+  it('are refused from the method on that the server refused, also without a reply', () => {
+    const { effects, fates, write } = life()
+    write(DECLARE, 'a', true)
+    write(BIND, 'b', true)
+    write(DECLARE, 'c', true)
+    write(BIND, 'd')
+    effects.ended(BIND)
+    assert.deepEqual(fates.sort(), ['a done', 'b refused', 'c refused', 'd refused'])
+  })
+
+  it('of a consume-ok that is late hold up nothing', () => {
+    const { effects, fates, write } = life()
+    const consume = write(CONSUME, 'consume')
+    write(DECLARE, 'a', true)
+    effects.answered(write(BIND, 'b'))
+    effects.answered(consume)
+    assert.deepEqual(fates, ['a done', 'b done', 'consume done'])
+  })
+})
