@@ -18,6 +18,7 @@ import {
   type ReplyOf,
   type SyncMethod,
 } from '../protocol/methods.ts'
+import { cutText } from '../protocol/text.ts'
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
 import { ChannelFrames, type RefusedGet, type ServerRequests } from './channel-frames.ts'
@@ -476,7 +477,8 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       this.deliveries.remove(consumer)
       consumer.sink.cancelled()
     }
-    if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag })
+    // A tag that is not UTF-8 is none of ours, and takes more bytes as text than it came in.
+    if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.
     if (this.#gate.consumerGone(consumerTag) || consumer === undefined) return
     const { queueName } = consumer.sink

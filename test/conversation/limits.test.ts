@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ProtocolError } from '../../src/index.ts'
+import { EncodeError, ProtocolError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import {
   bodyFrame,
@@ -17,6 +17,7 @@ import { nestedTables } from '../support/property-lists.ts'
 import { rejection } from '../support/rejection.ts'
 import { turn } from '../support/settled.ts'
 
+const METHOD = 1
 const HEADER = 2
 const GET_OK = { deliveryTag: 9, redelivered: false, exchangeName: '', routingKey: 'q', messageCount: 0 }
 
@@ -180,4 +181,37 @@ describe('the memory of a body', () => {
       sizes.map(size => [size, 0, size]),
     )
   })
+})
+
+describe('a cancel by the server', () => {
+  it('is answered whatever its consumer tag is', async () => {
+    const { peer, protocol } = await converseOnChannel()
+    const payload = Buffer.concat([Buffer.from('003c001eff', 'hex'), Buffer.alloc(255, 0xff), Buffer.from([0])])
+    peer.send(rawFrame(METHOD, 1, payload))
+    await turn()
+    assert.equal(peer.names.at(-1), '1 basic.cancel-ok')
+    assert.deepEqual(peer.transport.escaped, [])
+    assert.equal(protocol.state, 'open')
+  })
+})
+
+describe('a payload that waits to be written', () => {
+  for (const size of [10, 50_000]) {
+    it(`rejects if its memory was transferred away meanwhile, and what waits after it goes: ${size} bytes`, async () => {
+      const { peer, channel, protocol } = await converseOnChannel()
+      peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' })
+      await turn()
+      const payload = new Uint8Array(size)
+      const publishing = channel.publish(payload, 'e', 'k')
+      const next = channel.publish('next', 'e', 'k')
+      structuredClone(payload, { transfer: [payload.buffer] })
+      peer.reply(0, methods.ConnectionUnblocked, {})
+      const error = await rejection(publishing, EncodeError)
+      assert.match(error.message, /transferred away/)
+      await next
+      await turn()
+      assert.deepEqual(peer.names.slice(1), ['1 basic.publish', '1 header', '1 body'])
+      assert.equal(protocol.state, 'open')
+    })
+  }
 })
