@@ -1,6 +1,7 @@
 /**
- * Puts the library, with what it uses of other packages, into one CommonJS file that a person can still read, and beside
- * it an ES module that exports the same objects: `import` and `require` share one instance of everything.
+ * Puts the library, with what it uses of other packages, into CommonJS files that a person can still read: one for each
+ * entry and one for what both have in common. Beside each entry is an ES module that exports the same objects: `import`
+ * and `require` share one instance of everything.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,15 +9,18 @@ import { dirname, join, relative, sep } from 'node:path'
 import { rollup } from 'rollup'
 import { parseAst } from 'rollup/parseAst'
 
+/** Entries of the package, by their names there, and the compiled files that export what is public. */
+const entries = { index: 'index.js', testing: 'testing/index.js' }
+
 /**
- * Writes `index.js`, `index.mjs` and their declarations, and the licences of what is in them besides the library.
+ * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
  *
- * @param {string} folder of compiled code, without comments; its `index.js` exports everything public
+ * @param {string} folder of compiled code, without comments
  * @param {string} outFolder
  */
 export async function bundle(folder, outFolder) {
   const bundled = await rollup({
-    input: join(folder, 'index.js'),
+    input: Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, join(folder, file)])),
     external: /^node:/,
     // Reading a property may call a getter, whose effect counts.
     treeshake: 'safest',
@@ -25,14 +29,26 @@ export async function bundle(folder, outFolder) {
       if (level === 'warn') throw new Error(`The bundler warns: ${message}`)
     },
   })
-  const { output } = await bundled.generate({ format: 'cjs', generatedCode: 'es2015', esModule: true })
-  const [{ code, exports, modules }] = output
-  const readable = indentedWithTabs(withSourceNames(code, modules, folder))
-  assertSameProgram(code, readable)
+  const { output } = await bundled.generate({
+    format: 'cjs',
+    generatedCode: 'es2015',
+    esModule: true,
+    chunkFileNames: 'common.js',
+  })
   mkdirSync(outFolder, { recursive: true })
-  writeFileSync(join(outFolder, 'index.js'), readable)
-  writeFileSync(join(outFolder, 'index.mjs'), moduleOf('./index.js', exports))
-  writeFileSync(join(outFolder, 'index.d.mts'), "export * from './index.js'\n")
+  for (const chunk of output) {
+    if (chunk.type !== 'chunk') throw new Error(`The bundler made ${chunk.fileName}, which is no code.`)
+    const { fileName, code, exports, modules, isEntry, name } = chunk
+    const readable = indentedWithTabs(withSourceNames(code, modules, folder))
+    assertSameProgram(code, readable)
+    writeFileSync(join(outFolder, fileName), readable)
+    if (isEntry) writeFileSync(join(outFolder, `${name}.mjs`), moduleOf(`./${fileName}`, exports))
+  }
+  for (const [name, file] of Object.entries(entries)) {
+    const declarations = `export * from './${file}'\n`
+    writeFileSync(join(outFolder, `${name}.d.mts`), declarations)
+    if (file !== `${name}.js`) writeFileSync(join(outFolder, `${name}.d.ts`), declarations)
+  }
   // Node, bundlers and compilers read it for the files beside it: the package itself is of ES modules.
   writeFileSync(join(outFolder, 'package.json'), '{ "type": "commonjs" }\n')
   writeFileSync(join(outFolder, 'THIRD-PARTY-LICENSES.txt'), license())
@@ -128,5 +144,5 @@ function license() {
   const folder = dirname(require.resolve('buffer-layout/package.json'))
   const { name, version, homepage } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
   const text = readFileSync(join(folder, 'LICENSE'), 'utf8')
-  return `index.js contains parts of ${name} ${version} (${homepage}), under this licence:\n\n${text}`
+  return `common.js contains parts of ${name} ${version} (${homepage}), under this licence:\n\n${text}`
 }

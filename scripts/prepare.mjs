@@ -46,7 +46,7 @@ export async function installDependencies(log) {
 const modificationTime = file => (existsSync(file) ? statSync(file).mtimeMs : Number.NEGATIVE_INFINITY)
 
 /**
- * Builds the package into dist: the code in one file, and the public declarations.
+ * Builds the package into dist: the code in a file for each entry, and the public declarations.
  *
  * @param {Log} log
  */
@@ -62,6 +62,7 @@ export async function buildPackage(log) {
       compile('tsconfig.json', ['--outDir', code, '--declaration', 'false', '--removeComments', '--noCheck']),
     ])
     copyDeclarations('index.d.ts', declarations, dist)
+    copyDeclarations('testing/index.d.ts', declarations, dist)
     // The bundler is there only once the dependencies are installed.
     const { bundle } = await import('./bundle.mjs')
     await bundle(code, dist)

@@ -8,7 +8,8 @@ import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { type Release, type ReleaseName, releaseOf } from './release.ts'
 import { Turns } from './turns.ts'
-import { User, type UserOptions } from './users.ts'
+import type { UserOptions } from './user-options.ts'
+import { User } from './users.ts'
 import { VirtualHost } from './virtual-host.ts'
 
 export interface EngineOptions {

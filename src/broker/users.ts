@@ -2,19 +2,7 @@ import { decodeTable } from '../protocol/field-table.ts'
 import { Reader } from '../protocol/reader.ts'
 import { accessRefused, resource } from './refusals.ts'
 import type { Release } from './release.ts'
-
-/** Regular expressions that names of queues and exchanges are held against, as RabbitMQ has them. */
-export interface Permissions {
-  readonly configure?: string | undefined
-  readonly write?: string | undefined
-  readonly read?: string | undefined
-}
-
-export interface UserOptions {
-  readonly password: string
-  /** By virtual host. Default: everything, on every virtual host. */
-  readonly permissions?: Readonly<Record<string, Permissions>> | undefined
-}
+import type { Permissions, UserOptions } from './user-options.ts'
 
 export type Access = 'configure' | 'write' | 'read'
 

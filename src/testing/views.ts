@@ -47,13 +47,14 @@ export interface WaitOptions {
 
 const WAIT = 5_000
 
+/** @internal */
 export function shown(message: EngineMessage): BrokerMessage {
   const { exchange, routingKey, body, properties } = message
   const plain = properties instanceof Properties ? properties.toJSON() : properties
   return { exchangeName: exchange, routingKey, body: Buffer.from(body), properties: plain }
 }
 
-/** Lets promises wait for a state of the broker. */
+/** @internal Lets promises wait for a state of the broker. */
 export class Watch {
   readonly #engine: BrokerEngine
   readonly #waiting = new Set<() => void>()

@@ -6,7 +6,16 @@ import { ConsumerProject, packageRoot } from './consumer-project.ts'
 import { publicNames } from './public-names.ts'
 
 const sources = join(packageRoot, 'test/package')
-const frozenNames = readFileSync(join(sources, 'exports.txt'), 'utf8').trimEnd().split('\n')
+/** The public names of each entry. */
+const frozen = {
+  asyncamqp: readFrozen('exports.txt'),
+  'asyncamqp/testing': readFrozen('testing-exports.txt'),
+}
+const frozenNames = frozen.asyncamqp
+
+function readFrozen(file: string): readonly string[] {
+  return readFileSync(join(sources, file), 'utf8').trimEnd().split('\n')
+}
 
 const COMMONJS_CONSUMER = `
 import asyncamqp = require('asyncamqp')
@@ -43,15 +52,22 @@ describe('The package', () => {
       'LICENSE',
       'README.md',
       'dist/THIRD-PARTY-LICENSES.txt',
+      'dist/common.js',
       'dist/index.js',
       'dist/index.mjs',
       'dist/package.json',
+      'dist/testing.js',
+      'dist/testing.mjs',
       'package.json',
     ])
   })
 
   it('declares what is public, without files for the inside alone', async () => {
-    const names = new Set(frozenNames.map(name => name.replace('type ', '')))
+    const names = new Set(
+      Object.values(frozen)
+        .flat()
+        .map(name => name.replace('type ', '')),
+    )
     for (const file of (await project.declarations()).keys()) {
       const declared = publicNames(join(project.folder, 'node_modules/asyncamqp/dist', file))
       assert.ok(
@@ -69,7 +85,9 @@ describe('The package', () => {
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const code = await project.read('node_modules/asyncamqp/dist/index.js')
+    const files = ['index.js', 'common.js', 'testing.js']
+    const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
+    const code = codes.join('')
     const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
     const licenses = await project.read('node_modules/asyncamqp/dist/THIRD-PARTY-LICENSES.txt')
     assert.deepEqual(parts, ['buffer-layout'])
@@ -142,15 +160,40 @@ describe('The package', () => {
     assert.equal((await project.node(['own-names.js'])).stdout, 'true []\n')
   })
 
-  it('exports the names of exports.txt, and no others', async () => {
+  for (const [entry, names] of Object.entries(frozen)) {
+    it(`exports from ${entry} the names that are written down, and no others`, async () => {
+      await project.write(
+        'names.js',
+        `import * as all from '${entry}'\nconsole.log(JSON.stringify(Object.keys(all)))\n`,
+      )
+      const values = JSON.parse((await project.node(['names.js'])).stdout) as string[]
+      const file = entry === 'asyncamqp' ? 'index.d.ts' : 'testing.d.ts'
+      const all = publicNames(join(project.folder, 'node_modules/asyncamqp/dist', file))
+      const types = Array.from(all).filter(name => !values.includes(name))
+      assert.deepEqual([...values.sort(), ...types.sort().map(name => `type ${name}`)], names)
+    })
+  }
+
+  it('has a broker for tests that is not loaded with it, and shares its classes', async () => {
     await project.write(
-      'names.js',
-      "import * as asyncamqp from 'asyncamqp'\nconsole.log(JSON.stringify(Object.keys(asyncamqp)))\n",
+      'testing.cjs',
+      [
+        "const { connect, Message, TimeoutError } = require('asyncamqp')",
+        "console.log(Object.keys(require.cache).some(file => file.endsWith('testing.js')))",
+        "const { createMessage, startBroker } = require('asyncamqp/testing')",
+        'startBroker().then(async broker => {',
+        '  const protocol = await connect(broker.inMemory)',
+        "  await protocol.queueDeclare('q', { durable: true })",
+        "  await protocol.publish('body', '', 'q')",
+        "  const error = await broker.queue('q').deleted({ timeout: 1 }).catch(error => error)",
+        "  console.log(broker.queue('q').ready.length, error instanceof TimeoutError, createMessage('') instanceof Message)",
+        '  await protocol.close()',
+        '  await broker[Symbol.asyncDispose]()',
+        '})',
+      ].join('\n'),
     )
-    const values = JSON.parse((await project.node(['names.js'])).stdout) as string[]
-    const all = publicNames(join(project.folder, 'node_modules/asyncamqp/dist/index.d.ts'))
-    const types = Array.from(all).filter(name => !values.includes(name))
-    assert.deepEqual([...values.sort(), ...types.sort().map(name => `type ${name}`)], frozenNames)
+    const { exitCode, stdout, stderr } = await project.node(['testing.cjs'])
+    assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: 'false\n1 true true\n', stderr: '' })
   })
 
   it('has every public name used by the consumer below', () => {

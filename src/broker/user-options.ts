@@ -1,0 +1,12 @@
+/** Regular expressions that names of queues and exchanges are held against, as RabbitMQ has them. */
+export interface Permissions {
+  readonly configure?: string | undefined
+  readonly write?: string | undefined
+  readonly read?: string | undefined
+}
+
+export interface UserOptions {
+  readonly password: string
+  /** By virtual host. Default: everything, on every virtual host. */
+  readonly permissions?: Readonly<Record<string, Permissions>> | undefined
+}
