@@ -18,8 +18,6 @@ import type { HandshakePort, Negotiated } from './settings/handshake.ts'
 
 /** What the methods of channel 0 mean to their connection. */
 export interface ChannelZeroEvents {
-  /** What the handshake waits for, for the message of a timeout. */
-  waitingFor(step: string): void
   tuned(negotiated: Negotiated): void
   /** The broker blocks publishers for this reason; undefined when it no longer does. */
   blocked(reason: string | undefined): void
@@ -38,6 +36,7 @@ interface Received {
 export class ChannelZero implements HandshakePort, FrameReceiver {
   readonly #port: ChannelPort
   readonly #events: ChannelZeroEvents
+  readonly waitingFor: (step: string) => void
   readonly #calls: Calls
   /** Methods that the handshake has not taken yet, and who waits for one; undefined once it is done. */
   #handshake: Received[] | undefined = []
@@ -46,9 +45,11 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   #asking: ((error: Error) => void) | undefined
   #ending: CloseReason | undefined
 
-  constructor(port: ChannelPort, events: ChannelZeroEvents) {
+  /** `waitingFor` is told what the handshake waits for, for the message of a timeout. */
+  constructor(port: ChannelPort, events: ChannelZeroEvents, waitingFor: (step: string) => void) {
     this.#port = port
     this.#events = events
+    this.waitingFor = waitingFor
     this.#calls = new Calls(port, () => {}, 'nobody knows what the server made of it')
   }
 
@@ -70,10 +71,6 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
       this.#asking = reject
       new Promise<T>(answer => answer(question())).then(resolve, reject)
     })
-  }
-
-  waitingFor(step: string): void {
-    this.#events.waitingFor(step)
   }
 
   tuned(negotiated: Negotiated): void {

@@ -3,12 +3,11 @@ import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../chann
 import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
-import { cutToBytes } from '../lib/cut-text.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
-import { FrameParser } from '../protocol/frame-parser.ts'
 import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import { cutText } from '../protocol/text.ts'
 import type { Writer } from '../protocol/writer.ts'
 import { ChannelTable } from './channel-table.ts'
 import { ChannelZero, type ChannelZeroEvents } from './channel-zero.ts'
@@ -16,13 +15,12 @@ import { closedByProgram, closedByServer, lost, violated } from './close-reasons
 import { type Negotiated, shakeHands } from './settings/handshake.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
-import { explainFirstBytes } from './wire/first-bytes.ts'
-import { FrameTrace } from './wire/frame-trace.ts'
+import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
-import { ReadThrottle } from './wire/read-throttle.ts'
 import { connectSocket } from './wire/socket-transport.ts'
-import type { Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
+import { tracingFactory } from './wire/tracing-transport.ts'
+import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
 
 /** What a connection tells of itself. */
@@ -55,10 +53,6 @@ const NEXT: Record<State, readonly State[]> = {
 const FRAME_MAX_BEFORE_TUNE = 131_072
 /** Milliseconds that the socket may take to close behind the last bytes. */
 const LINGER = 1_000
-/** Bytes of a short string. §4.2.5.3 */
-const LONGEST_REPLY_TEXT = 255
-/** Bytes that tell what kind of server this is. */
-const TELLING_BYTES = 16
 
 /** One life of a connection: from the protocol header on one transport until that is closed. */
 export class Connection implements ChannelPort, TransportHandler, ChannelZeroEvents {
@@ -74,24 +68,16 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   /** Why the broker blocks publishers; undefined while it does not. */
   blockedReason: string | undefined
   frameMax = FRAME_MAX_BEFORE_TUNE
-  readonly #settings: Settings
   readonly #events: ConnectionEvents
-  readonly #waitingFor: (step: string) => void
   readonly #transport: Transport
   readonly #outgoing: WriteBatcher
-  readonly #incoming: ReadThrottle
-  readonly #parser: FrameParser
+  readonly #incoming: FrameReader
   readonly #deadlines: Deadlines
   /** Who takes the frames, and which channel numbers are free. */
   readonly channels: ChannelTable
   readonly #zero: ChannelZero
-  readonly #traceIn: FrameTrace | undefined
-  readonly #traceOut: FrameTrace | undefined
   #heartbeat: Heartbeat | undefined
   #state: State = 'opening'
-  #afterRead: (() => void)[] = []
-  #lastRead: number
-  #firstBytes = Buffer.alloc(0)
   #ending: CloseReason | undefined
   #closing: { readonly promise: Promise<void>; resolve(): void } | undefined
 
@@ -102,31 +88,26 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     events: ConnectionEvents,
     waitingFor: (step: string) => void,
   ) {
-    this.#settings = settings
     this.#events = events
-    this.#waitingFor = waitingFor
     this.#transport = transport
     this.maxMessageSize = settings.maxMessageSize
     this.rpcTimeout = settings.rpcTimeout
     this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock)
-    this.#lastRead = settings.clock.now()
     this.server = server
-    this.#zero = new ChannelZero(this, this)
+    this.#zero = new ChannelZero(this, this, waitingFor)
     this.channels = new ChannelTable(this.#zero, server)
-    this.#parser = new FrameParser(this.channels, FRAME_MAX_BEFORE_TUNE)
-    const logger = settings.traceFrames ? settings.logger : undefined
-    this.#traceIn = logger && new FrameTrace(logger, server, '←', FRAME_MAX_BEFORE_TUNE)
-    this.#traceOut = logger && new FrameTrace(logger, server, '→', FRAME_MAX_BEFORE_TUNE)
-    this.#outgoing = new WriteBatcher(
+    const { maxBuffered } = settings
+    this.#outgoing = new WriteBatcher(transport, this.clock, maxBuffered, () => this.#gateChanged())
+    this.#incoming = new FrameReader(
       transport,
-      settings.clock,
-      settings.maxBuffered,
-      () => this.#gateChanged(),
-      this.#traceOut,
+      this.channels,
+      this.clock,
+      this.#deadlines,
+      maxBuffered,
+      FRAME_MAX_BEFORE_TUNE,
     )
-    this.#incoming = new ReadThrottle(transport, settings.maxBuffered, this.#deadlines)
     this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
 
@@ -149,9 +130,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       onEnd: () => connection?.onEnd(),
       onClose: error => connection?.onClose(error),
     }
-    const { createTransport } = settings
-    const makeTransport = createTransport === undefined ? connectSocket : guardedFactory(createTransport)
-    const transport = await makeTransport(server, handler, signal, step)
+    const transport = await transportFactory(settings)(server, handler, signal, step)
     // First of all: the server makes its answer while the rest is made here.
     transport.write([PROTOCOL_HEADER])
     const opened = new Connection(transport, settings, `${server.host}:${server.port}`, events, step)
@@ -160,7 +139,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     const aborted = signal.aborted ? undefined : onAbort(signal, giveUp)
     try {
       if (signal.aborted) giveUp()
-      await opened.#open(server)
+      await opened.#open(settings, server)
     } catch (error) {
       opened.#end(lost(opened.server, 'socket', 'the handshake failed'))
       throw error
@@ -170,9 +149,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     return opened
   }
 
-  async #open(server: ServerSettings): Promise<void> {
-    this.#traceOut?.protocolHeader(PROTOCOL_HEADER)
-    await shakeHands(this.#zero, this.#settings, server)
+  async #open(settings: Settings, server: ServerSettings): Promise<void> {
+    await shakeHands(this.#zero, settings, server)
     // The broker may have closed, or blocked, in the bytes behind its open-ok.
     this.#throwEnded()
     this.#to('open')
@@ -208,23 +186,17 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   // ---- what channel 0 tells
 
-  waitingFor(step: string): void {
-    this.#waitingFor(step)
-  }
-
   tuned(negotiated: Negotiated): void {
     this.negotiated = negotiated
     this.frameMax = negotiated.frameMax
-    this.#parser.frameMax = negotiated.frameMax
-    if (this.#traceIn !== undefined) this.#traceIn.frameMax = negotiated.frameMax
-    if (this.#traceOut !== undefined) this.#traceOut.frameMax = negotiated.frameMax
+    this.#incoming.frameMax = negotiated.frameMax
     this.publishes = this.#outgoing.encoder(negotiated.frameMax)
     this.channels.channelMax = negotiated.channelMax
     if (negotiated.heartbeat > 0) {
       this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, {
         lastWrite: () => this.#outgoing.lastWrite,
-        lastRead: () => this.#lastRead,
-        readOnce: () => this.#incoming.readOnce(),
+        lastRead: () => this.#incoming.lastRead,
+        readOnce: () => this.#incoming.throttle.readOnce(),
         beat: () => this.#beat(),
         dead: () => {
           const silence = `nothing came for ${2 * negotiated.heartbeat} s, two heartbeat intervals`
@@ -291,15 +263,15 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   awaiting(change: 1 | -1): void {
-    this.#incoming.awaiting(change)
+    this.#incoming.throttle.awaiting(change)
   }
 
   held(bytes: number): void {
-    this.#incoming.held(bytes)
+    this.#incoming.throttle.held(bytes)
   }
 
   afterRead(run: () => void): void {
-    this.#afterRead.push(run)
+    this.#incoming.afterRead(run)
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
@@ -320,28 +292,14 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   onBytes(buffer: Buffer, length: number): void {
     if (this.#state === 'closed') return
-    this.#lastRead = this.clock.now()
-    if (this.#state === 'opening' && this.#firstBytes.length < TELLING_BYTES) {
-      const some = buffer.subarray(0, Math.min(length, TELLING_BYTES))
-      this.#firstBytes = Buffer.concat([this.#firstBytes, some])
-    }
-    this.#traceIn?.pass(buffer, length)
     this.#outgoing.readStarts()
     try {
-      this.#parser.push(buffer, length)
+      this.#incoming.read(buffer, length)
     } catch (error) {
       this.#violated(error)
     }
-    this.#runAfterRead()
-    this.#incoming.wasRead()
+    this.#incoming.readEnds()
     this.#outgoing.readEnds()
-  }
-
-  #runAfterRead(): void {
-    const afterRead = this.#afterRead
-    if (afterRead.length === 0) return
-    this.#afterRead = []
-    for (const run of afterRead) run()
   }
 
   onDrain(): void {
@@ -350,7 +308,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   onEnd(): void {
     const { encrypted } = this.peer
-    const why = this.#firstBytes.length === 0 ? explainFirstBytes(this.#firstBytes, encrypted) : undefined
+    const why = this.#incoming.isSilent ? this.#incoming.explain(encrypted) : undefined
     this.#end(lost(this.server, 'end', why ?? 'the server ended the stream'))
   }
 
@@ -370,10 +328,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   #violated(thrown: unknown): void {
     if (this.#state === 'closed') return
     if (!(thrown instanceof FrameError || thrown instanceof ProtocolError)) throw thrown
-    const why = this.#state === 'opening' ? explainFirstBytes(this.#firstBytes, this.peer.encrypted) : undefined
+    const why = this.#state === 'opening' ? this.#incoming.explain(this.peer.encrypted) : undefined
     const error = why === undefined ? thrown : new FrameError(why, { cause: thrown })
     if (this.#state === 'open') {
-      const replyText = cutToBytes(error.message, LONGEST_REPLY_TEXT)
+      const replyText = cutText(error.message)
       this.#zero.send(ConnectionClose, { replyCode: error.replyCode, replyText, classId: 0, methodId: 0 })
     }
     this.#end(violated(this.server, error))
@@ -438,4 +396,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#closing?.resolve()
     if (wasOpen) this.#events.ended(this, ending)
   }
+}
+
+/** How the program wants to reach a server. */
+function transportFactory({ createTransport, traceFrames, logger }: Settings): TransportFactory {
+  const factory = createTransport === undefined ? connectSocket : guardedFactory(createTransport)
+  return traceFrames && logger !== undefined ? tracingFactory(factory, logger) : factory
 }

@@ -17,6 +17,7 @@ import { closedByProgram, gaveUp } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { dial, inOrder, isRefusedLogin } from './dial.ts'
+import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
@@ -55,11 +56,8 @@ const FLAPPING_MS = 1_000
 /** After this many in a row, the pauses grow as if attempts had been refused. */
 const FLAPPING_AT_ONCE = 3
 
-/** The share of a close's time that is kept for closing the connection itself. */
-const CLOSE_SHARE = 0.2
-
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
-export class RecoveringConnection implements ConnectionEvents, OpenerHost, ChannelSource {
+export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
   readonly routes: PublishRoutes
   readonly #kept: KeptTopology | undefined
   readonly maxWaiting: number
@@ -72,14 +70,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   readonly #opener = new ChannelOpener(this)
   /** Calls that wait for the end of a recovery. */
   readonly #recovered: WaitList
-  /** What a `close()` waits for, which nobody needs any more where the connection breaks under it. */
-  readonly #closeWaiters = new Set<() => void>()
   #recovery: Recovery | undefined
   /** When the last recovery ended, and how many connections in a row were lost right after that. */
   #recoveredAt = Number.NEGATIVE_INFINITY
   #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
-  readonly #parts = new Set<Closable>()
+  readonly parts = new Set<Closable>()
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
@@ -190,12 +186,16 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     if (this.#state !== 'recovering' || this.#recovery?.topologyIsBack === true) channel.resumed()
   }
 
+  get openChannels(): Iterable<RecoveringChannel> {
+    return this.#channels
+  }
+
   remember(channel: RecoveringChannel): void {
     this.#channels.add(channel)
   }
 
   giveUpChannel(): boolean {
-    for (const part of this.#parts) if (part.giveUpChannel?.() === true) return true
+    for (const part of this.parts) if (part.giveUpChannel?.() === true) return true
     return false
   }
 
@@ -212,11 +212,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
   }
 
   own(part: Closable): void {
-    this.#parts.add(part)
+    this.parts.add(part)
   }
 
   disown(part: Closable): void {
-    this.#parts.delete(part)
+    this.parts.delete(part)
   }
 
   onEnded(run: (ending: CloseReason) => void): () => void {
@@ -374,39 +374,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
       await this.connection.close(replyCode, replyText, timeout)
       return
     }
-    const end = this.clock.now() + timeout
-    const left = (reserve: number): number => Math.max(0, end - reserve - this.clock.now())
-    const finishing = (): number => left(timeout * CLOSE_SHARE)
+    const closing = new GracefulClose(this, timeout)
     // What was called in the same tick goes before the close.
     await undefined
-    if (this.#parts.size > 0) await this.#atMost(finishing(), this.#closeParts(finishing))
-    const busy = [...this.#channels].filter(lives => lives.isBusy)
-    if (busy.length > 0) await this.#atMost(finishing(), Promise.all(busy.map(lives => lives.drain())))
-    await this.connection.close(replyCode, replyText, left(0))
+    await closing.finishWork()
+    await this.connection.close(replyCode, replyText, closing.timeLeft)
     if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server))
-  }
-
-  /** Those that bring work in go first: it may need the others. */
-  async #closeParts(left: () => number): Promise<void> {
-    for (const bringsWork of [true, false]) {
-      const parts = [...this.#parts].filter(part => (part.bringsWork === true) === bringsWork)
-      const limit = { timeout: left() }
-      await Promise.all(parts.map(part => part.close(limit)))
-    }
-  }
-
-  /** Wait for `promise`, but no longer than that. */
-  async #atMost(milliseconds: number, promise: Promise<unknown>): Promise<void> {
-    await new Promise<void>(resolve => {
-      const settled = (): void => {
-        deadline.cancel()
-        this.#closeWaiters.delete(settled)
-        resolve()
-      }
-      const deadline = this.after(milliseconds, settled)
-      this.#closeWaiters.add(settled)
-      promise.then(settled, settled)
-    })
   }
 
   #end(ending: CloseReason): void {
@@ -417,9 +390,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Chann
     this.#channels.clear()
     this.#opener.failAll(ending)
     this.#recovered.failAll(bounds => ending.errorFor(describeWait(bounds), false))
-    for (const waiter of [...this.#closeWaiters]) waiter()
-    for (const run of this.#endedListeners) run(ending)
+    const listeners = [...this.#endedListeners]
     this.#endedListeners.clear()
+    for (const run of listeners) run(ending)
     const { error } = ending
     if (error !== undefined && !ending.told && this.#closedWaiters.length === 0) this.report(error, 'warn')
     for (const waiter of this.#closedWaiters) {

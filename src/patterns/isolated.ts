@@ -2,8 +2,8 @@ import type { CallOptions } from '../channel/call-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { asError, atCallSite, captureCallSite } from '../errors.ts'
+import { atMost } from '../lib/at-most.ts'
 import { durationOption, signalOption } from '../protocol/option-check.ts'
-import { atMost } from './at-most.ts'
 
 /**
  * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and where the

@@ -1,7 +1,12 @@
 import { inspect } from 'node:util'
 import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
 import { decodeMethod } from '../../protocol/method-codec.ts'
-import { ConnectionSecureOk, ConnectionStartOk, ConnectionUpdateSecret } from '../../protocol/methods.ts'
+import {
+  ConnectionSecureOk,
+  ConnectionStartOk,
+  ConnectionTuneOk,
+  ConnectionUpdateSecret,
+} from '../../protocol/methods.ts'
 import type { GuardedLogger } from '../settings/guarded-logger.ts'
 
 /** Arguments that hold a password. */
@@ -11,23 +16,29 @@ const SECRETS: Readonly<Record<number, string>> = {
   [ConnectionUpdateSecret.key]: 'newSecret',
 }
 
+/** Bytes of a frame before the sizes are agreed on. */
+const FRAME_MAX_BEFORE_TUNE = 131_072
+const NO_LIMIT = 0xffff_ffff
+
 /** Writes a line for each frame of one direction: passwords masked, of contents only their size. */
 export class FrameTrace implements FrameSink {
   readonly #logger: GuardedLogger
   readonly #prefix: string
   readonly #parser: FrameParser
+  readonly #agreed: (frameMax: number) => void
   #bodyBytes = 0
 
-  /** `arrow` shows the direction. */
-  constructor(logger: GuardedLogger, server: string, arrow: '→' | '←', frameMax: number) {
-    this.#parser = new FrameParser(this, frameMax)
+  /** `agreed` is called with the size of a frame that connection.tune-ok agrees to. */
+  constructor(logger: GuardedLogger, prefix: string, agreed: (frameMax: number) => void = () => {}) {
+    this.#parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
     this.#logger = logger
-    this.#prefix = `${arrow} ${server}`
+    this.#prefix = prefix
+    this.#agreed = agreed
   }
 
-  /** The size agreed with the server. */
+  /** The size agreed with the server; 0 is no limit. */
   set frameMax(bytes: number) {
-    this.#parser.frameMax = bytes
+    this.#parser.frameMax = bytes === 0 ? NO_LIMIT : bytes
   }
 
   /** The client has greeted the server. */
@@ -51,6 +62,10 @@ export class FrameTrace implements FrameSink {
     this.#line(
       `channel ${channel} ${method.name} ${inspect(shown, { breakLength: Number.POSITIVE_INFINITY, depth: 4 })}`,
     )
+    if (method.key === ConnectionTuneOk.key) {
+      this.frameMax = Number(args['frameMax'])
+      this.#agreed(Number(args['frameMax']))
+    }
     return end + 1
   }
 

@@ -5,7 +5,6 @@ import { Fifo } from '../../lib/fifo.ts'
 import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
 import { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
-import type { FrameTrace } from './frame-trace.ts'
 import type { Transport } from './transport.ts'
 
 /** Publishes, and bytes, after which a loop that awaits each must give the event loop a turn. */
@@ -26,7 +25,6 @@ export class WriteBatcher {
   readonly #clock: Clock
   readonly #maxBuffered: number
   readonly #fullChanged: () => void
-  readonly #trace: FrameTrace | undefined
   /** When bytes last left, by the `Clock`. */
   lastWrite: number
   /** More than `maxBuffered` waits for the socket. */
@@ -43,9 +41,8 @@ export class WriteBatcher {
   readonly #underWay = new Fifo<readonly Departure[]>()
   #draining: Departure[] = []
 
-  /** `fullChanged` is called when `full` has changed; `trace` sees what leaves. */
-  constructor(transport: Transport, clock: Clock, maxBuffered: number, fullChanged: () => void, trace?: FrameTrace) {
-    this.#trace = trace
+  /** `fullChanged` is called when `full` has changed. */
+  constructor(transport: Transport, clock: Clock, maxBuffered: number, fullChanged: () => void) {
     this.#clock = clock
     this.lastWrite = clock.now()
     this.#transport = transport
@@ -131,7 +128,6 @@ export class WriteBatcher {
       this.#underWay.push(this.#leaving)
       this.#leaving = []
     }
-    if (this.#trace !== undefined) for (const segment of segments) this.#trace.pass(segment)
     const more = this.#transport.write(segments, this.#sent)
     const { pending } = this.#transport
     // The kernel took all of it: the same chunk can be written again.

@@ -1,8 +1,8 @@
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
+import { atMost } from '../../lib/at-most.ts'
 import { SafeEmitter } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
-import { atMost } from '../at-most.ts'
 import { tell } from '../tell.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
 import {

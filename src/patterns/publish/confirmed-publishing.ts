@@ -8,9 +8,9 @@ import type { Publishing } from '../../channel/publish/publishing.ts'
 import { boundPublish } from '../../channel/publish/waiting-publishes.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { type AmqpError, abortedBy, BufferFullError, ChannelClosedError, type PublishOutcome } from '../../errors.ts'
+import { atMost } from '../../lib/at-most.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import { atMost } from '../at-most.ts'
 import { isFatal, judge, takeTurn } from './poison-search.ts'
 
 /** Milliseconds before the next channel is opened where the last ones settled nothing, doubled each time. */

@@ -1,0 +1,61 @@
+import type { RecoveringChannel } from '../channel/recovering-channel.ts'
+import { atMost, type Lifetime } from '../lib/at-most.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Closable } from './channel-source.ts'
+
+/** The share of the time that is kept for closing the connection itself. */
+const CLOSE_SHARE = 0.2
+
+/** What a graceful close needs of the connection that it is for. */
+export interface GracefulHost extends Lifetime {
+  readonly clock: Clock
+  /** Parts of the intent level. */
+  readonly parts: Iterable<Closable>
+  readonly openChannels: Iterable<RecoveringChannel>
+}
+
+/**
+ * Lets what the program has under way come to its end before the connection is closed, within a time for all of it:
+ *
+ *     parts that bring work in ──▶ the other parts ──▶ channels ──▶ the connection
+ *
+ * Who brings work in goes first: it may need the others.
+ */
+export class GracefulClose {
+  readonly #host: GracefulHost
+  readonly #end: number
+  readonly #reserve: number
+
+  /** Within `timeout` milliseconds from now; `Infinity` is fine. */
+  constructor(host: GracefulHost, timeout: number) {
+    this.#host = host
+    this.#end = host.clock.now() + timeout
+    // Infinity less Infinity would be NaN.
+    this.#reserve = Number.isFinite(timeout) ? timeout * CLOSE_SHARE : 0
+  }
+
+  /** Milliseconds that are left for closing the connection. */
+  get timeLeft(): number {
+    return Math.max(0, this.#end - this.#host.clock.now())
+  }
+
+  /** Milliseconds that are left for what is under way. */
+  get #workLeft(): number {
+    return Math.max(0, this.timeLeft - this.#reserve)
+  }
+
+  /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
+  async finishWork(): Promise<void> {
+    for (const bringsWork of [true, false]) {
+      const parts = [...this.#host.parts].filter(part => (part.bringsWork === true) === bringsWork)
+      const limit = { timeout: this.#workLeft }
+      if (parts.length > 0) await this.#atMost(parts.map(part => part.close(limit)))
+    }
+    const busy = [...this.#host.openChannels].filter(channel => channel.isBusy)
+    if (busy.length > 0) await this.#atMost(busy.map(channel => channel.drain()))
+  }
+
+  #atMost(promises: readonly Promise<unknown>[]): Promise<void> {
+    return atMost(this.#host, this.#workLeft, Promise.all(promises))
+  }
+}

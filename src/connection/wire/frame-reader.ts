@@ -1,0 +1,82 @@
+import type { Clock } from '../../lib/clock.ts'
+import type { Deadlines } from '../../lib/deadlines.ts'
+import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
+import { explainFirstBytes } from './first-bytes.ts'
+import { ReadThrottle } from './read-throttle.ts'
+import type { Transport } from './transport.ts'
+
+/** Bytes that tell what kind of server this is. */
+const TELLING_BYTES = 16
+
+/**
+ * The reading side of a connection: bytes in, frames out, reading paused while too much of what came is waiting.
+ *
+ *     onBytes ──▶ read ──frames──▶ sink ──▶ readEnds ──▶ what was to run after this read
+ */
+export class FrameReader {
+  /** When bytes last came, by the `Clock`. */
+  lastRead: number
+  readonly throttle: ReadThrottle
+  readonly #clock: Clock
+  readonly #parser: FrameParser
+  #afterRead: (() => void)[] = []
+  #firstBytes = Buffer.alloc(0)
+
+  constructor(
+    transport: Transport,
+    sink: FrameSink,
+    clock: Clock,
+    deadlines: Deadlines,
+    maxBuffered: number,
+    frameMax: number,
+  ) {
+    this.#clock = clock
+    this.lastRead = clock.now()
+    this.#parser = new FrameParser(sink, frameMax)
+    this.throttle = new ReadThrottle(transport, maxBuffered, deadlines)
+  }
+
+  /** The size agreed with the server. */
+  set frameMax(bytes: number) {
+    this.#parser.frameMax = bytes
+  }
+
+  /**
+   * Take the bytes from 0 to `length` of `buffer`.
+   *
+   * @throws FrameError or ProtocolError for what breaks the protocol; what came before it has been taken.
+   */
+  read(buffer: Buffer, length: number): void {
+    this.lastRead = this.#clock.now()
+    if (this.#firstBytes.length < TELLING_BYTES) {
+      const some = buffer.subarray(0, Math.min(length, TELLING_BYTES))
+      this.#firstBytes = Buffer.concat([this.#firstBytes, some])
+    }
+    this.#parser.push(buffer, length)
+  }
+
+  /** Have `run` called at the end of this read. */
+  afterRead(run: () => void): void {
+    this.#afterRead.push(run)
+  }
+
+  /** All frames of this read have been looked at. */
+  readEnds(): void {
+    if (this.#afterRead.length > 0) {
+      const afterRead = this.#afterRead
+      this.#afterRead = []
+      for (const run of afterRead) run()
+    }
+    this.throttle.wasRead()
+  }
+
+  /** Nothing has come. */
+  get isSilent(): boolean {
+    return this.#firstBytes.length === 0
+  }
+
+  /** What the first bytes say of a server that is none of AMQP 0-9-1; undefined if they say nothing. */
+  explain(encrypted: boolean): string | undefined {
+    return explainFirstBytes(this.#firstBytes, encrypted)
+  }
+}

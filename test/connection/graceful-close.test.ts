@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { RecoveringChannel } from '../../src/channel/recovering-channel.ts'
+import type { Closable } from '../../src/connection/channel-source.ts'
+import { GracefulClose, type GracefulHost } from '../../src/connection/graceful-close.ts'
+import { follow } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+class Host implements GracefulHost {
+  readonly clock = new VirtualClock()
+  readonly ending = undefined
+  readonly parts: Closable[] = []
+  readonly openChannels: RecoveringChannel[] = []
+  readonly log: string[] = []
+
+  after(milliseconds: number, run: () => void) {
+    return this.clock.after(milliseconds, run)
+  }
+  onEnded(): () => void {
+    return () => {}
+  }
+
+  /** A part that takes `milliseconds` to close. */
+  part(name: string, milliseconds: number, bringsWork: boolean): void {
+    this.parts.push({
+      bringsWork,
+      close: ({ timeout }) =>
+        new Promise(resolve => {
+          this.log.push(`${name} begins, within ${timeout} ms`)
+          this.clock.after(milliseconds, () => {
+            this.log.push(`${name} is closed`)
+            resolve()
+          })
+        }),
+    })
+  }
+
+  /** A channel that takes `milliseconds` to drain. */
+  channel(name: string, milliseconds: number, isBusy = true): void {
+    const drain = (): Promise<void> =>
+      new Promise(resolve => {
+        this.log.push(`${name} drains`)
+        this.clock.after(milliseconds, resolve)
+      })
+    this.openChannels.push({ isBusy, drain } as unknown as RecoveringChannel)
+  }
+}
+
+describe('a graceful close', () => {
+  it('ends what brings work in, then the other parts, then channels that are busy', async () => {
+    const host = new Host()
+    host.part('publisher', 100, false)
+    host.part('consumer', 200, true)
+    host.channel('busy', 300)
+    host.channel('idle', 300, false)
+    const close = new GracefulClose(host, 5_000)
+    await host.clock.until(close.finishWork())
+    assert.deepEqual(host.log, [
+      'consumer begins, within 4000 ms',
+      'consumer is closed',
+      'publisher begins, within 3800 ms',
+      'publisher is closed',
+      'busy drains',
+    ])
+    assert.equal(host.clock.now(), 600)
+    assert.equal(close.timeLeft, 4_400)
+  })
+
+  it('waits for nothing where nothing is under way', async () => {
+    const host = new Host()
+    await new GracefulClose(host, 5_000).finishWork()
+    assert.equal(host.clock.now(), 0)
+  })
+
+  it('keeps a fifth of its time for closing the connection', async () => {
+    const host = new Host()
+    host.part('consumer', 60_000, true)
+    const close = new GracefulClose(host, 1_000)
+    await host.clock.until(close.finishWork())
+    assert.equal(host.clock.now(), 800)
+    assert.equal(close.timeLeft, 200)
+  })
+
+  it('waits as long as it takes where there is no limit', async () => {
+    const host = new Host()
+    host.part('consumer', 86_400_000, true)
+    host.channel('busy', 86_400_000)
+    const close = new GracefulClose(host, Number.POSITIVE_INFINITY)
+    await host.clock.until(close.finishWork(), Number.POSITIVE_INFINITY)
+    assert.equal(host.clock.now(), 2 * 86_400_000)
+    assert.equal(close.timeLeft, Number.POSITIVE_INFINITY)
+  })
+
+  it('waits for nothing where there is no time', async () => {
+    const host = new Host()
+    host.part('consumer', 10, true)
+    const outcome = follow(new GracefulClose(host, 0).finishWork())
+    await host.clock.advance(0)
+    assert.equal(outcome.state, 'resolved')
+  })
+})
