@@ -45,6 +45,7 @@ export class ChannelPublishing {
   readonly #confirms = new Confirms()
   /** What `amq.rabbitmq.reply-to` stands for on this channel. */
   readonly #replyQueue: () => string | undefined
+  readonly #attempt: (run: () => void) => void
   #mode: Mode = 'plain'
   #nextTag = 1
   /** What the transaction is to publish. */
@@ -53,10 +54,17 @@ export class ChannelPublishing {
   #flushPosted = false
   #closed = false
 
-  constructor(number: number, host: ChannelHost, replyQueue: () => string | undefined) {
+  /** `attempt` runs what may be refused in a turn of its own. */
+  constructor(
+    number: number,
+    host: ChannelHost,
+    replyQueue: () => string | undefined,
+    attempt: (run: () => void) => void,
+  ) {
     this.#number = number
     this.#host = host
     this.#replyQueue = replyQueue
+    this.#attempt = attempt
   }
 
   get isTransactional(): boolean {
@@ -213,7 +221,7 @@ export class ChannelPublishing {
     this.#flushPosted = true
     this.#host.post(() => {
       this.#flushPosted = false
-      this.flush()
+      this.#attempt(() => this.flush())
     })
   }
 

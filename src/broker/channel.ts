@@ -38,7 +38,12 @@ export class Channel implements Receiver {
     this.#owner = owner
     this.#topology = new ChannelTopology(owner, owner)
     this.#consuming = new ChannelConsuming(number, owner, this)
-    this.#publishing = new ChannelPublishing(number, owner, () => this.#consuming.replyQueue)
+    this.#publishing = new ChannelPublishing(
+      number,
+      owner,
+      () => this.#consuming.replyQueue,
+      run => this.#attempt(methods.TxCommit, run),
+    )
   }
 
   get unackedCount(): number {

@@ -109,6 +109,22 @@ describe('A channel of the broker', () => {
     assert.equal(queue?.unacked.length, 0)
   })
 
+  it('closes the channel whose transaction a queue refused, and no other', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a' })
+    client.send(1, methods.TxSelect, {})
+    client.publish(1, '', 'a', 'refused')
+    client.take()
+    engine.nackNext(1)
+    client.send(1, methods.TxCommit, {})
+    const [close] = client.take()
+    assert.equal(close?.name, 'channel.close')
+    assert.equal(close.args.replyText, 'PRECONDITION_FAILED - partial tx completion')
+    client.send(9, methods.ChannelOpen, {})
+    assert.deepEqual(client.lines(), ['9 channel.open-ok'])
+  })
+
   it('limits what all its consumers have together, as RabbitMQ 3.10 does', () => {
     const { engine } = startEngine({ release: '3.10' })
     const client = EngineClient.open(engine)
