@@ -46,11 +46,11 @@ export interface AmqpProtocolEvents {
   unblocked: []
   /** The connection was lost. */
   disconnected: [error: Error]
-  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. */
+  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. `error`: what the last failed with. */
   recovering: [attempt: number, delay: number, error: Error | undefined]
-  /** All is back but exclusive queues that are still locked for the old connection: they follow, or `recoveryFailed` tells. */
+  /** All is back but what the broker still refuses: that is tried on, and reported by `recoveryFailed`. */
   recovered: []
-  /** One exchange, queue, binding or consumer could not be recovered; the rest goes on. */
+  /** One exchange, queue, binding or consumer could not be recovered so far; the rest goes on. */
   recoveryFailed: [what: string, error: Error]
   /** A server-named queue has a new name after a recovery. */
   queueRenamed: [oldName: string, newName: string]

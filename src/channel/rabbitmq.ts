@@ -80,3 +80,12 @@ export function refusesVirtualHost(replyCode: number): boolean {
 export function isExclusiveUse({ replyCode, replyText }: ChannelClosedError): boolean {
   return replyCode === 403 && /^ACCESS_REFUSED - queue '/i.test(replyText ?? '')
 }
+
+/**
+ * Whether a queue is missing (404) only because its node is down, so that it will be there again:
+ *
+ *     NOT_FOUND - home node 'rabbit@b' of durable queue 'orders' in vhost '/' is down or inaccessible
+ */
+export function isOfNodeDown({ replyCode, replyText }: ChannelClosedError): boolean {
+  return replyCode === 404 && replyText?.startsWith("NOT_FOUND - home node '") === true
+}

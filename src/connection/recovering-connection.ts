@@ -335,7 +335,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#events.recovered()
   }
 
-  /** Ask the program. If it has not answered within the time of an attempt, it has not said yes. */
+  /** Ask the program. One that throws, or does not answer within the time of an attempt, has not said yes. */
   #givesUpOn(error: Error): Promise<boolean> {
     const { recovery, connectTimeout } = this.#settings
     return new Promise(resolve => {
@@ -345,11 +345,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         resolve(Boolean(answer))
       }
       const failed = (thrown: unknown): void => {
-        surface(thrown)
+        this.report(thrown, 'unhandled')
         answered(false)
       }
-      const answer = recovery?.giveUpOn(error)
-      if (!follow(answer, answered, failed)) answered(answer)
+      try {
+        const answer = recovery?.giveUpOn(error)
+        if (!follow(answer, answered, failed)) answered(answer)
+      } catch (thrown) {
+        failed(thrown)
+      }
     })
   }
 

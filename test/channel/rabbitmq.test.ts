@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   describeReply,
   isExclusiveUse,
+  isOfNodeDown,
   limitsEachConsumer,
   mindsReplyTo,
   rabbitVersion,
@@ -81,6 +82,17 @@ const TEXTS: readonly Seen[] = [
       refusal(403, "ACCESS_REFUSED - access to queue 'orders' in vhost '/' refused for user 'guest'"),
     ),
     expected: false,
+  },
+  {
+    on: 'the source of 3.10.8 (rabbit_amqqueue), a classic queue of a node that is down',
+    what: 'a queue whose node is down, and one that is not there',
+    value: [
+      isOfNodeDown(
+        refusal(404, "NOT_FOUND - home node 'rabbit@b' of durable queue 'q' in vhost '/' is down or inaccessible"),
+      ),
+      isOfNodeDown(refusal(404, "NOT_FOUND - no queue 'q' in vhost '/'")),
+    ],
+    expected: [true, false],
   },
   {
     on: '3.10.8 and 4.3.6, queue.declare of another connection’s exclusive queue',

@@ -1,3 +1,4 @@
+import { isOfNodeDown } from '../../channel/rabbitmq.ts'
 import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
 import { ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
@@ -326,9 +327,9 @@ function wantedFirst(entries: readonly Entry[], pending: PendingTopology): Entry
   return [...wanted, ...others]
 }
 
-/** The broker has no queue of that name, and will not have it: it is not only that the queue's node is down. */
-function isGone({ definition }: QueueRecord, { replyCode, replyText = '' }: ChannelClosedError): boolean {
-  return definition.queueName === '' && replyCode === 404 && !replyText.includes('home node')
+/** The broker has no queue of the name that it made, and will not have it. */
+function isGone({ definition }: QueueRecord, error: ChannelClosedError): boolean {
+  return definition.queueName === '' && error.replyCode === 404 && !isOfNodeDown(error)
 }
 
 function declareExchange(record: ExchangeRecord, channel: BareChannel): Promise<unknown> {

@@ -1,5 +1,5 @@
 import { EncodeError } from '../../errors.ts'
-import { inContext, surface, unthrowing } from '../../lib/call-safely.ts'
+import { inContext, unthrowing } from '../../lib/call-safely.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import {
@@ -173,20 +173,6 @@ function onErrorOption(value: ConnectOptions['onError']): ConnectOptions['onErro
   return onError === undefined ? undefined : inContext(unthrowing(onError))
 }
 
-/** One that throws has not asked to give up. */
-function giveUpOnOption(value: RecoveryOptions['giveUpOn']): RecoverySettings['giveUpOn'] {
-  const giveUpOn = functionOption('connect', 'recovery.giveUpOn', value)
-  if (giveUpOn === undefined) return () => false
-  return error => {
-    try {
-      return giveUpOn(error)
-    } catch (thrown) {
-      surface(thrown)
-      return false
-    }
-  }
-}
-
 function recoverySettings(recovery: boolean | RecoveryOptions | undefined): RecoverySettings | undefined {
   if (recovery === false) return undefined
   if (recovery !== undefined && recovery !== true && (typeof recovery !== 'object' || recovery === null)) {
@@ -201,7 +187,7 @@ function recoverySettings(recovery: boolean | RecoveryOptions | undefined): Reco
     jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? 1),
     maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? Number.POSITIVE_INFINITY,
     topology: booleanOption('connect', 'recovery.topology', options.topology) ?? true,
-    giveUpOn: giveUpOnOption(options.giveUpOn),
+    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? (() => false),
   }
 }
 

@@ -1,0 +1,403 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type Channel, ConnectionClosedError, ConnectionFailedError, ConnectionLostError } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { Recoverable } from '../support/agreeable-broker.ts'
+import { delivery, methodFrame } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+
+const FORBIDDEN = {
+  replyCode: 403,
+  replyText: "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'",
+}
+const MISSING = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'" }
+const OTHERWISE = { replyCode: 406, replyText: "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q'" }
+
+/** A channel in confirm mode whose publishes the test counts. */
+async function confirming(the: Recoverable): Promise<Channel> {
+  return the.protocol.channel({ publisherConfirms: true })
+}
+
+describe('a connection that is lost', () => {
+  it('is recovering when its listeners hear of it, so that what they begin waits', async () => {
+    const the = await Recoverable.open()
+    const begun: { state: string; opening: ReturnType<typeof follow<Channel>> }[] = []
+    the.protocol.on('disconnected', () => {
+      begun.push({ state: the.protocol.state, opening: follow(the.protocol.channel()) })
+    })
+    await the.recover()
+    assert.equal(begun[0]?.state, 'recovering')
+    assert.equal(begun[0]?.opening.state, 'resolved')
+  })
+
+  it('blocks nobody any more when unblocked is emitted', async () => {
+    const the = await Recoverable.open()
+    the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
+    await turn()
+    assert.equal(the.protocol.blocked, 'low on memory')
+    const inListener: unknown[] = []
+    the.protocol.on('unblocked', () => inListener.push(the.protocol.blocked))
+    await the.recover()
+    assert.deepEqual(inListener, [undefined])
+  })
+
+  it('may be closed by a listener, and is not dialled again', async () => {
+    const the = await Recoverable.open()
+    the.protocol.once('disconnected', () => void the.protocol.close())
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.advance(10_000)
+    assert.equal(the.protocol.state, 'closed')
+    assert.equal(the.broker.peers.length, 1)
+    assert.equal(the.clock.keeping, 0)
+  })
+
+  it('while close() waits is the end that was asked for', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel({ publisherConfirms: true })
+    const publish = follow(channel.publish('x', '', 'q'))
+    const closed = the.protocol.close()
+    await turn()
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.until(closed)
+    await the.protocol.waitClosed()
+    assert.equal(publish.state, 'rejected')
+    assert.deepEqual(the.seen('disconnected'), [])
+    assert.deepEqual(the.seen('closed'), [[]])
+    assert.deepEqual(the.errors, [])
+  })
+})
+
+describe('the attempts of a recovery', () => {
+  it('say what the last one failed with, in their event and to the logger', async () => {
+    const lines: string[] = []
+    const log = (line: string): void => void lines.push(line)
+    let refusals = 0
+    const the = await Recoverable.open({ logger: { debug: () => {}, info: log, warn: log, error: log } })
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      if (refusals++ >= 2) return
+      peer.answers.set('connection.start-ok', () =>
+        methodFrame(0, methods.ConnectionClose, {
+          replyCode: 403,
+          replyText: 'ACCESS_REFUSED - Login was refused',
+          classId: 10,
+          methodId: 11,
+        }),
+      )
+    }
+    const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.until(recovered)
+    const errors = the.seen('recovering').map(([, , error]) => error)
+    assert.equal(errors.length, 3)
+    assert.equal(errors[0], undefined)
+    for (const error of errors.slice(1)) {
+      assert.ok(error instanceof Error)
+      assert.match(error.message, /403/)
+    }
+    assert.equal(lines.filter(line => /attempt \d/.test(line)).length, 3)
+    assert.equal(lines.filter(line => line.includes('403')).length, 2)
+    assert.match(lines[0] ?? '', /lost/)
+    assert.match(lines.at(-1) ?? '', /is recovered/)
+  })
+
+  it('go on while giveUpOn says no, throws, or never answers, and end when it says yes', async () => {
+    const answers = [
+      () => Promise.resolve(false),
+      () => {
+        throw new Error('the program’s own')
+      },
+      () => Promise.reject(new Error('the program’s own')),
+      () => new Promise<boolean>(() => {}),
+      () => false,
+      () => Promise.resolve(true),
+    ]
+    const asked: Error[] = []
+    const giveUpOn = (error: Error): boolean | Promise<boolean> => answers[asked.push(error) - 1]?.() ?? true
+    const the = await Recoverable.open({ recovery: { giveUpOn } })
+    the.broker.prepare = peer => peer.answers.set('protocol header', () => Buffer.from('HTTP/1.1 400'))
+    const ended = rejection(the.protocol.waitClosed(), ConnectionLostError)
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.until(ended)
+    assert.equal(asked.length, answers.length)
+    assert.ok(asked.every(error => error instanceof ConnectionFailedError))
+    const own = the.errors.filter(({ message }) => message === 'the program’s own')
+    assert.equal(own.length, 2)
+  })
+})
+
+describe('what goes on first', () => {
+  it('is a publish that needs nothing of what is away, and one that needs something as soon as that is back', async () => {
+    const the = await Recoverable.open()
+    const channel = await confirming(the)
+    for (const name of ['x', 'y']) await channel.exchangeDeclare(name, 'fanout')
+    for (let n = 0; n < 600; n++) await channel.queueDeclare(`q${n}`)
+    await channel.queueBind('q550', 'x')
+    await channel.exchangeBind('x', 'y')
+    the.silent.add('queue.declare')
+    const [one, two, three] = [await confirming(the), await confirming(the), await confirming(the)]
+    await the.lose()
+    void one.basicPublish('free', 'amq.topic', 'k')
+    void two.basicPublish('through y and x', 'y', 'k')
+    void three.basicPublish('default', '', 'q580')
+    await turn()
+    assert.deepEqual(the.sent('basic.publish'), ['basic.publish amq.topic k'])
+    // Of the first batch, which was written before anything was wanted, one after another is declared.
+    const answered = new Set<string>()
+    const answer = (): void => {
+      const declares = the.peer.frames.filter(({ method }) => method?.name === 'queue.declare')
+      for (const { channel: id, args } of declares) {
+        const queue = String(args['queueName'])
+        if (answered.has(queue)) continue
+        answered.add(queue)
+        the.peer.reply(id, methods.QueueDeclareOk, { queue, messageCount: 0, consumerCount: 0 })
+      }
+    }
+    answer()
+    await turn()
+    answer()
+    await turn()
+    assert.deepEqual(the.sent('basic.publish').slice(1).sort(), ['basic.publish q580', 'basic.publish y k'])
+    assert.ok(answered.size < 600, `${answered.size} of 600 queues`)
+    assert.deepEqual(the.seen('recovered'), [])
+  })
+
+  it('is each channel but that of a consumer whose queue is gone, which ends when it is given up', async () => {
+    const the = await Recoverable.open()
+    const cancelled: string[] = []
+    const [bad, good, publishing] = [await the.protocol.channel(), await the.protocol.channel(), await confirming(the)]
+    bad.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+    await bad.basicConsume(() => {}, 'q', { consumerTag: 'of-q' })
+    const bodies: string[] = []
+    await good.basicConsume((_channel, body) => void bodies.push(String(body)), 'r', { consumerTag: 'of-r' })
+    the.refuse.set('basic.consume q', MISSING)
+    await the.lose()
+    await turn()
+    void publishing.basicPublish('x', '', 'r')
+    const declared = follow(good.queueDeclare('new'))
+    await turn()
+    assert.deepEqual(the.sent('basic.publish'), ['basic.publish r'])
+    assert.equal(declared.state, 'resolved')
+    the.peer.send(delivery(good.channelId, 'of-r', 1, 'delivered'))
+    await turn()
+    assert.deepEqual(bodies, ['delivered'])
+    assert.deepEqual(cancelled, [])
+    await the.clock.advance(2_100)
+    assert.deepEqual(cancelled, ['of-q'])
+    assert.equal(the.protocol.state, 'open')
+    assert.deepEqual(
+      the.seen('recoveryFailed').map(([what]) => what),
+      ['consumer "of-q" of queue "q"'],
+    )
+    await bad.queueDeclare('also here')
+  })
+
+  it('is never a publish that was called after a call that waits', async () => {
+    const the = await Recoverable.open()
+    const channel = await confirming(the)
+    await channel.queueDeclare('q')
+    the.silent.add('queue.declare')
+    await the.lose()
+    const calls = [channel.queueBind('q', 'amq.topic', 'k'), channel.basicPublish('x', 'amq.topic', 'k')]
+    await turn()
+    assert.deepEqual(the.sent('queue.bind', 'basic.publish'), [])
+    the.silent.clear()
+    the.peer.reply(2, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await Promise.all(calls)
+    assert.deepEqual(the.sent('queue.bind', 'basic.publish'), ['queue.bind q amq.topic k', 'basic.publish amq.topic k'])
+  })
+
+  it('may be a new channel, whose calls wait for the rest, and whose close waits for its calls', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    the.silent.add('queue.declare')
+    await the.lose()
+    const opened = await the.protocol.channel()
+    const bound = follow(opened.queueBind('q', 'amq.topic', 'k'))
+    const closed = follow(opened.close())
+    await turn()
+    assert.deepEqual([bound.state, closed.state], ['pending', 'pending'])
+    the.silent.clear()
+    the.peer.reply(2, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await turn()
+    assert.deepEqual([bound.state, closed.state], ['resolved', 'resolved'])
+  })
+})
+
+describe('an entity that the broker refuses', () => {
+  it('for a while is tried on with a pause, until it is back with its bindings', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    await channel.queueBind('q', 'amq.topic', 'k')
+    the.refuse.set('queue.declare q', FORBIDDEN)
+    the.refuse.set('queue.bind q', MISSING)
+    await the.recover()
+    assert.deepEqual(
+      the.seen('recoveryFailed').map(([what]) => what),
+      ['queue "q"', 'binding of queue "q" to exchange "amq.topic" with routing key "k"'],
+    )
+    await the.clock.advance(60_000)
+    assert.equal(the.seen('recoveryFailed').length, 2, 'each is reported once')
+    const tries = the.sent('queue.declare').length
+    assert.ok(tries > 5 && tries < 40, `${tries} tries in a minute`)
+    the.refuse.clear()
+    await the.clock.advance(21_000)
+    assert.deepEqual(the.sent('queue.declare', 'queue.bind').slice(-2), ['queue.declare q', 'queue.bind q amq.topic k'])
+    const settled = the.peer.frames.length
+    await the.clock.advance(60_000)
+    assert.equal(the.peer.frames.length, settled, 'nothing is left to be tried')
+  })
+
+  it('for a while comes back with the next recovery, too', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    the.refuse.set('queue.declare q', FORBIDDEN)
+    await the.recover()
+    the.refuse.clear()
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare'), ['queue.declare q'])
+    assert.equal(the.seen('recoveryFailed').length, 1)
+  })
+
+  it('since it exists otherwise is given up', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    await channel.queueDeclare('r')
+    the.refuse.set('queue.declare q', OTHERWISE)
+    await the.recover()
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare'), ['queue.declare r'])
+    assert.equal(the.seen('recoveryFailed').length, 1)
+  })
+
+  it('holds up no other, however many they are', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    for (let n = 0; n < 50; n++) await channel.queueDeclare(`bad${n}`)
+    for (let n = 0; n < 50; n++) await channel.queueDeclare(`good${n}`)
+    for (let n = 0; n < 50; n++) the.refuse.set(`queue.declare bad${n}`, FORBIDDEN)
+    await the.lose()
+    await the.clock.advance(500)
+    const good = the.sent('queue.declare').filter(text => text.includes('good'))
+    assert.equal(new Set(good).size, 50)
+    await the.clock.advance(3_000)
+    assert.equal(the.seen('recoveryFailed').length, 50)
+    assert.equal(the.seen('recovered').length, 1)
+  })
+})
+
+describe('consumers', () => {
+  it('are recovered without the topology, too', async () => {
+    const the = await Recoverable.open({ recovery: { topology: false } })
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare', 'basic.consume'), ['basic.consume q tag'])
+  })
+
+  it('that are refused for a while are tried on with a pause', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const bodies: string[] = []
+    await channel.basicConsume((_channel, body) => void bodies.push(String(body)), 'q', { consumerTag: 'tag' })
+    the.refuse.set('basic.consume q', FORBIDDEN)
+    await the.lose()
+    await the.clock.advance(1_000)
+    the.refuse.clear()
+    await the.clock.advance(1_000)
+    assert.deepEqual(the.seen('recoveryFailed'), [])
+    the.peer.send(delivery(channel.channelId, 'tag', 1, 'again'))
+    await turn()
+    assert.deepEqual(bodies, ['again'])
+  })
+})
+
+describe('a transaction whose connection is lost', () => {
+  it('rejects with the error of its work at once, however long the outage, and the next one works', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const failed = follow(
+      channel.transaction(async () => {
+        await channel.basicPublish('x', '', 'q')
+        the.peer.transport.break(new Error('cut'))
+        await turn()
+        throw new RangeError('mine')
+      }),
+    )
+    await turn()
+    await turn()
+    assert.ok(failed.error instanceof RangeError)
+    assert.equal(the.protocol.state, 'recovering')
+    await the.clock.advance(100)
+    const second = channel.transaction(async () => {
+      await channel.basicPublish('y', '', 'q')
+      return 'done'
+    })
+    assert.equal(await the.clock.until(second), 'done')
+  })
+
+  it('rejects at its commit, and the next one works', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await rejection(
+      channel.transaction(async () => {
+        await channel.basicPublish('x', '', 'q')
+        await the.recover()
+      }),
+      ConnectionLostError,
+    )
+    assert.equal(await channel.transaction(async () => 'done'), 'done')
+  })
+
+  it('lets no ack through that its rollback would undo', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.txSelect()
+    const tags: number[] = []
+    await channel.basicConsume((_channel, _body, { deliveryTag }) => void tags.push(deliveryTag), 'q', {
+      consumerTag: 'tag',
+    })
+    await channel.basicPublish('x', '', 'q')
+    await the.recover()
+    the.peer.send(delivery(1, 'tag', 1, 'new'))
+    await turn()
+    await rejection(channel.basicClientAck(tags[0] ?? 0), ConnectionLostError)
+    // Not awaited: no unhandled rejection comes of it.
+    void channel.basicClientAck(tags[0] ?? 0)
+    await turn()
+    assert.deepEqual(the.sent('basic.ack'), [])
+    await channel.txRollback()
+    assert.equal(await channel.basicClientAck(tags[0] ?? 0), true)
+    await channel.txCommit()
+    assert.deepEqual(the.sent('tx.rollback'), [], 'the broker has rolled it back itself')
+  })
+})
+
+describe('a call that the server closed the connection over', () => {
+  it('rejects, and is not part of what is recovered', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    the.silent.add('basic.qos')
+    const refused = rejection(channel.basicQos({ prefetchSize: 1 }), ConnectionClosedError)
+    await turn()
+    the.peer.reply(0, methods.ConnectionClose, {
+      replyCode: 540,
+      replyText: 'NOT_IMPLEMENTED - prefetch_size!=0 (1)',
+      classId: 60,
+      methodId: 10,
+    })
+    await refused
+    the.silent.clear()
+    await the.clock.advance(1_000)
+    the.peer = await the.broker.accept()
+    assert.equal(the.protocol.state, 'open')
+    assert.deepEqual(the.sent('basic.qos'), [])
+  })
+})
