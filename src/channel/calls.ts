@@ -1,4 +1,5 @@
 import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
+import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
 import { Fifo } from '../lib/fifo.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
@@ -42,7 +43,7 @@ export interface Call {
   readonly site: CallSite | undefined
   readonly ownTimeout: boolean
   deadline: Deadline | undefined
-  unlisten: (() => void) | undefined
+  aborted: AbortRegistration | undefined
 }
 
 /**
@@ -91,7 +92,7 @@ export class Calls {
         site,
         ownTimeout: timeout !== undefined,
         deadline: undefined,
-        unlisten: undefined,
+        aborted: undefined,
       }
       const queue = this.#byReply.get(replyKey)
       if (queue === undefined) {
@@ -104,15 +105,11 @@ export class Calls {
       if (timeout !== undefined) {
         call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
       }
-      if (signal !== undefined) this.#listen(call, signal)
+      if (signal !== undefined) {
+        call.aborted = onAbort(signal, () => this.#abandon(call, abortedBy(signal, what)))
+      }
       if (this.#headTimed === undefined) this.#timeHead()
     })
-  }
-
-  #listen(call: Call, signal: AbortSignal): void {
-    const aborted = () => this.#abandon(call, abortedBy(signal, call.what))
-    signal.addEventListener('abort', aborted, { once: true })
-    call.unlisten = () => signal.removeEventListener('abort', aborted)
   }
 
   /** Reject the caller and go on waiting for the reply, to absorb it. */
@@ -128,8 +125,8 @@ export class Calls {
     call.promise = undefined
     call.deadline?.cancel()
     call.deadline = undefined
-    call.unlisten?.()
-    call.unlisten = undefined
+    call.aborted?.cancel()
+    call.aborted = undefined
     this.#port.awaiting(-1)
   }
 

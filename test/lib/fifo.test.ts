@@ -59,11 +59,10 @@ describe('Fifo', () => {
     assert.equal(fifo.length, 0)
   })
 
-  it('does not slow down with its length', () => {
+  // In time that grows with the square of the length, this takes minutes.
+  it('does not slow down with its length', { timeout: 30_000 }, () => {
     const fifo = new Fifo<number>()
-    for (let i = 0; i < 200_000; i++) fifo.push(i)
-    const start = performance.now()
-    for (let i = 0; i < 200_000; i++) fifo.shift()
-    assert.ok(performance.now() - start < 500)
+    for (let i = 0; i < 1_000_000; i++) fifo.push(i)
+    for (let i = 0; i < 1_000_000; i++) assert.equal(fifo.shift(), i)
   })
 })

@@ -7,6 +7,7 @@ import {
   ConnectionClosedError,
   ConnectionFailedError,
 } from '../../errors.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
@@ -119,11 +120,11 @@ export class Recovery {
         reject(asError(signal.reason))
       }
       const passed = (): void => {
-        signal.removeEventListener('abort', aborted)
+        registration.cancel()
         resolve()
       }
       const timer = this.#clock.after(milliseconds, passed, { keepsProcessAlive: true })
-      signal.addEventListener('abort', aborted, { once: true })
+      const registration = onAbort(signal, aborted)
     })
   }
 

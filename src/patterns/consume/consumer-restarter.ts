@@ -1,6 +1,7 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { asError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
 import type { Dispatcher } from './dispatcher.ts'
 
@@ -191,9 +192,9 @@ export class ConsumerRestarter {
     const { signal } = this.#stopped
     const { promise, resolve } = promiseWithResolvers()
     const deadline = this.#source.after(milliseconds, resolve)
-    signal.addEventListener('abort', resolve, { once: true })
+    const aborted = onAbort(signal, resolve)
     await promise
-    signal.removeEventListener('abort', resolve)
+    aborted.cancel()
     deadline.cancel()
   }
 

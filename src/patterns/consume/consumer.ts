@@ -1,5 +1,6 @@
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
+import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { SafeEmitter } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
@@ -52,7 +53,7 @@ const IN_HAND_PATIENCE = 250
  *     open ──close(), a loop left──▶ closing ──▶ closed
  *       └──403, 405, connection gone for good──────▲
  */
-export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterable<Message, undefined> {
+export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterable<Message> {
   /** The queue it consumes from. */
   readonly queueName: string
   readonly #source: ChannelSource
@@ -113,8 +114,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
       throw error
     }
     source.own(consumer.#part)
-    signal?.addEventListener('abort', consumer.#aborted, { once: true })
     if (signal?.aborted) consumer.#aborted()
+    else if (signal !== undefined) consumer.#signal = onAbort(signal, consumer.#aborted)
     return consumer
   }
 
@@ -188,6 +189,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
 
   // ---- the end
 
+  #signal: AbortRegistration | undefined
   readonly #aborted = (): void => {
     const { signal, queueName } = this.#settings
     if (signal === undefined || this.#closing !== undefined) return
@@ -275,7 +277,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     if (this.#ended) return
     this.#ended = true
     this.#source.disown(this.#part)
-    this.#settings.signal?.removeEventListener('abort', this.#aborted)
+    this.#signal?.cancel()
     this.#dispatcher.end(makeError)
     this.#resolveEnded()
     tell(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
