@@ -1,6 +1,6 @@
 import { EncodeError } from '../errors.ts'
 import { BASIC_PUBLISH } from './basic-codec.ts'
-import { copyWords, isBytes, isDetached, Slice } from './bytes.ts'
+import { copyWords, isBytes, isDetached, MAX_LOOPED_CHARS, Slice, writeAscii } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { encodeError } from './encode-error.ts'
 import { inspectShort } from './inspect-short.ts'
@@ -30,24 +30,23 @@ const LOOPED = 16
 let scratch: Writer | undefined
 
 /**
- * Writes basic.publish with its content. The method frame of the last publish, and its content header where that had
- * no properties, is copied when exchange and routing key are the same: programs publish in runs.
+ * Writes basic.publish with its content. Programs publish in runs: if the last message had the same exchange and routing
+ * key, no properties and a small payload, all that precedes the payload is copied from it ("publish 16 B": 33 ns instead
+ * of 49).
  */
 export class PublishEncoder {
   readonly #writer: Writer
   readonly #frameMax: number
+  /** Bytes that precede the payload of the last message, if that can be copied; else 0. */
+  #prefixSize = 0
+  /** Where the last message is in the writer's buffer, while `#generation` is the writer's. */
+  #at = 0
+  #generation = 0
+  #payloadSize = 0
   #channel = 0
   #exchange = ''
   #routingKey = ''
   #mandatory = false
-  /** Where the last method frame stands in the writer's buffer, while `#generation` is the writer's. */
-  #at = 0
-  #methodSize = 0
-  #plainHeader = false
-  /** Bytes in front of the payload of the last publish, where that was one small body without properties; else 0. */
-  #prefixSize = 0
-  #payloadSize = 0
-  #generation = -1
   readonly #template = new PropertiesTemplate()
   /** Encodes what is only to be checked. */
   #checker: PublishEncoder | undefined
@@ -59,8 +58,8 @@ export class PublishEncoder {
   }
 
   /**
-   * Write a whole message, or nothing and throw an `EncodeError`. Returns true where `payload` is sent by reference:
-   * it must then stay as it is until it has left.
+   * Write a whole message, or nothing and throw an `EncodeError`. Returns true if `payload` is sent by reference: it must
+   * then stay as it is until it has left.
    */
   publish(
     channel: number,
@@ -78,7 +77,7 @@ export class PublishEncoder {
       exchange === this.#exchange &&
       channel === this.#channel &&
       mandatory === this.#mandatory &&
-      payload instanceof Uint8Array &&
+      (typeof payload === 'string' || payload instanceof Uint8Array) &&
       this.#publishAgain(payload)
     ) {
       return false
@@ -97,87 +96,62 @@ export class PublishEncoder {
     writer.begin()
     writer.guard('basic.publish: the properties', this.#frameMax)
     try {
-      const headerAt = this.#writeHead(channel, exchange, routingKey, mandatory, properties, size)
+      writer.reserve(MAX_PUBLISH)
+      this.#writeMethod(channel, exchange, routingKey, mandatory)
+      const headerAt = writer.offset
+      if (properties === undefined) this.#writePlainHeader(channel, size)
+      else this.#writeHeader(channel, size, properties)
       writer.unguard()
-      if (typeof payload === 'string') return this.#writeText(channel, payload, headerAt)
-      if (payload.length !== size) throw detached()
-      return this.#writeBody(channel, payload)
+      let bodySize: number
+      if (typeof payload === 'string') bodySize = this.#writeText(channel, payload, headerAt)
+      else {
+        if (payload.length !== size) throw detached()
+        bodySize = this.#writeSmallBody(channel, payload)
+        if (bodySize === 0) return this.#writeBody(channel, payload)
+      }
+      if (properties === undefined && bodySize > 0) {
+        this.#prefixSize = writer.offset - bodySize - 1
+        this.#at = writer.positionOf(0)
+        this.#generation = writer.generation
+        this.#payloadSize = bodySize
+        this.#channel = channel
+        this.#exchange = exchange
+        this.#routingKey = routingKey
+        this.#mandatory = mandatory
+      }
+      return false
     } catch (error) {
       writer.unguard()
       writer.rollback()
-      this.#generation = -1
       throw encodeError('basic.publish', error)
     }
   }
 
-  /** Write the method and the content header. Returns where the header starts. */
-  #writeHead(
-    channel: number,
-    exchange: string,
-    routingKey: string,
-    mandatory: boolean,
-    properties: BasicProperties | undefined,
-    size: number,
-  ): number {
-    const writer = this.#writer
-    writer.reserve(MAX_PUBLISH)
-    const repeated =
-      this.#generation === writer.generation &&
-      exchange === this.#exchange &&
-      routingKey === this.#routingKey &&
-      channel === this.#channel &&
-      mandatory === this.#mandatory
-    let headerAt: number
-    if (repeated) {
-      const { view, position } = writer
-      const length = this.#methodSize + (this.#plainHeader && properties === undefined ? PLAIN_HEADER : 0)
-      copyWords(view, this.#at, this.#at + length, view, position)
-      this.#at = position
-      headerAt = this.#methodSize
-      writer.position = position + headerAt
-    } else {
-      this.#generation = -1
-      this.#writeMethod(channel, exchange, routingKey, mandatory)
-      headerAt = writer.offset
-    }
-    if (properties === undefined) this.#writePlainHeader(channel, size, repeated && this.#plainHeader)
-    else this.#writeHeader(channel, size, properties)
-    this.#channel = channel
-    this.#exchange = exchange
-    this.#routingKey = routingKey
-    this.#mandatory = mandatory
-    this.#methodSize = headerAt
-    this.#at = writer.positionOf(0)
-    this.#generation = writer.generation
-    this.#plainHeader = properties === undefined
-    return headerAt
-  }
-
   /**
-   * The last publish again, with another payload: one copy of everything in front of it. Returns false, with nothing
-   * written, where it is not that simple.
+   * Write the last message again with another payload, by one copy of what precedes it. Returns false, with nothing
+   * written, if the payload is empty, large or text that is not ASCII, or if the chunk is full.
    */
-  #publishAgain(payload: Uint8Array): boolean {
+  #publishAgain(payload: Uint8Array | string): boolean {
     const writer = this.#writer
     const { buffer, view, position } = writer
     const length = lengthOf(payload)
     const prefixSize = this.#prefixSize
     if (length === 0 || length >= REFERENCE_SIZE || length > this.#frameMax - FRAME_OVERHEAD) return false
-    if (position + prefixSize + length >= buffer.length) return false
+    const at = position + prefixSize
+    if (at + length >= buffer.length) return false
     writer.begin()
     copyWords(view, this.#at, this.#at + prefixSize, view, position)
+    if (typeof payload !== 'string') writePayload(buffer, view, at, payload)
+    else if (length > MAX_LOOPED_CHARS || !writeAscii(view, at, payload)) return false
     this.#at = position
-    let at = position + prefixSize
     if (length !== this.#payloadSize) {
       this.#payloadSize = length
       // The length of the body frame, and the body size in the content header, whose upper half is 0.
       view.setInt32(at - 4, length)
       view.setInt32(at - FRAME_HEADER - 3 - 4, length)
     }
-    writePayload(buffer, view, at, payload)
-    at += length
-    buffer[at] = FRAME_END
-    writer.position = at + 1
+    buffer[at + length] = FRAME_END
+    writer.position = at + length + 1
     return true
   }
 
@@ -200,37 +174,32 @@ export class PublishEncoder {
 
   #writeMethod(channel: number, exchange: string, routingKey: string, mandatory: boolean): void {
     const writer = this.#writer
-    const start = writer.position
-    writer.octet(FrameType.METHOD)
-    writer.short(channel)
-    writer.position += 4
-    writer.long(BASIC_PUBLISH)
-    writer.short(0)
+    const { view, position } = writer
+    view.setInt8(position, FrameType.METHOD)
+    view.setInt16(position + 1, channel)
+    view.setInt32(position + FRAME_HEADER, BASIC_PUBLISH)
+    view.setInt16(position + FRAME_HEADER + 4, 0)
+    writer.position = position + FRAME_HEADER + 6
     writeName(writer, 'exchangeName', exchange)
     writeName(writer, 'routingKey', routingKey)
     if (typeof mandatory !== 'boolean') {
       throw new EncodeError(`basic.publish: mandatory must be a boolean, not ${inspectShort(mandatory)}`)
     }
-    writer.octet(mandatory ? 1 : 0)
-    const end = writer.position
-    writer.position = start + 3
-    writer.long(end - start - FRAME_HEADER)
-    writer.position = end
-    writer.octet(FRAME_END)
+    const end = writer.position + 1
+    view.setInt8(end - 1, mandatory ? 1 : 0)
+    view.setInt32(position + 3, end - position - FRAME_HEADER)
+    view.setUint8(end, FRAME_END)
+    writer.position = end + 1
   }
 
-  /** `copied` where the bytes of the last header stand here already: only the body size differs. */
-  #writePlainHeader(channel: number, size: number, copied: boolean): void {
+  #writePlainHeader(channel: number, size: number): void {
     const writer = this.#writer
-    if (copied) writer.position += FRAME_HEADER + 8
-    else {
-      writer.octet(FrameType.HEADER)
-      writer.short(channel)
-      writer.long(14)
-      writer.short(BASIC_CLASS)
-      writer.short(0)
-      writer.long(0)
-    }
+    writer.octet(FrameType.HEADER)
+    writer.short(channel)
+    writer.long(14)
+    writer.short(BASIC_CLASS)
+    writer.short(0)
+    writer.long(0)
     writer.long(size)
     writer.short(0)
     writer.octet(FRAME_END)
@@ -266,54 +235,45 @@ export class PublishEncoder {
     writer.octet(FRAME_END)
   }
 
-  /** A short string, whose length in bytes is known once it is written. */
-  #writeText(channel: number, text: string, headerAt: number): boolean {
-    if (text.length === 0) return false
+  /** Write a string, whose length in bytes is known once it is written. Returns that, or 0 if it is not in one frame. */
+  #writeText(channel: number, text: string, headerAt: number): number {
+    if (text.length === 0) return 0
     const writer = this.#writer
     const frameStart = writer.offset
     writer.reserve(FRAME_OVERHEAD + 3 * text.length)
-    this.#at = writer.positionOf(0)
-    this.#generation = writer.generation
-    writer.octet(FrameType.BODY)
-    writer.short(channel)
-    writer.position += 4
+    writeFrameHeader(writer, channel, 0)
     const size = writer.utf8(text)
     checkText(text, size)
+    writer.patchLong(headerAt + FRAME_HEADER + 8, size)
     if (size + FRAME_OVERHEAD > this.#frameMax) {
       const bytes = Buffer.from(writer.buffer.subarray(writer.position - size, writer.position))
       writer.position = writer.positionOf(frameStart)
-      writer.patchLong(headerAt + FRAME_HEADER + 8, size)
-      return this.#writeBody(channel, bytes)
+      this.#writeBody(channel, bytes)
+      return 0
     }
     writer.octet(FRAME_END)
     writer.patchLong(frameStart + 3, size)
-    writer.patchLong(headerAt + FRAME_HEADER + 8, size)
-    return false
+    return size
+  }
+
+  /** Write a body that is copied and fits in one frame. Returns its size, or 0, with nothing written, for any other. */
+  #writeSmallBody(channel: number, payload: Uint8Array): number {
+    const writer = this.#writer
+    const { length } = payload
+    if (length === 0 || length >= REFERENCE_SIZE || length > this.#frameMax - FRAME_OVERHEAD) return 0
+    writer.reserve(length + FRAME_OVERHEAD)
+    writeFrameHeader(writer, channel, length)
+    const { buffer, view, position } = writer
+    writePayload(buffer, view, position, payload)
+    buffer[position + length] = FRAME_END
+    writer.position = position + length + 1
+    return length
   }
 
   #writeBody(channel: number, payload: Uint8Array): boolean {
     const writer = this.#writer
     const { length } = payload
-    if (length === 0) return false
     const most = this.#frameMax - FRAME_OVERHEAD
-    if (length < REFERENCE_SIZE && length <= most) {
-      if (writer.position + length + FRAME_OVERHEAD > writer.buffer.length) {
-        writer.reserve(length + FRAME_OVERHEAD)
-        this.#at = writer.positionOf(0)
-        this.#generation = writer.generation
-      }
-      writeFrameHeader(writer, channel, length)
-      const { buffer, view } = writer
-      const at = writer.position
-      if (this.#plainHeader) {
-        this.#prefixSize = writer.offset
-        this.#payloadSize = length
-      }
-      writePayload(buffer, view, at, payload)
-      buffer[at + length] = FRAME_END
-      writer.position = at + length + 1
-      return false
-    }
     const byReference = length >= REFERENCE_SIZE
     for (let start = 0; start < length; start += most) {
       const size = Math.min(most, length - start)
@@ -324,13 +284,12 @@ export class PublishEncoder {
       else writer.bytes(piece)
       writer.octet(FRAME_END)
     }
-    this.#generation = -1
     return byReference
   }
 }
 
 /** 0 for what has the prototype of a `Uint8Array` and is none: `instanceof` costs less than to find out. */
-function lengthOf(payload: Uint8Array): number {
+function lengthOf(payload: Uint8Array | string): number {
   try {
     return payload.length
   } catch {
