@@ -39,7 +39,7 @@ export function readTag(view: DataView, position: number): number {
 
 /**
  * The arguments of basic.deliver, which start at `start`, as an envelope whose tag is raised by `offset`. Returns
- * undefined where they do not end at `end`.
+ * undefined if they do not end at `end`.
  */
 export function readDeliver(buffer: Buffer, start: number, end: number, offset: number): Envelope | undefined {
   const view = viewOf(buffer)

@@ -1,4 +1,4 @@
-/** What is used of the untyped package `buffer-layout`. Nothing of it may appear in an exported type. */
+/** Types for the part of the untyped package `buffer-layout` in use. None may appear in an exported type. */
 declare module 'buffer-layout' {
   export interface Layout<T> {
     readonly span: number

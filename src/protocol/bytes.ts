@@ -1,6 +1,6 @@
 import { types } from 'node:util'
 
-/** What `Buffer.subarray` makes, without its way there: 45 ns instead of 70. */
+/** The class that `Buffer.subarray` makes objects of. To construct one directly costs 45 ns instead of 70. */
 export const Slice = (
   Buffer as unknown as { [Symbol.species]: new (memory: ArrayBufferLike, at: number, size: number) => Buffer }
 )[Symbol.species]
@@ -34,7 +34,7 @@ export function ownCopy(source: Buffer, start: number, end: number): Buffer {
 
 /** From this many bytes on, a call into C++ copies faster than a loop. */
 const MIN_NATIVE_COPY = 256
-/** Strings up to this many UTF-16 units are written in a loop where they are ASCII: faster than the call into C++. */
+/** ASCII strings up to this many UTF-16 units are written in a loop, which is faster than a call into C++. */
 export const MAX_LOOPED_CHARS = 64
 
 let lastBuffer: Uint8Array = new Uint8Array(0)
@@ -44,7 +44,7 @@ export function newView(buffer: Uint8Array): DataView {
   return new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
 }
 
-/** The same for what comes in, which is looked at many times in a row: the last one is kept. */
+/** A view of a buffer that is read many times in a row: the last view is kept. */
 export function viewOf(buffer: Uint8Array): DataView {
   if (buffer !== lastBuffer) {
     lastBuffer = buffer
@@ -115,8 +115,8 @@ export function isAscii(view: DataView, start: number, end: number): boolean {
 }
 
 /**
- * Write a text's octets from `at` on, four at a time. Returns false where it is not ASCII: what stands there then is
- * of no use.
+ * Write the octets of `text` from `at` on, four at a time. Returns false if it is not ASCII: the bytes after `at` are then
+ * garbage.
  */
 export function writeAscii(target: DataView, at: number, text: string): boolean {
   const { length } = text
@@ -138,7 +138,7 @@ export function writeAscii(target: DataView, at: number, text: string): boolean 
   return units < 128
 }
 
-/** The same for texts of any length; where one is not ASCII, three times as many octets may be of no use. */
+/** Like `writeAscii`, for any length. If it returns false, up to three times the length of `text` after `at` is garbage. */
 export function writeAnyAscii(buffer: Buffer, view: DataView, at: number, text: string): boolean {
   if (text.length <= MAX_LOOPED_CHARS) return writeAscii(view, at, text)
   return buffer.write(text, at) === text.length

@@ -56,7 +56,7 @@ export const ReplyCode = {
 
 const replyCodeNames = new Map<number, string>(Object.entries(ReplyCode).map(([name, code]) => [code, name]))
 
-/** The name of a reply code, such as `NOT_FOUND` for 404; `UNKNOWN` where it has none. */
+/** The name of a reply code, such as `NOT_FOUND` for 404; `UNKNOWN` if it has none. */
 export function replyCodeName(code: number): string {
   return replyCodeNames.get(code) ?? 'UNKNOWN'
 }

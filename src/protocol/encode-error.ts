@@ -1,6 +1,6 @@
 import { EncodeError } from '../errors.ts'
 
-/** What was thrown while `what` was encoded, as an `EncodeError`: code of the program may throw anything. */
+/** An `EncodeError` for whatever was thrown while `what` was encoded: code of the program may throw anything. */
 export function encodeError(what: string, thrown: unknown): EncodeError {
   if (thrown instanceof EncodeError) return thrown
   return new EncodeError(`${what} cannot be encoded: ${messageOf(thrown)}`, { cause: thrown })

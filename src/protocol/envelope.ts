@@ -1,7 +1,7 @@
 /** Where a received message came from. */
 export interface Envelope {
   readonly consumerTag: string
-  /** Number of the delivery on its channel, for `basicClientAck` and its kin. */
+  /** Number of the delivery on its channel, for `basicClientAck`, `basicClientNack` and `basicReject`. */
   readonly deliveryTag: number
   readonly exchangeName: string
   readonly routingKey: string

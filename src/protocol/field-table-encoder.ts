@@ -146,7 +146,7 @@ function writeArray(writer: Writer, array: readonly FieldValue[], depth: number)
   writer.patchLong(start, writer.offset - start - 4)
 }
 
-/** Write a value and its type, for which there is room where its size is fixed. */
+/** Write a value and its type. There is room already for a value of fixed size. */
 function writeValue(writer: Writer, value: FieldValue, depth: number): void {
   switch (typeof value) {
     case 'string':

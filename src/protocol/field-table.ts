@@ -35,17 +35,17 @@ const SYNTAX_ERROR = 502
 const MAX_DATE_SECONDS = 8_640_000_000_000
 const REPLACEMENT = '\ufffd'
 /**
- * Read a field table with its length. A long string that is no UTF-8 is given as its octets, in a `Buffer`; a
+ * Read a field table with its length. A long string that is not UTF-8 is given as its octets, in a `Buffer`; a
  * timestamp past the range of `Date` as a `timestamp()`; integers past 2^53 - 1 as a `bigint`. The last of several
  * entries with one name counts.
  *
- * @throws FrameError (502) where it is cut short, has a type that does not exist, or is nested too deep.
+ * @throws FrameError (502) if it is cut short, has a type that does not exist, or is nested too deep.
  */
 export function decodeTable(reader: Reader): FieldTable {
   return readTable(reader, endOf(reader, 'a field table'), 1)
 }
 
-/** End of what starts with a long length at the reader's position, where it goes on. */
+/** Read a long length. Returns where that many bytes end. */
 function endOf(reader: Reader, what: string): number {
   const length = reader.long()
   if (length > reader.remaining) throw truncated(what, length, reader.remaining)
@@ -180,7 +180,7 @@ function unknownType(type: number): FrameError {
   })
 }
 
-/** What is sound, but nested deeper than this client reads. */
+/** A table is sound as far as it was read, but nested deeper than this client reads. */
 class NestingError extends FrameError {
   constructor() {
     super(`a field table is nested more than ${MAX_DEPTH} deep`, { replyCode: SYNTAX_ERROR })
@@ -204,8 +204,8 @@ FIXED_SIZES[DECIMAL] = decimalLayout.span
 FIXED_SIZES[VOID] = 0
 
 /**
- * Walk the table whose length is at `start`, checking lengths, types and nesting without making values. What passes,
- * `decodeTable` reads. Returns where it ends, which is not past `end`.
+ * Walk the table whose length is at `start`, checking lengths, types and nesting without making values. `decodeTable`
+ * reads every table that passes. Returns where it ends, which is not past `end`.
  *
  * @throws FrameError (502) as `decodeTable` does.
  */
@@ -255,7 +255,7 @@ function skipValue(buffer: Buffer, at: number, end: number, depth: number): numb
   }
 }
 
-/** End of what starts with a long length at `at`. */
+/** Returns where the bytes end whose long length is at `at`. */
 export function skipLong(buffer: Buffer, at: number, end: number): number {
   if (end - at < 4) throw truncated('the length of a field value', 4, end > at ? end - at : 0)
   const length =

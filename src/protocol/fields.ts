@@ -16,14 +16,14 @@ export type FieldKind = 'octet' | 'short' | 'long' | 'longlong' | 'bit' | 'short
 export interface Field<In = unknown, P extends Presence = Presence, Out = In> {
   readonly kind: FieldKind
   readonly presence: P
-  /** Encoded where the argument is undefined. */
+  /** Encoded if the argument is undefined. */
   readonly fallback: In | undefined
   /** Check and write `value`; `where` names it in errors. Bits are packed by the method codec, which writes none here. */
   encode(writer: Writer, value: unknown, where: string): void
   decode(reader: Reader): Out
 }
 
-/** `field`, but `fallback` is written where the argument is undefined. */
+/** `field`, but `fallback` is written if the argument is undefined. */
 export function optional<In, Out>(field: Field<In, Presence, Out>, fallback: In): Field<In, 'optional', Out> {
   return { ...field, presence: 'optional', fallback }
 }
@@ -119,7 +119,7 @@ export const shortstr: Field<string, 'required'> = {
 }
 
 function encodeLongstr(writer: Writer, value: unknown, where: string): void {
-  // Long strings carry passwords: an error tells the type of a wrong value, not the value.
+  // Long strings carry passwords: an error names the type of a wrong value, not the value.
   if (typeof value !== 'string' && !isBytes(value)) {
     throw new EncodeError(`${where} must be a string or a Uint8Array, not ${value === null ? 'null' : typeof value}`)
   }

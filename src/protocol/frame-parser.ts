@@ -3,11 +3,11 @@ import { viewOf } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { CONTENT_FLAGS_OFFSET, FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
 
-/** What a parser tells of the frames it finds. `buffer` is only good until the call returns. */
+/** Takes the frames that a parser finds. `buffer` is only valid until the call returns. */
 export interface FrameSink {
   /**
-   * The payload of a whole method frame, and behind it what else there is up to `limit`. Returns where to go on: behind
-   * the frame, or behind its content where the sink has taken that too.
+   * The payload of a whole method frame. The bytes from there to `limit` may be read as well. Returns where the next frame
+   * starts: after this one, or after its content if the sink has taken that too.
    */
   methodFrame(channel: number, buffer: Buffer, start: number, end: number, limit: number): number
   /** The payload of a content header frame, of `length` bytes. If that is more than 16 MiB, only its fixed part is given. */
@@ -17,17 +17,17 @@ export interface FrameSink {
   heartbeatFrame(): void
 }
 
-/** Method frames above this size are refused: what a server has to say fits in a thousandth of it. */
+/** Bytes of the largest method that is read: the longest of RabbitMQ takes a thousandth of that. */
 const MAX_METHOD = 1_048_576
-/** Content headers above this size are not read, only the fixed part. */
+/** Bytes of the largest content header that is read. Of a larger one, the fixed part is. */
 const MAX_HEADER = 16_777_216
-/** Bytes that are reserved for a frame at once; more only as they come. */
+/** Bytes that are reserved when a frame is announced; more are reserved as they come. */
 const TRUSTED_SIZE = 131_072
 
 /**
  * Cuts a stream of bytes into frames (§4.2.3), in pieces of any size. Bodies go on as they come, without being
  * gathered here; a method or a header split over two reads is put together once, in a buffer sized from its frame
- * header. It throws a `FrameError` at the first byte that cannot be AMQP, and is of no use after that.
+ * header. It throws a `FrameError` at the first byte that cannot be AMQP, and cannot be used after that.
  */
 export class FrameParser {
   readonly #sink: FrameSink
@@ -105,7 +105,7 @@ export class FrameParser {
     return this.#take(buffer, start, end)
   }
 
-  /** Go on with the frame that the last piece left open. Returns where the next frame starts. */
+  /** Continue the frame that the last piece did not end. Returns where the next frame starts. */
   #resume(buffer: Buffer, end: number): number {
     let at = 0
     if (this.#headerBytes < FRAME_HEADER_SIZE) {
@@ -125,7 +125,7 @@ export class FrameParser {
     return this.#take(buffer, at, end)
   }
 
-  /** Take what belongs to the open frame from `start` on. Returns where it ends. */
+  /** Take the bytes of the open frame from `start` on. Returns where they end. */
   #take(buffer: Buffer, start: number, end: number): number {
     const stop = Math.min(end, start + this.#missing)
     const taken = stop - start
@@ -154,7 +154,7 @@ export class FrameParser {
     return stop
   }
 
-  /** Keep what is wanted of `length` bytes from `start` on, which are at `offset` of payload and end octet. */
+  /** Keep the wanted ones of `length` bytes from `start` on, which are at `offset` of the payload. */
   #gather(buffer: Buffer, start: number, offset: number, length: number): void {
     const stop = Math.min(offset + length, this.#kept)
     if (offset >= stop) return

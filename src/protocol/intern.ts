@@ -7,10 +7,10 @@ const LONGEST = 64
 
 /** Strings of ASCII only, so that equal codes mean equal bytes. Each slot holds the last one that fell there. */
 const strings: string[] = Array.from({ length: SLOTS }, () => '')
-/** Their codes, one slot behind the other. */
+/** Their character codes, one slot after the other. */
 const codes = new DataView(new ArrayBuffer(SLOTS * LONGEST))
 
-/** What `Buffer.toString` calls, without its way there: half the cost of a short string. */
+/** The method that `Buffer.toString` ends up in: to call it directly halves the cost of a short string. */
 interface SlicedBuffer extends Buffer {
   latin1Slice(start: number, end: number): string
 }
@@ -21,9 +21,8 @@ export function internShortstr(buffer: Buffer, start: number, end: number): stri
 }
 
 /**
- * The text from `start` to `end`, which is usually one that came before: consumer tags, routing keys and header names
- * repeat. That one is found by comparing bytes, without making a string. The table never grows. Returns undefined where
- * it is long, or not ASCII.
+ * The text from `start` to `end`. Consumer tags, routing keys and header names repeat: an earlier string is found by
+ * comparing bytes, without making another. The table never grows. Returns undefined if the text is long, or not ASCII.
  */
 export function internAscii(buffer: Buffer, start: number, end: number): string | undefined {
   const length = end - start
@@ -32,7 +31,7 @@ export function internAscii(buffer: Buffer, start: number, end: number): string 
 
   const view = viewOf(buffer)
   const middle = view.getUint8(start + (length >> 1))
-  // The last octets are those that differ where tags or keys are counted.
+  // Tags and keys that are numbered differ in their last octets.
   const last = length < 4 ? view.getUint8(end - 1) : view.getInt32(end - 4)
   const slot = Math.imul(last ^ (middle << 20) ^ (view.getUint8(start) << 26) ^ length, 0x9e37_79b1) >>> SLOT_SHIFT
   const known = strings[slot] as string

@@ -26,7 +26,7 @@ export class LateDate extends Date {
     return this.getTime()
   }
 
-  /** The milliseconds: there is no ISO form of it. */
+  /** The milliseconds: ISO has no form for it. */
   override toISOString(): string {
     return this.isLate ? String(this.getTime()) : super.toISOString()
   }
@@ -44,7 +44,7 @@ export function dateOf(seconds: bigint): Date {
   return new LateDate(Number.isSafeInteger(number) ? number : seconds)
 }
 
-/** @internal Whole seconds since 1970 of a `Date`, of this realm or another; undefined where it is none, invalid or before. */
+/** @internal Whole seconds since 1970 of a `Date`, of this realm or another; undefined if it is invalid or earlier. */
 export function secondsOf(value: unknown): number | bigint | undefined {
   if (!types.isDate(value)) return undefined
   if (value instanceof LateDate && value.isLate) return value.seconds

@@ -10,7 +10,7 @@ import type { Writer } from './writer.ts'
 /** Frame header, class and method id. */
 const HEAD = FRAME_HEADER_SIZE + 4
 
-/** A method that came. `args` has what `DecodedOf` of the method says. */
+/** A received method. The type of `args` is `DecodedOf` the method. */
 export interface DecodedMethod {
   readonly method: AnyMethod
   readonly args: Record<string, unknown>
@@ -86,7 +86,7 @@ function writeBits(writer: Writer, bits: number): void {
 /**
  * Read the payload of a method frame, from the class id at `start` to `end`.
  *
- * @throws FrameError (502) where its arguments are cut short, do not decode, or are followed by further bytes.
+ * @throws FrameError (502) if its arguments are cut short, do not decode, or are followed by further bytes.
  * @throws ProtocolError (540) for a class or method that does not exist.
  */
 export function decodeMethod(buffer: Buffer, start: number, end: number): DecodedMethod {
@@ -94,7 +94,7 @@ export function decodeMethod(buffer: Buffer, start: number, end: number): Decode
   const key = reader.long()
   const method = methodByKey.get(key)
   if (method === undefined) {
-    // 540 is the code for what is not implemented; 503, invalid command, is for methods out of sequence.
+    // 540 means not implemented; 503, command invalid, is for methods out of sequence.
     throw new ProtocolError(`${methodName(key >>> 16, key & 0xffff)} is not known`, {
       replyCode: ReplyCode.NOT_IMPLEMENTED,
     })

@@ -553,7 +553,7 @@ const methods: readonly AnyMethod[] = [
 /** Every method, by its key. */
 export const methodByKey: ReadonlyMap<number, AnyMethod> = new Map(methods.map(known => [known.key, known]))
 
-/** The name of a method, such as `queue.declare`; its numbers where there is none. */
+/** The name of a method, such as `queue.declare`; its numbers if it has none. */
 export function methodName(classId: number, methodId: number): string {
   return methodByKey.get(((classId << 16) | methodId) >>> 0)?.name ?? `method ${methodId} of class ${classId}`
 }

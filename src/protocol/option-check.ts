@@ -2,7 +2,7 @@ import { EncodeError } from '../errors.ts'
 import { inspectShort } from './inspect-short.ts'
 import { shortstrFault } from './text.ts'
 
-/** What other clients call our options, in lower case without separators. */
+/** Our options, by what other clients call them, in lower case without separators. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   username: ['login'],
   user: ['login'],
@@ -43,7 +43,7 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
 const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'])
 
 /**
- * Refuse an option that nobody reads, so that a misspelt one never goes by in silence.
+ * Refuse an unknown option, so that a misspelt one is not ignored.
  *
  * @throws EncodeError that names the option, and the one that was probably meant.
  */
@@ -61,7 +61,7 @@ export function checkOptions(what: string, options: object | undefined, known: r
   }
 }
 
-/** The name that was probably meant where `name` was written. */
+/** The known option that `name` is probably a misspelling or a synonym of. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const wanted = plain(name)
   const synonym = Object.hasOwn(SYNONYMS, wanted) ? SYNONYMS[wanted]?.find(other => known.includes(other)) : undefined

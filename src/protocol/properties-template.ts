@@ -8,23 +8,23 @@ import type { Writer } from './writer.ts'
 
 /** Bytes of the longest property list that is kept. */
 const LONGEST = 1024
-/** Room behind the longest list for a text of three bytes a unit. */
+/** Room after the longest list for a text of three bytes a unit. */
 const ROOM = 3 * LONGEST
 const SHORTSTR_LENGTH = 1
 const LONGSTR_LENGTH = 4
 const TYPE = 1
 const NO_TEXT = -1
-/** Stands for a timestamp, which is written each time: dates can be changed. */
+/** In place of a timestamp, which is written each time, since dates can be changed. */
 const TIMESTAMP = {}
-/** Stands for a text that has been another before: it is written each time, and not held on to. */
+/** In place of a text that has changed: it is written each time, and not retained. */
 const CHANGING = {}
 
-/** The members of an object, in its own order, and where their values stand in the list. */
+/** The members of an object, in its own order, and where their values are in the list. */
 class Members {
   readonly names: string[] = []
   readonly values: unknown[] = []
   readonly places: number[] = []
-  /** Of texts. */
+  /** Lengths of texts. */
   readonly lengths: number[] = []
 
   add(name: string, value: unknown, place: number): void {
@@ -36,22 +36,22 @@ class Members {
 }
 
 /**
- * The property list of an earlier publish, to be filled in again. Programs publish messages that are alike: the same
- * properties and headers, with values of the same length. Copying that list, and writing only what differs, costs half
- * of encoding it.
+ * The property list of an earlier publish, to be filled in again. Many programs publish messages with the same properties
+ * and headers, and values of the same length. To copy that list, and to write only what differs, costs half of encoding it
+ * (5 properties and 5 headers: 214 ns instead of 492).
  *
- * Only lists in ASCII are kept, whose headers are strings, integers of 32 bits and booleans.
+ * Only lists in ASCII are kept whose headers are strings, 32-bit integers and booleans.
  */
 export class PropertiesTemplate {
   #bytes = Buffer.alloc(0)
   #view = newView(this.#bytes)
-  /** Bytes of the list; 0 where there is none. */
+  /** Bytes of the list; 0 if there is none. */
   #size = 0
   #properties = new Members()
   #headers = new Members()
   readonly #patience = new Patience()
 
-  /** Write the list for `properties`. Returns false, with nothing written, where it is not like the one kept. */
+  /** Write the list for `properties`. Returns false, with nothing written, if it has another shape than the kept one. */
   write(writer: Writer, properties: BasicProperties): boolean {
     const size = this.#size
     if (size === 0 || !this.#patience.compares || !this.#fill(properties)) return false
@@ -103,7 +103,7 @@ export class PropertiesTemplate {
     for (const name in table) {
       if (name !== names[i]) return false
       const value = table[name]
-      // -0 equals 0, and is no integer.
+      // -0 equals 0, and is not written as an integer.
       if ((value !== values[i] || value === 0) && !this.#changeHeader(i, value)) return false
       i++
     }
@@ -121,7 +121,7 @@ export class PropertiesTemplate {
     return true
   }
 
-  /** Where a text is not ASCII, what stands in its place is no text or the one before: it is written over the next time. */
+  /** If the text is not ASCII, its slot may be corrupt; it is marked so that the next publish rewrites it. */
   #changeText(members: Members, i: number, text: string): boolean {
     const { length } = text
     if (length !== members.lengths[i]) return false
@@ -129,13 +129,13 @@ export class PropertiesTemplate {
     const view = this.#view
     const place = members.places[i] as number
     if (length <= MAX_LOOPED_CHARS) return writeAscii(view, place, text)
-    // In its place it could reach beyond it.
+    // Written directly into its slot, it could reach beyond it.
     if (this.#bytes.write(text, LONGEST) !== length) return false
     copyWords(view, LONGEST, LONGEST + length, view, place)
     return true
   }
 
-  /** The list from `start` to `end` of `buffer` was written for `properties`, which were not like those kept. */
+  /** The list from `start` to `end` of `buffer` was written for `properties`, which the kept list did not fit. */
   learn(properties: BasicProperties, buffer: Buffer, start: number, end: number): void {
     if (!this.#patience.missed() || end - start > LONGEST || !isLiteral(properties)) return
     const headers = new Members()
@@ -155,7 +155,7 @@ export class PropertiesTemplate {
 
 /**
  * The members of `properties`, whose list takes `size` bytes; those of its headers are put into `headers`. Returns
- * undefined where the list is not to be kept.
+ * undefined if the list cannot be kept.
  */
 function measure(properties: BasicProperties, headers: Members, size: number): Members | undefined {
   if (hasGetters(properties)) return undefined
@@ -171,7 +171,7 @@ function measure(properties: BasicProperties, headers: Members, size: number): M
     else if (value instanceof Date) at += 8
     else if (value !== undefined) at = measureHeaders(value, headers, at)
   }
-  // UTF-8 takes more octets than there are units where it is not ASCII; and what is inherited was written, too.
+  // Text that is not ASCII takes more octets than it has units; and inherited members were written, too.
   if (at !== size) return undefined
   const members = new Members()
   for (const name of Object.keys(properties)) {
@@ -182,7 +182,7 @@ function measure(properties: BasicProperties, headers: Members, size: number): M
   return members
 }
 
-/** Returns where the table that starts at `start` ends, or NaN where it is not to be kept. */
+/** Returns where the table that starts at `start` ends, or NaN if it cannot be kept. */
 function measureHeaders(table: object, headers: Members, start: number): number {
   if (!isLiteral(table) || WireTypes.of(table) !== undefined || hasGetters(table)) return Number.NaN
   let at = start + LONGSTR_LENGTH
@@ -199,14 +199,14 @@ function measureHeaders(table: object, headers: Members, start: number): number 
   return at
 }
 
-/** Whether all members are its own: one that has a class or a parent may say more than its own members do. */
+/** Whether all members are its own: an instance of a class may have more, on its prototype. */
 function isLiteral(value: unknown): value is FieldTable {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }
 
-/** They may say something else when they are asked again, or count how often they are. */
+/** A getter may return another value the next time, or count how often it is called. */
 function hasGetters(object: object): boolean {
   return Object.values(Object.getOwnPropertyDescriptors(object)).some(({ get }) => get !== undefined)
 }

@@ -6,7 +6,7 @@ import { shortstrFault } from './text.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
 
-/** Properties of a message (§4.2.6.1 and the basic class). All are optional; most only carry what the program means by them. */
+/** Properties of a message (§4.2.6.1 and the basic class). All are optional; most have no meaning for the broker. */
 export interface BasicProperties {
   /** MIME type of the body, such as `application/json`. */
   readonly contentType?: string | undefined
@@ -18,7 +18,7 @@ export interface BasicProperties {
   readonly deliveryMode?: number | undefined
   /** 0 to 255, for queues with `x-max-priority`. */
   readonly priority?: number | undefined
-  /** Tells which request a reply answers. */
+  /** Says which request a reply answers. */
   readonly correlationId?: string | undefined
   /** Queue that replies go to. */
   readonly replyTo?: string | undefined
@@ -94,7 +94,7 @@ function writeTimestamp(writer: Writer, value: Date): void {
   else writer.longlong(seconds)
 }
 
-/** A name that is no property is a mistake, and so is the spread of received properties, whose values are getters. */
+/** An unknown name is a mistake, and so is the spread of received properties, whose values are getters. */
 function checkNames(properties: BasicProperties): void {
   for (const name of Object.keys(properties)) {
     if (!(PROPERTY_NAMES as readonly string[]).includes(name)) {
@@ -188,7 +188,7 @@ export function writeProperties(writer: Writer, properties: BasicProperties): vo
     count++
     writeString(writer, 'clusterId', clusterId)
   }
-  // Counting is enough: only where a member was not written is there one to name.
+  // Names are only compared if the count shows that a member was not written.
   for (const _ in properties) count--
   if (count !== 0) checkNames(properties)
   const at = writer.positionOf(flagsAt)

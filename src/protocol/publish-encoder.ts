@@ -10,7 +10,7 @@ import { Properties } from './received-properties.ts'
 import { hasLoneSurrogate, shortstrFault } from './text.ts'
 import { Writer } from './writer.ts'
 
-/** Bodies from this size on leave without being copied. */
+/** Bodies of at least this size are sent without being copied. */
 export const REFERENCE_SIZE = 16_384
 
 const BASIC_CLASS = 60
@@ -48,7 +48,7 @@ export class PublishEncoder {
   #routingKey = ''
   #mandatory = false
   readonly #template = new PropertiesTemplate()
-  /** Encodes what is only to be checked. */
+  /** Encodes messages that are only checked. */
   #checker: PublishEncoder | undefined
 
   /** `frameMax` is the agreed size in bytes of a whole frame. */
@@ -297,7 +297,7 @@ function lengthOf(payload: Uint8Array | string): number {
   }
 }
 
-/** Programs publish one payload after the other: unlike what is read, each is another buffer. */
+/** Each payload is another buffer: unlike for reads, a `DataView` of it would cost more than it saves. */
 function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
   const { length } = payload
   if (length > LOOPED) {

@@ -78,7 +78,7 @@ export class Reader {
     return this.buffer.readDoubleBE(this.#advance(8, 'a double'))
   }
 
-  /** A short string. Octets that are no UTF-8 become U+FFFD. */
+  /** A short string. Octets that are not UTF-8 become U+FFFD. */
   shortstr(): string {
     const length = this.octet()
     const at = this.#advance(length, 'a short string')
@@ -117,7 +117,7 @@ function readInt32(buffer: Buffer, at: number): number {
   )
 }
 
-/** The error for a field that needs `size` octets where `left` are left. */
+/** The error for a field that needs `size` octets when `left` are left. */
 export function truncated(what: string, size: number, left: number): FrameError {
   return new FrameError(`${what} of ${size} ${size === 1 ? 'octet' : 'octets'} is cut short: ${left} are left`, {
     replyCode: SYNTAX_ERROR,

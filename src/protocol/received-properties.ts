@@ -29,7 +29,7 @@ import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
 
-/** End of the short string at `position`; past `end` where it is cut. */
+/** Returns where the short string at `position` ends, which is past the end of the list if it is cut. */
 function skipShortstr(buffer: Buffer, position: number): number {
   return position + 1 + (buffer[position] as number)
 }
@@ -107,8 +107,8 @@ const slab = new Slab(SLAB_SIZE)
 const knownHeaders = new KnownHeaders()
 
 /**
- * The properties of a received message. They are decoded when first read, so that who reads none pays for none: the
- * members are getters. Copy them with `toJSON()`; a spread would copy none of them.
+ * The properties of a received message. They are decoded when first read, so that programs that read none do not pay for
+ * it: the members are getters. Copy them with `toJSON()`; a spread would copy none of them.
  */
 export class Properties implements BasicProperties {
   // Plain fields: one object is made per message, where #private costs six times as much.
@@ -159,7 +159,7 @@ export class Properties implements BasicProperties {
     return new Properties(flags, slab.buffer, at, at + size)
   }
 
-  /** @internal Write them into a content header: the bytes that came, where the program cannot have changed a value. */
+  /** @internal Write them into a content header: as they came, unless the program may have changed a value. */
   write(writer: Writer): void {
     if (this.decoded?.headers !== undefined || this.decoded?.timestamp !== undefined) {
       writeProperties(writer, this.toJSON())
@@ -325,7 +325,7 @@ export class Properties implements BasicProperties {
   }
 }
 
-/** The headers of a message that is put away: what is nested too deep in them is empty. */
+/** Properties of a message that is refused. Tables nested too deep in its headers are empty. */
 class TooDeepProperties extends Properties {
   override get isTooDeep(): boolean {
     return true

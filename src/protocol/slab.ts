@@ -15,7 +15,7 @@ export class Slab {
   #view = newView(this.buffer)
   #used = 0
 
-  /** `size` is that of a slab in bytes. A full slab is left to those who keep pieces of it. */
+  /** `size` is that of a slab in bytes. A full slab lives as long as a piece of it is retained. */
   constructor(size: number) {
     this.#size = size
     this.#renew()
@@ -29,7 +29,7 @@ export class Slab {
     protect(this.memory)
   }
 
-  /** Copy the bytes from `start` to `end`, a quarter of a slab at most. Returns where they stand in `buffer`. */
+  /** Copy the bytes from `start` to `end`, a quarter of a slab at most. Returns where they are in `buffer`. */
   copyIn(source: Buffer, start: number, end: number): number {
     const length = end - start
     // The length of a slab that was transferred all the same, by ArrayBuffer.transfer(), is 0.

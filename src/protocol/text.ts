@@ -10,7 +10,7 @@ export function cutText(text: string, maxBytes: number = MAX_SHORTSTR): string {
   return bytes.toString('utf8', 0, end)
 }
 
-/** What is wrong with `value` as a short string that could not be written: it ends a sentence. */
+/** Why `value` cannot be written as a short string. It ends a sentence. */
 export function shortstrFault(value: string): string {
   const size = Buffer.byteLength(value)
   return size > MAX_SHORTSTR
@@ -18,7 +18,7 @@ export function shortstrFault(value: string): string {
     : 'has a lone surrogate, which has no UTF-8'
 }
 
-/** Whether `value` has a lone surrogate, where `size` is what it takes in UTF-8: ASCII text is not looked at. */
+/** Whether `value`, which takes `size` bytes in UTF-8, has a lone surrogate. ASCII text is not searched. */
 export function hasLoneSurrogate(value: string, size: number): boolean {
   return size !== value.length && !value.isWellFormed()
 }

@@ -8,7 +8,7 @@ import { secondsOf } from './late-date.ts'
  * | value | type on the wire |
  * | --- | --- |
  * | boolean, string, `null` | `t`, `S`, `V` |
- * | whole number | `I` (32 bits) where it fits, else `l` (64 bits); past 2^53 - 1 and for -0 `d` |
+ * | whole number | `I` (32 bits) if it fits, else `l` (64 bits); past 2^53 - 1 and for -0 `d` |
  * | other number | `d` (64-bit float); NaN and infinities are an `EncodeError` |
  * | bigint | `l`, from -2^63 to 2^63 - 1 |
  * | `Date` | `T`, in whole seconds |
@@ -48,7 +48,7 @@ export type NumericType =
   | 'double'
   | 'timestamp'
 
-/** A number with its wire type, from `int8()` and its kin. */
+/** A number with its wire type, from `int8()` and its siblings. */
 export class TypedValue {
   readonly type: NumericType
   /** A `bigint` only past 2^53 - 1. */
@@ -96,7 +96,7 @@ function integer(type: NumericType, value: number, least: number, most: number):
   return new TypedValue(type, value + 0)
 }
 
-/** A 64-bit integer, as a number where that is exact. */
+/** A 64-bit integer, as a number if that is exact. */
 function exact(type: NumericType, value: number | bigint, least: bigint, most: bigint): TypedValue {
   if (typeof value === 'number' ? !Number.isSafeInteger(value) : typeof value !== 'bigint') {
     throw new EncodeError(`${type} takes a safe integer or a bigint, not ${inspectShort(value)}`)
@@ -107,32 +107,32 @@ function exact(type: NumericType, value: number | bigint, least: bigint, most: b
   return new TypedValue(type, Number.isSafeInteger(number) ? number : big)
 }
 
-/** A signed 8-bit integer (`b`). @throws EncodeError when `value` is no integer from -128 to 127. */
+/** A signed 8-bit integer (`b`). @throws EncodeError when `value` is not an integer from -128 to 127. */
 export function int8(value: number): TypedValue {
   return integer('int8', value, -0x80, 0x7f)
 }
 
-/** An unsigned 8-bit integer (`B`). @throws EncodeError when `value` is no integer from 0 to 255. */
+/** An unsigned 8-bit integer (`B`). @throws EncodeError when `value` is not an integer from 0 to 255. */
 export function uint8(value: number): TypedValue {
   return integer('uint8', value, 0, 0xff)
 }
 
-/** A signed 16-bit integer (`s`). @throws EncodeError when `value` is no integer from -2^15 to 2^15 - 1. */
+/** A signed 16-bit integer (`s`). @throws EncodeError when `value` is not an integer from -2^15 to 2^15 - 1. */
 export function int16(value: number): TypedValue {
   return integer('int16', value, -0x8000, 0x7fff)
 }
 
-/** An unsigned 16-bit integer (`u`). @throws EncodeError when `value` is no integer from 0 to 2^16 - 1. */
+/** An unsigned 16-bit integer (`u`). @throws EncodeError when `value` is not an integer from 0 to 2^16 - 1. */
 export function uint16(value: number): TypedValue {
   return integer('uint16', value, 0, 0xffff)
 }
 
-/** A signed 32-bit integer (`I`). @throws EncodeError when `value` is no integer from -2^31 to 2^31 - 1. */
+/** A signed 32-bit integer (`I`). @throws EncodeError when `value` is not an integer from -2^31 to 2^31 - 1. */
 export function int32(value: number): TypedValue {
   return integer('int32', value, -0x8000_0000, 0x7fff_ffff)
 }
 
-/** An unsigned 32-bit integer (`i`). @throws EncodeError when `value` is no integer from 0 to 2^32 - 1. */
+/** An unsigned 32-bit integer (`i`). @throws EncodeError when `value` is not an integer from 0 to 2^32 - 1. */
 export function uint32(value: number): TypedValue {
   return integer('uint32', value, 0, 0xffff_ffff)
 }
@@ -140,7 +140,7 @@ export function uint32(value: number): TypedValue {
 /**
  * A signed 64-bit integer (`l`). There is no unsigned one: RabbitMQ reads both `l` and `L` as signed.
  *
- * @throws EncodeError when `value` is no safe integer and no bigint from -2^63 to 2^63 - 1.
+ * @throws EncodeError when `value` is neither a safe integer nor a bigint from -2^63 to 2^63 - 1.
  */
 export function int64(value: number | bigint): TypedValue {
   return exact('int64', value, -(2n ** 63n), 2n ** 63n - 1n)
@@ -167,7 +167,7 @@ export function double(value: number): TypedValue {
 /**
  * A decimal (`D`), `value / 10 ** scale`: `decimal(1250, 2)` is 12.50. The value is signed, as §4.2.5.5 has it.
  *
- * @throws EncodeError when `value` is no integer from -2^31 to 2^31 - 1, or `scale` none from 0 to 255.
+ * @throws EncodeError when `value` is not an integer from -2^31 to 2^31 - 1, or `scale` not one from 0 to 255.
  */
 export function decimal(value: number, scale: number): Decimal {
   if (!Number.isInteger(value) || value < -0x8000_0000 || value > 0x7fff_ffff) {
@@ -184,7 +184,7 @@ export function decimal(value: number, scale: number): Decimal {
 /**
  * A timestamp (`T`): seconds since 1970, or a `Date`, of which the whole seconds are taken.
  *
- * @throws EncodeError when `value` is an invalid `Date`, lies before 1970, or is no integer up to 2^64 - 1.
+ * @throws EncodeError when `value` is an invalid `Date`, lies before 1970, or is not an integer up to 2^64 - 1.
  */
 export function timestamp(value: number | bigint | Date): TypedValue {
   if (typeof value !== 'object') return exact('timestamp', value, 0n, MAX_UINT64)

@@ -25,8 +25,8 @@ function given(target: object): object {
 }
 
 /**
- * Remembers the wire types of a decoded table or array, in a private member that is added to that very object. Nothing
- * sees the member: it is not compared, copied or printed. A WeakMap would do the same, but setting an entry of it costs
+ * Remembers the wire types of a decoded table or array, in a private member that is added to that object. The member is
+ * not compared, copied or printed. A WeakMap would do the same, but setting an entry of it costs
  * 650 ns, and this 6 ns.
  */
 export class WireTypes extends (given as unknown as new (target: object) => object) {
@@ -43,7 +43,7 @@ export class WireTypes extends (given as unknown as new (target: object) => obje
     new WireTypes(target, entries)
   }
 
-  /** The entries by their names or indexes; undefined where there are none. */
+  /** The entries by their names or indexes; undefined if there are none. */
   static of(target: object): ReadonlyMap<string | number, Remembered> | undefined {
     if (!(#entries in target)) return undefined
     target.#byKey ??= new Map(target.#entries.map(entry => [entry.key, entry]))

@@ -2,9 +2,9 @@ import { EncodeError } from '../errors.ts'
 import { MAX_LOOPED_CHARS, newView, writeAscii } from './bytes.ts'
 import { hasLoneSurrogate, MAX_SHORTSTR } from './text.ts'
 
-/** Bytes of one outgoing chunk; what leaves in one write of a burst. */
+/** Bytes of one outgoing chunk, which a burst of messages leaves in. */
 export const CHUNK_SIZE = 65_536
-/** Bytes that `reserve()` may ask for beyond what is then written: room for text is reserved before it is measured. */
+/** Bytes that may be reserved and then not be used: room for text is reserved before it is measured. */
 const RESERVED_TOO_MUCH = 16_384
 
 /**
@@ -22,17 +22,17 @@ const RESERVED_TOO_MUCH = 16_384
  */
 export class Writer {
   buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
-  /** Of `buffer`. */
+  /** A view of `buffer`. */
   view = newView(this.buffer)
   position = 0
   /** Bytes sealed in `segments`, before those in `buffer`. */
   sealed = 0
-  /** Grows whenever `buffer` is replaced or reused: an offset into it is good while this stands. */
+  /** Grows whenever `buffer` is replaced or reused: an offset into it is valid while this stays the same. */
   generation = 0
   /** Names and indexes down to the field of a table that is being written: for errors. */
   readonly path: (string | number)[] = []
   #segments: Uint8Array[] = []
-  /** A chunk that was sealed whole, has left, and can be the next one. */
+  /** A chunk that has left, and can be used again. */
   #spare: Buffer | undefined
   #sealedChunk: Buffer | undefined
   #start = 0
@@ -74,7 +74,7 @@ export class Writer {
     this.#limit = Number.POSITIVE_INFINITY
   }
 
-  /** Forget what was written since `begin()`. Not after `reference()`. */
+  /** Drop everything written since `begin()`. Not after `reference()`. */
   rollback(): void {
     this.position = this.#mark
     if (this.buffer.length > CHUNK_SIZE && this.#mark === this.#start) this.#useChunk(this.#nextChunk())
@@ -85,12 +85,12 @@ export class Writer {
     if (this.position + size > this.buffer.length) this.#move(size)
   }
 
-  /** Where the message being written has come to; it stays true when the message moves. */
+  /** Bytes of the message being written so far: unlike a position, an offset stays true when the message moves. */
   get offset(): number {
     return this.position - this.#mark
   }
 
-  /** Where `offset` of the message being written is in `buffer`, until the next `reserve()`. */
+  /** The position in `buffer` of an `offset` of the message being written, until the next `reserve()`. */
   positionOf(offset: number): number {
     return this.#mark + offset
   }
@@ -151,7 +151,7 @@ export class Writer {
     this.sealed += bytes.length
   }
 
-  /** What is sealed, in order: whole chunks, without the one that is being written. */
+  /** Take the sealed segments, in order: whole chunks, without the one that is being written. */
   takeSealed(): Uint8Array[] {
     const segments = this.#segments
     this.#segments = []
@@ -159,7 +159,7 @@ export class Writer {
     return segments
   }
 
-  /** All whole messages that wait, in order; the writer goes on after them. */
+  /** Take all whole messages that wait, in order. */
   take(): Uint8Array[] {
     if (!this.#guarded) this.#mark = this.position
     this.#seal(this.#mark)
@@ -169,7 +169,7 @@ export class Writer {
     return segments
   }
 
-  /** All that was taken has left: chunks may be written again. */
+  /** Everything that was taken has left: chunks may be used again. */
   reuse(): void {
     if (this.#sealedChunk?.length === CHUNK_SIZE) this.#spare = this.#sealedChunk
     this.#sealedChunk = undefined
@@ -178,7 +178,7 @@ export class Writer {
     this.#useChunk(this.buffer.length > CHUNK_SIZE ? this.#nextChunk() : this.buffer)
   }
 
-  /** A message of its own, as bytes: for tests and for frames that leave alone. */
+  /** The bytes of one message, for tests and for frames that are sent alone. */
   static encode(write: (writer: Writer) => void): Buffer {
     const writer = new Writer()
     writer.begin()
@@ -236,7 +236,7 @@ export class Writer {
       this.position = position + 1 + length
       return true
     }
-    // A UTF-16 unit takes three bytes at most: shorter ones need no measuring.
+    // A UTF-16 unit takes at most three bytes, so a shorter text need not be measured.
     if (length > 85 && (length > MAX_SHORTSTR || Buffer.byteLength(value) > MAX_SHORTSTR)) return false
     const size = buffer.write(value, position + 1)
     if (hasLoneSurrogate(value, size)) return false
