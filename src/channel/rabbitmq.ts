@@ -89,3 +89,6 @@ export function isExclusiveUse({ replyCode, replyText }: ChannelClosedError): bo
 export function isOfNodeDown({ replyCode, replyText }: ChannelClosedError): boolean {
   return replyCode === 404 && replyText?.startsWith("NOT_FOUND - home node '") === true
 }
+
+/** The queue that stands for the channel itself as a place for replies (direct reply-to). */
+export const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'

@@ -15,6 +15,7 @@ import type { Publishing } from './publish/publishing.ts'
 import type { WaitingPublish } from './publish/waiting-publishes.ts'
 import type { PublishRoutes } from './publish-routes.ts'
 import { QueueNames } from './queue-names.ts'
+import { DIRECT_REPLY_TO } from './rabbitmq.ts'
 import type { TopologyRecorder } from './topology-recorder.ts'
 import { type Effect, WrittenEffects, type WrittenMethod } from './written-effects.ts'
 
@@ -83,6 +84,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   #offsets = { delivery: 0, publish: 0 }
   /** Where publishes go straight to: set while the channel is open and no transaction is to be kept track of. */
   publishing: Publishing | undefined
+  /** Milliseconds that the broker took to agree to the end of the consumers. */
+  #cancelTook = 0
   /** Ends the wait of `drain` for the broker's queues. */
   #stopSettling: () => void = ignore
 
@@ -400,13 +403,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   }
 
   /**
-   * Finish what is under way: stop the consumers, let the callbacks end that run, wait until publishes are settled.
-   * Never rejects; the caller bounds it.
+   * Stop the consumers of queues, and let the callbacks end that run: these may publish, and wait for replies. Never
+   * rejects; the caller bounds it.
    */
-  async drain(): Promise<void> {
+  async stopConsumers(): Promise<void> {
     const session = this.#session
-    if (this.#state !== 'open' || session === undefined) return
-    const consumers = this.subscriptions.consumers()
+    const consumers = this.subscriptions.consumers().filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
+    if (this.#state !== 'open' || session === undefined || consumers.length === 0) return
     const started = this.#host.clock.now()
     await Promise.all(
       consumers.map(({ tag, sink }) => {
@@ -414,11 +417,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
         return session.cancel(tag, false).catch(ignore)
       }),
     )
-    const cancelled = this.#host.clock.now()
+    this.#cancelTook = this.#host.clock.now() - started
     await Promise.all(consumers.map(({ sink }) => sink.idle()))
+  }
+
+  /** Wait until publishes are settled, and acks have come through. Never rejects; the caller bounds it. */
+  async drain(): Promise<void> {
+    const session = this.#session
+    if (this.#state !== 'open' || session === undefined) return
     await session.publishing.waitForConfirms(undefined).catch(ignore)
     if (session.acker.sent === 0 || session.state !== 'open') return
-    const settling = Math.max(LEAST_SETTLING, 3 * (cancelled - started))
+    const settling = Math.max(LEAST_SETTLING, 3 * this.#cancelTook)
     await new Promise<void>(resolve => {
       const deadline = this.#host.after(settling, resolve)
       this.#stopSettling = () => {

@@ -17,7 +17,7 @@ export interface GracefulHost extends Lifetime {
 /**
  * Lets what the program has under way come to its end before the connection is closed, within a time for all of it:
  *
- *     parts that bring work in ──▶ the other parts ──▶ channels ──▶ the connection
+ *     parts and consumers that bring work in ──▶ the other parts ──▶ channels ──▶ the connection
  *
  * Who brings work in goes first: it may need the others.
  */
@@ -46,16 +46,20 @@ export class GracefulClose {
 
   /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
   async finishWork(): Promise<void> {
-    for (const bringsWork of [true, false]) {
-      const parts = [...this.#host.parts].filter(part => (part.bringsWork === true) === bringsWork)
-      const limit = { timeout: this.#workLeft }
-      if (parts.length > 0) await this.#atMost(parts.map(part => part.close(limit)))
-    }
+    const channels = [...this.#host.openChannels]
+    await this.#atMost([...this.#closing(true), ...channels.map(channel => channel.stopConsumers())])
+    await this.#atMost(this.#closing(false))
     const busy = [...this.#host.openChannels].filter(channel => channel.isBusy)
     if (busy.length > 0) await this.#atMost(busy.map(channel => channel.drain()))
   }
 
-  #atMost(promises: readonly Promise<unknown>[]): Promise<void> {
-    return atMost(this.#host, this.#workLeft, Promise.all(promises))
+  #closing(bringsWork: boolean): Promise<void>[] {
+    const parts = [...this.#host.parts].filter(part => (part.bringsWork === true) === bringsWork)
+    const limit = { timeout: this.#workLeft }
+    return parts.map(part => part.close(limit))
+  }
+
+  async #atMost(promises: readonly Promise<unknown>[]): Promise<void> {
+    if (promises.length > 0) await atMost(this.#host, this.#workLeft, Promise.all(promises))
   }
 }

@@ -42,7 +42,10 @@ class Host implements GracefulHost {
         this.log.push(`${name} drains`)
         this.clock.after(milliseconds, resolve)
       })
-    this.openChannels.push({ isBusy, drain } as unknown as RecoveringChannel)
+    const stopConsumers = async (): Promise<void> => {
+      this.log.push(`${name} stops its consumers`)
+    }
+    this.openChannels.push({ isBusy, drain, stopConsumers } as unknown as RecoveringChannel)
   }
 }
 
@@ -57,6 +60,8 @@ describe('a graceful close', () => {
     await host.clock.until(close.finishWork())
     assert.deepEqual(host.log, [
       'consumer begins, within 4000 ms',
+      'busy stops its consumers',
+      'idle stops its consumers',
       'consumer is closed',
       'publisher begins, within 3800 ms',
       'publisher is closed',

@@ -8,10 +8,12 @@ import {
   NoChannelAvailableError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import { Properties } from '../../src/protocol/received-properties.ts'
 import {
   contentFrames,
   converse,
   converseOnChannel,
+  deliverFrame,
   delivery,
   FakeBroker,
   type FakePeer,
@@ -379,5 +381,71 @@ describe('closing a connection', () => {
     await published
     await within(2000, 'close', protocol.close())
     assert.equal(peer.names.at(-1), '0 connection.close')
+  })
+
+  it('has come about where the connection is lost meanwhile', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => new Promise(() => {}), { consumerTag: 'c' })
+    await turn()
+    peer.send(delivery(1, 'c', 1, 'x'))
+    peer.answers.set(methods.BasicCancel.name, () => methodFrame(1, methods.BasicCancelOk, { consumerTag: 'c' }))
+    const closed: unknown[] = []
+    protocol.on('closed', error => closed.push(error))
+    const waiting = protocol.waitClosed()
+    const closing = protocol.close()
+    await turn()
+    peer.finish()
+    await Promise.all([waiting, closing])
+    assert.deepEqual(closed, [undefined])
+    assert.deepEqual(errors, [])
+  })
+
+  it('lets a callback that it waits for publish, and call', async () => {
+    const { peer, channel, protocol, errors } = await converseOnChannel()
+    const agree = (method: methods.AnyMethod, reply: methods.AnyMethod): void => {
+      peer.answers.set(method.name, ({ channel: id, args }) =>
+        methodFrame(id, reply, 'consumerTag' in args ? { consumerTag: String(args['consumerTag']) } : {}),
+      )
+    }
+    agree(methods.ConfirmSelect, methods.ConfirmSelectOk)
+    agree(methods.BasicConsume, methods.BasicConsumeOk)
+    agree(methods.BasicCancel, methods.BasicCancelOk)
+    const client = await protocol.rpcClient()
+    let release = (): void => {}
+    const held = new Promise<void>(resolve => (release = resolve))
+    const work: unknown[] = []
+    await channel.basicConsume(
+      async () => {
+        await held
+        await protocol.publish('y', '', 'r')
+        work.push((await client.call('s', 'z')).text())
+      },
+      'q',
+      { consumerTag: 'c' },
+    )
+    await turn()
+    peer.send(delivery(1, 'c', 1, 'x'))
+    const closing = follow(protocol.close())
+    await turn()
+    release()
+    await turn()
+    const [request] = peer.frames.filter(({ name }) => name === '3 basic.publish' || name === '2 basic.publish')
+    assert.ok(request !== undefined)
+    peer.reply(request.channel, methods.BasicAck, { deliveryTag: 1 })
+    await turn()
+    const calling = peer.frames.filter(({ name }) => name.endsWith(' header')).at(-1)
+    assert.ok(calling !== undefined && calling.channel !== request.channel)
+    const consume = peer.frames.find(({ name, args }) => /basic.consume/.test(name) && args['noAck'] === true)
+    const { correlationId } = Properties.read(calling.payload, 12, calling.payload.length)
+    peer.send(
+      methodFrame(calling.channel, methods.BasicAck, { deliveryTag: 1 }),
+      deliverFrame(calling.channel, String(consume?.args['consumerTag']), 1),
+      contentFrames(calling.channel, 'answer', { correlationId }),
+    )
+    await turn()
+    assert.deepEqual(work, ['answer'])
+    await within(2000, 'close', protocol.close())
+    assert.equal(closing.state, 'resolved')
+    assert.deepEqual(errors, [])
   })
 })

@@ -417,6 +417,22 @@ describe('consumer()', () => {
     assert.equal(outcome.state, 'resolved')
   })
 
+  it('that is aborted right after the call rejects with AbortError, and leaves no channel', async () => {
+    for (const kind of ['consumer', 'rpcServer'] as const) {
+      const fixture = new Fixture()
+      const protocol = await fixture.connect()
+      const controller = new AbortController()
+      const { signal } = controller
+      const opening = rejection<Error>(protocol[kind]('q', () => {}, { signal }) as Promise<unknown>, AbortError)
+      controller.abort(new Error('enough'))
+      const error = await opening
+      assert.match(error.message, /^consuming from "q" was aborted/)
+      await turn()
+      assert.equal(protocol.channelsIdsCount, 0)
+      assert.deepEqual(fixture.errors, [])
+    }
+  })
+
   it('runs handlers, deciders and callbacks in the context in which they were registered', async () => {
     const context = new AsyncLocalStorage<string>()
     const fixture = new Fixture()

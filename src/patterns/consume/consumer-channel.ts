@@ -3,7 +3,7 @@ import type { Acker } from '../../channel/consume/acker.ts'
 import type { Consumer, DeliverySink } from '../../channel/consume/delivery-sink.ts'
 import type { ConsumeArguments } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { asError, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+import { abortedBy, asError, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
 
 /** What to consume, and how. */
 export interface ConsumeRequest {
@@ -68,7 +68,8 @@ export class ConsumerChannel {
       return new ConsumerChannel(source, channel, consumed.value)
     } catch (error) {
       void channel.close()
-      throw error
+      // The abort may have closed the channel first, which says less.
+      throw signal?.aborted ? abortedBy(signal, `consuming from "${sink.queueName}"`) : error
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Channel, ReturnCallback } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
+import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { type AmqpError, asError, EncodeError, MessageReturnedError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
@@ -7,9 +8,6 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 import { Message } from '../consume/message.ts'
 import type { PendingCall } from './pending-call.ts'
 import { remoteError } from './remote-error.ts'
-
-/** The name that stands for the channel itself as a place for replies (direct reply-to, RabbitMQ's extension). */
-export const REPLY_TO = 'amq.rabbitmq.reply-to'
 
 /**
  * The calls of one life of a channel: replies come by the channel that the requests went by, so none can come when that
@@ -34,7 +32,7 @@ export class RpcChannel {
       // Replies are looked up by their correlation id: a late one is nobody's.
       const consuming = channel.basicConsume(
         (_channel, body, envelope, properties) => this.#replied(new Message(body, envelope, properties, undefined)),
-        REPLY_TO,
+        DIRECT_REPLY_TO,
         { noAck: true },
       )
       const { session } = channel.lives

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
@@ -7,7 +8,7 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, plainProperties, toJson, withJsonType } from '../publish/payload.ts'
 import { PendingCall, type RpcRequest } from './pending-call.ts'
-import { REPLY_TO, RpcChannel } from './rpc-channel.ts'
+import { RpcChannel } from './rpc-channel.ts'
 
 export interface RpcClientOptions {
   /** Milliseconds that a call may take where it says nothing else. Default: 20,000; `Infinity` is no limit. */
@@ -108,7 +109,7 @@ export class RpcClient {
         ...(encoded ? given : withJsonType(given)),
         ...(expires ? { expiration: String(Math.ceil(timeout)) } : undefined),
         correlationId,
-        replyTo: REPLY_TO,
+        replyTo: DIRECT_REPLY_TO,
       },
     }
     const call = new PendingCall(request, site, this.#ended)
