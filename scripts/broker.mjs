@@ -4,6 +4,8 @@
  *   node scripts/broker.mjs                      starts one and prints its URLs, until Ctrl-C
  *   node scripts/broker.mjs -- command args      runs a command with AMQP_URL set, and stops the broker after it
  *   node scripts/broker.mjs --rabbitmq 4         starts RabbitMQ in this version; ASYNCAMQP_RABBITMQ says it too
+ *   node scripts/broker.mjs --install            installs Debian's package, as root, where there is no RabbitMQ
+ *   node scripts/broker.mjs --testing            starts the one of asyncamqp/testing (npm run build makes it)
  *   node scripts/broker.mjs --certificates DIR   only writes certificates, which docker-compose.yml uses
  */
 import { realpathSync } from 'node:fs'
@@ -37,7 +39,12 @@ export function brokerEnvironment({ stop, ...address }) {
 
 async function main() {
   const { values, positionals } = parseArgs({
-    options: { certificates: { type: 'string' }, rabbitmq: { type: 'string' } },
+    options: {
+      certificates: { type: 'string' },
+      rabbitmq: { type: 'string' },
+      install: { type: 'boolean' },
+      testing: { type: 'boolean' },
+    },
     allowPositionals: true,
   })
   if (values.certificates !== undefined) {
@@ -45,7 +52,8 @@ async function main() {
     console.log(Object.values(files).join('\n'))
     return
   }
-  const broker = await startBroker({ log: logBroker, rabbitmq: values.rabbitmq })
+  const { rabbitmq, install, testing } = values
+  const broker = await startBroker({ log: logBroker, rabbitmq, install, testing })
   try {
     const [command, ...args] = positionals
     if (command !== undefined) {

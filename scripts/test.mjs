@@ -7,9 +7,14 @@
  *   npm test -- --node 22              with another Node, from npm, in this version
  *   npm test -- --rabbitmq 4           with another RabbitMQ, in this version
  *   npm test -- --concurrency N        N files at a time; 2 unless told
+ *   npm test -- --install              as root, installs Debian's RabbitMQ where there is none
+ *   npm test -- --testing              with the broker of asyncamqp/testing, even where there is a RabbitMQ
  *   npm test -- --coverage             and says which lines of dist they reach
  */
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { startBroker } from './broker/find.mjs'
 import { projectRoot } from './broker/home.mjs'
@@ -21,6 +26,9 @@ import { run } from './run.mjs'
 // Only a net under tests that hang: it ends the file, whose other results are lost.
 const fileTimeout = (process.env['ASYNCAMQP_FAULTS'] === 'long' ? 180 : 10) * 60_000
 
+/** Files that are about RabbitMQ's own nodes, in whole. */
+const aboutNodes = ['test/faults/cluster', 'test/support/rabbit-node', 'test/support/rabbitmq-version']
+
 /** @param {string} line */
 const log = line => console.log(`test: ${line}`)
 
@@ -30,6 +38,8 @@ async function main() {
       node: { type: 'string' },
       rabbitmq: { type: 'string' },
       concurrency: { type: 'string', default: '2' },
+      install: { type: 'boolean', default: false },
+      testing: { type: 'boolean', default: false },
       coverage: { type: 'boolean', default: false },
     },
     allowPositionals: true,
@@ -42,13 +52,19 @@ async function main() {
   await buildPackage(log)
   await buildTests(log)
 
-  const files = filesUnder('build/test', '.test.js').filter(
+  const chosen = filesUnder('build/test', '.test.js').filter(
     file => filters.length === 0 || filters.some(filter => file.includes(filter.replace(/\.ts$/, '.js'))),
   )
-  if (files.length === 0) throw new Error(`No test file's path contains ${filters.join(' or ')}.`)
+  if (chosen.length === 0) throw new Error(`No test file's path contains ${filters.join(' or ')}.`)
 
-  const broker = await startBroker({ log: logBroker, rabbitmq: values.rabbitmq })
+  const { rabbitmq, install, testing } = values
+  const broker = await startBroker({ log: logBroker, rabbitmq, install, testing })
+  const scratch = mkdtempSync(join(tmpdir(), 'asyncamqp-test-'))
+  const skippedFile = join(scratch, 'skipped')
   try {
+    const inProcess = broker.kind === 'testing'
+    const left = inProcess ? chosen.filter(file => aboutNodes.some(name => file.includes(name))) : []
+    const files = chosen.filter(file => !left.includes(file))
     log(`${files.length} files with Node ${nodeVersion}, ${values.concurrency} at a time`)
     const command = [
       node,
@@ -56,15 +72,33 @@ async function main() {
       `--test-concurrency=${values.concurrency}`,
       `--test-timeout=${fileTimeout}`,
       '--test-reporter=spec',
+      '--test-reporter-destination=stdout',
+      `--test-reporter=${join(projectRoot, 'scripts/skipped-reporter.mjs')}`,
+      `--test-reporter-destination=${skippedFile}`,
       // Files and not their folder, which Node 22 refuses.
       ...files,
     ]
     const coverage = values.coverage ? [process.execPath, 'node_modules/c8/bin/c8.js', '--include', 'dist'] : []
     const [program = '', ...args] = [...coverage, ...command]
     process.exitCode = await run(program, args, { environment: brokerEnvironment(broker), cwd: projectRoot })
+    if (inProcess) tellWaiting(Number(readFileSync(skippedFile, 'utf8')) + testsIn(left))
   } finally {
     await broker.stop()
+    rmSync(scratch, { recursive: true, force: true })
   }
+}
+
+/** @param {string[]} files compiled ones */
+function testsIn(files) {
+  return files.reduce((sum, file) => sum + (readFileSync(file, 'utf8').match(/^ *it\(/gm)?.length ?? 0), 0)
+}
+
+/** @param {number} count */
+function tellWaiting(count) {
+  log(
+    `${count} tests wait for a RabbitMQ: once one is installed, Docker runs, or AMQP_URL names one, npm test runs them; ` +
+      'as root on Debian, npm test -- --install',
+  )
 }
 
 try {

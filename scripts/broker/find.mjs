@@ -8,6 +8,7 @@ import { useGivenBroker } from './given.mjs'
 import { removeStaleHomes } from './home.mjs'
 import { canInstallDebianPackages, findInstallation, installDebianPackages } from './installation.mjs'
 import { prepareSurroundings, RabbitNode } from './node.mjs'
+import { TestingNode, usesTestingBroker } from './testing-node.mjs'
 import { isVersion, wantedVersion } from './version.mjs'
 
 /**
@@ -16,20 +17,20 @@ import { isVersion, wantedVersion } from './version.mjs'
  * @typedef {import('./installation.mjs').Installation} Installation
  */
 
-const noBrokerFound = `There is no RabbitMQ here to use. Any one of these helps:
-  - install it:        sudo apt-get install rabbitmq-server   (macOS: brew install rabbitmq)
-  - start Docker:      then the same command again uses docker-compose.yml
-  - name one you have: AMQP_URL=amqp://user:password@host:5672`
-
 /**
- * Finds a broker: the one that `AMQP_URL` names; else a private node of an installed RabbitMQ; else the same after
- * installing Debian's package, as root; else one in Docker. Where a version is asked for that is not the installed one,
- * a folder with another Debian release, as root, takes the place of the package.
+ * Finds a broker: the one that `AMQP_URL` names; else a private node of an installed RabbitMQ; else, where `install` asks
+ * for it, the same after installing Debian's package, as root; else one in Docker; else the one of `asyncamqp/testing`,
+ * which has to be built. Where a version is asked for that is not the installed one, a folder with another Debian
+ * release, as root, takes the place of the package.
  *
- * @param {{ log?: Log | undefined, keep?: boolean | undefined, rabbitmq?: string | undefined }} [options]
+ * @param {import('./types.d.ts').FindOptions} [options] `testing`: none but the broker of `asyncamqp/testing`
  * @returns {Promise<import('./types.d.ts').Broker>}
  */
-export async function startBroker({ log = () => {}, keep, ...options } = {}) {
+export async function startBroker({ log = () => {}, keep, install = false, testing = false, ...options } = {}) {
+  if (testing) {
+    log('using the broker of asyncamqp/testing, in this process')
+    return await startTestingBroker()
+  }
   const rabbitmq = wantedVersion(options.rabbitmq)
   const { AMQP_URL, AMQP_MANAGEMENT_URL } = process.env
   if (AMQP_URL) {
@@ -43,10 +44,12 @@ export async function startBroker({ log = () => {}, keep, ...options } = {}) {
     return { ...given, rabbitmq }
   }
   removeStaleHomes(log, removeComposeProject)
-  const installation = await prepareInstallation(rabbitmq, log)
+  const installation = await prepareInstallation(rabbitmq, install, log)
   if (installation === undefined) {
     if (dockerEngineRuns()) return { ...(await startComposeBroker({ log, keep, rabbitmq })), rabbitmq }
-    throw new Error(rabbitmq === undefined ? noBrokerFound : noSuchVersion(rabbitmq))
+    if (rabbitmq !== undefined) throw new Error(noSuchVersion(rabbitmq))
+    log('no RabbitMQ is here to use; using the broker of asyncamqp/testing, in this process')
+    return await startTestingBroker()
   }
   log('starting a private RabbitMQ node')
   const startedAt = Date.now()
@@ -68,13 +71,26 @@ export async function startBroker({ log = () => {}, keep, ...options } = {}) {
   }
 }
 
+/** @returns {Promise<import('./types.d.ts').Broker>} */
+async function startTestingBroker() {
+  const node = await TestingNode.create()
+  const { url, host, port, tlsUrl, tlsPort, managementUrl, caFile, clientCertFile, clientKeyFile, version } = node
+  return {
+    kind: 'testing',
+    ...{ url, host, port, tlsUrl, tlsPort, managementUrl, caFile, clientCertFile, clientKeyFile, version },
+    stop: () => node.destroy(),
+  }
+}
+
 /**
- * Starts a private node to do with as one likes: stop it, kill it, freeze it, start it again.
+ * Starts a private node to do with as one likes: stop it, kill it, freeze it, start it again. Tests that use the broker of
+ * `asyncamqp/testing` get another one of those.
  *
  * @param {NodeOptions} [options]
  * @returns {Promise<import('./types.d.ts').RabbitNode>}
  */
 export async function startNode(options = {}) {
+  if (usesTestingBroker()) return await TestingNode.create()
   return await startInstalled(await needInstallation(options), options)
 }
 
@@ -106,19 +122,20 @@ export async function startCluster(size, options = {}) {
 }
 
 /**
- * The RabbitMQ to start nodes with, installed if need be, or undefined where this machine can have none.
+ * The RabbitMQ to start nodes with, installed where that is asked for, or undefined where this machine can have none.
  *
  * @param {string | undefined} wanted
+ * @param {boolean} install whether to
  * @param {Log} log
  * @returns {Promise<Installation | undefined>}
  */
-async function prepareInstallation(wanted, log) {
+async function prepareInstallation(wanted, install, log) {
   const found = findInstallation()
   if (wanted !== undefined) {
     if (found?.version !== undefined && isVersion(found.version, wanted)) return found
     return debianFolderObstacle(wanted) === undefined ? await debianFolderInstallation(wanted, log) : undefined
   }
-  if (found !== undefined || !canInstallDebianPackages()) return found
+  if (found !== undefined || !install || !canInstallDebianPackages()) return found
   log('no RabbitMQ is installed; running as root, so installing it')
   installDebianPackages(['rabbitmq-server'], log)
   return findInstallation()
@@ -127,7 +144,7 @@ async function prepareInstallation(wanted, log) {
 /** @param {NodeOptions} options */
 async function needInstallation({ log = () => {}, rabbitmq }) {
   const wanted = wantedVersion(rabbitmq)
-  const installation = await prepareInstallation(wanted, log)
+  const installation = await prepareInstallation(wanted, false, log)
   if (installation !== undefined) return installation
   if (wanted !== undefined) throw new Error(`A node of one's own cannot come from Docker. ${noSuchVersion(wanted)}`)
   throw new Error("A node of one's own needs an installed RabbitMQ: sudo apt-get install rabbitmq-server")

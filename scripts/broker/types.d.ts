@@ -3,8 +3,11 @@ export type Log = (line: string) => void
 
 /** What a program needs to know to use a broker. Fields that a broker of the user's own does not offer are absent. */
 export interface BrokerAddress {
-  /** How the broker was found: named by `AMQP_URL`, a private node of this project, or Docker Compose. */
-  readonly kind: 'url' | 'node' | 'docker'
+  /**
+   * How the broker was found: named by `AMQP_URL`, a private node of this project, Docker Compose, or that of
+   * `asyncamqp/testing`.
+   */
+  readonly kind: 'url' | 'node' | 'docker' | 'testing'
   /** With user and password, and without a path unless `AMQP_URL` has one. */
   readonly url: string
   readonly host: string
@@ -33,6 +36,13 @@ export interface BrokerAddress {
 export interface Broker extends BrokerAddress {
   /** Stops what was started for this run and removes its files; a broker named by `AMQP_URL` is left alone. */
   stop(): Promise<void>
+}
+
+export interface FindOptions extends Pick<NodeOptions, 'log' | 'keep' | 'rabbitmq'> {
+  /** Install Debian's package, as root, where there is no RabbitMQ. Default: false. */
+  readonly install?: boolean | undefined
+  /** Use the broker of `asyncamqp/testing`, whatever else is here. Default: false. */
+  readonly testing?: boolean | undefined
 }
 
 export interface NodeOptions {
@@ -128,7 +138,7 @@ export interface CertificateFiles {
 
 /** What `scripts/broker.mjs` exports. */
 export interface BrokerModule {
-  startBroker(options?: Pick<NodeOptions, 'log' | 'keep' | 'rabbitmq'>): Promise<Broker>
+  startBroker(options?: FindOptions): Promise<Broker>
   startNode(options?: NodeOptions): Promise<RabbitNode>
   startCluster(size: number, options?: NodeOptions): Promise<RabbitCluster>
   createAuthority(commonName?: string): CertificateAuthority

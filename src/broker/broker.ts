@@ -60,7 +60,7 @@ export class BrokerEngine implements ConnectionHost {
     this.clock = options.clock
     this.release = releaseOf(options.release)
     this.limits = options.limits
-    for (const [name, user] of Object.entries(options.users)) this.users.set(name, new User(name, user))
+    for (const [name, user] of Object.entries(options.users)) this.setUser(name, user)
     for (const name of options.vhosts) this.addVirtualHost(name)
   }
 
@@ -94,7 +94,7 @@ export class BrokerEngine implements ConnectionHost {
 
   authenticate(login: string, password: string): User | undefined {
     const user = this.users.get(login)
-    return this.refusesLogins || user?.password !== password ? undefined : user
+    return !this.refusesLogins && user?.hasPassword(password) === true ? user : undefined
   }
 
   confirmFate(): ConfirmFate {
@@ -141,6 +141,13 @@ export class BrokerEngine implements ConnectionHost {
     })
     this.vhosts.set(name, vhost)
     return vhost
+  }
+
+  /** Connections that are open see what is changed too. */
+  setUser(name: string, options: UserOptions): void {
+    const known = this.users.get(name)
+    if (known === undefined) this.users.set(name, new User(name, options))
+    else known.change(options)
   }
 
   /** Block those who publish, for this reason; undefined lets them go on. */

@@ -2,7 +2,7 @@ import * as methods from '../protocol/methods.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { ChannelHost } from './channel-host.ts'
 import { Confirms } from './confirms.ts'
-import { Message, withOthers } from './message.ts'
+import { Message, withOthers, withSortedHeaders } from './message.ts'
 import type { Queue, Receipt } from './queue.ts'
 import {
   accessRefused,
@@ -156,7 +156,7 @@ export class ChannelPublishing {
     if (release.checksUserFirst) checkUser(own, user)
     if (own.expiration !== undefined) checkExpiration(own.expiration)
     checkUser(own, user)
-    return Message.published(exchangeName, routingKey, own, body)
+    return Message.published(exchangeName, routingKey, release.sortsHeaders ? withSortedHeaders(own) : own, body)
   }
 
   #withReplyQueue(properties: BasicProperties): BasicProperties {

@@ -80,6 +80,8 @@ export class ClientConnection implements ChannelOwner {
   #closing: Timer | undefined
   /** What came while nothing is read. */
   #unread: Buffer[] = []
+  /** What came behind the publish that was blocked, in the same bytes. */
+  #held: (() => void)[] = []
   #isBlocked = false
   #isFrozen = false
 
@@ -89,8 +91,14 @@ export class ClientConnection implements ChannelOwner {
     this.peer = port.peer
     this.#input = new FrameInput(
       {
-        method: (channel, method, args) => this.#method(channel, method, args),
-        published: (channel, published) => this.#published(channel, published),
+        method: (channel, method, args) => {
+          if (this.#isBlocked) this.#held.push(() => this.#method(channel, method, args))
+          else this.#method(channel, method, args)
+        },
+        published: (channel, published) => {
+          if (this.#isBlocked) this.#held.push(() => this.#published(channel, published))
+          else this.#published(channel, published)
+        },
       },
       host.limits.frameMax,
     )
@@ -249,6 +257,7 @@ export class ClientConnection implements ChannelOwner {
     this.#isBlocked = false
     if (hasCapability(this.clientProperties, 'connection.blocked')) this.send(0, methods.ConnectionUnblocked, {})
     this.#throttle()
+    for (const turn of this.#held.splice(0)) turn()
     this.#readOn()
   }
 
@@ -367,14 +376,18 @@ export class ClientConnection implements ChannelOwner {
 
   #published(channel: number, published: Published): void {
     if (this.#state !== 'running') return
-    this.#channelFor(channel)?.receivePublish(published)
     const { alarm } = this.#host
-    if (alarm === undefined || this.#isBlocked) return
+    if (alarm !== undefined) this.#block(alarm)
+    // RabbitMQ stops at the content header: a message that has no more than that has come.
+    if (this.#isBlocked && published.body.length > 0) this.#held.push(() => this.#published(channel, published))
+    else this.#channelFor(channel)?.receivePublish(published)
+  }
+
+  #block(reason: string): void {
     this.#isBlocked = true
     this.#throttle()
-    if (hasCapability(this.clientProperties, 'connection.blocked')) {
-      this.#host.post(() => this.send(0, methods.ConnectionBlocked, { reason: alarm }))
-    }
+    if (!hasCapability(this.clientProperties, 'connection.blocked')) return
+    this.#host.post(() => this.send(0, methods.ConnectionBlocked, { reason }))
   }
 
   #channelFor(number: number): Channel | undefined {
@@ -415,6 +428,7 @@ export class ClientConnection implements ChannelOwner {
     this.#endChannels()
     this.#state = 'closed'
     this.#unread = []
+    this.#held = []
     this.#host.closed(this)
   }
 }

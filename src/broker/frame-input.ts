@@ -85,7 +85,7 @@ export class FrameInput implements FrameSink {
     this.#finish(channel, incoming)
   }
 
-  bodyFrame(channel: number, buffer: Buffer, start: number, end: number): void {
+  bodyFrame(channel: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
     const incoming = this.#incoming.get(channel)
     if (incoming === undefined) throw unexpectedFrame('expected method frame, got non method frame instead')
     if (incoming.properties === undefined) {
@@ -93,7 +93,8 @@ export class FrameInput implements FrameSink {
     }
     incoming.pieces.push(Buffer.from(buffer.subarray(start, end)))
     incoming.missing -= end - start
-    this.#finish(channel, incoming)
+    // Its last byte may come before the octet that ends its frame.
+    if (ended) this.#finish(channel, incoming)
   }
 
   heartbeatFrame(): void {}

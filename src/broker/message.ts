@@ -83,6 +83,20 @@ export function withOthers(properties: BasicProperties, others: BasicProperties)
   return { ...reread(properties).toJSON(), ...others }
 }
 
+/** Properties whose headers are in the order of their names. */
+export function withSortedHeaders(properties: BasicProperties): BasicProperties {
+  const names = Object.keys(peek(properties) ?? {})
+  const sorted = names.toSorted()
+  if (sorted.every((name, at) => name === names[at])) return properties
+  return changed(properties, headers => {
+    for (const name of sorted) {
+      const value = headers[name]
+      delete headers[name]
+      headers[name] = value
+    }
+  })
+}
+
 /** Decoded from a second reading, since what has been decoded of the first would be written anew. */
 function peek(properties: BasicProperties): FieldTable | undefined {
   if (!(properties instanceof Properties)) return properties.headers

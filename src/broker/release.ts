@@ -25,6 +25,8 @@ export interface Release {
   readonly typeInArguments: boolean
   /** Of several things that are wrong with a message, its user is refused first. */
   readonly checksUserFirst: boolean
+  /** Headers of a message are put in order, though not the tables in them. */
+  readonly sortsHeaders: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
   readonly unknownTypeEndsChannel: boolean
   /** Bytes of the largest message that is taken. */
@@ -45,6 +47,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
     checksUserFirst: true,
+    sortsHeaders: false,
     unknownTypeEndsChannel: false,
     maxMessageSize: 134_217_728,
   },
@@ -61,6 +64,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,
     checksUserFirst: false,
+    sortsHeaders: true,
     unknownTypeEndsChannel: true,
     maxMessageSize: 16_777_216,
   },

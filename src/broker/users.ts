@@ -9,13 +9,22 @@ export type Access = 'configure' | 'write' | 'read'
 /** A user of the broker. */
 export class User {
   readonly name: string
-  readonly password: string
-  readonly #permissions: Readonly<Record<string, Permissions>> | undefined
+  #password: string
+  #permissions: Readonly<Record<string, Permissions>> | undefined
 
   constructor(name: string, { password, permissions }: UserOptions) {
     this.name = name
-    this.password = password
+    this.#password = password
     this.#permissions = permissions
+  }
+
+  change({ password, permissions }: UserOptions): void {
+    this.#password = password
+    this.#permissions = permissions
+  }
+
+  hasPassword(password: string): boolean {
+    return this.#password === password
   }
 
   /** Whether the user may open a connection to a virtual host. */

@@ -52,6 +52,7 @@ export class Broker implements AsyncDisposable {
   readonly #tlsListener: Listener | undefined
   #memoryPort = 0
   #refuses = false
+  #frozen = false
   #delay = 0
   #state: 'running' | 'stopped' = 'stopped'
 
@@ -157,11 +158,13 @@ export class Broker implements AsyncDisposable {
 
   /** Neither read nor write, as if the network stood still. */
   freeze(): void {
+    this.#frozen = true
     for (const connection of [...this.#engine.connections]) connection.freeze(true)
   }
 
   /** Go on. */
   thaw(): void {
+    this.#frozen = false
     for (const connection of [...this.#engine.connections]) connection.freeze(false)
     this.#engine.run()
   }
@@ -235,6 +238,7 @@ export class Broker implements AsyncDisposable {
     if (this.#state === 'running') return
     this.#state = 'running'
     this.#refuses = false
+    this.#frozen = false
     await this.#listener.start()
     await this.#tlsListener?.start()
   }
@@ -260,10 +264,9 @@ export class Broker implements AsyncDisposable {
     return [...(this.#engine.vhosts.get(vhost)?.queues.keys() ?? [])]
   }
 
-  /** Names of all exchanges that clients declared. */
+  /** Names of all exchanges but the default one. */
   exchangeNames(vhost = '/'): readonly string[] {
-    const names = [...(this.#engine.vhosts.get(vhost)?.exchanges.keys() ?? [])]
-    return names.filter(name => name !== '' && !name.startsWith('amq.'))
+    return [...(this.#engine.vhosts.get(vhost)?.exchanges.keys() ?? [])].filter(name => name !== '')
   }
 
   /** Open connections. */
@@ -271,9 +274,32 @@ export class Broker implements AsyncDisposable {
     return this.#named().map(connection => new ConnectionView(connection))
   }
 
+  /** Names of all virtual hosts. */
+  get vhostNames(): readonly string[] {
+    return [...this.#engine.vhosts.keys()]
+  }
+
   /** Add a virtual host while it runs. */
   addVirtualHost(name: string): void {
     if (!this.#engine.vhosts.has(name)) this.#engine.addVirtualHost(name)
+  }
+
+  /** Delete a virtual host with all that is in it; its connections are closed. */
+  deleteVirtualHost(name: string): void {
+    const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `vhost '${name}' is deleted`)
+    for (const connection of this.#named()) if (connection.vhost.name === name) connection.fail(reason)
+    this.#engine.vhosts.delete(name)
+    this.#engine.run()
+  }
+
+  /** Add a user, or change the password or the permissions of one. */
+  setUser(name: string, options: UserOptions): void {
+    this.#engine.setUser(name, options)
+  }
+
+  /** The user can log in no more; connections stay. */
+  deleteUser(name: string): void {
+    this.#engine.users.delete(name)
   }
 
   /** Wait until `count` connections, or more, are open. @throws TimeoutError */
@@ -312,13 +338,15 @@ export class Broker implements AsyncDisposable {
   }
 
   #accept(port: ClientPort): ClientConnection {
-    return this.#engine.accept({
+    const connection = this.#engine.accept({
       ...port,
       write: bytes => {
         if (this.#delay === 0) port.write(bytes)
         else this.#engine.clock.after(this.#delay, () => port.write(bytes))
       },
     })
+    if (this.#frozen) connection.freeze(true)
+    return connection
   }
 }
 

@@ -3,8 +3,10 @@ import type { ClientConnection } from '../broker/client-connection.ts'
 import { Exchange } from '../broker/exchange.ts'
 import type { Message as EngineMessage } from '../broker/message.ts'
 import type { Queue } from '../broker/queue.ts'
+import { Refusal } from '../broker/refusals.ts'
 import { TimeoutError } from '../errors.ts'
 import type { Timer } from '../lib/clock.ts'
+import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
@@ -29,6 +31,7 @@ export interface BrokerConsumer {
   readonly exclusive: boolean
   readonly prefetchCount: number
   readonly priority: number
+  readonly arguments: FieldTable
   /** Messages that it has and has not settled. */
   readonly unacked: number
 }
@@ -116,6 +119,16 @@ export class QueueView {
   get durable(): boolean {
     return this.#queue?.durable ?? false
   }
+  get autoDelete(): boolean {
+    return this.#queue?.autoDelete ?? false
+  }
+  /** Only the connection that declared it may use it. */
+  get exclusive(): boolean {
+    return this.#queue?.owner !== undefined
+  }
+  get type(): string | undefined {
+    return this.#queue?.type
+  }
   get arguments(): FieldTable {
     return { ...this.#queue?.arguments }
   }
@@ -130,7 +143,15 @@ export class QueueView {
   get consumers(): readonly BrokerConsumer[] {
     return (this.#queue?.consumers ?? []).map(({ tag, unacked, options }) => {
       const { noAck, exclusive, prefetch, priority } = options
-      return { consumerTag: tag, noAck, exclusive, prefetchCount: prefetch, priority, unacked }
+      return {
+        consumerTag: tag,
+        noAck,
+        exclusive,
+        prefetchCount: prefetch,
+        priority,
+        arguments: { ...options.arguments },
+        unacked,
+      }
     })
   }
 
@@ -203,6 +224,15 @@ export class ExchangeView {
   get durable(): boolean {
     return this.#exchange?.durable ?? false
   }
+  get autoDelete(): boolean {
+    return this.#exchange?.autoDelete ?? false
+  }
+  get internal(): boolean {
+    return this.#exchange?.internal ?? false
+  }
+  get arguments(): FieldTable {
+    return { ...this.#exchange?.arguments }
+  }
   /** What its messages go to. */
   get bindings(): readonly BrokerBinding[] {
     return (this.#exchange?.bindings ?? []).map(({ destination, routingKey, arguments: table }) => ({
@@ -227,6 +257,10 @@ export class ConnectionView {
   get name(): string {
     return this.#connection.name
   }
+  /** Its address, as `127.0.0.1:50000`. */
+  get peer(): string {
+    return this.#connection.peer
+  }
   get login(): string {
     return this.#connection.user.name
   }
@@ -242,6 +276,17 @@ export class ConnectionView {
   }
   get clientProperties(): FieldTable {
     return { ...this.#connection.clientProperties }
+  }
+  /** What was agreed on: most channels, bytes of a frame, seconds between heartbeats. */
+  get limits(): { readonly channelMax: number; readonly frameMax: number; readonly heartbeat: number } {
+    const { channelMax, frameMax, heartbeat } = this.#connection.limits
+    return { channelMax, frameMax, heartbeat }
+  }
+
+  /** Close it, as an operator does (`CONNECTION_FORCED`). */
+  close(replyText: string): void {
+    this.#connection.fail(new Refusal(ReplyCode.CONNECTION_FORCED, replyText))
+    this.#connection.flush()
   }
 
   /** Cut it. */

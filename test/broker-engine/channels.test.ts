@@ -44,6 +44,22 @@ describe('A channel of the broker', () => {
     }
   })
 
+  it('takes a message in pieces of any size', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    const bytes = encodePublish(1, '', 'a', 'a body', { messageId: 'm' })
+    for (let at = 1; at < bytes.length; at++) {
+      client.bytes(bytes.subarray(0, at))
+      client.bytes(bytes.subarray(at))
+    }
+    const bodies = engine.queue('a', '/')?.ready.map(({ message }) => message.body.toString())
+    assert.deepEqual(
+      bodies,
+      Array.from({ length: bytes.length - 1 }, () => 'a body'),
+    )
+  })
+
   it('confirms what came together with one method', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

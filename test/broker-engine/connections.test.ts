@@ -116,7 +116,7 @@ describe('A connection to the broker', () => {
     client.publish(1, '', 'q', '2')
     assert.deepEqual(client.lines(), ['0 connection.blocked'])
     assert.equal(client.paused, true)
-    assert.equal(engine.queue('q', '/')?.messageCount, 1)
+    assert.equal(engine.queue('q', '/')?.messageCount, 0)
     engine.setAlarm(undefined)
     assert.deepEqual(client.lines(), ['0 connection.unblocked'])
     assert.equal(client.paused, false)

@@ -41,6 +41,8 @@ function need<K extends keyof BrokerAddress>(field: K): NonNullable<BrokerAddres
  */
 export const broker = {
   has: (field: keyof BrokerAddress): boolean => given[field] !== undefined,
+  /** Why a test is skipped that needs what the broker of `asyncamqp/testing` has not; false where RabbitMQ is used. */
+  waitsForRabbitMQ: (why: string): string | false => given.kind === 'testing' && `waits for a RabbitMQ: ${why}`,
   /** `amqp://user:password@host:port`, for the default vhost. */
   get url(): string {
     return need('url')
