@@ -1,3 +1,4 @@
+import { encodeError } from './encode-error.ts'
 import { decodeTable, encodeTable } from './field-table.ts'
 import { Reader } from './reader.ts'
 import type { FieldTable, FieldValue } from './values.ts'
@@ -13,6 +14,11 @@ export function copyTable(
   name: string,
 ): FieldTable | undefined {
   if (table === undefined) return undefined
-  const bytes = Writer.encode(writer => encodeTable(writer, table, name))
+  let bytes: Buffer
+  try {
+    bytes = Writer.encode(writer => encodeTable(writer, table, name))
+  } catch (error) {
+    throw encodeError(name, error)
+  }
   return decodeTable(new Reader(bytes, 0, bytes.length))
 }

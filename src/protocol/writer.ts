@@ -42,9 +42,9 @@ export class Writer {
   #what = ''
   #limit = Number.POSITIVE_INFINITY
 
-  /** Bytes that wait to be taken. */
+  /** Bytes of whole messages that wait to be taken. */
   get waiting(): number {
-    return this.sealed + this.position - this.#start
+    return this.sealed + (this.#guarded ? this.#mark : this.position) - this.#start
   }
 
   /**

@@ -146,7 +146,11 @@ describe('code of the program that runs while a message is encoded', () => {
       const out: Uint8Array[] = []
       to.send(
         make(() => {
-          out.push(...to.writer.take())
+          const { waiting } = to.writer
+          const taken = to.writer.take()
+          assert.equal(Buffer.concat(taken).length, waiting)
+          assert.equal(to.writer.waiting, 0)
+          out.push(...taken)
           to.writer.reuse()
         }),
       )
