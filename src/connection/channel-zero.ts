@@ -2,6 +2,7 @@ import { Calls } from '../channel/calls.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
 import { captureCallSite, ProtocolError } from '../errors.ts'
+import { follow } from '../lib/call-safely.ts'
 import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -69,7 +70,8 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     return new Promise((resolve, reject) => {
       if (this.#ending !== undefined) throw endedBy(this.#ending)
       this.#asking = reject
-      new Promise<T>(answer => answer(question())).then(resolve, reject)
+      const answer = question()
+      if (!follow(answer, value => resolve(value as T), reject)) resolve(answer)
     })
   }
 

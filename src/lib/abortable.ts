@@ -1,5 +1,6 @@
 import { asError } from '../errors.ts'
 import { onAbort } from './abort-listeners.ts'
+import { follow } from './call-safely.ts'
 
 /**
  * What `ask` answers, unless `signal` is aborted before: then this rejects with the signal's reason, and an answer that
@@ -20,16 +21,20 @@ export function abortable<T>(
       aborted = true
       reject(asError(signal.reason))
     })
-    new Promise<T>(answer => answer(ask())).then(
-      answer => {
-        registration.cancel()
-        if (aborted) late(answer)
-        else resolve(answer)
-      },
-      error => {
-        registration.cancel()
-        reject(error)
-      },
-    )
+    const answered = (answer: T): void => {
+      registration.cancel()
+      if (aborted) late(answer)
+      else resolve(answer)
+    }
+    const failed = (error: unknown): void => {
+      registration.cancel()
+      reject(error)
+    }
+    try {
+      const answer = ask()
+      if (!follow(answer, value => answered(value as T), failed)) answered(answer as T)
+    } catch (error) {
+      failed(error)
+    }
   })
 }

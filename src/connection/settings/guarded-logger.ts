@@ -1,3 +1,4 @@
+import { describeThrown } from '../../errors.ts'
 import { callSafely } from '../../lib/call-safely.ts'
 import { badValue } from '../../protocol/option-check.ts'
 import type { Logger } from './options.ts'
@@ -20,19 +21,11 @@ export function guardedLogger(logger: Logger | undefined): GuardedLogger | undef
   const failed = (thrown: unknown): void => {
     if (warned) return
     warned = true
-    process.emitWarning(`the logger of an AMQP connection fails: ${describe(thrown)}`)
+    process.emitWarning(`the logger of an AMQP connection fails: ${describeThrown(thrown).message}`)
   }
   const guarded =
     (level: keyof Logger) =>
     (message: string, ...details: unknown[]): void =>
       callSafely(() => logger[level]?.(message, ...details), failed)
   return { debug: guarded('debug'), info: guarded('info'), warn: guarded('warn'), error: guarded('error') }
-}
-
-function describe(thrown: unknown): string {
-  try {
-    return String(thrown)
-  } catch {
-    return 'it throws what is not even a text'
-  }
 }

@@ -12,36 +12,11 @@ import {
   TimeoutError,
 } from '../../../src/index.ts'
 import * as methods from '../../../src/protocol/methods.ts'
-import {
-  type Conversation,
-  contentFrames,
-  converse,
-  deliverFrame,
-  FakeBroker,
-  methodFrame,
-  type SentFrame,
-} from '../../support/fake-broker.ts'
+import { agreeingBroker, framesOf } from '../../support/agreeing-broker.ts'
+import { type Conversation, contentFrames, converse, deliverFrame, methodFrame } from '../../support/fake-broker.ts'
 import { rejection } from '../../support/rejection.ts'
 import { turn } from '../../support/settled.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
-
-/** A broker that agrees to what RPC needs and confirms nothing. */
-function rpcBroker(serverProperties: Record<string, string> = { product: 'fake' }): FakeBroker {
-  const broker = new FakeBroker()
-  broker.prepare = peer => {
-    const start = methodFrame(0, methods.ConnectionStart, { serverProperties, mechanisms: 'PLAIN' })
-    peer.answers.set('protocol header', () => start)
-    peer.answers.set('confirm.select', ({ channel }) => methodFrame(channel, methods.ConfirmSelectOk, {}))
-    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
-    peer.answers.set('basic.consume', ({ channel, args }) =>
-      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
-    )
-    peer.answers.set('basic.cancel', ({ channel, args }) =>
-      methodFrame(channel, methods.BasicCancelOk, { consumerTag: String(args['consumerTag']) }),
-    )
-  }
-  return broker
-}
 
 interface RpcConversation extends Conversation {
   readonly client: RpcClient
@@ -54,14 +29,10 @@ async function rpcConversation(
   options: RpcClientOptions = {},
   connectOptions: ConnectOptions = {},
 ): Promise<RpcConversation> {
-  const conversation = await converse(connectOptions, rpcBroker())
+  const conversation = await converse(connectOptions, agreeingBroker())
   const client = await conversation.protocol.rpcClient(options)
   const consume = framesOf(conversation, 'basic.consume')[0]
   return { ...conversation, client, channel: consume?.channel ?? 0, tag: String(consume?.args['consumerTag']) }
-}
-
-function framesOf({ peer }: Conversation, name: string): SentFrame[] {
-  return peer.frames.filter(frame => frame.method?.name === name)
 }
 
 function reply({ channel, tag }: RpcConversation, correlationId: string, body: string): Buffer {
@@ -237,7 +208,7 @@ describe('The close of an RPC client', () => {
   })
 
   it('ends calls that wait for a recovery', async () => {
-    const broker = rpcBroker()
+    const broker = agreeingBroker()
     const clock = new VirtualClock()
     const { peer, protocol } = await converse({ recovery: { initialDelay: 60_000 }, clock }, broker)
     const client = await protocol.rpcClient()
@@ -254,13 +225,7 @@ describe('The close of an RPC client', () => {
 
 describe('The channel of an RPC client', () => {
   it('is given up when somebody needs its number, and opened again for the next call', async () => {
-    const broker = rpcBroker()
-    const inner = broker.prepare
-    broker.prepare = peer => {
-      inner(peer)
-      const tune = methodFrame(0, methods.ConnectionTune, { channelMax: 1, frameMax: 131_072, heartbeat: 0 })
-      peer.answers.set('connection.start-ok', () => tune)
-    }
+    const broker = agreeingBroker(undefined, { channelMax: 1 })
     const conversation = await converse({}, broker)
     const { peer, protocol } = conversation
     const client = await protocol.rpcClient()
@@ -286,7 +251,7 @@ describe('An RPC server', () => {
     properties: { replyTo: string; correlationId?: string },
     serverProperties: Record<string, string> = rabbit310,
   ) {
-    const conversation = await converse({}, rpcBroker(serverProperties))
+    const conversation = await converse({}, agreeingBroker(serverProperties))
     const { peer, protocol } = conversation
     let runs = 0
     const server = await protocol.rpcServer('q', () => {
