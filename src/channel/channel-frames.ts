@@ -169,7 +169,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   contentRefused(content: Content, _size: number, properties: Properties, reason: string): void {
     const error = new ProtocolError(reason, { replyCode: 311 })
     let told = false
-    if (content.kind === undefined) this.#deliveries.refused(content, properties)
+    if (content.kind === undefined) told = this.#deliveries.refused(content, properties, error)
     else if (content.kind === 'get') {
       const { deliveryTag } = content.envelope
       told = this.#calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)

@@ -101,8 +101,9 @@ const NONE = {}
  * server's reply. Where the connection is recovered, the channel goes on as the same object.
  */
 export class Channel {
-  /** Called with every message that comes back because it was mandatory and no queue wanted it. */
-  returnCallback: ReturnCallback | undefined
+  #returnCallback: ReturnCallback | undefined
+  /** The same, in the context in which it was set. */
+  #runReturnCallback: ReturnCallback | undefined
   readonly #lives: RecoveringChannel
   readonly #cancellationCallbacks: CancellationCallback[] = []
   #closed: Promise<void> | undefined
@@ -114,6 +115,16 @@ export class Channel {
       returned: (message, told) => this.#returned(message, told),
       cancelled: error => this.#cancelled(error),
     })
+  }
+
+  /** Called with every message that comes back because it was mandatory and no queue wanted it. */
+  get returnCallback(): ReturnCallback | undefined {
+    return this.#returnCallback
+  }
+
+  set returnCallback(callback: ReturnCallback | undefined) {
+    this.#returnCallback = callback
+    this.#runReturnCallback = callback === undefined ? undefined : inContext(callback)
   }
 
   /** @internal */
@@ -724,7 +735,7 @@ export class Channel {
   }
 
   #returned(message: ReturnedMessage, told: boolean): void {
-    const { returnCallback } = this
+    const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       callSafely(() => returnCallback(this, message.body, message.envelope, message.properties), this.#failed)
     } else if (!told) this.#lives.host.report(returnError(undefined, message), 'warn')

@@ -83,12 +83,17 @@ export class Deliveries {
     return consumer
   }
 
-  /** A message came that was not taken into memory: a dead-letter exchange may have it, or else it would come for ever. */
-  refused(envelope: Envelope, properties: Properties): void {
+  /**
+   * A message came that was not taken into memory: a dead-letter exchange may have it, or else it would come for ever.
+   * Returns whether somebody is told of `error`.
+   */
+  refused(envelope: Envelope, properties: Properties, error: Error): boolean {
     const consumer = this.#consumerOf(envelope)
-    if (consumer.sink.noAck) return
-    this.#follow(consumer, envelope, properties)
-    this.#acker.settle('reject', envelope.deliveryTag, false, false)
+    if (!consumer.sink.noAck) {
+      this.#follow(consumer, envelope, properties)
+      this.#acker.settle('reject', envelope.deliveryTag, false, false)
+    }
+    return consumer.sink.refused?.(error, properties) === true
   }
 
   #follow({ position }: Consumer, { deliveryTag, isRedeliver }: Envelope, properties: Properties): void {

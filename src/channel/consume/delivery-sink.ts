@@ -23,6 +23,8 @@ export interface DeliverySink {
   /** `basicConsume` has resolved: the program's code may run. */
   start(): void
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void
+  /** A message was not taken into memory, for `error`. Returns whether somebody is told of it. */
+  refused?(error: Error, properties: Properties): boolean
   /** The broker sends nothing more: what waits is given back. What still comes is given back, too. */
   cancelled(): void
   /** The channel's life is over: what waits is the broker's again. `recovers` if another life will consume for it. */

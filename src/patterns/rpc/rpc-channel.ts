@@ -1,10 +1,13 @@
 import type { Channel, ReturnCallback } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
+import type { DeliverySink } from '../../channel/consume/delivery-sink.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { type AmqpError, asError, EncodeError, MessageReturnedError } from '../../errors.ts'
+import { type AmqpError, asError, EncodeError, MessageReturnedError, ProtocolError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
+import type { Envelope } from '../../protocol/envelope.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
 import { Message } from '../consume/message.ts'
 import type { PendingCall } from './pending-call.ts'
 import { remoteError } from './remote-error.ts'
@@ -13,7 +16,9 @@ import { remoteError } from './remote-error.ts'
  * The calls of one life of a channel: replies come by the channel that the requests went by, so none can come when that
  * life is over.
  */
-export class RpcChannel {
+export class RpcChannel implements DeliverySink {
+  readonly queueName = DIRECT_REPLY_TO
+  readonly noAck = true
   /** Replies can come: one round trip. */
   readonly opened: Promise<void>
   readonly #calls = new Map<string, PendingCall>()
@@ -29,12 +34,7 @@ export class RpcChannel {
     try {
       const channel = await source.openingChannel({ publisherConfirms: true, returnCallback: this.#returned, signal })
       this.#channel = channel
-      // Replies are looked up by their correlation id: a late one is nobody's.
-      const consuming = channel.basicConsume(
-        (_channel, body, envelope, properties) => this.#replied(new Message(body, envelope, properties, undefined)),
-        DIRECT_REPLY_TO,
-        { noAck: true },
-      )
+      const consuming = channel.consumeInto(this, { noAck: true })
       const { session } = channel.lives
       if (session !== undefined) session.onOver = ending => this.#ended(ending)
       // Its calls tell why it was closed.
@@ -101,9 +101,12 @@ export class RpcChannel {
     )
   }
 
-  #replied(reply: Message): void {
-    const call = this.#calls.get(reply.properties.correlationId ?? '')
+  // ---- replies, which are looked up by their correlation id: a late one is nobody's
+
+  deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
+    const call = this.#calls.get(properties.correlationId ?? '')
     if (call === undefined) return
+    const reply = new Message(body, envelope, properties, undefined)
     try {
       const error = remoteError(reply)
       if (error === undefined) call.answer(reply)
@@ -112,6 +115,30 @@ export class RpcChannel {
       call.refuse(asError(error))
     }
   }
+
+  refused(error: Error, { correlationId = '' }: Properties): boolean {
+    const call = this.#calls.get(correlationId)
+    call?.refuse(
+      new ProtocolError(`${call.request.what} failed: its reply was not taken: ${error.message}`, { cause: error }),
+    )
+    return call !== undefined
+  }
+
+  attach(): void {}
+
+  start(): void {}
+
+  cancelled(): void {}
+
+  lost(): void {}
+
+  discard(): void {}
+
+  idle(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  // ---- the end
 
   #ended(ending: CloseReason): void {
     this.#state = 'over'

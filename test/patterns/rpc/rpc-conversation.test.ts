@@ -6,6 +6,7 @@ import {
   type ConnectOptions,
   MessageReturnedError,
   type Payload,
+  ProtocolError,
   RemoteError,
   type RpcClient,
   type RpcClientOptions,
@@ -358,6 +359,25 @@ describe('An RPC server', () => {
     assert.equal(framesOf(the, 'channel.open').length, opened)
     assert.deepEqual(framesOf(the, 'basic.publish'), [])
     assert.deepEqual(the.errors, [])
+  })
+})
+
+describe('A reply that this client does not take', () => {
+  it('rejects its call, and is reported only where nobody waits for it', async () => {
+    const the = await rpcConversation({}, { maxMessageSize: 10 })
+    const called = rejection(the.client.call('q', '', ID('one')), ProtocolError)
+    await turn()
+    the.peer.send(reply(the, 'one', 'x'.repeat(11)))
+    const error = await called
+    assert.match(error.message, /^rpc call to "q".* failed: its reply was not taken: .*maxMessageSize/)
+    assert.deepEqual(the.errors, [])
+    the.peer.send(reply(the, 'one', 'x'.repeat(11)))
+    await turn()
+    assert.equal(the.errors.length, 1)
+    const next = the.client.call('q', '', ID('two'))
+    await turn()
+    the.peer.send(reply(the, 'two', 'short'))
+    assert.equal((await next).text(), 'short')
   })
 })
 

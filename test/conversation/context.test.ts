@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { describe, it } from 'node:test'
+import type { Channel } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { agreeingBroker, framesOf } from '../support/agreeing-broker.ts'
+import { type Conversation, contentFrames, converse, deliverFrame, returnFrames } from '../support/fake-broker.ts'
+import { turn } from '../support/settled.ts'
+
+const storage = new AsyncLocalStorage<string>()
+
+interface Registration {
+  register(conversation: Conversation, channel: Channel, note: () => void): unknown
+  trigger(conversation: Conversation): void
+}
+
+function deliver(conversation: Conversation): void {
+  const { channel = 0, args = {} } = framesOf(conversation, 'basic.consume').at(-1) ?? {}
+  conversation.peer.send(deliverFrame(channel, String(args['consumerTag']), 1), contentFrames(channel, '', {}))
+}
+
+function cancel(conversation: Conversation): void {
+  const { channel = 0, args = {} } = framesOf(conversation, 'basic.consume').at(-1) ?? {}
+  conversation.peer.reply(channel, methods.BasicCancel, { consumerTag: String(args['consumerTag']), noWait: true })
+}
+
+const fail = (): never => {
+  throw new Error('failed')
+}
+
+/** Code of the program's, by where it is registered. */
+const REGISTRATIONS: Readonly<Record<string, Registration>> = {
+  'the callback of basicConsume': {
+    register: (_the, channel, note) => channel.basicConsume(note, 'q'),
+    trigger: deliver,
+  },
+  'the handler of a consumer': { register: ({ protocol }, _c, note) => protocol.consumer('q', note), trigger: deliver },
+  onFailure: {
+    register: ({ protocol }, _channel, note) =>
+      protocol.consumer('q', fail, {
+        onFailure: () => {
+          note()
+          return 'reject'
+        },
+      }),
+    trigger: deliver,
+  },
+  onCancel: {
+    register: ({ protocol }, _channel, note) =>
+      protocol.consumer('q', {
+        onCancel: () => {
+          note()
+          return 'close'
+        },
+      }),
+    trigger: cancel,
+  },
+  'the handler of an RPC server': {
+    register: ({ protocol }, _channel, note) => protocol.rpcServer('q', note),
+    trigger: deliver,
+  },
+  'a return callback': {
+    register: (_the, channel, note) => {
+      channel.returnCallback = note
+    },
+    trigger: ({ peer }) => peer.send(returnFrames(1, 'k', '')),
+  },
+  'the return callback of a new channel': {
+    register: ({ protocol }, _channel, note) => protocol.channel({ returnCallback: note }),
+    trigger: ({ peer }) => peer.send(returnFrames(2, 'k', '')),
+  },
+  'a cancellation callback': {
+    register: async (_the, channel, note) => {
+      channel.addCancellationCallback(note)
+      await channel.basicConsume(() => {}, 'q')
+    },
+    trigger: cancel,
+  },
+  'a listener of a protocol': {
+    register: ({ protocol }, _channel, note) => protocol.on('blocked', note),
+    trigger: ({ peer }) => peer.reply(0, methods.ConnectionBlocked, { reason: 'memory' }),
+  },
+  'a listener of a consumer': {
+    register: async ({ protocol }, _channel, note) => (await protocol.consumer('q')).once('cancelled', note),
+    trigger: cancel,
+  },
+}
+
+describe('The asynchronous context', () => {
+  for (const [what, { register, trigger }] of Object.entries(REGISTRATIONS)) {
+    it(`of ${what} is the one in which it was registered`, async () => {
+      const the = await storage.run('connected', () => converse({}, agreeingBroker()))
+      const channel = await the.protocol.channel()
+      const stores: unknown[] = []
+      await storage.run('registered', () => register(the, channel, () => void stores.push(storage.getStore())))
+      storage.run('triggered', () => trigger(the))
+      await turn()
+      assert.deepEqual(stores, ['registered'])
+      await the.protocol.close({ timeout: 100 })
+    })
+  }
+
+  it('of onError is that of connect', async () => {
+    const stores: unknown[] = []
+    const onError = () => void stores.push(storage.getStore())
+    const the = await storage.run('connected', () => converse({ onError }, agreeingBroker()))
+    const channel = await the.protocol.channel()
+    await storage.run('registered', () => channel.basicConsume(fail, 'q'))
+    storage.run('triggered', () => deliver(the))
+    await turn()
+    assert.deepEqual(stores, ['connected'])
+  })
+})
