@@ -370,13 +370,19 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   close(replyCode: number, replyText: string): Promise<void> {
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
+    let isWritten = false
     const closed = this.#calls.start<void>(
       { what: `channel.close (channel ${this.id})`, site: undefined },
       ChannelClose.key,
       ChannelCloseOk.key,
-      () => this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 }),
+      () => {
+        this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })
+        isWritten = true
+      },
       () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason)),
     )
+    // Nothing was sent, so the channel is as open as before.
+    if (!isWritten) return closed
     this.#to('closing')
     this.acker.freeze()
     this.#events.closing()

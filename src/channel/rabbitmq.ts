@@ -6,8 +6,10 @@ import { replyCodeName } from '../protocol/constants.ts'
  * which each was seen.
  */
 
-/** Bytes of a frame that RabbitMQ before 4.1 takes at most before the login; it drops the connection at a larger one. */
-const FRAME_MAX_BEFORE_LOGIN = 4_096
+/** Bytes of a frame that RabbitMQ takes at most before the login; it drops the connection at a larger one. */
+const FRAME_MAX_BEFORE_LOGIN = 8_192
+const FRAME_MAX_BEFORE_LOGIN_ONCE = 4_096
+/** The version of the change. */
 const LARGE_LOGIN_SINCE = 4_001
 /** RabbitMQ 4.3 refuses a smaller frame-max in connection.tune-ok: by closing the socket, 3 s later. */
 const LEAST_FRAME_MAX = 8_192
@@ -37,9 +39,11 @@ export function mindsReplyTo(serverProperties: Readonly<Record<string, unknown>>
 
 /** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */
 export function startOkHint(bytes: number, serverProperties: Readonly<Record<string, unknown>>): string {
-  const version = rabbitVersion(serverProperties)
-  if (bytes <= FRAME_MAX_BEFORE_LOGIN || (version ?? 0) >= LARGE_LOGIN_SINCE) return ''
-  return `; connection.start-ok was ${bytes} bytes, and RabbitMQ before 4.1 takes at most ${FRAME_MAX_BEFORE_LOGIN} before the login: the password (a token?) or clientProperties are too long`
+  const isRecent = (rabbitVersion(serverProperties) ?? 0) >= LARGE_LOGIN_SINCE
+  const most = isRecent ? FRAME_MAX_BEFORE_LOGIN : FRAME_MAX_BEFORE_LOGIN_ONCE
+  if (bytes <= most) return ''
+  const server = isRecent ? 'RabbitMQ' : 'RabbitMQ before 4.1'
+  return `; connection.start-ok was ${bytes} bytes, and ${server} takes at most ${most} before the login: the password (a token?) or clientProperties are too long`
 }
 
 /** Why a server may have dropped the connection at a connection.tune-ok; '' if that is not why. `frameMax` 0 is the server's. */

@@ -104,6 +104,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const session = new RecoveringConnection(settings, events)
     session.#connection = await session.#dial(settings.signal)
     session.#to('open')
+    settings.logger?.info(`connected to ${session.#connection.server}`)
     return session
   }
 

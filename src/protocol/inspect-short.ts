@@ -7,6 +7,8 @@ const MAX_CHARS = 40
 export function inspectShort(value: unknown): string {
   switch (typeof value) {
     case 'string':
+      // A URI may hold a password.
+      if (/^\s*amqps?:/i.test(value)) return '"amqp:..."'
       return JSON.stringify(value.length > MAX_CHARS ? `${value.slice(0, MAX_CHARS - 3)}...` : value)
     case 'function':
       return 'a function'

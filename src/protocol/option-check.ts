@@ -56,7 +56,7 @@ export function checkOptions(what: string, options: object | undefined, known: r
     if (!known.includes(name) && Object.hasOwn(options, name)) {
       const meant = nearest(name, known)
       const hint = meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`
-      throw new EncodeError(`${what}: unknown option "${name}"; ${hint}`)
+      throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hint}`)
     }
   }
 }

@@ -122,15 +122,16 @@ const VERSIONS: readonly Seen[] = [
     expected: [true, true, false, false, false],
   },
   {
-    on: '3.10.8, a connection.start-ok of 6 kB: the socket is closed without a word; 4.3.6 takes it',
+    on: '3.10.8, a connection.start-ok of 6 kB, and 4.3.6, one of 9 kB: the socket is closed without a word, 3 s later',
     what: 'a login that is too long',
     value: [
       startOkHint(6_123, server('3.10.8')) !== '',
       startOkHint(6_123, server('4.0.5')) !== '',
-      startOkHint(6_123, server('4.1.0')),
+      startOkHint(8_193, server('4.1.0')) !== '',
+      startOkHint(8_192, server('4.1.0')),
       startOkHint(4_096, server('3.10.8')),
     ],
-    expected: [true, true, '', ''],
+    expected: [true, true, true, '', ''],
   },
   {
     on: '4.3.6, connection.tune-ok with a frame-max of 4096: the socket is closed 3 s later',

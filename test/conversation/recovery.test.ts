@@ -99,7 +99,8 @@ describe('the attempts of a recovery', () => {
     }
     assert.equal(lines.filter(line => /attempt \d/.test(line)).length, 3)
     assert.equal(lines.filter(line => line.includes('403')).length, 2)
-    assert.match(lines[0] ?? '', /lost/)
+    assert.match(lines[0] ?? '', /^connected to /)
+    assert.match(lines[1] ?? '', /lost/)
     assert.match(lines.at(-1) ?? '', /is recovered/)
   })
 

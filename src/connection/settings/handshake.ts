@@ -168,17 +168,18 @@ function refusal(close: DecodedOf<typeof ConnectionClose>, server: ServerSetting
   const { login, virtualhost, loginMethods } = server
   const reason = describeReply(replyCode, replyText)
   const details = { replyCode, replyText }
+  // Other mechanisms send no name.
+  const hasName = loginMethods.some(method => method === 'PLAIN' || method === 'AMQPLAIN')
   if (opening && refusesVirtualHost(replyCode)) {
     const hint =
       virtualhost === '' ? " (the URL ends in '/', which names the empty vhost; leave the slash out for '/')" : ''
     return new AuthenticationError(
-      `the server refused the virtual host "${virtualhost}" to user "${login}": ${reason}${hint}`,
+      `the server refused the virtual host "${virtualhost}"${hasName ? ` to user "${login}"` : ''}: ${reason}${hint}`,
       details,
     )
   }
   if (replyCode === 403) {
-    // Other mechanisms send no name.
-    const by = loginMethods.some(method => method === 'PLAIN' || method === 'AMQPLAIN') ? ` of user "${login}"` : ''
+    const by = hasName ? ` of user "${login}"` : ''
     return new AuthenticationError(
       `the server refused the login${by} (virtual host "${virtualhost}"): ${reason}`,
       details,

@@ -90,12 +90,23 @@ function startTls(
       socket: undefined,
       // RFC 6066, section 3: no addresses. Node refuses or ignores them.
       servername: net.isIP(verifiedName) === 0 ? (own.servername ?? host) : '',
-      checkServerIdentity: (_name, certificate) => verify(verifiedName, certificate),
+      checkServerIdentity: (_name, certificate) => identityFault(() => verify(verifiedName, certificate)),
     })
   } catch (error) {
     // A key or a certificate that cannot be read.
     onStep('tls')
     throw error
+  }
+}
+
+/** What the check of a certificate finds: the program's own may throw or return anything, and is no promise. */
+function identityFault(check: () => unknown): Error | undefined {
+  try {
+    const fault = check()
+    if (fault === undefined || fault === null || fault instanceof Error) return fault ?? undefined
+    return new Error('checkServerIdentity must return an Error or undefined')
+  } catch (thrown) {
+    return asError(thrown)
   }
 }
 

@@ -326,6 +326,34 @@ describe('resolveSettings', () => {
   })
 })
 
+describe('a password in a wrong place', () => {
+  const uri = 'amqp://me:s3cret@broker'
+  const wrong: readonly (readonly unknown[])[] = [
+    ['amqp://broker', uri],
+    [{ servers: uri }],
+    [{ servers: [{ host: uri }] }],
+    [{ ssl: uri }],
+    [{ recovery: uri }],
+    [{ [uri]: 1 }],
+    [{ password: 51_423 }],
+    [new URL('http://me:s3cret@broker')],
+  ]
+  for (const args of wrong) {
+    it(`is not shown: ${
+      typeof args.at(-1) === 'string'
+        ? 'options'
+        : Object.keys(args.at(-1) as object)
+            .join()
+            .slice(0, 20)
+    }`, () => {
+      assert.throws(
+        () => resolveSettings(...(args as Parameters<typeof resolveSettings>)),
+        (error: Error) => !/s3cret|51423/.test(`${error.message} ${error.stack}`),
+      )
+    })
+  }
+})
+
 describe('TLS settings', () => {
   let files: Certificates
   before(() => {

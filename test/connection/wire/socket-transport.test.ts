@@ -521,6 +521,39 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     transport.destroy()
   })
 
+  for (const [what, checkServerIdentity, says] of [
+    [
+      'throws',
+      () => {
+        throw new Error('I cannot look')
+      },
+      /^I cannot look$/,
+    ],
+    ['returns a promise', async () => undefined, /^checkServerIdentity must return an Error or undefined$/],
+    ['finds a fault', () => new Error('not this one'), /^not this one$/],
+  ] as const) {
+    it(`rejects where a checkServerIdentity of the program’s own ${what}`, async t => {
+      const peer = await listenTls(t)
+      const handler = new Recorder()
+      const options = { checkServerIdentity: checkServerIdentity as TlsOptions['checkServerIdentity'] }
+      const error = await rejectionOf(handler.connect(target(peer.port, options as TlsOptions)))
+      assert.match(error.message, says)
+    })
+  }
+
+  it('tells by its alert that the server wants a certificate of the client, and not as an end of the stream', async t => {
+    const peer = await listenTls(t, { requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' })
+    const handler = new Recorder()
+    const transport = await handler.connect(target(peer.port))
+    transport.write([Buffer.from('AMQP')])
+    await handler.untilEvent('close')
+    assert.deepEqual(handler.events, ['close'])
+    assert.equal(
+      (handler.error as NodeJS.ErrnoException | undefined)?.code,
+      'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+    )
+  })
+
   it('rejects a key that cannot be read, in the step tls, without a socket', async t => {
     const connect = t.mock.method(net.Socket.prototype, 'connect')
     const handler = new Recorder()
