@@ -499,19 +499,24 @@ export class Channel {
         concurrency,
         callback: (body, envelope, properties) => callback(this, body, envelope, properties),
       })
-      const { tag } = await this.#consume(sink, options, context)
+      const { tag } = await this.#consume(sink, options, context, false)
       return { consumerTag: tag }
     })
   }
 
-  /** @internal Have `sink` take the messages of its queue. */
+  /** @internal Have `sink` take the messages of its queue, whose owner consumes again when it is cancelled. */
   consumeInto(sink: DeliverySink, options: ConsumeOptions): Promise<Consumer> {
     return this.#method(this.consumeInto, 'basic.consume', sink.queueName, options, CONSUME, context =>
-      this.#consume(sink, options, context),
+      this.#consume(sink, options, context, true),
     )
   }
 
-  async #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext): Promise<Consumer> {
+  async #consume(
+    sink: DeliverySink,
+    options: ConsumeOptions,
+    context: CallContext,
+    isRestarted: boolean,
+  ): Promise<Consumer> {
     const { noLocal, noAck, exclusive, noWait } = options
     const { queueName } = sink
     const args = argumentsOf('basic.consume', options.arguments)
@@ -523,7 +528,7 @@ export class Channel {
     const offset = args?.['x-stream-offset']
     const { name } = this.#lives.names.meant(queueName)
     const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(name ?? '')
-    const consumer: Consumer = { tag, sink, position: new StreamPosition(isStream, offset) }
+    const consumer: Consumer = { tag, sink, position: new StreamPosition(isStream, offset), isRestarted }
     const { subscriptions } = this.#lives
     const request = sent as ArgumentsOf<typeof BasicConsume>
     await this.#lives.use(session => subscriptions.start(session, consumer, request, context), context)

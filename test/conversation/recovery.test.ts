@@ -318,6 +318,52 @@ describe('consumers', () => {
     await turn()
     assert.deepEqual(bodies, ['again'])
   })
+
+  it('that lack a permission are tried on while their channel goes on, and never given up', async () => {
+    const the = await Recoverable.open()
+    const channel = await confirming(the)
+    const cancelled: string[] = []
+    channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+    const bodies: string[] = []
+    await channel.basicConsume((_channel, body) => void bodies.push(String(body)), 'q', { consumerTag: 'tag' })
+    the.refuse.set('basic.consume q', FORBIDDEN)
+    await the.recover()
+    assert.deepEqual(
+      the.seen('recoveryFailed').map(([what]) => what),
+      ['consumer "tag" of queue "q"'],
+    )
+    const id = channel.channelId
+    await the.clock.advance(30_000)
+    void channel.basicPublish('x', '', 'r')
+    await channel.queueDeclare('r')
+    assert.equal(channel.channelId, id, 'its channel is not closed by the tries')
+    // RabbitMQ looks at the arguments once the permission is there.
+    the.refuse.set('basic.consume q', ({ args }) =>
+      (args['arguments'] as Record<string, unknown>)['x-priority'] === undefined ? undefined : OTHERWISE,
+    )
+    await the.clock.advance(11_000)
+    the.peer.send(delivery(id, 'tag', 1, 'again'))
+    await turn()
+    assert.deepEqual(bodies, ['again'])
+    assert.deepEqual(cancelled, [])
+    assert.equal(the.seen('recoveryFailed').length, 1)
+    const frames = the.peer.frames.length
+    await the.clock.advance(60_000)
+    assert.equal(the.peer.frames.length, frames, 'nothing is left to be tried')
+  })
+
+  it('that the program gave up meanwhile are not tried on', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    the.refuse.set('basic.consume q', FORBIDDEN)
+    await the.recover()
+    await channel.basicCancel('tag')
+    the.refuse.clear()
+    const consumes = the.sent('basic.consume').length
+    await the.clock.advance(60_000)
+    assert.equal(the.sent('basic.consume').length, consumes)
+  })
 })
 
 describe('a transaction whose connection is lost', () => {

@@ -30,7 +30,7 @@ const EVENTS = [
 export class Recoverable {
   readonly clock = new VirtualClock()
   readonly broker = new FakeBroker()
-  readonly refuse = new Map<string, Refusal>()
+  readonly refuse = new Map<string, Refusal | ((frame: SentFrame) => Refusal | undefined)>()
   readonly events: SeenEvent[] = []
   readonly errors: Error[] = []
   /** Methods, by name, that are not answered. */
@@ -62,7 +62,8 @@ export class Recoverable {
     ): void => {
       peer.answers.set(to.name, frame => {
         const [name = ''] = Object.values(frame.args).filter(value => typeof value === 'string')
-        const refusal = this.refuse.get(`${to.name} ${name}`)
+        const entry = this.refuse.get(`${to.name} ${name}`)
+        const refusal = typeof entry === 'function' ? entry(frame) : entry
         if (refusal !== undefined) {
           const { key } = to
           return methodFrame(frame.channel, methods.ChannelClose, {

@@ -41,6 +41,8 @@ export interface Consumer {
   readonly sink: DeliverySink
   /** How far it has come in its queue, if that is a stream. */
   readonly position: StreamPosition
+  /** The intent level has it: once cancelled, it is started again on another channel. */
+  readonly isRestarted?: boolean
 }
 
 /** What a waiting delivery costs beside its bytes. */

@@ -155,10 +155,13 @@ export class RecordedConsumers {
    * Consume again under the old tags from the queues that are `wanted`, one by one if `inTurn`. Resolves to the
    * consumer that the broker refused, if it did; the channel is closed then, and has to begin again.
    */
-  async consumeAgain(inTurn: boolean, wanted: (queueName: string) => boolean): Promise<RefusedConsumer | undefined> {
+  async consumeAgain(
+    inTurn: boolean,
+    wanted: (queueName: string, tag: string) => boolean,
+  ): Promise<RefusedConsumer | undefined> {
     const { session } = this.#host
     if (session === undefined) return undefined
-    const missing = this.#missing(session).filter(recorded => wanted(this.#queueOf(recorded)))
+    const missing = this.#missing(session).filter(recorded => wanted(this.#queueOf(recorded), recorded.consumer.tag))
     if (!inTurn) return this.#consumeAgain(session, missing)
     for (const recorded of missing) {
       const refused = await this.#consumeAgain(session, [recorded])
@@ -207,6 +210,11 @@ export class RecordedConsumers {
     const [result, refused] = [results[at], started[at]]
     if (result?.status !== 'rejected' || refused === undefined) return undefined
     return { tag: refused.tag, queueName: refused.queueName, error: asError(result.reason) }
+  }
+
+  /** Whether the program's side consumes again by itself, on a channel of its own, once the consumer is cancelled. */
+  isRestarted(tag: string): boolean {
+    return this.#consumers.get(tag)?.consumer.isRestarted === true
   }
 
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */

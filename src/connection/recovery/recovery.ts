@@ -1,24 +1,18 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
-import {
-  AuthenticationError,
-  asError,
-  ChannelClosedError,
-  ConnectionClosedError,
-  ConnectionFailedError,
-} from '../../errors.ts'
+import { AuthenticationError, asError, ConnectionClosedError, ConnectionFailedError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
 import { type AttemptOutcome, Backoff } from './backoff.ts'
 import { BareChannel } from './bare-channel.ts'
+import { ConsumerRecovery } from './consumer-recovery.ts'
 import { Patience } from './patience.ts'
 import type { PendingTopology } from './pending-topology.ts'
 import type { Topology } from './topology.ts'
 import { TopologyRecovery } from './topology-recovery.ts'
 
-const CONSUME = 'basic.consume'
 /** Milliseconds for which consumers that the broker refuses hold up `recovered`. */
 const LATE_CONSUMERS = 2_500
 
@@ -58,10 +52,10 @@ export class Recovery {
   readonly #cancelled = new AbortController()
   readonly #backoff: Backoff
   #topology: TopologyRecovery | undefined
+  #consumers: ConsumerRecovery | undefined
   #patience: Patience
   /** A consumer made the server close the connection: each is tried alone, to know which. */
   #consumersInTurn = false
-  #turn: Promise<void> = Promise.resolve()
   /** Who waits for entries of the ledger. */
   #waiting: (() => void)[] = []
   #topologyIsBack = false
@@ -106,7 +100,7 @@ export class Recovery {
 
   /** After `run`, try what the broker still refuses for as long as the connection lasts. Never rejects. */
   async runLate(): Promise<void> {
-    await this.#topology?.runLate()
+    await Promise.all([this.#topology?.runLate(), this.#consumers?.runLate()])
   }
 
   /** Its timer keeps the process alive: a program that is being reconnected has not ended. */
@@ -163,8 +157,9 @@ export class Recovery {
     const { kept } = this.#host
     kept?.pending.lost()
     this.#topologyIsBack = false
-    this.#turn = Promise.resolve()
-    this.#topology = kept && new TopologyRecovery(kept.topology, kept.pending, this.#topologyPort(connection))
+    this.#topology = kept && this.#topologyRecovery(kept, connection)
+    const consumers = this.#consumerRecovery(connection)
+    this.#consumers = consumers
     const all = this.#host.channels()
     const channels = all.slice(0, channelMax)
     for (const channel of all.slice(channelMax)) this.#closeUnfit(channel, connection.server, channelMax)
@@ -178,7 +173,7 @@ export class Recovery {
         await topology
         await this.#begin(channel, connection)
       } else await begun[index]
-      await this.#restoreConsumers(channel, connection)
+      await this.#restoreConsumers(channel, consumers, connection)
       channel.reopened()
       if (this.#topologyIsBack) channel.resumed()
     })
@@ -200,19 +195,43 @@ export class Recovery {
     for (const channel of this.#host.channels()) channel.resumed()
   }
 
-  #topologyPort(connection: Connection): ConstructorParameters<typeof TopologyRecovery>[2] {
+  /** What both of its parts need. */
+  #port(connection: Connection) {
     return {
       patience: this.#patience,
       channel: () => new BareChannel(connection),
-      pause: async milliseconds => {
+      pause: async (milliseconds: number) => {
         await this.#pause(milliseconds)
         assertOpen(connection)
       },
-      progressed: () => this.#progressed(),
-      failed: (what, error) => this.#host.failed(what, error),
-      renamed: (oldName, newName) => this.#host.renamed(oldName, newName),
-      lateQueue: (queueName, error) => void this.#lateQueue(queueName, error, connection),
+      failed: (what: string, error: Error) => this.#host.failed(what, error),
     }
+  }
+
+  #topologyRecovery({ topology, pending }: KeptTopology, connection: Connection): TopologyRecovery {
+    return new TopologyRecovery(topology, pending, {
+      ...this.#port(connection),
+      progressed: () => this.#progressed(),
+      renamed: (oldName, newName) => this.#host.renamed(oldName, newName),
+      lateQueue: (queueName, error) => {
+        if (connection.state === 'open') void this.#consumers?.queueSettled(queueName, error)
+      },
+    })
+  }
+
+  #consumerRecovery(connection: Connection): ConsumerRecovery {
+    return new ConsumerRecovery({
+      ...this.#port(connection),
+      inTurn: this.#consumersInTurn,
+      closedConnection: () => {
+        this.#consumersInTurn = true
+      },
+      channels: () => this.#host.channels(),
+      begin: channel => this.#begin(channel, connection),
+      assertOpen: () => assertOpen(connection),
+      isLocked: queueName => this.#topology?.isLocked(queueName) === true,
+      remake: async queueName => this.#topology?.remake(queueName),
+    })
   }
 
   #progressed(): void {
@@ -239,9 +258,11 @@ export class Recovery {
     }
   }
 
-  // ---- consumers
-
-  async #restoreConsumers(channel: RecoveringChannel, connection: Connection): Promise<void> {
+  async #restoreConsumers(
+    channel: RecoveringChannel,
+    consumers: ConsumerRecovery,
+    connection: Connection,
+  ): Promise<void> {
     const { subscriptions } = channel
     if (subscriptions.size === 0) return
     const pending = this.#host.kept?.pending
@@ -249,65 +270,7 @@ export class Recovery {
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       assertOpen(connection)
     }
-    if (!this.#consumersInTurn) return this.#consume(channel, connection)
-    const turn = this.#turn.then(() => this.#consume(channel, connection))
-    this.#turn = turn
-    return turn
-  }
-
-  async #consume(channel: RecoveringChannel, connection: Connection): Promise<void> {
-    const tries = new Map<string, number>()
-    for (;;) {
-      assertOpen(connection)
-      const refused = await channel.subscriptions.consumeAgain(
-        this.#consumersInTurn,
-        queueName => this.#topology?.isLocked(queueName) !== true,
-      )
-      if (refused === undefined || channel.isOver) return
-      const { tag, queueName, error } = refused
-      if (connection.state !== 'open' || !channel.isOpen) {
-        const atFault = error instanceof ConnectionClosedError && error.classId !== 0
-        if (atFault && this.#consumersInTurn) this.#abandon(channel, tag, queueName, error)
-        this.#consumersInTurn ||= atFault
-        throw error
-      }
-      // The program's own acks may be refused, too: such a channel stays closed.
-      if (error instanceof ChannelClosedError && (error.method ?? CONSUME) !== CONSUME) return
-      const count = (tries.get(tag) ?? 0) + 1
-      tries.set(tag, count)
-      if (channel.subscriptions.mayConsumeOtherwise(tag, error)) {
-        // It is asked for otherwise.
-      } else if (error instanceof ChannelClosedError && error.replyCode !== 406 && this.#patience.lasts(error)) {
-        await this.#pause(this.#patience.pause(error, count))
-        assertOpen(connection)
-        if (error.replyCode === 404) await this.#topology?.remake(queueName)
-      } else this.#abandon(channel, tag, queueName, error)
-      await this.#begin(channel, connection)
-    }
-  }
-
-  /** Start the consumers of a queue that came back late, or end those of one that was refused with `refusal`. */
-  async #lateQueue(queueName: string, refusal: Error | undefined, connection: Connection): Promise<void> {
-    const channels = this.#host.channels()
-    if (refusal !== undefined) {
-      for (const channel of channels) {
-        for (const tag of channel.subscriptions.missing(queueName)) this.#abandon(channel, tag, queueName, refusal)
-      }
-      return
-    }
-    const consume = async (channel: RecoveringChannel): Promise<void> => {
-      const refused = await channel.subscriptions.consumeAgain(false, name => name === queueName)
-      // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
-      if (refused?.error instanceof ChannelClosedError) {
-        this.#host.failed(`consumer "${refused.tag}" of queue "${queueName}"`, refused.error)
-      }
-    }
-    if (connection.state === 'open') await Promise.all(channels.map(consume))
-  }
-
-  #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
-    channel.abandonConsumer(tag, queueName, error)
-    this.#host.failed(`consumer "${tag}" of queue "${queueName}"`, error)
+    await consumers.restore(channel)
   }
 }
 

@@ -1,0 +1,180 @@
+import { isExclusiveUse } from '../../channel/rabbitmq.ts'
+import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
+import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import { BasicConsume } from '../../protocol/methods.ts'
+import type { BareChannel } from './bare-channel.ts'
+import type { Patience } from './patience.ts'
+
+/** Pauses in milliseconds between the tries of consumers that nothing waits for. */
+const FIRST_LATE_PAUSE = 500
+const LAST_LATE_PAUSE = 10_000
+/** RabbitMQ refuses a consumer with this argument (406), but only if it would grant it otherwise. */
+const PROBE = { 'x-priority': 'probe' }
+
+/** What the recovery of consumers needs of the recovery that it is a part of. */
+export interface ConsumerPort {
+  readonly patience: Patience
+  /** A consumer made the server close the last connection: each is tried alone, to know which. */
+  readonly inTurn: boolean
+  /** The server closed this connection because of a consumer. */
+  closedConnection(): void
+  channels(): readonly RecoveringChannel[]
+  /** Open the channel once more, after the broker has closed it over a consumer. */
+  begin(channel: RecoveringChannel): Promise<void>
+  /** A channel for the recovery's own calls. */
+  channel(): BareChannel
+  /** Rejects if the connection is over, or the recovery was given up. */
+  pause(milliseconds: number): Promise<void>
+  /** Throws if the connection is over. */
+  assertOpen(): void
+  /** Whether the queue is locked for now. */
+  isLocked(queueName: string): boolean
+  /** The broker deleted the queue with the last consumer of the old connection. */
+  remake(queueName: string): Promise<void>
+  failed(what: string, error: Error): void
+}
+
+/** A consumer whose channel goes on without it. */
+interface LateConsumer {
+  readonly channel: RecoveringChannel
+  readonly tag: string
+  readonly queueName: string
+}
+
+/**
+ * Starts the consumers of each channel again on one connection. The broker closes the channel with a consumer that it
+ * refuses, so a channel goes on only when all of its consumers were granted or are given up. One that lacks a permission
+ * (403) is tried on, with a probe on another channel, while its own goes on.
+ */
+export class ConsumerRecovery {
+  readonly #port: ConsumerPort
+  #turn: Promise<void> = Promise.resolve()
+  #late: LateConsumer[] = []
+
+  constructor(port: ConsumerPort) {
+    this.#port = port
+  }
+
+  /** Rejects if the connection breaks. */
+  restore(channel: RecoveringChannel): Promise<void> {
+    if (!this.#port.inTurn) return this.#restore(channel)
+    const turn = this.#turn.then(() => this.#restore(channel))
+    this.#turn = turn
+    return turn
+  }
+
+  async #restore(channel: RecoveringChannel): Promise<void> {
+    const port = this.#port
+    const tries = new Map<string, number>()
+    for (;;) {
+      port.assertOpen()
+      const refused = await channel.subscriptions.consumeAgain(
+        port.inTurn,
+        (queueName, tag) => !port.isLocked(queueName) && !this.#isLate(channel, tag),
+      )
+      if (refused === undefined || channel.isOver) return
+      const { tag, queueName, error } = refused
+      if (!(error instanceof ChannelClosedError) || !channel.isOpen) {
+        const atFault = error instanceof ConnectionClosedError && error.classId !== 0
+        if (atFault && port.inTurn) this.#abandon(channel, tag, queueName, error)
+        if (atFault) port.closedConnection()
+        throw error
+      }
+      // The program's own acks may be refused, too: such a channel stays closed.
+      if ((error.method ?? BasicConsume.name) !== BasicConsume.name) return
+      const count = (tries.get(tag) ?? 0) + 1
+      tries.set(tag, count)
+      await this.#refused(channel, refused.tag, queueName, error, count)
+      await port.begin(channel)
+    }
+  }
+
+  async #refused(
+    channel: RecoveringChannel,
+    tag: string,
+    queueName: string,
+    error: ChannelClosedError,
+    count: number,
+  ): Promise<void> {
+    const { subscriptions } = channel
+    const port = this.#port
+    if (subscriptions.mayConsumeOtherwise(tag, error)) return
+    if (error.replyCode !== 406 && port.patience.lasts(error)) {
+      await port.pause(port.patience.pause(error, count))
+      if (error.replyCode === 404) await port.remake(queueName)
+    } else if (error.replyCode === 403 && !isExclusiveUse(error) && !subscriptions.isRestarted(tag)) {
+      this.#late.push({ channel, tag, queueName })
+      port.failed(describe(tag, queueName), error)
+    } else this.#abandon(channel, tag, queueName, error)
+  }
+
+  #isLate(channel: RecoveringChannel, tag: string): boolean {
+    return this.#late.some(late => late.channel === channel && late.tag === tag)
+  }
+
+  // ---- after the recovery
+
+  /** A queue came back late: start its consumers. If it is given up, with `refusal`, they end. */
+  async queueSettled(queueName: string, refusal: Error | undefined): Promise<void> {
+    const channels = this.#port.channels()
+    if (refusal !== undefined) {
+      for (const channel of channels) {
+        for (const tag of channel.subscriptions.missing(queueName)) this.#abandon(channel, tag, queueName, refusal)
+      }
+      return
+    }
+    await Promise.all(channels.map(channel => this.#consume(channel, name => name === queueName)))
+  }
+
+  /** Try the consumers that lack a permission, for as long as the connection lasts. Never rejects. */
+  async runLate(): Promise<void> {
+    for (let pause = FIRST_LATE_PAUSE; this.#late.length > 0; pause = Math.min(2 * pause, LAST_LATE_PAUSE)) {
+      try {
+        await this.#port.pause(pause)
+        for (const late of [...this.#late]) await this.#tryLate(late)
+      } catch (error) {
+        // Else the connection is over, and the next one starts all consumers again.
+        if (!(error instanceof NoChannelAvailableError)) return
+      }
+    }
+  }
+
+  async #tryLate(late: LateConsumer): Promise<void> {
+    const { channel, tag, queueName } = late
+    const isWanted = !channel.isOver && channel.subscriptions.missing(queueName).includes(tag)
+    if (isWanted && !(await this.#isGranted(queueName))) return
+    this.#late = this.#late.filter(each => each !== late)
+    if (isWanted) await this.#consume(channel, (_name, each) => each === tag)
+  }
+
+  /** Whether the broker would grant a consumer of the queue: asked on another channel, which the answer closes. */
+  async #isGranted(queueName: string): Promise<boolean> {
+    const channel = this.#port.channel()
+    try {
+      await channel.call(BasicConsume, { queueName, arguments: PROBE }, `basic.consume of "${queueName}"`)
+    } catch (error) {
+      this.#port.assertOpen()
+      return error instanceof ChannelClosedError && error.replyCode === 406
+    }
+    // Not RabbitMQ: it was granted, and ends with the channel.
+    await channel.close()
+    return true
+  }
+
+  async #consume(channel: RecoveringChannel, wanted: (queueName: string, tag: string) => boolean): Promise<void> {
+    const refused = await channel.subscriptions.consumeAgain(false, wanted)
+    // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
+    if (refused?.error instanceof ChannelClosedError) {
+      this.#port.failed(describe(refused.tag, refused.queueName), refused.error)
+    }
+  }
+
+  #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
+    channel.abandonConsumer(tag, queueName, error)
+    this.#port.failed(describe(tag, queueName), error)
+  }
+}
+
+function describe(tag: string, queueName: string): string {
+  return `consumer "${tag}" of queue "${queueName}"`
+}
