@@ -22,7 +22,7 @@ import { Assembler, type ContentReceiver } from './consume/assembler.ts'
 import type { Deliveries } from './consume/deliveries.ts'
 import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { ChannelPort, FrameReceiver } from './port.ts'
-import type { Publishing } from './publish/publishing.ts'
+import type { ConfirmWindow } from './publish/confirm-window.ts'
 
 /** What a channel does of the server's accord. */
 export interface ServerRequests {
@@ -35,11 +35,13 @@ export interface ServerRequests {
 
 /** Who waits for what comes in on a channel. */
 export interface Awaiting {
-  readonly publishing: Publishing
+  readonly window: ConfirmWindow
   readonly acker: Acker
   readonly deliveries: Deliveries
   readonly calls: Calls
 }
+
+const EMPTY = Buffer.alloc(0)
 
 /** What the content being assembled belongs to. */
 type Content =
@@ -51,7 +53,7 @@ type Content =
 export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   readonly #port: ChannelPort
   readonly #id: number
-  readonly #publishing: Publishing
+  readonly #window: ConfirmWindow
   readonly #acker: Acker
   readonly #deliveries: Deliveries
   readonly #calls: Calls
@@ -63,13 +65,13 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   constructor(
     port: ChannelPort,
     id: number,
-    { publishing, acker, deliveries, calls }: Awaiting,
+    { window, acker, deliveries, calls }: Awaiting,
     publishOffset: number,
     requests: ServerRequests,
   ) {
     this.#port = port
     this.#id = id
-    this.#publishing = publishing
+    this.#window = window
     this.#acker = acker
     this.#deliveries = deliveries
     this.#calls = calls
@@ -92,7 +94,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
       const tag = readTag(view, start + 4)
       const visible = tag === 0 ? 0 : tag + this.#publishOffset
-      this.#publishing.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
+      this.#window.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
       return end + 1
     }
     const { method, args } = decodeMethod(buffer, start, end)
@@ -166,7 +168,11 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     }
   }
 
-  contentRefused(content: Content, _size: number, properties: Properties, reason: string): void {
+  contentRefused(content: Content, size: number, properties: Properties, reason: string): void {
+    if (content.kind === 'return') {
+      this.#requests.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
+      return
+    }
     const error = new ProtocolError(reason, { replyCode: 311 })
     let told = false
     if (content.kind === undefined) told = this.#deliveries.refused(content, properties, error)

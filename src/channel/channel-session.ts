@@ -29,20 +29,20 @@ import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
 import { TagGate } from './consume/tag-gate.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
-import { Publishing } from './publish/publishing.ts'
-import type { PublishBounds, WaitingPublish } from './publish/waiting-publishes.ts'
+import type { Unheard } from './publish/confirm-waiters.ts'
+import { ConfirmWindow } from './publish/confirm-window.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from './publish-routes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
-export interface ChannelEvents extends PublishBounds {
+export interface ChannelEvents {
   /** channel.close is written: nothing more may be. */
-  closing(): void
+  closing(ending: CloseReason): void
+  /** More may be published. */
+  moreMayGo(): void
   /** A message came back; `told` where a promise of its publish rejects with it. */
   returned(message: ReturnedMessage, told: boolean): void
   /** The server cancelled a consumer. */
   cancelled(error: ConsumerCancelledError): void
-  /** The connection ended before these were written. Returns whether the channel's next life will write them. */
-  adopted(waiting: WaitingPublish[], ending: CloseReason): boolean
   /** The life is over, with its connection or alone: `ending.scope` says which. */
   ended(session: ChannelSession, ending: CloseReason): void
 }
@@ -57,11 +57,14 @@ export interface ConsumeObserver {
   gone(): void
 }
 
-/** Where the tags of an earlier life of the channel ended. */
-export interface TagOffsets {
+/** What an earlier life of the channel left: where its tags ended, and what of its publishes is to be told. */
+export interface Inheritance {
   readonly delivery: number
   readonly publish: number
+  readonly unheard: Unheard | undefined
 }
+
+export const NO_EARLIER_LIFE: Inheritance = { delivery: 0, publish: 0, unheard: undefined }
 
 /**
  * Changes of state, all made by `#to`:
@@ -81,7 +84,7 @@ const NEXT: Record<State, readonly State[]> = {
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
 export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly id: number
-  readonly publishing: Publishing
+  readonly window: ConfirmWindow
   readonly acker: Acker
   readonly deliveries: Deliveries
   readonly frames: ChannelFrames
@@ -104,14 +107,14 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     port: ChannelPort,
     id: number,
     events: ChannelEvents,
-    offsets: TagOffsets,
+    earlier: Inheritance,
     routes: PublishRoutes = PLAIN_ROUTES,
   ) {
     this.id = id
     this.#port = port
     this.#events = events
-    this.publishing = new Publishing(port, id, offsets.publish, events, routes)
-    this.acker = new Acker(port, id, offsets.delivery)
+    this.window = new ConfirmWindow(port, id, earlier.publish, routes, earlier.unheard)
+    this.acker = new Acker(port, id, earlier.delivery)
     this.deliveries = new Deliveries(port, id, this.acker)
     this.#gate = new TagGate(port)
     this.#calls = new Calls(
@@ -119,9 +122,9 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       (_call, error) => this.#abort(error),
       'its channel is closed, since nobody knows what the server made of it',
     )
-    const { publishing, acker, deliveries } = this
-    const awaiting = { publishing, acker, deliveries, calls: this.#calls }
-    this.frames = new ChannelFrames(port, id, awaiting, offsets.publish, this)
+    const { window, acker, deliveries } = this
+    const awaiting = { window, acker, deliveries, calls: this.#calls }
+    this.frames = new ChannelFrames(port, id, awaiting, earlier.publish, this)
   }
 
   get state(): State {
@@ -157,12 +160,12 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
     if (noWait) {
       this.send(ConfirmSelect, { noWait }, context)
-      this.publishing.startCounting()
+      this.window.startCounting()
       return Promise.resolve()
     }
     return this.#start(context, ConfirmSelect, ConfirmSelectOk.key, () => {
       this.#encode(ConfirmSelect, {})
-      this.publishing.startCounting()
+      this.window.startCounting()
     })
   }
 
@@ -221,7 +224,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   /** Wait until everything published so far is settled. */
   waitForConfirms(context: CallContext): Promise<void> {
     this.assertOpen(context)
-    return this.publishing.waitForConfirms(context.site)
+    return this.window.wait(context)
   }
 
   #start<R>(
@@ -385,7 +388,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     if (!isWritten) return closed
     this.#to('closing')
     this.acker.freeze()
-    this.#events.closing()
+    this.#events.closing(this.#crossed ?? closedByClient(this.id, this.#closeReason))
     // However it ends, it is closed.
     this.#closing = closed.catch(ignore)
     return this.#closing
@@ -409,8 +412,6 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
       return
     }
-    const waiting = this.publishing.takeWaiting()
-    if (waiting.length > 0 && !this.#events.adopted(waiting, ending)) this.publishing.addWaiting(waiting)
     this.#end(ending)
   }
 
@@ -438,7 +439,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   /** Reject everything pending but the call `spared`, which resolves. */
   #failAll(ending: CloseReason, spared: number): void {
     let guilty = ending.methodKey !== 0
-    this.publishing.failAll(ending)
+    this.window.fail(ending)
     this.#calls.failAll(call => {
       const atFault = guilty && call.methodKey === ending.methodKey
       if (atFault) guilty = false
@@ -448,8 +449,9 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 
   /** The broker blocks this connection, or no longer; or more may be written again. */
   resume(): void {
-    // What still waits behind a close of our own is rejected when that is answered.
-    if (this.#state !== 'closing') this.publishing.resume()
+    if (this.#state === 'closing') return
+    this.window.resumed()
+    this.#events.moreMayGo()
   }
 
   blockedChanged(): void {
@@ -473,7 +475,8 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   flowAsked(active: boolean): void {
     if (this.#state === 'closing') return
     this.#encode(ChannelFlowOk, { active })
-    this.publishing.flow(active)
+    this.window.flow(active)
+    if (active) this.resume()
   }
 
   serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
@@ -496,7 +499,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   returned(message: ReturnedMessage): void {
-    const told = this.publishing.returned(message)
+    const told = this.window.returned(message)
     this.#port.afterRead(() => this.#events.returned(message, told))
   }
 }

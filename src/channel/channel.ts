@@ -65,6 +65,7 @@ import type {
   RejectOptions,
   UnbindOptions,
 } from './options.ts'
+import { notSent } from './publish/message.ts'
 import { returnError } from './publish/publish-errors.ts'
 import type { DeclaredQueue, QueueReference } from './queue-names.ts'
 import { type ChannelHost, RecoveringChannel } from './recovering-channel.ts'
@@ -370,11 +371,9 @@ export class Channel {
   ): Promise<void> {
     try {
       const mandatory = options === undefined ? false : this.#mandatory(options, ['mandatory'])
-      const { publishing } = this.#lives
-      if (publishing === undefined) return this.#publishLater(payload, exchangeName, routingKey, properties, mandatory)
-      return publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
+      return this.#lives.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
     } catch (error) {
-      return this.#lives.forgotten(error)
+      return this.#lives.forgotten(notSent(error))
     }
   }
 
@@ -394,56 +393,21 @@ export class Channel {
   ): Promise<void> {
     try {
       const { publishing } = this.#lives
-      if (options === undefined && publishing !== undefined) {
+      if (options === undefined) {
         return publishing.publish(payload, exchangeName, routingKey, properties, false, undefined)
       }
-      const mandatory = options === undefined ? false : this.#mandatory(options, [...CALL, 'mandatory'])
-      const bounded = options?.signal !== undefined || options?.timeout !== undefined
+      const mandatory = this.#mandatory(options, [...CALL, 'mandatory'])
+      const bounded = options.signal !== undefined || options.timeout !== undefined
       if (bounded) checkCall('basic.publish', options)
-      if (publishing !== undefined) {
-        return publishing.publish(
-          payload,
-          exchangeName,
-          routingKey,
-          properties,
-          mandatory,
-          bounded ? options : undefined,
-        )
-      }
-      const context = this.#publishContext(exchangeName, routingKey, options)
-      const bounds = bounded ? context : undefined
-      return this.#lives.use(session => {
-        session.assertOpen(context)
-        this.#lives.transactionTo('open')
-        return session.publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
-      }, context)
+      return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounded ? options : undefined)
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(notSent(error))
     }
   }
 
   #mandatory(options: BasicPublishOptions, known: readonly string[]): boolean {
     checkOptions('basic.publish', options, known)
     return booleanOption('basic.publish', 'mandatory', options.mandatory) ?? false
-  }
-
-  #publishLater(
-    payload: Uint8Array | string,
-    exchangeName: string,
-    routingKey: string,
-    properties: BasicProperties | undefined,
-    mandatory: boolean,
-  ): Promise<void> {
-    const context = this.#publishContext(exchangeName, routingKey, NONE)
-    const published = this.#lives.use(session => {
-      session.assertOpen(context)
-      this.#lives.transactionTo('open')
-      return session.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
-    }, context)
-    published.catch((error: unknown) => {
-      if (!(error instanceof EncodeError)) this.#lives.forgotten(error).catch(ignore)
-    })
-    return published
   }
 
   /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). Again: no harm. */
@@ -454,13 +418,15 @@ export class Channel {
   }
 
   /**
-   * Wait until the broker has settled everything published so far.
+   * Wait until the broker has settled everything that this channel has published before the call.
    *
-   * @throws PublishFailedError where it nacked one since the last call; the reason where the channel ends first.
+   * @throws PublishFailedError where it nacked one since the last call; the reason where the channel ends first, or where
+   * one was lost with a connection since the last call.
    */
-  waitForConfirms(): Promise<void> {
-    const context = { what: 'waitForConfirms', site: captureCallSite(this.waitForConfirms) }
-    return this.#lives.use(session => session.waitForConfirms(context), context)
+  waitForConfirms(options: CallOptions = NONE): Promise<void> {
+    return this.#method(this.waitForConfirms, 'waitForConfirms', undefined, options, CALL, context =>
+      this.#lives.useBehindPublishes(session => session.waitForConfirms(context), context),
+    )
   }
 
   // ---- consuming
@@ -621,10 +587,12 @@ export class Channel {
 
   /** Have done what was published and acknowledged since the last commit (tx.commit). */
   txCommit(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, async context => {
-      await this.#lives.session?.publishing.written()
-      await this.#order(TxCommit, {}, context, () => this.#lives.transactionTo('idle'))
-    })
+    return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, context =>
+      this.#lives.useBehindPublishes(
+        session => session.order(TxCommit, {}, context, () => this.#lives.transactionTo('idle')),
+        context,
+      ),
+    )
   }
 
   /** Forget what was published and acknowledged since the last commit (tx.rollback). */
@@ -635,7 +603,10 @@ export class Channel {
         this.#lives.transactionTo('idle')
         return Promise.resolve()
       }
-      return this.#order(TxRollback, {}, context, () => this.#lives.transactionTo('idle'))
+      return this.#lives.useBehindPublishes(
+        session => session.order(TxRollback, {}, context, () => this.#lives.transactionTo('idle')),
+        context,
+      )
     })
   }
 
@@ -728,12 +699,6 @@ export class Channel {
     }
   }
 
-  #publishContext(exchangeName: string, routingKey: string, options: CallOptions = NONE): CallContext {
-    const { signal, timeout } = options
-    const what = `publish to exchange "${exchangeName}" with routing key "${routingKey}"`
-    return { what, site: undefined, signal, timeout, since: this.#callTime(timeout), outcome: 'notSent' }
-  }
-
   /** From when on a timeout runs. */
   #callTime(timeout: number | undefined): number | undefined {
     return timeout === undefined ? undefined : this.#lives.host.clock.now()
@@ -743,7 +708,7 @@ export class Channel {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       callSafely(() => returnCallback(this, message.body, message.envelope, message.properties), this.#failed)
-    } else if (!told) this.#lives.host.report(returnError(undefined, message), 'warn')
+    } else if (!told) this.#lives.host.report(returnError(message), 'warn')
   }
 
   #cancelled(error: ConsumerCancelledError): void {

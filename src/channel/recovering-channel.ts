@@ -1,18 +1,18 @@
 import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
+import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { ChannelModes, type QosArguments, type TransactionState } from './channel-modes.ts'
-import { type ChannelEvents, ChannelSession } from './channel-session.ts'
+import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from './channel-session.ts'
 import { type CloseReason, closedByClient } from './close-reason.ts'
 import type { Settlement } from './consume/acker.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
-import { DeferredOperations } from './deferred.ts'
 import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
-import type { Publishing } from './publish/publishing.ts'
-import type { WaitingPublish } from './publish/waiting-publishes.ts'
+import type { ConfirmWindow } from './publish/confirm-window.ts'
+import { Publishing, type PublishingHost } from './publish/publishing.ts'
 import type { PublishRoutes } from './publish-routes.ts'
 import { QueueNames } from './queue-names.ts'
 import { DIRECT_REPLY_TO } from './rabbitmq.ts'
@@ -25,6 +25,7 @@ export interface ChannelHost extends ErrorReporter {
   readonly topology: TopologyRecorder | undefined
   readonly routes: PublishRoutes
   readonly maxWaiting: number
+  readonly publishes: Pick<PublishEncoder, 'check'>
   readonly clock: Clock
   after(milliseconds: number, expired: () => void): Deadline
   /** Whether a new connection will follow the one that ended so. */
@@ -66,10 +67,11 @@ export interface LastingMethod<M extends SyncMethod> {
  * Once it is reopened, with its modes and consumers, publishes go out, each as soon as what it needs is back; calls wait
  * until the whole topology is.
  */
-export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
+export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, PublishingHost {
   readonly #host: ChannelHost
   readonly #events: RecoveringChannelEvents
-  readonly #deferred: DeferredOperations
+  /** What it publishes, and all that waits until it can be done. */
+  readonly publishing: Publishing
   readonly subscriptions: RecordedConsumers
   readonly modes = new ChannelModes()
   readonly names: QueueNames
@@ -77,13 +79,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   #session: ChannelSession | undefined
   /** Of the methods that the present life has written. */
   #effects = new WrittenEffects()
-  #waiting: WaitingPublish[] = []
   #ending: CloseReason | undefined
   #reported = false
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
-  #offsets = { delivery: 0, publish: 0 }
-  /** Where publishes go straight to: set while the channel is open and no transaction is to be kept track of. */
-  publishing: Publishing | undefined
+  #inheritance = NO_EARLIER_LIFE
   /** Milliseconds that the broker took to agree to the end of the consumers. */
   #cancelTook = 0
   /** Ends the wait of `drain` for the broker's queues. */
@@ -94,7 +93,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     this.#events = events
     this.names = new QueueNames(queueName => host.topology?.currentName(queueName) ?? queueName)
     this.subscriptions = new RecordedConsumers(this)
-    this.#deferred = new DeferredOperations(host.maxWaiting, (ms, expired) => host.after(ms, expired))
+    this.publishing = new Publishing(this)
   }
 
   get topology(): TopologyRecorder | undefined {
@@ -122,11 +121,16 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     return this.#session
   }
 
+  /** What a keeper publishes to; undefined where the channel has no life that may be used. */
+  get window(): ConfirmWindow | undefined {
+    return this.publishing.window
+  }
+
   // ---- a life begins
 
   /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
   begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
-    const session = new ChannelSession(port, id, this, this.#offsets, this.#host.routes)
+    const session = new ChannelSession(port, id, this, this.#inheritance, this.#host.routes)
     this.#session = session
     this.#effects = new WrittenEffects()
     port.adopt(session)
@@ -167,19 +171,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
       return
     }
     this.#state = 'reopened'
-    session.publishing.addWaiting(this.#waiting)
-    this.#waiting = []
-    session.resume()
-    this.#deferred.runWhile(isPublish)
-    this.#setPublishing()
+    this.publishing.begin(session.window)
   }
 
   /** The topology is back: everything may be used. */
   resumed(): void {
     if (this.#state !== 'reopened') return
     this.#state = 'open'
-    this.#setPublishing()
-    this.#deferred.runAll()
+    this.publishing.allowOperations()
   }
 
   /** More of what publishes need is back. */
@@ -187,37 +186,42 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     if (this.#state === 'reopened' || this.#state === 'open') this.#session?.resume()
   }
 
-  #setPublishing(): void {
-    const opened = this.#state === 'open' || (this.#state === 'reopened' && this.#deferred.length === 0)
-    const usable = opened && this.isOpen && this.modes.transaction === 'none'
-    this.publishing = usable ? this.#session?.publishing : undefined
-  }
-
   // ---- operations
 
   /** Do `operation` with the life there is, or with the next one. */
   use<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    if (this.modes.transaction === 'lost') return Promise.reject(this.#transactionLost(context))
-    if (this.#state === 'closed') return Promise.reject(this.#closedError(context))
-    const goes = this.#state === 'open' || (this.#state === 'reopened' && isPublish(context) && !this.#deferred.length)
-    if (goes) return this.#run(operation, context)
-    const deferred = this.#deferred.add(() => this.#run(operation, context), context)
-    // What is published from now on goes after it.
-    this.publishing = undefined
-    return deferred
+    return this.#use(operation, context, false)
   }
 
-  #run<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    const session = this.#session
-    if (session === undefined || this.#state === 'closed' || this.#state === 'recovering') {
-      return this.use(operation, context)
-    }
-    if (this.modes.transaction === 'lost') return Promise.reject(this.#transactionLost(context))
+  /** The same, behind every publish that waits to be written. */
+  useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
+    return this.#use(operation, context, this.publishing.waiting > 0)
+  }
+
+  #use<T>(
+    operation: (session: ChannelSession) => Promise<T>,
+    context: CallContext,
+    behindPublishes: boolean,
+  ): Promise<T> {
     try {
-      return operation(session)
+      this.#assertNotOver(context)
+      const session = this.#session
+      if (this.#state === 'open' && session !== undefined && !behindPublishes) return operation(session)
+      return this.publishing.defer(() => this.#use(operation, context, false), context, behindPublishes)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  #assertNotOver(context: CallContext): void {
+    if (this.modes.transaction === 'lost') throw this.#transactionLost(context)
+    if (this.#state === 'closed') throw this.#closedError(context)
+  }
+
+  assertUsable(context: CallContext): void {
+    this.#assertNotOver(context)
+    // One that is being closed takes nothing more; one that is being recovered will.
+    if (this.#session?.state === 'closing') this.#session.assertOpen(context)
   }
 
   /** Send a method whose effect the ledger or the channel's next lives keep. */
@@ -287,7 +291,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
       session.assertOpen({ what: `basic.${how}`, site: undefined })
       // The txRollback that is due would undo it.
       if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
-      this.modes.transactionTo('open')
+      this.transactionBegun()
       return session.acker.settle(how, tag, multiple, requeue) ? SENT : STALE
     } catch (error) {
       return this.forgotten(error)
@@ -328,7 +332,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
   /** The transaction is at another point: publishes that belong to one are kept track of. */
   transactionTo(state: TransactionState): void {
-    if (this.modes.transactionTo(state)) this.#setPublishing()
+    if (this.modes.transactionTo(state)) this.publishing.transactional = this.modes.transaction !== 'none'
+  }
+
+  transactionBegun(): void {
+    this.transactionTo('open')
   }
 
   qosWritten(args: QosArguments): Effect {
@@ -353,37 +361,49 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
   // ---- a life ends
 
-  closing(): void {
-    this.publishing = undefined
+  closing(ending: CloseReason): void {
+    this.#failWaiting(ending)
   }
 
-  adopted(waiting: WaitingPublish[], ending: CloseReason): boolean {
-    if (!this.#host.recovers(ending)) return false
-    this.#waiting = waiting
-    return true
+  #failWaiting(ending: CloseReason): void {
+    this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))
+  }
+
+  moreMayGo(): void {
+    this.publishing.resume()
+  }
+
+  report(error: unknown, fallback: 'unhandled' | 'warn'): void {
+    this.#reported = true
+    this.#host.report(error, fallback)
+  }
+
+  get maxWaiting(): number {
+    return this.#host.maxWaiting
+  }
+
+  get publishes(): Pick<PublishEncoder, 'check'> {
+    return this.#host.publishes
+  }
+
+  get clock(): Clock {
+    return this.#host.clock
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
     return this.#host.after(milliseconds, expired)
   }
 
-  giveUp(publish: WaitingPublish, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
-    const at = this.#waiting.indexOf(publish)
-    if (at === -1) {
-      this.#session?.publishing.giveUp(publish, makeError)
-      return
-    }
-    this.#waiting.splice(at, 1)
-    publish.reject(makeError('notSent'))
-  }
-
   ended(session: ChannelSession, ending: CloseReason): void {
     const lost = ending.scope === 'connection'
     this.#stopSettling()
-    this.#offsets = { delivery: session.acker.lastTag, publish: session.publishing.lastTag }
-    this.publishing = undefined
+    const { lastTag, unheard } = session.window
+    this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
+    this.publishing.end()
     this.#effects.ended(ending.methodKey)
-    if (lost) this.modes.transactionTo('lost')
+    if (lost && this.modes.transactionTo('lost')) {
+      this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
+    }
     const recovers = this.#state === 'recovering' || (lost && this.#host.recovers(ending))
     session.endDeliveries(ending, recovers)
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
@@ -399,7 +419,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   get isBusy(): boolean {
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return false
-    return this.subscriptions.size > 0 || session.publishing.unsettled > 0 || session.acker.sent > 0
+    return (
+      this.subscriptions.size > 0 ||
+      session.window.unsettled > 0 ||
+      this.publishing.waiting > 0 ||
+      session.acker.sent > 0
+    )
   }
 
   /**
@@ -425,7 +450,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   async drain(): Promise<void> {
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return
-    await session.publishing.waitForConfirms(undefined).catch(ignore)
+    const context = { what: 'waitForConfirms', site: undefined }
+    await this.useBehindPublishes(life => life.waitForConfirms(context), context).catch(ignore)
     if (session.acker.sent === 0 || session.state !== 'open') return
     const settling = Math.max(LEAST_SETTLING, 3 * this.#cancelTook)
     await new Promise<void>(resolve => {
@@ -441,9 +467,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
   async closeByProgram(replyCode: number, replyText: string): Promise<void> {
     if (this.#state === 'recovering') this.close(closedByClient(this.id))
     // What was called before goes before.
-    if (this.#state === 'reopened' && this.#deferred.length > 0) {
+    if (this.#state === 'reopened' && this.publishing.waiting > 0) {
       const context = { what: `channel.close (channel ${this.id})`, site: undefined }
-      await this.#deferred.add(async () => {}, context).catch(ignore)
+      await this.publishing.defer(async () => {}, context).catch(ignore)
     }
     // Also of one that is being recovered: its consumers may be the broker's already.
     await this.#session?.close(replyCode, replyText)
@@ -454,17 +480,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#ending = ending
-    this.publishing = undefined
+    this.#failWaiting(ending)
     for (const { tag, sink } of this.subscriptions.consumers()) {
       // What came without acks is gone at the broker: only the program may say that it is not wanted.
       if (ending.error === undefined) sink.discard()
       this.subscriptions.remove(tag)
     }
-    for (const { exchange, routingKey, reject } of this.#waiting) {
-      reject(ending.errorFor(`publish to exchange "${exchange}" with routing key "${routingKey}"`, false, 'notSent'))
-    }
-    this.#waiting = []
-    this.#deferred.failAll(({ what, outcome }) => ending.errorFor(what, false, outcome))
     this.#host.forget(this)
     const { error } = ending
     // The end of a connection is reported once, by that.
@@ -490,10 +511,6 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost {
 
 const SENT = Promise.resolve(true)
 const STALE = Promise.resolve(false)
-
-function isPublish({ outcome }: CallContext): boolean {
-  return outcome !== undefined
-}
 
 /** Wait for all; the first error says more than those that follow from it. */
 async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {

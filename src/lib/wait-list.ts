@@ -76,6 +76,11 @@ export class WaitList {
     return this.#length
   }
 
+  /** Whose turn is next. */
+  get first(): Waiter | undefined {
+    return this.#first?.waiter
+  }
+
   /**
    * Wait at the end of the list.
    *

@@ -268,16 +268,18 @@ export const MALFORMED: readonly MalformedCase[] = [
   syntaxError('a get-ok whose tag is past 2^53', method('003c 0047', 'ffffffffffffffff 00 00 00 00000000', 2)),
   syntaxError('a basic.return that is cut', method('003c 0032', '0138')),
 
-  // What a client can live with
-  tolerated('an ack of a tag that was never used', methodFrame(1, methods.BasicAck, { deliveryTag: 1000 })),
-  tolerated(
+  // Confirms of what was not published
+  commandInvalid('an ack of a tag that was never used', methodFrame(1, methods.BasicAck, { deliveryTag: 1000 })),
+  commandInvalid(
     'an ack of everything up to a tag that was never used',
     methodFrame(1, methods.BasicAck, { deliveryTag: 1000, multiple: true }),
   ),
-  tolerated('an ack of tag 0', methodFrame(1, methods.BasicAck, { deliveryTag: 0 })),
-  tolerated('an ack of tag 2^64 - 1', method('003c 0050', 'ffffffffffffffff 00')),
-  tolerated('a nack of a tag that was never used', methodFrame(1, methods.BasicNack, { deliveryTag: 7 })),
-  tolerated('an ack on a channel without confirms', methodFrame(2, methods.BasicAck, { deliveryTag: 1 })),
+  commandInvalid('an ack of tag 0', methodFrame(1, methods.BasicAck, { deliveryTag: 0 })),
+  commandInvalid('an ack of tag 2^64 - 1', method('003c 0050', 'ffffffffffffffff 00')),
+  commandInvalid('a nack of a tag that was never used', methodFrame(1, methods.BasicNack, { deliveryTag: 7 })),
+  commandInvalid('an ack on a channel without confirms', methodFrame(2, methods.BasicAck, { deliveryTag: 1 })),
+
+  // What a client can live with
   tolerated('10,000 heartbeats', ...Array.from({ length: 10_000 }, () => heartbeatFrame)),
   tolerated('a returned message that was never sent', returnFrames(1, 'nowhere', 'x')),
   tolerated(

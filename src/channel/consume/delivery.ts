@@ -31,7 +31,10 @@ export interface GetResult {
 
 /** A message that came back because no queue wanted it. */
 export interface ReturnedMessage {
+  /** Empty where it is refused. */
   readonly body: Buffer
+  /** It is past a limit of this client, and was not taken into memory. */
+  readonly refused?: { readonly size: number; readonly reason: string } | undefined
   readonly envelope: ReturnEnvelope
   readonly properties: Properties
 }

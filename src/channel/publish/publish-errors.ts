@@ -1,66 +1,66 @@
-import { type AmqpError, MessageReturnedError, PublishFailedError, type PublishOutcome } from '../../errors.ts'
+import { type AmqpError, MessageReturnedError, PublishFailedError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
 import { describeReply } from '../rabbitmq.ts'
-import type { PendingPublish } from './confirms.ts'
+import {
+  describeMessage,
+  describePublish,
+  type OutgoingMessage,
+  outcomeOf,
+  type PendingPublish,
+  refusedOutcome,
+} from './message.ts'
 
-/** `publish of message "m1" to exchange "logs" with routing key "info"`, for errors. */
-export function describePublish(
-  exchange: string,
-  routingKey: string,
-  messageId: string | undefined,
-  tag?: number,
-): string {
-  const message = messageId === undefined ? 'a message' : `message "${messageId}"`
-  const place = exchange === '' ? 'the default exchange' : `exchange "${exchange}"`
-  const number = tag === undefined ? '' : ` (delivery tag ${tag})`
-  return `publish of ${message} to ${place} with routing key "${routingKey}"${number}`
-}
+/** Where a message goes. */
+type Place = Pick<OutgoingMessage, 'exchange' | 'routingKey'>
 
-/** The same for a publish whose fate an error tells. */
-export function describePending({ exchange, routingKey, properties }: PendingPublish, tag?: number): string {
-  return describePublish(exchange, routingKey, properties?.messageId, tag)
-}
-
-/** The error for a nack. */
-export function nackError(publish: PendingPublish | undefined, tag: number): PublishFailedError {
-  const what = publish === undefined ? `a publish (delivery tag ${tag})` : describePending(publish, tag)
-  return new PublishFailedError(`${what} was refused by the broker (basic.nack)`, { deliveryTag: tag })
-}
-
-/** The error for a message that came back. */
-export function returnError(
-  publish: PendingPublish | undefined,
-  returned: ReturnedMessage,
-  tag?: number,
-): MessageReturnedError {
-  const { exchangeName, routingKey, replyCode, replyText } = returned.envelope
-  const { messageId } = publish?.properties ?? returned.properties
-  const what = describePublish(exchangeName, routingKey, messageId, tag)
-  return new MessageReturnedError(`${what} came back: ${describeReply(replyCode, replyText)}`, {
-    replyCode,
-    replyText,
-    body: returned.body,
-    envelope: returned.envelope,
-    properties: returned.properties,
+/** The error for a nack; `tag` is what the broker called it by. */
+export function nackError(publish: PendingPublish, tag: number): PublishFailedError {
+  const what = publish.tag === 0 ? `a publish (delivery tag ${tag})` : describeMessage(publish)
+  return new PublishFailedError(`${what} was refused by the broker (basic.nack)`, {
+    deliveryTag: tag,
+    outcome: publish.tag === 0 ? 'refused' : refusedOutcome(publish),
   })
 }
 
-/** The error for a publish that was not settled when its channel or connection ended. */
-export function unsettledError(ending: CloseReason, publish: PendingPublish, tag?: number): AmqpError {
-  const guilty = isRefused(ending, publish)
-  const outcome: PublishOutcome = guilty ? 'refused' : 'unknown'
-  return ending.errorFor(describePending(publish, tag), guilty, outcome)
+/** The error for a message that came back; without `publish`, for one that no promise tells of. */
+export function returnError(returned: ReturnedMessage, publish?: PendingPublish): MessageReturnedError {
+  const { body, envelope, properties, refused } = returned
+  const { exchangeName, routingKey, replyCode, replyText } = envelope
+  const what = describePublish(exchangeName, routingKey, publish?.properties ?? properties, publish?.tag ?? 0)
+  const why = refused === undefined ? '' : `; ${refused.reason}`
+  return new MessageReturnedError(`${what} came back: ${describeReply(replyCode, replyText)}${why}`, {
+    replyCode,
+    replyText,
+    body,
+    envelope,
+    properties,
+    outcome: publish === undefined ? 'refused' : refusedOutcome(publish),
+  })
 }
 
 /**
- * Whether the server ended the channel because of this publish: it names the exchange that it refused, and for a topic
- * that the user may not write to the routing key too. Of publishes that it does not name nobody knows.
+ * Whether the server found this publish at fault when it ended the channel or the connection: it names the exchange that it
+ * refused, and for a topic that the user may not write to the routing key too.
  */
-export function isRefused(ending: CloseReason, { exchange, routingKey }: PendingPublish): boolean {
-  const { methodKey, replyText } = ending
-  if (methodKey !== BASIC_PUBLISH || replyText === undefined) return false
-  if (!replyText.includes(`exchange '${exchange}'`)) return false
+export function isRefused(ending: CloseReason, { exchange, routingKey }: Place): boolean {
+  const { methodKey, replyText = '' } = ending
+  if (methodKey !== BASIC_PUBLISH || !replyText.includes(`exchange '${exchange}'`)) return false
   return !replyText.includes(" topic '") || replyText.includes(` topic '${routingKey}' in exchange`)
+}
+
+/** Which of those that were not settled the server may have meant: it does not always name the exchange. */
+export function suspects<T extends Place>(ending: CloseReason, unsettled: readonly T[]): readonly T[] {
+  if (ending.methodKey !== BASIC_PUBLISH) return []
+  if (!/\bexchange '/.test(ending.replyText ?? '')) return unsettled
+  return unsettled.filter(publish => isRefused(ending, publish))
+}
+
+/**
+ * The error for a publish that was not settled when its channel or connection ended. `meant` where the server can only
+ * have meant this one.
+ */
+export function unsettledError(ending: CloseReason, publish: PendingPublish, meant: boolean): AmqpError {
+  return ending.errorFor(describeMessage(publish), meant, meant ? refusedOutcome(publish) : outcomeOf(publish))
 }

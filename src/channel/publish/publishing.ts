@@ -1,65 +1,143 @@
-import { abortedBy, atCallSite, type CallSite } from '../../errors.ts'
+import { BufferFullError, EncodeError } from '../../errors.ts'
+import type { Clock } from '../../lib/clock.ts'
+import { describeWait, type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import type { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import type { CallOptions } from '../call-options.ts'
 import { type CallContext, timeLeft } from '../calls.ts'
-import type { CloseReason } from '../close-reason.ts'
-import type { ReturnedMessage } from '../consume/delivery.ts'
-import type { ChannelPort, Departure } from '../port.ts'
-import type { PublishRoutes } from '../publish-routes.ts'
-import { Confirms, type PendingPublish } from './confirms.ts'
-import { type KeptPublish, type PublishKeeper, promiseOf } from './kept-publish.ts'
-import { describePublish, nackError, returnError, unsettledError } from './publish-errors.ts'
-import { boundPublish, type PublishBounds, type WaitingPublish, WaitingPublishes } from './waiting-publishes.ts'
+import type { Deadline, ErrorReporter } from '../port.ts'
+import type { ConfirmWindow } from './confirm-window.ts'
+import {
+  boundPublish,
+  describeMessage,
+  notSent,
+  type PendingPublish,
+  pendingPublish,
+  promiseOf,
+  refuse,
+} from './message.ts'
 
 /** What a publish without a promise of its own returns while the socket takes more. */
 const WRITTEN: Promise<void> = Promise.resolve()
 
-/** Everything one life of a channel publishes. */
+/** What everything that a channel publishes knows of the channel. */
+export interface PublishingHost extends ErrorReporter {
+  readonly clock: Clock
+  after(milliseconds: number, expired: () => void): Deadline
+  /** How many may wait before further ones are refused. */
+  readonly maxWaiting: number
+  /** What checks messages before they wait. */
+  readonly publishes: Pick<PublishEncoder, 'check'>
+  /** Throw where nothing may be asked of the channel any more. */
+  assertUsable(context: CallContext): void
+  /** A message was written on a transactional channel. */
+  transactionBegun(): void
+}
+
+/** The place of a publish: the channel has no life to write to, the broker blocks, or too much waits for the socket. */
+class WaitingPublish implements Waiter {
+  readonly publish: PendingPublish
+  readonly granted: () => void
+  readonly failed: (error: Error) => void
+
+  constructor(publish: PendingPublish, granted: () => void, failed: (error: Error) => void) {
+    this.publish = publish
+    this.granted = granted
+    this.failed = failed
+  }
+}
+
+/**
+ * Everything that one channel publishes, in all its lives. What cannot go now waits in one list, in the order of the
+ * calls: publishes, what must not overtake them, and what was asked of the channel while it had no life.
+ *
+ *     publish ──▶ ConfirmWindow ──▶ broker
+ *        └──▶ list ──life begins, gate opens──▲
+ */
 export class Publishing {
-  readonly #port: ChannelPort
-  readonly #channelId: number
-  readonly #bounds: PublishBounds
-  readonly #routes: PublishRoutes
-  readonly #confirms: Confirms
-  readonly #waiting: WaitingPublishes
-  #counting = false
-  #flowing = true
-  #keeper: PublishKeeper | undefined
-  #ending: CloseReason | undefined
+  readonly #host: PublishingHost
+  readonly #list: WaitList
+  /** Nothing but timeouts and signals of publishes, which go on behind the write. */
+  readonly #bounds: WaitList
+  #window: ConfirmWindow | undefined
+  /** The window of the last life, also when nothing more may be written to it. */
+  #life: ConfirmWindow | undefined
+  /** Each message is part of a transaction, which somebody keeps track of. */
+  transactional = false
+  /** The list counts as one operation that waits for the broker: what opens the gate has to be read. */
+  #awaiting = false
+  /** What is not a publish may go, too. */
+  #operable = false
+  /** In a pass over the list: a publish stays in it. */
+  #passedOver = false
+  /** The first that was lost of those that the program need not have awaited. */
+  #lost: Error | undefined
 
-  /** Delivery tags of publishes go on behind `offset`. */
-  constructor(port: ChannelPort, channelId: number, offset: number, bounds: PublishBounds, routes: PublishRoutes) {
-    this.#routes = routes
-    this.#port = port
-    this.#channelId = channelId
-    this.#bounds = bounds
-    this.#waiting = new WaitingPublishes(port.maxWaiting)
-    this.#confirms = new Confirms(offset, {
-      makeNackError: (tag, publish) => nackError(publish, tag),
-      makeReturnError: (tag, publish, returned) => returnError(publish, returned, tag),
-      keepsNacked: () => this.#keeper?.nacked() ?? false,
-      settled: count => port.awaiting(count === 1 ? -1 : 1),
-    })
+  constructor(host: PublishingHost) {
+    this.#host = host
+    this.#list = new WaitList(host)
+    this.#bounds = new WaitList(host)
   }
 
-  /** confirm.select was written: from the next publish on, delivery tags count. */
-  startCounting(): void {
-    this.#counting = true
+  /** What the life that the channel has publishes; undefined where it has none that may be used. */
+  get window(): ConfirmWindow | undefined {
+    return this.#window
   }
 
-  get lastTag(): number {
-    return this.#confirms.lastTag
+  /** How many wait. */
+  get waiting(): number {
+    return this.#list.length
   }
 
-  /** Publishes that nobody knows the fate of, or that are not even written. */
-  get unsettled(): number {
-    return this.#confirms.unsettled + this.#waiting.length
+  // ---- the gate
+
+  /** A life of the channel may be used: what waits goes first. */
+  begin(window: ConfirmWindow): void {
+    this.#window = window
+    this.#life = window
+    this.resume()
   }
 
-  #mayWrite(exchange: string, routingKey: string): boolean {
-    const routes = this.#routes
-    return this.#flowing && this.#port.publishable && (routes.plain || routes.isBack(exchange, routingKey))
+  /** Not only publishes may go from now on. */
+  allowOperations(): void {
+    if (this.#window === undefined) return
+    this.#operable = true
+    this.#list.wakeAll()
+    this.#passedOver = false
+    this.#await()
   }
+
+  /** Nothing more may be written in this life. */
+  end(): void {
+    if (this.#awaiting) this.#window?.port.awaiting(-1)
+    this.#awaiting = false
+    this.#operable = false
+    this.#window = undefined
+  }
+
+  /** The gate may have opened: write what waits. */
+  resume(): void {
+    for (let { first } = this.#list; first !== undefined; first = this.#list.first) {
+      const window = this.#window
+      if (window === undefined) break
+      const goes =
+        first instanceof WaitingPublish
+          ? window.mayWrite(first.publish.exchange, first.publish.routingKey)
+          : this.#operable
+      if (!goes) break
+      this.#list.wakeNext()
+    }
+    this.#await()
+  }
+
+  #await(): void {
+    const awaiting = this.#window !== undefined && this.#list.length > 0
+    if (awaiting === this.#awaiting) return
+    this.#awaiting = awaiting
+    this.#window?.port.awaiting(awaiting ? 1 : -1)
+  }
+
+  // ---- publishing
 
   /** Resolves when the message is on its way and more may be written. */
   basicPublish(
@@ -69,12 +147,27 @@ export class Publishing {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) {
-      return this.#wait(payload, exchange, routingKey, properties, mandatory)
+    const window = this.#window
+    if (
+      window !== undefined &&
+      this.#list.length === 0 &&
+      !this.transactional &&
+      window.mayWrite(exchange, routingKey)
+    ) {
+      return window.send(payload, exchange, routingKey, properties, mandatory) ?? WRITTEN
     }
-    let pending: PendingPublish | undefined
-    if (mandatory && this.#counting) pending = untracked(exchange, routingKey, properties, payload)
-    return this.#write(payload, exchange, routingKey, properties, mandatory, pending) ?? WRITTEN
+    const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, false)
+    const promise = promiseOf(publish)
+    promise.catch(ignore)
+    try {
+      this.#publish(publish)
+    } catch (error) {
+      if (!(error instanceof EncodeError)) throw error
+      // Written and forgotten: nobody else would tell.
+      this.#host.report(notSent(error), 'unhandled')
+      refuse(publish, error)
+    }
+    return promise
   }
 
   /** The same; in confirm mode it resolves when the broker has confirmed the message. */
@@ -84,284 +177,136 @@ export class Publishing {
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions | CallContext | undefined,
+    bounds: CallOptions | undefined,
   ): Promise<void> {
-    if (bounds !== undefined) return this.#bounded(payload, exchange, routingKey, properties, mandatory, bounds)
-    if (!this.#counting) return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
-    const pending: PendingPublish = {
-      exchange,
-      routingKey,
-      mandatory,
-      properties,
-      payload: mandatory ? payload : undefined,
-      returned: undefined,
-      resolve: undefined,
-      reject: undefined,
+    const confirmed = this.#window?.counting !== false
+    if (!confirmed && bounds === undefined) {
+      return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
-    const promise = promiseOf(pending)
-    if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) {
-      // The waiting list has resolvers of its own: a message that is written is settled by its confirm only.
-      const resolve = (): void => pending.resolve?.()
-      const reject = (error: Error): void => pending.reject?.(error)
-      this.#enqueue({ payload, exchange, routingKey, properties, mandatory, pending, resolve, reject })
-      return promise
+    const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, confirmed)
+    const promise = promiseOf(publish)
+    if (bounds !== undefined) boundPublish(publish, this.#bounds, bounds, error => this.#giveUp(publish, error))
+    try {
+      this.#publish(publish)
+    } catch (error) {
+      publish.bound?.leave()
+      throw error
     }
-    void this.#write(payload, exchange, routingKey, properties, mandatory, pending)
     return promise
   }
 
-  /** From now on every message of this life is the keeper's, which writes it by `write`. */
-  keptBy(keeper: PublishKeeper): void {
-    this.#keeper = keeper
+  #publish(publish: PendingPublish): void {
+    if (this.#window === undefined || this.transactional) {
+      this.#host.assertUsable({ what: describeMessage(publish), site: undefined, outcome: 'notSent' })
+    }
+    if (this.#list.length > 0 || !this.#write(publish)) this.#enqueue(publish)
   }
 
-  /** Write a message of the keeper's. False where that may not be now: the keeper is told when to try again. */
-  write(publish: KeptPublish): boolean {
-    const { exchange, routingKey, mandatory, properties, payload } = publish
-    if (!this.#mayWrite(exchange, routingKey)) return false
-    const port = this.#port
-    const key = this.#routes.plain ? routingKey : this.#routes.routingKey(exchange, routingKey)
-    port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
-    this.#confirms.add(publish)
-    port.awaiting(1)
-    void port.publishWritten()
+  /** False where it may not be written now. */
+  #write(publish: PendingPublish): boolean {
+    if (this.#window?.write(publish) !== true) return false
+    if (this.transactional) this.#host.transactionBegun()
     return true
   }
 
-  /** Nobody waits for this publish of the keeper's any more: `error` tells its caller. */
-  abandon(publish: KeptPublish, error: Error): void {
-    this.#confirms.abandon(publish, error)
+  #enqueue(publish: PendingPublish): void {
+    const { payload = '', exchange, routingKey, properties, mandatory } = publish
+    this.#assertRoom(() => describeMessage(publish), 'publishes')
+    // A message that cannot be encoded is refused now, not when its turn comes.
+    this.#host.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    this.#enter(publish)
+    this.#await()
   }
 
-  /** What is not settled, oldest first: nobody will settle it. */
-  takeUnsettled(): PendingPublish[] {
-    return this.#confirms.takeAll()
-  }
-
-  /** Write one message. Returns how its caller is to wait, where it is not to go on at once. */
-  #write(
-    payload: Uint8Array | string,
-    exchange: string,
-    routingKey: string,
-    properties: BasicProperties | undefined,
-    mandatory: boolean,
-    pending: PendingPublish | undefined,
-  ): Promise<void> | undefined {
-    const port = this.#port
-    const key = this.#routes.plain ? routingKey : this.#routes.routingKey(exchange, routingKey)
-    const byReference = port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
-    if (this.#counting) {
-      this.#confirms.add(pending)
-      if (pending?.resolve !== undefined) {
-        port.awaiting(1)
-        void port.publishWritten()
-        return undefined
-      }
-    }
-    const left = (wait: (waiter: Departure) => void): Promise<void> => {
-      const promise = new Promise<void>((resolve, reject) => {
-        const messageId = properties?.messageId
-        const lost = (ending: CloseReason): void =>
-          reject(ending.errorFor(describePublish(exchange, routingKey, messageId), false, 'unknown'))
-        wait({ sent: resolve, lost })
-      })
-      promise.catch(ignore)
-      return promise
-    }
-    if (byReference) {
-      const promise = left(waiter => port.departure(waiter))
-      void port.publishWritten()
-      return promise
-    }
-    const turn = port.publishWritten()
-    return turn === 'full' ? left(waiter => port.drained(waiter)) : turn
-  }
-
-  #wait(
-    payload: Uint8Array | string,
-    exchange: string,
-    routingKey: string,
-    properties: BasicProperties | undefined,
-    mandatory: boolean,
-  ): Promise<void> {
-    const promise = new Promise<void>((resolve, reject) => {
-      const pending = mandatory && this.#counting ? untracked(exchange, routingKey, properties, payload) : undefined
-      this.#enqueue({ payload, exchange, routingKey, properties, mandatory, pending, resolve, reject })
-    })
-    promise.catch(ignore)
-    return promise
-  }
-
-  #enqueue(publish: WaitingPublish): void {
-    // Written and forgotten: a message that cannot be encoded is refused now, not when its turn comes.
-    this.#port.publishes.check(
-      publish.exchange,
-      publish.routingKey,
-      publish.mandatory,
-      publish.properties,
-      publish.payload,
+  #enter(publish: PendingPublish): void {
+    const waiter = new WaitingPublish(
+      publish,
+      () => this.#granted(publish),
+      error => this.#failed(publish, error),
     )
-    this.#waiting.add(publish, () =>
-      describePublish(publish.exchange, publish.routingKey, publish.properties?.messageId),
-    )
+    publish.waiting = this.#list.enter(waiter, { what: () => describeMessage(publish) })
   }
 
-  #bounded(
-    payload: Uint8Array | string,
-    exchange: string,
-    routingKey: string,
-    properties: BasicProperties | undefined,
-    mandatory: boolean,
-    bounds: CallOptions | CallContext,
-  ): Promise<void> {
-    const { signal, timeout } = bounds
-    const messageId = properties?.messageId
-    const what = (): string => describePublish(exchange, routingKey, messageId)
-    if (signal?.aborted) return Promise.reject(abortedBy(signal, what(), 'notSent'))
-    return new Promise((resolve, reject) => {
-      const left = 'what' in bounds ? timeLeft(bounds, this.#port.clock.now()) : timeout
-      const pending: PendingPublish | undefined = this.#counting
-        ? {
-            exchange,
-            routingKey,
-            mandatory,
-            properties,
-            payload: mandatory ? payload : undefined,
-            returned: undefined,
-            resolve: () => {
-              unbind()
-              resolve()
-            },
-            reject: error => {
-              unbind()
-              reject(error)
-            },
-          }
-        : undefined
-      const waiting: WaitingPublish = {
-        payload,
-        exchange,
-        routingKey,
-        properties,
-        mandatory,
-        pending,
-        resolve: written => {
-          unbind()
-          resolve(written)
-        },
-        reject: error => {
-          unbind()
-          reject(error)
-        },
-      }
-      if (this.#waiting.length > 0 || !this.#mayWrite(exchange, routingKey)) this.#enqueue(waiting)
-      else {
-        const written = this.#write(payload, exchange, routingKey, properties, mandatory, pending)
-        if (pending === undefined) {
-          resolve(written)
-          return
-        }
-      }
-      const unbind = boundPublish(
-        signal,
-        timeout,
-        (ms, expired) => this.#bounds.after(left ?? ms, expired),
-        what,
-        makeError => this.#bounds.giveUp(waiting, makeError),
-      )
-    })
+  #granted(publish: PendingPublish): void {
+    publish.waiting = undefined
+    try {
+      if (this.#write(publish)) return
+      this.#passedOver = true
+      this.#enter(publish)
+    } catch (thrown) {
+      const error = notSent(thrown)
+      if (isForgettable(publish)) this.#host.report(error, 'unhandled')
+      refuse(publish, error)
+    }
+  }
+
+  #failed(publish: PendingPublish, error: Error): void {
+    publish.waiting = undefined
+    if (isForgettable(publish)) this.#lost ??= error
+    refuse(publish, error)
   }
 
   /** Nobody waits for it any more: it is not written, or where it was, its confirm is for nobody. */
-  giveUp(publish: WaitingPublish, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
-    if (this.#waiting.remove(publish)) publish.reject(makeError('notSent'))
-    else if (publish.pending !== undefined) this.#confirms.abandon(publish.pending, makeError('unknown'))
-  }
-
-  /** The gate may have opened: write what waits. */
-  resume(): void {
-    this.#keeper?.progressed()
-    if (this.#waiting.length === 0) return
-    this.#waiting.drain(
-      ({ exchange, routingKey }) => this.#mayWrite(exchange, routingKey),
-      publish => {
-        const { payload, exchange, routingKey, properties, mandatory, pending } = publish
-        try {
-          const written = this.#write(payload, exchange, routingKey, properties, mandatory, pending)
-          if (pending?.resolve === undefined) publish.resolve(written)
-        } catch (error) {
-          publish.reject(error as Error)
-        }
-      },
-    )
-  }
-
-  /** The server asked to stop or to go on (channel.flow). */
-  flow(active: boolean): void {
-    this.#flowing = active
-    if (active) this.resume()
-  }
-
-  /** Resolves when no publish waits to be written. */
-  written(): Promise<void> {
-    return this.#waiting.empty()
-  }
-
-  settle(tag: number, multiple: boolean, acked: boolean): void {
-    this.#confirms.settle(tag, multiple, acked)
-    this.#keeper?.progressed()
-  }
-
-  /** A message came back. Returns whether a promise will tell. */
-  returned(message: ReturnedMessage): boolean {
-    const publish = this.#counting ? this.#confirms.matchReturn(message) : undefined
-    return publish?.reject !== undefined
-  }
-
-  /** Resolves when all that was published so far is settled; rejects where one was nacked. */
-  async waitForConfirms(site: CallSite | undefined): Promise<void> {
-    await this.#waiting.empty()
-    // What waited may have gone on to the next life.
-    if (this.#ending !== undefined) throw atCallSite(this.#ending.errorFor('waitForConfirms', false), site)
-    await this.#confirms.wait(site)
-  }
-
-  /** What waits and is not written, for the channel's next life. */
-  takeWaiting(): WaitingPublish[] {
-    return this.#waiting.takeAll()
-  }
-
-  /** Publishes that waited in the channel's last life. */
-  addWaiting(publishes: readonly WaitingPublish[]): void {
-    for (const publish of publishes) this.#waiting.add(publish, () => 'publish')
-  }
-
-  /** Reject everything. */
-  failAll(ending: CloseReason): void {
-    this.#ending = ending
-    this.#waiting.failAll(({ exchange, routingKey, properties }) =>
-      ending.errorFor(describePublish(exchange, routingKey, properties?.messageId), false, 'notSent'),
-    )
-    if (this.#keeper !== undefined) {
-      const unsettled = this.#confirms.takeAll()
-      if (unsettled.length > 0) ending.takenCareOf()
-      this.#keeper.ended(this, unsettled, ending)
+  #giveUp(publish: PendingPublish, error: Error): void {
+    if (publish.waiting === undefined) {
+      this.#life?.abandon(publish, error)
+      return
     }
-    this.#confirms.failAll(
-      (tag, publish) => unsettledError(ending, publish, tag),
-      site => atCallSite(ending.errorFor('waitForConfirms', false), site),
-    )
+    publish.waiting.leave()
+    publish.waiting = undefined
+    refuse(publish, error)
+    this.resume()
+  }
+
+  #assertRoom(what: () => string, kind: 'publishes' | 'operations'): void {
+    const { length } = this.#list
+    if (length < this.#host.maxWaiting) return
+    throw new BufferFullError(`${what()} was refused: ${length} ${kind} wait already, the limit set by maxWaiting`)
+  }
+
+  // ---- what waits with them
+
+  /**
+   * Do `operation` when its turn comes: when the channel has a life, and where it is to stay `behindPublishes`, when those
+   * that wait now are written.
+   */
+  defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#assertRoom(() => context.what, 'operations')
+      const waiter: Waiter = {
+        granted: () => {
+          try {
+            if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
+            else resolve(operation())
+          } catch (error) {
+            reject(error)
+          }
+        },
+        failed: reject,
+      }
+      this.#list.enter(waiter, this.#left(context))
+      this.#await()
+    })
+  }
+
+  #left(context: CallContext): WaitBounds {
+    return { ...context, outcome: 'notSent', timeout: timeLeft(context, this.#host.clock.now()) }
+  }
+
+  /**
+   * Reject all that waits; what the program need not have awaited is told to `onError`, once.
+   */
+  failAll(makeError: (what: string) => Error): void {
+    this.end()
+    this.#list.failAll(bounds => makeError(describeWait(bounds)))
+    if (this.#lost !== undefined) this.#host.report(this.#lost, 'warn')
+    this.#lost = undefined
   }
 }
 
-function untracked(
-  exchange: string,
-  routingKey: string,
-  properties: BasicProperties | undefined,
-  payload: Uint8Array | string,
-): PendingPublish {
-  const nobody = { returned: undefined, resolve: undefined, reject: undefined }
-  return { exchange, routingKey, mandatory: true, properties, payload, ...nobody }
+/** The program may have called and forgotten it. */
+function isForgettable({ confirmed, bound }: PendingPublish): boolean {
+  return !confirmed && bound === undefined
 }
 
 function ignore(): void {}

@@ -1,8 +1,9 @@
 import type { BasicProperties } from '../../protocol/properties.ts'
-import type { Properties } from '../../protocol/received-properties.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
-import type { PendingPublish } from './confirms.ts'
+import type { PublishRoutes } from '../publish-routes.ts'
+import type { PendingPublish } from './message.ts'
+import type { Unconfirmed } from './unconfirmed.ts'
 
 const SCALARS = [
   'messageId',
@@ -11,7 +12,6 @@ const SCALARS = [
   'contentEncoding',
   'deliveryMode',
   'priority',
-  'replyTo',
   'expiration',
   'messageType',
   'userId',
@@ -19,59 +19,107 @@ const SCALARS = [
   'clusterId',
 ] as const satisfies readonly (keyof BasicProperties)[]
 
-/** A publish and its delivery tag. */
-export interface TaggedPublish {
-  readonly tag: number
-  readonly publish: PendingPublish
-}
+/** RabbitMQ puts the address of the connection behind this name of a pseudo queue. */
+const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
+/** Headers that RabbitMQ takes away before it routes a message, or that its interceptors add. */
+const CHANGED_HEADERS = new Set(['BCC', 'timestamp_in_ms', 'x-routed-by'])
+/** Messages that are looked at in vain for each that came back, in the long run. */
+const LOOKED_AT = 64
 
 /**
- * Which of `publishes`, the most likely first, a message that came back is: messages come back in the order they were published,
- * but those that went to a queue are still among them. So it is the first that was sent to the same place with the same
- * content; where the broker has changed the content, the first that comes near.
+ * Which publish a message that came back belongs to. They come back in the order they were published, each before its
+ * confirm, but those that a queue took are still among the unconfirmed. So it is the first behind the last one that is
+ * alike in all; where none is, the broker has changed it on the way, and it is the first to that place.
+ *
+ * What was passed over is not looked at again, and what was looked at in vain is paid for by the next ones: all in all
+ * the work is linear.
  */
-export function findReturned(publishes: Iterable<TaggedPublish>, returned: ReturnedMessage): TaggedPublish | undefined {
-  const { exchangeName, routingKey } = returned.envelope
-  let likely: TaggedPublish | undefined
-  let likelihood = -1
-  for (const tagged of publishes) {
-    const { publish } = tagged
-    if (publish.exchange !== exchangeName || publish.routingKey !== routingKey) continue
-    const alike = likeness(publish, returned)
-    if (alike === SAME) return tagged
-    if (alike > likelihood) {
-      likely = tagged
-      likelihood = alike
-    }
+export class Returns {
+  readonly #unconfirmed: Unconfirmed
+  readonly #routes: PublishRoutes
+  /** What came back last. */
+  #last = 0
+  #inVain = 0
+
+  constructor(unconfirmed: Unconfirmed, routes: PublishRoutes) {
+    this.#unconfirmed = unconfirmed
+    this.#routes = routes
   }
-  return likely
+
+  match(returned: ReturnedMessage): PendingPublish | undefined {
+    const { exchangeName, routingKey } = returned.envelope
+    const { lastTag, floor } = this.#unconfirmed
+    let [likely, likelyTag] = [undefined as PendingPublish | undefined, 0]
+    let most = Number.POSITIVE_INFINITY
+    if (this.#inVain > 0) {
+      this.#inVain -= LOOKED_AT
+      most = LOOKED_AT
+    }
+    let tag = Math.max(floor, this.#last + 1)
+    for (; tag <= lastTag && (likely === undefined || tag - likelyTag < most); tag++) {
+      const publish = this.#unconfirmed.at(tag)
+      if (publish?.mandatory !== true) continue
+      if (publish.exchange !== exchangeName || this.#written(publish) !== routingKey) continue
+      if (isAlike(publish, returned)) return this.#found(publish, tag, returned)
+      if (likely === undefined) {
+        likely = publish
+        likelyTag = tag
+      }
+    }
+    if (likely === undefined) return undefined
+    this.#inVain += tag - likelyTag
+    return this.#found(likely, likelyTag, returned)
+  }
+
+  /** The routing key that it was written with: that of a queue whose name has changed. */
+  #written({ exchange, routingKey }: PendingPublish): string {
+    return this.#routes.plain ? routingKey : this.#routes.routingKey(exchange, routingKey)
+  }
+
+  #found(publish: PendingPublish, tag: number, returned: ReturnedMessage): PendingPublish {
+    this.#last = tag
+    publish.returned = returned
+    return publish
+  }
 }
 
-const SAME = 2
-
-function likeness({ payload, properties }: PendingPublish, returned: ReturnedMessage): number {
-  if (properties?.messageId !== returned.properties.messageId || !sameBytes(payload, returned.body)) return 0
-  return sameProperties(properties, returned.properties) ? SAME : 1
+function isAlike({ payload, properties }: PendingPublish, returned: ReturnedMessage): boolean {
+  const { properties: back } = returned
+  try {
+    for (const name of SCALARS) if (properties?.[name] !== back[name]) return false
+    return (
+      sameBody(payload, returned) &&
+      sameReplyTo(properties?.replyTo, back.replyTo) &&
+      sameHeaders(properties?.headers, back.headers)
+    )
+  } catch {
+    // The program's properties may have getters that throw.
+    return false
+  }
 }
 
-function sameBytes(payload: Uint8Array | string | undefined, body: Buffer): boolean {
-  if (payload === undefined) return false
-  if (typeof payload !== 'string') return body.equals(payload)
+function sameBody(payload: Uint8Array | string | undefined, { body, refused }: ReturnedMessage): boolean {
+  // Of a publish that nobody awaits: the program may have changed it since.
+  if (payload === undefined) return true
+  if (typeof payload !== 'string') {
+    return refused === undefined ? body.equals(payload) : payload.length === refused.size
+  }
+  if (refused !== undefined) return Buffer.byteLength(payload) === refused.size
   return payload.length <= body.length && body.equals(Buffer.from(payload))
 }
 
-function sameProperties(sent: BasicProperties | undefined, returned: Properties): boolean {
-  for (const name of SCALARS) if (sent?.[name] !== returned[name]) return false
-  return sameHeaders(sent?.headers, returned.headers)
+function sameReplyTo(sent: string | undefined, returned: string | undefined): boolean {
+  return sent === returned || (sent === DIRECT_REPLY_TO && returned?.startsWith(`${DIRECT_REPLY_TO}.`) === true)
 }
 
 /** Headers are told apart by their strings, numbers and booleans; what else they hold is not looked into. */
 function sameHeaders(sent: FieldTable | undefined, returned: FieldTable | undefined): boolean {
   for (const name in sent) {
     const [one, other] = [sent[name], returned?.[name]]
+    if (one === undefined || CHANGED_HEADERS.has(name)) continue
+    if (other === undefined) return false
     if (typeof one === typeof other && typeof one !== 'object' && one !== other) return false
-    if (other === undefined && one !== undefined && name !== 'BCC') return false
   }
-  for (const name in returned) if (sent?.[name] === undefined) return false
+  for (const name in returned) if (sent?.[name] === undefined && !CHANGED_HEADERS.has(name)) return false
   return true
 }

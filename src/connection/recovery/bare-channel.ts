@@ -1,4 +1,4 @@
-import { type ChannelEvents, ChannelSession } from '../../channel/channel-session.ts'
+import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from '../../channel/channel-session.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../../protocol/methods.ts'
 import type { Connection } from '../connection.ts'
 
@@ -7,10 +7,8 @@ const NO_EVENTS: ChannelEvents = {
   closing: () => {},
   returned: () => {},
   cancelled: () => {},
-  adopted: () => false,
+  moreMayGo: () => {},
   ended: () => {},
-  after: () => ({ cancel: () => {} }),
-  giveUp: () => {},
 }
 
 /** A channel of a connection for the recovery's own calls. Nothing of it is recorded, and it has one life. */
@@ -20,7 +18,7 @@ export class BareChannel {
   /** Write channel.open; calls may follow at once. Throws if the connection has no number for it, or is over. */
   constructor(connection: Connection) {
     const id = connection.channels.take()
-    this.#session = new ChannelSession(connection, id, NO_EVENTS, { delivery: 0, publish: 0 })
+    this.#session = new ChannelSession(connection, id, NO_EVENTS, NO_EARLIER_LIFE)
     connection.adopt(this.#session)
     // Its calls tell why it could not be opened.
     this.#session.open({}).catch(() => {})

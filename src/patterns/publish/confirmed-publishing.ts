@@ -1,15 +1,22 @@
 import type { CallOptions } from '../../channel/call-options.ts'
 import type { Channel } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
-import type { PendingPublish } from '../../channel/publish/confirms.ts'
-import { type KeptPublish, type PublishKeeper, promiseOf } from '../../channel/publish/kept-publish.ts'
-import { describePending } from '../../channel/publish/publish-errors.ts'
-import type { Publishing } from '../../channel/publish/publishing.ts'
-import { boundPublish } from '../../channel/publish/waiting-publishes.ts'
+import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
+import {
+  boundPublish,
+  describeMessage,
+  notSent,
+  outcomeOf,
+  type PendingPublish,
+  pendingPublish,
+  promiseOf,
+  refuse,
+} from '../../channel/publish/message.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { type AmqpError, abortedBy, BufferFullError, ChannelClosedError, type PublishOutcome } from '../../errors.ts'
+import { type AmqpError, BufferFullError, ChannelClosedError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { Fifo } from '../../lib/fifo.ts'
+import { WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { isFatal, judge, takeTurn } from './poison-search.ts'
 
@@ -24,12 +31,6 @@ const FAIL_OVER = 2_000
 /** Milliseconds until such a channel is replaced: a leader is elected, and what is under way settled. */
 const REPLACE_PAUSE = 200
 
-/** One message, until its fate is known. */
-interface Entry extends KeptPublish {
-  /** It was written at least once: without a confirm, nobody knows where it is. */
-  sent: boolean
-}
-
 /**
  * Messages that are published until the broker has confirmed them, on a confirm channel that is opened when it is needed
  * and replaced when it is lost. Each message is in one of two places, both in the order of the publishes:
@@ -43,11 +44,13 @@ export class ConfirmedPublishing implements PublishKeeper {
   readonly #maxInFlight: number
   readonly #resent: (count: number) => void
   readonly #forgetEnd: () => void
-  readonly #queue = new Fifo<Entry>()
+  /** Nothing but timeouts and signals. */
+  readonly #bounds: WaitList
+  readonly #queue = new Fifo<PendingPublish>()
   #state: 'open' | 'closing' | 'closed' = 'open'
   #channel: Channel | undefined
   /** The life of the channel, while it can be written to. */
-  #publishing: Publishing | undefined
+  #publishing: ConfirmWindow | undefined
   #opening = false
   /** The channel was opened so soon after a recovery that its nacks may be passing. */
   #failingOver = false
@@ -71,6 +74,7 @@ export class ConfirmedPublishing implements PublishKeeper {
   /** `resent` is told how many messages were written again. */
   constructor(source: ChannelSource, maxInFlight: number, resent: (count: number) => void) {
     this.#source = source
+    this.#bounds = new WaitList(source)
     this.#maxInFlight = maxInFlight
     this.#limit = maxInFlight
     this.#resent = resent
@@ -91,88 +95,51 @@ export class ConfirmedPublishing implements PublishKeeper {
     mandatory: boolean,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    if (bounds !== undefined) return this.#bounded({ payload, exchange, routingKey, properties, mandatory }, bounds)
-    const entry: Entry = {
-      exchange,
-      routingKey,
-      mandatory,
-      properties,
-      payload,
-      returned: undefined,
-      resolve: undefined,
-      reject: undefined,
-      sent: false,
-    }
+    const entry = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
     const promise = promiseOf(entry)
-    this.#add(entry)
+    if (bounds !== undefined) boundPublish(entry, this.#bounds, bounds, error => this.#giveUp(entry, error))
+    try {
+      this.#add(entry)
+    } catch (error) {
+      entry.bound?.leave()
+      throw notSent(error)
+    }
     return promise
   }
 
-  #bounded(
-    message: Pick<Entry, 'payload' | 'exchange' | 'routingKey' | 'properties' | 'mandatory'>,
-    { signal, timeout }: CallOptions,
-  ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let unbind = ignore
-      const entry: Entry = {
-        ...message,
-        returned: undefined,
-        resolve: () => {
-          unbind()
-          resolve()
-        },
-        reject: error => {
-          unbind()
-          reject(error)
-        },
-        sent: false,
-      }
-      const what = (): string => describePending(entry)
-      if (signal?.aborted) throw abortedBy(signal, what(), 'notSent')
-      this.#add(entry)
-      unbind = boundPublish(
-        signal,
-        timeout,
-        (milliseconds, expired) => this.#source.after(milliseconds, expired),
-        what,
-        makeError => this.#giveUp(entry, makeError),
-      )
-    })
-  }
-
   /** Nobody waits for it any more: it is not sent (again). */
-  #giveUp(entry: Entry, makeError: (outcome: 'notSent' | 'unknown') => Error): void {
+  #giveUp(entry: PendingPublish, error: Error): void {
     if (this.#queue.remove(entry)) {
-      settle(entry, makeError(entry.sent ? 'unknown' : 'notSent'))
+      refuse(entry, error)
       this.#suspects = Math.min(this.#suspects, this.#queue.length)
       this.progressed()
-    } else this.#publishing?.abandon(entry, makeError('unknown'))
+    } else if (this.#publishing === undefined) refuse(entry, error)
+    else this.#publishing.abandon(entry, error)
   }
 
-  #add(entry: Entry): void {
+  #add(entry: PendingPublish): void {
     if (this.#state !== 'open' || this.#source.ending !== undefined) throw this.#closedError(entry)
     const publishing = this.#publishing
     if (publishing !== undefined && this.#queue.length === 0 && publishing.unsettled < this.#limit) {
-      entry.sent = publishing.write(entry)
-      if (entry.sent) return
+      if (publishing.write(entry)) return
     }
-    const { exchange, routingKey, mandatory, properties, payload } = entry
+    const { exchange, routingKey, mandatory, properties, payload = '' } = entry
     this.#source.publishes.check(exchange, routingKey, mandatory, properties, payload)
     if (this.#queue.length >= this.#source.maxWaiting) {
       throw new BufferFullError(
-        `${describePending(entry)} was refused: ${this.#queue.length} publishes wait already, the limit set by maxWaiting`,
+        `${describeMessage(entry)} was refused: ${this.#queue.length} publishes wait already, the limit set by maxWaiting`,
       )
     }
     this.#queue.push(entry)
     if (publishing === undefined) this.#open()
   }
 
-  #closedError(entry: Entry): AmqpError {
-    const what = describePending(entry)
-    const outcome: PublishOutcome = entry.sent ? 'unknown' : 'notSent'
+  #closedError(entry: PendingPublish): AmqpError {
+    const what = describeMessage(entry)
+    const outcome = outcomeOf(entry)
     const { ending } = this.#source
     if (ending !== undefined) return ending.errorFor(what, false, outcome)
-    const text = `${what} failed: its publisher was closed${entry.sent ? ' before the broker had confirmed it' : ''}`
+    const text = `${what} failed: its publisher was closed${entry.writes > 0 ? ' before the broker had confirmed it' : ''}`
     return new ChannelClosedError(text, { outcome })
   }
 
@@ -190,7 +157,7 @@ export class ConfirmedPublishing implements PublishKeeper {
       await (this.#barren > 1 ? this.#pause() : undefined)
       if (this.#fatal) this.#endTurn = await takeTurn(this.#source)
       const channel = await this.#source.openingChannel({ publisherConfirms: true })
-      const { publishing } = channel.lives
+      const { window: publishing } = channel.lives
       if (this.#state === 'closed' || publishing === undefined) {
         this.#endTurn()
         void channel.close()
@@ -230,10 +197,9 @@ export class ConfirmedPublishing implements PublishKeeper {
       if (publishing.unsettled >= this.#limit) break
       try {
         if (!publishing.write(entry)) break
-        if (entry.sent) again++
-        entry.sent = true
+        if (entry.writes > 1) again++
       } catch (error) {
-        settle(entry, error as Error)
+        refuse(entry, notSent(error))
       }
       this.#queue.shift()
       if (this.#suspects > 0) this.#suspects--
@@ -263,7 +229,7 @@ export class ConfirmedPublishing implements PublishKeeper {
     return this.#failingOver
   }
 
-  ended(publishing: Publishing, unsettled: readonly PendingPublish[], ending: CloseReason): void {
+  ended(publishing: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void {
     if (publishing !== this.#publishing) return
     const channel = this.#channel
     this.#publishing = undefined
@@ -272,11 +238,11 @@ export class ConfirmedPublishing implements PublishKeeper {
     queueMicrotask(() => void channel?.close())
     this.#endTurn()
     const suspecting = this.#fatal || (this.#limit > 0 && this.#limit !== this.#maxInFlight)
-    const { refused, unknown, found } = judge(unsettled as readonly Entry[], ending, this.#accused)
+    const { refused, unknown, found } = judge(unsettled, ending, this.#accused)
     this.#accused = this.#fatal && unsettled.length === 1 && isFatal(ending) ? unsettled[0] : undefined
     // What closed the connection may have come from a channel of the program's: it says less of what became of this.
     const outcome = isFatal(ending) ? 'unknown' : 'refused'
-    for (const entry of refused) settle(entry, ending.errorFor(describePending(entry), true, outcome))
+    for (const entry of refused) refuse(entry, ending.errorFor(describeMessage(entry), true, outcome))
     this.#barren = refused.length > 0 || publishing.lastTag > unsettled.length ? 0 : this.#barren + 1
     if (!found || suspecting || this.#suspects > 0) this.#suspects += unknown.length
     this.#fatal = this.#suspects > 0 && (this.#fatal || isFatal(ending))
@@ -294,8 +260,8 @@ export class ConfirmedPublishing implements PublishKeeper {
     this.#endTurn()
     const publishing = this.#publishing
     this.#publishing = undefined
-    const unsettled = (publishing?.takeUnsettled() ?? []) as Entry[]
-    for (const entry of [...unsettled, ...this.#queue.takeAll()]) settle(entry, this.#closedError(entry))
+    const unsettled = publishing?.takeUnsettled() ?? []
+    for (const entry of [...unsettled, ...this.#queue.takeAll()]) refuse(entry, this.#closedError(entry))
     this.#tellEmptied()
   }
 
@@ -328,13 +294,6 @@ export class ConfirmedPublishing implements PublishKeeper {
     if (channel === undefined) return
     await atMost(this.#source, end - this.#source.clock.now(), channel.close())
   }
-}
-
-function settle(entry: Entry, error: Error): void {
-  const { reject } = entry
-  entry.resolve = undefined
-  entry.reject = undefined
-  reject?.(error)
 }
 
 function ignore(): void {}

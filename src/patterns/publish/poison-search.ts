@@ -1,5 +1,5 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
-import type { KeptPublish } from '../../channel/publish/kept-publish.ts'
+import type { PendingPublish } from '../../channel/publish/message.ts'
 import { isRefused } from '../../channel/publish/publish-errors.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ConnectionClosedError } from '../../errors.ts'
@@ -40,7 +40,7 @@ export function isFatal({ error, methodKey }: CloseReason): boolean {
  * @param accused the message that was alone, in a turn, when the broker last closed the connection: once may be chance,
  * since those who suspect nothing yet publish as well.
  */
-export function judge<T extends KeptPublish>(
+export function judge<T extends PendingPublish>(
   unsettled: readonly T[],
   ending: CloseReason,
   accused: unknown,

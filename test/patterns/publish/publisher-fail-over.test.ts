@@ -139,7 +139,8 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     nackAllOn(peer)
     const started = performance.now()
     const refused = rejection(the.publisher.publish('1', 'q'), PublishFailedError)
-    assert.equal((await refused).outcome, 'refused')
+    // It was sent more than once: of each copy only the last nack is final.
+    assert.equal((await refused).outcome, 'unknown')
     const took = performance.now() - started
     assert.ok(took > 2_000 && took < 4_000, `${took} ms`)
     assert.ok(the.publisher.resent > 2 && the.publisher.resent <= 10, `${the.publisher.resent} times`)

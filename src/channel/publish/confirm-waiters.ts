@@ -1,0 +1,91 @@
+import { atCallSite } from '../../errors.ts'
+import { type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
+import type { ChannelPort } from '../port.ts'
+
+/** The newest message that the broker did not take, and that no `waitForConfirms` has told of yet. */
+export interface Unheard {
+  readonly tag: number
+  makeError(): Error
+}
+
+class ConfirmWaiter implements Waiter {
+  readonly upTo: number
+  unheard: Unheard | undefined
+  readonly #end: (error?: Error) => void
+
+  constructor(upTo: number, unheard: Unheard | undefined, end: (error?: Error) => void) {
+    this.upTo = upTo
+    this.unheard = unheard
+    this.#end = end
+  }
+
+  granted(): void {
+    this.#end(this.unheard?.makeError())
+  }
+
+  failed(error: Error): void {
+    this.#end(error)
+  }
+}
+
+/**
+ * Who waits until everything published before is settled. Tags only rise: nobody's wait ends before that of somebody who
+ * came earlier.
+ */
+export class ConfirmWaiters {
+  readonly #port: ChannelPort
+  readonly #list: WaitList
+  readonly #all = new Set<ConfirmWaiter>()
+  #unheard: Unheard | undefined
+
+  constructor(port: ChannelPort, unheard: Unheard | undefined) {
+    this.#port = port
+    this.#list = new WaitList(port)
+    this.#unheard = unheard
+  }
+
+  /** What nobody has been told of: whoever asks in the next life is. */
+  get unheard(): Unheard | undefined {
+    return this.#unheard
+  }
+
+  /** Resolves when all up to this tag is settled; rejects where one of them is lost, or was since the last call. */
+  wait(upTo: number, bounds: WaitBounds): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const waiter = new ConfirmWaiter(upTo, this.#unheard, error => {
+        this.#port.awaiting(-1)
+        this.#all.delete(waiter)
+        if (error === undefined) resolve()
+        else reject(atCallSite(error, bounds.site))
+      })
+      this.#port.awaiting(1)
+      this.#all.add(waiter)
+      this.#list.enter(waiter, bounds)
+    })
+  }
+
+  /** The broker did not take this message: all who wait for it hear of it, or else the next one who asks. */
+  lost(unheard: Unheard): void {
+    if (unheard.tag >= (this.#unheard?.tag ?? 0)) this.#unheard = unheard
+    for (const waiter of this.#all) if (waiter.upTo >= unheard.tag) waiter.unheard ??= unheard
+  }
+
+  /** All older than this tag is settled. */
+  settled(oldest: number): void {
+    for (let first = this.#list.first; first instanceof ConfirmWaiter; first = this.#list.first) {
+      if (first.upTo >= oldest) return
+      if (first.unheard !== undefined) this.#told(first)
+      this.#list.wakeNext()
+    }
+  }
+
+  #told({ upTo }: ConfirmWaiter): void {
+    if (this.#unheard !== undefined && this.#unheard.tag <= upTo) this.#unheard = undefined
+  }
+
+  /** Nothing more will be settled. */
+  failAll(makeError: () => Error): void {
+    for (const waiter of this.#all) this.#told(waiter)
+    this.#list.failAll(makeError)
+  }
+}

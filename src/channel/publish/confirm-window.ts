@@ -1,0 +1,295 @@
+import { ProtocolError } from '../../errors.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import { type CallContext, timeLeft } from '../calls.ts'
+import type { CloseReason } from '../close-reason.ts'
+import type { ReturnedMessage } from '../consume/delivery.ts'
+import type { ChannelPort, Departure } from '../port.ts'
+import { PLAIN_ROUTES, type PublishRoutes } from '../publish-routes.ts'
+import { ConfirmWaiters, type Unheard } from './confirm-waiters.ts'
+import { describeMessage, fulfil, type PendingPublish, pendingPublish, promiseOf, refuse } from './message.ts'
+import { nackError, returnError, suspects, unsettledError } from './publish-errors.ts'
+import { Returns } from './returns.ts'
+import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
+
+/** Who publishes on a channel of its own, keeps what the broker has not confirmed, and decides what becomes of it. */
+export interface PublishKeeper {
+  /** Publishes were settled, or more may be written. */
+  progressed(): void
+  /** The broker nacked a message. Returns whether it is to be sent again: it stays with what is not settled. */
+  nacked(publish: PendingPublish): boolean
+  /**
+   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; where `reject` is
+   * undefined, nobody waits for it any more.
+   */
+  ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void
+}
+
+/** What one life of a channel publishes: its bytes, their delivery tags, and what the broker says of them. */
+export class ConfirmWindow {
+  readonly port: ChannelPort
+  readonly #channelId: number
+  readonly #routes: PublishRoutes
+  readonly #unconfirmed: Unconfirmed
+  readonly #returns: Returns
+  readonly #waiters: ConfirmWaiters
+  #counting = false
+  #flowing = true
+  #keeper: PublishKeeper | undefined
+  /** Nacked, and kept for the keeper. */
+  #kept: PendingPublish[] = []
+
+  /** Delivery tags of publishes go on behind `offset`; `unheard` is what the last life leaves to be told. */
+  constructor(port: ChannelPort, channelId: number, offset: number, routes = PLAIN_ROUTES, unheard?: Unheard) {
+    this.port = port
+    this.#channelId = channelId
+    this.#unconfirmed = new Unconfirmed(offset)
+    this.#routes = routes
+    this.#returns = new Returns(this.#unconfirmed, routes)
+    this.#waiters = new ConfirmWaiters(port, unheard)
+  }
+
+  /** confirm.select was written: from the next publish on, delivery tags count. */
+  startCounting(): void {
+    this.#counting = true
+  }
+
+  get counting(): boolean {
+    return this.#counting
+  }
+
+  get lastTag(): number {
+    return this.#unconfirmed.lastTag
+  }
+
+  /** Publishes that were written and that the broker has not settled, or whose nack is the keeper's. */
+  get unsettled(): number {
+    return this.#unconfirmed.size + this.#kept.length
+  }
+
+  get unheard(): Unheard | undefined {
+    return this.#waiters.unheard
+  }
+
+  /** Whether a publish may be written now: nothing is in its way, and what it needs is there. */
+  mayWrite(exchange: string, routingKey: string): boolean {
+    const routes = this.#routes
+    return this.#flowing && this.port.publishable && (routes.plain || routes.isBack(exchange, routingKey))
+  }
+
+  /** The server asked to stop or to go on (channel.flow). */
+  flow(active: boolean): void {
+    this.#flowing = active
+  }
+
+  /** From now on every message of this life is the keeper's. */
+  keptBy(keeper: PublishKeeper): void {
+    this.#keeper = keeper
+  }
+
+  /** More may be written. */
+  resumed(): void {
+    this.#keeper?.progressed()
+  }
+
+  // ---- writing
+
+  /**
+   * Write a message that nobody waits for longer than until it is written: undefined where that is so at once.
+   *
+   * @throws EncodeError; nothing has changed then.
+   */
+  send(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+  ): Promise<void> | undefined {
+    const { port } = this
+    const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
+    if (this.#counting) this.#count(exchange, routingKey, properties, mandatory)
+    const turn = byReference ? 'full' : port.publishWritten()
+    if (turn !== 'full') return turn
+    const publish = pendingPublish(undefined, exchange, routingKey, properties, mandatory, false)
+    const promise = promiseOf(publish)
+    this.#leave(publish, byReference)
+    return promise
+  }
+
+  /**
+   * Write a message that somebody waits for: it is settled when the broker has confirmed it, or where it is not to be, when
+   * it has left. False where it may not be written now.
+   *
+   * @throws EncodeError; nothing has changed then.
+   */
+  write(publish: PendingPublish): boolean {
+    const { payload = '', exchange, routingKey, properties, mandatory } = publish
+    if (!this.mayWrite(exchange, routingKey)) return false
+    const { port } = this
+    const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
+    publish.writes++
+    if (publish.confirmed && this.#counting) {
+      publish.tag = this.#unconfirmed.add(publish)
+      if (!mandatory && this.#keeper === undefined) publish.payload = undefined
+      port.awaiting(1)
+      void port.publishWritten()
+      return true
+    }
+    publish.payload = undefined
+    if (this.#counting) this.#count(exchange, routingKey, properties, mandatory)
+    const turn = byReference ? 'full' : port.publishWritten()
+    if (turn === 'full') this.#leave(publish, byReference)
+    else fulfil(publish, turn)
+    return true
+  }
+
+  /** Returns whether the payload is sent by reference. */
+  #encode(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+  ): boolean {
+    const routes = this.#routes
+    const key = routes.plain ? routingKey : routes.routingKey(exchange, routingKey)
+    return this.port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
+  }
+
+  /** Nobody waits for its confirm. It may come back, though, which must not be taken for another's return. */
+  #count(exchange: string, routingKey: string, properties: BasicProperties | undefined, mandatory: boolean): void {
+    this.#unconfirmed.add(
+      mandatory ? pendingPublish(undefined, exchange, routingKey, properties, true, false) : UNTRACKED,
+    )
+  }
+
+  /** Settle a message when its own bytes have left, or where they were copied, when more may be written. */
+  #leave(publish: PendingPublish, byReference: boolean): void {
+    const { port } = this
+    const departure: Departure = {
+      sent: () => {
+        port.awaiting(-1)
+        fulfil(publish)
+      },
+      lost: ending => {
+        port.awaiting(-1)
+        refuse(publish, ending.errorFor(describeMessage(publish), false, 'unknown'))
+      },
+    }
+    port.awaiting(1)
+    if (!byReference) port.drained(departure)
+    else {
+      port.departure(departure)
+      void port.publishWritten()
+    }
+  }
+
+  // ---- settling
+
+  /**
+   * The broker settled one publish, or all up to it. One that is settled already is no harm.
+   *
+   * @throws ProtocolError where there is no such publish.
+   */
+  settle(tag: number, multiple: boolean, acked: boolean): void {
+    const { lastTag } = this
+    if (tag > lastTag || (tag === 0 && !multiple)) {
+      throw new ProtocolError(
+        `${acked ? 'basic.ack' : 'basic.nack'} of delivery tag ${tag} came on channel ${this.#channelId}, where nothing was published under it`,
+      )
+    }
+    const settled = acked ? this.#acked : this.#nacked
+    if (multiple) this.#unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)
+    else {
+      const publish = this.#unconfirmed.take(tag)
+      if (publish === undefined) return
+      settled(publish, tag)
+    }
+    this.#waiters.settled(this.#unconfirmed.oldest)
+    this.#keeper?.progressed()
+  }
+
+  readonly #acked = (publish: PendingPublish): void => {
+    if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
+    else if (publish.resolve !== undefined) {
+      this.port.awaiting(-1)
+      fulfil(publish)
+    }
+  }
+
+  readonly #nacked = (publish: PendingPublish, tag: number): void => {
+    if (publish.reject !== undefined && this.#keeper?.nacked(publish) === true) {
+      this.#kept.push(publish)
+      return
+    }
+    this.#waiters.lost({ tag, makeError: () => nackError(publish, tag) })
+    if (publish.reject !== undefined) this.#refuse(publish, nackError(publish, tag))
+  }
+
+  #refuse(publish: PendingPublish, error: Error): void {
+    if (publish.reject === undefined) return
+    this.port.awaiting(-1)
+    refuse(publish, error)
+  }
+
+  /** A message came back, which the broker says before it settles it. Returns whether a promise will tell. */
+  returned(message: ReturnedMessage): boolean {
+    return this.#returns.match(message)?.reject !== undefined
+  }
+
+  /** Nobody waits for this publish any more: `error` tells its caller. The tag goes on counting. */
+  abandon(publish: PendingPublish, error: Error): void {
+    if (publish.tag === 0) refuse(publish, error)
+    else this.#refuse(publish, error)
+  }
+
+  /** Resolves when all that was written so far is settled; rejects if one was nacked or lost since the last call. */
+  wait(context: CallContext): Promise<void> {
+    try {
+      const timeout = timeLeft(context, this.port.clock.now())
+      const waiting = this.#waiters.wait(this.lastTag, { ...context, timeout })
+      this.#waiters.settled(this.#unconfirmed.oldest)
+      return waiting
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  // ---- the end
+
+  /**
+   * What is not settled, oldest first, and no longer here; also what nobody waits for any more. What has come back is
+   * rejected instead.
+   */
+  takeUnsettled(): PendingPublish[] {
+    const taken = this.#kept
+    this.#kept = []
+    this.#unconfirmed.takeUpTo(this.lastTag, publish => {
+      if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
+      else taken.push(publish)
+    })
+    for (const { reject } of taken) if (reject !== undefined) this.port.awaiting(-1)
+    return taken.sort((a, b) => a.tag - b.tag)
+  }
+
+  /** This life is over: reject everything. */
+  fail(ending: CloseReason): void {
+    if (this.unsettled > 0) {
+      const makeError = (): Error => ending.errorFor('waitForConfirms', false)
+      this.#waiters.lost({ tag: this.lastTag, makeError })
+    }
+    const left = this.takeUnsettled()
+    this.#waiters.failAll(() => ending.errorFor('waitForConfirms', false))
+    if (this.#keeper !== undefined) {
+      if (left.length > 0) ending.takenCareOf()
+      this.#keeper.ended(this, left, ending)
+      return
+    }
+    // Where one of them is nobody's, it may have been that one.
+    const meant = ending.scope === 'channel' && !left.includes(UNTRACKED) ? suspects(ending, left) : []
+    const [only] = meant.length === 1 ? meant : []
+    for (const publish of left) {
+      if (publish.reject !== undefined) refuse(publish, unsettledError(ending, publish, publish === only))
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import { abortedBy, asError, EncodeError } from '../../errors.ts'
+import type { Place, WaitList } from '../../lib/wait-list.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import type { CallOptions } from '../call-options.ts'
+import type { ReturnedMessage } from '../consume/delivery.ts'
+
+/** A message as a program gives it. */
+export interface OutgoingMessage {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly mandatory: boolean
+  readonly properties: BasicProperties | undefined
+  /** Undefined where it is no longer needed: neither to be written, nor to know the message by when it comes back. */
+  payload: Uint8Array | string | undefined
+}
+
+/** A message on its way out that somebody waits for, or that may come back. Plain fields: one is made for each. */
+export interface PendingPublish extends OutgoingMessage {
+  /** Its caller waits for the broker's confirm, where there is one, and not only until it is written. */
+  readonly confirmed: boolean
+  /** How often it was written: what is certain of it depends on that. */
+  writes: number
+  /** Its delivery tag, where it was written last; 0 where the broker does not confirm it. */
+  tag: number
+  returned: ReturnedMessage | undefined
+  /** Undefined where nobody waits (any more). */
+  resolve: ((written: void | PromiseLike<void>) => void) | undefined
+  reject: ((error: Error) => void) | undefined
+  /** Its place among what is not written, while it is there. */
+  waiting: Place | undefined
+  /** What ends the wait for it, where its caller bounds that. */
+  bound: Place | undefined
+}
+
+export function pendingPublish(
+  payload: Uint8Array | string | undefined,
+  exchange: string,
+  routingKey: string,
+  properties: BasicProperties | undefined,
+  mandatory: boolean,
+  confirmed: boolean,
+): PendingPublish {
+  return {
+    exchange,
+    routingKey,
+    mandatory,
+    properties,
+    payload,
+    confirmed,
+    writes: 0,
+    tag: 0,
+    returned: undefined,
+    resolve: undefined,
+    reject: undefined,
+    waiting: undefined,
+    bound: undefined,
+  }
+}
+
+let filled: PendingPublish
+const fill = (resolve: (written: void | PromiseLike<void>) => void, reject: (error: Error) => void): void => {
+  filled.resolve = resolve
+  filled.reject = reject
+}
+
+/** The promise of a publish, whose resolvers it gets; without another object for them, or a closure. */
+export function promiseOf(publish: PendingPublish): Promise<void> {
+  filled = publish
+  return new Promise(fill)
+}
+
+/** Tell its caller that all is well; harmless where nobody waits. Where it has `written` to wait for, when that ends. */
+export function fulfil(publish: PendingPublish, written?: Promise<void>): void {
+  const { resolve, bound } = publish
+  if (resolve === undefined) return
+  publish.resolve = undefined
+  publish.reject = undefined
+  bound?.leave()
+  resolve(written)
+}
+
+/** Tell its caller why not. Returns false where nobody waits. */
+export function refuse(publish: PendingPublish, error: Error): boolean {
+  const { reject, bound } = publish
+  if (reject === undefined) return false
+  publish.resolve = undefined
+  publish.reject = undefined
+  bound?.leave()
+  reject(error)
+  return true
+}
+
+/**
+ * Bound the wait for a publish, from now until it is settled, by a timeout, a signal or both: then `giveUp` gets the error
+ * for its caller. `list` holds nothing but such bounds.
+ *
+ * @throws AbortError, TimeoutError where the signal is aborted already.
+ */
+export function boundPublish(
+  publish: PendingPublish,
+  list: WaitList,
+  { signal, timeout }: CallOptions,
+  giveUp: (error: Error) => void,
+): void {
+  const what = (): string => describeMessage(publish)
+  if (signal?.aborted) throw abortedBy(signal, what(), 'notSent')
+  const bounds = {
+    what,
+    signal,
+    timeout,
+    get outcome() {
+      return outcomeOf(publish)
+    },
+  }
+  publish.bound = list.enter({ granted: () => {}, failed: giveUp }, bounds)
+}
+
+/** What is known of a message that the broker did not speak of. */
+export function outcomeOf({ writes }: PendingPublish): 'notSent' | 'unknown' {
+  return writes === 0 ? 'notSent' : 'unknown'
+}
+
+/** The same of one that the broker refused: where it was written before, that copy may be in a queue. */
+export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown' {
+  return writes === 1 ? 'refused' : 'unknown'
+}
+
+/** What was thrown at a publish; of one that cannot be encoded it says that it was not sent. */
+export function notSent(thrown: unknown): Error {
+  if (thrown instanceof EncodeError) thrown.outcome = 'notSent'
+  return asError(thrown)
+}
+
+/** `publish of message "m1" to exchange "logs" with routing key "info"`, for errors. */
+export function describePublish(
+  exchange: string,
+  routingKey: string,
+  properties: BasicProperties | undefined,
+  tag: number,
+): string {
+  const messageId = messageIdOf(properties)
+  const message = messageId === undefined ? 'a message' : `message "${messageId}"`
+  const place = exchange === '' ? 'the default exchange' : `exchange "${exchange}"`
+  const number = tag === 0 ? '' : ` (delivery tag ${tag})`
+  return `publish of ${message} to ${place} with routing key "${routingKey}"${number}`
+}
+
+/** The same of one that somebody waits for. */
+export function describeMessage({ exchange, routingKey, properties, tag }: PendingPublish): string {
+  return describePublish(exchange, routingKey, properties, tag)
+}
+
+/** The properties are the program's, and may have getters that throw. */
+function messageIdOf(properties: BasicProperties | undefined): string | undefined {
+  try {
+    const messageId: unknown = properties?.messageId
+    return typeof messageId === 'string' ? messageId : undefined
+  } catch {
+    return undefined
+  }
+}
