@@ -8,11 +8,12 @@ import {
   contentFrames,
   converse,
   deliverFrame,
+  type FakeBroker,
   methodFrame,
   returnFrames,
 } from '../support/fake-broker.ts'
 import { HOSTILE_VALUES, hostileForms } from '../support/hostile-values.ts'
-import { turn } from '../support/settled.ts'
+import { turn, within } from '../support/settled.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 type Hostile = () => unknown
@@ -53,8 +54,17 @@ function consumerOf(conversation: Conversation): OneConsumer {
   return { ...conversation, channel: consume?.channel ?? 0, tag: String(consume?.args['consumerTag']) }
 }
 
+/** The protocol of the trial that runs. */
+let current: AmqpProtocol | undefined
+
+async function begin(options: ConnectOptions, broker: FakeBroker): Promise<Conversation> {
+  const conversation = await converse(options, broker)
+  current = conversation.protocol
+  return conversation
+}
+
 async function agreeing(options: ConnectOptions = {}): Promise<Conversation> {
-  return converse(options, agreeingBroker())
+  return begin(options, agreeingBroker())
 }
 
 /** Deliver `count` messages in one read. */
@@ -99,7 +109,7 @@ async function cancelled(conversation: Conversation): Promise<void> {
 async function recovered(options: ConnectOptions): Promise<Conversation> {
   const clock = new VirtualClock()
   const broker = agreeingBroker()
-  const conversation = await converse({ recovery: true, clock, ...options }, broker)
+  const conversation = await begin({ recovery: true, clock, ...options }, broker)
   conversation.peer.finish()
   await turn()
   await clock.advance(60_000)
@@ -263,7 +273,7 @@ const PLACES: Readonly<Record<string, Place>> = {
     run: async hostile => {
       const clock = new VirtualClock()
       const broker = agreeingBroker()
-      const conversation = await converse({ recovery: true, clock }, broker)
+      const conversation = await begin({ recovery: true, clock }, broker)
       for (const event of ['disconnected', 'recovering', 'recovered'] as const) conversation.protocol.on(event, hostile)
       conversation.peer.finish()
       await turn()
@@ -343,7 +353,7 @@ const PLACES: Readonly<Record<string, Place>> = {
       }
       const clock = new VirtualClock()
       const giveUpOn = hostile as () => boolean
-      const conversation = await converse({ recovery: { giveUpOn }, clock, createTransport }, broker)
+      const conversation = await begin({ recovery: { giveUpOn }, clock, createTransport }, broker)
       conversation.peer.finish()
       await turn()
       await clock.advance(120_000)
@@ -426,5 +436,44 @@ for (const [place, trial] of Object.entries(PLACES)) {
     }
   })
 }
+
+/** What a program may call back in the middle of it all. */
+const CALLS_BACK: Readonly<Record<string, (protocol: AmqpProtocol) => void>> = {
+  'closes the protocol': protocol => void protocol.close({ timeout: 50 }),
+  'closes the protocol twice, publishes and opens a channel': protocol => {
+    void protocol.close({ timeout: 50 })
+    protocol.publish('', '', 'q').catch(ignore)
+    protocol.channel().catch(ignore)
+    void protocol.close()
+  },
+}
+
+describe('Code of the program that calls back', () => {
+  for (const [place, { run }] of Object.entries(PLACES)) {
+    for (const [what, callBack] of Object.entries(CALLS_BACK)) {
+      it(`as ${place}, and ${what}, has all of it closed, and its error told`, async () => {
+        const escaped: unknown[] = []
+        let protocol: AmqpProtocol | undefined
+        const unhandled = await collecting(async () => {
+          const trial = run(() => {
+            if (current !== undefined) callBack(current)
+            throw new Error('called back')
+          })
+          // Much of what a trial looks for does not happen any more.
+          await trial.then(({ peer }) => escaped.push(...peer.transport.escaped), ignore)
+          protocol = current
+          await within(2_000, 'the end of the protocol', protocol?.close({ timeout: 50 }) ?? Promise.resolve())
+        })
+        assert.equal(protocol?.state, 'closed')
+        assert.deepEqual(escaped, [])
+        const messages = unhandled.map(error => (error as Error).message)
+        assert.deepEqual(
+          [...new Set(messages)].filter(message => message !== 'called back'),
+          [],
+        )
+      })
+    }
+  }
+})
 
 function ignore(): void {}
