@@ -51,12 +51,11 @@ export function chooseMechanism(credentials: Credentials, serverMechanisms: stri
 }
 
 function builtIn(name: SaslName, credentials: Credentials): SaslMechanism {
-  const { login, password } = credentials
   switch (name) {
     case 'PLAIN':
-      return { name, response: challenge => passwordResponse(name, challenge, password, text => plain(login, text)) }
+      return { name, response: challenge => passwordResponse(name, challenge, credentials, plain) }
     case 'AMQPLAIN':
-      return { name, response: challenge => passwordResponse(name, challenge, password, text => amqPlain(login, text)) }
+      return { name, response: challenge => passwordResponse(name, challenge, credentials, amqPlain) }
     case 'EXTERNAL':
       // The server takes the name from the client's certificate.
       return { name, response: () => '' }
@@ -66,13 +65,17 @@ function builtIn(name: SaslName, credentials: Credentials): SaslMechanism {
 async function passwordResponse(
   name: SaslName,
   challenge: Buffer | undefined,
-  password: string | PasswordFunction,
-  encode: (password: string) => Buffer,
+  { login, password }: Credentials,
+  encode: (login: string, password: string) => Buffer,
 ): Promise<Buffer> {
   if (challenge !== undefined) {
     throw new AuthenticationError(`the server answered ${name} with a challenge, which ${name} does not have`)
   }
-  return encode(typeof password === 'string' ? password : await askedPassword(password))
+  const text = typeof password === 'string' ? password : await askedPassword(password)
+  for (const [field, value] of Object.entries({ login, password: text })) {
+    if (!value.isWellFormed()) throw new EncodeError(`"${field}" has a lone surrogate, which has no UTF-8`)
+  }
+  return encode(login, text)
 }
 
 async function askedPassword(password: PasswordFunction): Promise<string> {

@@ -88,6 +88,15 @@ describe('chooseMechanism', () => {
       async () => nul.response(),
       new EncodeError('"password" holds a NUL character, which PLAIN cannot carry'),
     )
+    for (const name of ['PLAIN', 'AMQPLAIN'] as const) {
+      for (const field of ['login', 'password']) {
+        const mechanism = chooseMechanism({ ...guest, loginMethods: [name], [field]: 'a\ud800' }, name)
+        await assert.rejects(
+          async () => mechanism.response(),
+          new EncodeError(`"${field}" has a lone surrogate, which has no UTF-8`),
+        )
+      }
+    }
   })
 
   it('refuses a challenge that PLAIN does not have', async () => {
