@@ -76,19 +76,18 @@ export class Acker {
       wireTag = tag - this.offset
       if (wireTag <= 0) return false
     }
-    let method = how
-    if (this.#positions.size > 0 && this.#isOfStream(tag, multiple)) {
-      if (how !== 'ack' && requeue) return false
-      method = 'ack'
-      for (const position of this.#positions) position.settled(tag, multiple)
-    }
-    this.sent++
+    const isOfStream = this.#positions.size > 0 && this.#isOfStream(tag, multiple)
+    if (isOfStream && how !== 'ack' && requeue) return false
+    const method = isOfStream ? 'ack' : how
     const { writer } = this.#port
     const bit = multiple ? MULTIPLE : 0
     if (method === 'ack') writeSettlement(writer, this.#channelId, BASIC_ACK, wireTag, bit)
     else if (method === 'nack') {
       writeSettlement(writer, this.#channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
     } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
+    // Nothing has changed if it could not be written: in a getter of a message that is being encoded.
+    this.sent++
+    if (isOfStream) for (const position of this.#positions) position.settled(tag, multiple)
     this.#port.written()
     if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
     return true

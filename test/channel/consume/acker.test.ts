@@ -74,6 +74,24 @@ describe('Acker', () => {
     assert.deepEqual(fixture.written(), ['basic.nack 10'])
   })
 
+  it('changes nothing if a settlement cannot be written, in a getter of a message that is being encoded', () => {
+    const made = new Fixture()
+    const position = new StreamPosition(true, 'first')
+    made.acker.onStream(position)
+    position.delivered(101, 7n, false)
+    const before = position.resumeOffset
+    const { writer } = made.port
+    writer.begin()
+    writer.guard('basic.publish', 4_096)
+    assert.throws(() => made.acker.settle('ack', 101, false, false), EncodeError)
+    writer.unguard()
+    assert.equal(made.acker.sent, 0)
+    assert.equal(position.resumeOffset, before)
+    assert.equal(made.acker.settle('ack', 101, false, false), true)
+    assert.notEqual(position.resumeOffset, before)
+    assert.deepEqual(made.written(), ['basic.ack 1'])
+  })
+
   it('aborts what watches a message that is not settled when the life ends, after all is done', async () => {
     const { acker } = new Fixture()
     const [watched, settled] = [acker.watch(), acker.watch()]
