@@ -54,6 +54,11 @@ export interface AmqpProtocolEvents {
   recoveryFailed: [what: string, error: Error]
   /** A server-named queue has a new name after a recovery. */
   queueRenamed: [oldName: string, newName: string]
+  /**
+   * This many messages of `protocol.publish` were sent again, since a lost connection or a closed channel had left their
+   * fate unknown, or since the broker nacked them while it was failing over.
+   */
+  resent: [count: number]
   /** It is over; `error` says why where the program did not ask for it. */
   closed: [error?: Error]
 }
@@ -220,7 +225,7 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
     properties?: BasicProperties,
     options?: PublishOptions,
   ): Promise<void> {
-    this.#publishers ??= new DefaultPublishers(this.#open)
+    this.#publishers ??= new DefaultPublishers(this.#open, count => this.#tell('resent', count))
     return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
   }
 

@@ -1,8 +1,9 @@
-import { describeThrown } from '../../errors.ts'
+import { ChannelClosedError, describeThrown } from '../../errors.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { cutText } from '../../protocol/text.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import { WireTypes } from '../../protocol/wire-types.ts'
+import type { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import type { Message } from './message.ts'
 
 /** Bytes that are kept of the error, so that the header frame hardly grows. */
@@ -78,5 +79,25 @@ function isSendable(properties: BasicProperties, check: (properties: BasicProper
     return true
   } catch {
     return false
+  }
+}
+
+/**
+ * Publish a copy, which some queue must take. The broker refuses a `userId` that is not the login, and a direct `replyTo`
+ * (406): such a copy goes without.
+ */
+export async function publishCopy(
+  publisher: ReliablePublisher,
+  body: Uint8Array,
+  { exchangeName, routingKey }: { readonly exchangeName: string; readonly routingKey: string },
+  properties: BasicProperties,
+): Promise<void> {
+  try {
+    await publisher.publish(body, exchangeName, routingKey, properties, true, undefined)
+  } catch (error) {
+    const { userId, replyTo, ...others } = properties
+    const without = userId !== undefined || replyTo !== undefined
+    if (!without || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
+    await publisher.publish(body, exchangeName, routingKey, others, true, undefined)
   }
 }

@@ -4,8 +4,8 @@ import { EncodeError } from '../../errors.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import { checkOptions, shortStringOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import { ConfirmingChannel } from '../publish/confirming-channel.ts'
-import { failureCopy } from './failure-copy.ts'
+import { ReliablePublisher } from '../publish/reliable-publisher.ts'
+import { failureCopy, publishCopy } from './failure-copy.ts'
 import type { Message } from './message.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
 
@@ -42,14 +42,14 @@ export class FailurePolicy {
   readonly #source: ChannelSource
   readonly #onFailure: FailureAction | FailureDecider
   readonly #failures = new RepeatedFailures()
-  /** One for each exchange: a missing one closes the channel. */
-  readonly #copies = new Map<string, ConfirmingChannel>()
+  readonly #copies: ReliablePublisher
   readonly #heldBack = new Map<Message, { readonly deadline: Deadline; release(): void }>()
   #hurrying = false
 
   constructor(source: ChannelSource, onFailure: FailureAction | FailureDecider) {
     this.#source = source
     this.#onFailure = onFailure
+    this.#copies = new ReliablePublisher(source)
   }
 
   /** Settle a message whose handler failed. Never rejects. */
@@ -90,12 +90,9 @@ export class FailurePolicy {
   }
 
   async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
-    const { exchangeName } = destination
-    const channel = this.#copies.get(exchangeName) ?? new ConfirmingChannel(this.#source)
-    this.#copies.set(exchangeName, channel)
     try {
       const copy = failureCopy(message, error, properties => this.#check(destination, properties))
-      await channel.publishCopy(message.body, destination, copy)
+      await publishCopy(this.#copies, message.body, destination, copy)
       message.ack()
     } catch (failure) {
       this.#source.report(failure, 'warn')
@@ -119,7 +116,7 @@ export class FailurePolicy {
   /** Never rejects. */
   async close(): Promise<void> {
     this.hurry()
-    await Promise.all(Array.from(this.#copies.values(), channel => channel.close()))
+    await this.#copies.close({ timeout: 0 })
   }
 }
 

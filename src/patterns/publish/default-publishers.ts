@@ -1,37 +1,40 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import type { Deadline } from '../../channel/port.ts'
-import type { ChannelSource } from '../../connection/channel-source.ts'
+import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import { ConfirmedPublishing } from './confirmed-publishing.ts'
 import type { Payload } from './payload.ts'
 import { publishTo } from './publish-to.ts'
+import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Channels that publishes may take up: one for each exchange, the last for all exchanges past that. */
 const MOST_CHANNELS = 16
 /** Milliseconds without a publish after which a channel is closed, at twice that at the latest. */
 const IDLE = 30_000
 /** A channel on which nothing is pending has nothing to wait for. */
-const AT_ONCE = 0
+const AT_ONCE = { timeout: 0 }
 
-interface ExchangePublishing {
-  readonly publishing: ConfirmedPublishing
+interface ExchangePublisher {
+  readonly publisher: ReliablePublisher
   used: boolean
 }
 
 /** Where `protocol.publish` publishes: a confirm channel for each exchange, so that one that is refused disturbs no other. */
-export class DefaultPublishers {
+export class DefaultPublishers implements Closable {
   readonly #source: ChannelSource
-  readonly #byExchange = new Map<string, ExchangePublishing>()
-  #common: ExchangePublishing | undefined
+  readonly #resent: (count: number) => void
+  readonly #byExchange = new Map<string, ExchangePublisher>()
+  #common: ExchangePublisher | undefined
   #sweep: Deadline | undefined
   #closed = false
 
-  constructor(source: ChannelSource) {
+  /** `resent` is called with the number of messages that were written again. */
+  constructor(source: ChannelSource, resent: (count: number) => void) {
     this.#source = source
-    source.own({ close: ({ timeout }) => this.#close(timeout) })
+    this.#resent = resent
+    source.own(this)
   }
 
-  /** Channels that are open, or will be for what waits. */
+  /** Publishers that there are, each with a channel unless it was given up. */
   get size(): number {
     return this.#byExchange.size + (this.#common === undefined ? 0 : 1)
   }
@@ -46,12 +49,12 @@ export class DefaultPublishers {
     const chosen = this.#byExchange.get(exchangeName) ?? this.#choose(exchangeName)
     chosen.used = true
     const mandatory = exchangeName === ''
-    return publishTo(chosen.publishing, payload, exchangeName, routingKey, properties, options, mandatory, true)
+    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, mandatory, true)
   }
 
-  #choose(exchangeName: string): ExchangePublishing {
-    // Behind what waits there already, even where there is room elsewhere by now: messages stay in order.
-    if (this.#common !== undefined && this.#common.publishing.pending > 0) return this.#common
+  #choose(exchangeName: string): ExchangePublisher {
+    // After what waits there already, even if there is room elsewhere by now: messages stay in order.
+    if (this.#common !== undefined && this.#common.publisher.pending > 0) return this.#common
     if (this.#byExchange.size < MOST_CHANNELS - 1 || this.#closeOneIdle()) {
       const own = this.#make()
       this.#byExchange.set(exchangeName, own)
@@ -61,19 +64,19 @@ export class DefaultPublishers {
     return this.#common
   }
 
-  #make(): ExchangePublishing {
-    const publishing = new ConfirmedPublishing(this.#source, Number.POSITIVE_INFINITY, () => {})
-    if (this.#closed) void publishing.close(AT_ONCE)
+  #make(): ExchangePublisher {
+    const publisher = new ReliablePublisher(this.#source, { resent: this.#resent })
+    if (this.#closed || this.#source.ending !== undefined) void publisher.close(AT_ONCE)
     else this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
-    return { publishing, used: true }
+    return { publisher, used: true }
   }
 
-  /** Make room: the exchange that was used first goes first. Returns false where all are busy. */
+  /** Make room: the exchange that was used first goes first. Returns false if all are busy. */
   #closeOneIdle(): boolean {
-    for (const [exchangeName, { publishing }] of this.#byExchange) {
-      if (publishing.pending > 0) continue
+    for (const [exchangeName, { publisher }] of this.#byExchange) {
+      if (publisher.pending > 0) continue
       this.#byExchange.delete(exchangeName)
-      void publishing.close(AT_ONCE)
+      void publisher.close(AT_ONCE)
       return true
     }
     return false
@@ -86,18 +89,17 @@ export class DefaultPublishers {
     if (this.size > 0) this.#sweep = this.#source.after(IDLE, () => this.#sweepIdle())
   }
 
-  async #close(timeout: number): Promise<void> {
+  /** No more publishers are made. Those that there are close by themselves. */
+  async close(): Promise<void> {
     this.#closed = true
     this.#sweep?.cancel()
-    const all = [...this.#byExchange.values(), ...(this.#common === undefined ? [] : [this.#common])]
-    await Promise.all(all.map(({ publishing }) => publishing.close(timeout)))
   }
 }
 
 /** Close what was not used since the last look. Returns whether it was. */
-function retire(one: ExchangePublishing): boolean {
-  const idle = !one.used && one.publishing.pending === 0
-  if (idle) void one.publishing.close(AT_ONCE)
+function retire(one: ExchangePublisher): boolean {
+  const idle = !one.used && one.publisher.pending === 0
+  if (idle) void one.publisher.close(AT_ONCE)
   one.used = false
   return idle
 }

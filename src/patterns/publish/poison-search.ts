@@ -1,59 +1,108 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
-import type { PendingPublish } from '../../channel/publish/message.ts'
 import { isRefused } from '../../channel/publish/publish-errors.ts'
-import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ConnectionClosedError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 
-/** From here on reply codes are errors that close a connection; below, an operator closes it, or a channel fails. */
+/** From this reply code on, an error closes the connection; below, an operator closed it, or a channel failed. */
 const HARD_ERROR = 500
 
-const turns = new WeakMap<ChannelSource, Promise<void>>()
-
 /**
- * Wait until nobody else on the connection publishes what may make the broker close it: of two who do, nobody could say
- * which it was. Resolves to what ends the turn.
- */
-export async function takeTurn(source: ChannelSource): Promise<() => void> {
-  const before = turns.get(source)
-  let end = (): void => {}
-  turns.set(
-    source,
-    new Promise(resolve => {
-      end = resolve
-    }),
-  )
-  await before
-  return end
-}
-
-/** Whether the broker may have closed the whole connection because of one message. */
-export function isFatal({ error, methodKey }: CloseReason): boolean {
-  if (!(error instanceof ConnectionClosedError)) return false
-  // An error inside the broker (541) names no method.
-  return methodKey === BASIC_PUBLISH || (methodKey === 0 && (error.replyCode ?? 0) >= HARD_ERROR)
-}
-
-/**
- * What the end of a channel means for the messages on it: the broker may have said, or shown, which it refused.
+ * Which message the broker will not take, when it closed the channel, or the whole connection, over one of several and
+ * did not say which:
  *
- * @param accused the message that was alone, in a turn, when the broker last closed the connection: once may be chance,
- * since those who suspect nothing yet publish as well.
+ *     none ──channel closed──▶ one by one ──connection closed──▶ alone
+ *      ▲ └──────────────────connection closed─────────────────────▲ │
+ *      └───────────── all candidates are settled ◀────────────────┴─┘
+ *
+ * - `none`: nothing is suspected.
+ * - `one by one`: the candidates are published one at a time on their channel. If the broker closes the channel, the
+ *   only one there is at fault.
+ * - `alone`: the candidates are published one at a time, and no other publisher of the connection searches at the same
+ *   time. If the broker closes the connection twice over the same message, that one is at fault: once may be a
+ *   coincidence, since channels that suspect nothing publish as well.
  */
-export function judge<T extends PendingPublish>(
-  unsettled: readonly T[],
-  ending: CloseReason,
-  accused: unknown,
-): { readonly refused: readonly T[]; readonly unknown: readonly T[]; readonly found: boolean } {
-  const fatal = isFatal(ending)
-  const blamed = fatal || ending.methodKey === BASIC_PUBLISH
-  // The only one there was is the one; what closed the connection may have been on another channel.
-  const alone = blamed && unsettled.length === 1 && (!fatal || unsettled[0] === accused)
-  const refused: T[] = []
-  const unknown: T[] = []
-  for (const publish of unsettled) {
-    if (alone || isRefused(ending, publish)) refused.push(publish)
-    else if (publish.reject !== undefined) unknown.push(publish)
+export type PoisonSearchState = 'none' | 'one by one' | 'alone'
+
+const NEXT: Record<PoisonSearchState, readonly PoisonSearchState[]> = {
+  none: ['one by one', 'alone'],
+  'one by one': ['alone', 'none'],
+  alone: ['none'],
+}
+
+/** A message, as far as the search looks at it. */
+export interface SearchedMessage {
+  readonly exchange: string
+  readonly routingKey: string
+}
+
+/** What the end of a channel means for the messages that it had not settled. */
+export interface Verdict<M> {
+  readonly atFault: readonly M[]
+  /** To be published again, in this order and before anything newer. */
+  readonly again: readonly M[]
+  /** The broker can have meant only the one message at fault: it did not take that one. */
+  readonly certain: boolean
+}
+
+/** Finds the messages that the broker refuses by closing the channel or the connection. It sends nothing itself. */
+export class PoisonSearch<M extends SearchedMessage> {
+  #state: PoisonSearchState = 'none'
+  readonly #candidates = new Set<M>()
+  /** The only message there was when the broker last closed the connection in `alone`. */
+  #suspect: M | undefined
+
+  get state(): PoisonSearchState {
+    return this.#state
   }
-  return { refused, unknown, found: !blamed || refused.length > 0 }
+
+  #to(state: PoisonSearchState): void {
+    if (state === this.#state) return
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a search cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  /**
+   * A channel ended with these messages unsettled, oldest first.
+   *
+   * @param isWanted whether somebody still waits for a message: others are not published again.
+   */
+  channelEnded(unsettled: readonly M[], ending: CloseReason, isWanted: (message: M) => boolean): Verdict<M> {
+    const closed = closedOver(ending)
+    const atFault = new Set(this.#atFault(unsettled, ending, closed))
+    const again = unsettled.filter(message => !atFault.has(message) && isWanted(message))
+    for (const message of atFault) this.#candidates.delete(message)
+    const found = closed === 'nothing' || atFault.size > 0
+    if (!found || this.#state !== 'none') for (const message of again) this.#candidates.add(message)
+    this.#suspect = this.#state === 'alone' && closed === 'connection' && again.length === 1 ? again[0] : undefined
+    if (this.#candidates.size > 0) {
+      if (closed === 'connection') this.#to('alone')
+      else if (this.#state === 'none') this.#to('one by one')
+    }
+    return { atFault: [...atFault], again, certain: closed === 'channel' && atFault.size === 1 }
+  }
+
+  #atFault(unsettled: readonly M[], ending: CloseReason, closed: ClosedOver): readonly M[] {
+    const [only] = unsettled
+    const isOnly = unsettled.length === 1 && only !== undefined
+    if (closed === 'connection') return isOnly && only === this.#suspect ? unsettled : []
+    if (closed === 'nothing') return []
+    return isOnly ? unsettled : unsettled.filter(message => isRefused(ending, message))
+  }
+
+  /** Nothing is unsettled; `next` is the first that waits. The search is over when that is not a candidate. */
+  settled(next: M | undefined): void {
+    if (this.#state === 'none' || (next !== undefined && this.#candidates.has(next))) return
+    this.#candidates.clear()
+    this.#suspect = undefined
+    this.#to('none')
+  }
+}
+
+type ClosedOver = 'connection' | 'channel' | 'nothing'
+
+/** What the broker closed over a message. An error inside the broker (541) names no method. */
+function closedOver({ scope, error, methodKey }: CloseReason): ClosedOver {
+  if (methodKey === BASIC_PUBLISH) return scope
+  const isHard = error instanceof ConnectionClosedError && methodKey === 0 && (error.replyCode ?? 0) >= HARD_ERROR
+  return isHard ? 'connection' : 'nothing'
 }

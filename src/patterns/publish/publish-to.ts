@@ -1,14 +1,14 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import type { ConfirmedPublishing } from './confirmed-publishing.ts'
 import { isEncoded, type Payload, toJson, withJsonType, withPersistence } from './payload.ts'
+import type { ReliablePublisher } from './reliable-publisher.ts'
 
 const OPTIONS = ['mandatory', 'signal', 'timeout']
 
 /** Publish as the intent level does: objects as JSON, persistent, with what the options say. Never throws. */
 export function publishTo(
-  publishing: ConfirmedPublishing,
+  publisher: ReliablePublisher,
   payload: Payload,
   exchangeName: string,
   routingKey: string,
@@ -20,7 +20,7 @@ export function publishTo(
   try {
     let sent = persistent ? withPersistence(properties) : properties
     if (isEncoded(payload) && options === undefined) {
-      return publishing.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
+      return publisher.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
     }
     const body = isEncoded(payload) ? payload : toJson('publish', payload)
     if (body !== payload) sent = withJsonType(sent)
@@ -29,7 +29,7 @@ export function publishTo(
     const signal = signalOption('publish', 'signal', options?.signal)
     const timeout = durationOption('publish', 'timeout', options?.timeout)
     const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
-    return publishing.publish(body, exchangeName, routingKey, sent, wanted, bounds)
+    return publisher.publish(body, exchangeName, routingKey, sent, wanted, bounds)
   } catch (error) {
     return Promise.reject(error)
   }

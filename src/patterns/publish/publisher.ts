@@ -1,5 +1,5 @@
 import type { PublishOptions } from '../../channel/options.ts'
-import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
 import { SafeEmitter } from '../../lib/safe-emitter.ts'
 import {
   booleanOption,
@@ -10,9 +10,9 @@ import {
 } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { tell } from '../tell.ts'
-import { ConfirmedPublishing } from './confirmed-publishing.ts'
 import type { Payload } from './payload.ts'
 import { publishTo } from './publish-to.ts'
+import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Milliseconds that `close` waits for confirms. */
 const CLOSE_TIMEOUT = 5_000
@@ -59,8 +59,7 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
   readonly #source: ChannelSource
   readonly #mandatory: boolean
   readonly #persistent: boolean
-  readonly #publishing: ConfirmedPublishing
-  readonly #part: Closable
+  readonly #publisher: ReliablePublisher
   #resent = 0
 
   /** @internal Programs call `protocol.publisher()`. */
@@ -72,17 +71,15 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
     this.exchangeName = exchangeName
     this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
     this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
-    const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1) ?? Number.POSITIVE_INFINITY
+    const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1)
     this.#source = source
     if (source.ending !== undefined) throw source.ending.errorFor(what, false)
-    this.#publishing = new ConfirmedPublishing(source, maxInFlight, count => this.#sentAgain(count))
-    this.#part = { close: ({ timeout }) => this.#close(timeout) }
-    source.own(this.#part)
+    this.#publisher = new ReliablePublisher(source, { maxInFlight, resent: count => this.#sentAgain(count) })
   }
 
   /** Messages that are published and whose fate is not known yet. */
   get pending(): number {
-    return this.#publishing.pending
+    return this.#publisher.pending
   }
 
   /** How many times a message was sent again. */
@@ -107,7 +104,7 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
   publish(payload: Payload, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
     const { exchangeName } = this
     return publishTo(
-      this.#publishing,
+      this.#publisher,
       payload,
       exchangeName,
       routingKey,
@@ -121,12 +118,7 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
   /** Wait until everything published is confirmed, then close the channel. Again: the same promise. It never rejects. */
   async close(options: PublisherCloseOptions = {}): Promise<void> {
     checkOptions('close', options, ['timeout'])
-    await this.#close(durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT)
-  }
-
-  async #close(timeout: number): Promise<void> {
-    await this.#publishing.close(timeout)
-    this.#source.disown(this.#part)
+    await this.#publisher.close({ timeout: durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT })
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -135,7 +127,6 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
 
   #sentAgain(count: number): void {
     this.#resent += count
-    // Listeners are the program's: they are not to run in the middle of a read.
-    process.nextTick(() => tell(this, this.#source, 'resent', count))
+    tell(this, this.#source, 'resent', count)
   }
 }

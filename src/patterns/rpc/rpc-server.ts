@@ -5,8 +5,8 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 import { Consumer } from '../consume/consumer.ts'
 import type { ConsumerCloseOptions, HandlerOptions } from '../consume/consumer-options.ts'
 import type { Message } from '../consume/message.ts'
-import { ConfirmingChannel } from '../publish/confirming-channel.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
+import { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import { RefusedReplies } from './refused-replies.ts'
 import { errorReply } from './remote-error.ts'
 import { checkReplyTo } from './reply-to.ts'
@@ -77,13 +77,13 @@ function onFailure({ properties }: Message, error: unknown): 'reject' | 'requeue
 /** Makes replies and publishes them. */
 class Replies {
   readonly #source: ChannelSource
-  readonly #channel: ConfirmingChannel
+  readonly #publisher: ReliablePublisher
   readonly #refused = new RefusedReplies()
   #closed = false
 
   constructor(source: ChannelSource) {
     this.#source = source
-    this.#channel = new ConfirmingChannel(source)
+    this.#publisher = new ReliablePublisher(source)
   }
 
   /** Resolves when the request is answered, or somebody else will answer it. Rejects where nobody can. */
@@ -116,7 +116,7 @@ class Replies {
   async #publish(request: Message, { payload, properties }: Reply): Promise<void> {
     const { replyTo = '', correlationId } = request.properties
     try {
-      await this.#channel.publish(payload, '', replyTo, { ...properties, correlationId })
+      await this.#publisher.publish(payload, '', replyTo, { ...properties, correlationId }, false, undefined)
     } catch (error) {
       // Where the broker closes the connection over the reply, the request comes again.
       if (isRefusal(error)) this.#refused.add(request, error)
@@ -127,7 +127,7 @@ class Replies {
   /** Nothing more is sent. Never rejects. */
   async close(): Promise<void> {
     this.#closed = true
-    await this.#channel.close()
+    await this.#publisher.close({ timeout: 0 })
   }
 }
 

@@ -60,7 +60,7 @@ describe('protocol.publish', { concurrency: 4 }, () => {
       assert.equal(result.status, i % 10 === 0 ? 'rejected' : 'fulfilled')
       if (result.status === 'rejected') {
         assert.ok(result.reason instanceof ChannelClosedError)
-        assert.equal(result.reason.outcome, 'refused')
+        assert.equal(result.reason.outcome, 'unknown')
       }
     }
     assert.equal((await the.inspect(queue)).messageCount, 180)
@@ -118,7 +118,7 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     await using the = await scene()
     const queue = await the.queue()
     const source = new ProtocolSource(the.protocol)
-    const publishers = new DefaultPublishers(source)
+    const publishers = new DefaultPublishers(source, () => {})
     await publishers.publish('', '', queue, undefined, undefined)
     await publishers.publish('', 'amq.fanout', '', undefined, undefined)
     assert.equal(the.protocol.channelsIdsCount, 2)

@@ -274,7 +274,8 @@ describe('A publisher', { concurrency: 4 }, () => {
     ])
     for (const error of errors) {
       assert.equal(error.replyCode, 404)
-      assert.equal(error.outcome, 'refused')
+      // One of the two closed the channel; the other may have been routed before the exchange was gone.
+      assert.equal(error.outcome, 'unknown')
       assert.match(error.message, new RegExp(`to exchange "${exchangeName}" .*NOT_FOUND \\(404\\), no exchange`))
     }
     await the.protocol.exchangeDeclare(exchangeName, 'fanout')
@@ -309,7 +310,7 @@ describe('A publisher', { concurrency: 4 }, () => {
       if (result.status === 'fulfilled') continue
       assert.ok(result.reason instanceof ChannelClosedError)
       assert.equal(result.reason.replyCode, 403)
-      assert.equal(result.reason.outcome, 'refused')
+      assert.equal(result.reason.outcome, 'unknown')
     }
     const open = numbers(0, 39).filter(each => Number(each) % 20 !== 10)
     assert.deepEqual([...new Set(await bodies(the, queue))], open)
@@ -328,7 +329,8 @@ describe('A publisher', { concurrency: 4 }, () => {
       if (result.status === 'fulfilled') continue
       assert.ok(result.reason instanceof ChannelClosedError)
       assert.equal(result.reason.replyCode, 406)
-      assert.equal(result.reason.outcome, 'refused')
+      // It was written twice, and nothing tells what the broker did with the first copy.
+      assert.equal(result.reason.outcome, 'unknown')
     }
     const arrived = await bodies(the, queue)
     assert.deepEqual(

@@ -1,0 +1,30 @@
+import type { TimerSource } from './clock.ts'
+import { WaitList } from './wait-list.ts'
+
+/** Something that one may use at a time; the others wait, first come first served. */
+export class Mutex {
+  readonly #waiting: WaitList
+  #used = false
+
+  constructor(timers: TimerSource) {
+    this.#waiting = new WaitList(timers)
+  }
+
+  /**
+   * Wait for it. Resolves to what releases it, which does no harm if it is called again.
+   *
+   * @param what waits, for the error.
+   * @throws AbortError if `signal` is aborted first.
+   */
+  async acquire(what: string, signal?: AbortSignal): Promise<() => void> {
+    if (this.#used) await this.#waiting.wait({ what, signal })
+    this.#used = true
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      // It goes from hand to hand: nobody can come in between.
+      this.#used = this.#waiting.wakeNext()
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import type { PendingPublish } from '../../channel/publish/message.ts'
+import { Fifo } from '../../lib/fifo.ts'
+
+/** Up to this many removed messages are left where they are. */
+const FEW = 64
+
+/**
+ * Messages of one publisher that wait to be written: first those that were written before and whose fate is unknown, in
+ * their first order, then the new ones. Putting one in or taking it out takes constant time on average.
+ */
+export class OutgoingQueue {
+  #again = new Set<PendingPublish>()
+  /** A removed message stays here until its turn comes: nobody waits for it (`reject` is undefined). */
+  readonly #fresh = new Fifo<PendingPublish>()
+  #removed = 0
+
+  get length(): number {
+    return this.#again.size + this.#fresh.length - this.#removed
+  }
+
+  /** Add a new message at the end. */
+  push(message: PendingPublish): void {
+    this.#fresh.push(message)
+  }
+
+  /** These were published before everything that is here. */
+  putBack(messages: readonly PendingPublish[]): void {
+    if (messages.length > 0) this.#again = new Set([...messages, ...this.#again])
+  }
+
+  peek(): PendingPublish | undefined {
+    for (const message of this.#again) return message
+    let first = this.#fresh.peek()
+    while (first !== undefined && first.reject === undefined) {
+      this.#fresh.shift()
+      this.#removed--
+      first = this.#fresh.peek()
+    }
+    return first
+  }
+
+  /** Take out what `peek` returned, which may have been removed since then. */
+  shift(first: PendingPublish): void {
+    if (this.#again.delete(first) || this.#fresh.peek() !== first) return
+    this.#fresh.shift()
+    if (first.reject === undefined) this.#removed--
+  }
+
+  /** Take out a message that will be rejected next. Returns false if it is not here: it is written. */
+  remove(message: PendingPublish): boolean {
+    if (this.#again.delete(message)) return true
+    if (message.writes > 0) return false
+    this.#removed++
+    if (this.#removed > FEW && this.#removed * 2 > this.#fresh.length) {
+      for (const each of this.#fresh.takeAll()) {
+        if (each.reject !== undefined && each !== message) this.#fresh.push(each)
+      }
+      this.#removed = 0
+    }
+    return true
+  }
+
+  /** Every message, in order; the queue is empty then. */
+  takeAll(): PendingPublish[] {
+    const all = [...this.#again, ...this.#fresh.takeAll().filter(({ reject }) => reject !== undefined)]
+    this.#again.clear()
+    this.#removed = 0
+    return all
+  }
+}

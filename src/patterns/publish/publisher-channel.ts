@@ -1,0 +1,227 @@
+import type { Channel } from '../../channel/channel.ts'
+import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
+import { Mutex } from '../../lib/mutex.ts'
+
+/** Milliseconds before the third channel in a row that settled nothing, doubled for each further one. */
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 5_000
+
+/**
+ * Milliseconds after a recovery in which the broker's nacks may come of its fail-over: a quorum queue of RabbitMQ 3.10
+ * that has no leader nacks all from a channel that first publishes to it then, for as long as that channel lives.
+ */
+const FAIL_OVER = 2_000
+/** Milliseconds until such a channel is replaced: a leader is elected, and what is in flight settled. */
+const REPLACE_PAUSE = 200
+
+/** By connection: publishers that search for a message over which the broker closes it take turns. */
+const turns = new WeakMap<ChannelSource, Mutex>()
+
+/**
+ * Changes of state, all made by `#to`:
+ *
+ *     none ──open()──▶ opening ──▶ open ──nacked after a recovery──▶ leaving
+ *      ▲                  │         │                                  │
+ *      ├──stopOpening()───┘         │                                  │
+ *      └──giveUp(), the channel ended────────────────the channel ended─┘
+ *     any ──end()──▶ closed
+ *
+ * In `leaving` nothing is written: the channel will be closed, so that another one takes its place.
+ */
+export type PublisherChannelState = 'none' | 'opening' | 'open' | 'leaving' | 'closed'
+
+const NEXT: Record<PublisherChannelState, readonly PublisherChannelState[]> = {
+  none: ['opening', 'closed'],
+  opening: ['open', 'none', 'closed'],
+  open: ['leaving', 'none', 'closed'],
+  leaving: ['none', 'closed'],
+  closed: [],
+}
+
+/** The confirm channel of one publisher: opened when it is needed, given up when it is not, replaced when it nacks. */
+export class PublisherChannel {
+  readonly #source: ChannelSource
+  readonly #keeper: PublishKeeper
+  readonly #ready: () => void
+  #state: PublisherChannelState = 'none'
+  /** Ends what `opening` waits for. */
+  #opening: AbortController | undefined
+  #channel: Channel | undefined
+  #window: ConfirmWindow | undefined
+  /** It was opened so soon after a recovery that its nacks may be passing. */
+  #failingOver = false
+  #nacked = false
+  /** Channels in a row that settled nothing. */
+  #fruitless = 0
+  /** Ends this publisher's turn to publish alone; harmless if it has ended. */
+  #endTurn: () => void = ignore
+
+  /** `keeper` keeps what is published on it; `ready` is called when it is open, or could not be opened. */
+  constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void) {
+    this.#source = source
+    this.#keeper = keeper
+    this.#ready = ready
+  }
+
+  get state(): PublisherChannelState {
+    return this.#state
+  }
+
+  /** What was published on it; undefined if there is none. */
+  get window(): ConfirmWindow | undefined {
+    return this.#window
+  }
+
+  /** The broker has nacked on it, and may go on nacking for as long as it lives. */
+  get hasNacked(): boolean {
+    return this.#nacked
+  }
+
+  #to(state: PublisherChannelState): void {
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a publisher cannot go from ${this.#state} to ${state}`)
+    this.#state = state
+  }
+
+  /** Open it if there is none. `alone` where no other publisher of the connection may publish so at the same time. */
+  open(alone: boolean): void {
+    if (this.#state !== 'none') return
+    this.#to('opening')
+    // Nothing has to be waited for, nearly always: the messages leave with channel.open in one write.
+    const mayOpenNow = !alone && this.#fruitless < 2
+    const channel = mayOpenNow ? this.#source.tryOpenChannel({ publisherConfirms: true }) : undefined
+    if (channel !== undefined) {
+      this.#opened(channel)
+      return
+    }
+    this.#opening = new AbortController()
+    void this.#wait(alone, this.#opening.signal)
+  }
+
+  /** Wait for a pause, a turn to publish alone, the connection and a channel number. Never rejects. */
+  async #wait(alone: boolean, signal: AbortSignal): Promise<void> {
+    let endTurn = ignore
+    try {
+      if (this.#fruitless > 1) await this.#pause(signal)
+      if (alone) endTurn = await turnsOf(this.#source).acquire('a publish', signal)
+      const channel = await this.#source.openingChannel({ publisherConfirms: true, signal })
+      if (signal.aborted) {
+        endTurn()
+        void channel.close()
+        return
+      }
+      this.#endTurn = endTurn
+      this.#opened(channel)
+    } catch (error) {
+      endTurn()
+      if (!signal.aborted) this.#notOpened(error)
+    }
+  }
+
+  #pause(signal: AbortSignal): Promise<void> {
+    const milliseconds = Math.min(FIRST_PAUSE * 2 ** (this.#fruitless - 2), LONGEST_PAUSE)
+    return new Promise(resolve => {
+      const timer = this.#source.after(milliseconds, () => {
+        aborted.cancel()
+        resolve()
+      })
+      const aborted = onAbort(signal, () => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** Nobody needs the channel that is being opened. */
+  stopOpening(): void {
+    if (this.#state !== 'opening') return
+    this.#opening?.abort()
+    this.#opening = undefined
+    this.#to('none')
+  }
+
+  #opened(channel: Channel): void {
+    this.#opening = undefined
+    const { window } = channel.lives
+    if (window === undefined) {
+      this.#notOpened()
+      return
+    }
+    const { clock, state, recoveredAt } = this.#source
+    window.keptBy(this.#keeper)
+    this.#channel = channel
+    this.#window = window
+    this.#nacked = false
+    this.#failingOver = state === 'recovering' || clock.now() - recoveredAt < FAIL_OVER
+    this.#to('open')
+    this.#ready()
+  }
+
+  /** Everything but the connection's end, which is told by itself, is passing. */
+  #notOpened(error?: unknown): void {
+    this.#opening = undefined
+    this.#endTurn()
+    this.#fruitless++
+    this.#to('none')
+    if (error !== undefined && this.#source.ending === undefined) this.#source.report(error, 'warn')
+    this.#ready()
+  }
+
+  /** The broker nacked a message. Returns whether that may be passing: the message is sent again by another channel. */
+  nacked(): boolean {
+    this.#nacked = true
+    if (this.#failingOver && this.#state === 'open') {
+      this.#to('leaving')
+      const channel = this.#channel
+      this.#source.after(REPLACE_PAUSE, () => void channel?.close())
+    }
+    return this.#failingOver
+  }
+
+  /** Another publisher may publish alone. */
+  endTurn(): void {
+    this.#endTurn()
+  }
+
+  /** Close it: nothing is pending on it. Returns whether it was open. */
+  giveUp(): boolean {
+    if (this.#state !== 'open') return false
+    const channel = this.#leave()
+    this.#fruitless = 0
+    void channel?.close()
+    return true
+  }
+
+  /** Its life is over; `settled` if anything came of it. */
+  ended(settled: boolean): void {
+    this.#fruitless = settled ? 0 : this.#fruitless + 1
+    const channel = this.#leave()
+    // It must not come back with the next connection; at this moment it is not over yet for those who see to that.
+    queueMicrotask(() => void channel?.close())
+  }
+
+  #leave(state: 'none' | 'closed' = 'none'): Channel | undefined {
+    const channel = this.#channel
+    this.#channel = undefined
+    this.#window = undefined
+    this.#endTurn()
+    this.#to(state)
+    return channel
+  }
+
+  /** No channel is opened any more. Returns the one there is, which is for the caller to close. */
+  end(): Channel | undefined {
+    this.#opening?.abort()
+    this.#opening = undefined
+    return this.#leave('closed')
+  }
+}
+
+function turnsOf(source: ChannelSource): Mutex {
+  const known = turns.get(source) ?? new Mutex(source)
+  turns.set(source, known)
+  return known
+}
+
+function ignore(): void {}

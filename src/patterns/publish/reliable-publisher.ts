@@ -1,0 +1,237 @@
+import type { CallOptions } from '../../channel/call-options.ts'
+import type { Channel } from '../../channel/channel.ts'
+import type { CloseReason } from '../../channel/close-reason.ts'
+import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
+import {
+  boundPublish,
+  describeMessage,
+  outcomeOf,
+  type PendingPublish,
+  pendingPublish,
+  promiseOf,
+  refuse,
+} from '../../channel/publish/message.ts'
+import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import { type AmqpError, abortedBy, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { atMost } from '../../lib/at-most.ts'
+import { WaitList } from '../../lib/wait-list.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import { OutgoingQueue } from './outgoing-queue.ts'
+import { PoisonSearch } from './poison-search.ts'
+import { PublisherChannel } from './publisher-channel.ts'
+
+export interface ReliablePublisherOptions {
+  /** Messages that may be unconfirmed at a time. Default: no limit. */
+  readonly maxInFlight?: number | undefined
+  /** Called, not within a read, with the number of messages that were written again. */
+  readonly resent?: ((count: number) => void) | undefined
+}
+
+/**
+ * Publishes messages until the broker has confirmed them, on a confirm channel that is opened when it is needed and
+ * replaced when it is lost. Each message is in one of two places, both in the order of the publishes:
+ *
+ *     publish ──▶ queue: not written (again) ──write──▶ the channel's window ──ack, nack, return──▶ settled
+ *                   ▲                                        │
+ *                   └──── unknown fates, to the front ───────┴── channel or connection ended ──▶ refused
+ */
+export class ReliablePublisher implements PublishKeeper, Closable {
+  readonly #source: ChannelSource
+  readonly #maxInFlight: number
+  readonly #resent: (count: number) => void
+  readonly #forgetEnd: () => void
+  readonly #queue = new OutgoingQueue()
+  readonly #channel: PublisherChannel
+  readonly #search = new PoisonSearch<PendingPublish>()
+  /** Only for the timeouts and signals of messages. */
+  readonly #bounds: WaitList
+  #emptied: (() => void) | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(source: ChannelSource, options: ReliablePublisherOptions = {}) {
+    this.#source = source
+    this.#maxInFlight = options.maxInFlight ?? Number.POSITIVE_INFINITY
+    this.#resent = options.resent ?? ignore
+    this.#channel = new PublisherChannel(source, this, () => this.#ready())
+    this.#bounds = new WaitList(source)
+    this.#forgetEnd = source.onEnded(() => void this.#end())
+    source.own(this)
+  }
+
+  /** Messages whose fate is not known yet. */
+  get pending(): number {
+    return this.#queue.length + this.#inFlight
+  }
+
+  get #inFlight(): number {
+    return this.#channel.window?.unsettled ?? 0
+  }
+
+  /** Resolves when the message is safe. Payload and properties are kept as they are until then. May throw. */
+  publish(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
+    const message = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
+    const promise = promiseOf(message)
+    if (bounds?.signal?.aborted) throw abortedBy(bounds.signal, describeMessage(message), 'notSent')
+    this.#accept(message, payload)
+    if (bounds !== undefined && isAwaited(message)) {
+      boundPublish(message, this.#bounds, bounds, error => this.#giveUp(message, error))
+    }
+    return promise
+  }
+
+  #accept(message: PendingPublish, payload: Uint8Array | string): void {
+    if (this.#channel.state === 'closed' || this.#closing !== undefined) throw this.#closedError(message)
+    if (this.#queue.length === 0 && this.#write(message)) return
+    const { exchange, routingKey, mandatory, properties } = message
+    this.#source.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    this.#queue.push(message)
+    this.#open()
+    // Opened at once, it was written.
+    if (this.#queue.length <= this.#source.maxWaiting || !this.#queue.remove(message)) return
+    const waiting = `${this.#queue.length} publishes wait already, the limit set by maxWaiting`
+    refuse(message, new BufferFullError(`${describeMessage(message)} was refused: ${waiting}`))
+    this.progressed()
+  }
+
+  /** Nobody waits for it any more: it is not sent (again). */
+  #giveUp(message: PendingPublish, error: Error): void {
+    if (this.#queue.remove(message)) refuse(message, error)
+    else this.#channel.window?.abandon(message, error)
+    this.progressed()
+  }
+
+  /** Returns false if it may not be written now. */
+  #write(message: PendingPublish): boolean {
+    const { state, window } = this.#channel
+    if (state !== 'open' || window === undefined) return false
+    const limit = this.#search.state === 'none' ? this.#maxInFlight : 1
+    return window.unsettled < limit && window.write(message)
+  }
+
+  /** Write what waits, as far as that may be now. */
+  #drain(): void {
+    let again = 0
+    for (let first = this.#queue.peek(); first !== undefined; first = this.#queue.peek()) {
+      const { writes } = first
+      try {
+        if (!this.#write(first)) break
+        this.#queue.shift(first)
+        if (writes > 0) again++
+      } catch (error) {
+        this.#queue.shift(first)
+        // An earlier copy of it may have arrived.
+        if (writes > 0 && error instanceof EncodeError) error.outcome = 'unknown'
+        refuse(first, error as Error)
+      }
+    }
+    // Programs' listeners are called: not in the middle of a read.
+    if (again > 0) process.nextTick(this.#resent, again)
+  }
+
+  // ---- what becomes of messages
+
+  /** Messages were settled or given up, or more may be written. */
+  progressed(): void {
+    if (this.#search.state !== 'none' && this.#inFlight === 0) this.#searched()
+    if (this.#queue.length > 0) this.#drain()
+    if (this.pending > 0) return
+    this.#emptied?.()
+    this.#channel.stopOpening()
+    if (this.#channel.hasNacked || this.#source.channelWanted) this.#channel.giveUp()
+  }
+
+  /** Nothing is in flight: the search may be over. */
+  #searched(): void {
+    this.#search.settled(this.#queue.peek())
+    if (this.#search.state === 'none') this.#channel.endTurn()
+  }
+
+  nacked(): boolean {
+    return this.#channel.nacked()
+  }
+
+  ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void {
+    if (window !== this.#channel.window) return
+    const { atFault, again, certain } = this.#search.channelEnded(unsettled, ending, isAwaited)
+    this.#channel.ended(atFault.length > 0 || window.lastTag > unsettled.length)
+    this.#queue.putBack(again)
+    for (const message of atFault) {
+      const outcome = certain && message.writes === 1 ? 'refused' : 'unknown'
+      refuse(message, ending.errorFor(describeMessage(message), true, outcome))
+    }
+    this.#ready()
+  }
+
+  // ---- the channel
+
+  #open(): void {
+    this.#channel.open(this.#search.state === 'alone')
+  }
+
+  /** There is a channel, or none any more. */
+  #ready(): void {
+    if (this.#queue.length > 0 && this.#source.ending === undefined) this.#open()
+    this.progressed()
+  }
+
+  /** Close the channel if nothing is pending on it; the next message opens another. Returns whether it was open. */
+  giveUpChannel(): boolean {
+    return this.pending === 0 && this.#channel.giveUp()
+  }
+
+  // ---- the end
+
+  /** Reject everything. Returns the channel there is, which is for the caller to close. */
+  #end(): Channel | undefined {
+    if (this.#channel.state === 'closed') return undefined
+    const messages = [...(this.#channel.window?.takeUnsettled() ?? []), ...this.#queue.takeAll()]
+    const channel = this.#channel.end()
+    this.#forgetEnd()
+    this.#source.disown(this)
+    for (const message of messages) refuse(message, this.#closedError(message))
+    this.#emptied?.()
+    return channel
+  }
+
+  #closedError(message: PendingPublish): AmqpError {
+    const what = describeMessage(message)
+    const outcome = outcomeOf(message)
+    const { ending } = this.#source
+    if (ending !== undefined) return ending.errorFor(what, false, outcome)
+    const unconfirmed = outcome === 'unknown' ? ' before the broker had confirmed it' : ''
+    return new ChannelClosedError(`${what} failed: its publisher was closed${unconfirmed}`, { outcome })
+  }
+
+  /** Wait for what is pending, but no longer than `timeout` milliseconds; then reject the rest. Never rejects itself. */
+  close({ timeout }: { readonly timeout: number }): Promise<void> {
+    this.#closing ??= this.#close(timeout)
+    return this.#closing
+  }
+
+  async #close(timeout: number): Promise<void> {
+    const { clock } = this.#source
+    const end = clock.now() + timeout
+    if (this.pending > 0) {
+      const emptied = new Promise<void>(resolve => {
+        this.#emptied = resolve
+      })
+      await atMost(this.#source, timeout, emptied)
+    }
+    const channel = this.#end()
+    if (channel !== undefined) await atMost(this.#source, end - clock.now(), channel.close())
+  }
+}
+
+/** A message whose timeout has passed, or that was aborted, is nobody's. */
+function isAwaited({ reject }: PendingPublish): boolean {
+  return reject !== undefined
+}
+
+function ignore(): void {}
