@@ -42,20 +42,34 @@ function use<T, O>(channel: Channel, options: O, run: (channel: Channel, options
   return done
 }
 
-/** Do `work` in a transaction on a channel of its own, which `protocol.close()` lets end. */
+/**
+ * Do `work` in a transaction on a channel of its own, which `protocol.close()` lets end. If it throws, the channel is
+ * closed, which undoes what it did: its error waits for no reply, nor for a lost connection.
+ */
 export async function isolatedTransaction<T>(
   source: ChannelSource,
   work: (channel: Channel) => Promise<T> | T,
 ): Promise<T> {
   await undefined
-  const channel = await source.openingChannel()
-  const running = channel.transaction(work)
+  const channel = await source.openingChannel({ what: 'transaction' })
+  const running = transact(channel, work)
   const part = { bringsWork: true, close: ({ timeout }: CallOptions) => atMost(source, timeout ?? 0, running) }
   source.own(part)
   try {
-    return await running
+    const result = await running
+    await channel.close()
+    return result
+  } catch (error) {
+    void channel.close()
+    throw error
   } finally {
     source.disown(part)
-    await channel.close()
   }
+}
+
+async function transact<T>(channel: Channel, work: (channel: Channel) => Promise<T> | T): Promise<T> {
+  await channel.txSelect()
+  const result = await work(channel)
+  await channel.txCommit()
+  return result
 }
