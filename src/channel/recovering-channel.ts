@@ -76,6 +76,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   readonly modes = new ChannelModes()
   readonly names: QueueNames
   #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
+  /** Whether the next connection has it too. */
+  #recovers = true
   #session: ChannelSession | undefined
   /** Of the methods that the present life has written. */
   #effects = new WrittenEffects()
@@ -330,6 +332,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.modes.confirming = true
   }
 
+  /** It ends with its connection, and does not come back with the next one. */
+  endWithConnection(): void {
+    this.#recovers = false
+  }
+
   /** The transaction is at another point: publishes that belong to one are kept track of. */
   transactionTo(state: TransactionState): void {
     if (this.modes.transactionTo(state)) this.publishing.transactional = this.modes.transaction !== 'none'
@@ -404,10 +411,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (lost && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
-    const recovers = this.#state === 'recovering' || (lost && this.#host.recovers(ending))
+    const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
     session.endDeliveries(ending, recovers)
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
-    if (this.#state === 'recovering') return
+    if (this.#state === 'recovering' && this.#recovers) return
     if (recovers) {
       this.#state = 'recovering'
       return

@@ -100,10 +100,11 @@ export class ChannelOpener {
   }
 
   #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
-    const { publisherConfirms = false, returnCallback, signal } = options
+    const { publisherConfirms = false, recover = true, returnCallback, signal } = options
     const channel = new Channel(this.#host, returnCallback)
     const { lives } = channel
     if (publisherConfirms) lives.startConfirming()
+    if (!recover) lives.endWithConnection()
     const id = connection.channels.take()
     this.#host.remember(lives)
     const opened = lives.begin(connection, id, { signal })

@@ -19,6 +19,8 @@ export interface Closable {
 
 export interface SourcedChannelOptions {
   readonly publisherConfirms?: boolean | undefined
+  /** Whether the channel comes back with the next connection. Default: true. */
+  readonly recover?: boolean | undefined
   readonly returnCallback?: ReturnCallback | undefined
   /** What the channel is for, in errors of the wait for it: `queue.declare of "orders"`. Default: `channel.open`. */
   readonly what?: string | undefined

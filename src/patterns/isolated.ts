@@ -27,7 +27,7 @@ export async function isolated<T, O extends CallOptions>(
     const since = source.clock.now()
     // What is written from a microtask on leaves together; from here alone, channel.open would leave first.
     await undefined
-    const channel = await source.openingChannel({ what, signal, timeout })
+    const channel = await source.openingChannel({ what, recover: false, signal, timeout })
     if (timeout === undefined) return await use(channel, options, run)
     const timeLeft = Math.max(0, timeout - (source.clock.now() - since))
     return await use(channel, { ...options, timeout: timeLeft }, run)
@@ -51,7 +51,7 @@ export async function isolatedTransaction<T>(
   work: (channel: Channel) => Promise<T> | T,
 ): Promise<T> {
   await undefined
-  const channel = await source.openingChannel({ what: 'transaction' })
+  const channel = await source.openingChannel({ what: 'transaction', recover: false })
   const running = transact(channel, work)
   const part = { bringsWork: true, close: ({ timeout }: CallOptions) => atMost(source, timeout ?? 0, running) }
   source.own(part)

@@ -31,8 +31,8 @@ export class ProtocolSource implements ChannelSource {
     return this.#protocol.channel(options)
   }
 
-  openingChannel(options?: SourcedChannelOptions): Promise<Channel> {
-    return this.#protocol.channel(options)
+  openingChannel({ publisherConfirms, signal }: SourcedChannelOptions = {}): Promise<Channel> {
+    return this.#protocol.channel({ publisherConfirms, signal })
   }
 
   tryOpenChannel(): undefined {}

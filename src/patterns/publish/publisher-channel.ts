@@ -1,6 +1,6 @@
 import type { Channel } from '../../channel/channel.ts'
 import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
-import type { ChannelSource } from '../../connection/channel-source.ts'
+import type { ChannelSource, SourcedChannelOptions } from '../../connection/channel-source.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { Mutex } from '../../lib/mutex.ts'
 
@@ -15,6 +15,8 @@ const LONGEST_PAUSE = 5_000
 const FAIL_OVER = 2_000
 /** Milliseconds until such a channel is replaced: a leader is elected, and what is in flight settled. */
 const REPLACE_PAUSE = 200
+
+const OPTIONS: SourcedChannelOptions = { publisherConfirms: true, recover: false }
 
 /** By connection: publishers that search for a message over which the broker closes it take turns. */
 const turns = new WeakMap<ChannelSource, Mutex>()
@@ -90,7 +92,7 @@ export class PublisherChannel {
     this.#to('opening')
     // Nothing has to be waited for, nearly always: the messages leave with channel.open in one write.
     const mayOpenNow = !alone && this.#fruitless < 2
-    const channel = mayOpenNow ? this.#source.tryOpenChannel({ publisherConfirms: true }) : undefined
+    const channel = mayOpenNow ? this.#source.tryOpenChannel(OPTIONS) : undefined
     if (channel !== undefined) {
       this.#opened(channel)
       return
@@ -105,7 +107,7 @@ export class PublisherChannel {
     try {
       if (this.#fruitless > 1) await this.#pause(signal)
       if (alone) endTurn = await turnsOf(this.#source).acquire('a publish', signal)
-      const channel = await this.#source.openingChannel({ publisherConfirms: true, signal })
+      const channel = await this.#source.openingChannel({ ...OPTIONS, signal })
       if (signal.aborted) {
         endTurn()
         void channel.close()
@@ -196,9 +198,7 @@ export class PublisherChannel {
   /** Its life is over; `settled` if anything came of it. */
   ended(settled: boolean): void {
     this.#fruitless = settled ? 0 : this.#fruitless + 1
-    const channel = this.#leave()
-    // It must not come back with the next connection; at this moment it is not over yet for those who see to that.
-    queueMicrotask(() => void channel?.close())
+    this.#leave()
   }
 
   #leave(state: 'none' | 'closed' = 'none'): Channel | undefined {

@@ -32,7 +32,12 @@ export class RpcChannel implements DeliverySink {
 
   async #open(source: ChannelSource, signal: AbortSignal): Promise<void> {
     try {
-      const channel = await source.openingChannel({ publisherConfirms: true, returnCallback: this.#returned, signal })
+      const channel = await source.openingChannel({
+        publisherConfirms: true,
+        recover: false,
+        returnCallback: this.#returned,
+        signal,
+      })
       this.#channel = channel
       const consuming = channel.consumeInto(this, { noAck: true })
       const { session } = channel.lives
@@ -146,8 +151,6 @@ export class RpcChannel implements DeliverySink {
     for (const call of [...this.#calls.values()]) {
       call.giveUp((what, outcome) => ending.errorFor(what, publishing, outcome))
     }
-    // It is not to come back with the next connection; at this moment it is not over yet for those who do that.
-    queueMicrotask(() => void this.#channel?.close())
   }
 
   /** Close the channel: no call waits for a reply by it any more. Never rejects. */
