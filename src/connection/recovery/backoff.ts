@@ -9,49 +9,53 @@ const SMALLEST_WINDOW = 100
  * While no server answers, an attempt is cheap, and nobody knows when one will be back. A random pause of up to this many
  * milliseconds notices it after 0.4 s in one half of all cases and 1 s in nine of ten, with 34 attempts in 20 s.
  */
-const UNANSWERED_WINDOW = 1_400
+const EARLY_WINDOW = 1_400
 /** Past six minutes, the window grows to this share of the outage. */
-const SHARE_OF_OUTAGE = 0.004
+const SHARE_IF_UNANSWERED = 0.004
+/** A server that refuses (a login, a virtual host that is made again) is asked less often the longer it has refused. */
+const SHARE_IF_REFUSED = 0.1
 
 /** What the last attempt ended with: no server answered, or one did and refused. */
 export type AttemptOutcome = 'unanswered' | 'refused'
 
 /**
- * The pauses between the attempts of one recovery. Each is a random part of a window that grows by `factor`: up to about
- * a second while no server answers, and up to `maxDelay` while one answers and refuses.
+ * The pauses between the attempts of one recovery. Each is a random part of a window that grows by `factor`, up to about
+ * a second at first, and then with the outage up to `maxDelay`: slowly while no server answers, faster while one refuses.
  */
 export class Backoff {
   readonly #settings: RecoverySettings
   readonly #clock: Clock
   readonly #started: number
-  #unanswered = 0
-  #refused: number
+  readonly #flapping: number
+  readonly #counts = { unanswered: 0, refused: 0 }
 
-  /** `refused` attempts count as made: connections that were lost as soon as they were back. */
-  constructor(settings: RecoverySettings, clock: Clock, refused = 0) {
+  /** `flapping` connections in a row were lost as soon as they were back: the first pause is as if after as many attempts. */
+  constructor(settings: RecoverySettings, clock: Clock, flapping = 0) {
     this.#settings = settings
     this.#clock = clock
     this.#started = clock.now()
-    this.#refused = refused
+    this.#flapping = flapping
   }
 
   /** Milliseconds before the next attempt; `last` is how the one before ended. */
   next(last?: AttemptOutcome): number {
-    const { initialDelay, jitter } = this.#settings
-    if (last === 'unanswered') this.#unanswered++
-    if (last === 'refused') this.#refused++
-    if (this.#unanswered === 0 && this.#refused === 0) return this.#randomPart(initialDelay, FIRST_WINDOW * jitter)
-    const window = this.#window(last)
+    const { initialDelay, maxDelay, jitter } = this.#settings
+    if (last === undefined && this.#flapping === 0) return this.#randomPart(initialDelay, FIRST_WINDOW * jitter)
+    const count = last === undefined ? this.#flapping : ++this.#counts[last]
+    const window = Math.min(this.#grown(count), maxDelay, this.#most(last))
     return this.#randomPart(window * (1 - jitter), window * jitter)
   }
 
-  #window(last: AttemptOutcome | undefined): number {
-    const { initialDelay, maxDelay, factor } = this.#settings
-    const count = last === 'unanswered' ? this.#unanswered : this.#refused
-    const grown = Math.max(initialDelay, SMALLEST_WINDOW) * factor ** (count - 1)
-    if (last !== 'unanswered') return Math.min(grown, maxDelay)
+  #grown(count: number): number {
+    const { initialDelay, factor } = this.#settings
+    return Math.max(initialDelay, SMALLEST_WINDOW) * factor ** (count - 1)
+  }
+
+  #most(last: AttemptOutcome | undefined): number {
+    if (last === undefined) return Number.POSITIVE_INFINITY
+    const share = last === 'unanswered' ? SHARE_IF_UNANSWERED : SHARE_IF_REFUSED
     const outage = this.#clock.now() - this.#started
-    return Math.min(grown, maxDelay, Math.max(UNANSWERED_WINDOW, initialDelay, SHARE_OF_OUTAGE * outage))
+    return Math.max(EARLY_WINDOW, this.#settings.initialDelay, share * outage)
   }
 
   #randomPart(fixed: number, random: number): number {

@@ -1,6 +1,6 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
-import { AuthenticationError, asError, ConnectionClosedError, ConnectionFailedError } from '../../errors.ts'
+import { AuthenticationError, asError, ConnectionFailedError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
@@ -278,11 +278,8 @@ function assertOpen(connection: Connection): void {
   if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
 }
 
-/** Whether a server answered and refused, which hurts it, or none did. */
+/** Whether a server answered and refused the login or the virtual host, or what was to be restored; or none did. */
 function outcomeOf(error: Error): AttemptOutcome {
-  const causes = error instanceof ConnectionFailedError ? error.attempts.map(({ cause }) => cause) : [error]
-  const unanswered =
-    error instanceof ConnectionFailedError &&
-    causes.every(cause => !(cause instanceof AuthenticationError || cause instanceof ConnectionClosedError))
-  return unanswered ? 'unanswered' : 'refused'
+  if (!(error instanceof ConnectionFailedError)) return 'refused'
+  return error.attempts.some(({ cause }) => cause instanceof AuthenticationError) ? 'refused' : 'unanswered'
 }

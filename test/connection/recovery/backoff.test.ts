@@ -47,6 +47,10 @@ function longest(count: number, outcome: AttemptOutcome, settings: Partial<Recov
   })
 }
 
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
+}
+
 /** Random numbers that are the same in each run. */
 function seeded(seed: number): () => number {
   let state = seed
@@ -92,29 +96,37 @@ describe('the pauses of a recovery', () => {
     assert.deepEqual(longest(3, 'unanswered', { initialDelay: 2_000 }), [2_050, 2_000, 2_000])
   })
 
-  it('grow up to maxDelay while a server answers and refuses', () => {
-    assert.deepEqual(longest(11, 'refused'), [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000])
+  it('grow with the outage up to maxDelay while a server answers and refuses', () => {
+    const pauses = longest(60, 'refused')
+    assert.deepEqual(pauses.slice(0, 8), [50, 100, 200, 400, 800, 1_400, 1_400, 1_400])
+    assert.deepEqual(pauses.slice(-3), [30_000, 30_000, 30_000])
+    for (let n = 20, outage = sum(pauses.slice(0, n)); outage < 300_000; outage += pauses[n++] ?? 0) {
+      assert.ok(Math.abs((pauses[n] ?? 0) - outage / 10) < 1, `${pauses[n]} ms after ${outage} ms`)
+    }
     assert.deepEqual(
-      longest(5, 'refused', { initialDelay: 1_000, factor: 3, maxDelay: 20_000 }),
-      [1_050, 1_000, 3_000, 9_000, 20_000],
+      longest(5, 'refused', { initialDelay: 1_000, factor: 3, maxDelay: 1_200 }),
+      [1_050, 1_000, 1_200, 1_200, 1_200],
     )
   })
 
   it('are short again when a server has refused, and none answers any more', () => {
-    const backoff = new Backoff(DEFAULTS, new Time(() => 1))
+    const time = new Time(() => 1)
+    const backoff = new Backoff(DEFAULTS, time)
     for (let n = 0; n < 20; n++) backoff.next('refused')
+    time.time = 100_000
+    assert.equal(backoff.next('refused'), 10_000)
     assert.equal(backoff.next('unanswered'), 100)
-    assert.equal(backoff.next('refused'), 30_000)
   })
 
-  it('are those after refusals if connections were lost as soon as they were back', () => {
+  it('are long from the first on if connections were lost as soon as they were back', () => {
     assert.equal(new Backoff(DEFAULTS, new Time(() => 1), 5).next(), 1_600)
+    assert.equal(new Backoff(DEFAULTS, new Time(() => 1), 50).next(), 30_000)
   })
 
   it('are random by the share that jitter says', () => {
     const at = (jitter: number, random: number): number => {
       const backoff = new Backoff({ ...DEFAULTS, jitter }, new Time(() => random))
-      return [1, 2, 3, 4].map(() => backoff.next('refused')).at(-1) ?? 0
+      return [1, 2, 3, 4].map(() => backoff.next('refused')).at(-1) ?? Number.NaN
     }
     assert.deepEqual([at(1, 0), at(1, 0.5)], [0, 400])
     assert.deepEqual([at(0, 0), at(0, 0.9)], [800, 800])
