@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 import { EncodeError } from '../errors.ts'
 import { isBytes, isDetached, MAX_LOOPED_CHARS, writeAnyAscii, writeAscii } from './bytes.ts'
+import { badValue, tooDeep, where } from './field-path.ts'
 import {
   ARRAY,
   BOOLEAN,
@@ -311,27 +312,4 @@ function writeString(writer: Writer, value: string, depth: number): void {
   if (hasLoneSurrogate(value, size)) {
     throw new EncodeError(`${where(writer, depth)} has a lone surrogate, which has no UTF-8: ${inspectShort(value)}`)
   }
-}
-
-/** The path to what is being encoded, such as `headers["x-y"].z[3]`. */
-function where({ path }: Writer, depth: number): string {
-  let text = String(path[0])
-  for (let i = 1; i <= depth; i++) {
-    const step = path[i] as string | number
-    if (typeof step === 'number') text += `[${step}]`
-    else if (/^[A-Za-z_$][\w$]*$/.test(step) && step.length <= 40) text += `.${step}`
-    else text += `[${JSON.stringify(step.length <= 40 ? step : `${step.slice(0, 40)}...`)}]`
-  }
-  return text
-}
-
-function tooDeep(writer: Writer): EncodeError {
-  return new EncodeError(`${where(writer, 0)} nests tables and arrays more than ${MAX_DEPTH} deep, or contains itself`)
-}
-
-function badValue(writer: Writer, value: unknown, depth: number): EncodeError {
-  return new EncodeError(
-    `${where(writer, depth)} is ${inspectShort(value)}, which no field type holds; it may be a boolean, number, bigint, string, Date, ` +
-      'Uint8Array, array, plain object, Map or null',
-  )
 }

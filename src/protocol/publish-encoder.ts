@@ -1,13 +1,14 @@
 import { EncodeError } from '../errors.ts'
 import { BASIC_PUBLISH } from './basic-codec.ts'
-import { copyWords, isBytes, isDetached, MAX_LOOPED_CHARS, Slice, writeAscii } from './bytes.ts'
+import { copyWords, MAX_LOOPED_CHARS, Slice, writeAscii } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { encodeError } from './encode-error.ts'
 import { inspectShort } from './inspect-short.ts'
+import { checkBytes, checkText, detached, lengthOf, writePayload } from './payload-bytes.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
 import { PropertiesTemplate } from './properties-template.ts'
 import { Properties } from './received-properties.ts'
-import { hasLoneSurrogate, shortstrFault } from './text.ts'
+import { shortstrFault } from './text.ts'
 import { Writer } from './writer.ts'
 
 /** Bodies of at least this size are sent without being copied. */
@@ -20,13 +21,8 @@ const MAX_PUBLISH_METHOD = FRAME_HEADER + 4 + 2 + 256 + 256 + 1 + 1
 /** Frame header, class, weight, body size, flags, end octet: a content header without properties. */
 const PLAIN_HEADER = FRAME_HEADER + 14 + 1
 const MAX_PUBLISH = MAX_PUBLISH_METHOD + PLAIN_HEADER + MAX_SCALAR_PROPERTIES + FRAME_OVERHEAD
-/** RabbitMQ takes 512 MiB at most; below 2^31 the upper half of a body size is always 0. */
-const MAX_PAYLOAD = 0x7fff_ffff
 /** Strings up to this many UTF-16 units are encoded in place, three bytes a unit at most. */
 const INLINE_STRING = 5_000
-/** Payloads up to this size are copied in a loop: faster than the call into C++, by 10 ns. */
-const LOOPED = 16
-
 let scratch: Writer | undefined
 
 /**
@@ -288,30 +284,6 @@ export class PublishEncoder {
   }
 }
 
-/** 0 for what has the prototype of a `Uint8Array` and is none: `instanceof` costs less than to find out. */
-function lengthOf(payload: Uint8Array | string): number {
-  try {
-    return payload.length
-  } catch {
-    return 0
-  }
-}
-
-/** Each payload is another buffer: unlike for reads, a `DataView` of it would cost more than it saves. */
-function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
-  const { length } = payload
-  if (length > LOOPED) {
-    buffer.set(payload, at)
-    return
-  }
-  let i = 0
-  for (const last = length - 3; i < last; i += 4) {
-    const half = (payload[i] as number) | ((payload[i + 1] as number) << 8)
-    view.setInt32(at + i, half | ((payload[i + 2] as number) << 16) | ((payload[i + 3] as number) << 24), true)
-  }
-  for (; i < length; i++) view.setInt8(at + i, payload[i] as number)
-}
-
 function writeFrameHeader(writer: Writer, channel: number, size: number): void {
   writer.octet(FrameType.BODY)
   writer.short(channel)
@@ -323,28 +295,4 @@ function writeName(writer: Writer, name: string, value: string): void {
     throw new EncodeError(`basic.publish: ${name} must be a string, not ${inspectShort(value)}`)
   }
   if (!writer.shortstr(value)) throw new EncodeError(`basic.publish: ${name} ${shortstrFault(value)}`)
-}
-
-/** `size` is what the text takes in UTF-8, if that is known. */
-function checkText(payload: string, size?: number): void {
-  if (size === undefined ? !payload.isWellFormed() : hasLoneSurrogate(payload, size)) {
-    throw new EncodeError('basic.publish: payload has a lone surrogate, which has no UTF-8')
-  }
-}
-
-function checkBytes(payload: unknown): void {
-  if (!isBytes(payload)) {
-    throw new EncodeError(`basic.publish: payload must be a Uint8Array or a string, not ${inspectShort(payload)}`)
-  }
-  const { length } = payload
-  if (length > MAX_PAYLOAD) {
-    throw new EncodeError(`basic.publish: a payload of ${length} bytes is above the limit of 2 GiB`)
-  }
-  if (length === 0 && isDetached(payload)) throw detached()
-}
-
-function detached(): EncodeError {
-  return new EncodeError(
-    'basic.publish: the memory of payload was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first',
-  )
 }

@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
-import { FrameError } from '../errors.ts'
 import { ownCopy } from './bytes.ts'
-import { decodeTable, isTooDeep, skipLong, skipTable } from './field-table.ts'
+import { decodeTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
 import { KnownHeaders } from './known-headers.ts'
 import { dateOf } from './late-date.ts'
@@ -24,63 +23,11 @@ import {
   USER_ID,
   writeProperties,
 } from './properties.ts'
+import { checkProperties, skipShortstr, truncated } from './property-list.ts'
 import { Reader } from './reader.ts'
 import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
-
-/** Returns where the short string at `position` ends, which is past the end of the list if it is cut. */
-function skipShortstr(buffer: Buffer, position: number): number {
-  return position + 1 + (buffer[position] as number)
-}
-
-const SHORT_STRINGS_BEFORE_HEADERS = [CONTENT_TYPE, CONTENT_ENCODING]
-const SHORT_STRINGS_BEFORE_TIMESTAMP = [CORRELATION_ID, REPLY_TO, EXPIRATION, MESSAGE_ID]
-const SHORT_STRINGS_LAST = [MESSAGE_TYPE, USER_ID, APP_ID, CLUSTER_ID]
-
-function skipShortstrs(buffer: Buffer, position: number, end: number, flags: number, bits: readonly number[]): number {
-  let at = position
-  for (let i = 0; i < bits.length; i++) {
-    if ((flags & (bits[i] as number)) !== 0) {
-      if (at >= end) throw truncated()
-      at = skipShortstr(buffer, at)
-    }
-  }
-  return at
-}
-
-function truncated(): FrameError {
-  return new FrameError('the properties of a message are cut short', { replyCode: 502 })
-}
-
-/**
- * Walk the property list from its values to `end` without making any: a bad one is found before a message is made of it.
- * Returns false if its headers are nested deeper than this client reads.
- */
-function checkProperties(buffer: Buffer, start: number, end: number, flags: number): boolean {
-  let readable = true
-  if ((flags & 3) !== 0) {
-    throw new FrameError('a content header has property flags that the basic class does not know', { replyCode: 502 })
-  }
-  let at = skipShortstrs(buffer, start, end, flags, SHORT_STRINGS_BEFORE_HEADERS)
-  if ((flags & HEADERS) !== 0) {
-    try {
-      at = skipTable(buffer, at, end)
-    } catch (error) {
-      if (!isTooDeep(error)) throw error
-      readable = false
-      at = skipLong(buffer, at, end)
-    }
-  }
-  if ((flags & DELIVERY_MODE) !== 0) at++
-  if ((flags & PRIORITY) !== 0) at++
-  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_BEFORE_TIMESTAMP)
-  if ((flags & TIMESTAMP) !== 0) at += 8
-  at = skipShortstrs(buffer, at, end, flags, SHORT_STRINGS_LAST)
-  if (at > end) throw truncated()
-  if (at < end) throw new FrameError(`a content header has ${end - at} bytes too many`, { replyCode: 502 })
-  return readable
-}
 
 interface Decoded {
   contentType: string | undefined
