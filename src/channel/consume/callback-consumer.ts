@@ -39,10 +39,9 @@ const NEXT: Record<State, readonly State[]> = {
 export class CallbackConsumer implements DeliverySink {
   readonly queueName: string
   readonly noAck: boolean
+  readonly context = new AsyncResource('asyncamqp')
   readonly #concurrency: number
   readonly #callback: CallbackConsumerOptions['callback']
-  /** Callbacks run in the asynchronous context in which the consumer was made. */
-  readonly #context = new AsyncResource('asyncamqp')
   readonly #waiting = new Fifo<Held>()
   #held = 0
   #acker: Acker | undefined
@@ -74,7 +73,7 @@ export class CallbackConsumer implements DeliverySink {
   start(): void {
     if (this.#state !== 'starting') return
     this.#to('active')
-    this.#next()
+    this.context.runInAsyncScope(() => this.#next())
   }
 
   cancelled(): void {
@@ -140,7 +139,7 @@ export class CallbackConsumer implements DeliverySink {
     this.#running++
     let result: unknown
     try {
-      result = this.#context.runInAsyncScope(this.#callback, undefined, body, envelope, properties)
+      result = this.#callback(body, envelope, properties)
     } catch (error) {
       this.#port?.report(error, 'unhandled')
     }

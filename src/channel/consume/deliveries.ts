@@ -109,14 +109,26 @@ export class Deliveries {
     this.#ready = []
     this.#readyLength = 0
     this.#room = Math.min(length, MOST_ROOM)
-    for (let i = 0; i < length; i += 4) {
-      const consumer = ready[i] as Consumer
+    for (let from = 0; from < length; ) {
+      const consumer = ready[from] as Consumer
+      let to = from + 4
+      while (to < length && ready[to] === consumer) to += 4
+      // What came in the same read as the end of the channel is the broker's again.
+      if (!this.#acker.over || consumer.sink.noAck) {
+        consumer.sink.context.runInAsyncScope(this.#deliver, undefined, consumer, ready, from, to)
+      }
+      from = to
+    }
+  }
+
+  /** A run of one consumer's deliveries. */
+  readonly #deliver = (consumer: Consumer, ready: readonly unknown[], from: number, to: number): void => {
+    const { sink, position } = consumer
+    for (let i = from; i < to; i += 4) {
       const envelope = ready[i + 2] as Envelope
       const properties = ready[i + 3] as Properties
-      // What came in the same read as the end of the channel is the broker's again.
-      if (this.#acker.over && !consumer.sink.noAck) continue
-      if (consumer.position.isStream !== false) this.#follow(consumer, envelope, properties)
-      consumer.sink.deliver(ready[i + 1] as Buffer, envelope, properties)
+      if (position.isStream !== false) this.#follow(consumer, envelope, properties)
+      sink.deliver(ready[i + 1] as Buffer, envelope, properties)
     }
   }
 

@@ -80,7 +80,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.#settings = settings
     this.#policy = new FailurePolicy(source, settings.onFailure)
     this.#hasHandler = handler !== undefined
-    const freed = (): void => this.#dispatcher.handOut()
+    const freed = (): void => this.#dispatcher.freed()
     const runs =
       handler === undefined ? undefined : new HandlerRuns(handler, settings.concurrency, this.#policy, source, freed)
     this.#dispatcher = new Dispatcher(settings, runs, source, {

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Acker } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
@@ -54,6 +55,7 @@ const FEW_IN_HAND = 64
 export class Dispatcher implements DeliverySink {
   readonly queueName: string
   readonly noAck: boolean
+  readonly context = new AsyncResource('asyncamqp')
   /** Nothing else limits what waits here. */
   readonly #unlimited: boolean
   /** Undefined where the program asks for messages itself. */
@@ -108,7 +110,7 @@ export class Dispatcher implements DeliverySink {
     if (this.#acker?.over === true) return
     if (this.#state === 'starting') this.#to('open')
     else this.#events.resumed()
-    this.handOut()
+    this.#handOutInContext()
   }
 
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
@@ -128,12 +130,12 @@ export class Dispatcher implements DeliverySink {
     }
     this.#buffer.push(message)
     if (this.#unlimited) this.#hold(heldBytes(message.body, message.properties))
-    this.handOut()
+    this.#handOut()
   }
 
   readonly #handOutAgain = (message: StreamMessage): boolean => {
     if (this.#state === 'stopping' || this.#state === 'ended') return false
-    this.#push(message)
+    this.context.runInAsyncScope(() => this.#push(message))
     return true
   }
 
@@ -181,8 +183,15 @@ export class Dispatcher implements DeliverySink {
     return this.noAck && (this.#state === 'stopping' || (this.#state === 'ended' && this.#runs === undefined))
   }
 
+  /** A handler has ended, in its own context. */
+  readonly freed = (): void => this.#handOut()
+
   /** Somebody may be free. */
-  handOut(): void {
+  #handOutInContext(): void {
+    this.context.runInAsyncScope(() => this.#handOut())
+  }
+
+  #handOut(): void {
     const runs = this.#runs
     while (this.#buffer.length > 0 && this.#mayHandOut) {
       if (runs === undefined) {
@@ -209,7 +218,7 @@ export class Dispatcher implements DeliverySink {
 
   set paused(paused: boolean) {
     this.#paused = paused
-    this.handOut()
+    this.#handOutInContext()
   }
 
   /** Hand nothing out until `release`. */
@@ -220,7 +229,7 @@ export class Dispatcher implements DeliverySink {
   release(): void {
     if (this.#state !== 'held') return
     this.#to('open')
-    this.handOut()
+    this.#handOutInContext()
   }
 
   // ---- loops, and `next`
@@ -292,7 +301,7 @@ export class Dispatcher implements DeliverySink {
   stop(): void {
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.#to('stopping')
-    this.handOut()
+    this.#handOutInContext()
   }
 
   /** Messages that nobody has seen. */

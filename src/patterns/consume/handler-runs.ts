@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import type { ErrorReporter } from '../../channel/port.ts'
 import { asError } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
@@ -25,8 +24,6 @@ export class HandlerRuns {
   readonly #concurrency: number
   readonly #policy: FailurePolicy
   readonly #reporter: ErrorReporter
-  /** Handlers run in the asynchronous context in which the consumer was made. */
-  readonly #context = new AsyncResource('asyncamqp')
   /** A place is free again, or a failed message is settled. */
   readonly #freed: () => void
   readonly #runs: Run[] = []
@@ -56,7 +53,7 @@ export class HandlerRuns {
     this.#running++
     let result: unknown
     try {
-      result = this.#context.runInAsyncScope(this.#handler, undefined, message)
+      result = this.#handler(message)
     } catch (error) {
       this.#running--
       this.#failed(message, error)

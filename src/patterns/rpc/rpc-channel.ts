@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Channel, ReturnCallback } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { DeliverySink } from '../../channel/consume/delivery-sink.ts'
@@ -19,6 +20,7 @@ import { remoteError } from './remote-error.ts'
 export class RpcChannel implements DeliverySink {
   readonly queueName = DIRECT_REPLY_TO
   readonly noAck = true
+  readonly context = new AsyncResource('asyncamqp')
   /** Replies can come: one round trip. */
   readonly opened: Promise<void>
   readonly #calls = new Map<string, PendingCall>()
