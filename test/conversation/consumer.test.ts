@@ -32,6 +32,8 @@ class Fixture {
   readonly errors: Error[] = []
   /** Consumer tags, in the order of basic.consume. */
   readonly tags: string[] = []
+  /** The number of the channel that it consumes on. */
+  channel = 1
   /** Arguments of each basic.consume. */
   readonly arguments: unknown[] = []
   #protocol: AmqpProtocol | undefined
@@ -43,6 +45,7 @@ class Fixture {
       peer.answers.set(methods.BasicConsume.name, ({ channel, args }) => {
         const consumerTag = String(args['consumerTag'])
         this.tags.push(consumerTag)
+        this.channel = channel
         this.arguments.push(args['arguments'])
         return methodFrame(channel, methods.BasicConsumeOk, { consumerTag })
       })
@@ -83,15 +86,15 @@ class Fixture {
   /** Deliver messages with these tags as bodies, in one read. */
   async deliver(...tags: number[]): Promise<void> {
     const tag = this.tags.at(-1) ?? ''
-    this.connection.send(...tags.map(each => delivery(1, tag, each, `${each}`)))
+    this.connection.send(...tags.map(each => delivery(this.channel, tag, each, `${each}`)))
     await turn()
   }
 
   async deliverOfStream(...offsets: number[]): Promise<void> {
     const tag = this.tags.at(-1) ?? ''
     const frames = offsets.flatMap(offset => [
-      deliverFrame(1, tag, offset),
-      contentFrames(1, `${offset}`, { headers: { 'x-stream-offset': offset } }),
+      deliverFrame(this.channel, tag, offset),
+      contentFrames(this.channel, `${offset}`, { headers: { 'x-stream-offset': offset } }),
     ])
     this.connection.send(...frames)
     await turn()
@@ -317,6 +320,72 @@ describe('Closing a consumer', () => {
     assert.equal(message?.signal.aborted, true)
     assert.equal(message?.ack(), false)
     assert.deepEqual(await fixture.settled(), ['basic.nack 1'])
+  })
+})
+
+describe('A failed message that is held back', () => {
+  const fail = (message: Message) => {
+    if (message.text() !== 'good') throw new Error('no')
+  }
+
+  it('keeps no others away: where such take half of the window, the consumer gets a new one', async () => {
+    const fixture = new Fixture()
+    const handled: string[] = []
+    const handler = (message: Message) => {
+      fail(message)
+      handled.push(message.text())
+    }
+    const consumer = await fixture.handler(handler, { prefetchCount: 4 })
+    const cancelled: unknown[] = []
+    consumer.on('cancelled', error => cancelled.push(error))
+    const [first] = fixture.tags
+    await fixture.deliver(1)
+    assert.equal(fixture.tags.length, 1)
+    await fixture.deliver(2)
+    assert.equal(fixture.tags.length, 2)
+    const cancel = fixture.connection.frames.find(({ name }) => name === '1 basic.cancel')
+    assert.equal(cancel?.args['consumerTag'], first)
+    fixture.connection.send(delivery(1, fixture.tags[1] ?? '', 3, 'good'))
+    await turn()
+    assert.deepEqual(handled, ['good'])
+    assert.deepEqual(await fixture.settled(), ['basic.ack 3'])
+    await fixture.clock.advance(1_000)
+    assert.deepEqual(await fixture.settled(), ['basic.reject 1', 'basic.reject 2'])
+    assert.deepEqual(cancelled, [])
+    await fixture.reconnect()
+    assert.equal(fixture.tags.length, 3, 'one consumer comes back')
+  })
+
+  it('goes back well within the time that the broker gives an ack', async () => {
+    const fixture = new Fixture()
+    await fixture.handler(fail, { prefetchCount: 4, arguments: { 'x-consumer-timeout': 10_000 } })
+    const tag = fixture.tags[0] ?? ''
+    fixture.connection.send(
+      deliverFrame(1, tag, 1, true),
+      contentFrames(1, 'poison', { headers: { 'x-delivery-count': 6 } }),
+    )
+    await turn()
+    await fixture.clock.advance(3_300)
+    assert.deepEqual(await fixture.settled(), [])
+    await fixture.clock.advance(100)
+    assert.deepEqual(await fixture.settled(), ['basic.reject 1'])
+  })
+
+  it('goes back sooner after the broker has ended the consumer over an ack that took too long', async () => {
+    const fixture = new Fixture()
+    await fixture.handler(fail, { prefetchCount: 4 })
+    const replyText =
+      'PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 9000 ms. This timeout value can be configured, see consumers doc guide to learn more'
+    fixture.connection.reply(1, methods.ChannelClose, { replyCode: 406, replyText, classId: 0, methodId: 0 })
+    await fixture.clock.advance(1_000)
+    fixture.connection.frames.splice(0)
+    fixture.connection.send(
+      deliverFrame(fixture.channel, fixture.tags.at(-1) ?? '', 1, true),
+      contentFrames(fixture.channel, 'poison', { headers: { 'x-delivery-count': 6 } }),
+    )
+    await turn()
+    await fixture.clock.advance(3_000)
+    assert.deepEqual(await fixture.settled(), ['basic.reject 1'])
   })
 })
 

@@ -143,6 +143,11 @@ export class Topology implements TopologyRecorder, Ledger {
     return definition.durable && !definition.exclusive && !definition.autoDelete ? undefined : false
   }
 
+  consumerTimeout(queueName: string): number | undefined {
+    const timeout = this.queue(queueName)?.definition.arguments?.['x-consumer-timeout']
+    return typeof timeout === 'number' ? timeout : undefined
+  }
+
   // ---- exchanges
 
   exchangeDeclared(definition: ExchangeDefinition, recovers = true): void {

@@ -23,25 +23,28 @@ const AGREEMENTS = 3
 export class ConsumerChannel {
   readonly #source: ChannelSource
   readonly #channel: Channel
-  readonly #consumer: Consumer
+  readonly #request: ConsumeRequest
+  #consumer: Consumer
+  #renewing: 'no' | 'once' | 'again' = 'no'
   /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
   readonly ended: Promise<Error>
   #resolveEnded: (error: Error) => void = () => {}
   #cancelTook: number | undefined
   #over = false
 
-  private constructor(source: ChannelSource, channel: Channel, consumer: Consumer) {
+  private constructor(source: ChannelSource, channel: Channel, consumer: Consumer, request: ConsumeRequest) {
     this.#source = source
     this.#channel = channel
     this.#consumer = consumer
+    this.#request = request
     this.ended = new Promise(resolve => {
       this.#resolveEnded = resolve
     })
-    const { tag, sink } = consumer
-    const { queueName } = sink
-    channel.addCancellationCallback(() => {
+    const { queueName } = consumer.sink
+    channel.addCancellationCallback((_channel, consumerTag) => {
+      if (consumerTag !== this.#consumer.tag) return
       const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
-      this.#end(new ConsumerCancelledError(text, { queueName, consumerTag: tag }))
+      this.#end(new ConsumerCancelledError(text, { queueName, consumerTag }))
     })
     channel.waitClosed().then(
       () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),
@@ -65,7 +68,7 @@ export class ConsumerChannel {
       // Where both failed, the first says more.
       if (limit.status === 'rejected') throw limit.reason
       if (consumed.status === 'rejected') throw consumed.reason
-      return new ConsumerChannel(source, channel, consumed.value)
+      return new ConsumerChannel(source, channel, consumed.value, request)
     } catch (error) {
       void channel.close()
       // The abort may have closed the channel first, which says less.
@@ -83,6 +86,42 @@ export class ConsumerChannel {
 
   get #acker(): Acker | undefined {
     return this.#channel.lives.session?.acker
+  }
+
+  /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
+  get ackTimeout(): number | undefined {
+    const asked = this.#request.arguments?.['x-consumer-timeout']
+    if (typeof asked === 'number') return asked
+    return this.#channel.lives.topology?.consumerTimeout(this.#consumer.sink.queueName)
+  }
+
+  /**
+   * Consume once more, and cancel the consumer there is: its unacked messages stay its own, and count for the new one's
+   * window no more. In this order, since an auto-delete queue goes with its last consumer.
+   */
+  async renewWindow(): Promise<void> {
+    const { exclusive, arguments: args } = this.#request
+    // A consumer that has its queue for itself keeps another one away, too; and a stream is read by offset.
+    if (exclusive || this.#consumer.position.isStream === true) return
+    if (this.#renewing !== 'no') {
+      this.#renewing = 'again'
+      return
+    }
+    do {
+      this.#renewing = 'once'
+      const before = this.#consumer
+      try {
+        this.#consumer = await this.#channel.consumeInto(before.sink, { arguments: args })
+        await this.#channel.basicCancel(before.tag)
+      } catch (error) {
+        this.#end(asError(error))
+      }
+    } while (this.#isWantedAgain && !this.#over)
+    this.#renewing = 'no'
+  }
+
+  get #isWantedAgain(): boolean {
+    return this.#renewing === 'again'
   }
 
   /** Where the next consumer of a stream goes on, as far as that is known. */

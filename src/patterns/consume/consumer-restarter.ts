@@ -98,6 +98,16 @@ export class ConsumerRestarter {
     this.#dispatcher.release()
   }
 
+  /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
+  get ackTimeout(): number | undefined {
+    return this.#channel?.ackTimeout
+  }
+
+  /** Have the broker send as many messages as `prefetchCount` says beside those that are unacked. */
+  renewWindow(): void {
+    if (this.#state === 'consuming') void this.#channel?.renewWindow()
+  }
+
   // ---- another life of the channel
 
   /** The connection was lost, and the channel will live again. */

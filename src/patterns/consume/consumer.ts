@@ -19,6 +19,7 @@ import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { FailurePolicy } from './failure-policy.ts'
 import { HandlerRuns } from './handler-runs.ts'
+import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
@@ -60,6 +61,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
   readonly #settings: ConsumerSettings
   readonly #restarter: ConsumerRestarter
   readonly #policy: FailurePolicy
+  readonly #heldBack: HeldBack
   readonly #hasHandler: boolean
   readonly #dispatcher: Dispatcher
   readonly #part: Closable = { bringsWork: true, close: ({ timeout }) => this.#closeWithProtocol(timeout) }
@@ -78,7 +80,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.queueName = settings.queueName
     this.#source = source
     this.#settings = settings
-    this.#policy = new FailurePolicy(source, settings.onFailure)
+    this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
+    this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack)
     this.#hasHandler = handler !== undefined
     const freed = (): void => this.#dispatcher.freed()
     const runs =
@@ -109,6 +112,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     const { signal } = settings
     try {
       await consumer.#restarter.start(signal)
+      const { ackTimeout } = consumer.#restarter
+      if (ackTimeout !== undefined) consumer.#heldBack.boundBy(ackTimeout)
     } catch (error) {
       consumer.#dispatcher.end(undefined)
       throw error
@@ -164,6 +169,7 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
 
   async #interrupted(error: Error): Promise<boolean> {
     const { onCancel } = this.#settings
+    this.#heldBack.ended(error)
     // A lost connection is told by the protocol.
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     if (!told) this.#source.report(error, 'warn')

@@ -72,6 +72,8 @@ export class Dispatcher implements DeliverySink {
   #acker: Acker | undefined
   #port: SinkPort | undefined
   #held = 0
+  /** Consumers of the channel there is: for a moment two, while one takes the other's place. */
+  #consumers = 0
   /** Why loops throw; undefined where they end normally. */
   #makeError: (() => Error) | undefined
   /** What somebody waits for to become true. */
@@ -104,6 +106,7 @@ export class Dispatcher implements DeliverySink {
     port.held(this.#held)
     this.#acker = acker
     this.#port = port
+    this.#consumers++
   }
 
   start(): void {
@@ -145,6 +148,7 @@ export class Dispatcher implements DeliverySink {
   }
 
   lost(reason: Error, recovers: boolean): void {
+    this.#consumers = 0
     if (!this.noAck) {
       this.#drop()
       this.#inHand = []
@@ -155,6 +159,11 @@ export class Dispatcher implements DeliverySink {
   }
 
   cancelled(): void {
+    if (this.#consumers > 1) {
+      this.#consumers--
+      return
+    }
+    this.#consumers = 0
     // A cancel of our own: whoever closes gives back what waits.
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.hold()

@@ -1,4 +1,3 @@
-import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { EncodeError } from '../../errors.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
@@ -6,6 +5,7 @@ import { checkOptions, shortStringOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import { failureCopy, publishCopy } from './failure-copy.ts'
+import type { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
 
@@ -33,23 +33,19 @@ export type FailureDecider = (
   error: unknown,
 ) => FailureAction | undefined | void | Promise<FailureAction | undefined> | Promise<void>
 
-/** Milliseconds that a failed message is held back. */
-const FIRST_PAUSE = 1_000
-const LAST_PAUSE = 60_000
-
 /** @internal Settles the messages whose handlers failed. */
 export class FailurePolicy {
   readonly #source: ChannelSource
   readonly #onFailure: FailureAction | FailureDecider
   readonly #failures = new RepeatedFailures()
   readonly #copies: ReliablePublisher
-  readonly #heldBack = new Map<Message, { readonly deadline: Deadline; release(): void }>()
-  #hurrying = false
+  readonly #heldBack: HeldBack
 
-  constructor(source: ChannelSource, onFailure: FailureAction | FailureDecider) {
+  constructor(source: ChannelSource, onFailure: FailureAction | FailureDecider, heldBack: HeldBack) {
     this.#source = source
     this.#onFailure = onFailure
     this.#copies = new ReliablePublisher(source)
+    this.#heldBack = heldBack
   }
 
   /** Settle a message whose handler failed. Never rejects. */
@@ -79,13 +75,7 @@ export class FailurePolicy {
   }
 
   async #requeue(message: Message): Promise<void> {
-    const pause = Math.min(FIRST_PAUSE * 2 ** this.#failures.count(message), LAST_PAUSE)
-    if (!this.#hurrying) {
-      await new Promise<void>(release => {
-        this.#heldBack.set(message, { deadline: this.#source.after(pause, release), release })
-      })
-      this.#heldBack.delete(message)
-    }
+    await this.#heldBack.hold(this.#failures.count(message))
     message.reject({ requeue: true })
   }
 
@@ -106,11 +96,7 @@ export class FailurePolicy {
 
   /** Give back at once what is held back, now and later: nothing is waited for any more. */
   hurry(): void {
-    this.#hurrying = true
-    for (const { deadline, release } of this.#heldBack.values()) {
-      deadline.cancel()
-      release()
-    }
+    this.#heldBack.hurry()
   }
 
   /** Never rejects. */
