@@ -529,3 +529,26 @@ describe('Closing a consumer with a handler', { concurrency: 4 }, () => {
     })
   }
 })
+
+describe('Messages that are held back', { concurrency: 2 }, () => {
+  for (const type of ['classic', 'quorum']) {
+    it(`keep no others of a ${type} queue away, though they are more than a prefetch window`, async () => {
+      await using the = await scene()
+      const poison = Array.from({ length: 20 }, (_, i) => `poison ${i}`)
+      const queue = await the.queue(poison, { 'x-queue-type': type })
+      const good: string[] = []
+      let failed = 0
+      const handler = (message: Message) => {
+        if (!message.text().startsWith('poison')) return good.push(message.text())
+        failed++
+        throw new Error('no')
+      }
+      const consumer = await the.protocol.consumer(queue, handler, { prefetchCount: 4 })
+      await the.fill(queue, ['a', 'b', 'c'])
+      await until('the others are handled', () => good.length === 3)
+      await consumer.close()
+      assert.ok(failed >= 20)
+      await until('they are back', async () => (await the.inspect(queue)).messageCount === 20)
+    })
+  }
+})

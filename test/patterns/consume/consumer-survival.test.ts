@@ -258,6 +258,84 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
   }
 })
 
+describe('A consumer of a stream that gives messages back', { concurrency: 4 }, () => {
+  const stream = { 'x-queue-type': 'stream' }
+  const first = { arguments: { 'x-stream-offset': 'first' }, prefetchCount: 10 } as const
+  const ways: readonly (readonly [what: string, end: (the: Scene, queue: string) => Promise<unknown>])[] = [
+    [
+      'by close()',
+      async (the, queue) => {
+        const consumer = await the.protocol.consumer(queue, first)
+        await consumer.next()
+        await consumer.close()
+      },
+    ],
+    [
+      'by a loop that is left',
+      async (the, queue) => {
+        for await (const _message of await the.protocol.consumer(queue, first)) break
+      },
+    ],
+    [
+      'by a handler that fails',
+      async (the, queue) => {
+        const seen: string[] = []
+        const handler = (message: Message) => {
+          seen.push(message.text())
+          if (seen.length === 2) throw new Error('not yet')
+        }
+        const consumer = await the.protocol.consumer(queue, handler, { ...first, concurrency: 1 })
+        await until('it is handled again', () => seen.filter(text => text === '1').length === 2)
+        assert.deepEqual(seen, ['0', '1', '2', '3', '1'])
+        await consumer.close()
+      },
+    ],
+    [
+      'to nobody, by a program that rejects one',
+      async (the, queue) => {
+        const channel = await the.protocol.channel()
+        await channel.basicQos({ prefetchCount: 1 })
+        const seen: string[] = []
+        await channel.basicConsume(
+          async (ch, body, { deliveryTag }) => {
+            seen.push(String(body))
+            await ch.basicReject(deliveryTag)
+          },
+          queue,
+          { arguments: first.arguments },
+        )
+        await until('all have come', () => seen.length === 4)
+      },
+    ],
+  ]
+  for (const [what, end] of ways) {
+    it(`costs its connection nothing: ${what}`, async () => {
+      await using the = await scene()
+      const queue = await the.queue(['0', '1', '2', '3'], stream)
+      const lost: Error[] = []
+      the.protocol.on('disconnected', error => lost.push(error))
+      await end(the, queue)
+      // The broker closes a connection over what it has read by now.
+      await the.protocol.queueDeclare(queue, { passive: true })
+      assert.deepEqual(lost, [])
+    })
+  }
+
+  it('misses nothing where it had got nothing before its connection was lost', async () => {
+    await using the = await scene()
+    const queue = await the.queue([], stream)
+    const seen: string[] = []
+    const consumer = await the.protocol.consumer(queue, message => seen.push(message.text()))
+    const cancelled = told(consumer, 'cancelled')
+    await the.closeConnection()
+    await the.fill(queue, ['a', 'b'])
+    await cancelled
+    await the.fill(queue, ['c'])
+    await until('all have come', () => seen.length === 3)
+    assert.deepEqual(seen, ['a', 'b', 'c'])
+  })
+})
+
 describe('A consumer that had its queue for itself', () => {
   it('waits for its turn where another has it so meanwhile', async () => {
     await using the = await scene()
