@@ -188,7 +188,8 @@ export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
    * decides.
    *
    * @throws ChannelClosedError 404 where there is no such queue, 403 where it is refused or exclusively another
-   * consumer's, 405 where it is another connection's; EncodeError; AbortError; the reason where the connection ends.
+   * consumer's, 405 where it is another connection's: at the start only, later it tries on. EncodeError; AbortError; the
+   * reason where the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>

@@ -530,12 +530,18 @@ export class Channel {
     return this.#settle('ack', deliveryTag, options, ['multiple'])
   }
 
-  /** Refuse a delivery, back to its queue unless `requeue` is false (basic.nack, RabbitMQ's extension). Resolves as `basicClientAck`. */
+  /**
+   * Refuse a delivery, back to its queue unless `requeue` is false (basic.nack, RabbitMQ's extension). Resolves as
+   * `basicClientAck`. A stream takes nothing back: there, nothing is sent, or an ack where `requeue` is false.
+   */
   basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
     return this.#settle('nack', deliveryTag, { requeue: true, ...options }, ['multiple', 'requeue'])
   }
 
-  /** Refuse a delivery for good, to its dead-letter exchange, unless `requeue` is true (basic.reject). Resolves as `basicClientAck`. */
+  /**
+   * Refuse a delivery for good, to its dead-letter exchange, unless `requeue` is true (basic.reject). Resolves as
+   * `basicClientNack`.
+   */
   basicReject(deliveryTag: number, options: RejectOptions = NONE): Promise<boolean> {
     return this.#settle('reject', deliveryTag, options, ['requeue'])
   }

@@ -173,6 +173,44 @@ describe('next()', () => {
   })
 })
 
+describe('A message', () => {
+  it('that cannot be acked at the moment, since another is being encoded, can be acked after that', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const channel = await fixture.protocol.channel()
+    await fixture.deliver(1)
+    const { value: message } = await consumer.next()
+    let sent: boolean | undefined
+    const headers = {
+      get x() {
+        sent ??= message?.ack()
+        return 1
+      },
+    }
+    await channel.basicPublish('y', '', 'r', { headers })
+    assert.equal(sent, false)
+    assert.equal(message?.ack(), true)
+    assert.equal(message?.ack(), false)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1'])
+  })
+
+  it('that was taken away may have its handler fail with anything', async () => {
+    const fixture = new Fixture()
+    const hostile = {
+      get cause() {
+        throw new Error('no')
+      },
+    }
+    await fixture.handler(
+      ({ signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(hostile))),
+    )
+    await fixture.deliver(1)
+    await fixture.reconnect()
+    assert.equal(fixture.errors.length, 1, 'it says nothing of the signal')
+    assert.equal(fixture.protocol.state, 'open')
+  })
+})
+
 describe('A consumer whose connection is lost', () => {
   it('starts no handler with what came by it, neither meanwhile nor after', async () => {
     const fixture = new Fixture()

@@ -47,12 +47,12 @@ const IN_HAND_PATIENCE = 250
  *
  *     for await (const message of consumer) { ... }
  *
- * A message is acked when the loop asks for the next one; a loop that is left, by `break` or by an error, gives the
+ * A message is acked when the loop asks for the next one, and by nobody else; a loop that is left, by `break` or by an error, gives the
  * message in hand and all that it has not seen back to the queue, and closes the consumer. Several loops share the
  * messages.
  *
- *     open ──close(), a loop left──▶ closing ──▶ closed
- *       └──403, 405, connection gone for good──────▲
+ *     open ──close(), a loop left────────────────────────▶ closing ──▶ closed
+ *       └──onCancel: close, connection gone for good──────────────────────▲
  */
 export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterable<Message> {
   /** The queue it consumes from. */
@@ -190,7 +190,8 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     this.#policy.hurry()
     this.#end(makeError, asked ? undefined : error)
     // Handlers that run may still have copies to send.
-    void this.#dispatcher.until(() => this.#dispatcher.handlersIdle).then(() => this.#policy.close())
+    const idle = this.#dispatcher.until(() => this.#dispatcher.handlersIdle)
+    void atMost(this.#source, CLOSE_TIMEOUT, idle).then(() => this.#policy.close())
   }
 
   // ---- the end

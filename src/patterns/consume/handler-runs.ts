@@ -1,5 +1,5 @@
 import type { ErrorReporter } from '../../channel/port.ts'
-import { asError } from '../../errors.ts'
+import { describeThrown } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
 import type { MessageHandler } from './consumer-options.ts'
 import type { FailurePolicy } from './failure-policy.ts'
@@ -94,9 +94,14 @@ export class HandlerRuns {
     if (!isBrokenOff(message, error)) this.#reporter.report(error, 'warn')
     if (!message.isHeld) return
     this.#settling++
-    void this.#policy.settle(message, error).then(() => {
+    const settled = (): void => {
       this.#settling--
       this.#freed()
+    }
+    this.#policy.settle(message, error).then(settled, (second: unknown) => {
+      this.#reporter.report(second, 'warn')
+      message.nack()
+      settled()
     })
   }
 
@@ -115,6 +120,10 @@ export class HandlerRuns {
 function isBrokenOff({ controller }: Message, error: unknown): boolean {
   if (controller?.signal.aborted !== true) return false
   const { reason } = controller.signal
-  const thrown = asError(error)
-  return error === reason || thrown.cause === reason || thrown.name === 'AbortError'
+  if (error === reason || describeThrown(error).name === 'AbortError') return true
+  try {
+    return (error as Partial<Error>).cause === reason
+  } catch {
+    return false
+  }
 }

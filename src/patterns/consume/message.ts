@@ -104,7 +104,14 @@ export class Message {
   /** @internal `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
     const acker = this.release()
-    return acker?.settle(how, this.envelope.deliveryTag, multiple, requeue) ?? false
+    if (acker === undefined) return false
+    try {
+      return acker.settle(how, this.envelope.deliveryTag, multiple, requeue)
+    } catch {
+      // Called from within the encoding of another message, by a getter for instance: it can be settled after that.
+      this.acker = acker
+      return false
+    }
   }
 
   /** @internal It counts as settled: another settlement includes it. */
