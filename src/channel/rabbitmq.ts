@@ -96,3 +96,14 @@ export function isOfNodeDown({ replyCode, replyText }: ChannelClosedError): bool
 
 /** The queue that stands for the channel itself as a place for replies (direct reply-to). */
 export const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
+
+/**
+ * Whether a message came back with the `replyTo` it was sent with. In place of the direct reply-to, RabbitMQ writes the
+ * channel's address into the message: `amq.rabbitmq.reply-to.g1h2AA...`
+ */
+export function isSameReplyTo(sent: string | undefined, returned: string | undefined): boolean {
+  return sent === returned || (sent === DIRECT_REPLY_TO && returned?.startsWith(`${DIRECT_REPLY_TO}.`) === true)
+}
+
+/** Headers that RabbitMQ takes away when it routes a message, or that its message interceptors add. */
+export const CHANGED_HEADERS: ReadonlySet<string> = new Set(['BCC', 'timestamp_in_ms', 'x-routed-by'])

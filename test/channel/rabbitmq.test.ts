@@ -4,6 +4,7 @@ import {
   describeReply,
   isExclusiveUse,
   isOfNodeDown,
+  isSameReplyTo,
   limitsEachConsumer,
   mindsReplyTo,
   rabbitVersion,
@@ -68,6 +69,21 @@ const TEXTS: readonly Seen[] = [
       "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received none",
     ),
     expected: '',
+  },
+  {
+    on: '3.10.8 and 4.3.6, a mandatory message with the direct reply-to came back',
+    what: 'the direct reply-to as it comes back',
+    value: isSameReplyTo(
+      'amq.rabbitmq.reply-to',
+      'amq.rabbitmq.reply-to.g1h2AA5yZXBseUA4MDYyMTY4NAAAFUoAAABkawpjoA==.qCqHBooMXD1PT1chMe5jSQ==',
+    ),
+    expected: true,
+  },
+  {
+    on: '3.10.8 and 4.3.6, a mandatory message with the name of a queue as replyTo came back',
+    what: 'any other replyTo',
+    value: [isSameReplyTo('q', 'q'), isSameReplyTo('q', 'q.1'), isSameReplyTo(undefined, 'q')],
+    expected: [true, false, false],
   },
   {
     on: '3.10.8 and 4.3.6, basic.consume of a queue with an exclusive consumer',

@@ -290,7 +290,8 @@ export class Publishing {
   }
 
   #left(context: CallContext): WaitBounds {
-    return { ...context, outcome: 'notSent', timeout: timeLeft(context, this.#host.clock.now()) }
+    const unsent = { ...context, outcome: 'notSent' } as const
+    return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
   /**

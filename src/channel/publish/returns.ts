@@ -2,6 +2,7 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
 import type { PublishRoutes } from '../publish-routes.ts'
+import { CHANGED_HEADERS, isSameReplyTo } from '../rabbitmq.ts'
 import type { PendingPublish } from './message.ts'
 import type { Unconfirmed } from './unconfirmed.ts'
 
@@ -19,10 +20,6 @@ const SCALARS = [
   'clusterId',
 ] as const satisfies readonly (keyof BasicProperties)[]
 
-/** RabbitMQ puts the address of the connection behind this name of a pseudo queue. */
-const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
-/** Headers that RabbitMQ takes away before it routes a message, or that its interceptors add. */
-const CHANGED_HEADERS = new Set(['BCC', 'timestamp_in_ms', 'x-routed-by'])
 /** Messages that are looked at in vain for each that came back, in the long run. */
 const LOOKED_AT = 64
 
@@ -89,7 +86,7 @@ function isAlike({ payload, properties }: PendingPublish, returned: ReturnedMess
     for (const name of SCALARS) if (properties?.[name] !== back[name]) return false
     return (
       sameBody(payload, returned) &&
-      sameReplyTo(properties?.replyTo, back.replyTo) &&
+      isSameReplyTo(properties?.replyTo, back.replyTo) &&
       sameHeaders(properties?.headers, back.headers)
     )
   } catch {
@@ -106,10 +103,6 @@ function sameBody(payload: Uint8Array | string | undefined, { body, refused }: R
   }
   if (refused !== undefined) return Buffer.byteLength(payload) === refused.size
   return payload.length <= body.length && body.equals(Buffer.from(payload))
-}
-
-function sameReplyTo(sent: string | undefined, returned: string | undefined): boolean {
-  return sent === returned || (sent === DIRECT_REPLY_TO && returned?.startsWith(`${DIRECT_REPLY_TO}.`) === true)
 }
 
 /** Headers are told apart by their strings, numbers and booleans; what else they hold is not looked into. */

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  AbortError,
+  BufferFullError,
+  type Channel,
+  ChannelClosedError,
+  ConnectionLostError,
+  type ConnectOptions,
+  EncodeError,
+  TimeoutError,
+} from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { type Conversation, converse, FakeBroker, type FakePeer, methodFrame } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+interface Scene extends Conversation {
+  readonly channel: Channel
+  readonly clock: VirtualClock
+}
+
+/** A channel of a client whose time is the test's, at a broker that agrees to modes by itself. */
+async function scene(options: ConnectOptions = {}, confirming = false): Promise<Scene> {
+  const broker = new FakeBroker()
+  broker.prepare = peer => {
+    for (const [asked, agreed] of [
+      [methods.ConfirmSelect, methods.ConfirmSelectOk],
+      [methods.TxSelect, methods.TxSelectOk],
+      [methods.TxCommit, methods.TxCommitOk],
+      [methods.TxRollback, methods.TxRollbackOk],
+    ] as const) {
+      peer.answers.set(asked.name, ({ channel }) => methodFrame(channel, agreed, {}))
+    }
+  }
+  const clock = new VirtualClock()
+  const conversation = await converse({ clock, ...options }, broker)
+  const channel = await conversation.protocol.channel({ publisherConfirms: confirming })
+  return { ...conversation, channel, clock }
+}
+
+function block({ peer }: Scene): void {
+  peer.reply(0, methods.ConnectionBlocked, { reason: 'low on memory' })
+}
+
+function unblock({ peer }: Scene): void {
+  peer.reply(0, methods.ConnectionUnblocked, {})
+}
+
+/** The bodies and the methods of transactions that came, in order. */
+function came(peer: FakePeer): string {
+  return peer.frames
+    .filter(({ type, method }) => type === 3 || method?.name.startsWith('tx.') === true)
+    .map(({ type, payload, method }) => (type === 3 ? String(payload) : method?.name))
+    .join(' ')
+}
+
+/** Cut the connection; the next one is open, and its channel usable, when this resolves. */
+async function loseAndRecover(the: Scene, meanwhile: () => void = () => {}): Promise<FakePeer> {
+  the.peer.transport.break(new Error('read ECONNRESET'))
+  await turn()
+  meanwhile()
+  const [peer] = await Promise.all([the.broker.accept(), the.clock.until(recovered(the))])
+  return peer
+}
+
+function recovered({ protocol }: Scene): Promise<void> {
+  return new Promise(resolve => protocol.once('recovered', resolve))
+}
+
+describe('a timeout or a signal', () => {
+  it('ends a publish without confirms whose bytes the socket keeps, as of unknown fate', async () => {
+    const { peer, channel, clock } = await scene()
+    peer.transport.stall()
+    const abort = new AbortController()
+    const ended = [
+      rejection(channel.publish(Buffer.alloc(100_000), 'e', 'k', undefined, { timeout: 100 }), TimeoutError),
+      rejection(channel.publish('small', 'e', 'k', undefined, { timeout: 100 }), TimeoutError),
+      rejection(channel.publish('small', 'e', 'k', undefined, { signal: abort.signal }), AbortError),
+    ]
+    await turn()
+    abort.abort()
+    await clock.advance(100)
+    for (const error of await Promise.all(ended)) assert.equal(error.outcome, 'unknown')
+    assert.equal(channel.isOpen, true)
+  })
+
+  it('ends one that waits for a full buffer, and takes it back', async () => {
+    const { peer, channel, clock } = await scene({ maxBuffered: 10_000 })
+    peer.transport.stall()
+    void channel.basicPublish(Buffer.alloc(12_000), 'e', 'k')
+    await turn()
+    const ended = rejection(channel.publish('back', 'e', 'k', undefined, { timeout: 100 }), TimeoutError)
+    await clock.advance(100)
+    assert.equal((await ended).outcome, 'notSent')
+    peer.transport.flow()
+    await channel.publish('next', 'e', 'k')
+    await turn()
+    assert.deepEqual(came(peer).split(' ').slice(1), ['next'])
+  })
+
+  it('ends a txCommit that waits behind publishes, which then never goes', async () => {
+    const the = await scene()
+    const { peer, channel, clock } = the
+    await channel.txSelect()
+    block(the)
+    void channel.basicPublish('a', 'e', 'k')
+    const ended = rejection(channel.txCommit({ timeout: 100 }), TimeoutError)
+    await clock.advance(100)
+    assert.equal((await ended).outcome, 'notSent')
+    unblock(the)
+    await channel.txRollback()
+    assert.equal(came(peer), 'tx.select a tx.rollback')
+  })
+
+  it('ends waitForConfirms, in front of the write of what it waits for as behind it', async () => {
+    const the = await scene({}, true)
+    const { channel, clock } = the
+    void channel.basicPublish('a', 'e', 'k')
+    const behind = rejection(channel.waitForConfirms({ timeout: 100 }), TimeoutError)
+    block(the)
+    void channel.basicPublish('b', 'e', 'k')
+    const inFront = rejection(channel.waitForConfirms({ timeout: 100 }), TimeoutError)
+    const abort = new AbortController()
+    const aborted = rejection(channel.waitForConfirms({ signal: abort.signal }), AbortError)
+    await clock.advance(100)
+    abort.abort()
+    await Promise.all([behind, inFront, aborted])
+    assert.equal(channel.isOpen, true)
+  })
+
+  it('ends what was asked for during a recovery, and it is not done afterwards', async () => {
+    const the = await scene({ recovery: true })
+    const ended: Promise<Error & { outcome?: string }>[] = []
+    const peer = await loseAndRecover(the, () => {
+      ended.push(rejection(the.channel.publish('a', 'e', 'k', undefined, { timeout: 0 }), TimeoutError))
+      ended.push(rejection(the.channel.queueDelete('q', { timeout: 0 }), TimeoutError))
+    })
+    for (const error of await Promise.all(ended)) assert.equal(error.outcome, 'notSent')
+    await turn()
+    assert.equal(came(peer), '')
+    assert.ok(!peer.names.includes('1 queue.delete'))
+  })
+})
+
+describe('what must stay behind publishes', () => {
+  it('stays: a commit and a rollback go after those that were called before', async () => {
+    const the = await scene()
+    const { peer, channel } = the
+    await channel.txSelect()
+    for (const end of ['txCommit', 'txRollback'] as const) {
+      block(the)
+      void channel.basicPublish('a', 'e', 'k')
+      const ended = channel[end]()
+      void channel.basicPublish('b', 'e', 'k')
+      await turn()
+      unblock(the)
+      await ended
+      await turn()
+    }
+    assert.equal(came(peer), 'tx.select a tx.commit b a tx.rollback b')
+  })
+
+  it('is not held by what is published later: waitForConfirms ends while others go on through a full buffer', async () => {
+    const { peer, channel } = await scene({ maxBuffered: 10_000 }, true)
+    peer.transport.stall()
+    for (let i = 0; i < 5; i++) void channel.basicPublish(Buffer.alloc(12_000), 'e', 'k')
+    const waiting = follow(channel.waitForConfirms())
+    for (let i = 0; i < 5; i++) void channel.basicPublish(Buffer.alloc(12_000), 'e', 'k')
+    for (let round = 0; round < 10 && waiting.state === 'pending'; round++) {
+      peer.transport.flow()
+      peer.transport.stall()
+      await turn()
+      const published = peer.names.filter(name => name === '1 basic.publish').length
+      peer.reply(1, methods.BasicAck, { deliveryTag: Math.min(5, published), multiple: true })
+      await turn()
+      for (let i = 0; i < 2; i++) void channel.basicPublish(Buffer.alloc(12_000), 'e', 'k')
+    }
+    assert.equal(waiting.state, 'resolved')
+  })
+
+  it('goes in the order of the calls over two losses within one recovery, and nothing newer goes first', async () => {
+    const the = await scene({ recovery: true })
+    block(the)
+    void the.channel.basicPublish('1', 'e', 'k')
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    void the.channel.basicPublish('2', 'e', 'k')
+    const { prepare } = the.broker
+    // It agrees to no channel.
+    the.broker.prepare = peer => peer.answers.delete(methods.ChannelOpen.name)
+    const second = await the.clock.until(the.broker.accept())
+    await turn()
+    void the.channel.basicPublish('3', 'e', 'k')
+    the.broker.prepare = prepare
+    assert.deepEqual(second.names, ['1 channel.open'])
+    second.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    void the.channel.basicPublish('4', 'e', 'k')
+    const [third] = await Promise.all([the.broker.accept(), the.clock.until(recovered(the))])
+    void the.channel.basicPublish('5', 'e', 'k')
+    await turn()
+    assert.equal(came(third), '1 2 3 4 5')
+  })
+})
+
+describe('waitForConfirms after a loss', () => {
+  it('rejects once, since what was published before is lost', async () => {
+    const the = await scene({ recovery: true }, true)
+    void the.channel.basicPublish('a', 'e', 'k')
+    await turn()
+    await loseAndRecover(the)
+    await rejection(the.channel.waitForConfirms(), ConnectionLostError)
+    await the.channel.waitForConfirms()
+  })
+
+  it('waits for what waited through it', async () => {
+    const the = await scene({ recovery: true }, true)
+    block(the)
+    void the.channel.basicPublish('a', 'e', 'k')
+    const waiting = follow(the.channel.waitForConfirms())
+    const peer = await loseAndRecover(the)
+    await turn()
+    assert.equal(came(peer), 'a')
+    assert.equal(waiting.state, 'pending')
+    peer.reply(1, methods.BasicAck, { deliveryTag: 1 })
+    await turn()
+    assert.equal(waiting.state, 'resolved')
+  })
+})
+
+describe('maxWaiting', () => {
+  it('counts all that waits on a channel, before a loss and after it', async () => {
+    const the = await scene({ recovery: true, maxWaiting: 3 })
+    block(the)
+    void the.channel.basicPublish('1', 'e', 'k')
+    void the.channel.basicPublish('2', 'e', 'k')
+    const refused: Promise<BufferFullError>[] = []
+    const peer = await loseAndRecover(the, () => {
+      void the.channel.basicPublish('3', 'e', 'k')
+      refused.push(rejection(the.channel.publish('4', 'e', 'k'), BufferFullError))
+      refused.push(rejection(the.channel.queueDelete('q'), BufferFullError))
+    })
+    for (const error of await Promise.all(refused)) assert.equal(error.outcome, 'notSent')
+    await turn()
+    assert.equal(came(peer), '1 2 3')
+  })
+
+  it('of 0 lets through what need not wait', async () => {
+    const the = await scene({ maxWaiting: 0 })
+    await the.channel.basicPublish('1', 'e', 'k')
+    block(the)
+    await rejection(the.channel.basicPublish('2', 'e', 'k'), BufferFullError)
+    unblock(the)
+    await the.channel.basicPublish('3', 'e', 'k')
+    await turn()
+    assert.equal(came(the.peer), '1 3')
+  })
+})
+
+describe('a message that was published and forgotten', () => {
+  it('is told to onError, once for all of them, when its channel or its connection ends before it was written', async () => {
+    const ends: Record<string, (the: Scene) => unknown> = {
+      'the program closes the channel': ({ channel }) => channel.close(),
+      'the server closes the channel': ({ peer }) =>
+        peer.reply(1, methods.ChannelClose, { replyCode: 406, replyText: 'no', classId: 0, methodId: 0 }),
+      'the connection is lost': ({ peer }) => peer.transport.break(new Error('read ECONNRESET')),
+      'the program closes the connection': ({ protocol }) => protocol.close({ timeout: 0 }),
+    }
+    for (const [what, end] of Object.entries(ends)) {
+      const the = await scene()
+      block(the)
+      for (const body of ['a', 'b']) void the.channel.basicPublish(body, 'e', 'k', { messageId: body })
+      await turn()
+      void end(the)
+      await the.clock.advance(10)
+      assert.equal(the.errors.length, 1, `${what}: ${the.errors}`)
+      const [error] = the.errors
+      assert.ok(
+        error instanceof ChannelClosedError || error instanceof ConnectionLostError || what.includes('connection'),
+      )
+      assert.match(error?.message ?? '', /^publish of message "a" to exchange "e" with routing key "k" failed/, what)
+      assert.equal((error as ChannelClosedError).outcome, 'notSent', what)
+    }
+  })
+
+  it('is told to onError where it cannot be encoded and has to wait', async () => {
+    const the = await scene()
+    block(the)
+    void the.channel.basicPublish('a', 'e', 'k'.repeat(256))
+    await turn()
+    assert.deepEqual(
+      the.errors.map(error => [error instanceof EncodeError, (error as EncodeError).outcome]),
+      [[true, 'notSent']],
+    )
+    const other = await scene()
+    await other.channel.txSelect()
+    void other.channel.basicPublish('a', 'e', 'k'.repeat(256))
+    await turn()
+    assert.equal(other.errors.length, 1)
+    assert.ok(other.errors[0] instanceof EncodeError)
+  })
+})
