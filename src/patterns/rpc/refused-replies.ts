@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type ConnectionClosedError, EncodeError } from '../../errors.ts'
+import type { ConnectionClosedError } from '../../errors.ts'
 import type { Message } from '../consume/message.ts'
 
 /** Requests that are remembered. */
@@ -20,9 +20,8 @@ export class RefusedReplies {
   readonly #refusals = new Map<string, Refusal>()
 
   add(request: Message, error: Error): void {
-    const key = keyOf(request)
-    const internal = (error as Partial<ConnectionClosedError>).replyCode === INTERNAL_ERROR
-    const final = internal || error instanceof EncodeError || this.#refusals.has(key)
+    const key = requestKey(request)
+    const final = (error as Partial<ConnectionClosedError>).replyCode === INTERNAL_ERROR || this.#refusals.has(key)
     this.#refusals.set(key, { reason: error.message, final })
     const [oldest] = this.#refusals.keys()
     if (this.#refusals.size > REMEMBERED && oldest !== undefined) this.#refusals.delete(oldest)
@@ -30,14 +29,17 @@ export class RefusedReplies {
 
   of(request: Message): Refusal | undefined {
     if (!request.envelope.isRedeliver || this.#refusals.size === 0) return undefined
-    return this.#refusals.get(keyOf(request))
+    return this.#refusals.get(requestKey(request))
   }
 }
 
 /** RabbitMQ ended in an error of its own: it is the address that it cannot take. */
 const INTERNAL_ERROR = 541
 
-function keyOf({ body, properties }: Message): string {
+/** What tells a request from others when it is delivered again. */
+export function requestKey({ body, properties }: Message): string {
   const { replyTo, correlationId, messageId } = properties
-  return createHash('sha1').update(`${replyTo} ${correlationId} ${messageId} `).update(body).digest('base64')
+  const named = `${replyTo} ${correlationId} ${messageId}`
+  const isNamed = correlationId !== undefined || messageId !== undefined
+  return isNamed ? named : `${named} ${createHash('sha1').update(body).digest('base64')}`
 }

@@ -7,7 +7,7 @@ import type { ConsumerCloseOptions, HandlerOptions } from '../consume/consumer-o
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
-import { RefusedReplies } from './refused-replies.ts'
+import { RefusedReplies, requestKey } from './refused-replies.ts'
 import { errorReply } from './remote-error.ts'
 import { checkReplyTo } from './reply-to.ts'
 
@@ -79,6 +79,8 @@ class Replies {
   readonly #source: ChannelSource
   readonly #publisher: ReliablePublisher
   readonly #refused = new RefusedReplies()
+  /** Replies that are not confirmed yet, by their requests. */
+  readonly #sending = new Map<string, Promise<void>>()
   #closed = false
 
   constructor(source: ChannelSource) {
@@ -94,6 +96,7 @@ class Replies {
       return
     }
     checkReplyTo(replyTo, this.#source.serverProperties)
+    if (await this.#isAnswered(request)) return
     const before = this.#refused.of(request)
     if (before?.final === true) throw new EncodeError(`the request cannot be answered: ${before.reason}`)
     const reply = before === undefined ? await answer(handler, request) : unsendable(before.reason)
@@ -108,6 +111,12 @@ class Replies {
     }
   }
 
+  /** A request comes again when its connection was lost, but a reply that was made is kept, and sent by the next one. */
+  async #isAnswered(request: Message): Promise<boolean> {
+    const sending = request.envelope.isRedeliver ? this.#sending.get(requestKey(request)) : undefined
+    return sending !== undefined && (await sending.then(isTrue, isFalse))
+  }
+
   /** It will be given to somebody else, who answers it; or nothing is sent any more. */
   #isSomebodyElses(request: Message): boolean {
     return this.#closed || request.isLost
@@ -115,12 +124,17 @@ class Replies {
 
   async #publish(request: Message, { payload, properties }: Reply): Promise<void> {
     const { replyTo = '', correlationId } = request.properties
+    const key = requestKey(request)
     try {
-      await this.#publisher.publish(payload, '', replyTo, { ...properties, correlationId }, false, undefined)
+      const sending = this.#publisher.publish(payload, '', replyTo, { ...properties, correlationId }, false, undefined)
+      this.#sending.set(key, sending)
+      await sending
     } catch (error) {
       // Where the broker closes the connection over the reply, the request comes again.
       if (isRefusal(error)) this.#refused.add(request, error)
       throw error
+    } finally {
+      this.#sending.delete(key)
     }
   }
 
@@ -155,3 +169,6 @@ function isRefusal(error: unknown): error is Error {
     (error instanceof ChannelClosedError || error instanceof ConnectionClosedError) && error.replyCode !== undefined
   )
 }
+
+const isTrue = (): boolean => true
+const isFalse = (): boolean => false

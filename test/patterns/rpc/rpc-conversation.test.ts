@@ -14,7 +14,14 @@ import {
 } from '../../../src/index.ts'
 import * as methods from '../../../src/protocol/methods.ts'
 import { agreeingBroker, framesOf } from '../../support/agreeing-broker.ts'
-import { type Conversation, contentFrames, converse, deliverFrame, methodFrame } from '../../support/fake-broker.ts'
+import {
+  type Conversation,
+  contentFrames,
+  converse,
+  deliverFrame,
+  type FakePeer,
+  methodFrame,
+} from '../../support/fake-broker.ts'
 import { rejection } from '../../support/rejection.ts'
 import { turn } from '../../support/settled.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
@@ -343,6 +350,59 @@ describe('An RPC server', () => {
       [false],
     )
     assert.equal(the.errors.length, 1)
+  })
+
+  /** Serve one request on connections that are lost before its reply is confirmed, and have it delivered again by each next one. */
+  async function servedAgain(...losses: readonly ((peer: FakePeer) => void)[]) {
+    const broker = agreeingBroker(rabbit310)
+    const clock = new VirtualClock()
+    const first = await converse({ recovery: true, clock }, broker)
+    let runs = 0
+    await first.protocol.rpcServer('q', () => `reply ${++runs}`)
+    const request = (redelivered: boolean): Buffer => {
+      const peer = broker.peers.at(-1) ?? first.peer
+      const { channel = 0, args = {} } = framesOf({ peer }, 'basic.consume').at(-1) ?? {}
+      const content = contentFrames(channel, '', { replyTo: 'queue', correlationId: 'one' })
+      return Buffer.concat([deliverFrame(channel, String(args['consumerTag']), 1, redelivered), content])
+    }
+    first.peer.send(request(false))
+    await turn()
+    assert.equal(framesOf(first, 'basic.publish').length, 1)
+    let { peer } = first
+    for (const lose of losses) {
+      lose(peer)
+      await turn()
+      await clock.advance(60_000)
+      peer = broker.peers.at(-1) ?? peer
+      peer.send(request(true))
+      await turn()
+    }
+    return { ...first, peer, runs: () => runs }
+  }
+
+  it('sends the reply that it has made by the next connection, and does not run its handler again', async () => {
+    const the = await servedAgain(peer => peer.finish())
+    const publishes = framesOf(the, 'basic.publish')
+    assert.equal(publishes.length, 1)
+    assert.deepEqual(framesOf(the, 'basic.ack'), [])
+    the.peer.send(ack(publishes[0]?.channel ?? 0, 1))
+    await turn()
+    assert.equal(framesOf(the, 'basic.ack').length, 1)
+    assert.equal(the.runs(), 1)
+    assert.deepEqual(the.errors, [])
+  })
+
+  it('rejects a request over whose reply the broker closed the connection with an error of its own', async () => {
+    const close = (peer: FakePeer): void =>
+      peer.reply(0, methods.ConnectionClose, { replyCode: 541, replyText: 'INTERNAL_ERROR', classId: 0, methodId: 0 })
+    const the = await servedAgain(close, close, close)
+    assert.deepEqual(framesOf(the, 'basic.publish'), [])
+    assert.deepEqual(
+      framesOf(the, 'basic.reject').map(({ args }) => args['requeue']),
+      [false],
+    )
+    assert.equal(the.runs(), 1)
+    assert.match(the.errors[0]?.message ?? '', /^the request cannot be answered: .*INTERNAL_ERROR/)
   })
 
   it('opens no channel for a reply that comes after its close', async () => {
