@@ -54,8 +54,8 @@ export class TopologyRecovery {
   readonly #pending: PendingTopology
   readonly #port: TopologyPort
   #entries: Entry[]
-  /** Queues that were refused and are not given up: their bindings wait. */
-  readonly #refusedQueues = new Set<QueueRecord>()
+  /** Queues that were refused and are not given up, and why: their bindings wait. */
+  readonly #refusedQueues = new Map<QueueRecord, Error>()
   #channel: BareChannel | undefined
   /** Nothing waits for what is left. */
   #isLate = false
@@ -111,22 +111,23 @@ export class TopologyRecovery {
         // Else the connection is over, and the next one makes everything again.
         if (!(error instanceof NoChannelAvailableError)) return
       }
-      const isLocked = this.#entries.some(entry => isLockedEntry(entry))
-      pause = isLocked ? FIRST_LATE_PAUSE : Math.min(2 * pause, LAST_LATE_PAUSE)
+      const someLocked = [...this.#refusedQueues.values()].some(isLocked)
+      pause = someLocked ? FIRST_LATE_PAUSE : Math.min(2 * pause, LAST_LATE_PAUSE)
     }
   }
 
   /** A queue that is locked, and that may be granted at any time: nothing else waits for it. */
   isLocked(queueName: string): boolean {
-    return this.#entries.some(
-      entry => entry.record.kind === 'queue' && entry.record.name === queueName && isLockedEntry(entry),
-    )
+    const queue = this.#topology.queue(queueName)
+    return queue !== undefined && isLocked(this.#refusedQueues.get(queue))
   }
 
   /** Make one queue and its bindings again: the broker deleted it with the last consumer of the old connection. */
   async remake(queueName: string): Promise<void> {
     const queue = this.#topology.queue(queueName)
-    if (queue?.recovers !== true || this.#entries.some(({ record }) => record === queue)) return
+    // One that the server names was made on this connection: nobody but the program has deleted it.
+    if (queue?.recovers !== true || queue.definition.queueName === '') return
+    if (this.#entries.some(({ record }) => record === queue)) return
     const records = [queue, ...this.#topology.bindingsTo(queue.name)]
     const channel = this.#port.channel()
     await Promise.allSettled(records.map(record => this.#make(newEntry(record), channel, false)))
@@ -289,7 +290,7 @@ export class TopologyRecovery {
       return 'anew'
     }
     entry.error = error
-    if (record.kind === 'queue' && !entry.reported) this.#refusedQueues.add(record)
+    if (record.kind === 'queue' && !entry.reported) this.#refusedQueues.set(record, error)
     if (!patience.holdsUp(error)) this.#holdUpNoLonger(record)
     if (!patience.lasts(error) && !entry.reported) {
       entry.reported = true
@@ -310,10 +311,6 @@ export class TopologyRecovery {
     this.#topology.forget(record)
     this.#port.failed(describe(record), error)
   }
-}
-
-function isLockedEntry({ error, reported }: Entry): boolean {
-  return isLocked(error) && !reported
 }
 
 function newEntry(record: TopologyRecord): Entry {
