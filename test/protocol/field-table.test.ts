@@ -246,6 +246,28 @@ describe('a field table', () => {
     )
   })
 
+  it('has the same bytes as an object and as a Map, whose entries are written one way only', () => {
+    const length = fc.constantFrom(0, 1, 3, 4, 63, 64, 65, 126, 127, 128, 129, 200)
+    const string = fc
+      .tuple(length, fc.constantFrom('', 'é', '€', '😀'))
+      .map(([size, end]) => 'x'.repeat(size) + end)
+      .filter(value => Buffer.byteLength(value) < 256)
+    const value = fc.oneof(
+      string,
+      fc.boolean(),
+      fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+      fc.constantFrom(0, -0, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), -(2 ** 31) - 1, 1.5),
+      fc.constant(null),
+    )
+    // An object would put names that are array indexes first.
+    const entries = fc.uniqueArray(fc.tuple(string, value), { selector: ([name]) => name, maxLength: 8 })
+    fc.assert(
+      fc.property(entries, all => {
+        assert.deepStrictEqual(encode(Object.fromEntries(all)), encode(new Map(all)))
+      }),
+    )
+  })
+
   it('has the same bytes when it is published again as it came, whatever its wire types', () => {
     fc.assert(
       fc.property(wireTable, bytes => {
