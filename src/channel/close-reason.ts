@@ -47,6 +47,11 @@ export class CloseReason {
     return this.#makeError(what, atFault, outcome)
   }
 
+  /** The same for an operation that the program need not have awaited: by this error, nobody is told. */
+  errorForForgotten(what: string, outcome: PublishOutcome): AmqpError {
+    return this.#makeError(what, false, outcome)
+  }
+
   /** Somebody takes care of what was pending, without an error for each. */
   takenCareOf(): void {
     this.#told = true

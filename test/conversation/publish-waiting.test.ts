@@ -301,4 +301,20 @@ describe('a message that was published and forgotten', () => {
     assert.equal(other.errors.length, 1)
     assert.ok(other.errors[0] instanceof EncodeError)
   })
+
+  it('is no unhandled rejection when the connection is lost under its bytes, or when too many wait, and the loss is told once', async () => {
+    const the = await scene({ maxWaiting: 0 })
+    the.peer.transport.stall()
+    // One goes by reference; the others wait until the socket takes more.
+    for (const size of [100_000, 10, 10]) void the.channel.basicPublish(Buffer.alloc(size), 'e', 'k')
+    await turn()
+    void the.channel.basicPublish('waits for the socket', 'e', 'k')
+    block(the)
+    void the.channel.basicPublish('one too many', 'e', 'k')
+    await turn()
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    assert.equal(the.errors.length, 1, String(the.errors))
+    assert.ok(the.errors[0] instanceof ConnectionLostError)
+  })
 })

@@ -6,7 +6,15 @@ import type { ReturnedMessage } from '../consume/delivery.ts'
 import type { ChannelPort, Departure } from '../port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../publish-routes.ts'
 import { ConfirmWaiters, type Unheard } from './confirm-waiters.ts'
-import { describeMessage, fulfil, type PendingPublish, pendingPublish, promiseOf, refuse } from './message.ts'
+import {
+  describeMessage,
+  fulfil,
+  isForgettable,
+  type PendingPublish,
+  pendingPublish,
+  promiseOf,
+  refuse,
+} from './message.ts'
 import { nackError, returnError, suspects, unsettledError } from './publish-errors.ts'
 import { Returns } from './returns.ts'
 import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
@@ -112,6 +120,7 @@ export class ConfirmWindow {
     if (turn !== 'full') return turn
     const publish = pendingPublish(undefined, exchange, routingKey, properties, mandatory, false)
     const promise = promiseOf(publish)
+    promise.catch(ignore)
     this.#leave(publish, byReference)
     return promise
   }
@@ -173,7 +182,10 @@ export class ConfirmWindow {
       },
       lost: ending => {
         port.awaiting(-1)
-        refuse(publish, ending.errorFor(describeMessage(publish), false, 'unknown'))
+        if (publish.reject === undefined) return
+        const what = describeMessage(publish)
+        if (isForgettable(publish)) refuse(publish, ending.errorForForgotten(what, 'unknown'))
+        else refuse(publish, ending.errorFor(what, false, 'unknown'))
       },
     }
     port.awaiting(1)
@@ -293,3 +305,5 @@ export class ConfirmWindow {
     }
   }
 }
+
+function ignore(): void {}

@@ -115,6 +115,11 @@ export function boundPublish(
   publish.bound = list.enter({ granted: () => {}, failed: giveUp }, bounds)
 }
 
+/** Whether the program may have called it and forgotten it. */
+export function isForgettable({ confirmed, bound }: PendingPublish): boolean {
+  return !confirmed && bound === undefined
+}
+
 /** What is known of a message that the broker did not speak of. */
 export function outcomeOf({ writes }: PendingPublish): 'notSent' | 'unknown' {
   return writes === 0 ? 'notSent' : 'unknown'

@@ -10,6 +10,7 @@ import type { ConfirmWindow } from './confirm-window.ts'
 import {
   boundPublish,
   describeMessage,
+  isForgettable,
   notSent,
   type PendingPublish,
   pendingPublish,
@@ -162,9 +163,9 @@ export class Publishing {
     try {
       this.#publish(publish)
     } catch (error) {
-      if (!(error instanceof EncodeError)) throw error
-      // Written and forgotten: nobody else would tell.
-      this.#host.report(notSent(error), 'unhandled')
+      // Called and forgotten: nobody else would tell.
+      if (error instanceof EncodeError) this.#host.report(notSent(error), 'unhandled')
+      else if (!(error instanceof BufferFullError)) throw error
       refuse(publish, error)
     }
     return promise
@@ -303,11 +304,6 @@ export class Publishing {
     if (this.#lost !== undefined) this.#host.report(this.#lost, 'warn')
     this.#lost = undefined
   }
-}
-
-/** The program may have called and forgotten it. */
-function isForgettable({ confirmed, bound }: PendingPublish): boolean {
-  return !confirmed && bound === undefined
 }
 
 function ignore(): void {}
