@@ -380,20 +380,42 @@ const PLACES: Readonly<Record<string, Place>> = {
   'the work of a transaction': {
     told: 0,
     run: async hostile => {
-      const conversation = await agreeing()
-      conversation.peer.answers.set('tx.select', ({ channel }) => methodFrame(channel, methods.TxSelectOk, {}))
-      conversation.peer.answers.set('tx.rollback', ({ channel }) => methodFrame(channel, methods.TxRollbackOk, {}))
-      const done = conversation.protocol.transaction((channel: Channel) => {
+      const conversation = await transactional()
+      await isRejected(conversation.protocol.transaction(hostile as (channel: Channel) => Promise<void>))
+      await turn()
+      assert.equal(framesOf(conversation, 'tx.commit').length, 0)
+      assert.equal(framesOf(conversation, 'channel.close').length, 1)
+      return conversation
+    },
+  },
+  'the work of a transaction of a channel': {
+    told: 0,
+    run: async hostile => {
+      const conversation = await transactional()
+      const channel = await conversation.protocol.channel()
+      const done = channel.transaction(() => {
         void channel.basicPublish('taken back', '', 'q')
         return hostile() as Promise<void>
       })
-      let rejected = 0
-      await done.catch(() => rejected++)
-      assert.equal(rejected, 1)
+      await isRejected(done)
       assert.equal(framesOf(conversation, 'tx.rollback').length, 1)
       return conversation
     },
   },
+}
+
+async function transactional(): Promise<Conversation> {
+  const conversation = await agreeing()
+  conversation.peer.answers.set('tx.select', ({ channel }) => methodFrame(channel, methods.TxSelectOk, {}))
+  conversation.peer.answers.set('tx.rollback', ({ channel }) => methodFrame(channel, methods.TxRollbackOk, {}))
+  return conversation
+}
+
+/** With whatever it is: assert.rejects looks at it. */
+async function isRejected(promise: Promise<unknown>): Promise<void> {
+  let rejected = 0
+  await promise.catch(() => rejected++)
+  assert.equal(rejected, 1)
 }
 
 /** Hostile code ends nothing but what it was called for. */
