@@ -66,8 +66,8 @@ export class DefaultPublishers implements Closable {
 
   #make(): ExchangePublisher {
     const publisher = new ReliablePublisher(this.#source, { resent: this.#resent })
-    if (this.#closed || this.#source.ending !== undefined) void publisher.close(AT_ONCE)
-    else this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
+    if (this.#closed) void publisher.close(AT_ONCE)
+    else if (this.#source.ending === undefined) this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
     return { publisher, used: true }
   }
 

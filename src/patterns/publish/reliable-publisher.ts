@@ -39,12 +39,13 @@ export class ReliablePublisher implements PublishKeeper, Closable {
   readonly #source: ChannelSource
   readonly #maxInFlight: number
   readonly #resent: (count: number) => void
-  readonly #forgetEnd: () => void
   readonly #queue = new OutgoingQueue()
   readonly #channel: PublisherChannel
   readonly #search = new PoisonSearch<PendingPublish>()
   /** Only for the timeouts and signals of messages. */
   readonly #bounds: WaitList
+  /** Set with the first message: until then the connection need not know of this publisher. */
+  #forgetEnd: (() => void) | undefined
   #emptied: (() => void) | undefined
   #closing: Promise<void> | undefined
 
@@ -54,8 +55,6 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     this.#resent = options.resent ?? ignore
     this.#channel = new PublisherChannel(source, this, () => this.#ready())
     this.#bounds = new WaitList(source)
-    this.#forgetEnd = source.onEnded(() => void this.#end())
-    source.own(this)
   }
 
   /** Messages whose fate is not known yet. */
@@ -87,10 +86,12 @@ export class ReliablePublisher implements PublishKeeper, Closable {
   }
 
   #accept(message: PendingPublish, payload: Uint8Array | string): void {
-    if (this.#channel.state === 'closed' || this.#closing !== undefined) throw this.#closedError(message)
+    const isOver = this.#channel.state === 'closed' || this.#closing !== undefined || this.#source.ending !== undefined
+    if (isOver) throw this.#closedError(message)
     if (this.#queue.length === 0 && this.#write(message)) return
     const { exchange, routingKey, mandatory, properties } = message
     this.#source.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    this.#register()
     this.#queue.push(message)
     this.#open()
     // Opened at once, it was written.
@@ -98,6 +99,12 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     const waiting = `${this.#queue.length} publishes wait already, the limit set by maxWaiting`
     refuse(message, new BufferFullError(`${describeMessage(message)} was refused: ${waiting}`))
     this.progressed()
+  }
+
+  #register(): void {
+    if (this.#forgetEnd !== undefined) return
+    this.#forgetEnd = this.#source.onEnded(() => void this.#end())
+    this.#source.own(this)
   }
 
   /** Nobody waits for it any more: it is not sent (again). */
@@ -193,7 +200,7 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     if (this.#channel.state === 'closed') return undefined
     const messages = [...(this.#channel.window?.takeUnsettled() ?? []), ...this.#queue.takeAll()]
     const channel = this.#channel.end()
-    this.#forgetEnd()
+    this.#forgetEnd?.()
     this.#source.disown(this)
     for (const message of messages) refuse(message, this.#closedError(message))
     this.#emptied?.()

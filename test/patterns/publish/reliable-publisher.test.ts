@@ -9,9 +9,11 @@ import {
   type MessageReturnedError,
   type PublishFailedError,
 } from '../../../src/index.ts'
+import { ReliablePublisher } from '../../../src/patterns/publish/reliable-publisher.ts'
 import * as methods from '../../../src/protocol/methods.ts'
 import { rejection } from '../../support/rejection.ts'
 import { follow, turn } from '../../support/settled.ts'
+import { ProtocolSource } from '../protocol-source.ts'
 import { publishing, recover } from './publishing-scene.ts'
 
 function bodies(from: number, to: number): string[] {
@@ -486,6 +488,22 @@ describe('Bounds of publishes', () => {
     the.current.confirmAll()
     await publisher.publish('kept', 'q')
     assert.deepEqual(the.current.bodies, ['kept'])
+  })
+})
+
+describe('A publisher that never publishes', () => {
+  it('is unknown to its connection, and one that did is forgotten when it closes', async t => {
+    const the = await publishing(t)
+    const source = new ProtocolSource(the.protocol)
+    const unused = new ReliablePublisher(source)
+    assert.equal(source.parts.size, 0)
+    await unused.close({ timeout: 0 })
+    const used = new ReliablePublisher(source)
+    the.current.confirmAll()
+    await used.publish('1', '', 'q', undefined, false, undefined)
+    assert.equal(source.parts.size, 1)
+    await used.close({ timeout: 0 })
+    assert.equal(source.parts.size, 0)
   })
 })
 
