@@ -4,9 +4,11 @@ import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { TimerSource } from '../../lib/clock.ts'
+import { Conditions } from '../../lib/conditions.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { HandlerRuns } from './handler-runs.ts'
+import { InHand } from './in-hand.ts'
 import { Message, StreamMessage } from './message.ts'
 import { MessageBuffer } from './message-buffer.ts'
 import { MessageLoop, type MessageResult } from './message-loop.ts'
@@ -45,9 +47,6 @@ export interface DispatcherOptions {
   readonly prefetchCount: number
 }
 
-/** Messages given to `next` that are remembered before those that are settled are forgotten. */
-const FEW_IN_HAND = 64
-
 /**
  * Between the broker and the program: gives each message to a handler or to a loop, in the order of delivery, when one is
  * free for it.
@@ -64,9 +63,7 @@ export class Dispatcher implements DeliverySink {
   readonly #buffer = new MessageBuffer()
   readonly #waiting: WaitList
   readonly #loops = new Set<MessageLoop>()
-  /** What calls of `next` were given: the program is to settle it. */
-  #inHand: Message[] = []
-  #mostInHand = FEW_IN_HAND
+  readonly #inHand = new InHand()
   #state: State = 'starting'
   #paused = false
   #acker: Acker | undefined
@@ -76,8 +73,7 @@ export class Dispatcher implements DeliverySink {
   #consumers = 0
   /** Why loops throw; undefined where they end normally. */
   #makeError: (() => Error) | undefined
-  /** What somebody waits for to become true. */
-  readonly #awaited = new Set<() => void>()
+  readonly #conditions = new Conditions()
 
   constructor(
     { queueName, noAck, prefetchCount }: DispatcherOptions,
@@ -151,11 +147,11 @@ export class Dispatcher implements DeliverySink {
     this.#consumers = 0
     if (!this.noAck) {
       this.#drop()
-      this.#inHand = []
+      this.#inHand.clear()
     }
     if (recovers) this.#events.lost(reason)
     else this.hold()
-    this.#changed()
+    this.#conditions.check()
   }
 
   cancelled(): void {
@@ -211,7 +207,7 @@ export class Dispatcher implements DeliverySink {
         if (message !== undefined) runs.start(message)
       }
     }
-    this.#changed()
+    this.#conditions.check()
   }
 
   #shift(): Message | undefined {
@@ -281,16 +277,8 @@ export class Dispatcher implements DeliverySink {
   #give(loop: MessageLoop | undefined): MessageResult {
     const message = this.#shift()
     if (message === undefined) return DONE
-    if (loop?.given(message) !== true && !this.noAck) this.#remember(message)
+    if (loop?.given(message) !== true && !this.noAck) this.#inHand.add(message)
     return { value: message, done: false }
-  }
-
-  #remember(message: Message): void {
-    if (this.#inHand.length >= this.#mostInHand) {
-      this.#inHand = this.#inHand.filter(each => each.isHeld)
-      this.#mostInHand = Math.max(FEW_IN_HAND, 2 * this.#inHand.length)
-    }
-    this.#inHand.push(message)
   }
 
   /** A loop has a message in hand. */
@@ -318,30 +306,16 @@ export class Dispatcher implements DeliverySink {
     return this.#buffer.length
   }
 
-  /** Resolves when `condition` is true; whoever waits bounds it. */
-  until(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve()
-    return new Promise(resolve => {
-      const check = (): void => {
-        if (!condition()) return
-        this.#awaited.delete(check)
-        forgetSettled?.()
-        resolve()
-      }
-      const forgetSettled = this.#acker?.onSettled(check)
-      this.#awaited.add(check)
-    })
-  }
-
-  #changed(): void {
-    if (this.#awaited.size > 0) for (const check of this.#awaited) check()
+  /** Resolves when `condition` is true, which may depend on what is settled; whoever waits bounds it. */
+  async until(condition: () => boolean): Promise<void> {
+    const forget = this.#acker?.onSettled(() => this.#conditions.check())
+    await this.#conditions.until(condition)
+    forget?.()
   }
 
   /** Give back what `next` gave out and nobody settled: nothing says whether anybody works on it. */
   giveBackInHand(): void {
-    const reason = this.#closedReason()
-    for (const message of this.#inHand) message.giveBack(reason)
-    this.#inHand = []
+    this.#inHand.giveBack(this.#closedReason())
   }
 
   /** Give back what nobody has seen: by one nack where nothing `inHand` came before it. */
@@ -351,7 +325,7 @@ export class Dispatcher implements DeliverySink {
     if (!inHand && unseen.length > 1) for (const message of unseen) if (message !== last) message.release()
     if (!inHand) last?.settle('nack', true, unseen.length > 1)
     else for (const message of unseen) message.nack()
-    this.#changed()
+    this.#conditions.check()
   }
 
   /** Give back what loops and handlers have in hand and do not end with. */
@@ -371,13 +345,13 @@ export class Dispatcher implements DeliverySink {
     this.#to('ended')
     this.#makeError = makeError
     this.#loops.clear()
-    this.#inHand = []
+    this.#inHand.clear()
     // What came without acks, loops may still ask for.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.nack()
     if (makeError === undefined) this.#waiting.wakeAll()
     else this.#waiting.failAll(makeError)
-    this.#changed()
+    this.#conditions.check()
   }
 }
 
