@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { EncodeError, type Message } from '../../../src/index.ts'
+import { impatientClock } from '../../support/impatient-clock.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
 import { deferred, withScenes } from '../scene.ts'
@@ -185,16 +186,15 @@ describe('A handler that fails', { concurrency: 4 }, () => {
   })
 
   it('holds back messages that are alike for as long as the first of them', async () => {
-    await using the = await scene()
+    // The pause of a second message would be 2 s.
+    await using the = await scene({ clock: impatientClock(2_000) })
     const queue = await the.queue(Array.from({ length: 10 }, () => 'same'))
-    const start = performance.now()
     let good = 0
     await the.protocol.consumer(queue, message => {
       if (!message.envelope.isRedeliver) throw new Error('once')
       good++
     })
     await until('all are done', () => good === 10)
-    assert.ok(performance.now() - start < 2_500)
   })
 
   it('is counted against the delivery limit of a quorum queue, whose count the message tells', async () => {
@@ -428,7 +428,7 @@ describe('Closing a consumer with a handler', { concurrency: 4 }, () => {
   })
 
   it('gives back, after the timeout, what a handler that hangs has in hand', async () => {
-    await using the = await scene()
+    await using the = await scene({ clock: impatientClock(1_000) })
     const queue = await the.queue(['a', 'b'])
     const running = deferred<Message>()
     const consumer = await the.protocol.consumer(
@@ -441,9 +441,7 @@ describe('Closing a consumer with a handler', { concurrency: 4 }, () => {
     )
     const message = await running.promise
     const { signal } = message
-    const start = performance.now()
     await consumer.close({ timeout: 200 })
-    assert.ok(performance.now() - start < 1_000)
     assert.equal(message.ack(), false)
     assert.equal(signal.aborted, true, 'somebody else may work on it')
     assert.match(signal.reason.message, /was closed: the message was given back$/)
@@ -451,15 +449,13 @@ describe('Closing a consumer with a handler', { concurrency: 4 }, () => {
   })
 
   it('requeues at once what was held back', async () => {
-    await using the = await scene()
+    await using the = await scene({ clock: impatientClock(700) })
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(queue, () => {
       throw new Error('no good')
     })
     await until('it has failed', () => the.errors.length === 1)
-    const start = performance.now()
     await consumer.close()
-    assert.ok(performance.now() - start < 700)
     assert.equal((await the.inspect(queue)).messageCount, 1)
   })
 

@@ -8,6 +8,7 @@ import {
   ConsumerCancelledError,
   type Message,
 } from '../../../src/index.ts'
+import { impatientClock } from '../../support/impatient-clock.ts'
 import { management } from '../../support/management.ts'
 import { uniqueName } from '../../support/names.ts'
 import { rejection } from '../../support/rejection.ts'
@@ -41,7 +42,7 @@ function collect(consumer: Consumer): { readonly seen: string[]; readonly ended:
 
 describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
   it('says so, and goes on within 1.5 s after the queue is made again', async () => {
-    await using the = await scene()
+    await using the = await scene({ clock: impatientClock(1_500) })
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(queue)
     const { seen } = collect(consumer)
@@ -56,10 +57,8 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
     await until('three seconds are over', () => new Promise<true>(resolve => setTimeout(resolve, 3_000, true)))
     await the.outside.queueDeclare(queue, { durable: true })
     await the.fill(queue, ['b'])
-    const start = performance.now()
     await resumed
     await until('the next is seen', () => seen.length === 2, { interval: 10 })
-    assert.ok(performance.now() - start < 1_500, `${performance.now() - start} ms`)
     assert.deepEqual(seen, ['a', 'b'])
     assert.deepEqual(the.errors, [])
     assert.equal(the.protocol.channelsIdsCount, 1)
