@@ -113,10 +113,9 @@ export class ConfirmWindow {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> | undefined {
-    const { port } = this
     const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
     if (this.#counting) this.#count(exchange, routingKey, properties, mandatory)
-    const turn = byReference ? 'full' : port.publishWritten()
+    const turn = byReference ? 'full' : this.port.publishWritten()
     if (turn !== 'full') return turn
     const publish = pendingPublish(undefined, exchange, routingKey, properties, mandatory, false)
     const promise = promiseOf(publish)

@@ -283,7 +283,11 @@ export class Publishing {
             reject(error)
           }
         },
-        failed: reject,
+        failed: error => {
+          reject(error)
+          // What waited behind it may go.
+          this.resume()
+        },
       }
       this.#list.enter(waiter, this.#left(context))
       this.#await()
@@ -295,9 +299,7 @@ export class Publishing {
     return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
-  /**
-   * Reject all that waits; what the program need not have awaited is told to `onError`, once.
-   */
+  /** Reject all that waits; what the program need not have awaited is told to `onError`, once. */
   failAll(makeError: (what: string) => Error): void {
     this.end()
     this.#list.failAll(bounds => makeError(describeWait(bounds)))

@@ -188,6 +188,20 @@ describe('what a channel publishes', () => {
     assert.equal(behind.ran, true)
   })
 
+  it('goes when an operation in front of it is given up that could not go yet', async () => {
+    const the = new Fixture()
+    const operation = the.publishing.defer(async () => {}, { what: 'a', site: undefined, timeout: 50 })
+    void the.publish('b')
+    const window = new ConfirmWindow(the.port, 1, 0)
+    the.publishing.begin(window)
+    assert.equal(the.written, '')
+    assert.equal(the.port.waiting, 1)
+    the.port.running[0]?.expire()
+    await rejection(operation, TimeoutError)
+    assert.equal(the.written, 'b')
+    assert.equal(the.port.waiting, 0)
+  })
+
   it('is refused past maxWaiting, whatever waits; what need not wait is not', async () => {
     const the = new Fixture(2)
     void the.publish('a')
