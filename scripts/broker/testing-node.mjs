@@ -65,13 +65,13 @@ export class TestingNode {
     return this.#broker.port
   }
   get url() {
-    return `amqp://guest:guest@${this.host}:${this.port}`
+    return this.#broker.url
   }
   get tlsPort() {
     return Number(new URL(this.#broker.tlsUrl).port)
   }
   get tlsUrl() {
-    return `amqps://guest:guest@localhost:${this.tlsPort}`
+    return this.#broker.tlsUrl
   }
   get managementUrl() {
     return this.#management.url

@@ -3,9 +3,9 @@ import type { FieldTable } from '../protocol/values.ts'
 import type { ChannelHost } from './channel-host.ts'
 import { REPLY_TO } from './channel-publishing.ts'
 import { Consumer, type Delivery, type Receiver, type Settlement } from './consumer.ts'
-import { entryOf, isInteger } from './field-kinds.ts'
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
+import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
 import { notAllowed, notImplemented, preconditionFailed, resource, unknownDeliveryTag } from './refusals.ts'
 
 interface Consuming {
@@ -87,11 +87,7 @@ export class ChannelConsuming {
 
   consume(queue: Queue, args: ConsumeArguments): void {
     const tag = this.#newTag(args.consumerTag)
-    const priority = entryOf(args.arguments, 'x-priority')
-    if (priority !== undefined && !isInteger(priority)) {
-      const name = resource('queue', queue.name, this.#host.vhost.name)
-      throw preconditionFailed(`invalid arg 'x-priority' for ${name}: "expected integer, got ${priority.kind}"`)
-    }
+    checkConsumerArguments(queue.name, this.#host.vhost.name, queue.type, args.arguments)
     if (queue.type !== 'classic' && this.#channelPrefetch > 0) {
       throw notImplemented(`${resource('queue', queue.name, this.#host.vhost.name)} does not support global qos`)
     }
@@ -99,7 +95,7 @@ export class ChannelConsuming {
       noAck: args.noAck,
       exclusive: args.exclusive,
       prefetch: this.#prefetch,
-      priority: Number(priority?.value ?? 0),
+      priority: numberArgument(args.arguments, 'x-priority') ?? 0,
       arguments: args.arguments,
     })
     const consuming: Consuming = { consumer, queue, announced: args.noWait }

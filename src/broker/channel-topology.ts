@@ -62,7 +62,7 @@ export class ChannelTopology {
       user.checkAny('queue', given, vhost.name, release)
       const queue = this.queue(given)
       this.#lastQueue = given
-      return { queue: given, messageCount: queue.messageCount, consumerCount: queue.consumers.length }
+      return { queue: given, messageCount: queue.messageCount, consumerCount: queue.consumerCount }
     }
     const name = given === '' ? this.#serverNamed(args.arguments) : given
     if (given.startsWith('amq.')) {
@@ -72,7 +72,7 @@ export class ChannelTopology {
     const existing = vhost.queues.get(name)
     const queue = existing === undefined ? this.#newQueue(name, args) : this.#sameQueue(existing, args)
     this.#lastQueue = name
-    return { queue: name, messageCount: queue.messageCount, consumerCount: queue.consumers.length }
+    return { queue: name, messageCount: queue.messageCount, consumerCount: queue.consumerCount }
   }
 
   /** Returns how many messages were deleted with it; a queue that does not exist is deleted already. */

@@ -51,6 +51,9 @@ export abstract class MessageQueue implements Queue {
   get consumers(): readonly Consumer[] {
     return this.#consumers.all
   }
+  get consumerCount(): number {
+    return this.#consumers.count
+  }
   get ready(): readonly Stored[] {
     return this.messages.all
   }
@@ -60,8 +63,8 @@ export abstract class MessageQueue implements Queue {
 
   /** What comes back to the queue: where it goes, and whether it has been there too often. */
   protected abstract takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead'
-  /** The message as it is sent: types of queues that count deliveries say so in its headers. */
-  protected abstract outgoing(stored: Stored): Message
+  /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
+  protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
   publish(message: Message, receipt: Receipt | undefined): void {
     const { overflow } = this.#limits
@@ -241,7 +244,7 @@ export abstract class MessageQueue implements Queue {
     const delivery: Delivery = {
       queue: this,
       stored,
-      message: this.outgoing(stored),
+      message: this.outgoing(stored, consumer === undefined),
       redelivered,
       receiver,
       consumer,

@@ -57,8 +57,8 @@ export class Message {
     return this.properties.deliveryMode === PERSISTENT
   }
 
-  get priority(): number {
-    return this.properties.priority ?? 0
+  get priority(): number | undefined {
+    return this.properties.priority
   }
 
   /** To look at, not to change or to send: the bytes that came stay as they are. */

@@ -1,6 +1,6 @@
 import type { FieldTable } from '../protocol/values.ts'
 import { difference, type Entry, entryOf, isInteger } from './field-kinds.ts'
-import { inequivalent, preconditionFailed, resource } from './refusals.ts'
+import { inequivalent, preconditionFailed, type Refusal, resource } from './refusals.ts'
 
 export type QueueType = 'classic' | 'quorum' | 'stream'
 
@@ -144,11 +144,36 @@ export function checkQueueArguments(name: string, vhost: string, type: QueueType
   }
   for (const argument of Object.keys(table)) {
     if (ALL_ARGUMENTS.has(argument) && !ARGUMENTS[type].includes(argument)) {
-      throw preconditionFailed(
-        `invalid arg '${argument}' for ${resource('queue', name, vhost)} of queue type rabbit_${type}_queue`,
-      )
+      throw misplaced(argument, name, vhost, type)
     }
   }
+}
+
+const CONSUMER_ARGUMENTS: Readonly<Record<QueueType, readonly string[]>> = {
+  classic: ['x-priority'],
+  quorum: ['x-priority'],
+  stream: ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered'],
+}
+
+const ALL_CONSUMER_ARGUMENTS: ReadonlySet<string> = new Set(Object.values(CONSUMER_ARGUMENTS).flat())
+
+/** @throws Refusal (406) where the arguments of a consumer are not what queues of this type take. */
+export function checkConsumerArguments(name: string, vhost: string, type: QueueType, table: FieldTable): void {
+  const known = CONSUMER_ARGUMENTS[type]
+  const priority = known.includes('x-priority') ? entryOf(table, 'x-priority') : undefined
+  const wrong = priority === undefined ? undefined : integer(priority, table)
+  if (wrong !== undefined) {
+    throw preconditionFailed(`invalid arg 'x-priority' for ${resource('queue', name, vhost)}: ${wrong}`)
+  }
+  for (const argument of Object.keys(table)) {
+    if (ALL_CONSUMER_ARGUMENTS.has(argument) && !known.includes(argument)) throw misplaced(argument, name, vhost, type)
+  }
+}
+
+function misplaced(argument: string, name: string, vhost: string, type: QueueType): Refusal {
+  return preconditionFailed(
+    `invalid arg '${argument}' for ${resource('queue', name, vhost)} of queue type rabbit_${type}_queue`,
+  )
 }
 
 /** @throws Refusal (406) where another declaration of a queue of this type has other arguments. */

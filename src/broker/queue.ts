@@ -42,6 +42,8 @@ export interface Queue extends Settler, QueueIdentity {
   readonly type: QueueType
   readonly messageCount: number
   readonly consumers: readonly Consumer[]
+  /** As queue.declare-ok tells it. */
+  readonly consumerCount: number
   /** Messages that nobody has, in the order in which they would be given. */
   readonly ready: readonly Stored[]
   readonly unacked: readonly Delivery[]

@@ -4,8 +4,10 @@ import type { Message } from './message.ts'
 import { MessageQueue } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
-import { ReturnedFirst } from './ready-messages.ts'
+import { PrioritizedMessages, ReturnedFirst } from './ready-messages.ts'
 import { resource, resourceLocked } from './refusals.ts'
+
+const USUAL_PRIORITY = 4
 
 /** Counts deliveries, tells them in headers, and gives a message up that came back too often. */
 export class QuorumQueue extends MessageQueue {
@@ -13,17 +15,22 @@ export class QuorumQueue extends MessageQueue {
   readonly #deliveryLimit: number
 
   constructor(identity: QueueIdentity, host: QueueHost) {
-    super(identity, host, new ReturnedFirst())
+    super(identity, host, new ReturnedFirst(new PrioritizedMessages(host.release.quorumPriorities, USUAL_PRIORITY)))
     const limit = numberArgument(identity.arguments, 'x-delivery-limit') ?? host.release.deliveryLimit
     const unlimited = limit < 0 || (limit === 0 && !('x-delivery-limit' in identity.arguments))
     this.#deliveryLimit = unlimited ? Number.POSITIVE_INFINITY : limit
   }
 
+  /** Who has asked for a message and not settled it counts too. */
+  override get consumerCount(): number {
+    return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length
+  }
+
   override get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     if (this.singleActive) {
       throw resourceLocked(
-        `cannot obtain access to ${resource('queue', this.name, this.host.vhostName)}. basic.get operations are not ` +
-          `supported by ${this.host.release.namesPermission ? 'quorum ' : ''}queues with single active consumer`,
+        `cannot obtain access to locked ${resource('queue', this.name, this.host.vhostName)}. basic.get operations are ` +
+          `not supported by ${this.host.release.printedQuorum} queues with single active consumer`,
       )
     }
     return super.get(receiver, noAck)
@@ -35,11 +42,13 @@ export class QuorumQueue extends MessageQueue {
     return stored.deliveryCount > this.#deliveryLimit ? 'dead' : 'ready'
   }
 
-  protected outgoing({ message, deliveryCount, acquiredCount }: Stored): Message {
-    if (acquiredCount === 0) return message
+  protected outgoing({ message, deliveryCount, acquiredCount }: Stored, askedFor: boolean): Message {
+    const { release } = this.host
+    const tells = deliveryCount > 0 || (askedFor && release.getTellsDeliveryCount)
+    if (acquiredCount === 0 && !tells) return message
     return message.withHeaders({
-      ...(this.host.release.acquiredCount ? { 'x-acquired-count': int64(acquiredCount) } : {}),
-      ...(deliveryCount > 0 ? { 'x-delivery-count': int64(deliveryCount) } : {}),
+      ...(release.acquiredCount ? { 'x-acquired-count': int64(acquiredCount) } : {}),
+      ...(tells ? { 'x-delivery-count': int64(deliveryCount) } : {}),
     })
   }
 }

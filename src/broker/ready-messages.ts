@@ -69,10 +69,13 @@ export interface ReadyMessages {
 export class PrioritizedMessages implements ReadyMessages {
   /** The highest priority last. */
   readonly #lanes: readonly Lane[]
+  readonly #usual: number
   length = 0
   bytes = 0
 
-  constructor(maxPriority: number) {
+  /** `usual` is the priority of messages that have none. */
+  constructor(maxPriority: number, usual = 0) {
+    this.#usual = usual
     this.#lanes = Array.from({ length: maxPriority + 1 }, () => new Lane())
   }
 
@@ -111,7 +114,7 @@ export class PrioritizedMessages implements ReadyMessages {
   }
 
   #laneOf({ message }: Stored): Lane {
-    return this.#lanes[Math.min(message.priority, this.#lanes.length - 1)] as Lane
+    return this.#lanes[Math.min(message.priority ?? this.#usual, this.#lanes.length - 1)] as Lane
   }
 
   #count({ message }: Stored, change: 1 | -1): void {
@@ -123,8 +126,12 @@ export class PrioritizedMessages implements ReadyMessages {
 /** Of a quorum queue: what came back goes first, in the order in which it came. */
 export class ReturnedFirst implements ReadyMessages {
   readonly #returned = new Lane()
-  readonly #fresh = new Lane()
+  readonly #fresh: ReadyMessages
   bytes = 0
+
+  constructor(fresh: ReadyMessages) {
+    this.#fresh = fresh
+  }
 
   get length(): number {
     return this.#returned.length + this.#fresh.length

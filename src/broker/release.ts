@@ -25,6 +25,15 @@ export interface Release {
   readonly typeInArguments: boolean
   /** Of several things that are wrong with a message, its user is refused first. */
   readonly checksUserFirst: boolean
+  /** A message of a quorum queue has `x-delivery-count` from its first basic.get on. */
+  readonly getTellsDeliveryCount: boolean
+  /** How one text prints the type of a quorum queue. */
+  readonly printedQuorum: string
+  /** What a stream says to a consumer without prefetch, and to one without acknowledgements. */
+  readonly streamNeedsPrefetch: (stream: string) => string
+  readonly streamNeedsAcks: (stream: string) => string
+  /** The highest priority that quorum queues know. */
+  readonly quorumPriorities: number
   /** Headers of a message are put in order, though not the tables in them. */
   readonly sortsHeaders: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
@@ -47,6 +56,11 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
     checksUserFirst: true,
+    getTellsDeliveryCount: true,
+    printedQuorum: 'quorum',
+    streamNeedsPrefetch: stream => `consumer prefetch count is not set for '${stream}'`,
+    streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
+    quorumPriorities: 0,
     sortsHeaders: false,
     unknownTypeEndsChannel: false,
     maxMessageSize: 134_217_728,
@@ -64,6 +78,11 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,
     checksUserFirst: false,
+    getTellsDeliveryCount: false,
+    printedQuorum: '<<"quorum">>',
+    streamNeedsPrefetch: stream => `consumer prefetch count is not set for stream ${stream}`,
+    streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,
+    quorumPriorities: 31,
     sortsHeaders: true,
     unknownTypeEndsChannel: true,
     maxMessageSize: 16_777_216,

@@ -47,6 +47,10 @@ export class StreamQueue implements Queue {
   get consumers(): readonly Consumer[] {
     return this.#readings.map(({ consumer }) => consumer)
   }
+  /** RabbitMQ does not say. */
+  get consumerCount(): number {
+    return 0
+  }
   get ready(): readonly Stored[] {
     return this.#log
   }
@@ -83,9 +87,10 @@ export class StreamQueue implements Queue {
 
   consume(consumer: Consumer, announce: () => void): void {
     const { prefetch, noAck, arguments: table } = consumer.options
-    if (prefetch === 0) throw preconditionFailed(`consumer prefetch count is not set for stream ${this.#resource}`)
-    if (noAck) throw notImplemented(`automatic acknowledgement not supported by stream ${this.#resource}`)
     const start = streamStart(table, this.name, this.#host.vhostName, this.#host.date())
+    const { streamNeedsPrefetch, streamNeedsAcks } = this.#host.release
+    if (prefetch === 0) throw preconditionFailed(streamNeedsPrefetch(this.#resource))
+    if (noAck) throw notImplemented(streamNeedsAcks(this.#resource))
     this.#readings.push({ consumer, filter: new StreamFilter(table), next: this.#positionOf(start) })
     consumer.receiver.post(announce)
     this.#give()

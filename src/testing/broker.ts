@@ -14,7 +14,9 @@ import { type BrokerMessage, ConnectionView, ExchangeView, QueueView, shown, typ
 
 /** What a broker for tests is to be like. */
 export interface BrokerOptions {
-  /** Port of 127.0.0.1. Default: a free one. */
+  /** Address to listen on; `::` takes clients from other machines too. Default: 127.0.0.1. */
+  readonly host?: string | undefined
+  /** Default: a free one. */
   readonly port?: number | undefined
   /** Take clients with TLS too, with the certificate and key that Node's `tls.createServer` takes. */
   readonly tls?: TlsOptions | undefined
@@ -48,6 +50,8 @@ export class Broker implements AsyncDisposable {
   readonly published: readonly BrokerMessage[]
   readonly #engine: BrokerEngine
   readonly #watch: Watch
+  /** In front of the host of a URL. */
+  readonly #login: string
   readonly #listener: Listener
   readonly #tlsListener: Listener | undefined
   #memoryPort = 0
@@ -59,10 +63,13 @@ export class Broker implements AsyncDisposable {
   /** @internal Use `startBroker()`. */
   constructor(options: BrokerOptions) {
     const clock = options.clock ?? systemClock
+    const users = options.users ?? { guest: { password: 'guest' } }
+    const [first] = Object.entries(users)
+    this.#login = first === undefined ? '' : `${encodeURIComponent(first[0])}:${encodeURIComponent(first[1].password)}@`
     this.#engine = new BrokerEngine({
       clock,
       release: options.release ?? '4.3',
-      users: options.users ?? { guest: { password: 'guest' } },
+      users,
       vhosts: ['/', ...(options.vhosts ?? [])],
       limits: {
         channelMax: options.channelMax ?? 2047,
@@ -75,15 +82,16 @@ export class Broker implements AsyncDisposable {
     this.#engine.onPublish = message => void published.push(shown(message))
     this.#watch = new Watch(this.#engine)
     const accept = (port: ClientPort) => this.#accept(port)
-    this.#listener = new Listener(accept, options.port ?? 0)
-    this.#tlsListener = options.tls === undefined ? undefined : new Listener(accept, 0, options.tls)
+    const { host = LOCALHOST } = options
+    this.#listener = new Listener(accept, host, options.port ?? 0)
+    this.#tlsListener = options.tls === undefined ? undefined : new Listener(accept, host, 0, options.tls)
   }
 
   // ---- how to reach it
 
-  /** `amqp://127.0.0.1:port`, for any client of any language. */
+  /** `amqp://guest:guest@127.0.0.1:port`, for any client of any language; the first of `users` logs in. */
   get url(): string {
-    return `amqp://${LOCALHOST}:${this.port}`
+    return `amqp://${this.#login}${LOCALHOST}:${this.port}`
   }
   get port(): number {
     return this.#listener.port
@@ -91,7 +99,7 @@ export class Broker implements AsyncDisposable {
   /** Where the option `tls` was given. */
   get tlsUrl(): string {
     if (this.#tlsListener === undefined) throw new Error('this broker was started without tls')
-    return `amqps://localhost:${this.#tlsListener.port}`
+    return `amqps://${this.#login}localhost:${this.#tlsListener.port}`
   }
 
   /** Reaches the broker without a socket: an option of `connect()`. */

@@ -3,14 +3,16 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import type { Accept } from './memory-transport.ts'
 
-/** Takes clients in on a port of this machine. */
+/** Takes clients in on a port. */
 export class Listener {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #host: string
   #port: number
 
   /** `tls`: as Node's `tls.createServer` takes it. */
-  constructor(accept: Accept, port: number, tls?: TlsOptions) {
+  constructor(accept: Accept, host: string, port: number, tls?: TlsOptions) {
+    this.#host = host
     this.#port = port
     const take = (socket: Socket) => this.#take(socket, accept)
     this.#server = tls === undefined ? createServer({ noDelay: true }, take) : createTlsServer(tls, take)
@@ -29,7 +31,7 @@ export class Listener {
 
   /** Listen: on a free port the first time, and on the same one later. */
   async start(): Promise<void> {
-    this.#server.listen(this.#port, '127.0.0.1')
+    this.#server.listen(this.#port, this.#host)
     await once(this.#server, 'listening')
     const address = this.#server.address()
     if (typeof address === 'object' && address !== null) this.#port = address.port

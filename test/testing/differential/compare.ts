@@ -22,7 +22,7 @@ export async function compare(
   const slow = options.types.some(type => type !== 'classic')
   const [theirs, ours] = await Promise.all([
     new Run(rabbitUrl, options.prefix, slow).run(steps),
-    new Run(broker.url, options.prefix, false).run(steps),
+    new Run(broker.url, options.prefix, slow).run(steps),
   ])
   const at = steps.findIndex((_, index) => !same(theirs[index], ours[index]))
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.

@@ -55,7 +55,7 @@ export function sequence(seed: number, { steps, prefix, types }: SequenceOptions
       if (type === 'stream') return table
     }
     if (random.chance(0.15)) table['x-max-length'] = random.pick([1, 2, 3])
-    if (random.chance(0.05)) table['x-max-length-bytes'] = random.pick([5, 20])
+    if (random.chance(0.05) && table['x-queue-type'] !== 'quorum') table['x-max-length-bytes'] = random.pick([5, 20])
     if (random.chance(0.1)) table['x-overflow'] = random.pick(['drop-head', 'reject-publish'])
     if (random.chance(0.15)) table['x-dead-letter-exchange'] = random.pick(['', random.pick(exchanges)])
     if ('x-dead-letter-exchange' in table && random.chance(0.6))
@@ -138,7 +138,7 @@ export function sequence(seed: number, { steps, prefix, types }: SequenceOptions
   const consumeArguments = (): FieldTable => ({
     ...(random.chance(0.1) ? { 'x-priority': random.pick([1, 5, 'high']) } : {}),
     ...(types.includes('stream') && random.chance(0.5)
-      ? { 'x-stream-offset': random.pick(['first', 'last', 'next', 1, 'nowhere']) }
+      ? { 'x-stream-offset': random.pick(['first', 'last', 'next', 1]) }
       : {}),
   })
 
