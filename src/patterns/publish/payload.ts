@@ -67,6 +67,7 @@ function losesContents(value: unknown): boolean {
 /** The properties of a message that is JSON, unless they say what else it is. */
 export function withJsonType(properties: BasicProperties | undefined): BasicProperties {
   if (properties === undefined) return { contentType: JSON_TYPE }
+  if (!isObject(properties)) return properties
   if (properties.contentType !== undefined) return properties
   const sent = { contentType: JSON_TYPE, ...plainProperties(properties) }
   return sent.contentType === undefined ? { ...sent, contentType: JSON_TYPE } : sent
@@ -75,6 +76,7 @@ export function withJsonType(properties: BasicProperties | undefined): BasicProp
 /** The properties of a message that survives a restart of the broker, unless they say otherwise. */
 export function withPersistence(properties: BasicProperties | undefined): BasicProperties {
   if (properties === undefined) return PERSISTENT
+  if (!isObject(properties)) return properties
   if (properties.deliveryMode !== undefined) return properties
   // In this order the spread costs 70 ns, with the default behind it 2,500.
   const sent = { deliveryMode: 2, ...plainProperties(properties) }
@@ -84,4 +86,9 @@ export function withPersistence(properties: BasicProperties | undefined): BasicP
 /** Properties that may be spread: those of a received message may not, since their values are getters. */
 export function plainProperties(properties: BasicProperties): BasicProperties {
   return properties instanceof Properties ? properties.toJSON() : properties
+}
+
+/** What is no object is refused when it is encoded. */
+function isObject(properties: unknown): boolean {
+  return typeof properties === 'object' && properties !== null
 }

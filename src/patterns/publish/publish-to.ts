@@ -1,4 +1,5 @@
 import type { PublishOptions } from '../../channel/options.ts'
+import { notSent } from '../../channel/publish/message.ts'
 import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { isEncoded, type Payload, toJson, withJsonType, withPersistence } from './payload.ts'
@@ -31,6 +32,6 @@ export function publishTo(
     const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
     return publisher.publish(body, exchangeName, routingKey, sent, wanted, bounds)
   } catch (error) {
-    return Promise.reject(error)
+    return Promise.reject(notSent(error))
   }
 }

@@ -134,7 +134,7 @@ export class ReliablePublisher implements PublishKeeper, Closable {
       } catch (error) {
         this.#queue.shift(first)
         // An earlier copy of it may have arrived.
-        if (writes > 0 && error instanceof EncodeError) error.outcome = 'unknown'
+        if (error instanceof EncodeError) error.outcome = outcomeOf(first)
         refuse(first, error as Error)
       }
     }

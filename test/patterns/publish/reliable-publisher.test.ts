@@ -6,6 +6,7 @@ import {
   BufferFullError,
   ChannelClosedError,
   ConnectionClosedError,
+  EncodeError,
   type MessageReturnedError,
   type PublishFailedError,
 } from '../../../src/index.ts'
@@ -254,6 +255,44 @@ describe('The outcome of a message', () => {
       assert.equal(error.replyCode, 404)
     }
     assert.deepEqual(the.current.bodies, bodies(1, 3))
+  })
+
+  it('is notSent for what cannot be encoded, whatever it is and wherever it would wait', async t => {
+    const the = await publishing(t)
+    const publisher = await the.protocol.publisher({ maxInFlight: 1 })
+    const round: Record<string, unknown> = {}
+    round['self'] = round
+    const wrong: [payload: unknown, routingKey: unknown, properties?: unknown, options?: unknown][] = [
+      ['', 'k'.repeat(256)],
+      ['', 7],
+      ['', 'q', { messageId: 1 }],
+      ['', 'q', { headers: { rate: Number.NaN } }],
+      ['', 'q', 5],
+      ['', 'q', null],
+      [{}, 'q', 'text'],
+      [42, 'q'],
+      [round, 'q'],
+      ['\ud800', 'q'],
+      ['', 'q', {}, { timeOut: 1 }],
+      ['', 'q', {}, { timeout: -1 }],
+      ['', 'q', {}, { signal: 1 }],
+    ]
+    const refusals = async (): Promise<void> => {
+      for (const [payload, ...rest] of wrong) {
+        const given = rest as unknown as [string, undefined, undefined]
+        const own = await rejection(publisher.publish(payload as string, ...given), EncodeError)
+        assert.equal(own.outcome, 'notSent', own.message)
+        const other = await rejection(the.protocol.publish(payload as string, '', ...given), EncodeError)
+        assert.equal(other.outcome, 'notSent', other.message)
+      }
+    }
+    await refusals()
+    const sent = publisher.publish('1', 'q')
+    await refusals()
+    the.current.confirmAll()
+    await sent
+    await refusals()
+    assert.deepEqual(the.current.bodies, ['1'])
   })
 
   it('is notSent for what was never written, and unknown for what was, when the publisher closes', async t => {
