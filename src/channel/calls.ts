@@ -13,6 +13,8 @@ export interface CallContext extends CallOptions {
   readonly since?: number | undefined
   /** Of a publish: what is known of the message while the call has not been sent. */
   readonly outcome?: PublishOutcome | undefined
+  /** The queues and exchanges that it names, '' for the last queue: during a recovery it waits for these. */
+  readonly names?: readonly string[] | undefined
 }
 
 /**

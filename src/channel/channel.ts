@@ -232,7 +232,7 @@ export class Channel {
       const args = argumentsOf('queue.bind', options.arguments)
       return this.#change(
         QueueBind,
-        context,
+        { ...context, names: [queueName, exchangeName] },
         wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, noWait, arguments: args }),
         named => {
           const queue = named(queueName)
@@ -248,7 +248,7 @@ export class Channel {
       const args = argumentsOf('queue.unbind', options.arguments)
       return this.#change(
         QueueUnbind,
-        context,
+        { ...context, names: [queueName, exchangeName] },
         wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, arguments: args }),
         named => {
           const queue = named(queueName)
@@ -325,7 +325,7 @@ export class Channel {
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
       return this.#change(
         ExchangeBind,
-        context,
+        { ...context, names: [exchangeDestination, exchangeSource] },
         () => ({ exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }),
         () => ledger => ledger.bound(definition),
       )
@@ -345,7 +345,7 @@ export class Channel {
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
       return this.#change(
         ExchangeUnbind,
-        context,
+        { ...context, names: [exchangeDestination, exchangeSource] },
         () => ({ exchangeDestination, exchangeSource, routingKey, noWait, arguments: args }),
         () => ledger => ledger.unbound(definition),
       )
@@ -699,7 +699,8 @@ export class Channel {
       checkCall(method, options)
       const what = describeCall(method, name)
       const { signal, timeout } = options
-      return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout) })
+      const names = name === undefined ? undefined : [name]
+      return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout), names })
     } catch (error) {
       return Promise.reject(error)
     }

@@ -64,8 +64,8 @@ export interface LastingMethod<M extends SyncMethod> {
  *     open ──connection lost──▶ recovering ──reopened──▶ reopened ──resumed──▶ open
  *       └──closed by anybody──▶ closed ◀──recovery gave up──┘
  *
- * Once it is reopened, with its modes and consumers, publishes go out, each as soon as what it needs is back; calls wait
- * until the whole topology is.
+ * Once it is reopened, with its modes and consumers, publishes and calls go out in order, each as soon as what it needs
+ * is back. Once it is open, nothing is waited for.
  */
 export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, PublishingHost {
   readonly #host: ChannelHost
@@ -207,12 +207,24 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ): Promise<T> {
     try {
       this.#assertNotOver(context)
-      const session = this.#session
-      if (this.#state === 'open' && session !== undefined && !behindPublishes) return operation(session)
-      return this.publishing.defer(() => this.#use(operation, context, false), context, behindPublishes)
+      const reopened = this.#state === 'reopened' && this.publishing.waiting === 0 && this.isBack(context)
+      if ((this.#state === 'open' || reopened) && !behindPublishes) return this.#do(operation, context)
+      return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** Its turn has come. */
+  #do<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
+    this.#assertNotOver(context)
+    const session = this.#session
+    if (session === undefined || this.#state === 'recovering') return this.#use(operation, context, false)
+    return operation(session)
+  }
+
+  isBack({ names = [] }: CallContext): boolean {
+    return this.#host.routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
   }
 
   #assertNotOver(context: CallContext): void {

@@ -210,6 +210,35 @@ describe('what goes on first', () => {
     assert.deepEqual(the.sent('queue.bind', 'basic.publish'), ['queue.bind q amq.topic k', 'basic.publish amq.topic k'])
   })
 
+  it('is a call that names nothing of what is away, in the order of the calls', async () => {
+    const the = await Recoverable.open()
+    const [channel, other] = [await the.protocol.channel(), await the.protocol.channel()]
+    await channel.queueDeclare('q')
+    the.silent.add('queue.declare')
+    await the.lose()
+    the.silent.clear()
+    const free = [other.exchangeDeclare('x', 'fanout'), other.basicQos({ prefetchCount: 1 }), other.queueDeclare('r')]
+    await Promise.all(free)
+    const waiting = [follow(channel.queueBind('q', 'x')), follow(channel.exchangeDeclare('y', 'fanout'))]
+    const ofLast = follow(channel.queueBind('', 'x'))
+    await turn()
+    assert.deepEqual(
+      [...waiting, ofLast].map(({ state }) => state),
+      ['pending', 'pending', 'pending'],
+    )
+    the.peer.reply(3, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await turn()
+    assert.deepEqual(
+      [...waiting, ofLast].map(({ state }) => state),
+      ['resolved', 'resolved', 'resolved'],
+    )
+    assert.deepEqual(the.sent('exchange.declare', 'queue.bind').slice(-3), [
+      'queue.bind q x',
+      'exchange.declare y fanout',
+      'queue.bind q x',
+    ])
+  })
+
   it('may be a new channel, whose calls wait for the rest, and whose close waits for its calls', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

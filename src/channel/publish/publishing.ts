@@ -31,6 +31,8 @@ export interface PublishingHost extends ErrorReporter {
   readonly publishes: Pick<PublishEncoder, 'check'>
   /** Throw where nothing may be asked of the channel any more. */
   assertUsable(context: CallContext): void
+  /** Whether the queues and exchanges that a call names are there. */
+  isBack(context: CallContext): boolean
   /** A message was written on a transactional channel. */
   transactionBegun(): void
 }
@@ -43,6 +45,19 @@ class WaitingPublish implements Waiter {
 
   constructor(publish: PendingPublish, granted: () => void, failed: (error: Error) => void) {
     this.publish = publish
+    this.granted = granted
+    this.failed = failed
+  }
+}
+
+/** The place of a call: the channel has no life to do it, or what it names is away. */
+class WaitingOperation implements Waiter {
+  readonly context: CallContext
+  readonly granted: () => void
+  readonly failed: (error: Error) => void
+
+  constructor(context: CallContext, granted: () => void, failed: (error: Error) => void) {
+    this.context = context
     this.granted = granted
     this.failed = failed
   }
@@ -124,7 +139,7 @@ export class Publishing {
       const goes =
         first instanceof WaitingPublish
           ? window.mayWrite(first.publish.exchange, first.publish.routingKey)
-          : this.#operable
+          : this.#operable || (first instanceof WaitingOperation && this.#host.isBack(first.context))
       if (!goes) break
       this.#list.wakeNext()
     }
@@ -274,21 +289,20 @@ export class Publishing {
   defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#assertRoom(() => context.what, 'operations')
-      const waiter: Waiter = {
-        granted: () => {
-          try {
-            if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
-            else resolve(operation())
-          } catch (error) {
-            reject(error)
-          }
-        },
-        failed: error => {
+      const granted = (): void => {
+        try {
+          if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
+          else resolve(operation())
+        } catch (error) {
           reject(error)
-          // What waited behind it may go.
-          this.resume()
-        },
+        }
       }
+      const failed = (error: Error): void => {
+        reject(error)
+        // What waited behind it may go.
+        this.resume()
+      }
+      const waiter = new WaitingOperation(context, granted, failed)
       this.#list.enter(waiter, this.#left(context))
       this.#await()
     })

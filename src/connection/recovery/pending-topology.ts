@@ -77,14 +77,22 @@ export class PendingTopology implements PublishRoutes {
     let isBack = true
     const reached = new Set([exchangeName])
     for (const source of reached) {
-      const exchange = this.#topology.exchange(source)
-      if ((exchange !== undefined && this.#away.has(exchange)) || this.#awayFrom.has(source)) {
+      if (!this.#exchangeIsBack(source) || this.#awayFrom.has(source)) {
         isBack = false
         this.#wantedExchanges.add(source)
       }
       for (const destination of this.#topology.exchangesBehind(source)) reached.add(destination)
     }
     return isBack
+  }
+
+  areBack(names: readonly string[]): boolean {
+    return this.#away.size === 0 || names.every(name => this.queueIsBack(name) && this.#exchangeIsBack(name))
+  }
+
+  #exchangeIsBack(exchangeName: string): boolean {
+    const exchange = this.#topology.exchange(exchangeName)
+    return exchange === undefined || !this.#away.has(exchange)
   }
 
   routingKey(exchangeName: string, routingKey: string): string {

@@ -42,7 +42,7 @@ export interface RecoveryHost {
  * One recovery: from the loss of a connection until everything is back, or nothing is tried any more.
  *
  *     pause ──▶ dial ──▶ channels and modes ──▶ each channel: its consumers ──▶ usable
- *       ▲        │            └──▶ exchanges, queues, bindings ──▶ calls, publishes
+ *       ▲        │            └──▶ exchanges, queues, bindings ──▶ calls and publishes that need them
  *       └─failed─┴─────────────────────────────────lost
  */
 export class Recovery {

@@ -27,6 +27,9 @@ class Fixture implements PublishingHost {
     this.reported.push(error)
   }
   assertUsable(): void {}
+  isBack(): boolean {
+    return false
+  }
   transactionBegun(): void {}
 
   begin(): ConfirmWindow {
