@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import {
   AbortError,
   type AmqpProtocol,
+  type ConnectOptions,
   type Consumer,
   type ConsumerOptions,
   connect,
@@ -39,7 +40,7 @@ class Fixture {
   #protocol: AmqpProtocol | undefined
   peer: FakePeer | undefined
 
-  async connect(): Promise<AmqpProtocol> {
+  async connect(options: ConnectOptions = {}): Promise<AmqpProtocol> {
     this.broker.prepare = peer => {
       peer.answers.set(methods.BasicQos.name, ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
       peer.answers.set(methods.BasicConsume.name, ({ channel, args }) => {
@@ -58,6 +59,7 @@ class Fixture {
       heartbeat: 0,
       createTransport: this.broker.createTransport,
       onError: error => this.errors.push(error),
+      ...options,
     })
     this.peer = await this.broker.accept()
     return this.#protocol
@@ -259,6 +261,27 @@ describe('A consumer whose connection is lost', () => {
       await turn()
     }
     assert.deepEqual(started, ['1', '2', '3'])
+  })
+
+  it('runs what had arrived without acks to the last, also where no connection follows, and is over then', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect({ recovery: false })
+    const log: string[] = []
+    const release: (() => void)[] = []
+    const handler = (message: Message) => {
+      log.push(message.text())
+      return new Promise<void>(resolve => release.push(resolve))
+    }
+    const consumer = await protocol.consumer('q', handler, { concurrency: 1, noAck: true })
+    consumer.on('closed', () => log.push('closed'))
+    await fixture.deliver(1, 2, 3)
+    fixture.connection.finish()
+    await turn()
+    while (release.length > 0) {
+      release.shift()?.()
+      await turn()
+    }
+    assert.deepEqual(log, ['1', '2', '3', 'closed'])
   })
 
   it('starts nothing before onCancel has decided', async () => {

@@ -188,10 +188,24 @@ export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterab
     const asked = this.#source.ending !== undefined && this.#source.ending.error === undefined
     if (this.#hasHandler && !(error instanceof ConnectionError)) this.#source.report(error, 'warn')
     this.#policy.hurry()
-    this.#end(makeError, asked ? undefined : error)
+    void this.#endAfter(makeError, asked ? undefined : error)
+  }
+
+  async #endAfter(makeError: () => Error, error: Error | undefined): Promise<void> {
+    const dispatcher = this.#dispatcher
+    if (error !== undefined && this.#settings.noAck && this.#hasHandler && dispatcher.unseen > 0) {
+      // What had arrived is gone at the broker: it is run to the last, unless the program has closed the connection.
+      dispatcher.stop()
+      await dispatcher.until(() => dispatcher.unseen === 0)
+    }
+    this.#end(makeError, error)
     // Handlers that run may still have copies to send.
-    const idle = this.#dispatcher.until(() => this.#dispatcher.handlersIdle)
-    void atMost(this.#source, CLOSE_TIMEOUT, idle).then(() => this.#policy.close())
+    await atMost(
+      this.#source,
+      CLOSE_TIMEOUT,
+      dispatcher.until(() => dispatcher.handlersIdle),
+    )
+    await this.#policy.close()
   }
 
   // ---- the end
