@@ -385,7 +385,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   #failWaiting(ending: CloseReason): void {
-    this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))
+    if (this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))) this.#reported = true
   }
 
   moreMayGo(): void {
@@ -393,7 +393,6 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   report(error: unknown, fallback: 'unhandled' | 'warn'): void {
-    this.#reported = true
     this.#host.report(error, fallback)
   }
 

@@ -28,14 +28,6 @@ export class Fifo<T> {
     return item
   }
 
-  /** Remove one item from wherever it stands. */
-  remove(item: T): boolean {
-    const at = this.#items.indexOf(item, this.#head)
-    if (at === -1) return false
-    this.#items.splice(at, 1)
-    return true
-  }
-
   /** Every item, in order; the queue is empty then. */
   takeAll(): T[] {
     const items = this.#head === 0 ? this.#items : this.#items.slice(this.#head)

@@ -136,6 +136,19 @@ describe('confirms', () => {
     assert.equal(errors.length, 1)
   })
 
+  it('of a message that came back and is above maxMessageSize reject it all the same', async () => {
+    const { peer, channel, errors } = await confirming({ maxMessageSize: 10 })
+    const all = ['a'.repeat(20), 'b'].map(body => follow(channel.publish(body, '', 'nowhere', {}, { mandatory: true })))
+    await turn()
+    peer.send(returnFrames(1, 'nowhere', 'a'.repeat(20)))
+    peer.reply(1, methods.BasicAck, { deliveryTag: 2, multiple: true })
+    await turn()
+    assert.ok(all[0]?.error instanceof MessageReturnedError)
+    assert.equal(all[0].error.outcome, 'refused')
+    assert.equal(all[1]?.state, 'resolved')
+    assert.deepEqual(errors, [])
+  })
+
   it('are waited for by waitForConfirms, which rejects once for a nack', async () => {
     const { peer, channel } = await confirming()
     void channel.basicPublish('a', '', 'q')

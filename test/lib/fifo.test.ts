@@ -14,7 +14,6 @@ describe('Fifo', () => {
         weight: 6,
         arbitrary: fc.record({ kind: fc.constant('shift' as const), count: fc.integer({ min: 1, max: 900 }) }),
       },
-      { weight: 2, arbitrary: fc.record({ kind: fc.constant('remove' as const), at: fc.nat(2000) }) },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant('takeAll' as const) }) },
     )
     fc.assert(
@@ -31,12 +30,6 @@ describe('Fifo', () => {
             }
           } else if (each.kind === 'shift') {
             for (let i = 0; i < each.count; i++) assert.equal(fifo.shift(), model.shift())
-          } else if (each.kind === 'remove') {
-            const item = model[each.at % Math.max(1, model.length)]
-            if (item === undefined) continue
-            assert.equal(fifo.remove(item), true)
-            assert.equal(fifo.remove(item), false)
-            model = model.filter(other => other !== item)
           } else {
             assert.deepEqual(fifo.takeAll(), model)
             model = []

@@ -313,12 +313,14 @@ export class Publishing {
     return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
-  /** Reject all that waits; what the program need not have awaited is told to `onError`, once. */
-  failAll(makeError: (what: string) => Error): void {
+  /** Reject all that waits. Returns whether `onError` was told, once, of what the program need not have awaited. */
+  failAll(makeError: (what: string) => Error): boolean {
     this.end()
     this.#list.failAll(bounds => makeError(describeWait(bounds)))
-    if (this.#lost !== undefined) this.#host.report(this.#lost, 'warn')
+    const lost = this.#lost
     this.#lost = undefined
+    if (lost !== undefined) this.#host.report(lost, 'warn')
+    return lost !== undefined
   }
 }
 
