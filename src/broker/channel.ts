@@ -100,7 +100,11 @@ export class Channel implements Receiver {
     if (this.#state === 'open') this.#consuming.cancelled(consumer)
   }
 
-  timedOut(milliseconds: number): void {
+  timedOut(consumer: Consumer, milliseconds: number): void {
+    if (this.#owner.capabilities.cancelNotify) {
+      this.cancelled(consumer)
+      return
+    }
     this.closeWith(
       preconditionFailed(
         `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: ${milliseconds} ms. ` +

@@ -14,8 +14,8 @@ export interface Receiver {
   deliver(delivery: Delivery): void
   /** The queue is gone, or gives this consumer nothing more. */
   cancelled(consumer: Consumer): void
-  /** A delivery was not acknowledged in time. */
-  timedOut(milliseconds: number): void
+  /** A consumer did not acknowledge in time; its queue gives it nothing more. */
+  timedOut(consumer: Consumer, milliseconds: number): void
 }
 
 export interface ConsumerOptions {

@@ -66,6 +66,11 @@ export abstract class MessageQueue implements Queue {
   /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
+  /** Milliseconds that a consumer has to acknowledge a message. */
+  protected get consumerTimeout(): number | undefined {
+    return undefined
+  }
+
   publish(message: Message, receipt: Receipt | undefined): void {
     const { overflow } = this.#limits
     const { length, bytes } = this.messages
@@ -251,7 +256,22 @@ export abstract class MessageQueue implements Queue {
       noAck,
     }
     if (!noAck) this.#given.add(delivery)
+    if (!noAck && consumer !== undefined) this.#watchConsumer(delivery, consumer)
     return delivery
+  }
+
+  /** Whoever is too slow to acknowledge is cancelled, and what it has comes back. */
+  #watchConsumer(delivery: Delivery, consumer: Consumer): void {
+    const timeout = this.consumerTimeout
+    if (timeout === undefined) return
+    this.host.timers.after(timeout, () => {
+      if (!this.#given.has(delivery)) return
+      const theirs = [...this.#given].filter(other => other.consumer === consumer)
+      this.#remove(consumer)
+      this.settle(theirs, 'nack')
+      consumer.receiver.post(() => consumer.receiver.timedOut(consumer, timeout))
+      this.host.run()
+    })
   }
 
   /** What has expired goes when it is next to be given: RabbitMQ looks at the head of a queue alone. */

@@ -21,6 +21,10 @@ export class QuorumQueue extends MessageQueue {
     this.#deliveryLimit = unlimited ? Number.POSITIVE_INFINITY : limit
   }
 
+  protected override get consumerTimeout(): number | undefined {
+    return numberArgument(this.arguments, 'x-consumer-timeout')
+  }
+
   /** Who has asked for a message and not settled it counts too. */
   override get consumerCount(): number {
     return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length

@@ -222,6 +222,20 @@ describe('A quorum queue of the broker', () => {
     assert.equal(dead?.properties?.headers?.['x-first-death-reason'], 'delivery_limit')
   })
 
+  it('cancels a consumer that is too slow to acknowledge, and gives its message to another', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-consumer-timeout': 1000 })
+    client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 'slow' })
+    client.publish(1, '', 'q', 'work')
+    client.send(2, methods.BasicConsume, { queueName: 'q', consumerTag: 'quick' })
+    client.take()
+    await clock.advance(999)
+    assert.deepEqual(client.lines(), [])
+    await clock.advance(1)
+    assert.deepEqual(client.lines(), ['2 basic.deliver work', '1 basic.cancel'])
+  })
+
   it('does not count what was given back by basic.nack, since RabbitMQ 4.3', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

@@ -1,5 +1,5 @@
-import type { ReleaseName } from '../../../src/broker/release.ts'
-import { startBroker } from '../../../src/testing/index.ts'
+import type { ReleaseName } from '../../src/broker/release.ts'
+import { startBroker } from '../../src/testing/index.ts'
 import { type Log, Run } from './run.ts'
 import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import net from 'node:net'
-import { PROTOCOL_HEADER } from '../../../src/protocol/constants.ts'
-import { FrameParser, type FrameSink } from '../../../src/protocol/frame-parser.ts'
-import { decodeMethod, encodeMethod } from '../../../src/protocol/method-codec.ts'
-import * as methods from '../../../src/protocol/methods.ts'
-import type { BasicProperties } from '../../../src/protocol/properties.ts'
-import { PublishEncoder } from '../../../src/protocol/publish-encoder.ts'
-import { Properties } from '../../../src/protocol/received-properties.ts'
-import { Writer } from '../../../src/protocol/writer.ts'
+import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
+import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
+import { decodeMethod, encodeMethod } from '../../src/protocol/method-codec.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import type { BasicProperties } from '../../src/protocol/properties.ts'
+import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
+import { Properties } from '../../src/protocol/received-properties.ts'
+import { Writer } from '../../src/protocol/writer.ts'
 
 /** What the server sent: a method, and its message where it has one. */
 export interface Received {

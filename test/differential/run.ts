@@ -1,4 +1,4 @@
-import * as methods from '../../../src/protocol/methods.ts'
+import * as methods from '../../src/protocol/methods.ts'
 import { FrameClient, type Received } from './frame-client.ts'
 import { namesOf, type Step } from './sequence.ts'
 

@@ -1,6 +1,6 @@
-import * as methods from '../../../src/protocol/methods.ts'
-import type { BasicProperties } from '../../../src/protocol/properties.ts'
-import type { FieldTable } from '../../../src/protocol/values.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import type { BasicProperties } from '../../src/protocol/properties.ts'
+import type { FieldTable } from '../../src/protocol/values.ts'
 import type { FrameClient } from './frame-client.ts'
 import { Random } from './random.ts'
 
