@@ -15,6 +15,8 @@ const LONGEST_PAUSE = 5_000
 const FAIL_OVER = 2_000
 /** Milliseconds until such a channel is replaced: a leader is elected, and what is in flight settled. */
 const REPLACE_PAUSE = 200
+/** Milliseconds that a channel stays at least after a nack: a queue that is full nacks on every channel. */
+const LEAST_STAY = 1_000
 
 const OPTIONS: SourcedChannelOptions = { publisherConfirms: true, recover: false }
 
@@ -55,6 +57,7 @@ export class PublisherChannel {
   /** It was opened so soon after a recovery that its nacks may be passing. */
   #failingOver = false
   #nacked = false
+  #openedAt = 0
   /** Channels in a row that settled nothing. */
   #fruitless = 0
   /** Ends this publisher's turn to publish alone; harmless if it has ended. */
@@ -76,9 +79,9 @@ export class PublisherChannel {
     return this.#window
   }
 
-  /** The broker has nacked on it, and may go on nacking for as long as it lives. */
-  get hasNacked(): boolean {
-    return this.#nacked
+  /** The broker has nacked on it, and may go on nacking for as long as it lives: another should take its place. */
+  get isDoubtful(): boolean {
+    return this.#nacked && this.#source.clock.now() - this.#openedAt >= LEAST_STAY
   }
 
   #to(state: PublisherChannelState): void {
@@ -155,7 +158,8 @@ export class PublisherChannel {
     this.#channel = channel
     this.#window = window
     this.#nacked = false
-    this.#failingOver = state === 'recovering' || clock.now() - recoveredAt < FAIL_OVER
+    this.#openedAt = clock.now()
+    this.#failingOver = state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
     this.#to('open')
     this.#ready()
   }

@@ -98,8 +98,8 @@ export class Publisher extends SafeEmitter<PublisherEvents> {
    * @throws MessageReturnedError where it is mandatory and no queue wanted it, PublishFailedError where the broker nacked
    * it (a queue is full and rejects), ChannelClosedError where the broker closed the channel because of it (404: there
    * is no such exchange, 403: not allowed) or the publisher is closed, BufferFullError past `maxWaiting`, TimeoutError,
-   * AbortError, EncodeError, and the reason where the connection is closed or cannot be recovered. But for EncodeError,
-   * `outcome` says whether sending it again can duplicate it.
+   * AbortError, EncodeError, and the reason where the connection is closed or cannot be recovered. `outcome`
+   * says whether sending it again can duplicate it.
    */
   publish(payload: Payload, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
     const { exchangeName } = this

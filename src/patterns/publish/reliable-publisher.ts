@@ -151,7 +151,7 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     if (this.pending > 0) return
     this.#emptied?.()
     this.#channel.stopOpening()
-    if (this.#channel.hasNacked || this.#source.channelWanted) this.#channel.giveUp()
+    if (this.#channel.isDoubtful || this.#source.channelWanted) this.#channel.giveUp()
   }
 
   /** Nothing is in flight: the search may be over. */

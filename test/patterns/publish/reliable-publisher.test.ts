@@ -102,6 +102,7 @@ describe('The channel of a publisher', () => {
     const publisher = await the.protocol.publisher()
     const sent = bodies(1, 3).map(body => follow(publisher.publish(body, 'q')))
     await turn()
+    await the.clock.advance(1_000)
     const [first, second, third] = the.current.all
     assert.ok(first !== undefined && second !== undefined && third !== undefined)
     the.current.nack(second)
@@ -115,8 +116,14 @@ describe('The channel of a publisher', () => {
       ['resolved', 'rejected', 'resolved'],
     )
     assert.equal(the.protocol.channelsIdsCount, 0)
+    // A full queue nacks on every channel: the next one is not left at once.
+    const nacked = rejection(publisher.publish('4', 'q'), Error)
+    await turn()
+    the.current.nack(the.current.last)
+    await nacked
+    assert.equal(the.protocol.channelsIdsCount, 1)
     the.current.confirmAll()
-    await publisher.publish('4', 'q')
+    await publisher.publish('5', 'q')
     assert.equal(publisher.resent, 0)
   })
 
