@@ -5,7 +5,7 @@ import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
 import { asError } from '../errors.ts'
-import { follow, surface } from '../lib/call-safely.ts'
+import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { describeWait, WaitList } from '../lib/wait-list.ts'
@@ -258,7 +258,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (onError !== undefined) onError(error)
     else if (fallback === 'unhandled') surface(error)
     else if (logger !== undefined) logger.warn(error.message)
-    else process.emitWarning(error.message, { type: error.name })
+    else warn(error)
   }
 
   blocked(reason: string | undefined): void {

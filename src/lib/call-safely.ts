@@ -53,6 +53,15 @@ export function surface(thrown: unknown): void {
   void Promise.reject(asError(thrown))
 }
 
+/** Have the process warn of an error: itself where Node takes it, which minds errors of another realm. */
+export function warn(error: Error): void {
+  try {
+    process.emitWarning(error)
+  } catch {
+    process.emitWarning(error.message, { type: error.name })
+  }
+}
+
 /** `call` as one that throws nothing: what it throws, or its promise rejects with, surfaces. */
 export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): (...args: A) => void {
   return (...args) => callSafely(() => call(...args), surface)

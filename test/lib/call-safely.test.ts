@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { asError, describeThrown } from '../../src/errors.ts'
-import { callSafely, follow, inContext, unthrowing } from '../../src/lib/call-safely.ts'
+import { callSafely, follow, inContext, unthrowing, warn } from '../../src/lib/call-safely.ts'
 import { HOSTILE_VALUES, hostileForms } from '../support/hostile-values.ts'
 
 describe('asError', () => {
@@ -152,6 +153,22 @@ describe('unthrowing', () => {
     }
     assert.equal(unhandled.length, 1)
     assert.ok(unhandled[0] instanceof Error)
+  })
+})
+
+describe('warn', () => {
+  it('has the process warn of the very error', async () => {
+    const error = Object.assign(new Error('mind this'), { code: 'MIND' })
+    const warned = once(process, 'warning')
+    warn(error)
+    assert.equal((await warned)[0], error)
+  })
+
+  it('has the process warn of an error of another realm by its name and its message', async () => {
+    const warned = once(process, 'warning')
+    warn(HOSTILE_VALUES['an error of another realm'] as Error)
+    const [{ name, message }] = await warned
+    assert.deepEqual([name, message], ['RangeError', 'of another realm'])
   })
 })
 
