@@ -276,12 +276,11 @@ describe('Topology', () => {
     assert.deepEqual(names(topology).queues, ['first', 'last'])
   })
 
-  it('removes one of 10,000 bindings in no time', () => {
+  // In time that grows with the square of their number, this takes minutes.
+  it('removes one of 100,000 bindings without looking at the others', { timeout: 60_000 }, () => {
     const topology = new Topology(new VirtualClock())
-    for (let i = 0; i < 10_000; i++) topology.bound(binding('e', 'q', { routingKey: String(i) }))
-    const start = performance.now()
-    for (let i = 0; i < 10_000; i++) topology.unbound(binding('e', 'q', { routingKey: String(i) }))
+    for (let i = 0; i < 100_000; i++) topology.bound(binding('e', 'q', { routingKey: String(i) }))
+    for (let i = 0; i < 100_000; i++) topology.unbound(binding('e', 'q', { routingKey: String(i) }))
     assert.deepEqual(topology.bindings, [])
-    assert.ok(performance.now() - start < 1_000)
   })
 })
