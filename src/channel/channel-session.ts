@@ -382,7 +382,11 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
         this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })
         isWritten = true
       },
-      () => this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason)),
+      () => {
+        // Behind its answer nothing comes, also where its own close crossed ours.
+        this.#closedByServer = false
+        this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+      },
     )
     // Nothing was sent, so the channel is as open as before.
     if (!isWritten) return closed
