@@ -91,10 +91,7 @@ export abstract class MessageQueue implements Queue {
     receipt?.settled(true)
     // Whoever waits for a message gets even one that is to expire at once.
     this.#give(false)
-    while (this.messages.length > 0 && this.#limits.isExceeded(this.messages.length, this.messages.bytes)) {
-      const dropped = this.messages.shift()
-      if (dropped !== undefined) this.host.deadLetter(this, dropped.message, 'maxlen')
-    }
+    this.#dropExcess()
     this.#dropExpired()
   }
 
@@ -120,6 +117,7 @@ export abstract class MessageQueue implements Queue {
     for (const { consumer } of deliveries) {
       if (consumer !== undefined) this.#consumers.unblock(consumer.receiver)
     }
+    this.#dropExcess()
     this.#give()
   }
 
@@ -149,6 +147,7 @@ export abstract class MessageQueue implements Queue {
       this.#given.delete(delivery)
       this.#takeBack(delivery.stored, 'reject')
     }
+    this.#dropExcess()
     if (theirs.length > 0) this.#afterConsumers()
     this.#give()
   }
@@ -218,6 +217,15 @@ export abstract class MessageQueue implements Queue {
     stored.redelivered = true
     if (this.takeBack(stored, settlement) === 'ready') this.messages.takeBack(stored)
     else this.host.deadLetter(this, stored.message, 'delivery_limit')
+  }
+
+  /** What came or came back may be more than the queue holds. */
+  #dropExcess(): void {
+    if (this.#limits.overflow !== 'drop-head') return
+    while (this.messages.length > 0 && this.#limits.isExceeded(this.messages.length, this.messages.bytes)) {
+      const dropped = this.messages.shift()
+      if (dropped !== undefined) this.host.deadLetter(this, dropped.message, 'maxlen')
+    }
   }
 
   /** Give messages to consumers while there are both; without `expire` the first is given even if its time is over. */

@@ -157,6 +157,18 @@ describe('A queue of the broker', () => {
     assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
   })
 
+  it('drops what is too much also where messages come back', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'short', { 'x-max-length': 1 })
+    client.publish(1, '', 'short', 'old')
+    client.send(1, methods.BasicGet, { queueName: 'short' })
+    client.publish(1, '', 'short', 'new')
+    client.send(1, methods.BasicNack, { deliveryTag: 1, requeue: true })
+    const bodies = engine.queue('short', '/')?.ready.map(({ message }) => message.body.toString())
+    assert.deepEqual(bodies, ['new'])
+  })
+
   it('is deleted when nobody has used it for as long as it says', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)
