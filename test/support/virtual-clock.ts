@@ -23,9 +23,12 @@ export class VirtualClock implements Clock {
   /** In order of time, then of making. */
   #timers: VirtualTimer[] = []
 
-  constructor(options: { readonly start?: number; readonly seed?: number } = {}) {
+  readonly #turns: number
+
+  constructor(options: { readonly start?: number; readonly seed?: number; readonly turns?: number } = {}) {
     this.#now = options.start ?? 0
     this.#seed = options.seed ?? 1
+    this.#turns = options.turns ?? TURNS
   }
 
   now(): number {
@@ -85,10 +88,10 @@ export class VirtualClock implements Clock {
   async advance(milliseconds: number): Promise<void> {
     checkDelay(milliseconds)
     const end = this.#now + milliseconds
-    await turns()
+    await turns(this.#turns)
     for (let first = this.#timers[0]; first !== undefined && first.time <= end; first = this.#timers[0]) {
       this.#run(first)
-      await turns()
+      await turns(this.#turns)
     }
     this.#now = end
   }
@@ -107,7 +110,7 @@ export class VirtualClock implements Clock {
     }
     promise.then(settle, settle)
     for (;;) {
-      await turns()
+      await turns(this.#turns)
       if (settled) return promise
       const first = this.#timers[0]
       if (first === undefined) throw new Error('the promise is pending, and no timer runs')
@@ -123,6 +126,6 @@ export class VirtualClock implements Clock {
   }
 }
 
-async function turns(): Promise<void> {
-  for (let i = 0; i < TURNS; i++) await turn()
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await turn()
 }

@@ -1,0 +1,70 @@
+/**
+ * Hunts for faults: histories of random steps, each from a seed, until the time is up.
+ *
+ *   node build/test/simulation/main.js                        for a minute, from fresh seeds
+ *   node build/test/simulation/main.js --seconds 3600         for an hour
+ *   node build/test/simulation/main.js --seed 17              one history again, and what is wrong with it
+ *   node build/test/simulation/main.js --seed 17 --shrink     and the fewest of its steps that still fail
+ *   node build/test/simulation/main.js --histories 1000       so many, from seed 1 on
+ */
+import { parseArgs } from 'node:util'
+import { runHistory } from './history.ts'
+import { Random } from './random.ts'
+import { shrink } from './shrink.ts'
+import { randomSteps, type Step } from './steps.ts'
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    steps: { type: 'string', default: '200' },
+    seed: { type: 'string' },
+    shrink: { type: 'boolean', default: false },
+    histories: { type: 'string' },
+    /** Go on after a failure. */
+    all: { type: 'boolean', default: false },
+  },
+})
+const length = Number(values.steps)
+
+const stepsOf = (seed: number): Step[] => randomSteps(new Random(seed), length)
+
+async function one(seed: number): Promise<void> {
+  let steps: readonly Step[] = stepsOf(seed)
+  const wrong = await runHistory(seed, steps)
+  if (wrong.length > 0 && values.shrink) {
+    const [first = ''] = wrong
+    // The same kind of failure: words that differ from run to run are left out.
+    const kind = first.replace(/[\d-]+/g, '#').slice(0, 60)
+    steps = await shrink(steps, async fewer =>
+      (await runHistory(seed, fewer)).some(each => each.replace(/[\d-]+/g, '#').slice(0, 60) === kind),
+    )
+    console.log(`await runHistory(${seed}, [`)
+    for (const step of steps) console.log(`  ${JSON.stringify(step)},`)
+    console.log('])')
+    for (const each of await runHistory(seed, steps)) console.log(`  ${each}`)
+  } else for (const each of wrong) console.log(`  ${each}`)
+  console.log(wrong.length === 0 ? `seed ${seed}: right` : `seed ${seed}: WRONG`)
+  if (wrong.length > 0) process.exitCode = 1
+}
+
+async function many(): Promise<void> {
+  const started = process.hrtime.bigint()
+  const seconds = (): number => Number(process.hrtime.bigint() - started) / 1e9
+  const most = values.histories === undefined ? Number.POSITIVE_INFINITY : Number(values.histories)
+  let seed = values.histories === undefined ? Number(started % 2_000_000_000n) : 1
+  let count = 0
+  let failed = 0
+  for (; count < most && (values.histories !== undefined || seconds() < Number(values.seconds)); count++, seed++) {
+    const wrong = await runHistory(seed, stepsOf(seed))
+    if (wrong.length === 0) continue
+    failed++
+    console.log(`seed ${seed}:`)
+    for (const each of wrong.slice(0, 8)) console.log(`  ${each}`)
+    if (!values.all) break
+  }
+  console.log(`${count} histories of ${length} steps in ${seconds().toFixed(1)} s, ${failed} wrong`)
+  if (failed > 0) process.exitCode = 1
+}
+
+if (values.seed === undefined) await many()
+else await one(Number(values.seed))

@@ -1,0 +1,167 @@
+import type { Random } from './random.ts'
+
+/** How a program publishes. */
+export type PublishWay = 'protocol' | 'publisher' | 'confirm' | 'plain' | 'transaction'
+/** How a program consumes. */
+export type ConsumeWay = 'handler' | 'loop' | 'next' | 'callback' | 'no-ack'
+
+/** One thing that happens in a history. Plain values only: a history is printed and read again. */
+export type Step =
+  | { readonly do: 'wait'; readonly ms: number }
+  | {
+      readonly do: 'publish'
+      readonly client: number
+      readonly way: PublishWay
+      readonly queue: number
+      readonly count: number
+      readonly size: number
+      readonly timeout?: number
+      readonly abortAfter?: number
+    }
+  | {
+      readonly do: 'consume'
+      readonly client: number
+      readonly way: ConsumeWay
+      readonly queue: number
+      readonly prefetch: number
+      /** Milliseconds that a handler takes. */
+      readonly work: number
+      /** Every n-th message fails; 0 for none. */
+      readonly failEvery: number
+    }
+  | { readonly do: 'stop consumer'; readonly which: number }
+  | { readonly do: 'pause'; readonly which: number; readonly ms: number }
+  | { readonly do: 'batch'; readonly client: number; readonly queue: number; readonly count: number }
+  | { readonly do: 'get'; readonly client: number; readonly queue: number }
+  | { readonly do: 'call'; readonly client: number; readonly timeout: number }
+  | {
+      readonly do: 'bind'
+      readonly client: number
+      readonly queue: number
+      readonly key: number
+      readonly undo: boolean
+    }
+  | { readonly do: 'temporary queue'; readonly client: number }
+  | { readonly do: 'bad declare'; readonly client: number }
+  | { readonly do: 'close channel'; readonly client: number }
+  | { readonly do: 'close'; readonly client: number }
+  | { readonly do: 'network'; readonly what: 'cut' | 'half-close' | 'freeze' | 'slow' | 'refuse'; readonly ms: number }
+  | { readonly do: 'cut after'; readonly bytes: number; readonly toServer: boolean }
+  | {
+      readonly do: 'broker'
+      readonly what:
+        | 'restart'
+        | 'kill'
+        | 'block'
+        | 'cancel'
+        | 'close channels'
+        | 'close connections'
+        | 'nack'
+        | 'withhold'
+      readonly ms: number
+    }
+
+export const CLIENTS = 2
+export const QUEUES = 3
+export const KEYS = 3
+/** The only queue that is consumed without acks: what is on its way when a connection breaks is lost there. */
+export const NO_ACK_QUEUE = QUEUES - 1
+
+const STEP_WEIGHTS = {
+  wait: 14,
+  publish: 34,
+  consume: 8,
+  'stop consumer': 5,
+  pause: 3,
+  batch: 4,
+  get: 4,
+  call: 6,
+  bind: 4,
+  'temporary queue': 2,
+  'bad declare': 2,
+  'close channel': 2,
+  close: 1,
+  network: 8,
+  'cut after': 3,
+  broker: 7,
+}
+
+const SIZES = [0, 10, 100, 5_000, 20_000, 70_000]
+
+/** One step that chance chooses. */
+export function randomStep(random: Random): Step {
+  const client = random.between(0, CLIENTS - 1)
+  const queue = random.between(0, QUEUES - 1)
+  const what = random.weighted(STEP_WEIGHTS)
+  switch (what) {
+    case 'wait':
+      return { do: what, ms: random.pick([0, 1, 10, 100, 1_000, 5_000]) }
+    case 'publish':
+      return {
+        do: what,
+        client,
+        way: random.weighted({ protocol: 4, publisher: 3, confirm: 4, plain: 2, transaction: 1 }),
+        queue,
+        count: random.pick([1, 1, 2, 5, 20, 60]),
+        size: random.pick(SIZES),
+        ...(random.chance(0.15) && { timeout: random.pick([0, 1, 20, 500, 5_000]) }),
+        ...(random.chance(0.1) && { abortAfter: random.pick([0, 1, 20, 500]) }),
+      }
+    case 'consume': {
+      const way = random.weighted({ handler: 4, loop: 2, next: 2, callback: 3, 'no-ack': 1 })
+      return {
+        do: what,
+        client,
+        way,
+        queue: way === 'no-ack' ? NO_ACK_QUEUE : queue,
+        prefetch: random.pick([1, 2, 10, 50]),
+        work: random.pick([0, 0, 1, 20, 500]),
+        failEvery: random.pick([0, 0, 0, 3, 10]),
+      }
+    }
+    case 'stop consumer':
+      return { do: what, which: random.between(0, 9) }
+    case 'pause':
+      return { do: what, which: random.between(0, 9), ms: random.pick([0, 10, 3_000]) }
+    case 'batch':
+      return { do: what, client, queue, count: random.pick([1, 3, 30]) }
+    case 'get':
+      return { do: what, client, queue }
+    case 'call':
+      return { do: what, client, timeout: random.pick([100, 5_000, 60_000]) }
+    case 'bind':
+      return { do: what, client, queue, key: random.between(0, KEYS - 1), undo: random.chance(0.4) }
+    case 'temporary queue':
+    case 'bad declare':
+    case 'close channel':
+    case 'close':
+      return { do: what, client }
+    case 'network':
+      return {
+        do: what,
+        what: random.weighted({ cut: 6, 'half-close': 2, freeze: 2, slow: 2, refuse: 2 }),
+        ms: random.pick([1, 100, 2_000, 25_000]),
+      }
+    case 'cut after':
+      return { do: what, bytes: random.pick([1, 7, 20, 100, 1_000, 20_000]), toServer: random.chance(0.5) }
+    case 'broker':
+      return {
+        do: what,
+        what: random.weighted({
+          restart: 2,
+          kill: 1,
+          block: 3,
+          cancel: 2,
+          'close channels': 2,
+          'close connections': 2,
+          nack: 2,
+          withhold: 2,
+        }),
+        ms: random.pick([1, 100, 2_000, 25_000]),
+      }
+  }
+}
+
+export function randomSteps(random: Random, count: number): Step[] {
+  return Array.from({ length: count }, () => randomStep(random))
+}
