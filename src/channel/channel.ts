@@ -356,7 +356,8 @@ export class Channel {
 
   /**
    * Publish a message (basic.publish). Resolves when it is on its way and more may be written: awaiting it is the
-   * backpressure, not a receipt. It need not be awaited: a channel that ends under it tells `onError` once.
+   * backpressure, not a receipt. It need not be awaited: a channel that ends under it, or has
+   * too many waiting (`maxWaiting`), tells `onError` once.
    *
    * @param payload a string is sent as UTF-8. It may be changed once the promise has resolved.
    * @param exchangeName '' is the default exchange, which routes to the queue that `routingKey` names.
@@ -584,10 +585,12 @@ export class Channel {
   /** Make the channel transactional (tx.select): publishes and acks wait for `txCommit`. */
   txSelect(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
-      return this.#lasting(TxSelect, context, {}, () => {
+      const written = (): Effect => {
         this.#lives.transactionTo('idle')
         return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
-      })
+      }
+      // What was published before it belongs to no transaction.
+      return this.#lasting(TxSelect, context, {}, written, true)
     })
   }
 
@@ -621,7 +624,7 @@ export class Channel {
    * The channel stays transactional.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    const { modes } = this.#lives
+    const { modes, publishing } = this.#lives
     if (modes.transaction === 'none') await this.txSelect()
     try {
       const result = await work(this)
@@ -629,7 +632,7 @@ export class Channel {
       return result
     } catch (error) {
       // One that has done nothing needs no rolling back, nor the broker for it.
-      if (modes.transaction !== 'idle') await this.txRollback().catch(ignore)
+      if (modes.transaction !== 'idle' || publishing.waiting > 0) await this.txRollback().catch(ignore)
       throw error
     }
   }
@@ -756,8 +759,10 @@ export class Channel {
     context: CallContext,
     args: ArgumentsOf<M>,
     written: () => Effect,
+    behindPublishes = false,
   ): Promise<void> {
-    return this.#lives.record(method, context, () => ({ args, written })) as Promise<unknown> as Promise<void>
+    const sent = this.#lives.record(method, context, () => ({ args, written }), behindPublishes)
+    return sent as Promise<unknown> as Promise<void>
   }
 
   /** Send a synchronous method whose reply says nothing. */

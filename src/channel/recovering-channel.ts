@@ -243,8 +243,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     method: M,
     context: CallContext,
     prepare: (session: ChannelSession) => LastingMethod<M>,
+    behindPublishes = false,
   ): Promise<ReplyOf<M> | undefined> {
-    return this.use(session => {
+    const record = (session: ChannelSession): Promise<ReplyOf<M> | undefined> => {
       const { args, written, replied } = prepare(session)
       const effects = this.#effects
       const noWait = 'noWait' in args && args.noWait === true
@@ -261,7 +262,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
           entry = effects.written(method.key, written(), noWait)
         },
       )
-    }, context)
+    }
+    return behindPublishes ? this.useBehindPublishes(record, context) : this.use(record, context)
   }
 
   /** Fetch one message (basic.get), which keeps a queue that expires alive. */
@@ -332,6 +334,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   // ---- modes
 
   confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
+    this.publishing.confirming = true
     return this.use(session => {
       const selected = session.confirmSelect(noWait, context)
       this.modes.confirming = true
@@ -341,6 +344,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Open the next lives in confirm mode, too: for a channel whose first life has not begun. */
   startConfirming(): void {
+    this.publishing.confirming = true
     this.modes.confirming = true
   }
 

@@ -162,6 +162,39 @@ describe('what must stay behind publishes', () => {
     assert.equal(came(peer), 'tx.select a tx.commit b a tx.rollback b')
   })
 
+  it('stays: what was called before txSelect is in no transaction', async () => {
+    const the = await scene()
+    block(the)
+    void the.channel.basicPublish('a', 'e', 'k')
+    const selected = the.channel.txSelect()
+    void the.channel.basicPublish('b', 'e', 'k')
+    await turn()
+    unblock(the)
+    await selected
+    await the.channel.txRollback()
+    assert.equal(came(the.peer), 'a tx.select b tx.rollback')
+  })
+
+  it('stays: a transaction that fails while its messages wait is rolled back behind them, before the next one', async () => {
+    const the = await scene()
+    const { peer, channel } = the
+    await channel.txSelect()
+    block(the)
+    const failed = rejection(
+      channel.transaction(() => {
+        void channel.basicPublish('failed', 'e', 'k')
+        throw new Error('its work failed')
+      }),
+      Error,
+    )
+    const next = channel.transaction(() => void channel.basicPublish('next', 'e', 'k'))
+    await turn()
+    unblock(the)
+    assert.equal((await failed).message, 'its work failed')
+    await next
+    assert.equal(came(peer), 'tx.select failed tx.rollback next tx.commit')
+  })
+
   it('is not held by what is published later: waitForConfirms ends while others go on through a full buffer', async () => {
     const { peer, channel } = await scene({ maxBuffered: 10_000 }, true)
     peer.transport.stall()
@@ -202,6 +235,31 @@ describe('what must stay behind publishes', () => {
     void the.channel.basicPublish('5', 'e', 'k')
     await turn()
     assert.equal(came(third), '1 2 3 4 5')
+  })
+})
+
+describe('a publish behind a confirmSelect that waits', () => {
+  it('waits for its confirm', async () => {
+    const the = await scene({ recovery: true })
+    const declared = the.channel.queueDeclare('q')
+    the.peer.reply(1, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await declared
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    const peer = await the.clock.until(the.broker.accept())
+    await turn()
+    // The channel is there again, its queue is not yet.
+    const declaring = peer.frames.find(({ method }) => method === methods.QueueDeclare)
+    void the.channel.basicPublish('a', '', 'q')
+    const selected = the.channel.confirmSelect()
+    const published = follow(the.channel.publish('b', '', 'q'))
+    peer.reply(declaring?.channel ?? 0, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await selected
+    await turn()
+    assert.equal(came(peer), 'a b')
+    assert.equal(published.state, 'pending')
+    peer.reply(1, methods.BasicAck, { deliveryTag: 1 })
+    await turn()
+    assert.equal(published.state, 'resolved')
   })
 })
 
@@ -302,7 +360,23 @@ describe('a message that was published and forgotten', () => {
     assert.ok(other.errors[0] instanceof EncodeError)
   })
 
-  it('is no unhandled rejection when the connection is lost under its bytes, or when too many wait, and the loss is told once', async () => {
+  it('is told to onError where too many wait, once until none waits', async () => {
+    const the = await scene({ maxWaiting: 1 })
+    for (const told of [1, 2]) {
+      block(the)
+      for (const body of ['waits', 'refused', 'refused']) void the.channel.basicPublish(body, 'e', 'k')
+      await turn()
+      assert.equal(the.errors.length, told)
+      const error = the.errors.at(-1)
+      assert.ok(error instanceof BufferFullError)
+      assert.equal(error.outcome, 'notSent')
+      unblock(the)
+      await turn()
+    }
+    assert.equal(came(the.peer), 'waits waits')
+  })
+
+  it('is no unhandled rejection when the connection is lost under its bytes, or when too many wait, and each loss is told once', async () => {
     const the = await scene({ maxWaiting: 0 })
     the.peer.transport.stall()
     // One goes by reference; the others wait until the socket takes more.
@@ -314,7 +388,8 @@ describe('a message that was published and forgotten', () => {
     await turn()
     the.peer.transport.break(new Error('read ECONNRESET'))
     await turn()
-    assert.equal(the.errors.length, 1, String(the.errors))
-    assert.ok(the.errors[0] instanceof ConnectionLostError)
+    assert.equal(the.errors.length, 2, String(the.errors))
+    assert.ok(the.errors[0] instanceof BufferFullError)
+    assert.ok(the.errors[1] instanceof ConnectionLostError)
   })
 })

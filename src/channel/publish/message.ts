@@ -90,11 +90,14 @@ export function refuse(publish: PendingPublish, error: Error): boolean {
   return true
 }
 
+/** Throw an AbortError or a TimeoutError where its signal is aborted before anything is done for it. */
+export function assertNotAborted(publish: PendingPublish, bounds: CallOptions | undefined): void {
+  if (bounds?.signal?.aborted) throw abortedBy(bounds.signal, describeMessage(publish), 'notSent')
+}
+
 /**
  * Bound the wait for a publish, from now until it is settled, by a timeout, a signal or both: then `giveUp` gets the error
- * for its caller. `list` holds nothing but such bounds.
- *
- * @throws AbortError, TimeoutError where the signal is aborted already.
+ * for its caller; at once where a getter of the message has aborted the signal. `list` holds nothing but such bounds.
  */
 export function boundPublish(
   publish: PendingPublish,
@@ -102,8 +105,8 @@ export function boundPublish(
   { signal, timeout }: CallOptions,
   giveUp: (error: Error) => void,
 ): void {
+  if (publish.reject === undefined) return
   const what = (): string => describeMessage(publish)
-  if (signal?.aborted) throw abortedBy(signal, what(), 'notSent')
   const bounds = {
     what,
     signal,

@@ -8,6 +8,7 @@ import { type CallContext, timeLeft } from '../calls.ts'
 import type { Deadline, ErrorReporter } from '../port.ts'
 import type { ConfirmWindow } from './confirm-window.ts'
 import {
+  assertNotAborted,
   boundPublish,
   describeMessage,
   isForgettable,
@@ -80,6 +81,8 @@ export class Publishing {
   #life: ConfirmWindow | undefined
   /** Each message is part of a transaction, which somebody keeps track of. */
   transactional = false
+  /** confirm.select was called for, though it may not be written yet. */
+  confirming = false
   /** The list counts as one operation that waits for the broker: what opens the gate has to be read. */
   #awaiting = false
   /** What is not a publish may go, too. */
@@ -88,6 +91,8 @@ export class Publishing {
   #passedOver = false
   /** The first that was lost of those that the program need not have awaited. */
   #lost: Error | undefined
+  /** `onError` was told that too many wait; until none does. */
+  #overflowing = false
 
   constructor(host: PublishingHost) {
     this.#host = host
@@ -147,6 +152,7 @@ export class Publishing {
   }
 
   #await(): void {
+    if (this.#list.length === 0) this.#overflowing = false
     const awaiting = this.#window !== undefined && this.#list.length > 0
     if (awaiting === this.#awaiting) return
     this.#awaiting = awaiting
@@ -180,10 +186,18 @@ export class Publishing {
     } catch (error) {
       // Called and forgotten: nobody else would tell.
       if (error instanceof EncodeError) this.#host.report(notSent(error), 'unhandled')
-      else if (!(error instanceof BufferFullError)) throw error
+      else if (error instanceof BufferFullError) this.#overflowed(error)
+      else throw error
       refuse(publish, error)
     }
     return promise
+  }
+
+  /** A loop that awaits nothing loses many: the first stands for them. */
+  #overflowed(error: BufferFullError): void {
+    if (this.#overflowing) return
+    this.#overflowing = true
+    this.#host.report(error, 'warn')
   }
 
   /** The same; in confirm mode it resolves when the broker has confirmed the message. */
@@ -195,19 +209,15 @@ export class Publishing {
     mandatory: boolean,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    const confirmed = this.#window?.counting !== false
-    if (!confirmed && bounds === undefined) {
+    const { confirming } = this
+    if (!confirming && bounds === undefined) {
       return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
-    const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, confirmed)
+    const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming)
     const promise = promiseOf(publish)
+    assertNotAborted(publish, bounds)
+    this.#publish(publish)
     if (bounds !== undefined) boundPublish(publish, this.#bounds, bounds, error => this.#giveUp(publish, error))
-    try {
-      this.#publish(publish)
-    } catch (error) {
-      publish.bound?.leave()
-      throw error
-    }
     return promise
   }
 

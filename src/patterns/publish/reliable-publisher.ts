@@ -3,6 +3,7 @@ import type { Channel } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
 import {
+  assertNotAborted,
   boundPublish,
   describeMessage,
   outcomeOf,
@@ -12,7 +13,7 @@ import {
   refuse,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
-import { type AmqpError, abortedBy, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -77,11 +78,9 @@ export class ReliablePublisher implements PublishKeeper, Closable {
   ): Promise<void> {
     const message = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
     const promise = promiseOf(message)
-    if (bounds?.signal?.aborted) throw abortedBy(bounds.signal, describeMessage(message), 'notSent')
+    assertNotAborted(message, bounds)
     this.#accept(message, payload)
-    if (bounds !== undefined && isAwaited(message)) {
-      boundPublish(message, this.#bounds, bounds, error => this.#giveUp(message, error))
-    }
+    if (bounds !== undefined) boundPublish(message, this.#bounds, bounds, error => this.#giveUp(message, error))
     return promise
   }
 

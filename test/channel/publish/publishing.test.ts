@@ -20,6 +20,7 @@ class Fixture implements PublishingHost {
   constructor(maxWaiting = Number.POSITIVE_INFINITY) {
     this.maxWaiting = maxWaiting
     this.publishing = new Publishing(this)
+    this.publishing.confirming = true
   }
 
   after = (milliseconds: number, expired: () => void) => this.port.after(milliseconds, expired)
