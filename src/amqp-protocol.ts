@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { type CallOptions, describeCall } from './channel/call-options.ts'
 import type { Channel, ReturnCallback } from './channel/channel.ts'
 import type {
@@ -17,7 +18,7 @@ import { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import { EncodeError } from './errors.ts'
-import { emitSafely, SafeEmitter } from './lib/safe-emitter.ts'
+import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consume/consumer-options.ts'
 import { isolated, isolatedTransaction } from './patterns/isolated.ts'
@@ -86,7 +87,11 @@ const CLOSE_TIMEOUT = 5_000
 type NoWait = { readonly noWait: true }
 
 /** A connection to a broker, as `connect()` returns it. It multiplexes channels. */
-export class AmqpProtocol extends SafeEmitter<AmqpProtocolEvents> {
+export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
+  static {
+    keepListenerContexts(AmqpProtocol.prototype)
+  }
+
   #session: RecoveringConnection | undefined
   #publishers: DefaultPublishers | undefined
 

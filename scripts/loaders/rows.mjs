@@ -22,17 +22,43 @@ export async function check() {
 `
 const modular = `import { ConnectionFailedError, connect } from 'asyncamqp'\n${body}`
 const common = `const { ConnectionFailedError, connect } = require('asyncamqp')\n${body.replace('export ', '')}`
+/** The broker for tests, whose errors and messages are of the classes of the main entry. */
+const testing = `
+async function checkTesting() {
+  const broker = await startBroker()
+  const protocol = await connect(broker.inMemory)
+  await protocol.queueDeclare('q')
+  await protocol.publish('body', '', 'q')
+  const error = await broker.queue('q').deleted({ timeout: 1 }).catch(error => error)
+  if (!(error instanceof TimeoutError) || !(createMessage('') instanceof Message)) throw new Error('other classes')
+  if (broker.queue('q').ready.length !== 1) throw new Error('the message did not arrive')
+  await protocol.close()
+  await broker[Symbol.asyncDispose]()
+  return 'tested'
+}
+checkTesting().then(console.log)
+`
+const modularTesting = `import { connect, Message, TimeoutError } from 'asyncamqp'
+import { createMessage, startBroker } from 'asyncamqp/testing'
+${testing}`
+const commonTesting = `const { connect, Message, TimeoutError } = require('asyncamqp')
+const { createMessage, startBroker } = require('asyncamqp/testing')
+${testing}`
 const print = 'check().then(console.log)\n'
 
 const test = "\ntest('loads', async () => { expect(await check()).toBe('loaded') })\n"
 /** Both ways in one program: they share one instance of everything. */
 const shared = `
-const required = require('asyncamqp')
-import('asyncamqp').then(imported => {
-  const other = Object.keys(required).filter(name => required[name] !== imported[name])
-  if (other.length > 0) throw new Error('two instances of ' + other)
-  console.log('one instance')
-})
+for (const [required, importing] of [
+  [require('asyncamqp'), import('asyncamqp')],
+  [require('asyncamqp/testing'), import('asyncamqp/testing')],
+]) {
+  importing.then(imported => {
+    const other = Object.keys(required).filter(name => required[name] !== imported[name])
+    if (other.length > 0) throw new Error('two instances of ' + other)
+    console.log('one instance')
+  })
+}
 `
 
 /** @param {string} version */
@@ -73,6 +99,7 @@ const typescript = version => ({
 
 const typed = `
 import { connect, EncodeError, type AmqpProtocol, type Message } from 'asyncamqp'
+import { startBroker, type Broker } from 'asyncamqp/testing'
 
 export async function consume(url: string): Promise<number> {
   const protocol: AmqpProtocol = await connect(url)
@@ -86,6 +113,11 @@ export async function consume(url: string): Promise<number> {
   }
   await protocol.close()
   return count
+}
+
+export async function consumeInTest(): Promise<number> {
+  const broker: Broker = await startBroker({ release: '4.3' })
+  return consume(broker.url)
 }
 
 export const isEncodeError = (error: unknown): error is EncodeError => error instanceof EncodeError
@@ -113,6 +145,16 @@ export const rows = [
       ['node', 'modular.mjs'],
       ['node', 'common.cjs'],
       ['node', 'shared.cjs'],
+    ],
+  },
+  {
+    name: 'node-testing',
+    quick: true,
+    packages: [],
+    files: { 'modular.mjs': modularTesting, 'common.cjs': commonTesting },
+    commands: [
+      ['node', 'modular.mjs'],
+      ['node', 'common.cjs'],
     ],
   },
   jest('29.7.0'),

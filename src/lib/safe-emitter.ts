@@ -4,12 +4,9 @@ import { callSafely } from './call-safely.ts'
 
 type Listener = (this: unknown, ...args: unknown[]) => unknown
 
-/** An emitter whose listeners run in the asynchronous context in which they were added. */
-export class SafeEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {}
-
-/** Tell the listeners of an event. One that throws goes to `failed`, and keeps nobody else from being told. */
+/** Call the listeners of an event. What one of them throws goes to `failed`, and the others are called all the same. */
 export function emitSafely<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
-  emitter: SafeEmitter<Events>,
+  emitter: EventEmitter<Events>,
   failed: (thrown: unknown) => void,
   event: K,
   ...args: Events[K]
@@ -33,19 +30,26 @@ function kept(emitter: EventEmitter, event: string | symbol, listener: Listener,
   return Object.assign(run, { listener })
 }
 
-// Their types are EventEmitter's, which a subclass cannot name.
-for (const [name, add, once] of [
+const methods = [
   ['on', addListener, false],
   ['addListener', addListener, false],
   ['once', addListener, true],
   ['prependListener', prependListener, false],
   ['prependOnceListener', prependListener, true],
-] as const) {
-  Object.defineProperty(SafeEmitter.prototype, name, {
-    value: function (this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
-      return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
-    },
-    configurable: true,
-    writable: true,
-  })
+] as const
+
+/**
+ * Have the listeners of a class's emitters run in the asynchronous context in which they were added. Not a base class,
+ * since the declarations of public classes would name it.
+ */
+export function keepListenerContexts(prototype: EventEmitter): void {
+  for (const [name, add, once] of methods) {
+    Object.defineProperty(prototype, name, {
+      value: function (this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
+        return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
+      },
+      configurable: true,
+      writable: true,
+    })
+  }
 }

@@ -1,9 +1,10 @@
+import type { EventEmitter } from 'node:events'
 import type { ErrorReporter } from '../channel/port.ts'
-import { emitSafely, type SafeEmitter } from '../lib/safe-emitter.ts'
+import { emitSafely } from '../lib/safe-emitter.ts'
 
-/** Tell the listeners of an event. One that throws is reported, and keeps nobody else from being told. */
+/** Call the listeners of an event. What one of them throws is reported, and the others are called all the same. */
 export function tell<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
-  emitter: SafeEmitter<Events>,
+  emitter: EventEmitter<Events>,
   reporter: ErrorReporter,
   event: K,
   ...args: Events[K]

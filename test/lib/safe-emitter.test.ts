@@ -3,7 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter, once } from 'node:events'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { emitSafely, SafeEmitter } from '../../src/lib/safe-emitter.ts'
+import { emitSafely, keepListenerContexts } from '../../src/lib/safe-emitter.ts'
 import { hostileForms } from '../support/hostile-values.ts'
 
 interface Events {
@@ -13,7 +13,13 @@ interface Events {
 const ADD = ['on', 'addListener', 'prependListener', 'once', 'prependOnceListener'] as const
 const ignore = (): void => {}
 
-describe('SafeEmitter', () => {
+class SafeEmitter<E extends Record<keyof E, unknown[]>> extends EventEmitter<E> {
+  static {
+    keepListenerContexts(SafeEmitter.prototype)
+  }
+}
+
+describe('An emitter that keeps the contexts of its listeners', () => {
   for (const add of ADD) {
     it(`runs a listener added by ${add} in the context in which it was added, and finds it by itself`, () => {
       const storage = new AsyncLocalStorage<string>()

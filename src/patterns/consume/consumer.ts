@@ -1,8 +1,9 @@
+import { EventEmitter } from 'node:events'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
-import { SafeEmitter } from '../../lib/safe-emitter.ts'
+import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { tell } from '../tell.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
@@ -54,7 +55,11 @@ const IN_HAND_PATIENCE = 250
  *     open ──close(), a loop left────────────────────────▶ closing ──▶ closed
  *       └──onCancel: close, connection gone for good──────────────────────▲
  */
-export class Consumer extends SafeEmitter<ConsumerEvents> implements AsyncIterable<Message> {
+export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncIterable<Message> {
+  static {
+    keepListenerContexts(Consumer.prototype)
+  }
+
   /** The queue it consumes from. */
   readonly queueName: string
   readonly #source: ChannelSource

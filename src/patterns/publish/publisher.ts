@@ -1,6 +1,7 @@
+import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { SafeEmitter } from '../../lib/safe-emitter.ts'
+import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
   booleanOption,
   checkOptions,
@@ -53,7 +54,11 @@ export interface PublisherEvents {
  * Messages whose fate is unknown are sent again, in the order they were published and before anything newer: each
  * arrives at least once, so that a receiver may see 3 4 5 3 4 5 6.
  */
-export class Publisher extends SafeEmitter<PublisherEvents> {
+export class Publisher extends EventEmitter<PublisherEvents> {
+  static {
+    keepListenerContexts(Publisher.prototype)
+  }
+
   /** `''` is the default exchange. */
   readonly exchangeName: string
   readonly #source: ChannelSource

@@ -72,6 +72,7 @@ import {
   type MessageHandler,
   MessageReturnedError,
   type NackOptions,
+  type NextOptions,
   NoChannelAvailableError,
   type NoWaitOption,
   type NumericType,
@@ -393,7 +394,8 @@ export async function work(protocol: AmqpProtocol): Promise<void> {
     const sent: boolean = message.nack({ requeue: false }) || message.reject({ requeue: true }) || message.ack()
     console.log(id, message.text(), message.deliveryCount, aborted, sent, message.envelope.routingKey)
   }
-  const { value, done } = await consumer.next()
+  const next: NextOptions = { timeout: 1_000, signal: AbortSignal.timeout(2_000) }
+  const { value, done } = await consumer.next(next)
   if (done !== true) console.log(value.body.length)
   consumer.pause()
   consumer.resume()
