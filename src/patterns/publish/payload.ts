@@ -1,7 +1,7 @@
 import { types } from 'node:util'
 import { asError, EncodeError } from '../../errors.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
-import type { BasicProperties } from '../../protocol/properties.ts'
+import { type BasicProperties, PROPERTY_NAMES } from '../../protocol/properties.ts'
 import { Properties } from '../../protocol/received-properties.ts'
 
 /**
@@ -83,9 +83,14 @@ export function withPersistence(properties: BasicProperties | undefined): BasicP
   return sent.deliveryMode === undefined ? { ...sent, deliveryMode: 2 } : sent
 }
 
-/** Properties that may be spread: those of a received message may not, since their values are getters. */
+/** Properties that may be spread: what an object inherits, as getters too, is lost by that. */
 export function plainProperties(properties: BasicProperties): BasicProperties {
-  return properties instanceof Properties ? properties.toJSON() : properties
+  if (properties instanceof Properties) return properties.toJSON()
+  const prototype: unknown = Object.getPrototypeOf(properties)
+  if (prototype === Object.prototype || prototype === null) return properties
+  const names = new Set<string>(PROPERTY_NAMES)
+  for (const name in properties) names.add(name)
+  return Object.fromEntries([...names].map(name => [name, properties[name as keyof BasicProperties]]))
 }
 
 /** What is no object is refused when it is encoded. */

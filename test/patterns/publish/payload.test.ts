@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import { EncodeError } from '../../../src/index.ts'
 import { isEncoded, toJson, withJsonType, withPersistence } from '../../../src/patterns/publish/payload.ts'
+import type { BasicProperties } from '../../../src/protocol/properties.ts'
 
 class OrderCreated {
   readonly id: number
@@ -121,5 +122,21 @@ describe('A payload', () => {
     assert.deepEqual(withPersistence(undefined), { deliveryMode: 2 })
     assert.deepEqual(withPersistence({ deliveryMode: undefined }), { deliveryMode: 2 })
     assert.deepEqual(withPersistence({ deliveryMode: 1 }), { deliveryMode: 1 })
+  })
+
+  it('keeps properties that their object inherits, getters of a class too', () => {
+    class Job {
+      readonly messageId = 'm'
+      get correlationId(): string {
+        return 'c'
+      }
+    }
+    for (const properties of [new Job(), Object.create({ messageId: 'm', correlationId: 'c' }) as BasicProperties]) {
+      const { messageId, correlationId, deliveryMode } = withPersistence(properties)
+      assert.deepEqual([messageId, correlationId, deliveryMode], ['m', 'c', 2])
+      assert.deepEqual(withJsonType(properties).correlationId, 'c')
+    }
+    const misspelt = withPersistence(Object.create({ corelationId: 'c' }) as BasicProperties)
+    assert.ok('corelationId' in misspelt, 'it is refused when it is encoded')
   })
 })
