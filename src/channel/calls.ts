@@ -1,6 +1,7 @@
 import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
 import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
 import { Fifo } from '../lib/fifo.ts'
+import { Oldest } from '../lib/oldest.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
@@ -58,6 +59,8 @@ export class Calls {
   readonly #byReply = new Map<ReplyKey, Fifo<Call>>()
   /** In the order of the calls: the timeout of a call starts when it has come to the head. */
   readonly #all = new Set<Call>()
+  /** The oldest that somebody waits for. */
+  readonly #oldest: Oldest<Call>
   #headTimed: Call | undefined
   readonly #consequence: string
 
@@ -66,6 +69,13 @@ export class Calls {
     this.#port = port
     this.#timedOut = timedOut
     this.#consequence = consequence
+    const all = this.#all
+    this.#oldest = new Oldest({
+      get size() {
+        return all.size
+      },
+      has: call => call.promise !== undefined,
+    })
   }
 
   get size(): number {
@@ -103,6 +113,7 @@ export class Calls {
         this.#byReply.set(replyKey, own)
       } else queue.push(call)
       this.#all.add(call)
+      this.#oldest.added(call)
       this.#port.awaiting(1)
       if (timeout !== undefined) {
         call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
@@ -146,7 +157,7 @@ export class Calls {
    * connection.
    */
   #timeHead(): void {
-    const head = this.#oldest()
+    const head = this.#oldest.key
     if (head === this.#headTimed) return
     if (this.#headTimed !== undefined && !this.#headTimed.ownTimeout) {
       this.#headTimed.deadline?.cancel()
@@ -157,11 +168,6 @@ export class Calls {
     this.#headTimed = head
     const { rpcTimeout } = this.#port
     if (!head.ownTimeout) head.deadline = this.#port.after(rpcTimeout, () => this.#expire(head, rpcTimeout))
-  }
-
-  #oldest(): Call | undefined {
-    for (const call of this.#all) if (call.promise !== undefined) return call
-    return undefined
   }
 
   /** The broker blocks this connection, or no longer: the general timeout stands still meanwhile. */

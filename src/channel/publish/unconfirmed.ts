@@ -1,3 +1,4 @@
+import { Oldest } from '../../lib/oldest.ts'
 import { type PendingPublish, pendingPublish } from './message.ts'
 
 /** A publish nobody waits for: only its tag counts. */
@@ -21,6 +22,7 @@ export class Unconfirmed {
   #count = 0
   /** Older than the ring, in the order of their tags. */
   readonly #stragglers = new Map<number, PendingPublish>()
+  readonly #oldestStraggler = new Oldest<number>(this.#stragglers)
 
   /** Tags go on behind `offset`. */
   constructor(offset: number) {
@@ -39,8 +41,7 @@ export class Unconfirmed {
 
   /** The tag of the oldest, or the next tag where there is none. */
   get oldest(): number {
-    if (this.#stragglers.size > 0) for (const tag of this.#stragglers.keys()) return tag
-    return this.#floor
+    return this.#oldestStraggler.key ?? this.#floor
   }
 
   /** The first tag of the ring. */
@@ -68,6 +69,7 @@ export class Unconfirmed {
         this.#ring[at] = undefined
         this.#count--
         this.#stragglers.set(this.#floor, publish)
+        this.#oldestStraggler.added(this.#floor)
       }
     } else this.#resize(length * 2 || SMALLEST_RING, end)
   }
@@ -103,12 +105,10 @@ export class Unconfirmed {
 
   /** Take out all up to `last`, the oldest first. */
   takeUpTo(last: number, take: (publish: PendingPublish, tag: number) => void): void {
-    if (this.#stragglers.size > 0) {
-      for (const [tag, publish] of this.#stragglers) {
-        if (tag > last) break
-        this.#stragglers.delete(tag)
-        take(publish, tag)
-      }
+    for (let tag = this.oldest; tag < this.#floor && tag <= last; tag = this.oldest) {
+      const straggler = this.#stragglers.get(tag)
+      this.#stragglers.delete(tag)
+      if (straggler !== undefined) take(straggler, tag)
     }
     for (let tag = this.#floor; tag <= last; tag++) {
       const at = tag & this.#mask

@@ -1,5 +1,6 @@
 import type { PendingPublish } from '../../channel/publish/message.ts'
 import { Fifo } from '../../lib/fifo.ts'
+import { Oldest } from '../../lib/oldest.ts'
 
 /** Up to this many removed messages are left where they are. */
 const FEW = 64
@@ -10,6 +11,7 @@ const FEW = 64
  */
 export class OutgoingQueue {
   #again = new Set<PendingPublish>()
+  #firstAgain = new Oldest<PendingPublish>(this.#again)
   /** A removed message stays here until its turn comes: nobody waits for it (`reject` is undefined). */
   readonly #fresh = new Fifo<PendingPublish>()
   #removed = 0
@@ -25,11 +27,18 @@ export class OutgoingQueue {
 
   /** These were published before everything that is here. */
   putBack(messages: readonly PendingPublish[]): void {
-    if (messages.length > 0) this.#again = new Set([...messages, ...this.#again])
+    if (messages.length > 0) this.#setAgain([...messages, ...this.#again])
+  }
+
+  #setAgain(messages: readonly PendingPublish[]): void {
+    this.#again = new Set(messages)
+    this.#firstAgain = new Oldest(this.#again)
+    for (const message of messages) this.#firstAgain.added(message)
   }
 
   peek(): PendingPublish | undefined {
-    for (const message of this.#again) return message
+    const again = this.#firstAgain.key
+    if (again !== undefined) return again
     let first = this.#fresh.peek()
     while (first !== undefined && first.reject === undefined) {
       this.#fresh.shift()
@@ -63,7 +72,7 @@ export class OutgoingQueue {
   /** Every message, in order; the queue is empty then. */
   takeAll(): PendingPublish[] {
     const all = [...this.#again, ...this.#fresh.takeAll().filter(({ reject }) => reject !== undefined)]
-    this.#again.clear()
+    this.#setAgain([])
     this.#removed = 0
     return all
   }

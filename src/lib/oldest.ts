@@ -1,0 +1,35 @@
+import { Fifo } from './fifo.ts'
+
+/** Keys that are gone, and kept all the same, at least. */
+const FEW = 64
+
+/**
+ * The oldest key of a Map, or member of a Set, in constant time on average: a look from the start of either steps over
+ * all that was deleted there, and an iterator that is kept keeps every table that the Map has outgrown.
+ */
+export class Oldest<K> {
+  readonly #of: { readonly size: number; has(key: K): boolean }
+  /** In the order in which they were added. */
+  readonly #keys = new Fifo<K>()
+
+  /** `of.has` may leave out more than what was deleted. What it does not have any more never comes back. */
+  constructor(of: { readonly size: number; has(key: K): boolean }) {
+    this.#of = of
+  }
+
+  /** It was added. */
+  added(key: K): void {
+    this.#keys.push(key)
+    if (this.#keys.length <= 2 * this.#of.size + FEW) return
+    for (const each of this.#keys.takeAll()) if (this.#of.has(each)) this.#keys.push(each)
+  }
+
+  get key(): K | undefined {
+    let first = this.#keys.peek()
+    while (first !== undefined && !this.#of.has(first)) {
+      this.#keys.shift()
+      first = this.#keys.peek()
+    }
+    return first
+  }
+}
