@@ -374,7 +374,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   // ---- consumers
 
   cancelled(error: ConsumerCancelledError): void {
-    this.subscriptions.remove(error.consumerTag)
+    // Whoever has its tag by now keeps it.
+    const isFree = this.#session?.deliveries.consumer(error.consumerTag) === undefined
+    if (isFree) this.subscriptions.remove(error.consumerTag)
     this.#events.cancelled(error)
   }
 

@@ -332,6 +332,17 @@ describe('consumers', () => {
     assert.deepEqual(the.sent('queue.declare', 'basic.consume'), ['basic.consume q tag'])
   })
 
+  it('come back also where their tag was that of one whose cancel was not answered yet', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.basicConsume(() => {}, 'old', { consumerTag: 'tag' })
+    const cancelled = channel.basicCancel('tag')
+    const consumed = channel.basicConsume(() => {}, 'new', { consumerTag: 'tag' })
+    await Promise.all([cancelled, consumed])
+    await the.recover()
+    assert.deepEqual(the.sent('basic.consume'), ['basic.consume new tag'])
+  })
+
   it('that are refused for a while are tried on with a pause', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

@@ -60,8 +60,6 @@ export class RecordedConsumers {
     const queueName = args.queueName ?? ''
     const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
     const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
-    const isNew = !this.#consumers.has(tag)
-    if (isNew) this.#consumers.set(tag, recorded)
     let entry: WrittenMethod | undefined
     const started = session.consume(
       consumer,
@@ -70,6 +68,8 @@ export class RecordedConsumers {
       false,
       {
         written: () => {
+          // Not before: until then the tag may be that of one that is being cancelled.
+          this.#consumers.set(tag, recorded)
           entry = effects.written(BasicConsume.key, this.#counting(recorded), args.noWait === true)
         },
         consuming: () => {
@@ -78,11 +78,9 @@ export class RecordedConsumers {
         gone: () => this.#uncount(recorded)?.accept(),
       },
     )
-    if (isNew) {
-      started.catch(() => {
-        if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
-      })
-    }
+    started.catch(() => {
+      if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
+    })
     return started
   }
 
