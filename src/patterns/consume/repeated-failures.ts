@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isDetached } from '../../protocol/bytes.ts'
 import type { Message } from './message.ts'
 
 /** Identities that are remembered, and failures of messages that share one. */
@@ -62,8 +63,9 @@ function deliveryCount({ properties }: Message): number | undefined {
 function identity({ body, envelope, properties }: Message): string {
   const { messageId } = properties
   if (messageId !== undefined) return `id ${messageId}`
-  return createHash('sha1')
-    .update(`${envelope.exchangeName} ${envelope.routingKey} ${properties.correlationId} ${body.length} `)
-    .update(body.subarray(0, IDENTIFYING_BYTES))
-    .digest('base64')
+  const hash = createHash('sha1')
+  hash.update(`${envelope.exchangeName} ${envelope.routingKey} ${properties.correlationId} ${body.length} `)
+  // The handler may have transferred its memory to another thread.
+  if (!isDetached(body)) hash.update(body.subarray(0, IDENTIFYING_BYTES))
+  return hash.digest('base64')
 }

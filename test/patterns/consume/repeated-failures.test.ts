@@ -50,6 +50,19 @@ describe('RepeatedFailures', () => {
     assert.equal(failures.any, false)
   })
 
+  it('counts a message whose body was transferred away', () => {
+    const failures = new RepeatedFailures()
+    const failed = (redelivered: boolean): Message => {
+      const one = message('', { redelivered })
+      const body = Buffer.from(new ArrayBuffer(8))
+      structuredClone(body.buffer, { transfer: [body.buffer as ArrayBuffer] })
+      return new Message(body, one.envelope, one.properties, undefined)
+    }
+    assert.equal(failures.count(failed(false)), 0)
+    assert.equal(failures.count(failed(true)), 1)
+    assert.equal(failures.count(failed(true)), 2)
+  })
+
   it('is bounded by its memory of messages that are alike, too', () => {
     const failures = new RepeatedFailures()
     for (let i = 0; i < 10_000; i++) failures.count(message('tick'))
