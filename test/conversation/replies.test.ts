@@ -671,6 +671,29 @@ describe('a consumer', () => {
     assert.equal(consumer?.position.resumeOffset, 2n)
   })
 
+  it('of a stream is left in the order of the tags, also where a message between them was too large', async () => {
+    const { peer, channel } = await converseOnChannel({ maxMessageSize: 1_000 })
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c', arguments: { 'x-stream-offset': 'first' } })
+    await turn()
+    const message = (tag: number, size: number): Buffer =>
+      Buffer.concat([
+        deliverFrame(1, 'c', tag),
+        contentFrames(1, Buffer.alloc(size), { headers: { 'x-stream-offset': tag } }),
+      ])
+    peer.send(message(1, 1))
+    await turn()
+    // In one read: the large one is put away before the callbacks of the others run.
+    peer.send(Buffer.concat([message(2, 1), message(3, 2_000), message(4, 1)]))
+    await turn()
+    assert.equal(await channel.basicClientNack(2), false)
+    assert.equal(await channel.basicClientNack(4), false)
+    for (const tag of [1, 2, 4]) assert.equal(await channel.basicClientAck(tag), true)
+    const names = await peer.took(4)
+    assert.deepEqual(new Set(names), new Set(['1 basic.ack']))
+    const [consumer] = channel.lives.subscriptions.consumers()
+    assert.equal(consumer?.position.resumeOffset, 5n)
+  })
+
   it('that nobody told to be cancelled is reported to onError', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })

@@ -31,7 +31,7 @@ export class Acker {
   /** Settlements that were sent. */
   sent = 0
   #state: 'open' | 'frozen' | 'over' = 'open'
-  /** Of the consumers of streams: a settlement moves them on. */
+  /** Of the consumers of streams with deliveries that are not settled: a settlement moves them on. */
   readonly #positions = new Set<StreamPosition>()
   readonly #watching = new Set<AbortController>()
   readonly #settledListeners = new Set<() => void>()
@@ -50,7 +50,7 @@ export class Acker {
     return this.#state !== 'open'
   }
 
-  /** Deliveries of a stream have come. */
+  /** Deliveries of a stream have come, and are not settled. */
   get hasStreams(): boolean {
     return this.#positions.size > 0
   }
@@ -87,7 +87,7 @@ export class Acker {
     } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
     // Nothing has changed if it could not be written: in a getter of a message that is being encoded.
     this.sent++
-    if (isOfStream) for (const position of this.#positions) position.settled(tag, multiple)
+    if (isOfStream) this.#settledOnStreams(tag, multiple)
     this.#port.written()
     if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
     return true
@@ -96,6 +96,14 @@ export class Acker {
   #isOfStream(tag: number, multiple: boolean): boolean {
     for (const position of this.#positions) if (position.has(tag, multiple)) return true
     return false
+  }
+
+  #settledOnStreams(tag: number, multiple: boolean): void {
+    for (const position of this.#positions) {
+      position.settled(tag, multiple)
+      // Its consumer may be cancelled; the next delivery adds it again.
+      if (position.isSettled) this.#positions.delete(position)
+    }
   }
 
   /** The queue may give it to somebody else. */

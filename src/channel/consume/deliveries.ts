@@ -54,6 +54,8 @@ export class Deliveries {
   /** A message is in; its callback runs at the end of this read, when the frames after it have been looked at too. */
   received(envelope: Envelope, body: Buffer, properties: Properties): void {
     const consumer = this.#consumerOf(envelope)
+    // Here, in the order of the tags: one that is refused is settled at once.
+    if (consumer.position.isStream !== false) this.#follow(consumer, envelope, properties)
     const at = this.#readyLength
     if (at === 0) {
       this.#port.afterRead(this.#dispatch)
@@ -123,12 +125,9 @@ export class Deliveries {
 
   /** A run of one consumer's deliveries. */
   readonly #deliver = (consumer: Consumer, ready: readonly unknown[], from: number, to: number): void => {
-    const { sink, position } = consumer
+    const { sink } = consumer
     for (let i = from; i < to; i += 4) {
-      const envelope = ready[i + 2] as Envelope
-      const properties = ready[i + 3] as Properties
-      if (position.isStream !== false) this.#follow(consumer, envelope, properties)
-      sink.deliver(ready[i + 1] as Buffer, envelope, properties)
+      sink.deliver(ready[i + 1] as Buffer, ready[i + 2] as Envelope, ready[i + 3] as Properties)
     }
   }
 

@@ -50,7 +50,7 @@ export class StreamPosition {
     if (this.#fromStart && this.isStream !== false) this.#began ??= new Date(Math.floor(now / 1000) * 1000)
   }
 
-  /** A callback got a message: `offset` is its header `x-stream-offset`. Returns whether it is a stream's. */
+  /** A message came: `offset` is its header `x-stream-offset`. Returns whether it is a stream's. */
   delivered(tag: number, offset: unknown, isRedeliver = false): boolean {
     const counts = typeof offset === 'number' || typeof offset === 'bigint'
     // A message that was forwarded from a stream to another queue has the header, too; a stream redelivers nothing.
@@ -76,6 +76,11 @@ export class StreamPosition {
     if (first === undefined) return false
     if (multiple) return tag === 0 || first.tag <= tag
     return this.#seen[this.#find(tag)]?.tag === tag
+  }
+
+  /** Whatever came from the stream is settled. */
+  get isSettled(): boolean {
+    return this.#head === this.#seen.length
   }
 
   /** The program settled one delivery, or all up to it. */

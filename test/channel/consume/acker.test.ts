@@ -74,6 +74,19 @@ describe('Acker', () => {
     assert.deepEqual(fixture.written(), ['basic.nack 10'])
   })
 
+  it('keeps nothing of a stream whose deliveries are all settled, until the next one comes', () => {
+    const { acker } = new Fixture()
+    const position = new StreamPosition(true)
+    for (const tag of [101, 102]) {
+      position.delivered(tag, tag)
+      acker.onStream(position)
+      assert.equal(acker.hasStreams, true)
+      acker.settle('ack', tag, false, false)
+      assert.equal(acker.hasStreams, false)
+    }
+    assert.equal(position.resumeOffset, 103n)
+  })
+
   it('changes nothing if a settlement cannot be written, in a getter of a message that is being encoded', () => {
     const made = new Fixture()
     const position = new StreamPosition(true, 'first')
