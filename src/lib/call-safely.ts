@@ -67,10 +67,15 @@ export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): 
   return (...args) => callSafely(() => call(...args), surface)
 }
 
-/** `call`, to be run in the asynchronous context of now: it finds the program's AsyncLocalStorage as it is here. */
-export function inContext<A extends unknown[], R>(call: (...args: A) => R): (...args: A) => R {
+/**
+ * `call`, to be run in the asynchronous context of now: it finds the program's AsyncLocalStorage as it is here. What it
+ * enters there stays with that one run.
+ */
+export function inContext<T, A extends unknown[], R>(call: (this: T, ...args: A) => R): (this: T, ...args: A) => R {
   const context = new AsyncResource('asyncamqp')
-  return (...args) => context.runInAsyncScope(call, undefined, ...args)
+  return function (...args) {
+    return context.runInAsyncScope(() => new AsyncResource('asyncamqp').runInAsyncScope(call, this, ...args))
+  }
 }
 
 function ignore(): void {}

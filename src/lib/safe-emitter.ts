@@ -1,6 +1,5 @@
-import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
-import { callSafely } from './call-safely.ts'
+import { callSafely, inContext } from './call-safely.ts'
 
 type Listener = (this: unknown, ...args: unknown[]) => unknown
 
@@ -22,10 +21,10 @@ const { addListener, prependListener } = EventEmitter.prototype
 function kept(emitter: EventEmitter, event: string | symbol, listener: Listener, once: boolean): Listener {
   // EventEmitter says what is wrong.
   if (typeof listener !== 'function') return listener
-  const context = new AsyncResource('asyncamqp')
+  const listen = inContext(listener)
   const run: Listener = (...args) => {
     if (once) emitter.removeListener(event, run)
-    return context.runInAsyncScope(listener, emitter, ...args)
+    return Reflect.apply(listen, emitter, args)
   }
   return Object.assign(run, { listener })
 }

@@ -100,6 +100,41 @@ describe('The asynchronous context', () => {
     })
   }
 
+  for (const what of ['the callback of basicConsume', 'the handler of a consumer', 'the handler of an RPC server']) {
+    it(`that ${what} enters stays with its message`, async () => {
+      const the = await converse({}, agreeingBroker())
+      const channel = await the.protocol.channel()
+      const stores: unknown[] = []
+      const note = async (): Promise<void> => {
+        stores.push(storage.getStore())
+        storage.enterWith('entered')
+        await undefined
+        assert.equal(storage.getStore(), 'entered')
+      }
+      await storage.run('registered', () => REGISTRATIONS[what]?.register(the, channel, note))
+      for (let i = 0; i < 2; i++) {
+        // Two in one read.
+        deliver(the)
+        deliver(the)
+        await turn()
+      }
+      assert.deepEqual(stores, ['registered', 'registered', 'registered', 'registered'])
+      await the.protocol.close({ timeout: 100 })
+    })
+  }
+
+  it('that a listener enters stays with its event', async () => {
+    const the = await converse({}, agreeingBroker())
+    const stores: unknown[] = []
+    the.protocol.on('blocked', () => {
+      stores.push(storage.getStore())
+      storage.enterWith('entered')
+    })
+    for (let i = 0; i < 2; i++) the.peer.reply(0, methods.ConnectionBlocked, { reason: `memory ${i}` })
+    await turn()
+    assert.deepEqual(stores, [undefined, undefined])
+  })
+
   it('of onError is that of connect', async () => {
     const stores: unknown[] = []
     const onError = () => void stores.push(storage.getStore())

@@ -139,7 +139,9 @@ export class CallbackConsumer implements DeliverySink {
     this.#running++
     let result: unknown
     try {
-      result = this.#callback(body, envelope, properties)
+      // A context of its own: what it enters stays with it.
+      const context = new AsyncResource('asyncamqp')
+      result = context.runInAsyncScope(this.#callback, undefined, body, envelope, properties)
     } catch (error) {
       this.#port?.report(error, 'unhandled')
     }

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { ErrorReporter } from '../../channel/port.ts'
 import { describeThrown } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
@@ -53,7 +54,8 @@ export class HandlerRuns {
     this.#running++
     let result: unknown
     try {
-      result = this.#handler(message)
+      // A context of its own: what it enters stays with it.
+      result = new AsyncResource('asyncamqp').runInAsyncScope(this.#handler, undefined, message)
     } catch (error) {
       this.#running--
       this.#failed(message, error)
