@@ -624,6 +624,7 @@ export class Channel {
    * The channel stays transactional.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
+    if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
     const { modes, publishing } = this.#lives
     if (modes.transaction === 'none') await this.txSelect()
     try {

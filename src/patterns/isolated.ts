@@ -3,7 +3,7 @@ import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { asError, atCallSite, captureCallSite } from '../errors.ts'
 import { atMost } from '../lib/at-most.ts'
-import { durationOption, signalOption } from '../protocol/option-check.ts'
+import { badValue, durationOption, signalOption } from '../protocol/option-check.ts'
 
 /**
  * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and where the
@@ -50,6 +50,7 @@ export async function isolatedTransaction<T>(
   source: ChannelSource,
   work: (channel: Channel) => Promise<T> | T,
 ): Promise<T> {
+  if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
   await undefined
   const channel = await source.openingChannel({ what: 'transaction', recover: false })
   const running = transact(channel, work)

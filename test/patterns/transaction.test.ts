@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ConnectionLostError } from '../../src/index.ts'
+import { ConnectionLostError, EncodeError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
@@ -13,6 +13,20 @@ function agree({ peer }: PublishedTo): void {
 }
 
 describe('protocol.transaction', () => {
+  it('is refused before anything is sent if its work is no function, as a channel refuses it', async t => {
+    const the = await publishing(t, {}, agree)
+    const channel = await the.protocol.channel()
+    const { frames } = the.current.peer
+    const before = frames.length
+    for (const work of [undefined, 'work'] as unknown as (() => void)[]) {
+      for (const owner of [the.protocol, channel]) {
+        const error = await rejection(owner.transaction(work), EncodeError)
+        assert.match(error.message, /^transaction: "work" must be a function, not /)
+      }
+    }
+    assert.equal(frames.length, before)
+  })
+
   it('rejects at once if its work throws while the connection is lost, or while the broker blocks', async t => {
     const the = await publishing(t, {}, agree)
     const fail = async (meanwhile: () => void): Promise<void> => {
