@@ -2,6 +2,9 @@ import { atCallSite } from '../../errors.ts'
 import { type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
 import type { ChannelPort } from '../port.ts'
 
+/** Waiters that do not wait any more, and are kept all the same, at least. */
+const FEW = 64
+
 /** The newest message that the broker did not take, and that no `waitForConfirms` has told of yet. */
 export interface Unheard {
   readonly tag: number
@@ -36,6 +39,8 @@ export class ConfirmWaiters {
   readonly #port: ChannelPort
   readonly #list: WaitList
   readonly #all = new Set<ConfirmWaiter>()
+  /** Those of them who have heard of no loss, and some who do not wait any more; in the order of their tags. */
+  #unaware: ConfirmWaiter[] = []
   #unheard: Unheard | undefined
 
   constructor(port: ChannelPort, unheard: Unheard | undefined) {
@@ -60,14 +65,24 @@ export class ConfirmWaiters {
       })
       this.#port.awaiting(1)
       this.#all.add(waiter)
+      if (waiter.unheard === undefined) this.#watch(waiter)
       this.#list.enter(waiter, bounds)
     })
+  }
+
+  #watch(waiter: ConfirmWaiter): void {
+    if (this.#unaware.length > 2 * this.#all.size + FEW)
+      this.#unaware = this.#unaware.filter(each => this.#all.has(each))
+    this.#unaware.push(waiter)
   }
 
   /** The broker did not take this message: all who wait for it hear of it, or else the next one who asks. */
   lost(unheard: Unheard): void {
     if (unheard.tag >= (this.#unheard?.tag ?? 0)) this.#unheard = unheard
-    for (const waiter of this.#all) if (waiter.upTo >= unheard.tag) waiter.unheard ??= unheard
+    for (let last = this.#unaware.at(-1); last !== undefined && last.upTo >= unheard.tag; last = this.#unaware.at(-1)) {
+      last.unheard = unheard
+      this.#unaware.pop()
+    }
   }
 
   /** All older than this tag is settled. */
