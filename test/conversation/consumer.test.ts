@@ -339,6 +339,32 @@ describe('A consumer whose connection is lost', () => {
   })
 })
 
+describe('A consumer that the server cancels in the read that grants it', () => {
+  for (const [what, granted] of [
+    ['at its start', 1],
+    ['while it takes the place of one whose window is full', 2],
+  ] as const) {
+    it(`${what} consumes again`, async () => {
+      const fixture = new Fixture()
+      await fixture.connect()
+      const answer = fixture.connection.answers.get(methods.BasicConsume.name)
+      fixture.connection.answers.set(methods.BasicConsume.name, frame => {
+        const ok = answer?.(frame) ?? Buffer.alloc(0)
+        if (fixture.tags.length !== granted) return ok
+        const consumerTag = String(frame.args['consumerTag'])
+        return Buffer.concat([ok, methodFrame(frame.channel, methods.BasicCancel, { consumerTag, noWait: true })])
+      })
+      const handler = () => Promise.reject(new Error('no'))
+      const consumer = await fixture.protocol.consumer('q', handler, { prefetchCount: 2 })
+      const resumed = new Promise<void>(resolve => consumer.once('resumed', resolve))
+      if (granted === 2) await fixture.deliver(1)
+      await fixture.clock.until(resumed)
+      assert.equal(fixture.tags.length, granted + 1)
+      assert.equal(fixture.errors.filter(({ name }) => name === 'ConsumerCancelledError').length, 1)
+    })
+  }
+})
+
 describe('Closing a consumer', () => {
   it('starts no handler once it has resolved, not even for what came without acks', async () => {
     const fixture = new Fixture()

@@ -24,7 +24,8 @@ export class ConsumerChannel {
   readonly #source: ChannelSource
   readonly #channel: Channel
   readonly #request: ConsumeRequest
-  #consumer: Consumer
+  readonly #sink: DeliverySink
+  #consumer: Consumer | undefined
   #renewing: 'no' | 'once' | 'again' = 'no'
   /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
   readonly ended: Promise<Error>
@@ -32,17 +33,17 @@ export class ConsumerChannel {
   #cancelTook: number | undefined
   #over = false
 
-  private constructor(source: ChannelSource, channel: Channel, consumer: Consumer, request: ConsumeRequest) {
+  private constructor(source: ChannelSource, channel: Channel, request: ConsumeRequest, sink: DeliverySink) {
     this.#source = source
     this.#channel = channel
-    this.#consumer = consumer
     this.#request = request
+    this.#sink = sink
     this.ended = new Promise(resolve => {
       this.#resolveEnded = resolve
     })
-    const { queueName } = consumer.sink
+    const { queueName } = sink
+    // Before it consumes: the cancel may come with the consume-ok. Of two, while one takes the other's place, any.
     channel.addCancellationCallback((_channel, consumerTag) => {
-      if (consumerTag !== this.#consumer.tag) return
       const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
       this.#end(new ConsumerCancelledError(text, { queueName, consumerTag }))
     })
@@ -60,6 +61,7 @@ export class ConsumerChannel {
     signal: AbortSignal | undefined,
   ): Promise<ConsumerChannel> {
     const channel = await source.openingChannel({ signal })
+    const made = new ConsumerChannel(source, channel, request, sink)
     try {
       const { prefetchCount, noAck, exclusive, arguments: args } = request
       const limited = noAck ? Promise.resolve() : channel.basicQos({ prefetchCount, signal })
@@ -68,7 +70,8 @@ export class ConsumerChannel {
       // Where both failed, the first says more.
       if (limit.status === 'rejected') throw limit.reason
       if (consumed.status === 'rejected') throw consumed.reason
-      return new ConsumerChannel(source, channel, consumed.value, request)
+      made.#consumer = consumed.value
+      return made
     } catch (error) {
       void channel.close()
       // The abort may have closed the channel first, which says less.
@@ -92,7 +95,7 @@ export class ConsumerChannel {
   get ackTimeout(): number | undefined {
     const asked = this.#request.arguments?.['x-consumer-timeout']
     if (typeof asked === 'number') return asked
-    return this.#channel.lives.topology?.consumerTimeout(this.#consumer.sink.queueName)
+    return this.#channel.lives.topology?.consumerTimeout(this.#sink.queueName)
   }
 
   /**
@@ -102,7 +105,7 @@ export class ConsumerChannel {
   async renewWindow(): Promise<void> {
     const { exclusive, arguments: args } = this.#request
     // A consumer that has its queue for itself keeps another one away, too; and a stream is read by offset.
-    if (exclusive || this.#consumer.position.isStream === true) return
+    if (exclusive || this.#consumer?.position.isStream === true) return
     if (this.#renewing !== 'no') {
       this.#renewing = 'again'
       return
@@ -111,8 +114,8 @@ export class ConsumerChannel {
       this.#renewing = 'once'
       const before = this.#consumer
       try {
-        this.#consumer = await this.#channel.consumeInto(before.sink, { arguments: args })
-        await this.#channel.basicCancel(before.tag)
+        this.#consumer = await this.#channel.consumeInto(this.#sink, { arguments: args })
+        if (before !== undefined) await this.#channel.basicCancel(before.tag)
       } catch (error) {
         this.#end(asError(error))
       }
@@ -126,17 +129,18 @@ export class ConsumerChannel {
 
   /** Where the next consumer of a stream goes on, as far as that is known. */
   get resumeOffset(): bigint | Date | undefined {
-    return this.#consumer.position.resumeOffset
+    return this.#consumer?.position.resumeOffset
   }
 
   /** Have the broker send nothing more, and wait for what is on its way here. Never rejects. */
   async cancel(): Promise<void> {
     const channel = this.#channel
+    const { tag } = this.#consumer ?? {}
     // A consumer that is not there, or whose broker is not, needs no cancelling.
-    if (this.#over || channel.lives.session?.state !== 'open') return
+    if (this.#over || tag === undefined || channel.lives.session?.state !== 'open') return
     const { clock } = this.#source
     const start = clock.now()
-    await channel.basicCancel(this.#consumer.tag).catch(() => {})
+    await channel.basicCancel(tag).catch(() => {})
     this.#cancelTook = clock.now() - start
   }
 
