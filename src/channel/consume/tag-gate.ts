@@ -49,8 +49,9 @@ export class TagGate {
       // The answer that it waits for must be read.
       this.#port.awaiting(1)
       const granted = (): void => {
-        this.#port.awaiting(-1)
+        // First of all: where it throws, `failed` is called.
         resolve(run())
+        this.#port.awaiting(-1)
       }
       const failed = (error: Error): void => {
         this.#port.awaiting(-1)
