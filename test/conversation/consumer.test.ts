@@ -516,7 +516,7 @@ describe('A consumer of a stream', () => {
     assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.ack 3'])
     await fixture.clock.advance(999)
     assert.deepEqual(started, ['1 0', '2 0', '3 0'])
-    await fixture.clock.advance(1)
+    await fixture.clock.advance(2)
     assert.deepEqual(started, ['1 0', '2 0', '3 0', '2 1'])
     assert.deepEqual(await fixture.settled(), ['basic.ack 2'])
     await fixture.reconnect()
@@ -543,12 +543,41 @@ describe('A consumer of a stream', () => {
     const { value: second } = await consumer.next()
     assert.equal(second?.nack(), true)
     assert.equal(second?.ack(), false, 'it is settled once')
-    const { value: again } = await consumer.next()
+    const next = consumer.next()
+    await fixture.clock.advance(1)
+    const { value: again } = await next
     assert.equal(again?.text(), '2')
     assert.equal(again?.deliveryCount, 1)
     assert.equal(again?.ack(), true)
     assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.ack 2'])
   })
+
+  for (const [what, consume] of [
+    ['a handler', (fixture: Fixture, giveBack: (message: Message) => void) => fixture.handler(giveBack, stream)],
+    [
+      'a loop',
+      async (fixture: Fixture, giveBack: (message: Message) => void) => {
+        const consumer = await fixture.consumer(stream)
+        const run = async (): Promise<void> => {
+          for await (const message of consumer) giveBack(message)
+        }
+        run().catch(() => {})
+      },
+    ],
+  ] as const) {
+    it(`lets others run where ${what} gives back whatever comes`, async () => {
+      const fixture = new Fixture()
+      let times = 0
+      await consume(fixture, message => {
+        if (++times === 1_000) throw new Error('nobody else ran')
+        message.nack()
+      })
+      await fixture.deliverOfStream(1)
+      assert.equal(times, 1)
+      await fixture.clock.advance(10)
+      assert.ok(times > 1 && times < 1_000, `${times}`)
+    })
+  }
 
   it('that has got nothing yet resumes from when it began', async () => {
     const fixture = new Fixture()

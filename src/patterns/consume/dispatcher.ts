@@ -59,6 +59,7 @@ export class Dispatcher implements DeliverySink {
   readonly #unlimited: boolean
   /** Undefined where the program asks for messages itself. */
   readonly #runs: HandlerRuns | undefined
+  readonly #timers: TimerSource
   readonly #events: DispatcherEvents
   readonly #buffer = new MessageBuffer()
   readonly #waiting: WaitList
@@ -85,6 +86,7 @@ export class Dispatcher implements DeliverySink {
     this.noAck = noAck
     this.#unlimited = noAck || prefetchCount === 0
     this.#runs = runs
+    this.#timers = timers
     this.#waiting = new WaitList(timers)
     this.#events = events
   }
@@ -134,7 +136,10 @@ export class Dispatcher implements DeliverySink {
 
   readonly #handOutAgain = (message: StreamMessage): boolean => {
     if (this.#state === 'stopping' || this.#state === 'ended') return false
-    this.context.runInAsyncScope(() => this.#push(message))
+    // Later: whoever gives back all that comes would keep everybody else from running.
+    this.#timers.after(GIVEN_BACK_PAUSE, () => {
+      if (message.isHeld) this.context.runInAsyncScope(() => this.#push(message))
+    })
     return true
   }
 
@@ -355,4 +360,6 @@ export class Dispatcher implements DeliverySink {
   }
 }
 
+/** Milliseconds before a message of a stream that was given back is handed out again. */
+const GIVEN_BACK_PAUSE = 1
 const DONE: MessageResult = { value: undefined, done: true }
