@@ -2,6 +2,8 @@ import { asError, EncodeError } from '../../errors.ts'
 import { abortable } from '../../lib/abortable.ts'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './transport.ts'
 
+const UNKNOWN_PEER: TransportPeer = { host: '', port: 0, localPort: 0, encrypted: false }
+
 /**
  * A transport of the program's own, which may throw anything: that breaks the connection, and nothing else.
  */
@@ -19,7 +21,7 @@ class GuardedTransport implements Transport {
   }
 
   get peer(): TransportPeer {
-    return this.#guard(() => this.#transport.peer, { host: '', port: 0, localPort: 0, encrypted: false })
+    return this.#guard(() => this.#transport.peer ?? UNKNOWN_PEER, UNKNOWN_PEER)
   }
 
   write(segments: readonly Uint8Array[], sent?: () => void): boolean {

@@ -65,4 +65,21 @@ describe('a transport of the program’s own', () => {
       assert.ok(error.cause instanceof EncodeError || /it is broken/.test(error.message))
     }
   })
+
+  it('may not know its peer', async () => {
+    const broker = new FakeBroker()
+    const createTransport: TransportFactory = async (...args) => {
+      const transport = await broker.createTransport(...args)
+      return new Proxy(transport, {
+        get: (target, key) => {
+          const value: unknown = key === 'peer' ? undefined : Reflect.get(target, key, target)
+          return typeof value === 'function' ? value.bind(target) : value
+        },
+      })
+    }
+    const protocol = await connect({ createTransport, recovery: false, heartbeat: 0, onError: () => {} })
+    assert.equal(protocol.peer.host, '')
+    broker.peers[0]?.finish()
+    await rejection(protocol.waitClosed(), ConnectionLostError)
+  })
 })
