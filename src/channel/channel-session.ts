@@ -41,7 +41,9 @@ export interface ChannelEvents {
   moreMayGo(): void
   /** A message came back; `told` where a promise of its publish rejects with it. */
   returned(message: ReturnedMessage, told: boolean): void
-  /** The server cancelled a consumer. */
+  /** The broker has ended a consumer: its tag may serve another. */
+  consumerGone(consumerTag: string): void
+  /** The server cancelled a consumer; called at the end of the read. */
   cancelled(error: ConsumerCancelledError): void
   /** The life is over, with its connection or alone: `ending.scope` says which. */
   ended(session: ChannelSession, ending: CloseReason): void
@@ -494,6 +496,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.
     if (this.#gate.consumerGone(consumerTag) || consumer === undefined) return
+    this.#events.consumerGone(consumerTag)
     const { queueName } = consumer.sink
     const error = new ConsumerCancelledError(
       `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,

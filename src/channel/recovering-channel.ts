@@ -158,6 +158,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       .consumers()
       .find(consumer => consumer.tag === tag)
       ?.sink.cancelled()
+    this.subscriptions.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
   }
@@ -373,10 +374,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   // ---- consumers
 
+  consumerGone(consumerTag: string): void {
+    this.subscriptions.remove(consumerTag)
+  }
+
   cancelled(error: ConsumerCancelledError): void {
-    // Whoever has its tag by now keeps it.
-    const isFree = this.#session?.deliveries.consumer(error.consumerTag) === undefined
-    if (isFree) this.subscriptions.remove(error.consumerTag)
     this.#events.cancelled(error)
   }
 

@@ -6,6 +6,9 @@ export interface Effect {
   refuse(): void
 }
 
+/** Methods that nothing replies to and that may be undecided; with more, the oldest is taken for done. */
+const MOST_PROVISIONAL = 1_000
+
 /** One method that was written on a life of a channel and whose fate is not known. */
 export interface WrittenMethod {
   readonly sequence: number
@@ -26,8 +29,8 @@ export class WrittenEffects {
   /** A method was written. If it has a reply, `answered` must follow with what this returns. */
   written(methodKey: number, effect: Effect, noWait: boolean): WrittenMethod {
     const method = { sequence: this.#sequence++, methodKey, effect }
-    if (noWait) this.#provisional.push(method)
-    else this.#awaited.add(method)
+    if (!noWait) this.#awaited.add(method)
+    else if (this.#provisional.push(method) > MOST_PROVISIONAL) this.#provisional.shift()?.effect.accept()
     return method
   }
 

@@ -64,4 +64,10 @@ describe('the effects of written methods', () => {
     effects.answered(consume)
     assert.deepEqual(fates, ['a done', 'b done', 'consume done'])
   })
+
+  it('of more than a thousand methods that nothing replies to are accepted, the oldest first', () => {
+    const { fates, write } = life()
+    for (let n = 0; n < 1_002; n++) write(BIND, String(n), true)
+    assert.deepEqual(fates, ['0 done', '1 done'])
+  })
 })

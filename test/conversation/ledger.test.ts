@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
+import { delivery, methodFrame } from '../support/fake-broker.ts'
 import { follow, turn } from '../support/settled.ts'
 
 const QUEUES = 'queue.declare'
@@ -38,6 +39,20 @@ describe("the queue that '' means", () => {
     assert.deepEqual(the.sent('queue.purge', BINDINGS), [`queue.purge ${String(renamed)}`, 'queue.bind amq.topic k'])
     await the.recover()
     assert.deepEqual(the.sent(BINDINGS), ['queue.bind b amq.topic k'])
+  })
+
+  it('is recorded for what is called with it after a recovery, and is there after the next', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.exchangeDeclare('x', 'fanout')
+    await channel.queueDeclare('')
+    await the.recover()
+    await channel.queueBind('', 'x', 'k')
+    await the.recover()
+    assert.deepEqual(the.sent('queue.bind'), ['queue.bind x k'])
+    const publish = follow(channel.publish('m', 'x', 'k'))
+    await turn()
+    assert.equal(publish.state, 'resolved')
   })
 })
 
@@ -173,6 +188,19 @@ describe('the ledger of what a program has made', () => {
       return method?.name === 'basic.consume' ? [args['consumerTag']] : []
     })
     assert.deepEqual(wire, [5, 0, 'unlimited', 1, 'one', 'one too', 10, 'ten', 5])
+  })
+
+  it('keeps a consumer that took the tag of one that the server had cancelled in the same read', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const consumeAgain = (): void => void channel.basicConsume(() => {}, 'other', { consumerTag: 't' })
+    await channel.basicConsume(consumeAgain, 'q', { consumerTag: 't', noAck: true })
+    await turn()
+    const cancel = methodFrame(1, methods.BasicCancel, { consumerTag: 't', noWait: true })
+    the.peer.send(delivery(1, 't', 1, 'x'), cancel)
+    await turn()
+    await the.recover()
+    assert.deepEqual(the.sent('basic.consume'), ['basic.consume other t'])
   })
 })
 

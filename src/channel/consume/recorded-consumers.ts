@@ -57,7 +57,7 @@ export class RecordedConsumers {
   ): Promise<void> {
     const { tag } = consumer
     const { effects, names, modes } = this.#host
-    const queueName = args.queueName ?? ''
+    const { queueName = '', noWait = false } = args
     const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
     const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
     let entry: WrittenMethod | undefined
@@ -70,7 +70,7 @@ export class RecordedConsumers {
         written: () => {
           // Not before: until then the tag may be that of one that is being cancelled.
           this.#consumers.set(tag, recorded)
-          entry = effects.written(BasicConsume.key, this.#counting(recorded), args.noWait === true)
+          entry = effects.written(BasicConsume.key, this.#counting(recorded, noWait), noWait)
         },
         consuming: () => {
           if (entry !== undefined) effects.answered(entry)
@@ -85,14 +85,14 @@ export class RecordedConsumers {
   }
 
   /** basic.consume is written: the queue has a consumer if the broker agrees. */
-  #counting(recorded: RecordedConsumer): Effect {
+  #counting(recorded: RecordedConsumer, noWait: boolean): Effect {
     const { topology } = this.#host
     const { queue } = recorded
     return (
       topology?.written(ledger => {
         recorded.counted = true
         ledger.consumerAdded(queue.name ?? '')
-      }) ?? NO_EFFECT
+      }, noWait) ?? NO_EFFECT
     )
   }
 

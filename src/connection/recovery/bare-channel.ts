@@ -6,6 +6,7 @@ import type { Connection } from '../connection.ts'
 const NO_EVENTS: ChannelEvents = {
   closing: () => {},
   returned: () => {},
+  consumerGone: () => {},
   cancelled: () => {},
   moreMayGo: () => {},
   ended: () => {},

@@ -90,6 +90,8 @@ export class TopologyRecovery {
         if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
         await this.#port.pause(pauseBetween(round))
       }
+      // What the program has deleted meanwhile is waited for by nobody.
+      this.#pending.clear()
     } finally {
       // Somebody may need its number.
       await this.#channel?.close()
@@ -137,6 +139,7 @@ export class TopologyRecovery {
   /** Try every entry once, if not too many are refused. Those that are left are tried in the next round. */
   async #round(): Promise<void> {
     let todo = this.#entries.filter(({ record }) => this.#topology.has(record))
+    for (const { record } of this.#entries) if (!this.#topology.has(record)) this.#pending.settled(record)
     let left: Entry[] = []
     const givenUp: Entry[] = []
     let size = BATCH

@@ -265,7 +265,8 @@ export class Topology implements TopologyRecorder, Ledger {
 
   // ---- bindings
 
-  bound(definition: BindingDefinition): void {
+  bound(asked: BindingDefinition): void {
+    const definition = this.#current(asked)
     const args = argumentsKey(definition.arguments)
     const key = bindingKey(definition, args)
     if (this.#byKey.has(key)) return
@@ -277,9 +278,17 @@ export class Topology implements TopologyRecorder, Ledger {
     if (definition.kind === 'exchange') this.#between.add(definition.source, binding)
   }
 
-  unbound(definition: BindingDefinition): void {
+  unbound(asked: BindingDefinition): void {
+    const definition = this.#current(asked)
     const binding = this.#byKey.get(bindingKey(definition, argumentsKey(definition.arguments)))
     if (binding !== undefined) this.#removeBinding(binding)
+  }
+
+  /** The binding as it is kept: a server-named queue is meant by each name it had. */
+  #current(asked: BindingDefinition): BindingDefinition {
+    const { kind, destination } = asked
+    const name = kind === 'queue' ? this.currentName(destination) : destination
+    return name === destination ? asked : { ...asked, destination: name }
   }
 
   #removeBinding(binding: BindingRecord): void {

@@ -283,4 +283,17 @@ describe('Topology', () => {
     for (let i = 0; i < 100_000; i++) topology.unbound(binding('e', 'q', { routingKey: String(i) }))
     assert.deepEqual(topology.bindings, [])
   })
+
+  it('binds and unbinds a queue by each name it had', () => {
+    const topology = new Topology(new VirtualClock())
+    topology.queueDeclared('amq.gen-1', queue(''))
+    rename(topology, 'amq.gen-1', 'amq.gen-2')
+    topology.bound(binding('x', 'amq.gen-1'))
+    assert.deepEqual(
+      topology.bindingsTo('amq.gen-2').map(({ definition }) => definition.source),
+      ['x'],
+    )
+    topology.unbound(binding('x', 'amq.gen-1'))
+    assert.deepEqual(topology.bindings, [])
+  })
 })
