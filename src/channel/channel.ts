@@ -586,6 +586,8 @@ export class Channel {
   txSelect(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
+        // Again: what is under way goes on.
+        if (this.#lives.modes.transaction !== 'none') return NO_EFFECT
         this.#lives.transactionTo('idle')
         return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
       }

@@ -338,7 +338,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.publishing.confirming = true
     return this.use(session => {
       const selected = session.confirmSelect(noWait, context)
-      this.modes.confirming = true
+      // Unless nothing was written, since its signal was aborted.
+      this.modes.confirming ||= session.window.counting
       return selected
     }, context)
   }

@@ -130,7 +130,8 @@ export class ChannelOpener {
   /** There is a connection again. */
   connected(): void {
     this.#giveOut()
-    this.#connections.wakeAll()
+    // A recovery that goes on keeps the last number for itself.
+    while (this.#connections.length > 0 && this.#host.usable !== undefined) this.#connections.wakeNext()
   }
 
   /** The connection is over for good. */

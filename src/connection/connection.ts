@@ -172,6 +172,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     return this.#state
   }
 
+  /** Why it is over; undefined while it is not. */
+  get ending(): CloseReason | undefined {
+    return this.#ending
+  }
+
   get peer(): TransportPeer {
     return this.#transport.peer
   }

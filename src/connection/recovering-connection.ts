@@ -102,9 +102,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** Connect; rejects where that is not possible. */
   static async connect(settings: Settings, events: RecoveringConnectionEvents): Promise<RecoveringConnection> {
     const session = new RecoveringConnection(settings, events)
-    session.#connection = await session.#dial(settings.signal)
+    const connection = await session.#dial(settings.signal)
+    session.#connection = connection
     session.#to('open')
-    settings.logger?.info(`connected to ${session.#connection.server}`)
+    settings.logger?.info(`connected to ${connection.server}`)
+    session.#endedUnseen(connection)
     return session
   }
 
@@ -266,25 +268,36 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     else this.#events.blocked(reason)
   }
 
+  /** A connection may have ended when it was not yet the one there is. */
+  #endedUnseen(connection: Connection): boolean {
+    const { ending } = connection
+    if (ending !== undefined) this.ended(connection, ending)
+    return ending !== undefined
+  }
+
   ended(connection: Connection, ending: CloseReason): void {
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') return
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
-    const { error } = reason
-    const recovers = this.recovers(reason)
-    if (recovers) this.#to('recovering')
     // The next connection begins unblocked.
     const wasBlocked = connection.blockedReason !== undefined
     connection.blockedReason = undefined
-    if (error !== undefined) {
-      this.#settings.logger?.warn(error.message)
-      this.#events.disconnected(error)
+    const tell = (): void => {
+      if (reason.error !== undefined) {
+        this.#settings.logger?.warn(reason.error.message)
+        this.#events.disconnected(reason.error)
+      }
+      if (wasBlocked) this.#events.unblocked()
     }
-    if (wasBlocked) this.#events.unblocked()
+    if (!this.recovers(reason)) {
+      this.#end(reason, tell)
+      return
+    }
+    this.#to('recovering')
+    tell()
     // A listener may have closed it.
-    if (recovers && this.state === 'recovering') void this.#recover(reason)
-    else if (this.#ending === undefined) this.#end(reason)
+    if (this.state === 'recovering') void this.#recover(reason)
   }
 
   async #recover(ending: CloseReason): Promise<void> {
@@ -329,6 +342,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#ending !== undefined) return
     this.#recoveredAt = this.clock.now()
     this.#to('open')
+    if (this.#endedUnseen(this.connection)) return
     this.#opener.connected()
     this.#recovered.wakeAll()
     void recovery.runLate()
@@ -340,8 +354,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #givesUpOn(error: Error): Promise<boolean> {
     const { recovery, connectTimeout } = this.#settings
     return new Promise(resolve => {
-      const timer = this.clock.after(connectTimeout, () => resolve(false), { keepsProcessAlive: true })
+      const forgetEnd = this.onEnded(() => answered(false))
+      const timer = this.#deadlines.after(connectTimeout, () => answered(false))
       const answered = (answer: unknown): void => {
+        forgetEnd()
         timer.cancel()
         resolve(Boolean(answer))
       }
@@ -387,7 +403,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server))
   }
 
-  #end(ending: CloseReason): void {
+  /** `tell` is called when everything has ended, before the event `closed`. */
+  #end(ending: CloseReason, tell: () => void = () => {}): void {
     this.#to('closed')
     this.#ending = ending
     this.#deadlines.clear()
@@ -405,6 +422,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       else waiter.reject(error)
     }
     this.#closedWaiters = []
+    tell()
     this.#events.closed(error)
   }
 

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Channel, ConnectionClosedError, ConnectionFailedError, ConnectionLostError } from '../../src/index.ts'
+import type { TransportFactory, TransportHandler } from '../../src/connection/wire/transport.ts'
+import {
+  type Channel,
+  ConnectionClosedError,
+  ConnectionFailedError,
+  ConnectionLostError,
+  connect,
+} from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
-import { delivery, methodFrame } from '../support/fake-broker.ts'
+import { delivery, FakeBroker, methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 
@@ -13,6 +20,16 @@ const FORBIDDEN = {
 }
 const MISSING = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'" }
 const OTHERWISE = { replyCode: 406, replyText: "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q'" }
+
+/** The same handler, whose methods may be copied. */
+function unbound(handler: TransportHandler): TransportHandler {
+  return {
+    onBytes: (buffer, length) => handler.onBytes(buffer, length),
+    onDrain: () => handler.onDrain(),
+    onEnd: () => handler.onEnd(),
+    onClose: error => handler.onClose(error),
+  }
+}
 
 /** A channel in confirm mode whose publishes the test counts. */
 async function confirming(the: Recoverable): Promise<Channel> {
@@ -65,6 +82,41 @@ describe('a connection that is lost', () => {
     assert.deepEqual(the.seen('disconnected'), [])
     assert.deepEqual(the.seen('closed'), [[]])
     assert.deepEqual(the.errors, [])
+  })
+
+  it('is closed when its listeners hear of it, if no other follows', async () => {
+    const the = await Recoverable.open({ recovery: false })
+    const states: string[] = []
+    the.protocol.on('disconnected', () => states.push(the.protocol.state))
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    assert.deepEqual(states, ['closed'])
+    assert.deepEqual(
+      the.events.map(([name]) => name),
+      ['disconnected', 'closed'],
+    )
+  })
+
+  it('in the very turn in which it was opened is lost all the same', async () => {
+    for (let delay = 0; delay < 20; delay++) {
+      const broker = new FakeBroker()
+      const createTransport: TransportFactory = (target, handler, ...rest) => {
+        const lose = (left: number): void => {
+          if (left > 0) queueMicrotask(() => lose(left - 1))
+          else handler.onClose(undefined)
+        }
+        const onBytes: TransportHandler['onBytes'] = (buffer, length) => {
+          handler.onBytes(buffer, length)
+          const isOpenOk = length >= 11 && buffer.readUInt32BE(7) === methods.ConnectionOpenOk.key
+          if (isOpenOk) lose(delay)
+        }
+        return broker.createTransport(target, { ...unbound(handler), onBytes }, ...rest)
+      }
+      const connecting = connect({ createTransport, recovery: false, heartbeat: 0, onError: () => {} })
+      const protocol = await connecting.catch(() => undefined)
+      await turn()
+      assert.equal(protocol?.state ?? 'closed', 'closed', `lost ${delay} microtasks behind connection.open-ok`)
+    }
   })
 })
 
@@ -126,6 +178,16 @@ describe('the attempts of a recovery', () => {
     assert.ok(asked.every(error => error instanceof ConnectionFailedError))
     const own = the.errors.filter(({ message }) => message === 'the program’s own')
     assert.equal(own.length, 2)
+  })
+
+  it('are over with the connection, also while giveUpOn has not answered', async () => {
+    const the = await Recoverable.open({ recovery: { giveUpOn: () => new Promise<boolean>(() => {}) } })
+    the.broker.prepare = peer => peer.answers.set('protocol header', () => Buffer.from('HTTP/1.1 400'))
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.advance(200)
+    await the.protocol.close()
+    await turn()
+    assert.equal(the.clock.keeping, 0)
   })
 })
 
@@ -254,6 +316,37 @@ describe('what goes on first', () => {
     the.peer.reply(2, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
     await turn()
     assert.deepEqual([bound.state, closed.state], ['resolved', 'resolved'])
+  })
+
+  it('is a publish whose binding was deleted while that was away', async () => {
+    const the = await Recoverable.open()
+    const [channel, other] = [await the.protocol.channel(), await the.protocol.channel()]
+    await channel.exchangeDeclare('x', 'fanout')
+    await channel.queueDeclare('q')
+    await channel.queueBind('q', 'x', 'k')
+    the.refuse.set('queue.bind q', { replyCode: 404, replyText: 'NOT_FOUND - no exchange' })
+    await the.lose()
+    await the.clock.until(channel.queueDelete('q'))
+    const publish = follow(other.publish('m', 'x', 'k'))
+    await the.clock.advance(3_000)
+    assert.equal(publish.state, 'resolved')
+  })
+
+  it('is no new channel that needs the last number, which waits until all is back', async () => {
+    const the = await Recoverable.open({ channelMax: 3 })
+    const channels = [await the.protocol.channel(), await the.protocol.channel()]
+    await channels[0]?.queueDeclare('q')
+    the.silent.add('queue.declare')
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    const opening = follow(the.protocol.channel())
+    await the.clock.advance(50)
+    the.peer = await the.broker.accept()
+    await the.clock.advance(100)
+    assert.equal(opening.state, 'pending')
+    the.peer.reply(3, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
+    await the.clock.advance(100)
+    assert.equal(opening.state, 'resolved')
   })
 })
 
@@ -464,6 +557,23 @@ describe('a transaction whose connection is lost', () => {
     assert.equal(await channel.basicClientAck(tags[0] ?? 0), true)
     await channel.txCommit()
     assert.deepEqual(the.sent('tx.rollback'), [], 'the broker has rolled it back itself')
+  })
+
+  it('is lost also where tx.select was called in it again', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.txSelect()
+    await channel.basicPublish('x', '', 'q')
+    await channel.txSelect()
+    await the.recover()
+    await rejection(channel.txCommit(), ConnectionLostError)
+    await channel.txRollback()
+    the.silent.add('tx.select')
+    void channel.txSelect().catch(() => {})
+    await turn()
+    the.silent.clear()
+    await the.recover()
+    assert.deepEqual(the.sent('tx.select'), ['tx.select'], 'the channel is transactional all the same')
   })
 })
 
