@@ -42,7 +42,10 @@ export class ChannelConsuming {
   #nextTag = 1
   #prefetch = 0
   #channelPrefetch = 0
-  /** Deliveries that count toward the limit of the channel. */
+  /**
+   * Deliveries that count toward the limit of the channel. Messages that were asked for before there was one count as in
+   * RabbitMQ: they are never taken off.
+   */
   #taken = 0
 
   constructor(number: number, host: ChannelHost, receiver: Receiver) {
@@ -62,18 +65,16 @@ export class ChannelConsuming {
   }
 
   took(): void {
-    this.#taken++
-  }
-
-  gaveBack(): void {
-    this.#taken--
+    if (this.#channelPrefetch > 0) this.#taken++
   }
 
   qos(prefetchSize: number, prefetchCount: number, forChannel: boolean): void {
     if (prefetchSize !== 0) throw notImplemented(`prefetch_size!=0 (${prefetchSize})`)
     const hadRoom = this.hasRoom
-    if (forChannel && this.#host.release.globalPrefetch) this.#channelPrefetch = prefetchCount
-    else {
+    if (forChannel && this.#host.release.globalPrefetch) {
+      if (this.#channelPrefetch === 0) this.#taken = this.#unacked.size
+      this.#channelPrefetch = prefetchCount
+    } else {
       this.#prefetch = prefetchCount
       this.#channelPrefetch = 0
     }
@@ -274,6 +275,8 @@ export class ChannelConsuming {
       else group.push(delivery)
     }
     const hadRoom = this.hasRoom
+    const fromConsumers = tags.filter(([, { consumer }]) => consumer !== undefined).length
+    this.#taken = Math.max(0, this.#taken - fromConsumers)
     for (const [queue, deliveries] of groups) queue.settle(deliveries, how)
     if (!hadRoom && this.hasRoom) this.#wakeQueues()
   }

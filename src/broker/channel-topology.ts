@@ -183,9 +183,10 @@ export class ChannelTopology {
     if (destination === undefined) {
       throw kind === 'queue' ? noSuchQueue(destinationName, vhost.name) : noSuchExchange(destinationName, vhost.name)
     }
+    const binding = { destination, routingKey, arguments: table }
+    if (!add && !source.has(binding)) return
     if (!(destination instanceof Exchange)) this.#checkOwner(destination)
     if (add && source.type === 'headers') checkHeaderMatch(table)
-    const binding = { destination, routingKey, arguments: table }
     if (add) source.bind(binding)
     else if (source.unbind(binding)) vhost.unbound(source)
   }

@@ -88,10 +88,6 @@ export class Channel implements Receiver {
     this.#consuming.took()
   }
 
-  gaveBack(): void {
-    this.#consuming.gaveBack()
-  }
-
   deliver(delivery: Delivery): void {
     if (this.#state === 'open') this.#consuming.deliver(delivery)
   }

@@ -17,7 +17,7 @@ import {
 } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { Message } from './message.ts'
-import { channelError, notAllowed, Refusal, unexpectedFrame } from './refusals.ts'
+import { Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { User } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -34,10 +34,12 @@ export interface ClientPort {
   resume(): void
   /** `host:port` of the client. */
   readonly peer: string
+  /** The common name of the client's certificate, where it came over TLS; '' without a certificate. */
+  readonly certificateName?: string | undefined
 }
 
 /** The broker, as a connection sees it. */
-export interface ConnectionHost extends Omit<HandshakeHost, 'send'> {
+export interface ConnectionHost extends Omit<HandshakeHost, 'send' | 'certificateName'> {
   readonly clock: Clock
   readonly replies: Map<string, ReplyReceiver>
   /** Why publishers are blocked, where they are. */
@@ -298,8 +300,10 @@ export class ClientConnection implements ChannelOwner {
 
   #refuse(error: unknown, method?: methods.AnyMethod): void {
     if (error instanceof SilentRefusal) this.#silence()
+    else if (error instanceof Breakdown) this.destroy()
     else if (!(error instanceof Refusal)) throw error
-    else if (this.#state === 'running' || method !== undefined) this.fail(error, error.method ?? method)
+    else if (this.#state === 'running' || this.#handshake?.tells(error) === true)
+      this.fail(error, error.method ?? method)
     else if (this.#state === 'handshake') this.#silence()
   }
 
@@ -315,7 +319,7 @@ export class ClientConnection implements ChannelOwner {
     if (this.#header.length < HEADER_SIZE) return Buffer.alloc(0)
     const rest = this.#header.subarray(HEADER_SIZE)
     if (Buffer.compare(this.#header.subarray(0, HEADER_SIZE), PROTOCOL_HEADER) !== 0) {
-      this.#output.bytes(PROTOCOL_HEADER)
+      this.#output.bytes(this.#host.release.header)
       this.#host.written(this)
       this.#host.post(() => this.end())
       this.#state = 'closed'
@@ -326,6 +330,7 @@ export class ClientConnection implements ChannelOwner {
     this.#handshake = new ServerHandshake({
       release: host.release,
       limits: host.limits,
+      certificateName: this.#port.certificateName,
       vhosts: host.vhosts,
       authenticate: (login, password) => host.authenticate(login, password),
       send: (method, args) => this.send(0, method, args),
@@ -339,7 +344,7 @@ export class ClientConnection implements ChannelOwner {
       this.#channelFor(channel)?.receive(method, args)
       // The client may open it again in the same write.
       if (method === methods.ChannelCloseOk) this.#channels.delete(channel)
-    } else if (this.#state === 'handshake') throw unexpectedFrame(`type 1, a method on channel ${channel}`)
+    }
   }
 
   #methodOfConnection(method: methods.AnyMethod, args: Record<string, unknown>): void {
@@ -356,8 +361,7 @@ export class ClientConnection implements ChannelOwner {
     try {
       this.#agreed = this.#handshake?.receive(method, args)
     } catch (error) {
-      this.#refuse(error, method === methods.ConnectionOpen ? method : undefined)
-      if (error instanceof Refusal && method === methods.ConnectionStartOk) this.#tellLoginRefused(error)
+      this.#refuse(error, method === methods.ConnectionStartOk ? undefined : method)
       return
     }
     const { frameMax, heartbeat } = this.#handshake?.limits ?? this.#host.limits
@@ -366,12 +370,9 @@ export class ClientConnection implements ChannelOwner {
       this.#output.frameMax = frameMax
       this.#heartbeats.start(heartbeat)
     }
-    if (this.#agreed !== undefined) this.#state = 'running'
-  }
-
-  #tellLoginRefused({ replyCode, replyText }: Refusal): void {
-    this.send(0, methods.ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
-    this.#state = 'closing'
+    if (this.#agreed === undefined) return
+    this.#state = 'running'
+    this.#input.takesChannels = true
   }
 
   #published(channel: number, published: Published): void {

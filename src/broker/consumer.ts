@@ -9,8 +9,6 @@ export interface Receiver {
   hasRoom(): boolean
   /** A message is on its way to a consumer that is to acknowledge it. */
   took(): void
-  /** Such a message is settled. */
-  gaveBack(): void
   deliver(delivery: Delivery): void
   /** The queue is gone, or gives this consumer nothing more. */
   cancelled(consumer: Consumer): void
@@ -43,7 +41,7 @@ export class Consumer {
   /** Whether it may have one more message. */
   get isReady(): boolean {
     const { noAck, prefetch } = this.options
-    return noAck || ((prefetch === 0 || this.unacked < prefetch) && this.receiver.hasRoom())
+    return (noAck || prefetch === 0 || this.unacked < prefetch) && this.receiver.hasRoom()
   }
 }
 

@@ -66,6 +66,10 @@ export class Exchange implements ExchangeIdentity {
     return true
   }
 
+  has(binding: Binding): boolean {
+    return this.#indexOf(binding) !== -1
+  }
+
   /** Returns whether there was such a binding. */
   unbind(binding: Binding): boolean {
     const at = this.#indexOf(binding)

@@ -1,14 +1,18 @@
-import { FrameError, ProtocolError } from '../errors.ts'
-import { FrameParser, type FrameSink } from '../protocol/frame-parser.ts'
-import { decodeMethod } from '../protocol/method-codec.ts'
+import { FrameError } from '../errors.ts'
+import { FrameType, ReplyCode } from '../protocol/constants.ts'
+import { decodeArguments } from '../protocol/method-codec.ts'
 import * as methods from '../protocol/methods.ts'
+import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { Published } from './channel-publishing.ts'
-import { Refusal, unexpectedFrame } from './refusals.ts'
+import { FrameCutter, printBytes, printOctets } from './frame-cutter.ts'
+import { Breakdown, Refusal, unexpectedFrame } from './refusals.ts'
 
 const BASIC = 60
 /** Class, weight and body size, in front of the properties. */
 const HEADER_SIZE = 12
+/** Class and method, in front of the arguments. */
+const METHOD_IDS = 4
 const IMMEDIATE = 2
 
 /** What comes from a client, in whole methods and messages. */
@@ -27,77 +31,71 @@ interface Incoming {
 }
 
 /** Makes methods and messages of a client's bytes. */
-export class FrameInput implements FrameSink {
+export class FrameInput {
   readonly #events: FrameInputEvents
-  readonly #parser: FrameParser
+  readonly #cutter: FrameCutter
   readonly #incoming = new Map<number, Incoming>()
+  /** Whether the connection is open, and channels are. */
+  takesChannels = false
 
   constructor(events: FrameInputEvents, frameMax: number) {
     this.#events = events
-    this.#parser = new FrameParser(this, frameMax)
+    this.#cutter = new FrameCutter(frameMax, (type, channel, payload) => this.#frame(type, channel, payload))
   }
 
   set frameMax(bytes: number) {
-    this.#parser.frameMax = bytes === 0 ? Number.POSITIVE_INFINITY : bytes
+    this.#cutter.frameMax = bytes
   }
 
-  /** @throws Refusal where the bytes are not what a client may send. */
+  /** @throws Refusal, Breakdown where the bytes are not what a client may send. */
   push(bytes: Buffer): void {
-    try {
-      this.#parser.push(bytes, bytes.length)
-    } catch (error) {
-      if (error instanceof FrameError || error instanceof ProtocolError) {
-        throw new Refusal(error.replyCode, error.message)
-      }
-      throw error
-    }
+    this.#cutter.push(bytes)
   }
 
-  methodFrame(channel: number, buffer: Buffer, start: number, end: number): number {
-    if (this.#incoming.has(channel)) {
-      throw unexpectedFrame('expected content header for class 60, got non content header frame instead')
+  #frame(type: number, channel: number, payload: Buffer): void {
+    const isHeartbeat = type === FrameType.HEARTBEAT
+    const isExpected = channel === 0 ? isHeartbeat || type === FrameType.METHOD : !isHeartbeat && this.takesChannels
+    if (!isExpected) {
+      throw unexpectedFrame(`type ${type}, all octets = ${printBytes(payload)}`)
     }
-    const { method, args } = decodeMethod(buffer, start, end)
+    if (isHeartbeat) return
+    const incoming = this.#incoming.get(channel)
+    if (type === FrameType.METHOD && incoming === undefined) this.#method(channel, payload)
+    else if (incoming === undefined) throw unexpectedFrame('expected method frame, got non method frame instead')
+    else if (incoming.properties === undefined) this.#header(channel, incoming, type, payload)
+    else this.#body(channel, incoming, type, payload)
+  }
+
+  #method(channel: number, payload: Buffer): void {
+    const method = methods.methodByKey.get(payload.readUInt32BE(0))
+    if (method === undefined) throw new Breakdown('RabbitMQ knows no such method, and crashes')
+    const args = argumentsOf(method, payload)
     if (method === methods.BasicPublish) {
       this.#incoming.set(channel, {
         args: args as Incoming['args'],
-        immediate: ((buffer[end - 1] ?? 0) & IMMEDIATE) !== 0,
+        immediate: ((payload.at(-1) ?? 0) & IMMEDIATE) !== 0,
         properties: undefined,
         missing: 0,
         pieces: [],
       })
     } else this.#events.method(channel, method, args)
-    return end + 1
   }
 
-  headerFrame(channel: number, buffer: Buffer, start: number, end: number): void {
-    const incoming = this.#incoming.get(channel)
-    if (incoming === undefined) throw unexpectedFrame('expected method frame, got non method frame instead')
-    if (incoming.properties !== undefined) {
-      throw unexpectedFrame('expected content body, got non content body frame instead')
-    }
-    const classId = buffer.readUInt16BE(start)
-    if (classId !== BASIC) {
-      throw unexpectedFrame(`expected content header for class 60, got one for class ${classId} instead`)
-    }
-    incoming.properties = Properties.read(buffer, start + HEADER_SIZE, end)
-    incoming.missing = Number(buffer.readBigUInt64BE(start + 4))
+  #header(channel: number, incoming: Incoming, type: number, payload: Buffer): void {
+    if (type !== FrameType.HEADER) throw notContent('header for class 60', 'non content header frame')
+    const classId = payload.readUInt16BE(0)
+    if (classId !== BASIC) throw notContent('header for class 60', `one for class ${classId}`)
+    incoming.properties = Properties.read(payload, HEADER_SIZE, payload.length)
+    incoming.missing = Number(payload.readBigUInt64BE(4))
     this.#finish(channel, incoming)
   }
 
-  bodyFrame(channel: number, buffer: Buffer, start: number, end: number, ended: boolean): void {
-    const incoming = this.#incoming.get(channel)
-    if (incoming === undefined) throw unexpectedFrame('expected method frame, got non method frame instead')
-    if (incoming.properties === undefined) {
-      throw unexpectedFrame('expected content header for class 60, got non content header frame instead')
-    }
-    incoming.pieces.push(Buffer.from(buffer.subarray(start, end)))
-    incoming.missing -= end - start
-    // Its last byte may come before the octet that ends its frame.
-    if (ended) this.#finish(channel, incoming)
+  #body(channel: number, incoming: Incoming, type: number, payload: Buffer): void {
+    if (type !== FrameType.BODY) throw notContent('body', 'non content body frame')
+    incoming.pieces.push(Buffer.from(payload))
+    incoming.missing -= payload.length
+    this.#finish(channel, incoming)
   }
-
-  heartbeatFrame(): void {}
 
   #finish(channel: number, { args, immediate, properties, missing, pieces }: Incoming): void {
     if (missing > 0 || properties === undefined) return
@@ -110,5 +108,20 @@ export class FrameInput implements FrameSink {
       properties,
       body: Buffer.concat(pieces),
     })
+  }
+}
+
+function notContent(expected: string, got: string): Refusal {
+  const text = `expected content ${expected}, got ${got} instead`
+  return new Refusal(ReplyCode.UNEXPECTED_FRAME, text, methods.BasicPublish)
+}
+
+function argumentsOf(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> {
+  try {
+    return decodeArguments(method, new Reader(payload, METHOD_IDS, payload.length))
+  } catch (error) {
+    if (!(error instanceof FrameError)) throw error
+    const args = printOctets(payload.subarray(METHOD_IDS))
+    throw new Refusal(ReplyCode.FRAME_ERROR, `cannot decode ${args}`, method)
   }
 }

@@ -1,6 +1,7 @@
+import { ReplyCode } from '../protocol/constants.ts'
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
-import { accessRefused, channelError, commandInvalid, notAllowed } from './refusals.ts'
+import { accessRefused, channelError, commandInvalid, notAllowed, type Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import { readCredentials, type User } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -17,8 +18,10 @@ export interface HandshakeHost {
   readonly release: Release
   readonly limits: Limits
   readonly vhosts: ReadonlyMap<string, VirtualHost>
-  /** The user with this name and password, where there is one and logins are not refused. */
-  authenticate(login: string, password: string): User | undefined
+  /** The common name of the client's certificate, where it came over TLS; '' without a certificate. */
+  readonly certificateName: string | undefined
+  /** The user with this name and password, where there is one and logins are not refused; a certificate needs none. */
+  authenticate(login: string, password: string | undefined): User | undefined
   send<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>): void
 }
 
@@ -31,6 +34,8 @@ export interface Agreed extends Limits {
   readonly vhost: VirtualHost
   readonly clientProperties: FieldTable
 }
+
+const EXTERNAL = 'EXTERNAL'
 
 type State = 'starting' | 'tuning' | 'opening' | 'open'
 
@@ -49,13 +54,23 @@ export class ServerHandshake {
       versionMajor: 0,
       versionMinor: 9,
       serverProperties: serverProperties(host.release),
-      mechanisms: host.release.mechanisms,
+      mechanisms: this.#mechanisms,
       locales: 'en_US',
     })
   }
 
   get limits(): Limits {
     return this.#limits
+  }
+
+  get #mechanisms(): string {
+    const { release, certificateName } = this.#host
+    return certificateName === undefined ? release.mechanisms : `${release.mechanisms} ${EXTERNAL}`
+  }
+
+  /** Whether the client is told why it is refused. */
+  tells({ replyCode }: Refusal): boolean {
+    return this.#state === 'opening' || (this.#state === 'starting' && replyCode === ReplyCode.ACCESS_REFUSED)
   }
 
   get clientProperties(): FieldTable {
@@ -75,15 +90,14 @@ export class ServerHandshake {
   }
 
   #start({ clientProperties, mechanism, response }: methods.DecodedOf<typeof methods.ConnectionStartOk>): void {
-    const { release } = this.#host
-    if (!release.mechanisms.split(' ').includes(mechanism)) {
+    if (!this.#mechanisms.split(' ').includes(mechanism)) {
       throw new SilentRefusal(commandInvalid(`unknown authentication mechanism '${mechanism}'`).message)
     }
     this.#clientProperties = clientProperties
-    const credentials =
-      mechanism === 'ANONYMOUS' ? { login: 'guest', password: 'guest' } : readCredentials(mechanism, response)
-    const user =
-      credentials === undefined ? undefined : this.#host.authenticate(credentials.login, credentials.password)
+    const { certificateName: login = '' } = this.#host
+    const credentials = mechanism === EXTERNAL ? { login, password: undefined } : readCredentials(mechanism, response)
+    if (credentials === undefined) throw new SilentRefusal(`no name and password can be read of ${mechanism}`)
+    const user = this.#host.authenticate(credentials.login, credentials.password)
     if (user === undefined) {
       if (!this.has('authentication_failure_close')) throw new SilentRefusal('login refused')
       throw accessRefused(

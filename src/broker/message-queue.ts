@@ -107,10 +107,7 @@ export abstract class MessageQueue implements Queue {
     for (const delivery of deliveries) {
       if (!this.#given.delete(delivery)) continue
       const { consumer, stored } = delivery
-      if (consumer !== undefined) {
-        consumer.unacked--
-        consumer.receiver.gaveBack()
-      }
+      if (consumer !== undefined) consumer.unacked--
       if (settlement === 'discard') this.host.deadLetter(this, stored.message, 'rejected')
       else if (settlement !== 'ack') this.#takeBack(stored, settlement)
     }

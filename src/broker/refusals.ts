@@ -35,6 +35,9 @@ export class Refusal extends Error {
   }
 }
 
+/** What RabbitMQ itself breaks on: it ends the stream without a word. */
+export class Breakdown extends Error {}
+
 /** A reply text is a short string; RabbitMQ ends a longer one with dots. */
 function cut(text: string): string {
   const bytes = Buffer.from(text)

@@ -1,3 +1,5 @@
+import { PROTOCOL_HEADER } from '../protocol/constants.ts'
+
 /** The releases of RabbitMQ that the broker can be alike. */
 export type ReleaseName = '3.10' | '4.3'
 
@@ -5,6 +7,8 @@ export type ReleaseName = '3.10' | '4.3'
 export interface Release {
   readonly version: string
   readonly mechanisms: string
+  /** What a client gets that speaks another protocol: the header of the one that the server speaks best. */
+  readonly header: Uint8Array
   /** The smallest frame size that a client may agree to. */
   readonly frameMin: number
   /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
@@ -46,6 +50,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
   '3.10': {
     version: '3.10.8',
     mechanisms: 'PLAIN AMQPLAIN',
+    header: PROTOCOL_HEADER,
     frameMin: 4096,
     globalPrefetch: true,
     deliveryLimit: 0,
@@ -68,6 +73,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
   '4.3': {
     version: '4.3.6',
     mechanisms: 'ANONYMOUS PLAIN AMQPLAIN',
+    header: Buffer.from('AMQP\x03\x01\0\0'),
     frameMin: 8192,
     globalPrefetch: false,
     deliveryLimit: 20,

@@ -80,7 +80,6 @@ export class StreamQueue implements Queue {
     for (const delivery of deliveries) {
       if (!this.#given.delete(delivery) || delivery.consumer === undefined) continue
       delivery.consumer.unacked--
-      delivery.consumer.receiver.gaveBack()
     }
     this.#give()
   }

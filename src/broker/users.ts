@@ -61,6 +61,7 @@ export interface Credentials {
 
 /** Who a client's answer to connection.start says it is; undefined where it says nothing that can be read. */
 export function readCredentials(mechanism: string, response: Buffer): Credentials | undefined {
+  if (mechanism === 'ANONYMOUS') return { login: 'guest', password: 'guest' }
   if (mechanism === 'PLAIN') {
     const [, login, password, more] = response.toString().split('\0')
     return login === undefined || password === undefined || more !== undefined ? undefined : { login, password }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import { createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls'
 import type { Accept } from './memory-transport.ts'
 
 /** Takes clients in on a port. */
@@ -63,6 +63,7 @@ export class Listener {
     socket.on('error', () => {})
     const connection = accept({
       peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      certificateName: certificateName(socket),
       write: bytes => void (socket.destroyed || socket.write(bytes)),
       end: () => void socket.end(),
       destroy: () => void socket.destroy(),
@@ -73,4 +74,11 @@ export class Listener {
     socket.on('end', () => connection.lost())
     socket.on('close', () => connection.lost())
   }
+}
+
+/** The name that EXTERNAL logs in; a certificate that the options of TLS do not trust has none. */
+function certificateName(socket: Socket): string | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined
+  const { CN: names } = (socket.authorized && socket.getPeerCertificate().subject) || { CN: '' }
+  return typeof names === 'string' ? names : ''
 }

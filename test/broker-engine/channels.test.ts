@@ -44,6 +44,21 @@ describe('A channel of the broker', () => {
     }
   })
 
+  it('counts what was asked for before its limit was set, as RabbitMQ 3.10 does, and holds consumers without acks to it', () => {
+    const { engine } = startEngine({ release: '3.10' })
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    client.publish(1, '', 'a', '1')
+    client.publish(1, '', 'a', '2')
+    client.send(1, methods.BasicGet, { queueName: 'a' })
+    client.send(1, methods.BasicQos, { prefetchCount: 1, connectionGlobal: true })
+    client.take()
+    client.send(1, methods.BasicConsume, { queueName: 'a', noAck: true })
+    assert.deepEqual(client.lines(), ['1 basic.consume-ok'])
+    client.send(1, methods.BasicQos, { prefetchCount: 0, connectionGlobal: true })
+    assert.deepEqual(client.lines(), ['1 basic.qos-ok', '1 basic.deliver 2'])
+  })
+
   it('takes a message in pieces of any size', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

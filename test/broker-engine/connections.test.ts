@@ -5,15 +5,21 @@ import * as methods from '../../src/protocol/methods.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
 
 describe('A connection to the broker', () => {
-  it('is closed with the header of AMQP 0-9-1 where the client speaks something else', () => {
-    const { engine } = startEngine()
-    const client = new EngineClient(engine)
-    client.expectBytes()
-    client.bytes(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
-    assert.deepEqual(client.raw, Buffer.from(PROTOCOL_HEADER))
-    assert.equal(client.ended, 'end')
-    assert.equal(engine.connections.size, 0)
-  })
+  for (const [release, header] of [
+    ['3.10', Buffer.from(PROTOCOL_HEADER)],
+    // The releases that speak AMQP 1.0 offer that.
+    ['4.3', Buffer.from('AMQP\x03\x01\0\0')],
+  ] as const) {
+    it(`is closed with the header that RabbitMQ ${release} has for a client that speaks something else`, () => {
+      const { engine } = startEngine({ release })
+      const client = new EngineClient(engine)
+      client.expectBytes()
+      client.bytes(Buffer.from('GET / HTTP/1.1\r\n\r\n'))
+      assert.deepEqual(client.raw, header)
+      assert.equal(client.ended, 'end')
+      assert.equal(engine.connections.size, 0)
+    })
+  }
 
   it('takes its header in pieces', () => {
     const { engine } = startEngine()
@@ -41,6 +47,24 @@ describe('A connection to the broker', () => {
     assert.equal(silent.ended, 'end')
   })
 
+  it('is silent to a login that cannot be read, and says what is wrong later', async () => {
+    const { engine, clock } = startEngine()
+    const silent = new EngineClient(engine)
+    silent.bytes(PROTOCOL_HEADER)
+    const clientProperties = { capabilities: { authentication_failure_close: true } }
+    silent.send(0, methods.ConnectionStartOk, { clientProperties, mechanism: 'PLAIN', response: 'guest' })
+    assert.deepEqual(silent.lines(), ['0 connection.start'])
+    await clock.advance(3_000)
+    assert.equal(silent.ended, 'end')
+
+    const told = new EngineClient(engine)
+    told.bytes(PROTOCOL_HEADER)
+    told.login('guest', 'guest')
+    told.send(0, methods.ConnectionTuneOk, { channelMax: 10, frameMax: 131_072, heartbeat: 0 })
+    told.send(1, methods.ChannelOpen, {})
+    assert.equal(told.take().at(-1)?.args.replyText, 'UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>>')
+  })
+
   it('is closed where the virtual host does not exist', () => {
     const { engine } = startEngine()
     const client = new EngineClient(engine)
@@ -60,14 +84,46 @@ describe('A connection to the broker', () => {
     assert.equal(client.ended, 'end')
   })
 
-  it('is closed where a frame is larger than what was agreed', () => {
+  const frame = (type: number, payload: string, end = 0xce) => {
+    const header = Buffer.from([type, 0, 1, 0, 0, 0, payload.length])
+    return Buffer.concat([header, Buffer.from(payload), Buffer.from([end])])
+  }
+  const refusals: readonly (readonly [string, Buffer, string])[] = [
+    ['an unknown type', frame(7, 'odd'), 'type 7, all octets = <<"odd">>: unknown_frame'],
+    ['too few octets for a method', frame(1, '\0<'), 'type 1, all octets = <<0,60>>: unknown_frame'],
+    ['another end', frame(3, 'x', 1), 'type 3, all octets = <<"x">>: {invalid_frame_end_marker,1}'],
+    ['no sense as a method', frame(1, '\0<\0\x0a!'), 'cannot decode <<33>>'],
+    [
+      'a size that was not agreed',
+      Buffer.from([3, 0, 1, 0, 2, 0, 1]),
+      'type 3, all octets = <<>>: {frame_too_large,131073,131064}',
+    ],
+  ]
+  for (const [what, bytes, text] of refusals) {
+    it(`is closed by a frame with ${what}, as RabbitMQ says it`, () => {
+      const { engine } = startEngine()
+      const client = EngineClient.open(engine)
+      client.bytes(bytes)
+      assert.equal(client.take()[0]?.args.replyText, `FRAME_ERROR - ${text}`)
+    })
+  }
+
+  it('takes frames that come octet by octet', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
-    const frame = Buffer.alloc(8)
-    frame.writeUInt8(1, 0)
-    frame.writeUInt32BE(200_000, 3)
-    client.bytes(frame)
-    assert.equal(client.take()[0]?.args.replyCode, 501)
+    client.send(1, methods.QueueDeclare, { queueName: 'q' })
+    client.take()
+    for (const octet of EngineClient.encodePublish(1, '', 'q', 'slow')) client.bytes(Buffer.of(octet))
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    assert.deepEqual(client.lines(), ['1 basic.get-ok slow'])
+  })
+
+  it('is cut without a word by a method that does not exist', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(frame(1, '\0c\0\x0a'))
+    assert.deepEqual(client.lines(), [])
+    assert.equal(client.ended, 'destroyed')
   })
 
   it('takes its exclusive queues with it, and keeps others from them', () => {
@@ -78,6 +134,17 @@ describe('A connection to the broker', () => {
     assert.equal(other.take()[0]?.args.replyCode, 405)
     owner.lost()
     assert.equal(engine.queue('mine', '/'), undefined)
+  })
+
+  it('may take back a binding to an exclusive queue of another that is not there', () => {
+    const { engine } = startEngine()
+    const [owner, other] = [EngineClient.open(engine), EngineClient.open(engine)]
+    const binding = { queueName: 'mine', exchangeName: 'amq.direct', routingKey: 'a' }
+    owner.send(1, methods.QueueDeclare, { queueName: 'mine', exclusive: true })
+    other.send(1, methods.QueueUnbind, binding)
+    owner.send(1, methods.QueueBind, binding)
+    other.send(1, methods.QueueUnbind, binding)
+    assert.deepEqual(other.lines(), ['1 queue.unbind-ok', '1 channel.close'])
   })
 
   it('gives back what it had when it is lost', () => {

@@ -20,9 +20,10 @@ export async function compare(
   await using broker = await startBroker({ release })
   const steps = sequence(seed, options)
   const slow = options.types.some(type => type !== 'classic')
+  const { prefix, expires } = options
   const [theirs, ours] = await Promise.all([
-    new Run(rabbitUrl, options.prefix, slow).run(steps),
-    new Run(broker.url, options.prefix, slow).run(steps),
+    new Run(rabbitUrl, prefix, { slow, expires }).run(steps),
+    new Run(broker.url, prefix, { slow, expires }).run(steps),
   ])
   const at = steps.findIndex((_, index) => !same(theirs[index], ours[index]))
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.

@@ -9,21 +9,28 @@ const first = Number(process.env['ASYNCAMQP_SEED'] ?? 1)
 const release = broker.isAtLeast(4) ? '4.3' : '3.10'
 
 const kinds = [
-  ['classic queues', ['classic'], 0.8],
-  ['quorum queues', ['classic', 'quorum'], 0.15],
-  ['streams', ['stream', 'classic'], 0.05],
+  { name: 'classic queues', types: ['classic'], expires: false, share: 0.75 },
+  { name: 'quorum queues', types: ['classic', 'quorum'], expires: false, share: 0.15 },
+  { name: 'streams', types: ['stream', 'classic'], expires: false, share: 0.05 },
+  { name: 'what expires', types: ['classic'], expires: true, share: 0.05 },
 ] as const
+
+/** Sequences that run at once: they do not meet, and mostly wait. */
+const TOGETHER = 4
 
 describe('Random sequences of methods', () => {
   const skip = broker.waitsForRabbitMQ('it is what the broker in the process is compared with')
-  for (const [name, types, share] of kinds) {
+  for (const [at, { name, types, expires, share }] of kinds.entries()) {
     it(`on ${name} are answered by the broker in the process as by RabbitMQ`, { skip }, async () => {
-      const end = first + Math.ceil(count * share)
-      for (let seed = first; seed < end; seed++) {
-        const options = { steps: 40, prefix: `sequence-${process.pid}-${types[0]}-${seed}-`, types }
-        const difference = await compare(seed, broker.url, release, options)
-        assert.equal(difference, undefined, `seed ${seed}:\n${difference?.report}`)
+      const seeds = Array.from({ length: Math.ceil(count * share) }, (_, index) => first + index)
+      const run = async () => {
+        for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+          const options = { steps: 40, prefix: `sequence-${process.pid}-${at}-${seed}-`, types, expires }
+          const difference = await compare(seed, broker.url, release, options)
+          assert.equal(difference, undefined, `seed ${seed}:\n${difference?.report}`)
+        }
       }
+      await Promise.all(Array.from({ length: TOGETHER }, run))
     })
   }
 })

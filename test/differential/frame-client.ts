@@ -88,6 +88,7 @@ export class FrameClient implements FrameSink {
   send<M extends methods.AnyMethod>(channel: number, method: M, args: methods.ArgumentsOf<M>): void {
     // No barrier can go through it any more.
     if (method.name === methods.ChannelClose.name) this.openChannels.delete(channel)
+    if (method.name === methods.ConfirmSelect.name) this.#countConfirms(channel)
     this.write(Writer.encode(writer => encodeMethod(writer, channel, method, args)))
   }
 
@@ -167,8 +168,6 @@ export class FrameClient implements FrameSink {
     if (method === methods.ChannelOpenOk) {
       this.openChannels.add(channel)
       this.#barriers.set(channel, 0)
-    } else if (method === methods.ConfirmSelectOk) {
-      if (!this.unconfirmed.has(channel)) this.unconfirmed.set(channel, new Set())
     } else if (method === methods.BasicAck || method === methods.BasicNack) {
       const { deliveryTag, multiple } = args as { deliveryTag: number; multiple: boolean }
       const unconfirmed = this.unconfirmed.get(channel)
@@ -181,9 +180,17 @@ export class FrameClient implements FrameSink {
     } else if (method === methods.ChannelCloseOk) this.#channelGone(channel)
     else if (method === methods.ConnectionClose) {
       this.send(0, methods.ConnectionCloseOk, {})
-      this.closed = true
-      this.#socket.end()
-    }
+      this.#end()
+    } else if (method === methods.ConnectionCloseOk) this.#end()
+  }
+
+  #end(): void {
+    this.closed = true
+    this.#socket.end()
+  }
+
+  #countConfirms(channel: number): void {
+    if (!this.unconfirmed.has(channel)) this.unconfirmed.set(channel, new Set())
   }
 
   #channelGone(channel: number): void {

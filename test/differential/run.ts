@@ -1,15 +1,37 @@
+import { ReplyCode } from '../../src/protocol/constants.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { FrameClient, type Received } from './frame-client.ts'
-import { namesOf, type Step } from './sequence.ts'
+import { namesOf, type Seen, type Step } from './sequence.ts'
 
 const CONNECTIONS = 2
+const REPLY_QUEUE = 'amq.rabbitmq.reply-to.'
 /** For what no barrier goes through: quorum queues, streams, and what a lost connection leaves. */
 const QUIET = 40
 const LONGEST_WAIT = 2_000
+/** After it whatever can expire has. */
+const EXPIRED = 60
 
 const ANSWERS: ReadonlyMap<methods.AnyMethod, readonly methods.AnyMethod[]> = new Map([
   [methods.ChannelClose, [methods.ChannelCloseOk]],
   [methods.TxCommit, [methods.TxCommitOk, methods.ChannelClose, methods.ConnectionClose]],
+])
+
+/** Behind these, messages may go from queue to queue, and back to a channel. */
+const MOVES_MESSAGES: ReadonlySet<methods.AnyMethod> = new Set<methods.AnyMethod>([
+  methods.BasicPublish,
+  methods.BasicAck,
+  methods.BasicNack,
+  methods.BasicReject,
+  methods.BasicRecover,
+  methods.BasicRecoverAsync,
+  methods.BasicGet,
+  methods.BasicConsume,
+  methods.BasicCancel,
+  methods.BasicQos,
+  methods.QueueDelete,
+  methods.TxCommit,
+  methods.ChannelClose,
+  methods.ConnectionClose,
 ])
 
 /** What came back after one step, as lines, by where it came. */
@@ -19,20 +41,33 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, milliseconds))
 }
 
+export interface RunOptions {
+  /** Whether effects are not all over when their barriers are. */
+  readonly slow: boolean
+  /** Whether messages and queues expire between two steps. */
+  readonly expires: boolean
+}
+
 /** Does what a program of two connections does, on one broker, and writes down what comes back. */
 export class Run {
   readonly #url: string
   readonly #prefix: string
-  /** Whether effects are not all over when their barriers are. */
   readonly #slow: boolean
+  readonly #expires: boolean
+  readonly #seen: Seen = { replyTo: undefined }
+  /** Connections that the server has ended, and of which that is written down. */
+  readonly #ended = new Set<FrameClient>()
+  /** Queues that were not there when they were last looked for. */
+  readonly #missing = new Set<string>()
   readonly #names = new Map<string, string>()
   readonly #clients: (FrameClient | undefined)[] = []
   #control: FrameClient | undefined
 
-  constructor(url: string, prefix: string, slow: boolean) {
+  constructor(url: string, prefix: string, { slow, expires }: RunOptions) {
     this.#url = url
     this.#prefix = prefix
     this.#slow = slow
+    this.#expires = expires
   }
 
   async run(steps: readonly Step[]): Promise<Log> {
@@ -52,20 +87,29 @@ export class Run {
       await client.until(() => client.openChannels.has(step.channel))
       client.received = client.received.filter(({ method }) => method !== methods.ChannelOpenOk)
     }
-    step.do(client)
+    step.do(client, this.#seen)
+    if (step.method === methods.QueueDeclare) this.#missing.clear()
+    if (step.method === methods.ConnectionClose) await this.#quiet()
     // Nothing may come behind these before they are answered, not even a barrier.
     const answers = ANSWERS.get(step.method)
     if (answers !== undefined) {
       await client.until(() => client.received.some(({ method }) => answers.includes(method)))
     }
-    await this.#settle()
+    const rounds = MOVES_MESSAGES.has(step.method) ? 3 : 1
+    await this.#settle(rounds)
+    if (this.#expires) {
+      await pause(EXPIRED)
+      await this.#settle(rounds)
+    }
     const lines: string[] = []
     for (let at = 0; at < CONNECTIONS; at++) {
       const one = this.#clients[at]
       if (one === undefined) continue
-      const closed = one.received.some(({ method }) => method === methods.ConnectionClose)
       // What other channels still get is a matter of chance.
-      const received = closed ? one.received.filter(({ channel }) => channel === 0) : one.received
+      const received = one.closed ? one.received.filter(({ channel }) => channel === 0) : one.received
+      for (const { properties } of received) {
+        if (properties?.replyTo?.startsWith(REPLY_QUEUE)) this.#seen.replyTo = properties.replyTo
+      }
       one.received = []
       for (const channel of [...new Set(received.map(frame => frame.channel))].sort()) {
         lines.push(
@@ -74,6 +118,10 @@ export class Run {
             received.filter(frame => frame.channel === channel),
           ),
         )
+      }
+      if (one.closed && !this.#ended.has(one)) {
+        this.#ended.add(one)
+        lines.push(`${at} has ended`)
       }
     }
     return lines
@@ -95,9 +143,8 @@ export class Run {
   }
 
   /** Waits until every effect of a step has come through: from channel to queue, from queue to queue, and back. */
-  async #settle(): Promise<void> {
+  async #settle(rounds: number): Promise<void> {
     const live = () => this.#clients.filter(client => client !== undefined && !client.closed)
-    const rounds = 3
     for (let round = 0; round < rounds; round++) {
       await Promise.all(live().map(client => client?.barrier()))
       await this.#queueBarrier()
@@ -121,20 +168,20 @@ export class Run {
   /** A method goes through each queue that may be there. */
   async #queueBarrier(): Promise<void> {
     const control = await this.#controlClient()
+    const asked = new Map<number, string>()
     for (const [at, queueName] of namesOf(this.#prefix).queues.entries()) {
-      control.send(at + 1, methods.ChannelOpen, {})
+      if (this.#missing.has(queueName)) continue
+      asked.set(at + 1, queueName)
+      if (!control.openChannels.has(at + 1)) control.send(at + 1, methods.ChannelOpen, {})
       control.send(at + 1, methods.QueueDeclare, { queueName, passive: true })
     }
-    const count = namesOf(this.#prefix).queues.length
     const answers = [methods.QueueDeclareOk, methods.ChannelClose]
-    const answered = () => control.received.filter(({ method }) => answers.some(answer => answer === method)).length
-    await control.until(() => answered() === count)
-    control.received = []
-    const open = [...control.openChannels]
-    for (const channel of open) {
-      control.send(channel, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
+    const answered = () => control.received.filter(({ method }) => answers.some(answer => answer === method))
+    await control.until(() => answered().length === asked.size)
+    for (const { channel, method, args } of answered()) {
+      const missing = method === methods.ChannelClose && args['replyCode'] === ReplyCode.NOT_FOUND
+      if (missing) this.#missing.add(asked.get(channel) ?? '')
     }
-    await control.until(() => control.received.length === open.length)
     control.received = []
   }
 
@@ -165,7 +212,7 @@ export class Run {
       return Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
     })
     return text
-      .replaceAll(/amq\.(gen|ctag)-[\w-]+/g, name => {
+      .replaceAll(/amq\.(?:(?:gen|ctag)-|rabbitmq\.reply-to\.)[\w.=+/-]+/g, name => {
         if (!this.#names.has(name)) this.#names.set(name, `server-named-${this.#names.size + 1}`)
         return this.#names.get(name) ?? name
       })

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { startBroker } from '../../src/testing/index.ts'
+import { broker } from '../support/broker.ts'
+import { MISTAKES } from './bad-bytes.ts'
+import { handshake, RIGHT, shakeHands } from './handshake.ts'
+
+const count = Math.ceil(Number(process.env['ASYNCAMQP_SEQUENCES'] ?? 200) / 5)
+const first = Number(process.env['ASYNCAMQP_SEED'] ?? 1)
+const release = broker.isAtLeast(4) ? '4.3' : '3.10'
+
+describe('What a client sends from its first byte on', () => {
+  const skip = broker.waitsForRabbitMQ('it is what the broker in the process is compared with')
+
+  it('is answered by the broker in the process as by RabbitMQ, however the handshake goes', { skip }, async () => {
+    await using ours = await startBroker({ release })
+    const seeds = Array.from({ length: count }, (_, index) => first + index)
+    // Most wait: RabbitMQ does not hurry to close.
+    await Promise.all(
+      seeds.map(async seed => {
+        const steps = handshake(seed)
+        const [expected, got] = await Promise.all([shakeHands(broker.url, steps), shakeHands(ours.url, steps)])
+        assert.deepEqual(got, expected, `seed ${seed}`)
+      }),
+    )
+  })
+
+  it('is refused as by RabbitMQ where it is no method, frame or message that makes sense', { skip }, async () => {
+    await using ours = await startBroker({ release })
+    await Promise.all(
+      MISTAKES.map(async mistake => {
+        const steps = [...RIGHT, mistake]
+        const [expected, got] = await Promise.all([shakeHands(broker.url, steps), shakeHands(ours.url, steps)])
+        assert.deepEqual(got, expected)
+      }),
+    )
+  })
+})
