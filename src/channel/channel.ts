@@ -610,7 +610,7 @@ export class Channel {
   txRollback(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context => {
       // The broker rolled it back when the connection was lost.
-      if (this.#lives.modes.transaction === 'lost') {
+      if (this.#lives.modes.transaction === 'lost' && !this.#lives.isOver) {
         this.#lives.transactionTo('idle')
         return Promise.resolve()
       }
@@ -634,8 +634,9 @@ export class Channel {
       await this.txCommit()
       return result
     } catch (error) {
-      // One that has done nothing needs no rolling back, nor the broker for it.
-      if (modes.transaction !== 'idle' || publishing.waiting > 0) await this.txRollback().catch(ignore)
+      // One that has done nothing needs no rolling back, nor the broker for it. What waits is rolled back in its turn.
+      if (modes.transaction !== 'idle') await this.txRollback().catch(ignore)
+      else if (publishing.waiting > 0) void this.txRollback().catch(ignore)
       throw error
     }
   }

@@ -229,8 +229,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   #assertNotOver(context: CallContext): void {
-    if (this.modes.transaction === 'lost') throw this.#transactionLost(context)
     if (this.#state === 'closed') throw this.#closedError(context)
+    if (this.modes.transaction === 'lost') throw this.#transactionLost(context)
   }
 
   assertUsable(context: CallContext): void {
@@ -428,10 +428,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
     this.publishing.end()
     this.#effects.ended(ending.methodKey)
-    if (lost && this.modes.transactionTo('lost')) {
+    const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
+    if (lost && recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
-    const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
     session.endDeliveries(ending, recovers)
     // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
     if (this.#state === 'recovering' && this.#recovers) return

@@ -130,6 +130,29 @@ describe('a timeout or a signal', () => {
     assert.equal(channel.isOpen, true)
   })
 
+  it('leaves bad arguments what they are, also on a channel that is being recovered or is closed', async () => {
+    const the = await scene({ recovery: true })
+    const rejected: Promise<EncodeError>[] = []
+    const hostile = {
+      toString(): string {
+        throw new Error('not a name')
+      },
+    }
+    const publishes = (): Promise<void>[] =>
+      [Symbol('k'), hostile, Object.create(null)].flatMap(key => [
+        the.channel.publish('a', 'e', key as string),
+        the.channel.basicPublish('a', key as string, 'k'),
+      ])
+    await loseAndRecover(the, () => {
+      for (const publish of publishes()) {
+        rejected.push(rejection(publish, EncodeError))
+      }
+    })
+    for (const error of await Promise.all(rejected)) assert.equal(error.outcome, 'notSent')
+    await the.channel.close()
+    for (const publish of publishes()) assert.equal((await rejection(publish, ChannelClosedError)).outcome, 'notSent')
+  })
+
   it('ends what was asked for during a recovery, and it is not done afterwards', async () => {
     const the = await scene({ recovery: true })
     const ended: Promise<Error & { outcome?: string }>[] = []
@@ -176,7 +199,7 @@ describe('what must stay behind publishes', () => {
   })
 
   it('stays: a transaction that fails while its messages wait is rolled back behind them, before the next one', async () => {
-    const the = await scene()
+    const the = await scene({ maxWaiting: 1 })
     const { peer, channel } = the
     await channel.txSelect()
     block(the)
@@ -187,11 +210,10 @@ describe('what must stay behind publishes', () => {
       }),
       Error,
     )
-    const next = channel.transaction(() => void channel.basicPublish('next', 'e', 'k'))
-    await turn()
-    unblock(the)
+    // The error waits for nothing.
     assert.equal((await failed).message, 'its work failed')
-    await next
+    unblock(the)
+    await channel.transaction(() => void channel.basicPublish('next', 'e', 'k'))
     assert.equal(came(peer), 'tx.select failed tx.rollback next tx.commit')
   })
 
@@ -285,6 +307,26 @@ describe('waitForConfirms after a loss', () => {
     peer.reply(1, methods.BasicAck, { deliveryTag: 1 })
     await turn()
     assert.equal(waiting.state, 'resolved')
+  })
+})
+
+describe('a transaction', () => {
+  it('whose connection is lost for good is over with it: errors say so, and onError is told once', async () => {
+    const the = await scene()
+    await the.channel.txSelect()
+    await the.channel.basicPublish('a', 'e', 'k')
+    block(the)
+    void the.channel.basicPublish('waits', 'e', 'k')
+    await turn()
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    void the.channel.basicPublish('late', 'e', 'k')
+    await turn()
+    assert.equal(the.errors.length, 1, String(the.errors))
+    assert.match(String(the.errors[0]), /publish of .* failed: the connection .* was lost/)
+    for (const call of [the.channel.txCommit(), the.channel.txRollback(), the.channel.publish('b', 'e', 'k')]) {
+      assert.doesNotMatch((await rejection(call, ConnectionLostError)).message, /transaction/)
+    }
   })
 })
 

@@ -1,5 +1,6 @@
 import { abortedBy, asError, EncodeError } from '../../errors.ts'
 import type { Place, WaitList } from '../../lib/wait-list.ts'
+import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { CallOptions } from '../call-options.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
@@ -148,9 +149,14 @@ export function describePublish(
 ): string {
   const messageId = messageIdOf(properties)
   const message = messageId === undefined ? 'a message' : `message "${messageId}"`
-  const place = exchange === '' ? 'the default exchange' : `exchange "${exchange}"`
+  const place = exchange === '' ? 'the default exchange' : `exchange ${quoted(exchange)}`
   const number = tag === 0 ? '' : ` (delivery tag ${tag})`
-  return `publish of ${message} to ${place} with routing key "${routingKey}"${number}`
+  return `publish of ${message} to ${place} with routing key ${quoted(routingKey)}${number}`
+}
+
+/** What is no string is refused by another error, unless this one comes first. */
+function quoted(name: unknown): string {
+  return typeof name === 'string' ? `"${name}"` : inspectShort(name)
 }
 
 /** The same of one that somebody waits for. */

@@ -294,11 +294,11 @@ export class Publishing {
 
   /**
    * Do `operation` when its turn comes: when the channel has a life, and where it is to stay `behindPublishes`, when those
-   * that wait now are written.
+   * that wait now are written. One that stays behind them is never too many: they were let in without their end.
    */
   defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#assertRoom(() => context.what, 'operations')
+      if (!behindPublishes) this.#assertRoom(() => context.what, 'operations')
       const granted = (): void => {
         try {
           if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
