@@ -534,6 +534,23 @@ describe('A consumer of a stream', () => {
     assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': 7 })
   })
 
+  it('gets more while half of its window is held back, and is resumed from the first that is', async () => {
+    const fixture = new Fixture()
+    const handled: string[] = []
+    const handler = (message: Message) => {
+      handled.push(message.text())
+      if (message.text() === '1' || message.text() === '2') throw new Error('no')
+    }
+    await fixture.handler(handler, { ...stream, prefetchCount: 4 })
+    await fixture.deliverOfStream(1, 2)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 2'], 'with all before it')
+    await fixture.deliverOfStream(3)
+    assert.deepEqual(await fixture.settled(), ['basic.ack 3'])
+    await fixture.reconnect()
+    assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': 1 })
+    assert.deepEqual(handled, ['1', '2', '3'])
+  })
+
   it('acks what is rejected, and hands out again what the program requeues', async () => {
     const fixture = new Fixture()
     const consumer = await fixture.consumer(stream)

@@ -33,6 +33,8 @@ export class Acker {
   #state: 'open' | 'frozen' | 'over' = 'open'
   /** Of the consumers of streams with deliveries that are not settled: a settlement moves them on. */
   readonly #positions = new Set<StreamPosition>()
+  /** Streams have been told that all up to this tag is done with, whether it is settled or not. */
+  #roomMadeUpTo = 0
   readonly #watching = new Set<AbortController>()
   readonly #settledListeners = new Set<() => void>()
   /** Why the life is over. */
@@ -78,19 +80,23 @@ export class Acker {
     }
     const isOfStream = this.#positions.size > 0 && this.#isOfStream(tag, multiple)
     if (isOfStream && how !== 'ack' && requeue) return false
-    const method = isOfStream ? 'ack' : how
-    const { writer } = this.#port
-    const bit = multiple ? MULTIPLE : 0
-    if (method === 'ack') writeSettlement(writer, this.#channelId, BASIC_ACK, wireTag, bit)
-    else if (method === 'nack') {
-      writeSettlement(writer, this.#channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
-    } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
-    // Nothing has changed if it could not be written: in a getter of a message that is being encoded.
-    this.sent++
+    // Nothing has changed if it cannot be written: in a getter of a message that is being encoded.
+    if (!isOfStream) this.#write(how, wireTag, multiple, requeue)
+    else if (tag === 0 || tag > this.#roomMadeUpTo) this.#write('ack', wireTag, multiple, false)
     if (isOfStream) this.#settledOnStreams(tag, multiple)
-    this.#port.written()
     if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
     return true
+  }
+
+  #write(how: Settlement, wireTag: number, multiple: boolean, requeue: boolean): void {
+    const { writer } = this.#port
+    const bit = multiple ? MULTIPLE : 0
+    if (how === 'ack') writeSettlement(writer, this.#channelId, BASIC_ACK, wireTag, bit)
+    else if (how === 'nack') {
+      writeSettlement(writer, this.#channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
+    } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
+    this.sent++
+    this.#port.written()
   }
 
   #isOfStream(tag: number, multiple: boolean): boolean {
@@ -104,6 +110,17 @@ export class Acker {
       // Its consumer may be cancelled; the next delivery adds it again.
       if (position.isSettled) this.#positions.delete(position)
     }
+  }
+
+  /**
+   * Have a stream send more: what is not settled counts for the prefetch window no more, and can be settled as before. The
+   * stream keeps its messages, and where a consumer goes on is known here: to ack one tells the broker nothing else.
+   */
+  makeRoom(position: StreamPosition): void {
+    const tag = position.lastUnsettled
+    if (this.#state !== 'open' || tag <= this.#roomMadeUpTo) return
+    this.#write('ack', tag - this.offset, true, false)
+    this.#roomMadeUpTo = tag
   }
 
   /** The queue may give it to somebody else. */

@@ -78,6 +78,15 @@ export class StreamPosition {
     return this.#seen[this.#find(tag)]?.tag === tag
   }
 
+  /** The tag of the last delivery that is not settled, or 0. */
+  get lastUnsettled(): number {
+    for (let at = this.#seen.length - 1; at >= this.#head; at--) {
+      const each = this.#seen[at]
+      if (each?.settled === false) return each.tag
+    }
+    return 0
+  }
+
   /** Whatever came from the stream is settled. */
   get isSettled(): boolean {
     return this.#head === this.#seen.length

@@ -104,8 +104,13 @@ export class ConsumerChannel {
    */
   async renewWindow(): Promise<void> {
     const { exclusive, arguments: args } = this.#request
-    // A consumer that has its queue for itself keeps another one away, too; and a stream is read by offset.
-    if (exclusive || this.#consumer?.position.isStream === true) return
+    const position = this.#consumer?.position
+    if (position?.isStream === true) {
+      this.#acker?.makeRoom(position)
+      return
+    }
+    // A consumer that has its queue for itself keeps another one away, too.
+    if (exclusive) return
     if (this.#renewing !== 'no') {
       this.#renewing = 'again'
       return

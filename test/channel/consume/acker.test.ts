@@ -74,6 +74,28 @@ describe('Acker', () => {
     assert.deepEqual(fixture.written(), ['basic.nack 10'])
   })
 
+  it('makes room in the window of a stream by one ack, and settles nothing by it', () => {
+    const fixture = new Fixture()
+    const { acker } = fixture
+    const position = new StreamPosition(true)
+    for (const tag of [101, 102, 103]) position.delivered(tag, tag)
+    acker.onStream(position)
+    assert.equal(acker.settle('ack', 103, false, false), true)
+    acker.makeRoom(position)
+    acker.makeRoom(position)
+    assert.deepEqual(fixture.written(), ['basic.ack 3', 'basic.ack 2'])
+    assert.equal(position.resumeOffset, 101n)
+    let told = 0
+    acker.onSettled(() => told++)
+    assert.equal(acker.settle('ack', 101, false, false), true)
+    assert.equal(position.resumeOffset, 102n)
+    position.delivered(104, 104)
+    assert.equal(acker.settle('ack', 104, true, false), true)
+    assert.equal(position.resumeOffset, 105n)
+    assert.deepEqual(fixture.written(), ['basic.ack 4'])
+    assert.equal(told, 2)
+  })
+
   it('keeps nothing of a stream whose deliveries are all settled, until the next one comes', () => {
     const { acker } = new Fixture()
     const position = new StreamPosition(true)
