@@ -436,6 +436,23 @@ describe('consumers', () => {
     assert.deepEqual(the.sent('basic.consume'), ['basic.consume new tag'])
   })
 
+  it('of a queue that may be a stream go on by its time, but not where none could be one, since it had no limit', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'unlimited' })
+    await channel.basicQos({ prefetchCount: 5 })
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'limited' })
+    await the.recover()
+    const asked = the.peer.frames.filter(({ method }) => method === methods.BasicConsume)
+    assert.deepEqual(
+      asked.map(({ args }) => [args['consumerTag'], Object.keys(args['arguments'] as object)]),
+      [
+        ['unlimited', []],
+        ['limited', ['x-stream-offset']],
+      ],
+    )
+  })
+
   it('that are refused for a while are tried on with a pause', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

@@ -60,6 +60,7 @@ export class RecordedConsumers {
     const { queueName = '', noWait = false } = args
     const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
     const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
+    const mayBeStream = limits(modes.prefetch) || limits(modes.globalPrefetch)
     let entry: WrittenMethod | undefined
     const started = session.consume(
       consumer,
@@ -73,6 +74,8 @@ export class RecordedConsumers {
           entry = effects.written(BasicConsume.key, this.#counting(recorded, noWait), noWait)
         },
         consuming: () => {
+          // RabbitMQ grants no consumer of a stream without a limit (406).
+          if (!mayBeStream) consumer.position.isStream ??= false
           if (entry !== undefined) effects.answered(entry)
         },
         gone: () => this.#uncount(recorded)?.accept(),
@@ -244,6 +247,10 @@ export class RecordedConsumers {
 const UNLIMITED: QosArguments = { prefetchCount: 0 }
 
 const NO_EFFECT: Effect = { accept: () => {}, refuse: () => {} }
+
+function limits(qos: QosArguments | undefined): boolean {
+  return (qos?.prefetchCount ?? 0) > 0
+}
 
 function sameLimit(one: QosArguments | undefined, other: QosArguments | undefined): boolean {
   const { prefetchCount: count = 0, prefetchSize: size = 0 } = one ?? UNLIMITED
