@@ -1,7 +1,6 @@
 import type { PublishRoutes } from '../../channel/publish-routes.ts'
-import type { BindingRecord, ExchangeRecord, QueueRecord, Topology } from './topology.ts'
-
-export type TopologyRecord = ExchangeRecord | QueueRecord | BindingRecord
+import type { TopologyRecord } from './records.ts'
+import type { Topology } from './topology.ts'
 
 /**
  * What of the ledger is away while a connection is recovered. A publish waits for its exchange, for every binding from
@@ -103,6 +102,15 @@ export class PendingTopology implements PublishRoutes {
 
   get somethingWanted(): boolean {
     return this.#wantedExchanges.size > 0 || this.#wantedQueues.size > 0
+  }
+
+  /** The same entries, those first that publishes wait for. */
+  wantedFirst<E extends { readonly record: TopologyRecord }>(entries: E[]): E[] {
+    if (!this.somethingWanted) return entries
+    const wanted: E[] = []
+    const others: E[] = []
+    for (const entry of entries) (this.isWanted(entry.record) ? wanted : others).push(entry)
+    return [...wanted, ...others]
   }
 
   /** Whether a publish waits for this. */

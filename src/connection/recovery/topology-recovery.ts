@@ -1,10 +1,12 @@
 import { isOfNodeDown } from '../../channel/rabbitmq.ts'
 import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
-import { ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare } from '../../protocol/methods.ts'
+import { QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
+import { bind, declareExchange } from './declares.ts'
 import { isLocked, type Patience, pauseBetween } from './patience.ts'
-import type { PendingTopology, TopologyRecord } from './pending-topology.ts'
-import type { BindingRecord, ExchangeRecord, QueueRecord, Topology } from './topology.ts'
+import type { PendingTopology } from './pending-topology.ts'
+import { type BindingRecord, describe, type QueueRecord, type TopologyRecord } from './records.ts'
+import type { Topology } from './topology.ts'
 
 /** Entries go out in batches of this size; between two, what publishes wait for is put first. */
 const BATCH = 200
@@ -146,7 +148,7 @@ export class TopologyRecovery {
     let refusals = 0
     this.#entries = [...todo]
     while (todo.length > 0 && refusals < MOST_REFUSALS) {
-      if (this.#pending.somethingWanted) todo = wantedFirst(todo, this.#pending)
+      todo = this.#pending.wantedFirst(todo)
       const { batch, rest } = this.#nextBatch(todo, size, left)
       todo = rest
       if (batch.length === 0) break
@@ -320,38 +322,7 @@ function newEntry(record: TopologyRecord): Entry {
   return { record, tries: 0, error: undefined, reported: false, anew: false }
 }
 
-function wantedFirst(entries: readonly Entry[], pending: PendingTopology): Entry[] {
-  const wanted: Entry[] = []
-  const others: Entry[] = []
-  for (const entry of entries) (pending.isWanted(entry.record) ? wanted : others).push(entry)
-  return [...wanted, ...others]
-}
-
 /** The broker has no queue of the name that it made, and will not have it. */
 function isGone({ definition }: QueueRecord, error: ChannelClosedError): boolean {
   return definition.queueName === '' && error.replyCode === 404 && !isOfNodeDown(error)
-}
-
-function declareExchange(record: ExchangeRecord, channel: BareChannel): Promise<unknown> {
-  const { exchangeName, typeName, durable, autoDelete, internal, arguments: args } = record.definition
-  const sent = { exchangeName, typeName, durable, autoDelete, internal, arguments: args }
-  return channel.call(ExchangeDeclare, sent, `exchange.declare of "${exchangeName}"`)
-}
-
-/** @param isOfLast it is a binding of the queue declared last on the channel, whose name is not known yet. */
-function bind(record: BindingRecord, channel: BareChannel, isOfLast: boolean): Promise<unknown> {
-  const { kind, source, destination, routingKey, arguments: args } = record.definition
-  if (kind === 'exchange') {
-    const sent = { exchangeDestination: destination, exchangeSource: source, routingKey, arguments: args }
-    return channel.call(ExchangeBind, sent, `exchange.bind of "${destination}"`)
-  }
-  const sent = { queueName: isOfLast ? '' : destination, exchangeName: source, routingKey, arguments: args }
-  return channel.call(QueueBind, sent, `queue.bind of "${destination}"`)
-}
-
-function describe(record: TopologyRecord): string {
-  if (record.kind === 'exchange') return `exchange "${record.definition.exchangeName}"`
-  if (record.kind === 'queue') return `queue "${record.name}"`
-  const { kind, source, destination, routingKey } = record.definition
-  return `binding of ${kind} "${destination}" to exchange "${source}" with routing key "${routingKey}"`
 }

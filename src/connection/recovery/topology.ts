@@ -7,70 +7,13 @@ import type {
 } from '../../channel/topology-recorder.ts'
 import type { Effect } from '../../channel/written-effects.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { SetIndex } from '../../lib/set-index.ts'
 import { argumentsKey, bindingKey } from './binding-key.ts'
 import { Journal } from './journal.ts'
+import type { BindingRecord, ExchangeRecord, QueueRecord, TopologyRecord } from './records.ts'
 
 /** The names of a queue that are remembered: the first, which its declare returned, and the last ones. */
 const NAMES_KEPT = 1_000
-
-/** An exchange of the program's. */
-export interface ExchangeRecord {
-  readonly kind: 'exchange'
-  definition: ExchangeDefinition
-  /** False: the program wants it kept out of a recovery. */
-  recovers: boolean
-}
-
-/** A queue of the program's. */
-export interface QueueRecord {
-  readonly kind: 'queue'
-  /** The name that it has now. */
-  name: string
-  definition: QueueDefinition
-  /** False: the program wants it kept out of a recovery. */
-  recovers: boolean
-  /** The names that it had, oldest first. */
-  readonly formerNames: string[]
-  /** Consumers of this program. */
-  consumers: number
-  /** When it was declared or read from, or lost its last consumer. */
-  lastUsed: number
-}
-
-/** A binding of the program's. */
-export interface BindingRecord {
-  readonly kind: 'binding'
-  definition: BindingDefinition
-  key: string
-  readonly argumentsKey: string
-}
-
-const NOTHING: ReadonlySet<never> = new Set()
-
-/** Sets by a key; an empty set is none. */
-class Index<T> {
-  readonly #sets = new Map<string, Set<T>>()
-
-  add(key: string, member: T): void {
-    const set = this.#sets.get(key)
-    if (set === undefined) this.#sets.set(key, new Set([member]))
-    else set.add(member)
-  }
-
-  remove(key: string, member: T): void {
-    const set = this.#sets.get(key)
-    set?.delete(member)
-    if (set?.size === 0) this.#sets.delete(key)
-  }
-
-  of(key: string): ReadonlySet<T> {
-    return this.#sets.get(key) ?? NOTHING
-  }
-
-  has(key: string): boolean {
-    return this.#sets.has(key)
-  }
-}
 
 /**
  * The ledger: what the program has made at the broker, in the order it was made. It follows what the program deletes,
@@ -87,10 +30,10 @@ export class Topology implements TopologyRecorder, Ledger {
   readonly #byFormerName = new Map<string, QueueRecord>()
   readonly #bindings = new Set<BindingRecord>()
   readonly #byKey = new Map<string, BindingRecord>()
-  readonly #from = new Index<BindingRecord>()
-  readonly #to = new Index<BindingRecord>()
+  readonly #from = new SetIndex<BindingRecord>()
+  readonly #to = new SetIndex<BindingRecord>()
   /** Bindings from an exchange to an exchange, by the source. */
-  readonly #between = new Index<BindingRecord>()
+  readonly #between = new SetIndex<BindingRecord>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -306,14 +249,14 @@ export class Topology implements TopologyRecorder, Ledger {
   // ---- what the broker says to an entry during a recovery
 
   /** The broker will not have this entry: it is otherwise there, or closes the connection over it. */
-  forget(record: ExchangeRecord | QueueRecord | BindingRecord): void {
+  forget(record: TopologyRecord): void {
     if (record.kind === 'exchange') this.#exchanges.delete(record.definition.exchangeName)
     else if (record.kind === 'queue') this.#forgetQueue(record)
     else this.#removeBinding(record)
   }
 
   /** Whether the entry still counts: the program may have deleted it meanwhile. */
-  has(record: ExchangeRecord | QueueRecord | BindingRecord): boolean {
+  has(record: TopologyRecord): boolean {
     if (record.kind === 'exchange') return this.#exchanges.get(record.definition.exchangeName) === record
     return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.has(record)
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../../../src/channel/topology-recorder.ts'
-import { type QueueRecord, Topology } from '../../../src/connection/recovery/topology.ts'
+import type { QueueRecord } from '../../../src/connection/recovery/records.ts'
+import { Topology } from '../../../src/connection/recovery/topology.ts'
 import { int8, int16 } from '../../../src/index.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
