@@ -114,12 +114,28 @@ function removeHome(folder, { processes, keep }) {
   // Killed, not stopped: RabbitMQ takes seconds to stop in order, for the sake of data that goes with it.
   for (const record of processes) killProcess(record)
   if (keep) return
-  // A process that was just killed may still be writing its last file.
-  rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+  removeFolder(folder)
   try {
     rmdirSync(brokersFolder)
   } catch {
     // Another run's folder is in it, or a Debian folder.
+  }
+}
+
+/**
+ * A process that was just killed may still be writing its last file. `maxRetries` does not list the folder again, so
+ * a file that is new in it stays.
+ *
+ * @param {string} folder
+ */
+function removeFolder(folder) {
+  for (let tries = 1; ; tries++) {
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 2, retryDelay: 50 })
+      return
+    } catch (error) {
+      if (tries === 5 || /** @type {NodeJS.ErrnoException} */ (error).code !== 'ENOTEMPTY') throw error
+    }
   }
 }
 
