@@ -8,6 +8,7 @@ import type { ConnectOptions } from '../connection/settings/options.ts'
 import type { TransportFactory } from '../connection/wire/transport.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
+import { checkBrokerOptions, checkCloseReason, checkUserOptions } from './check-options.ts'
 import { Listener } from './listener.ts'
 import { MemoryTransport } from './memory-transport.ts'
 import { type BrokerMessage, ConnectionView, ExchangeView, QueueView, shown, type WaitOptions, Watch } from './views.ts'
@@ -133,6 +134,7 @@ export class Broker implements AsyncDisposable {
 
   /** Close connections as an operator does: `CONNECTION_FORCED`, unless another reason is given. */
   closeConnections(reason: CloseReason = {}, name?: string): void {
+    checkCloseReason('closeConnections', reason)
     const { replyCode = ReplyCode.CONNECTION_FORCED, replyText = 'closed by an operator' } = reason
     for (const connection of this.#named(name)) connection.fail(new Refusal(replyCode, textOf(replyCode, replyText)))
     this.#engine.run()
@@ -140,6 +142,7 @@ export class Broker implements AsyncDisposable {
 
   /** Close every channel of every connection, or of those with this name. */
   closeChannels(reason: CloseReason = {}, name?: string): void {
+    checkCloseReason('closeChannels', reason)
     const { replyCode = ReplyCode.PRECONDITION_FAILED, replyText = 'closed by an operator' } = reason
     for (const connection of this.#named(name)) {
       for (const channel of connection.channels) {
@@ -302,6 +305,7 @@ export class Broker implements AsyncDisposable {
 
   /** Add a user, or change the password or the permissions of one. */
   setUser(name: string, options: UserOptions): void {
+    checkUserOptions(`setUser "${name}"`, options)
     this.#engine.setUser(name, options)
   }
 
@@ -367,8 +371,13 @@ function connectionRefused(port: number): Error {
   return Object.assign(new Error(`connect ECONNREFUSED ${LOCALHOST}:${port}`), { code: 'ECONNREFUSED' })
 }
 
-/** Start a broker, ready when the promise resolves; it ends with `await using`, or by `Symbol.asyncDispose`. */
+/**
+ * Start a broker, ready when the promise resolves; it ends with `await using`, or by `Symbol.asyncDispose`.
+ *
+ * @throws EncodeError for an option that is unknown or out of range.
+ */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
+  checkBrokerOptions(options)
   const broker = new Broker(options)
   await broker.start()
   return broker

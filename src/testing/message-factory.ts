@@ -1,6 +1,8 @@
 import type { Settlement } from '../channel/consume/acker.ts'
 import type { Envelope } from '../channel/consume/delivery.ts'
 import { Message } from '../patterns/consume/message.ts'
+import { isEncoded, type Payload, toJson, withJsonType } from '../patterns/publish/payload.ts'
+import { checkOptions } from '../protocol/option-check.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import { Writer } from '../protocol/writer.ts'
@@ -20,6 +22,9 @@ export interface CreateMessageOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+const CREATE = 'createMessage'
+const ENVELOPE = ['consumerTag', 'deliveryTag', 'exchangeName', 'routingKey', 'isRedeliver']
+
 /** A message without a broker, which remembers how it was settled. */
 export class CreatedMessage extends Message {
   #settlement: MessageSettlement | undefined
@@ -38,10 +43,17 @@ export class CreatedMessage extends Message {
 }
 
 /**
- * Make a message, to call a handler with in a test that has no broker. What is no string or bytes is sent as JSON, as
- * publishers do.
+ * Make a message, to call a handler with in a test that has no broker. The body is a payload as of `publish`: an object
+ * becomes JSON, and has that `contentType`.
+ *
+ * @throws EncodeError for what `publish` would refuse, and for an unknown option.
  */
-export function createMessage(body: unknown, options: CreateMessageOptions = {}): CreatedMessage {
+export function createMessage(body: Payload, options: CreateMessageOptions = {}): CreatedMessage {
+  checkOptions(CREATE, options, ['properties', 'envelope', 'signal'])
+  checkOptions(`${CREATE}, "envelope"`, options.envelope, ENVELOPE)
+  const encoded = isEncoded(body)
+  const bytes = Buffer.from(encoded ? body : toJson(CREATE, body))
+  const properties = encoded ? (options.properties ?? {}) : withJsonType(options.properties)
   const envelope: Envelope = {
     consumerTag: 'test',
     deliveryTag: 1,
@@ -50,7 +62,7 @@ export function createMessage(body: unknown, options: CreateMessageOptions = {})
     isRedeliver: false,
     ...options.envelope,
   }
-  const message = new CreatedMessage(bytesOf(body), envelope, read(options.properties ?? {}), undefined)
+  const message = new CreatedMessage(bytes, envelope, read(properties), undefined)
   const { signal } = options
   if (signal !== undefined) {
     const controller = new AbortController()
@@ -59,12 +71,6 @@ export function createMessage(body: unknown, options: CreateMessageOptions = {})
     else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
   }
   return message
-}
-
-function bytesOf(body: unknown): Buffer {
-  if (typeof body === 'string') return Buffer.from(body)
-  if (body instanceof Uint8Array) return Buffer.from(body)
-  return Buffer.from(JSON.stringify(body) ?? '')
 }
 
 /** As they would come: through their bytes. @throws EncodeError where they cannot be sent. */

@@ -10,6 +10,7 @@ import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import { checkWait } from './check-options.ts'
 
 /** A message as the broker has it. */
 export interface BrokerMessage {
@@ -72,6 +73,7 @@ export class Watch {
   /** @throws TimeoutError where `isSo` does not come true in time; `state` says what was seen instead. */
   until(isSo: () => boolean, what: string, state: () => string, options: WaitOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
+      checkWait(what, options)
       if (isSo()) {
         resolve()
         return
