@@ -42,14 +42,15 @@ import type { FieldTable } from './protocol/values.ts'
 
 /** Events of an `AmqpProtocol` and what their listeners get. None needs a listener. */
 export interface AmqpProtocolEvents {
-  /** The broker takes no publishes for now, for this reason: it is short of memory, for instance. They wait. */
+  /** The broker takes no publishes for now; `reason` says why: it is short of memory, for instance. Publishes wait. */
   blocked: [reason: string]
+  /** The broker takes publishes again: those that waited go out. */
   unblocked: []
   /** The connection was lost. */
   disconnected: [error: Error]
-  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. `error`: what the last failed with. */
+  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. The last one failed with `error`. */
   recovering: [attempt: number, delay: number, error: Error | undefined]
-  /** All is back but what the broker still refuses: that is tried on, and reported by `recoveryFailed`. */
+  /** Everything is back except what the broker still refuses: that is tried again, and reported by `recoveryFailed`. */
   recovered: []
   /** One exchange, queue, binding or consumer could not be recovered so far; the rest goes on. */
   recoveryFailed: [what: string, error: Error]
@@ -60,7 +61,7 @@ export interface AmqpProtocolEvents {
    * fate unknown, or since the broker nacked them while it was failing over.
    */
   resent: [count: number]
-  /** It is over; `error` says why where the program did not ask for it. */
+  /** The connection is over; `error` says why, unless the program closed it. */
   closed: [error?: Error]
 }
 
@@ -120,7 +121,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     return this.#session
   }
 
-  /** A listener that throws is reported, and keeps nobody else from being told. */
+  /** A listener that throws is reported, and the others are called all the same. */
   #tell<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
     emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#open.report(thrown, 'unhandled'), event, ...args)
   }
@@ -173,7 +174,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Open a channel (channel.open).
    *
-   * @throws NoChannelAvailableError where `serverChannelMax` are open; AbortError; the reason where the connection ends.
+   * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
   async channel(options: ChannelOptions = {}): Promise<Channel> {
     checkOptions('channel', options, ['publisherConfirms', 'returnCallback', 'signal'])
@@ -192,9 +193,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * `concurrency` of them run at a time, and a message is acked when its handler returns; when it throws, `onFailure`
    * decides.
    *
-   * @throws ChannelClosedError 404 where there is no such queue, 403 where it is refused or exclusively another
-   * consumer's, 405 where it is another connection's: at the start only, later it tries on. EncodeError; AbortError; the
-   * reason where the connection ends.
+   * @throws ChannelClosedError 404 if there is no such queue, 403 if it is refused or exclusively another consumer's,
+   * 405 if it is another connection's: only at the start, later the consumer tries again. EncodeError; AbortError; the
+   * reason if the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
@@ -238,7 +239,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Publish to one exchange, with settings and a confirm channel of its own, which is opened when it is first needed.
    *
-   * @throws EncodeError; the reason where the connection is closed.
+   * @throws EncodeError; the reason if the connection is closed.
    */
   async publisher(options?: PublisherOptions): Promise<Publisher> {
     return new Publisher(this.#open, options)
@@ -246,8 +247,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /**
    * Do `work` in a transaction on a channel of its own (tx.select): committed when it is done, rolled back when it
-   * throws, whose error this rejects with. It is never done again: where the connection is lost, it rejects, and whether
-   * a commit in flight took place nobody knows.
+   * throws, whose error this rejects with. It is never repeated: if the connection is lost, it rejects, and a commit in
+   * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
     return isolatedTransaction(this.#open, work)
@@ -258,9 +259,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Make a queue, or check that it is there as described (queue.declare). An exclusive one is this connection's.
    *
-   * @param queueName '' lets the server make a name, which the result tells; the queue is then exclusive by default.
-   * @throws ChannelClosedError 406 where the queue exists and is different, 405 where it is another connection's, 404
-   * where it is not there and `passive` is true.
+   * @param queueName '' lets the server make a name, which is in the result; the queue is then exclusive by default.
+   * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's, 404 if it
+   * does not exist and `passive` is true.
    */
   queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
@@ -270,7 +271,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Delete a queue with its messages (queue.delete). A queue that is not there is no error. */
+  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
@@ -286,7 +287,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
+  /** Undo a binding (queue.unbind), known by all its arguments. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
     return this.#isolated(this.queueUnbind, 'queue.unbind', queueName, options, (channel, given) =>
       channel.queueUnbind(queueName, exchangeName, routingKey, given),
@@ -305,7 +306,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Make an exchange, or check that it is there as described (exchange.declare).
    *
-   * @throws ChannelClosedError 406 where it exists and is different. ConnectionClosedError 503 for an unknown type.
+   * @throws ChannelClosedError 406 if it exists and is different. For an unknown type, ChannelClosedError 406 from
+   * RabbitMQ 4 on, ConnectionClosedError 503 before.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = {}): Promise<void> {
     return this.#isolated(this.exchangeDeclare, 'exchange.declare', exchangeName, options, (channel, given) =>
@@ -313,7 +315,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Delete an exchange (exchange.delete). One that is not there is no error. */
+  /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = {}): Promise<void> {
     return this.#isolated(this.exchangeDelete, 'exchange.delete', exchangeName, options, (channel, given) =>
       channel.exchangeDelete(exchangeName, given),
@@ -357,7 +359,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Call RPC servers: requests go to their queues, and replies come back by RabbitMQ's direct reply-to.
    *
-   * @throws EncodeError; the reason where the connection ends.
+   * @throws EncodeError; the reason if the connection ends.
    */
   async rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
     return RpcClient.open(this.#open, options)
@@ -376,7 +378,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /**
    * Close the connection gracefully (connection.close): stop consumers, let handlers end that run, wait for confirms,
-   * then close, all within `timeout`. It always resolves; what was still pending then rejects. Again: the same promise.
+   * then close, all within `timeout`. It always resolves; what was still pending then rejects. A second call gets the same promise.
    * A handler must not await it, since it waits for that handler.
    */
   close(options: ProtocolCloseOptions = {}): Promise<void> {
@@ -391,7 +393,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     }
   }
 
-  /** Resolves once the program has closed the connection; rejects with the reason where it ended otherwise. */
+  /** Resolves once the program has closed the connection; rejects with the reason if it ended otherwise. */
   waitClosed(): Promise<void> {
     return this.#open.waitClosed()
   }

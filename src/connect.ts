@@ -7,7 +7,7 @@ import { resolveSettings } from './connection/settings/settings.ts'
  *
  * @param url `amqp://login:password@host:port/vhost`, or `amqps://`; several are tried in turn. RabbitMQ's URI
  * specification says what else a URL may hold. Options beside it win over it.
- * @throws ConnectionFailedError where no server could be reached, AuthenticationError where the login or the virtual host
+ * @throws ConnectionFailedError if no server could be reached, AuthenticationError if the login or the virtual host
  * is refused, AmqpUriError for a bad URL, EncodeError for a bad option, AbortError or TimeoutError by `signal`.
  */
 export function connect(url?: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol>

@@ -1,6 +1,6 @@
 import { inspect, types } from 'node:util'
 
-/** Where a message of a failed publish may be: nowhere, refused by the broker, or nobody can know. */
+/** Where a message of a failed publish may be: not sent at all, refused by the broker, or perhaps in the queue. */
 export type PublishOutcome = 'notSent' | 'refused' | 'unknown'
 
 export interface AmqpErrorOptions {
@@ -256,7 +256,7 @@ export class DuplicateConsumerTagError extends AmqpError {
   }
 }
 
-/** Bytes that are not AMQP 0-9-1 (reply code 501, 502 or 505 tells the server which). */
+/** Bytes that are not AMQP 0-9-1. The server was sent the reply code. */
 export class FrameError extends AmqpError {
   static {
     FrameError.prototype.name = 'FrameError'

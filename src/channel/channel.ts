@@ -148,8 +148,8 @@ export class Channel {
   /**
    * Make a queue, or check that it is there as described (queue.declare).
    *
-   * @param queueName '' lets the server make a name, which the result tells; the queue is then exclusive by default.
-   * @throws ChannelClosedError 406 where the queue exists and is different, 405 where it is another connection's.
+   * @param queueName '' lets the server make a name, which is in the result; the queue is then exclusive by default.
+   * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's.
    */
   queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
@@ -200,7 +200,7 @@ export class Channel {
     })
   }
 
-  /** Delete a queue with its messages (queue.delete). A queue that is not there is no error. */
+  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = NONE): Promise<MessageCountResult | undefined> {
@@ -242,7 +242,7 @@ export class Channel {
     })
   }
 
-  /** Undo a binding (queue.unbind), known by all its arguments. One that is not there is no error. */
+  /** Undo a binding (queue.unbind), known by all its arguments. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
     return this.#method(this.queueUnbind, 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
       const args = argumentsOf('queue.unbind', options.arguments)
@@ -273,7 +273,8 @@ export class Channel {
   /**
    * Make an exchange, or check that it is there as described (exchange.declare).
    *
-   * @throws ChannelClosedError 406 where it exists and is different. ConnectionClosedError 503 for an unknown type.
+   * @throws ChannelClosedError 406 if it exists and is different. For an unknown type, ChannelClosedError 406 from
+   * RabbitMQ 4 on, ConnectionClosedError 503 before.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = NONE): Promise<void> {
     return this.#method(this.exchangeDeclare, 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
@@ -292,7 +293,7 @@ export class Channel {
     })
   }
 
-  /** Delete an exchange (exchange.delete). One that is not there is no error. */
+  /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = NONE): Promise<void> {
     return this.#method(
       this.exchangeDelete,
@@ -361,7 +362,7 @@ export class Channel {
    *
    * @param payload a string is sent as UTF-8. It may be changed once the promise has resolved.
    * @param exchangeName '' is the default exchange, which routes to the queue that `routingKey` names.
-   * @throws EncodeError where an argument cannot be sent; the channel goes on. Others have `outcome`.
+   * @throws EncodeError if an argument cannot be sent; the channel goes on. Others have `outcome`.
    */
   basicPublish(
     payload: Uint8Array | string,
@@ -382,8 +383,8 @@ export class Channel {
    * Publish a message (basic.publish); on a channel in confirm mode, resolves when the broker has confirmed it, and
    * else as `basicPublish` does.
    *
-   * @throws PublishFailedError on a nack, MessageReturnedError where it is mandatory and came back, ChannelClosedError,
-   * ConnectionLostError or ConnectionClosedError where that ended first, TimeoutError and AbortError; each has `outcome`.
+   * @throws PublishFailedError on a nack, MessageReturnedError if it is mandatory and came back, ChannelClosedError,
+   * ConnectionLostError or ConnectionClosedError if that ended first, TimeoutError and AbortError; each has `outcome`.
    */
   publish(
     payload: Uint8Array | string,
@@ -411,7 +412,7 @@ export class Channel {
     return booleanOption('basic.publish', 'mandatory', options.mandatory) ?? false
   }
 
-  /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). Again: no harm. */
+  /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). It may be called again. */
   confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
     return this.#method(this.confirmSelect, 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
       this.#lives.confirmSelect(options.noWait === true, context),
@@ -451,7 +452,7 @@ export class Channel {
    * throws goes to `onError`, or is an unhandled rejection.
    *
    * @param queueName '' is the queue last declared on this channel.
-   * @throws DuplicateConsumerTagError; ChannelClosedError 404 where there is no such queue, 403 where it is refused.
+   * @throws DuplicateConsumerTagError; ChannelClosedError 404 if there is no such queue, 403 if it is refused.
    */
   basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(this.basicConsume, 'basic.consume', queueName, options, CONSUME, async context => {
@@ -517,7 +518,7 @@ export class Channel {
     })
   }
 
-  /** Fetch one message, or null where the queue is empty (basic.get). For more than a few, consume. */
+  /** Fetch one message, or null if the queue is empty (basic.get). For more than a few, consume. */
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
     return this.#method(this.basicGet, 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
@@ -525,7 +526,7 @@ export class Channel {
     })
   }
 
-  /** Tell the broker that a delivery is done with (basic.ack). Resolves to false, with nothing sent, where it came before a recovery. */
+  /** Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery. */
   basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
     if (options === undefined) return this.#lives.settle('ack', deliveryTag, false, false)
     return this.#settle('ack', deliveryTag, options, ['multiple'])
@@ -533,7 +534,7 @@ export class Channel {
 
   /**
    * Refuse a delivery, back to its queue unless `requeue` is false (basic.nack, RabbitMQ's extension). Resolves as
-   * `basicClientAck`. A stream takes nothing back: there, nothing is sent, or an ack where `requeue` is false.
+   * `basicClientAck`. A stream takes nothing back: there, nothing is sent, or an ack if `requeue` is false.
    */
   basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
     return this.#settle('nack', deliveryTag, { requeue: true, ...options }, ['multiple', 'requeue'])
@@ -651,7 +652,7 @@ export class Channel {
     })
   }
 
-  /** Close the channel (channel.close). What is pending on it rejects. Again: the same promise. */
+  /** Close the channel (channel.close). What is pending on it rejects. A second call gets the same promise. */
   close(options: CloseOptions = NONE): Promise<void> {
     try {
       checkOptions('channel.close', options, ['replyCode', 'replyText'])
@@ -664,7 +665,7 @@ export class Channel {
     }
   }
 
-  /** Resolves once the program has closed the channel; rejects with the reason where it ended otherwise. */
+  /** Resolves once the program has closed the channel; rejects with the reason if it ended otherwise. */
   waitClosed(): Promise<void> {
     return this.#lives.waitClosed()
   }

@@ -5,7 +5,7 @@ export type { CallOptions }
 
 /** Arguments of queue.declare that RabbitMQ knows, and any other. */
 export interface QueueArguments {
-  /** Default: the virtual host's, `classic` where nothing was set. */
+  /** Default: the virtual host's, which is `classic` unless it was set. */
   readonly 'x-queue-type'?: 'classic' | 'quorum' | 'stream' | (string & {}) | undefined
   /** Milliseconds after which a message of the queue expires. */
   readonly 'x-message-ttl'?: number | undefined
@@ -71,7 +71,7 @@ export interface QueueDeclareOptions extends CallOptions, NoWaitOption {
 }
 
 export interface QueueDeclareResult {
-  /** The queue's name, which the server made where none was given. */
+  /** The queue's name: the one given, or the one that the server made. */
   readonly queue: string
   /** Messages that are ready. */
   readonly messageCount: number

@@ -94,10 +94,11 @@ export class Broker implements AsyncDisposable {
   get url(): string {
     return `amqp://${this.#login}${LOCALHOST}:${this.port}`
   }
+  /** The TCP port it listens on. */
   get port(): number {
     return this.#listener.port
   }
-  /** Where the option `tls` was given. */
+  /** The same with TLS. @throws Error unless the option `tls` was given. */
   get tlsUrl(): string {
     if (this.#tlsListener === undefined) throw new Error('this broker was started without tls')
     return `amqps://${this.#login}localhost:${this.#tlsListener.port}`
@@ -167,20 +168,20 @@ export class Broker implements AsyncDisposable {
     await this.#tlsListener?.start()
   }
 
-  /** Neither read nor write, as if the network stood still. */
+  /** Neither read nor write, until `thaw()`: clients miss heartbeats. */
   freeze(): void {
     this.#frozen = true
     for (const connection of [...this.#engine.connections]) connection.freeze(true)
   }
 
-  /** Go on. */
+  /** Go on after `freeze()`. */
   thaw(): void {
     this.#frozen = false
     for (const connection of [...this.#engine.connections]) connection.freeze(false)
     this.#engine.run()
   }
 
-  /** Raise an alarm: who publishes is blocked (connection.blocked), for this reason. */
+  /** Raise an alarm: connections that publish are blocked (connection.blocked), for this reason. */
   block(reason = 'low on memory'): void {
     this.#engine.setAlarm(reason)
   }
@@ -190,7 +191,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.setAlarm(undefined)
   }
 
-  /** Send everything this many milliseconds later; 0 at once again. */
+  /** Send everything this many milliseconds later; 0 ends that. */
   slowDown(milliseconds: number): void {
     this.#delay = milliseconds
   }
@@ -205,11 +206,12 @@ export class Broker implements AsyncDisposable {
     this.#engine.run()
   }
 
-  /** Refuse every login (403), whoever asks. */
+  /** Refuse every login (403). */
   refuseLogins(): void {
     this.#engine.refusesLogins = true
   }
 
+  /** Accept logins again. */
   acceptLogins(): void {
     this.#engine.refusesLogins = false
   }
@@ -224,6 +226,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.withholdConfirms(true)
   }
 
+  /** Send the confirms that were withheld, and later ones at once. */
   releaseConfirms(): void {
     this.#engine.withholdConfirms(false)
   }
@@ -234,12 +237,12 @@ export class Broker implements AsyncDisposable {
     await this.start()
   }
 
-  /** Shut down in order: clients are told (`CONNECTION_FORCED`), and durable things are there after `start()`. */
+  /** Shut down in order: connections are closed (`CONNECTION_FORCED`), and what is durable is there after `start()`. */
   async stop(): Promise<void> {
     await this.#halt(true)
   }
 
-  /** End at once, telling nobody: messages whose confirm was withheld may not be there after `start()`. */
+  /** End at once, without a word to clients: messages whose confirm was withheld may not be there after `start()`. */
   async kill(): Promise<void> {
     await this.#halt(false)
   }
@@ -262,10 +265,12 @@ export class Broker implements AsyncDisposable {
 
   // ---- what there is in it
 
+  /** What a queue is and has, whether it exists or not. */
   queue(name: string, vhost = '/'): QueueView {
     return new QueueView(this.#engine, this.#watch, name, vhost)
   }
 
+  /** What an exchange is, whether it exists or not. */
   exchange(name: string, vhost = '/'): ExchangeView {
     return new ExchangeView(this.#engine, name, vhost)
   }

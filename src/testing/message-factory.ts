@@ -73,7 +73,7 @@ export function createMessage(body: Payload, options: CreateMessageOptions = {})
   return message
 }
 
-/** As they would come: through their bytes. @throws EncodeError where they cannot be sent. */
+/** As they would come: through their bytes. @throws EncodeError if they cannot be sent. */
 function read(properties: BasicProperties): Properties {
   const bytes = Writer.encode(writer => {
     writer.reserve(2 + MAX_SCALAR_PROPERTIES)

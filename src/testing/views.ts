@@ -22,10 +22,11 @@ export interface BrokerMessage {
 
 /** A message in a queue. */
 export interface QueuedMessage extends BrokerMessage {
-  /** It was given to somebody before, who did not keep it. */
+  /** It was delivered before, and came back. */
   readonly redelivered: boolean
 }
 
+/** A consumer of a queue. */
 export interface BrokerConsumer {
   readonly consumerTag: string
   readonly noAck: boolean
@@ -37,6 +38,7 @@ export interface BrokerConsumer {
   readonly unacked: number
 }
 
+/** A binding from an exchange to a queue or another exchange. */
 export interface BrokerBinding {
   readonly destination: string
   readonly destinationKind: 'queue' | 'exchange'
@@ -44,8 +46,9 @@ export interface BrokerBinding {
   readonly arguments: FieldTable
 }
 
+/** What bounds a wait. */
 export interface WaitOptions {
-  /** Milliseconds. Default: 5,000. */
+  /** Milliseconds to wait before it rejects. Default: 5,000. */
   readonly timeout?: number | undefined
 }
 
@@ -70,7 +73,7 @@ export class Watch {
     }
   }
 
-  /** @throws TimeoutError where `isSo` does not come true in time; `state` says what was seen instead. */
+  /** @throws TimeoutError if `isSo` does not come true in time; `state` says what was seen instead. */
   until(isSo: () => boolean, what: string, state: () => string, options: WaitOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       checkWait(what, options)
@@ -134,11 +137,11 @@ export class QueueView {
   get arguments(): FieldTable {
     return { ...this.#queue?.arguments }
   }
-  /** Messages that nobody has, in the order in which they would be given. */
+  /** Messages that no consumer has, in the order of their delivery. */
   get ready(): readonly QueuedMessage[] {
     return (this.#queue?.ready ?? []).map(({ message, redelivered }) => ({ ...shown(message), redelivered }))
   }
-  /** Messages that somebody has and has not settled. */
+  /** Messages that were delivered and are not settled. */
   get unacked(): readonly QueuedMessage[] {
     return (this.#queue?.unacked ?? []).map(({ stored, redelivered }) => ({ ...shown(stored.message), redelivered }))
   }

@@ -13,7 +13,7 @@ export interface GetEnvelope {
 
 /** Why a mandatory message came back. */
 export interface ReturnEnvelope {
-  /** 312 where no queue is bound for it. */
+  /** 312: no queue is bound for it. */
   readonly replyCode: number
   readonly replyText: string
   readonly exchangeName: string
@@ -31,7 +31,7 @@ export interface GetResult {
 
 /** A message that came back because no queue wanted it. */
 export interface ReturnedMessage {
-  /** Empty where it is refused. */
+  /** Empty if it is refused. */
   readonly body: Buffer
   /** It is past a limit of this client, and was not taken into memory. */
   readonly refused?: { readonly size: number; readonly reason: string } | undefined

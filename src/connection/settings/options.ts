@@ -76,8 +76,8 @@ export interface ConnectOptions {
    */
   readonly frameMax?: number | undefined
   /**
-   * Seconds between two signs of life; a server that sends nothing for two of these is lost. The lower of both sides
-   * holds, where the server has none the program's; 0 turns it off. At most 3600. Default: 10.
+   * Seconds between two signs of life; a server that sends nothing for two of these is lost. The lower of the
+   * client's and the server's value applies; 0 turns it off. At most 3600. Default: 10.
    */
   readonly heartbeat?: number | undefined
   /** Bytes of the largest incoming message that is taken into memory. Default: 128 MiB. */
@@ -111,7 +111,7 @@ export interface ConnectOptions {
   readonly logger?: Logger | undefined
   /** Give `logger.debug` a line for each frame that is sent or received; passwords and bodies are masked. Default: false. */
   readonly traceFrames?: boolean | undefined
-  /** Ends the attempt to connect, and leaves no socket behind. */
+  /** Ends the attempt to connect, and closes its socket. */
   readonly signal?: AbortSignal | undefined
   /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */
   readonly createTransport?: TransportFactory | undefined

@@ -23,7 +23,7 @@ export interface TransportHandler {
   onDrain(): void
   /** The peer has ended its side. Writes do nothing from here on. */
   onEnd(): void
-  /** It is over; `error` is undefined where both sides ended in order. Called exactly once, last. */
+  /** It is over; `error` is undefined if both sides ended in order. Called exactly once, last. */
   onClose(error: Error | undefined): void
 }
 
@@ -32,7 +32,7 @@ export interface Transport {
   /**
    * Send `segments`, in order, in as few system calls as possible. They must not change until they have left.
    *
-   * @param sent called later, once all of them have left; never where the transport fails before.
+   * @param sent called later, once all of them have left; never if the transport fails before.
    * @returns `false`: write no more before `onDrain`.
    */
   write(segments: readonly Uint8Array[], sent?: () => void): boolean
@@ -43,7 +43,7 @@ export interface Transport {
   /** Read on. What came meanwhile is given within one turn of the event loop: where nothing is, the peer may be judged dead. */
   resume(): void
   /**
-   * End this side, behind what is pending.
+   * End this side, after what is pending.
    *
    * @param agreed nothing more will come: the stream may be closed without waiting for the peer's end.
    */
@@ -62,7 +62,7 @@ export interface TransportPeer {
 
 /**
  * Make a connected transport: with TLS, after the handshake and the check of the server's name. When `signal` aborts
- * before that, leave nothing behind and reject. Tell `onStep` what is being waited for, for the message of a timeout.
+ * before that, leave nothing behind and reject. Call `onStep` with what is being waited for, for the message of a timeout.
  */
 export type TransportFactory = (
   target: TransportTarget,

@@ -27,7 +27,7 @@ export type MessageHandler = (message: Message) => unknown
 
 export interface ConsumerOptions {
   /**
-   * Messages that the broker may send ahead of their acks; 0 is no limit. Default: 32, or `concurrency` where that is
+   * Messages that the broker may send ahead of their acks; 0 means no limit. Default: 32, or `concurrency` if that is
    * more. It has no meaning with `noAck`.
    */
   readonly prefetchCount?: number | undefined
@@ -35,6 +35,7 @@ export interface ConsumerOptions {
   readonly noAck?: boolean | undefined
   /** No other consumer may use the queue. Default: false. */
   readonly exclusive?: boolean | undefined
+  /** Arguments of basic.consume, such as `x-priority` and `x-stream-offset`. */
   readonly arguments?: ConsumeArguments | undefined
   /** Decides what follows when the broker has ended the consumer. Without, it always consumes again. */
   readonly onCancel?: CancelDecider | undefined
@@ -49,9 +50,11 @@ export interface HandlerOptions extends ConsumerOptions {
   readonly onFailure?: FailureAction | FailureDecider | undefined
 }
 
+/** What bounds a wait for the next message. */
 export interface NextOptions {
   /** Milliseconds to wait for a message. Default: no limit. */
   readonly timeout?: number | undefined
+  /** Ends the wait; the message goes to the next one that waits. */
   readonly signal?: AbortSignal | undefined
 }
 

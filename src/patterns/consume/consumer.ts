@@ -32,7 +32,7 @@ export interface ConsumerEvents {
   cancelled: [error: Error]
   /** It consumes again. */
   resumed: []
-  /** It is over; `error` says why where the program did not ask for it. */
+  /** The consumer is over; `error` says why, unless the program closed it. */
   closed: [error?: Error]
 }
 
@@ -43,12 +43,12 @@ const MANY_UNSEEN = 8
 const IN_HAND_PATIENCE = 250
 
 /**
- * Takes messages from a queue on a channel of its own, made by `protocol.consumer()`. What ends it at the broker, it
- * survives: it consumes again and says so by its events.
+ * Takes messages from a queue on its own channel, made by `protocol.consumer()`. When the broker ends it, it consumes
+ * again, and emits `cancelled` and `resumed`.
  *
  *     for await (const message of consumer) { ... }
  *
- * A message is acked when the loop asks for the next one, and by nobody else; a loop that is left, by `break` or by an error, gives the
+ * Only the loop acks a message, when it asks for the next one. A loop that is left by `break` or by an error gives the
  * message in hand and all that it has not seen back to the queue, and closes the consumer. Several loops share the
  * messages.
  *
@@ -132,12 +132,12 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   // ---- taking messages
 
   /**
-   * The next message, in the form of an iterator's result; waits for it. The message is the program's to settle, by its
-   * own `ack()`: a later call settles nothing, so several workers may share a consumer. What is not settled when the
+   * The next message, in the form of an iterator's result; waits for it. The program settles the message, by its own
+   * `ack()`: a later call settles nothing, so several workers may share a consumer. What is not settled when the
    * consumer is closed goes back to the queue. `done` is true once the consumer is closed.
    *
    * @param options timeout: milliseconds after which it gives its place back, and rejects.
-   * @throws what ended the consumer, where the program did not; TimeoutError, AbortError: no message is lost by it.
+   * @throws what ended the consumer, unless the program did; TimeoutError and AbortError, which lose no message.
    */
   async next(options: NextOptions = {}): Promise<IteratorResult<Message, undefined>> {
     const what = `next message of "${this.queueName}"`
@@ -175,7 +175,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   async #interrupted(error: Error): Promise<boolean> {
     const { onCancel } = this.#settings
     this.#heldBack.ended(error)
-    // A lost connection is told by the protocol.
+    // The protocol reports a lost connection.
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     if (!told) this.#source.report(error, 'warn')
     tell(this, this.#source, 'cancelled', error)
@@ -224,7 +224,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   /**
-   * Close gracefully: have the broker send nothing more, give back what nobody has seen (basic.nack with requeue), wait
+   * Close gracefully: have the broker send nothing more, give back what no handler or loop has seen (basic.nack with requeue), wait
    * until the handlers that run have ended and their messages are settled, close the channel. What is not done within
    * `timeout` is given back. Never rejects for anything but a bad option.
    *

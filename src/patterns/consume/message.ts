@@ -11,6 +11,7 @@ export class Message {
   readonly body: Buffer
   /** Where it came from: exchange, routing key, delivery tag. */
   readonly envelope: Envelope
+  /** What the publisher said of it: content type, headers, correlation id and so on. */
   readonly properties: Properties
   /** @internal What settles it; undefined once it is settled, and where nothing is to be settled. */
   acker: Acker | undefined
@@ -27,7 +28,7 @@ export class Message {
   }
 
   /**
-   * How often it was delivered before, as far as the broker tells: quorum queues count (`x-delivery-count`, and since
+   * How often it was delivered before, as far as the broker says: quorum queues count (`x-delivery-count`, and since
    * RabbitMQ 4.3 `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
    */
   get deliveryCount(): number {
@@ -37,8 +38,8 @@ export class Message {
   }
 
   /**
-   * Aborts when the channel or the connection it came by is gone, or its consumer was cancelled: the broker gives the
-   * message to somebody else, and work on it is in vain. Never aborts once the message is settled, nor with `noAck`.
+   * Aborts when the channel or the connection it came by is gone, or its consumer was cancelled: the broker delivers
+   * the message again, and this work on it will not count. Never aborts once the message is settled, nor with `noAck`.
    */
   get signal(): AbortSignal {
     this.controller ??= this.acker?.watch() ?? new AbortController()
@@ -48,7 +49,7 @@ export class Message {
   /**
    * The body as text.
    *
-   * @throws DecodeError, which names the message, where it is not UTF-8.
+   * @throws DecodeError, which names the message, if it is not UTF-8.
    */
   text(): string {
     try {
@@ -61,7 +62,7 @@ export class Message {
   /**
    * The value of a body in JSON. Its type is the caller's claim: nothing checks it.
    *
-   * @throws DecodeError, which names the message, where it is not JSON.
+   * @throws DecodeError, which names the message, if it is not JSON.
    */
   json<T = unknown>(): T {
     const text = this.text()
@@ -74,7 +75,7 @@ export class Message {
   }
 
   /**
-   * Tell the broker that it is done with (basic.ack). Never throws. Returns whether that was sent: a message is settled
+   * Acknowledge the message: the broker may forget it (basic.ack). Never throws. Returns whether that was sent: a message is settled
    * once, and not after the connection it came by was lost.
    */
   ack(): boolean {
@@ -82,7 +83,7 @@ export class Message {
   }
 
   /**
-   * Give it back, or drop it where `requeue` is false (basic.nack). It does not count as a failed attempt in quorum
+   * Give it back, or drop it if `requeue` is false (basic.nack). It does not count as a failed attempt in quorum
    * queues of RabbitMQ 4.3. Never throws; returns as `ack`.
    *
    * @param options requeue: default true.
@@ -92,7 +93,7 @@ export class Message {
   }
 
   /**
-   * Refuse it (basic.reject): to the dead-letter exchange of its queue, if there is one, or else away. With `requeue` it
+   * Refuse it (basic.reject): to the dead-letter exchange of its queue, if there is one, else it is gone. With `requeue` it
    * goes back, which counts toward a quorum queue's delivery limit. Never throws; returns as `ack`.
    *
    * @param options requeue: default false.

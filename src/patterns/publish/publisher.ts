@@ -41,7 +41,7 @@ export interface PublisherCloseOptions {
 /** Events of a `Publisher` and what their listeners get. None needs a listener. */
 export interface PublisherEvents {
   /**
-   * So many messages were sent again, since a lost connection or a closed channel had left their fate unknown, or since
+   * This many messages were sent again, since a lost connection or a closed channel had left their fate unknown, or since
    * the broker nacked them while it was failing over.
    */
   resent: [count: number]
@@ -100,10 +100,10 @@ export class Publisher extends EventEmitter<PublisherEvents> {
    *
    * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
    * has settled, since the message may be sent again.
-   * @throws MessageReturnedError where it is mandatory and no queue wanted it, PublishFailedError where the broker nacked
-   * it (a queue is full and rejects), ChannelClosedError where the broker closed the channel because of it (404: there
+   * @throws MessageReturnedError if it is mandatory and no queue wanted it, PublishFailedError if the broker nacked it (a
+   * queue is full and rejects), ChannelClosedError if the broker closed the channel because of it (404: there
    * is no such exchange, 403: not allowed) or the publisher is closed, BufferFullError past `maxWaiting`, TimeoutError,
-   * AbortError, EncodeError, and the reason where the connection is closed or cannot be recovered. `outcome`
+   * AbortError, EncodeError, and the reason if the connection is closed or cannot be recovered. `outcome`
    * says whether sending it again can duplicate it.
    */
   publish(payload: Payload, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
@@ -120,7 +120,7 @@ export class Publisher extends EventEmitter<PublisherEvents> {
     )
   }
 
-  /** Wait until everything published is confirmed, then close the channel. Again: the same promise. It never rejects. */
+  /** Wait until everything published is confirmed, then close the channel. Never rejects. A second call gets the same promise. */
   async close(options: PublisherCloseOptions = {}): Promise<void> {
     checkOptions('close', options, ['timeout'])
     await this.#publisher.close({ timeout: durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT })

@@ -11,7 +11,7 @@ import { PendingCall, type RpcRequest } from './pending-call.ts'
 import { RpcChannel } from './rpc-channel.ts'
 
 export interface RpcClientOptions {
-  /** Milliseconds that a call may take where it says nothing else. Default: 20,000; `Infinity` is no limit. */
+  /** Milliseconds that a call may take, unless it says otherwise. Default: 20,000; `Infinity` is no limit. */
   readonly timeout?: number | undefined
 }
 
@@ -67,9 +67,9 @@ export class RpcClient {
    * Send a request, and resolve with its reply.
    *
    * @param payload bytes, a string, or any other object, which goes as JSON.
-   * @throws MessageReturnedError where no queue takes the request, at once; PublishFailedError where the broker refuses
-   * it; RemoteError where the server's handler throws; TimeoutError; AbortError; ChannelClosedError,
-   * ConnectionLostError or ConnectionClosedError where the reply can no longer come. Each has the `outcome` of the
+   * @throws MessageReturnedError at once if no queue takes the request; PublishFailedError if the broker refuses it;
+   * RemoteError if the server's handler throws; TimeoutError; AbortError; ChannelClosedError,
+   * ConnectionLostError or ConnectionClosedError if the reply can no longer come. Each has the `outcome` of the
    * request but a RemoteError: one that is `'notSent'` was never written, and is not written later.
    */
   async call(routingKey: string, payload: Payload, options: RpcCallOptions = {}): Promise<Message> {
@@ -175,7 +175,7 @@ export class RpcClient {
     return new ChannelClosedError(`${what} failed: it got no channel: ${cause.message}`, { cause, outcome: 'notSent' })
   }
 
-  /** Reject the calls that wait, wherever they do, and close. Never rejects. Again: the same promise. */
+  /** Reject the calls that wait, and close. Never rejects. A second call gets the same promise. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed

@@ -33,7 +33,7 @@ interface Reply {
  * rejected, and the error reported.
  */
 export class RpcServer {
-  /** What takes the requests: its events tell how that goes, and it can be paused. */
+  /** The consumer that takes the requests: it has events, and can be paused. */
   readonly consumer: Consumer
   readonly #replies: Replies
 
