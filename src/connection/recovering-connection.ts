@@ -264,6 +264,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   blocked(reason: string | undefined): void {
+    // Told of the end already.
+    if (this.#state === 'closed') return
     if (reason === undefined) this.#events.unblocked()
     else this.#events.blocked(reason)
   }
@@ -277,7 +279,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   ended(connection: Connection, ending: CloseReason): void {
     // One that ends while it is being restored ends that attempt, and no more.
-    if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') return
+    if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
+      this.#unblock(connection)
+      return
+    }
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
     // The next connection begins unblocked.
@@ -298,6 +303,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     tell()
     // A listener may have closed it.
     if (this.state === 'recovering') void this.#recover(reason)
+  }
+
+  /** What a connection blocked is not blocked any more. */
+  #unblock(connection: Connection): void {
+    if (connection.blockedReason === undefined) return
+    connection.blockedReason = undefined
+    this.#events.unblocked()
   }
 
   async #recover(ending: CloseReason): Promise<void> {
@@ -423,6 +435,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     this.#closedWaiters = []
     tell()
+    if (this.#connection !== undefined) this.#unblock(this.#connection)
     this.#events.closed(error)
   }
 

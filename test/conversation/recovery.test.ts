@@ -59,6 +59,36 @@ describe('a connection that is lost', () => {
     assert.deepEqual(inListener, [undefined])
   })
 
+  it('tells of the end of a block also where it is lost before it is recovered', async () => {
+    const the = await Recoverable.open()
+    await the.protocol.exchangeDeclare('orders', 'direct')
+    the.silent.add('exchange.declare')
+    await the.lose()
+    the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
+    await turn()
+    assert.equal(the.protocol.state, 'recovering')
+    assert.deepEqual(the.seen('blocked'), [['low on memory']])
+    the.silent.clear()
+    await the.recover()
+    assert.deepEqual(the.seen('unblocked'), [[]])
+    assert.equal(the.protocol.blocked, undefined)
+  })
+
+  it('tells of the end of a block before that of a protocol that is closed meanwhile', async () => {
+    const the = await Recoverable.open()
+    await the.protocol.exchangeDeclare('orders', 'direct')
+    the.silent.add('exchange.declare')
+    await the.lose()
+    the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
+    await turn()
+    await the.clock.until(the.protocol.close())
+    const told = ['blocked', 'unblocked', 'closed']
+    assert.deepEqual(
+      the.events.map(([name]) => name).filter(name => told.includes(name)),
+      told,
+    )
+  })
+
   it('may be closed by a listener, and is not dialled again', async () => {
     const the = await Recoverable.open()
     the.protocol.once('disconnected', () => void the.protocol.close())
