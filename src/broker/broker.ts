@@ -97,7 +97,7 @@ export class BrokerEngine implements ConnectionHost {
     return !this.refusesLogins && (password === undefined || user?.hasPassword(password) === true) ? user : undefined
   }
 
-  confirmFate(): ConfirmFate {
+  confirmFate(_message: Message): ConfirmFate {
     if (this.#confirming.nacks > 0) {
       this.#confirming.nacks--
       return 'nack'

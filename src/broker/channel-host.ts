@@ -22,7 +22,7 @@ export interface ChannelHost {
   sendContent<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>, message: Message): void
   /** A name that nobody else has: `amq.gen-` and the like before it. */
   uniqueName(prefix: string): string
-  confirmFate(): ConfirmFate
+  confirmFate(message: Message): ConfirmFate
   /** Keep a confirm back until a test wants it to go. */
   withhold(message: Message, confirm: () => void): void
   published(message: Message): void

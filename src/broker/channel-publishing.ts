@@ -167,7 +167,7 @@ export class ChannelPublishing {
   }
 
   #deliver({ message, mandatory, queues }: Routed): void {
-    const fate = this.#mode === 'plain' ? 'take' : this.#host.confirmFate()
+    const fate = this.#mode === 'plain' ? 'take' : this.#host.confirmFate(message)
     const tag = this.#mode === 'plain' ? 0 : this.#nextTag++
     const reply = message.exchange === '' ? this.#host.replies.get(message.routingKey) : undefined
     if (reply !== undefined) {

@@ -47,7 +47,7 @@ export interface ConnectionHost extends Omit<HandshakeHost, 'send' | 'certificat
   post(turn: () => void): void
   run(): void
   uniqueName(prefix: string): string
-  confirmFate(): ConfirmFate
+  confirmFate(message: Message): ConfirmFate
   withhold(message: Message, confirm: () => void): void
   published(message: Message, connection: ClientConnection): void
   /** There is something to write. */
@@ -158,8 +158,8 @@ export class ClientConnection implements ChannelOwner {
     return this.#host.uniqueName(prefix)
   }
 
-  confirmFate(): ConfirmFate {
-    return this.#host.confirmFate()
+  confirmFate(message: Message): ConfirmFate {
+    return this.#host.confirmFate(message)
   }
 
   withhold(message: Message, confirm: () => void): void {

@@ -1,10 +1,12 @@
 import { BrokerEngine } from '../../src/broker/broker.ts'
 import type { ClientConnection } from '../../src/broker/client-connection.ts'
+import type { Exchange } from '../../src/broker/exchange.ts'
+import type { Queue } from '../../src/broker/queue.ts'
 import { Refusal } from '../../src/broker/refusals.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { Evidence } from './judge.ts'
+import { EXCHANGE } from './names.ts'
 import type { Listener } from './network.ts'
-import { EXCHANGE } from './program.ts'
 
 const HEARTBEAT = 10
 
@@ -23,6 +25,8 @@ export interface BrokerControl {
   nackNext(count: number): void
   withholdConfirms(): void
   releaseConfirms(): void
+  /** Logins need this password from now on. */
+  setPassword(password: string): void
   evidence(): Evidence
 }
 
@@ -37,26 +41,32 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   })
   const arrived: string[] = []
   const forgot = new Set<string>()
-  const nacked = new Set<string>()
+  /** Copies of each message that the broker took. */
+  const copies = new Map<string, number>()
+  const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
   const confirmFate = engine.confirmFate.bind(engine)
-  engine.confirmFate = () => {
-    const fate = confirmFate()
-    const last = arrived.at(-1)
-    if (fate === 'nack' && last !== undefined) nacked.add(last)
+  engine.confirmFate = message => {
+    const fate = confirmFate(message)
+    const { messageId } = message.properties
+    if (fate === 'nack' && messageId !== undefined) count(messageId, -1)
     return fate
   }
   engine.onPublish = ({ properties }) => {
-    if (properties.messageId !== undefined) arrived.push(properties.messageId)
+    const { messageId } = properties
+    if (messageId === undefined) return
+    arrived.push(messageId)
+    count(messageId, 1)
   }
-  const queued = () => {
-    const queues = engine.vhosts.get('/')?.queues ?? new Map()
-    return new Map(
-      [...queues].map(([name, queue]) => {
-        const messages = [...queue.ready, ...queue.unacked.map(({ stored }: { stored: unknown }) => stored)]
+  const queues = (): Queue[] => [...(engine.vhosts.get('/')?.queues.values() ?? [])]
+  const exchanges = (): Exchange[] => [...(engine.vhosts.get('/')?.exchanges.values() ?? [])]
+  const queued = () =>
+    new Map(
+      queues().map(({ name, type, ready, unacked }) => {
+        // A stream keeps what it has given.
+        const messages = type === 'stream' ? ready : [...ready, ...unacked.map(({ stored }) => stored)]
         return [name, messages.map(({ message }) => message.properties.messageId ?? '')] as const
       }),
     )
-  }
   const connections = (): ClientConnection[] => [...engine.connections]
   return {
     listener: socket => {
@@ -99,16 +109,26 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
     nackNext: count => engine.nackNext(count),
     withholdConfirms: () => engine.withholdConfirms(true),
     releaseConfirms: () => engine.withholdConfirms(false),
+    setPassword: password => engine.setUser('guest', { password }),
     evidence: () => ({
       arrived,
       forgot,
-      nacked,
+      nacked: new Set([...copies].filter(([, taken]) => taken === 0).map(([id]) => id)),
       queued: queued(),
-      bindings: new Set(
-        (engine.exchange(EXCHANGE, '/')?.bindings ?? []).map(
-          ({ destination, routingKey }) => `${destination.name} ${routingKey}`,
-        ),
+      unacked: new Map(queues().map(({ name, unacked }) => [name, unacked.length])),
+      consumers: new Map(
+        queues().map(({ name, consumers }) => [
+          name,
+          consumers.map(({ options }) => (options.noAck ? 0 : options.prefetch)).sort((a, b) => a - b),
+        ]),
       ),
+      entities: new Set([
+        ...queues().map(({ name }) => `queue ${name}`),
+        ...exchanges().map(({ name }) => `exchange ${name}`),
+        ...(engine.exchange(EXCHANGE, '/')?.bindings ?? []).map(
+          ({ destination, routingKey }) => `binding ${destination.name} ${routingKey}`,
+        ),
+      ]),
     }),
   }
 }

@@ -2,10 +2,13 @@ import { VirtualClock } from '../support/virtual-clock.ts'
 import { type BrokerControl, startSimulatedBroker } from './broker-control.ts'
 import { Journal } from './journal.ts'
 import { judge } from './judge.ts'
+import { queueName } from './names.ts'
 import { GOOD_LINK, Network } from './network.ts'
-import { keyName, Program, queueName } from './program.ts'
+import { Program } from './program.ts'
 import { Random } from './random.ts'
-import { CLIENTS, KEYS, QUEUES, type Step } from './steps.ts'
+import { Rest } from './rest.ts'
+import type { Running } from './running.ts'
+import { CLIENTS, QUEUES, type Step } from './steps.ts'
 
 /** Turns of the event loop after each timer: for what waits for the end of a tick, and for one `setImmediate` of one. */
 const TURNS = 3
@@ -44,6 +47,9 @@ class World {
   readonly #broker: BrokerControl
   readonly #journal: Journal
   readonly #programs: Program[]
+  /** When the broker was restarted last. */
+  #restarted = Number.NEGATIVE_INFINITY
+  #secrets = 0
 
   constructor(seed: number, journal: Journal) {
     this.#random = new Random(seed)
@@ -54,14 +60,16 @@ class World {
     this.#journal = journal
     const options = {
       maxBuffered: this.#random.pick([1, 1_000, 100_000, 16_777_216]),
-      channelMax: this.#random.pick([20, 0]),
+      channelMax: this.#random.pick([30, 0]),
+      ...(this.#random.chance(0.2) && { maxWaiting: 10 }),
       frameMax: this.#random.pick([8_192, 0]),
-      createTransport: this.#network.createTransport,
-      clock: this.#clock,
       // What has no promise is told here; nothing else has to be done with it.
       onError: () => {},
     }
-    this.#programs = Array.from({ length: CLIENTS }, (_, n) => new Program(n, options, this.#clock, journal))
+    this.#programs = Array.from(
+      { length: CLIENTS },
+      (_, n) => new Program(n, options, this.#clock, this.#network, journal),
+    )
   }
 
   async run(steps: readonly Step[]): Promise<string[]> {
@@ -71,24 +79,28 @@ class World {
       await this.#clock.advance(step.do === 'wait' ? step.ms : this.#random.pick([0, 0, 1, 5]))
     }
     this.#heal()
+    const healed = this.#clock.now()
     await this.#clock.advance(SETTLING)
-    const wrong = [...this.#judgeBindings(), ...(await this.#judgeConsumers())]
-    for (const { stop, consuming } of this.#programs.flatMap(({ running }) => running)) {
-      const stopped = this.#journal.track(`end of consumer ${consuming.number}`, stop())
-      stopped.then(
-        () => {
-          consuming.closed = true
-        },
-        () => {},
-      )
-    }
+    const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock)
+    const wrong = await rest.judge(healed, this.#restarted)
+    for (const running of this.#programs.flatMap(program => program.running.splice(0))) this.#stop(running)
     await this.#clock.advance(CLOSING)
+    wrong.push(...rest.judgeIdle())
     for (const program of this.#programs) program.close()
     await this.#clock.advance(CLOSING)
     wrong.push(...judge(this.#journal, this.#broker.evidence()))
     this.#broker.stop()
-    if (this.#clock.keeping > 0) wrong.push(`${this.#clock.keeping} timers still keep the process alive`)
     return wrong
+  }
+
+  #stop({ consuming, stop }: Running): void {
+    const stopped = this.#journal.track(`end of consumer ${consuming.number}`, stop())
+    stopped.then(
+      () => {
+        consuming.closed = true
+      },
+      () => {},
+    )
   }
 
   #do(step: Step): void {
@@ -107,6 +119,12 @@ class World {
         clock.after(step.ms, () => running?.resume?.())
         return
       }
+      case 'new secret': {
+        const secret = `secret ${++this.#secrets}`
+        broker.setPassword(secret)
+        for (const program of this.#programs) program.errands.newSecret(secret)
+        return
+      }
       case 'network':
         this.#disturb(step.what, step.ms)
         return
@@ -120,6 +138,7 @@ class World {
           case 'restart':
           case 'kill':
             this.#network.listener = undefined
+            this.#restarted = clock.now()
             broker[step.what]()
             clock.after(step.ms, () => this.#listen())
             return
@@ -137,7 +156,7 @@ class World {
             broker.closeConnections(320, 'CONNECTION_FORCED - broker forced connection closure')
             return
           case 'nack':
-            broker.nackNext(this.#random.between(1, 5))
+            broker.nackNext(this.#random.pick([1, 5, 40]))
             return
           case 'withhold':
             broker.withholdConfirms()
@@ -159,7 +178,7 @@ class World {
     return links.length === 0 ? undefined : this.#random.pick(links)
   }
 
-  #disturb(what: 'cut' | 'half-close' | 'freeze' | 'slow' | 'refuse', ms: number): void {
+  #disturb(what: 'cut' | 'half-close' | 'freeze' | 'swallow' | 'slow' | 'refuse', ms: number): void {
     const link = this.#randomLink()
     switch (what) {
       case 'cut':
@@ -171,6 +190,10 @@ class World {
       case 'freeze':
         link?.freeze()
         this.#clock.after(ms, () => link?.thaw())
+        return
+      case 'swallow':
+        if (link !== undefined) link.swallows = true
+        link?.freeze()
         return
       case 'slow': {
         const slow = { delay: [1, 50], chunk: 500, rate: 20 } as const
@@ -190,67 +213,16 @@ class World {
     const program = this.#programs[which % this.#programs.length]
     const [running] = program?.running.splice(which % Math.max(1, program.running.length), 1) ?? []
     if (running === undefined) return
-    const { consuming } = running
-    const stopped = this.#journal.track(`end of consumer ${consuming.number}`, running.stop())
-    stopped.then(
-      () => {
-        consuming.closed = true
-      },
-      () => {},
-    )
+    this.#stop(running)
   }
 
   /** Every fault is over. */
   #heal(): void {
     this.#listen()
     this.#network.conditions = GOOD_LINK
-    for (const link of this.#network.links) {
-      link.toClient.cutAfter = undefined
-      link.toServer.cutAfter = undefined
-      link.thaw()
-    }
+    for (const link of this.#network.links) link.heal()
     this.#broker.unblock()
     this.#broker.releaseConfirms()
     this.#broker.nackNext(0)
-  }
-
-  /** A queue whose consumer takes every message runs empty. */
-  async #judgeConsumers(): Promise<string[]> {
-    const running = this.#programs.flatMap(program => program.running)
-    const taken = new Set(
-      running
-        .filter(({ takesAll, consuming }) => takesAll && !consuming.closed)
-        .map(({ consuming }) => consuming.queue),
-    )
-    const left = (queue: string): number => this.#broker.evidence().queued.get(queue)?.length ?? 0
-    const wrong: string[] = []
-    for (const queue of taken) {
-      for (let before = left(queue); before > 0; before = left(queue)) {
-        await this.#clock.advance(SETTLING)
-        if (left(queue) < before) continue
-        wrong.push(`${queue} keeps ${before} messages, though a consumer takes them`)
-        break
-      }
-    }
-    return wrong
-  }
-
-  /** After a recovery, the broker has the bindings that the programs made and did not undo. */
-  #judgeBindings(): string[] {
-    const wrong: string[] = []
-    const { bindings } = this.#broker.evidence()
-    for (let queue = 0; queue < QUEUES; queue++) {
-      for (let key = 0; key < KEYS; key++) {
-        const binding = `${queueName(queue)} ${keyName(key)}`
-        const known = this.#programs.map(program =>
-          program.bindings.has(binding) ? program.bindings.get(binding)?.bound : null,
-        )
-        // What two programs did to one binding has no known order.
-        const [only, ...others] = known.filter(bound => bound !== null)
-        if (others.length > 0 || only === undefined) continue
-        if (only !== bindings.has(binding)) wrong.push(`the binding ${binding} is ${only ? 'missing' : 'still there'}`)
-      }
-    }
-    return wrong
   }
 }

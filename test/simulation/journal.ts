@@ -1,12 +1,15 @@
+import { PublishError } from '../../src/index.ts'
+import { isReturnOf } from './errands.ts'
+import { isByKey, NOWHERE } from './names.ts'
 import type { ConsumeWay, PublishWay } from './steps.ts'
 
 /** What became of a publish, as its program learned it. */
-export type Outcome = 'pending' | 'ok' | 'notSent' | 'refused' | 'unknown' | 'no outcome'
+export type Outcome = 'pending' | 'ok' | 'notSent' | 'refused' | 'unknown' | 'no outcome' | 'rolled back'
 
 export interface Published {
   readonly id: string
   readonly client: number
-  readonly way: PublishWay | 'batch'
+  readonly way: PublishWay | 'batch' | 'unit'
   readonly queue: string
   /** Its place among those that the same publisher sent to the same queue. */
   readonly sequence: number
@@ -24,9 +27,21 @@ export interface Consuming {
   readonly number: number
   readonly way: ConsumeWay
   readonly queue: string
+  /** What the broker may send ahead; 0 is no limit. */
+  readonly prefetch: number
+  /** Handlers or callbacks that may run at the same time. */
+  readonly concurrency: number
+  /** How many run. */
+  active: number
+  isPaused: boolean
+  /** Its `close()` was called: nothing begins any more. */
+  closing: boolean
   /** Its `close()` has resolved, or it has told of its end. */
   closed: boolean
 }
+
+/** Reply codes that say that a client has broken the protocol, or has settled what is not its own. */
+const CLIENT_AT_FAULT: ReadonlySet<unknown> = new Set([406, 501, 502, 503, 504, 505, 530, 540])
 
 /** All that the programs of one history did and saw: what the judge goes by. */
 export class Journal {
@@ -35,6 +50,8 @@ export class Journal {
   /** Messages that a program settled for good: acked, rejected without requeue, or taken without acks. */
   readonly settled = new Set<string>()
   readonly consumers: Consuming[] = []
+  /** Messages of one transaction each. */
+  readonly units: (readonly Published[])[] = []
   /** What is wrong for sure, at the moment it is seen. */
   readonly violations: string[] = []
   readonly #pending = new Map<number, string>()
@@ -46,7 +63,7 @@ export class Journal {
     this.#trace = trace
   }
 
-  publishing(client: number, way: PublishWay | 'batch', queue: string): Published {
+  publishing(client: number, way: Published['way'], queue: string): Published {
     const stream = `${client} ${way} ${queue}`
     const sequence = (this.#sequences.get(stream) ?? 0) + 1
     this.#sequences.set(stream, sequence)
@@ -56,17 +73,54 @@ export class Journal {
     return published
   }
 
-  consuming(way: ConsumeWay, queue: string): Consuming {
-    const consumer: Consuming = { number: this.consumers.length, way, queue, closed: false }
+  /** A publish has rejected. */
+  failed(published: Published, error: unknown): void {
+    const { id, queue } = published
+    const { name, message, outcome } = error as Error & { outcome?: Outcome }
+    published.error = error as Error
+    published.outcome = outcome ?? 'no outcome'
+    if (error instanceof PublishError && outcome === undefined) {
+      this.violations.push(`${id} failed without an outcome: ${message}`)
+    }
+    if (name === 'MessageReturnedError' && !((queue === NOWHERE || isByKey(queue)) && isReturnOf(error, published))) {
+      this.violations.push(`${id} was taken for a message that came back: ${message}`)
+    }
+  }
+
+  consuming(way: ConsumeWay, queue: string, prefetch: number, concurrency: number): Consuming {
+    const consumer: Consuming = {
+      number: this.consumers.length,
+      way,
+      queue,
+      prefetch,
+      concurrency,
+      active: 0,
+      isPaused: false,
+      closing: false,
+      closed: false,
+    }
     this.consumers.push(consumer)
     return consumer
   }
 
   /** A handler, callback or loop has a message. */
   seen(consumer: Consuming, id: string, redelivered: boolean): void {
-    if (consumer.closed) this.violations.push(`consumer ${consumer.number} got ${id} after it had closed`)
+    const { number, way, closed, closing, isPaused, active, concurrency } = consumer
+    const owned = way === 'handler' || way === 'loop' || way === 'next'
+    if (closed) this.violations.push(`consumer ${number} got ${id} after it had closed`)
+    else if (closing && owned) this.violations.push(`consumer ${number} got ${id} while it closed`)
+    if (isPaused) this.violations.push(`consumer ${number} got ${id} during a pause`)
+    if (active >= concurrency) this.violations.push(`consumer ${number} got ${id} beside ${active} others`)
     this.#trace?.(`consumer ${consumer.number} has ${id}`)
     this.handled.push({ id, consumer: consumer.number, redelivered })
+  }
+
+  /** A program learned of an error, from a promise or an event. */
+  learned(what: string, error: unknown): void {
+    const { name, replyCode, message } = error as { name?: string; replyCode?: number; message?: string }
+    const broken = name === 'ProtocolError' || name === 'FrameError' || CLIENT_AT_FAULT.has(replyCode)
+    if (broken && !/^(bad declare|channel bad)/.test(what) && !message?.includes('partial tx completion'))
+      this.violations.push(`${what}: ${name}: ${message}`)
   }
 
   /** Watch a promise: it must end. */
@@ -79,7 +133,10 @@ export class Journal {
     }
     promise.then(
       () => ended('done'),
-      () => ended('failed'),
+      (error: unknown) => {
+        ended('failed')
+        this.learned(what, error)
+      },
     )
     return promise
   }

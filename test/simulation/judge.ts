@@ -1,4 +1,5 @@
 import type { Journal } from './journal.ts'
+import { isByKey, NOWHERE } from './names.ts'
 
 /** What the broker knows at the end of a history. */
 export interface Evidence {
@@ -6,8 +7,12 @@ export interface Evidence {
   readonly arrived: readonly string[]
   /** Ids in the queues at the end, by queue. */
   readonly queued: ReadonlyMap<string, readonly string[]>
-  /** `queue key` of each binding to the programs' exchange. */
-  readonly bindings: ReadonlySet<string>
+  /** Messages that somebody has and has not settled, by queue. */
+  readonly unacked: ReadonlyMap<string, number>
+  /** The prefetch of each consumer, by queue, the smallest first; 0 is no limit. */
+  readonly consumers: ReadonlyMap<string, readonly number[]>
+  /** `queue NAME`, `exchange NAME`, and `binding QUEUE KEY` of each binding to the programs' exchange. */
+  readonly entities: ReadonlySet<string>
   /** Ids that the broker answered with a nack, and did not take. */
   readonly nacked: ReadonlySet<string>
   /** The broker lost what it had confirmed, as a killed one may. */
@@ -24,15 +29,32 @@ export function judge(journal: Journal, evidence: Evidence): string[] {
   const lossy = new Set(journal.consumers.filter(({ way }) => way === 'no-ack').map(({ queue }) => queue))
   for (const { id, way, outcome, queue } of journal.published.values()) {
     const there = queued.has(id) || seen.has(id) || journal.settled.has(id)
-    const mayBeLost = lossy.has(queue) || evidence.forgot.has(id)
+    const mayBeLost = lossy.has(queue) || (isByKey(queue) && lossy.size > 0) || evidence.forgot.has(id)
     if (outcome === 'ok' && way !== 'plain' && !there && !mayBeLost) wrong.push(`${id} was confirmed and is lost`)
+    if (outcome === 'ok' && queue === NOWHERE) wrong.push(`${id} was confirmed, though no queue took it`)
+    if (outcome === 'rolled back' && there) wrong.push(`${id} was rolled back, and is there`)
     if (outcome === 'notSent' && arrived.has(id)) wrong.push(`${id} was told as not sent, and arrived`)
     if (outcome === 'refused' && there) wrong.push(`${id} was told as refused, and is there`)
     // A nack takes no message, and a transaction may be rolled back.
-    const taken = arrived.has(id) && !nacked.has(id) && way !== 'transaction'
+    const taken =
+      arrived.has(id) &&
+      !nacked.has(id) &&
+      way !== 'transaction' &&
+      way !== 'unit' &&
+      queue !== NOWHERE &&
+      !isByKey(queue)
     if (taken && !mayBeLost && !queued.has(id) && !journal.settled.has(id)) {
       wrong.push(`${id} left its queue, and ${seen.has(id) ? 'who had it did not settle it' : 'no program had it'}`)
     }
+  }
+  for (const unit of journal.units) {
+    const [one, other] = unit.map(({ id, queue }) => {
+      // A nack of one of them is a commit of the others, as the broker says.
+      const mayBeLost = lossy.has(queue) || evidence.forgot.has(id) || nacked.has(id)
+      return mayBeLost ? undefined : queued.has(id) || seen.has(id) || journal.settled.has(id)
+    })
+    if (one === undefined || other === undefined || one === other) continue
+    wrong.push(`of ${unit.map(({ id }) => id).join(' and ')}, which are one transaction, only one is there`)
   }
   wrong.push(...outOfOrder(journal, evidence.arrived))
   for (const what of journal.pending) wrong.push(`${what} never ended`)
@@ -46,7 +68,7 @@ function outOfOrder(journal: Journal, arrived: readonly string[]): string[] {
   const had = new Set<string>()
   for (const id of arrived) {
     const published = journal.published.get(id)
-    if (published === undefined || had.has(id) || published.way === 'transaction') continue
+    if (published === undefined || had.has(id) || published.way === 'transaction' || published.way === 'unit') continue
     had.add(id)
     const stream = `${published.client} ${published.way} ${published.queue}`
     const before = last.get(stream) ?? 0

@@ -4,6 +4,7 @@ import type {
   TransportPeer,
   TransportTarget,
 } from '../../src/connection/wire/transport.ts'
+import type { Timer } from '../../src/lib/clock.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { Random } from './random.ts'
 
@@ -59,7 +60,7 @@ class Lane {
   #arrival = 0
   #free = 0
   #line: { chunk: Buffer | 'end'; time: number; sent: (() => void) | undefined }[] = []
-  #armed = false
+  #armed: Timer | undefined
   #closed = false
 
   constructor(
@@ -100,6 +101,19 @@ class Lane {
     this.#arm()
   }
 
+  /** All is well again: what is on its way is there. */
+  heal(): void {
+    this.cutAfter = undefined
+    this.conditions = GOOD_LINK
+    const now = this.#clock.now()
+    this.#free = now
+    this.#arrival = now
+    for (const each of this.#line) each.time = Math.min(each.time, now)
+    this.#armed?.cancel()
+    this.#armed = undefined
+    this.#arm()
+  }
+
   #put(chunk: Buffer | 'end', sent: (() => void) | undefined): void {
     const { delay, rate } = this.conditions
     const now = this.#clock.now()
@@ -111,10 +125,9 @@ class Lane {
 
   #arm(): void {
     const first = this.#line[0]
-    if (first === undefined || this.#armed || this.frozen || this.#closed) return
-    this.#armed = true
-    this.#clock.after(Math.max(0, first.time - this.#clock.now()), () => {
-      this.#armed = false
+    if (first === undefined || this.#armed !== undefined || this.frozen || this.#closed) return
+    this.#armed = this.#clock.after(Math.max(0, first.time - this.#clock.now()), () => {
+      this.#armed = undefined
       this.#arrive()
     })
   }
@@ -148,6 +161,10 @@ export class Link implements Transport {
   readonly toServer: Lane
   readonly toClient: Lane
   pending = 0
+  /** It is never thawed: only its ends can give it up. */
+  swallows = false
+  /** Sees what the client writes. */
+  watch: (bytes: Buffer) => void = () => {}
   #server: ServerEnd | undefined
   readonly #handler: TransportHandler
   readonly #buffer = Buffer.alloc(READ_BUFFER_SIZE)
@@ -224,8 +241,15 @@ export class Link implements Transport {
   }
 
   thaw(): void {
+    if (this.swallows) return
     this.toServer.thaw()
     this.toClient.thaw()
+  }
+
+  heal(): void {
+    this.toServer.heal()
+    this.toClient.heal()
+    this.thaw()
   }
 
   get closed(): boolean {
@@ -237,6 +261,7 @@ export class Link implements Transport {
   write(segments: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#state !== 'open') return false
     const bytes = Buffer.concat(segments)
+    this.watch(bytes)
     this.pending += bytes.length
     this.toServer.send(bytes, sent)
     const more = this.pending < HIGH_WATER_MARK
@@ -260,7 +285,8 @@ export class Link implements Transport {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    this.#clock.after(0, () => this.#read())
+    // As a socket does: before the client takes its peer for dead.
+    process.nextTick(() => this.#read())
   }
 
   #read(): void {
@@ -318,11 +344,7 @@ export class Network {
   }
 
   /** The factory that a client's option `createTransport` takes. */
-  readonly createTransport = (
-    target: TransportTarget,
-    handler: TransportHandler,
-    signal: AbortSignal,
-  ): Promise<Transport> =>
+  readonly createTransport = (target: TransportTarget, handler: TransportHandler, signal: AbortSignal): Promise<Link> =>
     new Promise((resolve, reject) => {
       const [least, most] = this.conditions.delay
       this.#clock.after(this.#random.between(least, most), () => {

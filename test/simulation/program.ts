@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import {
   type AmqpProtocol,
   type Channel,
@@ -6,73 +7,140 @@ import {
   connect,
   type Envelope,
   type Message,
-  PublishError,
   type Publisher,
   type RpcClient,
+  type TransportFactory,
 } from '../../src/index.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
-import type { Consuming, Journal, Outcome, Published } from './journal.ts'
+import { Entities } from './entities.ts'
+import { type Desk, Errands } from './errands.ts'
+import type { Consuming, Journal, Outcome } from './journal.ts'
+import {
+  bodyOf,
+  byKeyName,
+  ERROR_QUEUE,
+  EXCHANGE,
+  isByKey,
+  keyName,
+  NOWHERE,
+  queueName,
+  RPC_QUEUE,
+  STREAM,
+} from './names.ts'
+import type { Network } from './network.ts'
+import { ProgramClock } from './program-clock.ts'
+import type { Running } from './running.ts'
 import type { Step } from './steps.ts'
+
+/** More would leave no channel for anything else. */
+const MOST_CONSUMERS = 6
 
 type StepOf<D extends Step['do']> = Extract<Step, { do: D }>
 
-interface Running {
-  readonly consuming: Consuming
-  /** It takes every message, however long that lasts: its queue must run empty. */
-  readonly takesAll: boolean
-  pause?(): void
-  resume?(): void
-  stop(): Promise<void>
-}
-
-/** A binding that one program makes and undoes. */
-interface Binding {
-  /** Undefined while it is not known for sure: two calls at once, or a fault. */
-  bound: boolean | undefined
-  running: number
-}
-
-export const queueName = (queue: number): string => `queue ${queue}`
-export const EXCHANGE = 'orders'
-export const keyName = (key: number): string => `key ${key}`
-export const RPC_QUEUE = 'questions'
-
 /** A program with one connection, which does what steps say and writes down all it learns. */
-export class Program {
+export class Program implements Desk {
   readonly running: Running[] = []
-  readonly #number: number
+  readonly number: number
+  readonly clock: VirtualClock
+  readonly journal: Journal
+  readonly entities = new Entities()
+  readonly errands: Errands
+  /** When its connection was lost last. */
+  lostAt = Number.NEGATIVE_INFINITY
   readonly #options: ConnectOptions
-  readonly #clock: VirtualClock
-  readonly #journal: Journal
+  readonly #programClock: ProgramClock
+  readonly #network: Network
   #protocol: AmqpProtocol | undefined
   #channels = new Map<string, Promise<Channel>>()
   #publishers = new Map<string, Promise<Publisher>>()
   #rpcClient: Promise<RpcClient> | undefined
-  readonly bindings = new Map<string, Binding>()
   #temporary = 0
+  /** Consumers on their way. */
+  #starting = 0
+  /** Published while the broker blocks: no byte of it may leave. */
+  #withheld: Set<string> | undefined
+  /** It outlives all that it bounds. */
+  readonly #longSignal = new AbortController().signal
 
-  constructor(number: number, options: ConnectOptions, clock: VirtualClock, journal: Journal) {
-    this.#number = number
-    this.#options = options
-    this.#clock = clock
-    this.#journal = journal
+  constructor(number: number, options: ConnectOptions, clock: VirtualClock, network: Network, journal: Journal) {
+    this.number = number
+    this.#programClock = new ProgramClock(clock)
+    this.#options = { ...options, clock: this.#programClock, createTransport: this.#createTransport }
+    this.clock = clock
+    this.#network = network
+    this.journal = journal
+    this.errands = new Errands(this)
+  }
+
+  readonly #createTransport: TransportFactory = async (target, handler, signal) => {
+    const link = await this.#network.createTransport(target, handler, signal)
+    link.watch = bytes => {
+      // It learns of the end of it a moment before the program does.
+      if (this.#protocol?.blocked === undefined) return
+      for (const id of this.#withheld ?? []) {
+        if (bytes.includes(`${id}\0`)) this.journal.violations.push(`${id} was written while the broker blocked`)
+      }
+    }
+    return link
   }
 
   get protocol(): AmqpProtocol | undefined {
     return this.#protocol
   }
 
+  /** What is left where nothing is pending. */
+  get leftovers(): string[] {
+    const left: string[] = []
+    if (this.#programClock.keeping > 0) left.push(`program ${this.number}: a timer keeps the process alive`)
+    const listeners = getEventListeners(this.#longSignal, 'abort').length
+    if (listeners > 0) left.push(`program ${this.number}: its signal has ${listeners} listeners`)
+    return left
+  }
+
   /** Connect, declare, and answer questions. */
   async start(queues: number): Promise<void> {
-    const protocol = await connect({ ...this.#options, connectionName: `program ${this.#number}` })
+    const protocol = await connect({ ...this.#options, connectionName: `program ${this.number}` })
     this.#protocol = protocol
+    this.#watch(protocol)
     await protocol.exchangeDeclare(EXCHANGE, 'direct')
     for (let queue = 0; queue < queues; queue++) await protocol.queueDeclare(queueName(queue))
-    await protocol.queueDeclare(RPC_QUEUE)
+    for (const queue of [RPC_QUEUE, ERROR_QUEUE]) await protocol.queueDeclare(queue)
+    await protocol.queueDeclare(STREAM, { arguments: { 'x-queue-type': 'stream' } })
     await protocol.rpcServer(RPC_QUEUE, message => `answer to ${message.text()}`)
   }
 
-  do(step: Exclude<Step, { do: 'wait' | 'network' | 'broker' | 'cut after' | 'stop consumer' | 'pause' }>): void {
+  #watch(protocol: AmqpProtocol): void {
+    const { violations } = this.journal
+    const expect = (event: string, right: boolean): void => {
+      if (!right) violations.push(`program ${this.number}: "${event}" in state ${protocol.state}`)
+    }
+    let isBlocked = false
+    protocol.on('disconnected', error => {
+      this.lostAt = this.clock.now()
+      this.journal.learned('disconnected', error)
+      expect('disconnected', protocol.state !== 'open')
+    })
+    protocol.on('recovered', () => expect('recovered', protocol.state === 'open'))
+    protocol.on('recoveryFailed', (what, error) => this.journal.learned(what, error))
+    protocol.on('blocked', () => {
+      expect('blocked', !isBlocked)
+      isBlocked = true
+      this.#withheld = new Set()
+    })
+    protocol.on('unblocked', () => {
+      expect('unblocked', isBlocked && protocol.blocked === undefined)
+      isBlocked = false
+      this.#withheld = undefined
+    })
+    protocol.on('closed', () => {
+      expect('closed', protocol.state === 'closed' && !isBlocked)
+      this.clock.after(0, () => {
+        if (this.#programClock.keeping > 0) violations.push(`program ${this.number}: closed, a timer keeps it alive`)
+      })
+    })
+  }
+
+  do(step: Extract<Step, { client: number }>): void {
     const protocol = this.#protocol
     if (protocol === undefined) return
     switch (step.do) {
@@ -80,13 +148,43 @@ export class Program {
         for (let n = 0; n < step.count; n++) this.#publish(protocol, step)
         return
       case 'consume':
-        this.#consume(protocol, step)
+        if (this.#mayConsume) this.#consume(protocol, step)
         return
       case 'batch':
         this.#batch(step)
         return
       case 'get':
-        this.#get(queueName(step.queue))
+        this.#get(step)
+        return
+      case 'ask':
+        this.errands.ask(step)
+        return
+      case 'burst':
+        this.errands.burst(step.count)
+        return
+      case 'unit':
+        this.errands.unit(step)
+        return
+      case 'entity':
+        this.errands.entity(step)
+        return
+      case 'fleeting exchange':
+        this.errands.fleetingExchange()
+        return
+      case 'private queue':
+        this.errands.privateQueue()
+        return
+      case 'tagged consumer':
+        this.errands.taggedConsumer(step)
+        return
+      case 'given up consumer':
+        this.errands.givenUpConsumer(step)
+        return
+      case 'append':
+        this.errands.append(step.count)
+        return
+      case 'read stream':
+        if (this.#mayConsume) this.#starts('stream consumer', this.errands.readStream(step))
         return
       case 'call':
         this.#call(protocol, step.timeout)
@@ -95,15 +193,15 @@ export class Program {
         this.#bind(protocol, step)
         return
       case 'temporary queue':
-        this.#forget(
+        this.forget(
           'temporary queue',
-          this.#channel('plain').then(channel => channel.queueDeclare('', { autoDelete: true })),
+          this.channel('plain').then(channel => channel.queueDeclare('', { autoDelete: true })),
         )
         return
       case 'bad declare':
-        this.#forget(
+        this.forget(
           'bad declare',
-          this.#channel(`bad ${this.#temporary++}`).then(channel =>
+          this.channel(`bad ${this.#temporary++}`).then(channel =>
             channel.queueDeclare(queueName(0), { passive: false, durable: false }),
           ),
         )
@@ -125,7 +223,7 @@ export class Program {
     this.#publishers = new Map()
     this.#rpcClient = undefined
     const running = this.running.splice(0)
-    const closed = this.#journal.track(`close of program ${this.#number}`, protocol.close())
+    const closed = this.journal.track(`close of program ${this.number}`, protocol.close())
     void closed.then(() => {
       for (const { consuming } of running) consuming.closed = true
     })
@@ -134,18 +232,24 @@ export class Program {
   // ---- publishing
 
   #publish(protocol: AmqpProtocol, step: StepOf<'publish'>): void {
-    const queue = queueName(step.queue)
-    const published = this.#journal.publishing(this.#number, step.way, queue)
+    const { way } = step
+    // What comes back of other ways, no promise tells of.
+    const nowhere = step.nowhere === true && (way === 'protocol' || way === 'publisher' || way === 'confirm')
+    // A key that may be bound or not: the message is taken, or comes back.
+    const byKey = step.nowhere === true && way === 'confirm'
+    const queue = byKey ? byKeyName(step.queue) : nowhere ? NOWHERE : queueName(step.queue)
+    const published = this.journal.publishing(this.number, way, queue)
+    this.#withheld?.add(published.id)
     const body = bodyOf(published.id, step.size)
-    const bounds = this.#bounds(step)
+    const bounds = { ...this.#bounds(step), mandatory: true }
     const properties = { messageId: published.id }
     const what = `publish ${published.id}`
-    const sent = this.#journal.track(what, this.#send(protocol, step.way, queue, body, properties, bounds))
+    const sent = this.journal.track(what, this.#send(protocol, step.way, queue, body, properties, bounds))
     sent.then(
       () => {
         published.outcome = 'ok'
       },
-      (error: unknown) => this.#failed(published, error),
+      (error: unknown) => this.journal.failed(published, error),
     )
   }
 
@@ -155,7 +259,7 @@ export class Program {
     queue: string,
     body: Buffer,
     properties: { readonly messageId: string },
-    bounds: { readonly timeout?: number; readonly signal?: AbortSignal },
+    bounds: { readonly timeout?: number; readonly signal?: AbortSignal; readonly mandatory: boolean },
   ): Promise<void> {
     switch (way) {
       case 'protocol':
@@ -163,15 +267,15 @@ export class Program {
       case 'publisher':
         return (await this.#publisher(protocol, queue)).publish(body, queue, properties, bounds)
       case 'confirm':
-        return (await this.#channel('confirm', true)).publish(
+        return (await this.channel('confirm', true)).publish(
           body,
-          '',
+          isByKey(queue) ? EXCHANGE : '',
           queue,
           { ...properties, deliveryMode: 2 },
           bounds,
         )
       case 'plain':
-        return (await this.#channel('plain')).publish(body, '', queue, { ...properties, deliveryMode: 2 }, bounds)
+        return (await this.channel('plain')).publish(body, '', queue, { ...properties, deliveryMode: 2 }, bounds)
       case 'transaction':
         return protocol.transaction(async channel => {
           await channel.publish(body, '', queue, { ...properties, deliveryMode: 2 })
@@ -182,29 +286,20 @@ export class Program {
   /** Publish without waiting for each, and wait for all: what confirms tell is told for all of them at once. */
   #batch({ queue, count }: StepOf<'batch'>): void {
     const name = queueName(queue)
-    const batch = Array.from({ length: count }, () => this.#journal.publishing(this.#number, 'batch', name))
+    const batch = Array.from({ length: count }, () => this.journal.publishing(this.number, 'batch', name))
     const settle = (outcome: Outcome): void => {
       for (const published of batch) published.outcome = outcome
     }
-    const done = this.#channel('batch', true).then(async channel => {
+    const done = this.channel('batch', true).then(async channel => {
       for (const { id } of batch) {
         channel.basicPublish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 }).catch(() => {})
       }
       await channel.waitForConfirms()
     })
-    this.#journal.track(`batch ${batch[0]?.id}`, done).then(
+    this.journal.track(`batch ${batch[0]?.id}`, done).then(
       () => settle('ok'),
       () => settle('unknown'),
     )
-  }
-
-  #failed(published: Published, error: unknown): void {
-    published.error = error as Error
-    const { outcome } = error as { outcome?: Outcome }
-    published.outcome = outcome ?? 'no outcome'
-    if (error instanceof PublishError && outcome === undefined) {
-      this.#journal.violations.push(`${published.id} failed without an outcome: ${error.message}`)
-    }
   }
 
   #bounds(step: StepOf<'publish'>): { timeout?: number; signal?: AbortSignal } {
@@ -212,31 +307,35 @@ export class Program {
     if (step.timeout !== undefined) bounds.timeout = step.timeout
     if (step.abortAfter !== undefined) {
       const controller = new AbortController()
-      this.#clock.after(step.abortAfter, () => controller.abort())
+      this.clock.after(step.abortAfter, () => controller.abort())
       bounds.signal = controller.signal
-    }
+    } else if (step.timeout === undefined && step.size === 100) bounds.signal = this.#longSignal
     return bounds
   }
 
   /** A channel by what it is for; another one where it was closed. */
-  #channel(name: string, publisherConfirms = false): Promise<Channel> {
+  channel(name: string, publisherConfirms = false): Promise<Channel> {
     const known = this.#channels.get(name)
     if (known !== undefined) return known
     const protocol = this.#protocol
     if (protocol === undefined) return Promise.reject(new Error('the program is closed'))
-    const opened = this.#journal.track(`channel ${name}`, protocol.channel({ publisherConfirms }))
+    const opened = this.journal.track(`channel ${name}`, protocol.channel({ publisherConfirms }))
     this.#channels.set(name, opened)
     const forget = (): void => {
       if (this.#channels.get(name) === opened) this.#channels.delete(name)
     }
-    opened.then(channel => channel.waitClosed().then(forget, forget), forget)
+    const lost = (error: unknown): void => {
+      forget()
+      this.journal.learned(`channel ${name}`, error)
+    }
+    opened.then(channel => channel.waitClosed().then(forget, lost), forget)
     return opened
   }
 
   #publisher(protocol: AmqpProtocol, queue: string): Promise<Publisher> {
     let publisher = this.#publishers.get(queue)
     if (publisher === undefined) {
-      publisher = this.#journal.track(`publisher for ${queue}`, protocol.publisher({ maxInFlight: 8 }))
+      publisher = this.journal.track(`publisher for ${queue}`, protocol.publisher({ maxInFlight: 8 }))
       this.#publishers.set(queue, publisher)
     }
     return publisher
@@ -245,18 +344,38 @@ export class Program {
   // ---- consuming
 
   #consume(protocol: AmqpProtocol, step: StepOf<'consume'>): void {
+    const { way, prefetch, concurrency } = step
     const queue = queueName(step.queue)
-    const consuming = this.#journal.consuming(step.way, queue)
+    const isCallback = way === 'callback' || way === 'no-ack' || way === 'multiple'
+    const unlimited = way === 'handler' ? prefetch : Number.POSITIVE_INFINITY
+    const limit = concurrency === 0 || !(way === 'handler' || isCallback) ? unlimited : concurrency
+    const consuming = this.journal.consuming(way, queue, way === 'no-ack' ? 0 : prefetch, limit)
     let count = 0
     const work = async (id: string): Promise<void> => {
-      if (step.work > 0) await this.#sleep(step.work)
-      if (step.failEvery > 0 && ++count % step.failEvery === 0) throw new Error(`no use for ${id}`)
+      consuming.active++
+      try {
+        if (step.work > 0) await this.#sleep(step.work)
+        if (step.failEvery > 0 && ++count % step.failEvery === 0) throw new Error(`no use for ${id}`)
+      } finally {
+        consuming.active--
+      }
     }
-    const started =
-      step.way === 'callback' || step.way === 'no-ack'
-        ? this.#callback(consuming, step, work)
-        : this.#intent(protocol, consuming, step, work)
-    this.#forget(`consumer ${consuming.number} (${step.way}) of ${queue}`, started)
+    const started = isCallback ? this.#callback(consuming, step, work) : this.#intent(protocol, consuming, step, work)
+    this.#starts(`consumer ${consuming.number} (${way}) of ${queue}`, started)
+  }
+
+  get #mayConsume(): boolean {
+    return this.running.length + this.#starting < MOST_CONSUMERS
+  }
+
+  #starts(what: string, started: Promise<void>): void {
+    this.#starting++
+    this.forget(
+      what,
+      started.finally(() => {
+        this.#starting--
+      }),
+    )
   }
 
   async #intent(
@@ -266,9 +385,19 @@ export class Program {
     work: (id: string) => Promise<void>,
   ): Promise<void> {
     const options = { prefetchCount: step.prefetch }
+    const copy = { exchangeName: '', routingKey: ERROR_QUEUE }
+    const gone = (message: Message): void => {
+      this.journal.settled.add(message.properties.messageId ?? '')
+    }
+    const decide = (message: Message) => {
+      if (message.envelope.isRedeliver) return 'requeue'
+      gone(message)
+      return 'reject'
+    }
+    const onFailure = { requeue: 'requeue', reject: 'reject', copy, function: decide } as const
     const see = (message: Message): string => {
-      const id = this.#idOf(message.body, message.properties.messageId)
-      this.#journal.seen(consuming, id, message.envelope.isRedeliver)
+      const id = this.idOf(message.body, message.properties.messageId)
+      this.journal.seen(consuming, id, message.envelope.isRedeliver)
       return id
     }
     let consumer: Consumer
@@ -277,10 +406,17 @@ export class Program {
         consuming.queue,
         async message => {
           const id = see(message)
-          await work(id)
-          this.#journal.settled.add(id)
+          await work(id).catch(error => {
+            if (step.failure === 'reject') gone(message)
+            throw error
+          })
+          this.journal.settled.add(id)
         },
-        options,
+        {
+          ...options,
+          onFailure: onFailure[step.failure],
+          ...(step.concurrency > 0 && { concurrency: step.concurrency }),
+        },
       )
     } else {
       consumer = await protocol.consumer(consuming.queue, options)
@@ -291,10 +427,21 @@ export class Program {
     })
     this.running.push({
       consuming,
-      takesAll: step.way === 'handler' && step.failEvery === 0,
-      stop: () => consumer.close(),
-      pause: () => consumer.pause(),
-      resume: () => consumer.resume(),
+      takesAll:
+        step.way !== 'next' &&
+        (step.failEvery === 0 || (step.way === 'handler' && (step.failure === 'copy' || step.failure === 'reject'))),
+      stop: () => {
+        consuming.closing = true
+        return consumer.close()
+      },
+      pause: () => {
+        consumer.pause()
+        consuming.isPaused = true
+      },
+      resume: () => {
+        consuming.isPaused = false
+        consumer.resume()
+      },
     })
   }
 
@@ -307,7 +454,7 @@ export class Program {
       for await (const message of consumer) {
         const id = see(message)
         await work(id)
-        this.#journal.settled.add(id)
+        this.journal.settled.add(id)
       }
     } catch {
       // Its own failure, or the end of its connection.
@@ -328,7 +475,7 @@ export class Program {
           () => true,
           () => false,
         )
-        if (good ? value.ack() : value.reject()) this.#journal.settled.add(id)
+        if (good ? value.ack() : value.reject()) this.journal.settled.add(id)
       }
     } catch {
       // A timeout, or the end of its connection. What it would still be given, nobody would ask for.
@@ -338,49 +485,86 @@ export class Program {
 
   async #callback(consuming: Consuming, step: StepOf<'consume'>, work: (id: string) => Promise<void>): Promise<void> {
     const noAck = step.way === 'no-ack'
-    const channel = await this.#channel(`consumer ${consuming.number}`)
+    const multiple = step.way === 'multiple'
+    const channel = await this.channel(`consumer ${consuming.number}`)
+    const options = { noAck, ...(step.concurrency > 0 && { concurrency: step.concurrency }) }
     if (!noAck) await channel.basicQos({ prefetchCount: step.prefetch })
+    let worked: { readonly id: string; readonly tag: number }[] = []
+    /** One ack for all that was worked on since the last one. */
+    const ackAll = async (): Promise<void> => {
+      const all = worked
+      worked = []
+      const last = all.at(-1)
+      if (last === undefined) return
+      const sent = await channel.basicClientAck(last.tag, { multiple: true }).catch(() => false)
+      if (sent) for (const { id } of all) this.journal.settled.add(id)
+    }
     const callback = async (
       on: Channel,
       body: Buffer,
       envelope: Envelope,
       properties: { messageId?: string | undefined },
     ) => {
-      const id = this.#idOf(body, properties.messageId)
-      this.#journal.seen(consuming, id, envelope.isRedeliver)
-      if (noAck) this.#journal.settled.add(id)
+      const id = this.idOf(body, properties.messageId)
+      this.journal.seen(consuming, id, envelope.isRedeliver)
+      if (noAck) this.journal.settled.add(id)
+      if (multiple) {
+        worked.push({ id, tag: envelope.deliveryTag })
+        if (worked.length >= Math.min(step.prefetch, 5)) await ackAll()
+        else this.clock.after(100, ackAll)
+        return
+      }
       const good = await work(id).then(
         () => true,
         () => false,
       )
       if (noAck) return
+      // An ack may come as late as it likes: it settles its own message, or none.
+      if (step.work > 0 && this.clock.random() < 0.3) await this.#sleep(3_000)
       const settled = good ? on.basicClientAck(envelope.deliveryTag) : on.basicReject(envelope.deliveryTag)
       const sent = await settled.catch(() => false)
-      if (sent) this.#journal.settled.add(id)
+      if (sent) this.journal.settled.add(id)
     }
-    const { consumerTag } = await channel.basicConsume(callback, consuming.queue, { noAck })
+    const { consumerTag } = await channel.basicConsume(callback, consuming.queue, options)
+    const ended = (): void => {
+      consuming.closed = true
+    }
+    channel.addCancellationCallback(ended)
+    channel.waitClosed().then(ended, ended)
     const stop = async (): Promise<void> => {
-      await channel.basicCancel(consumerTag)
+      const way = this.#isTight ? 0 : consuming.number % 3
+      try {
+        await channel.basicCancel(consumerTag, { noWait: way === 2 && !noAck })
+        if (way !== 0) return
+      } catch {
+        // Whether it is cancelled, nobody knows.
+      }
       await channel.close()
     }
-    this.running.push({ consuming, takesAll: false, stop })
+    this.running.push({ consuming, takesAll: true, stop })
   }
 
-  #get(queue: string): void {
-    const got = this.#channel('get').then(async channel => {
-      const result = await channel.basicGet(queue)
+  get #isTight(): boolean {
+    return (this.#options.channelMax ?? 0) > 0
+  }
+
+  #get({ queue, abortAfter }: StepOf<'get'>): void {
+    const got = this.channel('get').then(async channel => {
+      const controller = new AbortController()
+      if (abortAfter !== undefined) this.clock.after(abortAfter, () => controller.abort())
+      const result = await channel.basicGet(queueName(queue), { signal: controller.signal })
       if (result === null) return
-      const id = this.#idOf(result.body, result.properties.messageId)
-      if (await channel.basicClientAck(result.envelope.deliveryTag)) this.#journal.settled.add(id)
+      const id = this.idOf(result.body, result.properties.messageId)
+      if (await channel.basicClientAck(result.envelope.deliveryTag)) this.journal.settled.add(id)
     })
-    this.#forget('get', got)
+    this.forget('get', got)
   }
 
   /** The id that the body begins with; it has to be the one of the properties, and the body whole. */
-  #idOf(body: Buffer, messageId: string | undefined): string {
+  idOf(body: Buffer, messageId: string | undefined): string {
     const id = messageId ?? ''
     if (!body.equals(bodyOf(id, Math.max(0, body.length - Buffer.byteLength(id) - 1)))) {
-      this.#journal.violations.push(`the body of ${id} came changed`)
+      this.journal.violations.push(`the body of ${id} came changed`)
     }
     return id
   }
@@ -392,58 +576,36 @@ export class Program {
     const question = `question ${this.#temporary++}`
     const called = this.#rpcClient.then(async client => {
       const answer = (await client.call(RPC_QUEUE, question, { timeout })).text()
-      if (answer !== `answer to ${question}`) this.#journal.violations.push(`${question} got "${answer}"`)
+      if (answer !== `answer to ${question}`) this.journal.violations.push(`${question} got "${answer}"`)
     })
-    this.#forget(question, called)
+    this.forget(question, called)
   }
 
   #bind(protocol: AmqpProtocol, { queue, key, undo }: StepOf<'bind'>): void {
     const [name, routingKey] = [queueName(queue), keyName(key)]
-    const binding = `${name} ${routingKey}`
-    const state = this.bindings.get(binding) ?? { bound: undefined, running: 0 }
-    this.bindings.set(binding, state)
-    const alone = state.running === 0
-    state.running++
-    state.bound = undefined
+    const binding = `binding ${name} ${routingKey}`
     const done = undo
       ? protocol.queueUnbind(name, EXCHANGE, routingKey)
       : protocol.queueBind(name, EXCHANGE, routingKey)
-    const ended = done.then(
-      () => {
-        if (alone && --state.running === 0) state.bound = !undo
-        else if (!alone) state.running--
-      },
-      () => {
-        state.running--
-      },
-    )
-    this.#forget(`${undo ? 'unbind' : 'bind'} ${binding}`, ended)
+    this.forget(`${undo ? 'unbind' : 'bind'} ${binding}`, this.entities.change(binding, undo, done))
   }
 
   #closeChannel(): void {
     const channel = this.#channels.get('confirm') ?? this.#channels.get('plain')
     if (channel === undefined) return
     this.#channels.delete('confirm')
-    this.#forget(
+    this.forget(
       'close of a channel',
       channel.then(opened => opened.close()),
     )
   }
 
   #sleep(milliseconds: number): Promise<void> {
-    return new Promise(resolve => this.#clock.after(milliseconds, resolve))
+    return new Promise(resolve => this.clock.after(milliseconds, resolve))
   }
 
   /** Its end is all that counts. */
-  #forget(what: string, promise: Promise<unknown>): void {
-    this.#journal.track(what, promise).catch(() => {})
+  forget(what: string, promise: Promise<unknown>): void {
+    this.journal.track(what, promise).catch(() => {})
   }
-}
-
-/** A body that says whose it is, and whose every byte is known. */
-export function bodyOf(id: string, size: number): Buffer {
-  const body = Buffer.alloc(Buffer.byteLength(id) + 1 + size, id.length)
-  body.write(id)
-  body[Buffer.byteLength(id)] = 0
-  return body
 }

@@ -3,7 +3,18 @@ import type { Random } from './random.ts'
 /** How a program publishes. */
 export type PublishWay = 'protocol' | 'publisher' | 'confirm' | 'plain' | 'transaction'
 /** How a program consumes. */
-export type ConsumeWay = 'handler' | 'loop' | 'next' | 'callback' | 'no-ack'
+export type ConsumeWay =
+  | 'handler'
+  | 'loop'
+  | 'next'
+  | 'callback'
+  | 'no-ack'
+  | 'multiple'
+  | 'tagged'
+  | 'given up'
+  | 'stream'
+/** What becomes of a message whose handler fails. */
+export type Failure = 'requeue' | 'reject' | 'copy' | 'function'
 
 /** One thing that happens in a history. Plain values only: a history is printed and read again. */
 export type Step =
@@ -15,6 +26,8 @@ export type Step =
       readonly queue: number
       readonly count: number
       readonly size: number
+      /** To a queue that is not there. */
+      readonly nowhere?: boolean
       readonly timeout?: number
       readonly abortAfter?: number
     }
@@ -28,11 +41,42 @@ export type Step =
       readonly work: number
       /** Every n-th message fails; 0 for none. */
       readonly failEvery: number
+      readonly failure: Failure
+      /** Handlers or callbacks that may run at the same time; 0 for what is the default. */
+      readonly concurrency: number
     }
   | { readonly do: 'stop consumer'; readonly which: number }
   | { readonly do: 'pause'; readonly which: number; readonly ms: number }
   | { readonly do: 'batch'; readonly client: number; readonly queue: number; readonly count: number }
-  | { readonly do: 'get'; readonly client: number; readonly queue: number }
+  | { readonly do: 'get'; readonly client: number; readonly queue: number; readonly abortAfter?: number }
+  | { readonly do: 'ask'; readonly client: number; readonly queue: number; readonly abortAfter?: number }
+  | { readonly do: 'burst'; readonly client: number; readonly count: number }
+  | {
+      readonly do: 'unit'
+      readonly client: number
+      readonly queue: number
+      readonly pause: number
+      readonly rollback: boolean
+    }
+  | {
+      readonly do: 'entity'
+      readonly client: number
+      readonly kind: 'queue' | 'exchange'
+      readonly number: number
+      readonly undo: boolean
+    }
+  | { readonly do: 'fleeting exchange'; readonly client: number }
+  | { readonly do: 'private queue'; readonly client: number }
+  | { readonly do: 'tagged consumer'; readonly client: number; readonly queue: number }
+  | {
+      readonly do: 'given up consumer'
+      readonly client: number
+      readonly queue: number
+      readonly abortAfter: number
+    }
+  | { readonly do: 'append'; readonly client: number; readonly count: number }
+  | { readonly do: 'read stream'; readonly client: number; readonly prefetch: number }
+  | { readonly do: 'new secret' }
   | { readonly do: 'call'; readonly client: number; readonly timeout: number }
   | {
       readonly do: 'bind'
@@ -45,7 +89,11 @@ export type Step =
   | { readonly do: 'bad declare'; readonly client: number }
   | { readonly do: 'close channel'; readonly client: number }
   | { readonly do: 'close'; readonly client: number }
-  | { readonly do: 'network'; readonly what: 'cut' | 'half-close' | 'freeze' | 'slow' | 'refuse'; readonly ms: number }
+  | {
+      readonly do: 'network'
+      readonly what: 'cut' | 'half-close' | 'freeze' | 'swallow' | 'slow' | 'refuse'
+      readonly ms: number
+    }
   | { readonly do: 'cut after'; readonly bytes: number; readonly toServer: boolean }
   | {
       readonly do: 'broker'
@@ -72,9 +120,20 @@ const STEP_WEIGHTS = {
   publish: 34,
   consume: 8,
   'stop consumer': 5,
-  pause: 3,
+  pause: 6,
   batch: 4,
   get: 4,
+  ask: 3,
+  burst: 1,
+  unit: 3,
+  entity: 4,
+  'fleeting exchange': 1,
+  'private queue': 1,
+  'tagged consumer': 2,
+  'given up consumer': 2,
+  append: 3,
+  'read stream': 1,
+  'new secret': 1,
   call: 6,
   bind: 4,
   'temporary queue': 2,
@@ -86,6 +145,8 @@ const STEP_WEIGHTS = {
   broker: 7,
 }
 
+/** Bytes of which a few are enough. */
+const LARGE = 20_000
 const SIZES = [0, 10, 100, 5_000, 20_000, 70_000]
 
 /** One step that chance chooses. */
@@ -96,19 +157,22 @@ export function randomStep(random: Random): Step {
   switch (what) {
     case 'wait':
       return { do: what, ms: random.pick([0, 1, 10, 100, 1_000, 5_000]) }
-    case 'publish':
+    case 'publish': {
+      const size = random.pick(SIZES)
       return {
         do: what,
         client,
         way: random.weighted({ protocol: 4, publisher: 3, confirm: 4, plain: 2, transaction: 1 }),
         queue,
-        count: random.pick([1, 1, 2, 5, 20, 60]),
-        size: random.pick(SIZES),
-        ...(random.chance(0.15) && { timeout: random.pick([0, 1, 20, 500, 5_000]) }),
+        count: random.pick(size < LARGE ? [1, 1, 2, 5, 20, 60] : [1, 2, 5]),
+        size,
+        ...(random.chance(0.07) && { nowhere: true }),
+        ...(random.chance(0.15) && { timeout: random.pick([0, 1, 20, 500, 5_000, 3_600_000]) }),
         ...(random.chance(0.1) && { abortAfter: random.pick([0, 1, 20, 500]) }),
       }
+    }
     case 'consume': {
-      const way = random.weighted({ handler: 4, loop: 2, next: 2, callback: 3, 'no-ack': 1 })
+      const way = random.weighted({ handler: 5, loop: 2, next: 1, callback: 2, multiple: 2, 'no-ack': 1 })
       return {
         do: what,
         client,
@@ -117,6 +181,9 @@ export function randomStep(random: Random): Step {
         prefetch: random.pick([1, 2, 10, 50]),
         work: random.pick([0, 0, 1, 20, 500]),
         failEvery: random.pick([0, 0, 0, 3, 10]),
+        failure: random.pick(['requeue', 'reject', 'copy', 'copy', 'function']),
+        // What came without acks is run to the last, as many at a time: so it has all begun at its end.
+        concurrency: way === 'no-ack' ? 0 : random.pick([0, 0, 1, 3]),
       }
     }
     case 'stop consumer':
@@ -126,11 +193,36 @@ export function randomStep(random: Random): Step {
     case 'batch':
       return { do: what, client, queue, count: random.pick([1, 3, 30]) }
     case 'get':
+    case 'ask':
+      return { do: what, client, queue, ...(random.chance(0.4) && { abortAfter: random.pick([0, 1, 2]) }) }
+    case 'burst':
+      return { do: what, client, count: random.pick([5, 40]) }
+    case 'unit':
+      return { do: what, client, queue, pause: random.pick([0, 5, 200]), rollback: random.chance(0.3) }
+    case 'entity':
+      return {
+        do: what,
+        client,
+        kind: random.pick(['queue', 'exchange']),
+        number: random.between(0, 2),
+        undo: random.chance(0.5),
+      }
+    case 'tagged consumer':
       return { do: what, client, queue }
+    case 'given up consumer':
+      return { do: what, client, queue, abortAfter: random.pick([0, 1, 2]) }
+    case 'append':
+      return { do: what, client, count: random.pick([1, 3, 20]) }
+    case 'read stream':
+      return { do: what, client, prefetch: random.pick([1, 5, 100]) }
+    case 'new secret':
+      return { do: what }
     case 'call':
       return { do: what, client, timeout: random.pick([100, 5_000, 60_000]) }
     case 'bind':
       return { do: what, client, queue, key: random.between(0, KEYS - 1), undo: random.chance(0.4) }
+    case 'fleeting exchange':
+    case 'private queue':
     case 'temporary queue':
     case 'bad declare':
     case 'close channel':
@@ -139,7 +231,7 @@ export function randomStep(random: Random): Step {
     case 'network':
       return {
         do: what,
-        what: random.weighted({ cut: 6, 'half-close': 2, freeze: 2, slow: 2, refuse: 2 }),
+        what: random.weighted({ cut: 6, 'half-close': 2, freeze: 2, swallow: 1, slow: 2, refuse: 2 }),
         ms: random.pick([1, 100, 2_000, 25_000]),
       }
     case 'cut after':

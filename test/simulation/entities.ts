@@ -1,0 +1,37 @@
+/** What a program makes and undoes at the broker. */
+interface Entity {
+  /** Undefined while it is not known for sure: two calls at once, or a fault. */
+  there: boolean | undefined
+  running: number
+}
+
+/** Queues, exchanges and bindings, as one program knows them. */
+export class Entities {
+  readonly #entities = new Map<string, Entity>()
+
+  /** A call has begun that makes it, or undoes it. Resolves when that has ended. */
+  change(key: string, undo: boolean, done: Promise<unknown>): Promise<void> {
+    const entity = this.#entities.get(key) ?? { there: undefined, running: 0 }
+    this.#entities.set(key, entity)
+    const alone = entity.running++ === 0
+    entity.there = undefined
+    return done.then(
+      () => {
+        if (--entity.running === 0 && alone) entity.there = !undo
+      },
+      () => {
+        entity.running--
+      },
+    )
+  }
+
+  get keys(): Iterable<string> {
+    return this.#entities.keys()
+  }
+
+  /** Undefined where it is not known, null where the program never had to do with it. */
+  isThere(key: string): boolean | undefined | null {
+    const entity = this.#entities.get(key)
+    return entity === undefined ? null : entity.there
+  }
+}

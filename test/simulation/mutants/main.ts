@@ -1,0 +1,91 @@
+/**
+ * Shows what the simulation finds: puts one deliberate fault after the other into a copy of the client, and hunts.
+ *
+ *   node build/test/simulation/mutants/main.js                  all, a minute at most for each
+ *   node build/test/simulation/mutants/main.js nack secret      those whose name has one of these words
+ *   node build/test/simulation/mutants/main.js --seconds 10     with less time
+ *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { MUTANTS, type Mutant } from './mutants.ts'
+
+const project = fileURLToPath(new URL('../../../../', import.meta.url))
+const { values, positionals } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    /** One of so many parts of the list: `2/3`. */
+    part: { type: 'string', default: '1/1' },
+  },
+  allowPositionals: true,
+})
+
+/** A copy of what the simulation needs. */
+function workshop(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'asyncamqp-mutant-'))
+  cpSync(join(project, 'src'), join(folder, 'src'), { recursive: true })
+  mkdirSync(join(folder, 'test/support'), { recursive: true })
+  cpSync(join(project, 'test/simulation'), join(folder, 'test/simulation'), {
+    recursive: true,
+    filter: path => !path.includes('.test.') && !path.endsWith('/mutants'),
+  })
+  cpSync(join(project, 'test/support/virtual-clock.ts'), join(folder, 'test/support/virtual-clock.ts'))
+  for (const file of ['tsconfig.json', 'tsconfig.test.json', 'package.json']) {
+    cpSync(join(project, file), join(folder, file))
+  }
+  writeFileSync(
+    join(folder, 'tsconfig.mutant.json'),
+    JSON.stringify({ extends: './tsconfig.test.json', include: ['src', 'test'] }),
+  )
+  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
+
+/** What one minute of simulation says of a mutant. */
+function hunt(folder: string, { file, text, replacement }: Mutant): string {
+  const path = join(folder, 'src', file)
+  const source = readFileSync(path, 'utf8')
+  if (source.split(text).length !== 2) return 'does not apply'
+  writeFileSync(
+    path,
+    source.replace(text, () => replacement),
+  )
+  try {
+    const tsc = [join(folder, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.mutant.json']
+    const compiled = spawnSync(process.execPath, tsc, { cwd: folder, encoding: 'utf8' })
+    if (compiled.status !== 0) return `does not compile: ${compiled.stdout.split('\n')[0]}`
+    const main = ['build/test/simulation/main.js', '--seconds', values.seconds]
+    const timeout = (Number(values.seconds) + 60) * 1_000
+    const { stdout, stderr, status } = spawnSync(process.execPath, main, { cwd: folder, encoding: 'utf8', timeout })
+    if (status === 0) return 'missed'
+    const [, count = '?'] = /^(\d+) histories/m.exec(stdout) ?? []
+    const [, seed = '?', wrong = ''] = /^seed (\d+):\n {2}(.*)/m.exec(stdout) ?? []
+    if (seed === '?')
+      return status === null ? 'found: a history never ended' : `found: ${stderr.trim().split('\n').at(-1)}`
+    return `found after ${Number(count) + 1} histories (seed ${seed}): ${wrong.slice(0, 100)}`
+  } finally {
+    writeFileSync(path, source)
+  }
+}
+
+const [part = 1, parts = 1] = values.part.split('/').map(Number)
+const chosen = MUTANTS.filter(
+  ({ name }, n) =>
+    n % parts === part - 1 && (positionals.length === 0 || positionals.some(word => name.includes(word))),
+)
+const folder = workshop()
+let found = 0
+try {
+  for (const mutant of chosen) {
+    const said = hunt(folder, mutant)
+    if (said.startsWith('found')) found++
+    console.log(`${mutant.name}: ${said}`)
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}
+console.log(`found ${found} of ${chosen.length}`)

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { MUTANTS } from './mutants.ts'
+
+describe('The mutants', () => {
+  it('each change a text that is in its file exactly once', () => {
+    for (const { name, file, text, replacement } of MUTANTS) {
+      // Seen from the compiled test.
+      const source = readFileSync(new URL(`../../../../src/${file}`, import.meta.url), 'utf8')
+      assert.equal(source.split(text).length - 1, 1, `${name}: src/${file}`)
+      assert.notEqual(replacement, text, name)
+    }
+  })
+
+  it('have names that differ', () => {
+    assert.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length)
+    assert.ok(MUTANTS.length >= 30)
+  })
+})

@@ -1,0 +1,188 @@
+import type { VirtualClock } from '../support/virtual-clock.ts'
+import type { BrokerControl } from './broker-control.ts'
+import type { Journal } from './journal.ts'
+import { bodyOf, EXCHANGE, STREAM } from './names.ts'
+import type { Program } from './program.ts'
+import type { Running } from './running.ts'
+
+/** Virtual milliseconds after the last fault in which connections may still be lost to it. */
+const AFTERMATH = 60_000
+/** Virtual milliseconds in which a queue loses at least one message to a consumer that takes them all. */
+const PATIENCE = 180_000
+/** Virtual milliseconds that anything may take where nothing is wrong. */
+const SOON = 10_000
+
+/** What must hold when all faults are over, and everything had time to settle. */
+export class Rest {
+  readonly #programs: readonly Program[]
+  readonly #journal: Journal
+  readonly #broker: BrokerControl
+  readonly #clock: VirtualClock
+
+  constructor(programs: readonly Program[], journal: Journal, broker: BrokerControl, clock: VirtualClock) {
+    this.#programs = programs
+    this.#journal = journal
+    this.#broker = broker
+    this.#clock = clock
+  }
+
+  /** `healed` is when the faults were over, `restarted` when the broker last began anew. */
+  async judge(healed: number, restarted: number): Promise<string[]> {
+    const wrong = this.#journal.pending.map(what => `${what} is pending, though all faults are over`)
+    for (const { protocol, number, lostAt } of this.#programs) {
+      if (protocol === undefined) continue
+      if (protocol.state !== 'open') wrong.push(`program ${number} is ${protocol.state}`)
+      if (protocol.blocked !== undefined) wrong.push(`program ${number} takes its broker for blocked`)
+      if (lostAt > healed + AFTERMATH) wrong.push(`program ${number} lost its connection, and nobody broke it`)
+    }
+    wrong.push(...(await this.#runEmpty()), ...this.#consumers(), ...this.#entities(), ...this.#fleeting(restarted))
+    wrong.push(...this.#stream(), ...(await this.#privateQueues()))
+    await this.#publishOnce()
+    return wrong
+  }
+
+  /** Consumers of programs that are not closed. */
+  get #running(): readonly Running[] {
+    return this.#programs.flatMap(({ protocol, running }) => (protocol === undefined ? [] : running))
+  }
+
+  /** A queue whose consumer takes every message runs empty. */
+  async #runEmpty(): Promise<string[]> {
+    const running = this.#running
+    const taken = new Set(
+      running
+        .filter(({ takesAll, consuming }) => takesAll && !consuming.closed)
+        .map(({ consuming }) => consuming.queue),
+    )
+    const left = (queue: string): number => this.#broker.evidence().queued.get(queue)?.length ?? 0
+    const wrong: string[] = []
+    for (const queue of taken) {
+      for (let before = left(queue); before > 0; before = left(queue)) {
+        await this.#clock.advance(PATIENCE)
+        if (left(queue) < before) continue
+        wrong.push(`${queue} keeps ${before} messages, though a consumer takes them`)
+        break
+      }
+    }
+    return wrong
+  }
+
+  /** The broker has the programs' consumers, with their limits, and no others. */
+  #consumers(): string[] {
+    const wanted = new Map<string, number[]>()
+    for (const { consuming } of this.#running) {
+      const { queue, closed, prefetch } = consuming
+      if (!closed)
+        wanted.set(
+          queue,
+          [...(wanted.get(queue) ?? []), prefetch].sort((a, b) => a - b),
+        )
+    }
+    const wrong: string[] = []
+    for (const [queue, there] of this.#broker.evidence().consumers) {
+      if (!queue.startsWith('queue ') && queue !== STREAM) continue
+      const [should, is] = [wanted.get(queue) ?? [], there].map(limits => limits.join(', '))
+      if (should !== is) wrong.push(`${queue} has consumers with the limits [${is}] and not [${should}]`)
+    }
+    return wrong
+  }
+
+  /** The broker has what a program made and did not undo. */
+  #entities(): string[] {
+    const { entities } = this.#broker.evidence()
+    const wrong: string[] = []
+    for (const key of new Set(this.#programs.flatMap(program => [...program.entities.keys]))) {
+      const known = this.#programs.map(program => program.entities.isThere(key)).filter(there => there !== null)
+      // What two programs did to one entity has no known order.
+      const [only, ...others] = known
+      if (others.length > 0 || only === undefined) continue
+      if (only !== entities.has(key)) wrong.push(`the ${key} is ${only ? 'missing' : 'still there'}`)
+    }
+    return wrong
+  }
+
+  #fleeting(restarted: number): string[] {
+    const { entities } = this.#broker.evidence()
+    const wrong: string[] = []
+    for (const { name, asked, declared } of this.#programs.flatMap(({ errands }) => errands.fleeting)) {
+      if (declared === undefined) continue
+      const there = entities.has(`exchange ${name}`)
+      if (declared < restarted && there) wrong.push(`${name} was to end with its broker, and is there`)
+      if (asked > restarted && !there) wrong.push(`${name} is missing`)
+    }
+    return wrong
+  }
+
+  /** Whoever reads a stream from its first message on has seen all of it. */
+  #stream(): string[] {
+    const { queued, forgot } = this.#broker.evidence()
+    const log = queued.get(STREAM) ?? []
+    const wrong: string[] = []
+    // What was read and is forgotten gives its place to another message.
+    if ([...forgot].some(id => id.includes(STREAM))) return wrong
+    for (const { consuming } of this.#running) {
+      if (consuming.way !== 'stream' || consuming.closed) continue
+      const seen = new Set(this.#journal.handled.filter(each => each.consumer === consuming.number).map(({ id }) => id))
+      const missing = log.find(id => !seen.has(id))
+      if (missing !== undefined) wrong.push(`consumer ${consuming.number} left ${missing} of the stream out`)
+    }
+    return wrong
+  }
+
+  /** What is published to a queue that the broker named reaches its consumer. */
+  async #privateQueues(): Promise<string[]> {
+    const sent: string[] = []
+    for (const { protocol, number, errands } of this.#programs) {
+      for (const { key } of errands.privateQueues) {
+        const published = this.#journal.publishing(number, 'protocol', key)
+        const { id } = published
+        const promise = protocol?.publish(bodyOf(id, 10), EXCHANGE, key, { messageId: id })
+        if (promise === undefined) continue
+        sent.push(id)
+        this.#journal.track(`publish ${id}`, promise).then(
+          () => {
+            published.outcome = 'ok'
+          },
+          error => this.#journal.failed(published, error),
+        )
+      }
+    }
+    if (sent.length === 0) return []
+    await this.#clock.advance(SOON)
+    const seen = new Set(this.#journal.handled.map(({ id }) => id))
+    const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
+    const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
+    return lost.map(id => `${id} did not reach its private queue`)
+  }
+
+  /** Each way of publishing works. */
+  async #publishOnce(): Promise<void> {
+    for (const program of this.#programs) {
+      for (const way of ['protocol', 'publisher', 'confirm', 'plain', 'transaction'] as const) {
+        program.do({ do: 'publish', client: program.number, way, queue: 0, count: 2, size: 10 })
+      }
+      program.do({ do: 'batch', client: program.number, queue: 0, count: 2 })
+      program.do({ do: 'unit', client: program.number, queue: 0, pause: 5, rollback: false })
+      program.do({ do: 'ask', client: program.number, queue: 0 })
+      program.do({ do: 'call', client: program.number, timeout: SOON })
+    }
+    await this.#clock.advance(SOON)
+    for (const what of this.#journal.pending) {
+      this.#journal.violations.push(`${what} is pending, though nothing is wrong`)
+    }
+  }
+
+  /** No consumer is left: nobody has a message in hand, and nothing waits for anything. */
+  judgeIdle(): string[] {
+    const wrong: string[] = []
+    const { unacked, consumers } = this.#broker.evidence()
+    for (const [queue, count] of unacked) {
+      if (count > 0 && !queue.startsWith('amq.')) wrong.push(`somebody keeps ${count} messages of ${queue} unacked`)
+    }
+    for (const [queue, there] of consumers) {
+      if (queue.startsWith('queue ') && there.length > 0) wrong.push(`${queue} has consumers that nobody runs`)
+    }
+    for (const program of this.#programs) if (program.protocol !== undefined) wrong.push(...program.leftovers)
+    return wrong
+  }
+}
