@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { projectRoot } from '../broker/home.mjs'
+
 /**
  * The programs that load the package, a row each. Versions are exact: a row changes when somebody changes it.
  *
@@ -9,6 +13,19 @@
  * @property {Readonly<Record<string, string>>} files
  * @property {readonly (readonly string[])[]} commands each must end with 0
  */
+
+const document = readFileSync(join(projectRoot, 'docs/testing.md'), 'utf8')
+
+/**
+ * The test that docs/testing.md shows under a heading.
+ *
+ * @param {string} heading
+ */
+function documented(heading) {
+  const [, block] = new RegExp(`^## ${heading}\n\n\`\`\`js\n(.*?)^\`\`\`$`, 'ms').exec(document) ?? []
+  if (block === undefined) throw new Error(`docs/testing.md has no block under '${heading}'.`)
+  return block
+}
 
 /** What every program does: a connection attempt that fails, and whose error is the class that was loaded. */
 const body = `
@@ -65,7 +82,7 @@ for (const [required, importing] of [
 const jest = version => ({
   name: `jest-${version.split('.')[0]}`,
   packages: [`jest@${version}`],
-  files: { 'load.test.js': common + test },
+  files: { 'load.test.js': common + test, 'document.test.js': documented('With Jest') },
   commands: [['npx', 'jest']],
 })
 
@@ -177,7 +194,10 @@ export const rows = [
   {
     name: 'vitest',
     packages: ['vitest@3.2.4'],
-    files: { 'load.test.js': `import { expect, test } from 'vitest'\n${modular}${test}` },
+    files: {
+      'load.test.js': `import { expect, test } from 'vitest'\n${modular}${test}`,
+      'document.test.js': documented('With Vitest'),
+    },
     commands: [['npx', 'vitest', 'run']],
   },
   {

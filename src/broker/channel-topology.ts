@@ -229,7 +229,7 @@ export class ChannelTopology {
     const { vhost } = this.#host
     this.#checkExchangeArgument('x-dead-letter-exchange', 'queue', name, args.arguments)
     const type = queueTypeOf(name, vhost.name, args.arguments)
-    checkQueueArguments(name, vhost.name, type, args.arguments)
+    checkQueueArguments(name, vhost.name, type, args.arguments, this.#host.release)
     checkFlags(name, vhost.name, type, args)
     const identity = {
       name,

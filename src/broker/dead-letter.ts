@@ -38,7 +38,7 @@ export function deadMessage(
     headers['x-death'] = [death, ...deaths.filter(other => other !== death)]
     if (!('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
     if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
-    if (routingKey !== undefined) delete headers['CC']
+    if (routingKey !== undefined && !release.keepsCopies) delete headers['CC']
   })
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]

@@ -1,6 +1,7 @@
 import type { FieldTable } from '../protocol/values.ts'
 import { difference, type Entry, entryOf, isInteger } from './field-kinds.ts'
 import { inequivalent, preconditionFailed, type Refusal, resource } from './refusals.ts'
+import type { Release } from './release.ts'
 
 export type QueueType = 'classic' | 'quorum' | 'stream'
 
@@ -134,8 +135,15 @@ export function queueTypeOf(name: string, vhost: string, table: FieldTable): Que
 }
 
 /** @throws Refusal (406) where the arguments of a new queue are not what its type takes. */
-export function checkQueueArguments(name: string, vhost: string, type: QueueType, table: FieldTable): void {
+export function checkQueueArguments(
+  name: string,
+  vhost: string,
+  type: QueueType,
+  table: FieldTable,
+  { unknownArguments }: Release,
+): void {
   for (const argument of ARGUMENTS[type]) {
+    if (unknownArguments.has(argument)) continue
     const entry = entryOf(table, argument)
     const wrong = entry === undefined ? undefined : CHECKS[argument]?.(entry, table)
     if (wrong !== undefined) {
@@ -143,6 +151,7 @@ export function checkQueueArguments(name: string, vhost: string, type: QueueType
     }
   }
   for (const argument of Object.keys(table)) {
+    if (unknownArguments.has(argument)) continue
     if (ALL_ARGUMENTS.has(argument) && !ARGUMENTS[type].includes(argument)) {
       throw misplaced(argument, name, vhost, type)
     }

@@ -7,6 +7,7 @@ import { numberArgument } from './queue-arguments.ts'
 import { PrioritizedMessages, ReturnedFirst } from './ready-messages.ts'
 import { resource, resourceLocked } from './refusals.ts'
 
+const CONSUMER_TIMEOUT = 'x-consumer-timeout'
 const USUAL_PRIORITY = 4
 
 /** Counts deliveries, tells them in headers, and gives a message up that came back too often. */
@@ -22,7 +23,8 @@ export class QuorumQueue extends MessageQueue {
   }
 
   protected override get consumerTimeout(): number | undefined {
-    return numberArgument(this.arguments, 'x-consumer-timeout')
+    const { unknownArguments } = this.host.release
+    return unknownArguments.has(CONSUMER_TIMEOUT) ? undefined : numberArgument(this.arguments, CONSUMER_TIMEOUT)
   }
 
   /** Who has asked for a message and not settled it counts too. */

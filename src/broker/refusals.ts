@@ -22,7 +22,8 @@ export class Refusal extends Error {
   readonly method: AnyMethod | undefined
 
   constructor(replyCode: number, explanation: string, method?: AnyMethod) {
-    const replyText = cut(`${replyCodeName(replyCode)} - ${explanation}`)
+    const name = replyCodeName(replyCode)
+    const replyText = cut(explanation === '' ? name : `${name} - ${explanation}`)
     super(replyText)
     this.replyCode = replyCode
     this.replyText = replyText

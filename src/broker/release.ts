@@ -21,6 +21,12 @@ export interface Release {
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
+  /** A message that dies keeps its header `CC`, also where its queue names the key that it dies with. */
+  readonly keepsCopies: boolean
+  /** What is no offset of a stream is an internal error, which ends the connection. */
+  readonly breaksOnOffset: boolean
+  /** Arguments of queues that it does not know, and takes without looking at them. */
+  readonly unknownArguments: ReadonlySet<string>
   /** Refusals name the permission that is missing. */
   readonly namesPermission: boolean
   /** Where basic.cancel overtakes its consume-ok: only that one's answer comes. */
@@ -57,6 +63,9 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     nackCounts: true,
     acquiredCount: false,
     lastDeath: false,
+    keepsCopies: false,
+    breaksOnOffset: true,
+    unknownArguments: new Set(['x-consumer-timeout', 'x-stream-filter-size-bytes']),
     namesPermission: false,
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
@@ -80,6 +89,9 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     nackCounts: false,
     acquiredCount: true,
     lastDeath: true,
+    keepsCopies: true,
+    breaksOnOffset: false,
+    unknownArguments: new Set(),
     namesPermission: true,
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,

@@ -1,7 +1,9 @@
+import { ReplyCode } from '../protocol/constants.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { entryOf, isInteger } from './field-kinds.ts'
+import type { QueueHost } from './queue.ts'
 import { ageOf } from './queue-arguments.ts'
-import { preconditionFailed, resource } from './refusals.ts'
+import { preconditionFailed, Refusal, resource } from './refusals.ts'
 
 /** Where in a stream a consumer starts: at an offset, at a time, or at one end. */
 export type StreamStart =
@@ -9,12 +11,14 @@ export type StreamStart =
   | { readonly offset: number }
   | { readonly milliseconds: number }
 
+type StreamHost = Pick<QueueHost, 'vhostName' | 'release' | 'date'>
+
 /**
- * What `x-stream-offset` says; `date` is the time of day in milliseconds.
+ * What `x-stream-offset` says.
  *
- * @throws Refusal (406) where it says nothing that a stream knows.
+ * @throws Refusal (406, or 541 of releases that break on it) where it says nothing that a stream knows.
  */
-export function streamStart(table: FieldTable, queue: string, vhost: string, date: number): StreamStart {
+export function streamStart(table: FieldTable, queue: string, { vhostName, release, date }: StreamHost): StreamStart {
   const entry = entryOf(table, 'x-stream-offset')
   if (entry === undefined) return { at: 'next' }
   const { value } = entry
@@ -22,10 +26,11 @@ export function streamStart(table: FieldTable, queue: string, vhost: string, dat
   if (value instanceof Date) return { milliseconds: value.getTime() }
   if (isInteger(entry)) return { offset: Number(value) }
   const age = typeof value === 'string' ? ageOf(value) : undefined
-  if (age !== undefined) return { milliseconds: date - age }
+  if (age !== undefined) return { milliseconds: date() - age }
+  if (release.breaksOnOffset) throw new Refusal(ReplyCode.INTERNAL_ERROR, '')
   const shown = typeof value === 'string' ? `<<"${value}">>` : String(value)
   throw preconditionFailed(
-    `invalid arg 'x-stream-offset' for ${resource('queue', queue, vhost)}: {invalid_stream_offset_arg,{${entry.kind},${shown}}}`,
+    `invalid arg 'x-stream-offset' for ${resource('queue', queue, vhostName)}: {invalid_stream_offset_arg,{${entry.kind},${shown}}}`,
   )
 }
 

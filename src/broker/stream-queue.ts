@@ -86,7 +86,7 @@ export class StreamQueue implements Queue {
 
   consume(consumer: Consumer, announce: () => void): void {
     const { prefetch, noAck, arguments: table } = consumer.options
-    const start = streamStart(table, this.name, this.#host.vhostName, this.#host.date())
+    const start = streamStart(table, this.name, this.#host)
     const { streamNeedsPrefetch, streamNeedsAcks } = this.#host.release
     if (prefetch === 0) throw preconditionFailed(streamNeedsPrefetch(this.#resource))
     if (noAck) throw notImplemented(streamNeedsAcks(this.#resource))

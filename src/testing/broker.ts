@@ -33,6 +33,8 @@ export interface BrokerOptions {
   readonly channelMax?: number | undefined
   /** Bytes of a frame at most. Default: 131,072. */
   readonly frameMax?: number | undefined
+  /** Messages that `published` has at most: the newest. Default: 10,000. */
+  readonly publishedLimit?: number | undefined
   /** @internal Time and chance. */
   readonly clock?: Clock | undefined
 }
@@ -43,11 +45,12 @@ export interface CloseReason {
   readonly replyText?: string | undefined
 }
 
+const PUBLISHED_LIMIT = 10_000
 const LOCALHOST = '127.0.0.1'
 
 /** A broker in this process, to test with: it speaks AMQP 0-9-1 as RabbitMQ does, and keeps everything in memory. */
 export class Broker implements AsyncDisposable {
-  /** Every message that was published, in order. */
+  /** The messages that were published, in order; of more than `publishedLimit`, the newest. */
   readonly published: readonly BrokerMessage[]
   readonly #engine: BrokerEngine
   readonly #watch: Watch
@@ -55,6 +58,7 @@ export class Broker implements AsyncDisposable {
   readonly #login: string
   readonly #listener: Listener
   readonly #tlsListener: Listener | undefined
+  #publishedCount = 0
   #memoryPort = 0
   #refuses = false
   #frozen = false
@@ -80,7 +84,12 @@ export class Broker implements AsyncDisposable {
     })
     const published: BrokerMessage[] = []
     this.published = published
-    this.#engine.onPublish = message => void published.push(shown(message))
+    const { publishedLimit = PUBLISHED_LIMIT } = options
+    this.#engine.onPublish = message => {
+      this.#publishedCount++
+      published.push(shown(message))
+      if (published.length > publishedLimit) published.shift()
+    }
     this.#watch = new Watch(this.#engine)
     const accept = (port: ClientPort) => this.#accept(port)
     const { host = LOCALHOST } = options
@@ -332,11 +341,10 @@ export class Broker implements AsyncDisposable {
 
   /** Wait until `count` messages, or more, have been published. @throws TimeoutError */
   hasPublished(count: number, options?: WaitOptions): Promise<void> {
-    const { published } = this
     return this.#watch.until(
-      () => published.length >= count,
+      () => this.#publishedCount >= count,
       `${count} messages are published`,
-      () => `${published.length} are`,
+      () => `${this.#publishedCount} are`,
       options,
     )
   }

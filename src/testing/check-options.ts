@@ -10,7 +10,9 @@ import type { BrokerOptions, CloseReason } from './broker.ts'
 import type { WaitOptions } from './views.ts'
 
 const START = 'startBroker'
-const BROKER_OPTIONS = 'host port tls release users vhosts heartbeat channelMax frameMax clock'.split(' ')
+const BROKER_OPTIONS = 'host port tls release users vhosts heartbeat channelMax frameMax publishedLimit clock'.split(
+  ' ',
+)
 
 /** @throws EncodeError */
 export function checkBrokerOptions(options: BrokerOptions): void {
@@ -21,6 +23,7 @@ export function checkBrokerOptions(options: BrokerOptions): void {
   integerOption(START, 'heartbeat', options.heartbeat, 0, 65_535)
   integerOption(START, 'channelMax', options.channelMax, 0, 65_535)
   integerOption(START, 'frameMax', options.frameMax, 0, 4_294_967_295)
+  integerOption(START, 'publishedLimit', options.publishedLimit, 0, Number.MAX_SAFE_INTEGER)
   const { vhosts, users } = options
   if (vhosts !== undefined && !(Array.isArray(vhosts) && vhosts.every(name => typeof name === 'string'))) {
     throw badValue(START, 'vhosts', 'a list of names', vhosts)

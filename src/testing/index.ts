@@ -8,6 +8,7 @@ export {
   createMessage,
   type MessageSettlement,
 } from './message-factory.ts'
+export { type PublicOf, standIn } from './stand-in.ts'
 export type {
   BrokerBinding,
   BrokerConsumer,

@@ -234,6 +234,55 @@ describe('A quorum queue of the broker', () => {
     assert.equal(dead?.properties?.headers?.['x-first-death-reason'], 'delivery_limit')
   })
 
+  it('takes an argument that RabbitMQ 3.10 does not know, and refuses it later', () => {
+    for (const [release, answer] of [
+      ['3.10', '1 queue.declare-ok'],
+      ['4.3', '1 channel.close'],
+    ] as const) {
+      const client = EngineClient.open(startEngine({ release }).engine)
+      client.send(1, methods.QueueDeclare, { queueName: 'q', arguments: { 'x-consumer-timeout': 1000 } })
+      assert.deepEqual(client.lines(), [answer])
+    }
+  })
+
+  it('refuses what is no offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {
+    for (const [release, closed, text] of [
+      ['3.10', '0 connection.close', 'INTERNAL_ERROR'],
+      [
+        '4.3',
+        '1 channel.close',
+        "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 's' in vhost '/': {invalid_stream_offset_arg,{longstr,<<\"odd\">>}}",
+      ],
+    ] as const) {
+      const client = EngineClient.open(startEngine({ release }).engine)
+      declared(client, 's', { 'x-queue-type': 'stream' })
+      client.send(1, methods.BasicQos, { prefetchCount: 1 })
+      client.take()
+      client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-offset': 'odd' } })
+      const [close] = client.take()
+      assert.deepEqual([`${close?.channel} ${close?.name}`, close?.args.replyText], [closed, text])
+    }
+  })
+
+  it('keeps the header CC of a message that dies, since RabbitMQ 4', () => {
+    for (const [release, copies] of [
+      ['3.10', undefined],
+      ['4.3', ['copy']],
+    ] as const) {
+      const { engine } = startEngine({ release })
+      const client = EngineClient.open(engine)
+      declared(client, 'dead')
+      declared(client, 'short', {
+        'x-max-length': 0,
+        'x-dead-letter-exchange': '',
+        'x-dead-letter-routing-key': 'dead',
+      })
+      client.publish(1, '', 'short', 'letter', { headers: { CC: ['copy'] } })
+      const [dead] = engine.queue('dead', '/')?.ready ?? []
+      assert.deepEqual(dead?.message.headers['CC'], copies)
+    }
+  })
+
   it('cancels a consumer that is too slow to acknowledge, and gives its message to another', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)

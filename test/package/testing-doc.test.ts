@@ -5,7 +5,10 @@ import { after, before, describe, it } from 'node:test'
 import { codeBlocks } from './code-blocks.ts'
 import { ConsumerProject, packageRoot } from './consumer-project.ts'
 
-const blocks = codeBlocks(readFileSync(join(packageRoot, 'docs/testing.md'), 'utf8'))
+/** Those of Vitest and Jest are run with the programs that load the package. */
+const blocks = codeBlocks(readFileSync(join(packageRoot, 'docs/testing.md'), 'utf8')).filter(block =>
+  block.includes("from 'node:test'"),
+)
 
 describe('docs/testing.md', () => {
   let project: ConsumerProject

@@ -249,3 +249,17 @@ describe('Brokers in one process', () => {
     )
   })
 })
+
+describe('What a broker in the process remembers', () => {
+  it('is the newest of the messages that were published, and how many there were', async () => {
+    await using broker = await startBroker({ publishedLimit: 2 })
+    await using protocol = await connect({ ...broker.inMemory, ...steady })
+    await protocol.queueDeclare('q')
+    for (const body of ['1', '2', '3']) await protocol.publish(body, '', 'q')
+    await broker.hasPublished(3)
+    assert.deepEqual(
+      broker.published.map(({ body }) => body.toString()),
+      ['2', '3'],
+    )
+  })
+})

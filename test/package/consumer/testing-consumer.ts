@@ -1,5 +1,13 @@
 // A strict program that uses every public name of `asyncamqp/testing`. It is compiled, never run.
-import { connect, type Message } from 'asyncamqp'
+import {
+  type AmqpProtocol,
+  type Channel,
+  type Consumer,
+  connect,
+  type Message,
+  type Publisher,
+  type RpcClient,
+} from 'asyncamqp'
 import {
   Broker,
   type BrokerBinding,
@@ -14,9 +22,11 @@ import {
   type ExchangeView,
   type MessageSettlement,
   type Permissions,
+  type PublicOf,
   type QueuedMessage,
   type QueueView,
   type ReleaseName,
+  standIn,
   startBroker,
   type UserOptions,
   type WaitOptions,
@@ -58,6 +68,46 @@ export function handle(): MessageSettlement | undefined {
   const message: Message = created
   message.ack()
   return created.settlement
+}
+
+// What is tested may ask for the real classes, or for what is public of them.
+declare function real(
+  protocol: AmqpProtocol,
+  channel: Channel,
+  publisher: Publisher,
+  consumer: Consumer,
+  rpcClient: RpcClient,
+  message: Message,
+): void
+declare function open(publisher: PublicOf<Publisher>, rpcClient: PublicOf<RpcClient>, message: PublicOf<Message>): void
+
+const channel = standIn<Channel>({
+  basicPublish: async (payload, exchangeName, routingKey) => console.log(payload.length, exchangeName, routingKey),
+  waitForConfirms: async () => {},
+})
+const publisher = standIn<Publisher>({ publish: async (payload, routingKey) => console.log(payload, routingKey) })
+const consumer = standIn<Consumer>({ close: async () => {} })
+const rpcClient = standIn<RpcClient>({ call: async (_routingKey, payload) => createMessage(payload) })
+const protocol = standIn<AmqpProtocol>({
+  channel: async () => channel,
+  publisher: async () => publisher,
+  rpcClient: async () => rpcClient,
+})
+const message = standIn<Message>({ text: () => 'a body', ack: () => true })
+
+export function hand(other: AmqpProtocol, real1: Publisher, real2: RpcClient): void {
+  real(protocol, channel, publisher, consumer, rpcClient, message)
+  open(real1, real2, createMessage('a body'))
+  const all: PublicOf<AmqpProtocol> = other
+  const byHand: PublicOf<RpcClient> = {
+    call: async () => createMessage('a reply'),
+    close: async () => {},
+    [Symbol.asyncDispose]: async () => {},
+  }
+  open(real1, byHand, message)
+  // @ts-expect-error A publisher has no such method.
+  standIn<Publisher>({ send: () => {} })
+  console.log(all.state)
 }
 
 export const classes = [Broker, CreatedMessage]
