@@ -25,6 +25,8 @@ export class GracefulClose {
   readonly #host: GracefulHost
   readonly #end: number
   readonly #reserve: number
+  /** Parts that brought work in when the others were being closed already. */
+  readonly #joined: Promise<void>[] = []
 
   /** Within `timeout` milliseconds from now; `Infinity` is fine. */
   constructor(host: GracefulHost, timeout: number) {
@@ -48,9 +50,15 @@ export class GracefulClose {
   async finishWork(): Promise<void> {
     const channels = [...this.#host.openChannels]
     await this.#atMost([...this.#closing(true), ...channels.map(channel => channel.stopConsumers())])
+    await this.#atMost(this.#joined)
     await this.#atMost(this.#closing(false))
     const busy = [...this.#host.openChannels].filter(channel => channel.isBusy)
     if (busy.length > 0) await this.#atMost(busy.map(channel => channel.drain()))
+  }
+
+  /** A part that brings work in, and began only after the close had: nobody else tells it to stop. */
+  join(part: Closable): void {
+    this.#joined.push(part.close({ timeout: this.#workLeft }))
   }
 
   #closing(bringsWork: boolean): Promise<void>[] {

@@ -83,6 +83,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #warnedOfQos = false
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
+  #graceful: GracefulClose | undefined
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
 
   private constructor(settings: Settings, events: RecoveringConnectionEvents) {
@@ -216,6 +217,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   own(part: Closable): void {
     this.parts.add(part)
+    if (part.bringsWork === true) this.#graceful?.join(part)
   }
 
   disown(part: Closable): void {
@@ -408,6 +410,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       return
     }
     const closing = new GracefulClose(this, timeout)
+    this.#graceful = closing
     // What was called in the same tick goes before the close.
     await undefined
     await closing.finishWork()

@@ -21,8 +21,8 @@ class Host implements GracefulHost {
   }
 
   /** A part that takes `milliseconds` to close. */
-  part(name: string, milliseconds: number, bringsWork: boolean): void {
-    this.parts.push({
+  part(name: string, milliseconds: number, bringsWork: boolean): Closable {
+    const part: Closable = {
       bringsWork,
       close: ({ timeout }) =>
         new Promise(resolve => {
@@ -32,7 +32,9 @@ class Host implements GracefulHost {
             resolve()
           })
         }),
-    })
+    }
+    this.parts.push(part)
+    return part
   }
 
   /** A channel that takes `milliseconds` to drain. */
@@ -75,6 +77,25 @@ describe('a graceful close', () => {
     const host = new Host()
     await new GracefulClose(host, 5_000).finishWork()
     assert.equal(host.clock.now(), 0)
+  })
+
+  it('ends also what begins to bring work in meanwhile, before the other parts', async () => {
+    const host = new Host()
+    host.part('publisher', 100, false)
+    host.part('consumer', 200, true)
+    const close = new GracefulClose(host, 5_000)
+    const finished = close.finishWork()
+    await host.clock.advance(150)
+    close.join(host.part('late consumer', 200, true))
+    await host.clock.until(finished)
+    assert.deepEqual(host.log, [
+      'consumer begins, within 4000 ms',
+      'late consumer begins, within 3850 ms',
+      'consumer is closed',
+      'late consumer is closed',
+      'publisher begins, within 3650 ms',
+      'publisher is closed',
+    ])
   })
 
   it('keeps a fifth of its time for closing the connection', async () => {

@@ -448,4 +448,28 @@ describe('closing a connection', () => {
     assert.equal(closing.state, 'resolved')
     assert.deepEqual(errors, [])
   })
+
+  it('stops a consumer that begins only when the close has, and waits for nothing of it', async () => {
+    const clock = new VirtualClock()
+    const { peer, protocol, errors } = await converse({ clock })
+    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+    const handled: string[] = []
+    const consuming = protocol.consumer('q', message => handled.push(message.text()))
+    const { channel, args } = await peer.expect(methods.BasicConsume)
+    const closing = protocol.close()
+    await turn()
+    const { consumerTag } = args
+    peer.reply(channel, methods.BasicConsumeOk, { consumerTag })
+    await peer.expect(methods.BasicCancel)
+    await turn()
+    const cancelOk = methodFrame(channel, methods.BasicCancelOk, { consumerTag })
+    peer.answers.set('basic.cancel', () => cancelOk)
+    peer.send(delivery(channel, consumerTag, 1, 'x'), delivery(channel, consumerTag, 2, 'y'), cancelOk)
+    await clock.until(closing)
+    await consuming
+    assert.ok(clock.now() < 1_000, `${clock.now()}`)
+    assert.deepEqual(handled, [])
+    assert.ok(peer.names.includes(`${channel} basic.nack`), peer.names.join())
+    assert.deepEqual(errors, [])
+  })
 })
