@@ -1,4 +1,4 @@
-import { asError, type ConsumerCancelledError, captureCallSite, EncodeError } from '../errors.ts'
+import { asError, type ConsumerCancelledError, captureCallSite, EncodeError, ProtocolError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import {
   type ArgumentsOf,
@@ -108,6 +108,8 @@ export class Channel {
   readonly #lives: RecoveringChannel
   readonly #cancellationCallbacks: CancellationCallback[] = []
   #closed: Promise<void> | undefined
+  /** Work of `transaction()` is under way: its commit is for all that the channel does. */
+  #inTransaction = false
 
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
@@ -624,20 +626,29 @@ export class Channel {
 
   /**
    * Do `work` in a transaction: committed when it is done, rolled back when it throws, whose error this rejects with.
-   * The channel stays transactional.
+   * The channel stays transactional. It can do one at a time: while one is under way, another one rejects.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
     if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
+    if (this.#inTransaction) {
+      throw new ProtocolError(
+        `transaction failed: another one is under way on channel ${this.channelId}, which would be committed or rolled back with it; await that one first, or use protocol.transaction()`,
+      )
+    }
     const { modes, publishing } = this.#lives
-    if (modes.transaction === 'none') await this.txSelect()
+    this.#inTransaction = true
     try {
+      if (modes.transaction === 'none') await this.txSelect()
       const result = await work(this)
+      this.#inTransaction = false
       await this.txCommit()
       return result
     } catch (error) {
+      this.#inTransaction = false
       // One that has done nothing needs no rolling back, nor the broker for it. What waits is rolled back in its turn.
-      if (modes.transaction !== 'idle') await this.txRollback().catch(ignore)
-      else if (publishing.waiting > 0) void this.txRollback().catch(ignore)
+      const { transaction } = modes
+      if (transaction === 'open' || transaction === 'lost') await this.txRollback().catch(ignore)
+      else if (transaction === 'idle' && publishing.waiting > 0) void this.txRollback().catch(ignore)
       throw error
     }
   }

@@ -8,6 +8,7 @@ import {
   ConnectionLostError,
   type ConnectOptions,
   EncodeError,
+  ProtocolError,
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -215,6 +216,26 @@ describe('what must stay behind publishes', () => {
     unblock(the)
     await channel.transaction(() => void channel.basicPublish('next', 'e', 'k'))
     assert.equal(came(peer), 'tx.select failed tx.rollback next tx.commit')
+  })
+
+  it('is one transaction at a time: another one rejects while the work of the first is under way', async () => {
+    const { peer, channel } = await scene()
+    let end: () => void = () => {}
+    const first = channel.transaction(async () => {
+      await channel.basicPublish('first', 'e', 'k')
+      await new Promise<void>(resolve => (end = resolve))
+      return 'done'
+    })
+    await turn()
+    const second = await rejection(
+      channel.transaction(() => channel.basicPublish('second', 'e', 'k')),
+      ProtocolError,
+    )
+    assert.match(second.message, /^transaction failed: another one is under way on channel 1\b/)
+    end()
+    assert.equal(await first, 'done')
+    await channel.transaction(() => channel.basicPublish('third', 'e', 'k'))
+    assert.equal(came(peer), 'tx.select first tx.commit third tx.commit')
   })
 
   it('is not held by what is published later: waitForConfirms ends while others go on through a full buffer', async () => {
