@@ -17,7 +17,7 @@ import type { ConnectionState } from './connection/connection-state.ts'
 import { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
-import { EncodeError } from './errors.ts'
+import { EncodeError, fromCallSite } from './errors.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consume/consumer-options.ts'
@@ -176,12 +176,14 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
-  async channel(options: ChannelOptions = {}): Promise<Channel> {
-    checkOptions('channel', options, ['publisherConfirms', 'returnCallback', 'signal'])
-    const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
-    const signal = signalOption('channel', 'signal', options.signal)
-    const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
-    return this.#open.channel({ publisherConfirms, returnCallback, signal })
+  channel(options: ChannelOptions = {}): Promise<Channel> {
+    return fromCallSite(this.channel, async () => {
+      checkOptions('channel', options, ['publisherConfirms', 'returnCallback', 'signal'])
+      const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
+      const signal = signalOption('channel', 'signal', options.signal)
+      const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
+      return await this.#open.channel({ publisherConfirms, returnCallback, signal })
+    })
   }
 
   /**
@@ -199,17 +201,19 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
-  async consumer(
+  consumer(
     queueName: string,
     handlerOrOptions?: MessageHandler | ConsumerOptions,
     handlerOptions?: HandlerOptions,
   ): Promise<Consumer> {
-    if (typeof handlerOrOptions === 'function') {
-      return Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
-    }
-    // A handler that is missing by mistake: messages would be taken, and nobody would handle them.
-    if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
-    return Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+    return fromCallSite(this.consumer, async () => {
+      if (typeof handlerOrOptions === 'function') {
+        return await Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
+      }
+      // A handler that is missing by mistake: messages would be taken, and nobody would handle them.
+      if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
+      return await Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+    })
   }
 
   // ---- publishing
@@ -361,8 +365,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws EncodeError; the reason if the connection ends.
    */
-  async rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
-    return RpcClient.open(this.#open, options)
+  rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
+    return fromCallSite(this.rpcClient, () => RpcClient.open(this.#open, options))
   }
 
   /**
@@ -372,8 +376,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws as `consumer` does.
    */
-  async rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
-    return RpcServer.open(this.#open, queueName, handler, options)
+  rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
+    return fromCallSite(this.rpcServer, () => RpcServer.open(this.#open, queueName, handler, options))
   }
 
   /**

@@ -361,6 +361,16 @@ export function atCallSite<E extends Error>(error: E, site: CallSite | undefined
   return error
 }
 
+/** Do `call`; an error of this package that it rejects with shows the line that called `below`. */
+export async function fromCallSite<T>(below: (...args: never[]) => unknown, call: () => Promise<T>): Promise<T> {
+  const site = captureCallSite(below)
+  try {
+    return await call()
+  } catch (error) {
+    throw error instanceof AmqpError ? atCallSite(error, site) : error
+  }
+}
+
 /** What can be said of a thrown value, whatever it is. */
 export interface DescribedThrown {
   readonly name: string

@@ -39,6 +39,27 @@ describe('errors of rejected calls', () => {
     assert.equal(protocol.state, 'open')
   })
 
+  it('show it, and what was called, where a part of the intent level waited for a connection that never came', async () => {
+    const { peer, protocol } = await converse({ recovery: { initialDelay: 60_000 } })
+    peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    const parts: Record<string, () => Promise<unknown>> = {
+      'consuming from "orders"': () => protocol.consumer('orders'),
+      'consuming from "orders.paid"': () => protocol.consumer('orders.paid', () => {}),
+      'consuming from "prices"': () => protocol.rpcServer('prices', () => {}),
+      rpcClient: () => protocol.rpcClient(),
+      'channel.open': () => protocol.channel(),
+    }
+    const waiting = Object.entries(parts).map(async ([what, part]) => {
+      const { message, stack } = await rejection(part(), ConnectionClosedError)
+      assert.ok(message.startsWith(`${what} failed: `), message)
+      assert.match(stack ?? '', /\n\s+at .*errors\.test/)
+    })
+    await turn()
+    await protocol.close()
+    await Promise.all(waiting)
+  })
+
   it('show it for every synchronous method, also when the connection is lost', async () => {
     const { peer, channel } = await converseOnChannel()
     const methodsOfTheirs: Record<string, () => Promise<unknown>> = {

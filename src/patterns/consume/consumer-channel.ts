@@ -60,7 +60,8 @@ export class ConsumerChannel {
     sink: DeliverySink,
     signal: AbortSignal | undefined,
   ): Promise<ConsumerChannel> {
-    const channel = await source.openingChannel({ signal })
+    const what = `consuming from "${sink.queueName}"`
+    const channel = await source.openingChannel({ what, signal })
     const made = new ConsumerChannel(source, channel, request, sink)
     try {
       const { prefetchCount, noAck, exclusive, arguments: args } = request
@@ -75,7 +76,7 @@ export class ConsumerChannel {
     } catch (error) {
       void channel.close()
       // The abort may have closed the channel first, which says less.
-      throw signal?.aborted ? abortedBy(signal, `consuming from "${sink.queueName}"`) : error
+      throw signal?.aborted ? abortedBy(signal, what) : error
     }
   }
 

@@ -35,6 +35,7 @@ export class RpcChannel implements DeliverySink {
   async #open(source: ChannelSource, signal: AbortSignal): Promise<void> {
     try {
       const channel = await source.openingChannel({
+        what: 'rpcClient',
         publisherConfirms: true,
         recover: false,
         returnCallback: this.#returned,
