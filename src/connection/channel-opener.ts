@@ -60,6 +60,8 @@ export class ChannelOpener {
    */
   async open(options: SourcedChannelOptions, patient: boolean): Promise<OpeningChannel> {
     const { what = 'channel.open', signal, timeout, site } = options
+    // Called by a getter of a message: channel.open can only be written when that is encoded.
+    if (this.#host.usable?.writer.isGuarded === true) await undefined
     const { ending, usable, clock } = this.#host
     if (signal?.aborted) throw abortedBy(signal, what)
     if (ending !== undefined) throw ending.errorFor(what, false)
@@ -75,7 +77,8 @@ export class ChannelOpener {
   /** The same if nothing has to be waited for; else undefined. */
   tryOpen(options: SourcedChannelOptions): OpeningChannel | undefined {
     const { usable } = this.#host
-    return usable !== undefined && this.#hasNumber(usable) ? this.#begin(usable, options) : undefined
+    if (usable === undefined || usable.writer.isGuarded || !this.#hasNumber(usable)) return undefined
+    return this.#begin(usable, options)
   }
 
   #openOn(

@@ -47,6 +47,11 @@ export class Writer {
     return this.sealed + (this.#guarded ? this.#mark : this.position) - this.#start
   }
 
+  /** Code of the program may be running, in the middle of a message: nothing else can be written. */
+  get isGuarded(): boolean {
+    return this.#guarded
+  }
+
   /**
    * A message starts here.
    *

@@ -56,6 +56,32 @@ describe('opening a channel', () => {
     assert.equal(protocol.channelsIdsCount, 0)
   })
 
+  it('waits for the end of a message whose getter opens one, and writes nothing to a channel that is not open', async () => {
+    const { peer, protocol, channel } = await converseOnChannel()
+    const opening: Promise<unknown>[] = []
+    const headers = {
+      get channel() {
+        opening.push(protocol.channel())
+        return 'a channel'
+      },
+      get publish() {
+        void protocol.publish('other', 'e', 'k').catch(() => {})
+        return 'a publisher'
+      },
+    }
+    await channel.basicPublish('x', 'e', 'k', { headers })
+    await Promise.all(opening)
+    const first = new Map<string, string>()
+    for (const name of peer.names) {
+      const [id = '', method = ''] = name.split(' ')
+      if (!first.has(id)) first.set(id, method)
+    }
+    assert.deepEqual([...first.values()], ['channel.open', 'channel.open', 'channel.open'])
+    assert.ok(!peer.names.some(name => name.endsWith('channel.close')), peer.names.join())
+    assert.equal(protocol.state, 'open')
+    await protocol.close({ timeout: 0 })
+  })
+
   it('gives the number that one was to have, which is aborted in the turn in which it is freed, to the next', async () => {
     const { peer, protocol, channel } = await crowded()
     const controller = new AbortController()
