@@ -218,7 +218,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#gateChanged()
     this.#zero.blockedChanged()
     for (const channel of this.channels.channels) channel.blockedChanged()
-    this.afterRead(() => this.#events.blocked(reason))
+    this.afterRead(() => {
+      // One that ended in the same read blocks nobody.
+      if (this.#state !== 'closed') this.#events.blocked(reason)
+    })
   }
 
   serverClosed({ replyCode, replyText, classId, methodId }: DecodedOf<typeof ConnectionClose>): void {

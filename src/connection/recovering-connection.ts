@@ -81,6 +81,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #connection: Connection | undefined
   readonly #secrets = new Secrets()
   #warnedOfQos = false
+  /** Listeners were told of a block, and not of its end. */
+  #isBlocked = false
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
@@ -268,6 +270,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   blocked(reason: string | undefined): void {
     // Told of the end already.
     if (this.#state === 'closed') return
+    this.#isBlocked = reason !== undefined
     if (reason === undefined) this.#events.unblocked()
     else this.#events.blocked(reason)
   }
@@ -280,22 +283,20 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   ended(connection: Connection, ending: CloseReason): void {
+    connection.blockedReason = undefined
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
-      this.#unblock(connection)
+      this.#unblock()
       return
     }
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
-    // The next connection begins unblocked.
-    const wasBlocked = connection.blockedReason !== undefined
-    connection.blockedReason = undefined
     const tell = (): void => {
       if (reason.error !== undefined) {
         this.#settings.logger?.warn(reason.error.message)
         this.#events.disconnected(reason.error)
       }
-      if (wasBlocked) this.#events.unblocked()
+      this.#unblock()
     }
     if (!this.recovers(reason)) {
       this.#end(reason, tell)
@@ -307,10 +308,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.state === 'recovering') void this.#recover(reason)
   }
 
-  /** What a connection blocked is not blocked any more. */
-  #unblock(connection: Connection): void {
-    if (connection.blockedReason === undefined) return
-    connection.blockedReason = undefined
+  /** Whatever blocked is gone: who was told of it is told of its end. */
+  #unblock(): void {
+    if (!this.#isBlocked) return
+    this.#isBlocked = false
     this.#events.unblocked()
   }
 
@@ -438,7 +439,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     this.#closedWaiters = []
     tell()
-    if (this.#connection !== undefined) this.#unblock(this.#connection)
+    if (this.#connection !== undefined) this.#connection.blockedReason = undefined
+    this.#unblock()
     this.#events.closed(error)
   }
 

@@ -74,6 +74,16 @@ describe('a connection that is lost', () => {
     assert.equal(the.protocol.blocked, undefined)
   })
 
+  it('tells of no block that came in the same read as its end, and was never told of', async () => {
+    const the = await Recoverable.open()
+    const blocked = methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' })
+    const forced = { replyCode: 320, replyText: 'CONNECTION_FORCED', classId: 0, methodId: 0 }
+    const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+    the.peer.send(Buffer.concat([blocked, methodFrame(0, methods.ConnectionClose, forced)]))
+    await the.clock.until(recovered)
+    assert.deepEqual([...the.seen('blocked'), ...the.seen('unblocked')], [])
+  })
+
   it('tells of the end of a block before that of a protocol that is closed meanwhile', async () => {
     const the = await Recoverable.open()
     await the.protocol.exchangeDeclare('orders', 'direct')

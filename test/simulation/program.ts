@@ -288,11 +288,15 @@ export class Program implements Desk {
     const name = queueName(queue)
     const batch = Array.from({ length: count }, () => this.journal.publishing(this.number, 'batch', name))
     const settle = (outcome: Outcome): void => {
-      for (const published of batch) published.outcome = outcome
+      for (const published of batch) if (published.outcome === 'pending') published.outcome = outcome
     }
     const done = this.channel('batch', true).then(async channel => {
-      for (const { id } of batch) {
-        channel.basicPublish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 }).catch(() => {})
+      for (const published of batch) {
+        const { id } = published
+        // The wait tells of what was published, and not of what was refused before.
+        channel
+          .basicPublish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 })
+          .catch(error => this.journal.failed(published, error))
       }
       await channel.waitForConfirms()
     })

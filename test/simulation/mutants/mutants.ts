@@ -368,17 +368,17 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the next login is refused',
   ],
   [
-    'who waits for a recovery to give a secret waits on',
+    'who waits for a recovery to give a secret waits for ever',
     'connection/recovering-connection.ts',
     'this.#recovered.wakeAll()',
-    'this.#recovered.failAll(bounds => ending.errorFor(describeWait(bounds), false))',
-    'the call rejects, though the connection is back',
+    'if (this.#recovered.length > 1) this.#recovered.wakeAll()',
+    'the call never ends, though the connection is back',
   ],
   [
     'the end of a block is not told when its connection is lost',
     'connection/recovering-connection.ts',
-    'if (wasBlocked) this.#events.unblocked()',
-    'if (wasBlocked && error === undefined) this.#events.unblocked()',
+    'this.#isBlocked = reason !== undefined',
+    'this.#isBlocked = false',
     'the program waits for an event that never comes',
   ],
   [
