@@ -411,6 +411,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   async updateSecret(secret: string, reason: string): Promise<void> {
     if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
     if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
+    shortStringOption('updateSecret', 'reason', reason)
     await this.#open.updateSecret(secret, reason)
   }
 

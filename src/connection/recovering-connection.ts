@@ -454,11 +454,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   /** Give the server a new secret; later logins use it. */
   async updateSecret(secret: string, reason: string): Promise<void> {
-    // The login that is being tried may fail because the old one has expired.
-    if (this.#state === 'recovering') this.#secrets.push(secret)
+    // At once: a login may fail that is tried meanwhile, or since the reply was lost, because the old one has expired.
+    this.#secrets.push(secret)
     while (this.#state === 'recovering') await this.#recovered.wait({ what: 'connection.update-secret' })
     if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
     await this.connection.updateSecret(secret, reason)
-    this.#secrets.push(secret)
   }
 }

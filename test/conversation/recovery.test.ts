@@ -7,6 +7,7 @@ import {
   ConnectionFailedError,
   ConnectionLostError,
   connect,
+  EncodeError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
@@ -631,6 +632,45 @@ describe('a transaction whose connection is lost', () => {
     the.silent.clear()
     await the.recover()
     assert.deepEqual(the.sent('tx.select'), ['tx.select'], 'the channel is transactional all the same')
+  })
+})
+
+describe('a new secret', () => {
+  it('is used by the next login also where its reply was lost', async () => {
+    const the = await Recoverable.open()
+    const logins: string[] = []
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      const agree = peer.answers.get('connection.start-ok')
+      peer.answers.set('connection.start-ok', frame => {
+        logins.push(String(frame.args['response']))
+        return agree?.(frame)
+      })
+    }
+    const lost = rejection(the.protocol.updateSecret('newer', 'rotated'), ConnectionLostError)
+    await turn()
+    assert.equal(the.peer.names.at(-1), '0 connection.update-secret')
+    await the.recover()
+    await lost
+    assert.match(String(logins), /newer/)
+  })
+
+  it('with a reason that AMQP has no room for is not used', async () => {
+    const the = await Recoverable.open()
+    const logins: string[] = []
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      const agree = peer.answers.get('connection.start-ok')
+      peer.answers.set('connection.start-ok', frame => {
+        logins.push(String(frame.args['response']))
+        return agree?.(frame)
+      })
+    }
+    await rejection(the.protocol.updateSecret('newer', 'r'.repeat(256)), EncodeError)
+    await the.recover()
+    assert.match(String(logins), /guest/)
   })
 })
 
