@@ -635,6 +635,38 @@ describe('a transaction whose connection is lost', () => {
   })
 })
 
+describe('an entry of the ledger that the server closes the connection over', () => {
+  it('leaves with its bindings, and each exchange they were from stays', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.exchangeDeclare('e', 'direct', { autoDelete: true })
+    await channel.queueDeclare('q')
+    await channel.queueBind('q', 'e', 'k')
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      peer.answers.set('queue.declare', () =>
+        methodFrame(0, methods.ConnectionClose, {
+          replyCode: 541,
+          replyText: 'INTERNAL_ERROR',
+          classId: 50,
+          methodId: 10,
+        }),
+      )
+    }
+    await the.lose()
+    the.broker.prepare = prepare
+    await the.clock.advance(5_000)
+    the.peer = await the.broker.accept()
+    await the.recover()
+    assert.deepEqual(
+      the.seen('recoveryFailed').map(([what]) => what),
+      ['queue "q"'],
+    )
+    assert.deepEqual(the.sent('exchange.declare', 'queue.declare', 'queue.bind'), ['exchange.declare e direct'])
+  })
+})
+
 describe('a new secret', () => {
   it('is used by the next login also where its reply was lost', async () => {
     const the = await Recoverable.open()

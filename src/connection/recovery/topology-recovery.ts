@@ -282,12 +282,17 @@ export class TopologyRecovery {
     const { patience } = this.#port
     if (!(error instanceof ChannelClosedError) || error.replyCode === undefined) {
       // The server found it so bad that it closed the connection: the next attempt does without it.
-      if (error instanceof ConnectionClosedError && error.classId !== 0) this.#forget(entry, error)
+      if (error instanceof ConnectionClosedError && error.classId !== 0) {
+        this.#topology.forgetWithBindings(record)
+        this.#port.failed(describe(record), error)
+      }
       throw error
     }
     entry.tries++
     if (error.replyCode === 406) {
-      this.#forget(entry, error)
+      this.#pending.settled(record)
+      this.#topology.forget(record)
+      this.#port.failed(describe(record), error)
       return 'never'
     }
     if (record.kind === 'queue' && isGone(record, error) && !entry.anew) {
@@ -309,12 +314,6 @@ export class TopologyRecovery {
     this.#pending.settled(record)
     if (record.kind !== 'queue') return
     for (const binding of this.#topology.bindingsTo(record.name)) this.#pending.settled(binding)
-  }
-
-  #forget({ record }: Entry, error: Error): void {
-    this.#pending.settled(record)
-    this.#topology.forget(record)
-    this.#port.failed(describe(record), error)
   }
 }
 

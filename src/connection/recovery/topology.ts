@@ -234,25 +234,42 @@ export class Topology implements TopologyRecorder, Ledger {
     return name === destination ? asked : { ...asked, destination: name }
   }
 
+  /** It is undone at the broker, whose auto-delete exchange goes with the last binding from it. */
   #removeBinding(binding: BindingRecord): void {
-    if (!this.#bindings.delete(binding)) return
-    const { kind, source, destination } = binding.definition
-    this.#byKey.delete(binding.key)
-    this.#from.remove(source, binding)
-    this.#to.remove(place(kind, destination), binding)
-    this.#between.remove(source, binding)
+    const { source } = binding.definition
+    if (!this.#bindings.has(binding)) return
+    this.#dropBinding(binding)
     if (this.#exchanges.get(source)?.definition.autoDelete === true && !this.#from.has(source)) {
       this.exchangeDeleted(source)
     }
   }
 
+  #dropBinding(binding: BindingRecord): void {
+    const { kind, source, destination } = binding.definition
+    this.#bindings.delete(binding)
+    this.#byKey.delete(binding.key)
+    this.#from.remove(source, binding)
+    this.#to.remove(place(kind, destination), binding)
+    this.#between.remove(source, binding)
+  }
+
   // ---- what the broker says to an entry during a recovery
 
-  /** The broker will not have this entry: it is otherwise there, or closes the connection over it. */
+  /** The broker has this entry otherwise: what was bound to it still is. */
   forget(record: TopologyRecord): void {
     if (record.kind === 'exchange') this.#exchanges.delete(record.definition.exchangeName)
     else if (record.kind === 'queue') this.#forgetQueue(record)
-    else this.#removeBinding(record)
+    else this.#dropBinding(record)
+  }
+
+  /** The broker closes the connection over this entry: what was bound to it can't be any more. */
+  forgetWithBindings(record: TopologyRecord): void {
+    if (record.kind !== 'binding') {
+      const name = record.kind === 'queue' ? record.name : record.definition.exchangeName
+      const from = record.kind === 'queue' ? [] : this.#from.of(name)
+      for (const binding of [...this.#to.of(place(record.kind, name)), ...from]) this.#dropBinding(binding)
+    }
+    this.forget(record)
   }
 
   /** Whether the entry still counts: the program may have deleted it meanwhile. */
