@@ -429,6 +429,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.publishing.end()
     this.#effects.ended(ending.methodKey)
     const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
+    if (recovers) this.subscriptions.lost()
     if (lost && recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }

@@ -43,6 +43,8 @@ export interface Ledger {
   /** A consumer of the queue is there, or gone: an auto-delete queue goes with its last. */
   consumerAdded(queueName: string): void
   consumerRemoved(queueName: string): void
+  /** A consumer of the queue is gone with its channel, and is asked for again: so is the queue, if it went with it. */
+  consumerLost(queueName: string): void
   /** The queue was asked for or read from: one that expires (x-expires) lives on. */
   queueUsed(queueName: string): void
 }

@@ -7,6 +7,7 @@ import {
   ConnectionFailedError,
   ConnectionLostError,
   connect,
+  DuplicateConsumerTagError,
   EncodeError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -541,6 +542,48 @@ describe('consumers', () => {
     const frames = the.peer.frames.length
     await the.clock.advance(60_000)
     assert.equal(the.peer.frames.length, frames, 'nothing is left to be tried')
+  })
+
+  it('that are not back yet keep their tags', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const bodies: string[] = []
+    await channel.basicConsume((_channel, body) => void bodies.push(String(body)), 'q', { consumerTag: 'tag' })
+    the.refuse.set('basic.consume q', FORBIDDEN)
+    await the.recover()
+    const consumes = the.sent('basic.consume').length
+    const taken = channel.basicConsume(() => {}, 'other', { consumerTag: 'tag' })
+    await rejection(taken, DuplicateConsumerTagError)
+    assert.equal(the.sent('basic.consume').length, consumes)
+    the.refuse.clear()
+    await the.recover()
+    assert.deepEqual(the.sent('basic.consume'), ['basic.consume q tag'])
+    the.peer.send(delivery(channel.channelId, 'tag', 1, 'again'))
+    await turn()
+    assert.deepEqual(bodies, ['again'])
+    await channel.basicCancel('tag')
+    await channel.basicConsume(() => {}, 'other', { consumerTag: 'tag' })
+  })
+
+  it('that are given up leave their auto-delete queue, which had none since it was made again', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q', { autoDelete: true })
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    the.refuse.set('basic.consume q', OTHERWISE)
+    await the.recover()
+    assert.deepEqual(the.seen('recoveryFailed').length, 1)
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare', 'basic.consume'), ['queue.declare q'])
+    the.refuse.clear()
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    await the.recover()
+    await the.clock.advance(1_000)
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare', 'basic.consume'), ['queue.declare q', 'basic.consume q tag'])
+    await channel.basicCancel('tag')
+    await the.recover()
+    assert.deepEqual(the.sent('queue.declare', 'basic.consume'), [], 'the broker deleted it with its last consumer')
   })
 
   it('that the program gave up meanwhile are not tried on', async () => {

@@ -33,12 +33,7 @@ export class Deliveries {
 
   /** @throws DuplicateConsumerTagError where the tag is another one's. */
   add(consumer: Consumer): void {
-    if (this.#consumers.has(consumer.tag)) {
-      throw new DuplicateConsumerTagError(
-        `basic.consume of "${consumer.sink.queueName}" was not sent: consumer tag "${consumer.tag}" is in use on channel ${this.#channelId}`,
-        { consumerTag: consumer.tag },
-      )
-    }
+    if (this.#consumers.has(consumer.tag)) throw tagInUse(consumer, this.#channelId)
     this.#lastConsumer = undefined
     this.#consumers.set(consumer.tag, consumer)
     consumer.sink.attach(this.#acker, this.#port)
@@ -141,4 +136,11 @@ export class Deliveries {
       sink.lost(reason, recovers)
     }
   }
+}
+
+export function tagInUse({ tag, sink }: Consumer, channelId: number): DuplicateConsumerTagError {
+  return new DuplicateConsumerTagError(
+    `basic.consume of "${sink.queueName}" was not sent: consumer tag "${tag}" is in use on channel ${channelId}`,
+    { consumerTag: tag },
+  )
 }

@@ -3,10 +3,11 @@ import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../pro
 import { copyTable } from '../../protocol/table-copy.ts'
 import type { CallContext } from '../calls.ts'
 import type { ChannelModes, QosArguments } from '../channel-modes.ts'
-import type { ChannelSession } from '../channel-session.ts'
+import type { ChannelSession, ConsumeObserver } from '../channel-session.ts'
 import type { QueueNames, QueueReference } from '../queue-names.ts'
 import type { TopologyRecorder } from '../topology-recorder.ts'
 import type { Effect, WrittenEffects, WrittenMethod } from '../written-effects.ts'
+import { tagInUse } from './deliveries.ts'
 import type { Consumer } from './delivery-sink.ts'
 
 /** A consumer, as each next life asks for it. */
@@ -56,47 +57,55 @@ export class RecordedConsumers {
     context: CallContext,
   ): Promise<void> {
     const { tag } = consumer
-    const { effects, names, modes } = this.#host
+    const { names, modes } = this.#host
+    // One that the broker has not granted again yet keeps its tag.
+    if (this.#consumers.has(tag) && session.deliveries.consumer(tag) === undefined) {
+      consumer.sink.discard()
+      return Promise.reject(tagInUse(consumer, session.id))
+    }
     const { queueName = '', noWait = false } = args
     const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
     const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
     const mayBeStream = limits(modes.prefetch) || limits(modes.globalPrefetch)
-    let entry: WrittenMethod | undefined
-    const started = session.consume(
-      consumer,
-      { ...args, queueName: names.wireName(session, queueName) },
-      context,
-      false,
-      {
-        written: () => {
-          // Not before: until then the tag may be that of one that is being cancelled.
-          this.#consumers.set(tag, recorded)
-          entry = effects.written(BasicConsume.key, this.#counting(recorded, noWait), noWait)
-        },
-        consuming: () => {
-          // RabbitMQ grants no consumer of a stream without a limit (406).
-          if (!mayBeStream) consumer.position.isStream ??= false
-          if (entry !== undefined) effects.answered(entry)
-        },
-        gone: () => this.#uncount(recorded)?.accept(),
+    const counting = this.#counting(recorded, noWait)
+    const observer = {
+      ...counting,
+      written: () => {
+        // Not before: until then the tag may be that of one that is being cancelled.
+        this.#consumers.set(tag, recorded)
+        counting.written()
       },
-    )
+      consuming: () => {
+        // RabbitMQ grants no consumer of a stream without a limit (406).
+        if (!mayBeStream) consumer.position.isStream ??= false
+        counting.consuming()
+      },
+    }
+    const sent = { ...args, queueName: names.wireName(session, queueName) }
+    const started = session.consume(consumer, sent, context, false, observer)
     started.catch(() => {
       if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
     })
     return started
   }
 
-  /** basic.consume is written: the queue has a consumer if the broker agrees. */
-  #counting(recorded: RecordedConsumer, noWait: boolean): Effect {
-    const { topology } = this.#host
-    const { queue } = recorded
-    return (
-      topology?.written(ledger => {
-        recorded.counted = true
-        ledger.consumerAdded(queue.name ?? '')
-      }, noWait) ?? NO_EFFECT
-    )
+  /** Count a consumer at its queue, from when its basic.consume is written, if the broker agrees. */
+  #counting(recorded: RecordedConsumer, noWait: boolean): ConsumeObserver {
+    const { effects, topology } = this.#host
+    let entry: WrittenMethod | undefined
+    return {
+      written: () => {
+        const effect = topology?.written(ledger => {
+          recorded.counted = true
+          ledger.consumerAdded(recorded.queue.name ?? '')
+        }, noWait)
+        entry = effects.written(BasicConsume.key, effect ?? NO_EFFECT, noWait)
+      },
+      consuming: () => {
+        if (entry !== undefined) effects.answered(entry)
+      },
+      gone: () => this.#uncount(recorded)?.accept(),
+    }
   }
 
   /** The broker has, or will have, one consumer less. */
@@ -135,6 +144,15 @@ export class RecordedConsumers {
     if (recorded === undefined) return
     this.#consumers.delete(tag)
     this.#uncount(recorded)?.accept()
+  }
+
+  /** A life is over that another follows: it counts those that it is granted. */
+  lost(): void {
+    for (const recorded of this.#consumers.values()) {
+      if (!recorded.counted) continue
+      recorded.counted = false
+      this.#host.topology?.written(ledger => ledger.consumerLost(recorded.queue.name ?? '')).accept()
+    }
   }
 
   get size(): number {
@@ -195,11 +213,9 @@ export class RecordedConsumers {
       }
       const queueName = this.#queueOf(recorded)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
-      return {
-        queueName,
-        tag: consumer.tag,
-        promise: session.consume(consumer, { ...args, queueName, noWait: false }, context, true),
-      }
+      const sent = { ...args, queueName, noWait: false }
+      const promise = session.consume(consumer, sent, context, true, this.#counting(recorded, false))
+      return { queueName, tag: consumer.tag, promise }
     })
     setLimit(own)
     const [results] = await Promise.all([

@@ -168,11 +168,16 @@ export class Topology implements TopologyRecorder, Ledger {
   }
 
   consumerRemoved(queueName: string): void {
+    this.consumerLost(queueName)
+    const queue = this.queue(queueName)
+    if (queue?.definition.autoDelete === true && queue.consumers <= 0) this.queueDeleted(queue.name)
+  }
+
+  consumerLost(queueName: string): void {
     const queue = this.queue(queueName)
     if (queue === undefined) return
     queue.consumers--
     queue.lastUsed = this.#clock.now()
-    if (queue.consumers <= 0 && queue.definition.autoDelete) this.queueDeleted(queue.name)
   }
 
   currentName(queueName: string): string {
