@@ -544,6 +544,43 @@ describe('consumers', () => {
     assert.equal(the.peer.frames.length, frames, 'nothing is left to be tried')
   })
 
+  it('that are refused long after all else is recovered are tried on, too', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const bodies: string[] = []
+    await channel.basicConsume((_channel, body) => void bodies.push(String(body)), 'q', { consumerTag: 'tag' })
+    the.silent.add('basic.consume')
+    await the.recover()
+    await the.clock.advance(5_000)
+    assert.deepEqual(the.sent('basic.consume'), ['basic.consume q tag'])
+    the.peer.reply(1, methods.ChannelClose, { ...FORBIDDEN, classId: 60, methodId: 20 })
+    await the.clock.advance(5_000)
+    assert.equal(the.seen('recoveryFailed').length, 1)
+    the.silent.clear()
+    // The probe is refused over its argument, and not for want of a permission.
+    the.refuse.set('basic.consume q', ({ args }) =>
+      (args['arguments'] as Record<string, unknown>)['x-priority'] === undefined ? undefined : OTHERWISE,
+    )
+    await the.clock.advance(60_000)
+    the.peer.send(delivery(channel.channelId, 'tag', 1, 'again'))
+    await turn()
+    assert.deepEqual(bodies, ['again'])
+  })
+
+  it('that are refused cost no more than a few of their channel each', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    for (let i = 0; i < 400; i++) await channel.basicConsume(() => {}, `q${i}`, { consumerTag: `tag${i}` })
+    for (let i = 100; i < 200; i++) the.refuse.set(`basic.consume q${i}`, OTHERWISE)
+    await the.recover()
+    assert.equal(the.seen('recoveryFailed').length, 100)
+    const sent = the.sent('basic.consume')
+    assert.ok(sent.length < 3_500, `${sent.length} for 400`)
+    await the.clock.advance(1_000)
+    await the.recover()
+    assert.equal(the.sent('basic.consume').length, 300)
+  })
+
   it('that are not back yet keep their tags', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

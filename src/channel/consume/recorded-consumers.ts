@@ -22,10 +22,15 @@ interface RecordedConsumer {
   counted: boolean
 }
 
-/** A consumer that the broker refused. */
-export interface RefusedConsumer {
+/** A consumer that is to be started again. */
+export interface MissingConsumer {
   readonly tag: string
+  /** By the name that it has now. */
   readonly queueName: string
+}
+
+/** A consumer that the broker refused. */
+export interface RefusedConsumer extends MissingConsumer {
   readonly error: Error
 }
 
@@ -171,28 +176,13 @@ export class RecordedConsumers {
   // ---- consuming again
 
   /**
-   * Consume again under the old tags from the queues that are `wanted`, one by one if `inTurn`. Resolves to the
-   * consumer that the broker refused, if it did; the channel is closed then, and has to begin again.
+   * Consume again under these old tags. Resolves to the consumer that the broker refused, if it did; the channel is
+   * closed then, and has to begin again.
    */
-  async consumeAgain(
-    inTurn: boolean,
-    wanted: (queueName: string, tag: string) => boolean,
-  ): Promise<RefusedConsumer | undefined> {
+  async consumeAgain(tags: readonly string[]): Promise<RefusedConsumer | undefined> {
     const { session } = this.#host
     if (session === undefined) return undefined
-    const missing = this.#missing(session).filter(recorded => wanted(this.#queueOf(recorded), recorded.consumer.tag))
-    if (!inTurn) return this.#consumeAgain(session, missing)
-    for (const recorded of missing) {
-      const refused = await this.#consumeAgain(session, [recorded])
-      if (refused !== undefined) return refused
-    }
-    return undefined
-  }
-
-  async #consumeAgain(
-    session: ChannelSession,
-    missing: readonly RecordedConsumer[],
-  ): Promise<RefusedConsumer | undefined> {
+    const missing = tags.flatMap(tag => this.#consumers.get(tag) ?? [])
     const { prefetch: own } = this.#host.modes
     let limit = own
     const limits: Promise<unknown>[] = []
@@ -244,18 +234,14 @@ export class RecordedConsumers {
     return this.#host.topology?.currentName(name) ?? name
   }
 
-  /** Those that this life does not have. */
-  #missing(session: ChannelSession): RecordedConsumer[] {
-    const all = [...this.#consumers.values()]
-    return all.filter(({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined)
-  }
-
-  /** The tags of the consumers of a queue that have not come back. */
-  missing(queueName: string): string[] {
+  /** The consumers that this life does not have. */
+  missing(): MissingConsumer[] {
     const { session } = this.#host
     if (session === undefined) return []
-    const missing = this.#missing(session).filter(recorded => this.#queueOf(recorded) === queueName)
-    return missing.map(({ consumer }) => consumer.tag)
+    const missing = [...this.#consumers.values()].filter(
+      ({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined,
+    )
+    return missing.map(recorded => ({ tag: recorded.consumer.tag, queueName: this.#queueOf(recorded) }))
   }
 }
 

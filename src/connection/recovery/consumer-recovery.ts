@@ -8,6 +8,8 @@ import type { Patience } from './patience.ts'
 /** Pauses in milliseconds between the tries of consumers that nothing waits for. */
 const FIRST_LATE_PAUSE = 500
 const LAST_LATE_PAUSE = 10_000
+/** Consumers go out in batches of this size after a refusal: all of the channel have to be sent again. */
+const SMALLEST_BATCH = 20
 /** RabbitMQ refuses a consumer with this argument (406), but only if it would grant it otherwise. */
 const PROBE = { 'x-priority': 'probe' }
 
@@ -50,6 +52,8 @@ export class ConsumerRecovery {
   readonly #port: ConsumerPort
   #turn: Promise<void> = Promise.resolve()
   #late: LateConsumer[] = []
+  /** Channels that may still have late consumers. */
+  #restoring = 0
 
   constructor(port: ConsumerPort) {
     this.#port = port
@@ -64,15 +68,37 @@ export class ConsumerRecovery {
   }
 
   async #restore(channel: RecoveringChannel): Promise<void> {
+    this.#restoring++
+    try {
+      await this.#restoreAll(channel)
+    } finally {
+      this.#restoring--
+    }
+  }
+
+  async #restoreAll(channel: RecoveringChannel): Promise<void> {
     const port = this.#port
+    const { subscriptions } = channel
     const tries = new Map<string, number>()
+    // Also by a life that ended over another one: they go last, once.
+    const granted = new Set<string>()
+    let size = port.inTurn ? 1 : Number.POSITIVE_INFINITY
     for (;;) {
       port.assertOpen()
-      const refused = await channel.subscriptions.consumeAgain(
-        port.inTurn,
-        (queueName, tag) => !port.isLocked(queueName) && !this.#isLate(channel, tag),
-      )
-      if (refused === undefined || channel.isOver) return
+      const wanted = subscriptions
+        .missing()
+        .filter(({ tag, queueName }) => !port.isLocked(queueName) && !this.#isLate(channel, tag))
+      const untried = wanted.filter(({ tag }) => !granted.has(tag))
+      const batch = (untried.length > 0 ? untried : wanted).slice(0, size).map(({ tag }) => tag)
+      if (batch.length === 0) return
+      const refused = await subscriptions.consumeAgain(batch)
+      if (channel.isOver) return
+      for (const tag of batch) {
+        if (tag === refused?.tag) break
+        granted.add(tag)
+      }
+      if (!port.inTurn) size = refused === undefined ? 2 * size : SMALLEST_BATCH
+      if (refused === undefined) continue
       const { tag, queueName, error } = refused
       if (!(error instanceof ChannelClosedError) || !channel.isOpen) {
         const atFault = error instanceof ConnectionClosedError && error.classId !== 0
@@ -119,16 +145,17 @@ export class ConsumerRecovery {
     const channels = this.#port.channels()
     if (refusal !== undefined) {
       for (const channel of channels) {
-        for (const tag of channel.subscriptions.missing(queueName)) this.#abandon(channel, tag, queueName, refusal)
+        for (const tag of missingOf(channel, queueName)) this.#abandon(channel, tag, queueName, refusal)
       }
       return
     }
-    await Promise.all(channels.map(channel => this.#consume(channel, name => name === queueName)))
+    await Promise.all(channels.map(channel => this.#consume(channel, missingOf(channel, queueName))))
   }
 
   /** Try the consumers that lack a permission, for as long as the connection lasts. Never rejects. */
   async runLate(): Promise<void> {
-    for (let pause = FIRST_LATE_PAUSE; this.#late.length > 0; pause = Math.min(2 * pause, LAST_LATE_PAUSE)) {
+    const mayBeLate = (): boolean => this.#late.length > 0 || this.#restoring > 0
+    for (let pause = FIRST_LATE_PAUSE; mayBeLate(); pause = Math.min(2 * pause, LAST_LATE_PAUSE)) {
       try {
         await this.#port.pause(pause)
         for (const late of [...this.#late]) await this.#tryLate(late)
@@ -141,10 +168,10 @@ export class ConsumerRecovery {
 
   async #tryLate(late: LateConsumer): Promise<void> {
     const { channel, tag, queueName } = late
-    const isWanted = !channel.isOver && channel.subscriptions.missing(queueName).includes(tag)
+    const isWanted = !channel.isOver && missingOf(channel, queueName).includes(tag)
     if (isWanted && !(await this.#isGranted(queueName))) return
     this.#late = this.#late.filter(each => each !== late)
-    if (isWanted) await this.#consume(channel, (_name, each) => each === tag)
+    if (isWanted) await this.#consume(channel, [tag])
   }
 
   /** Whether the broker would grant a consumer of the queue: asked on another channel, which the answer closes. */
@@ -161,8 +188,8 @@ export class ConsumerRecovery {
     return true
   }
 
-  async #consume(channel: RecoveringChannel, wanted: (queueName: string, tag: string) => boolean): Promise<void> {
-    const refused = await channel.subscriptions.consumeAgain(false, wanted)
+  async #consume(channel: RecoveringChannel, tags: readonly string[]): Promise<void> {
+    const refused = await channel.subscriptions.consumeAgain(tags)
     // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
     if (refused?.error instanceof ChannelClosedError) {
       this.#port.failed(describe(refused.tag, refused.queueName), refused.error)
@@ -177,4 +204,9 @@ export class ConsumerRecovery {
 
 function describe(tag: string, queueName: string): string {
   return `consumer "${tag}" of queue "${queueName}"`
+}
+
+/** The tags of the consumers of a queue that have not come back. */
+function missingOf(channel: RecoveringChannel, queueName: string): string[] {
+  return channel.subscriptions.missing().flatMap(missing => (missing.queueName === queueName ? missing.tag : []))
 }
