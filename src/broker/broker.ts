@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts'
 import type { ConfirmFate, ReplyReceiver } from './channel-host.ts'
-import { ClientConnection, type ClientPort, type ConnectionHost } from './client-connection.ts'
+import { ClientConnection } from './client-connection.ts'
+import type { ClientPort, ConnectionHost } from './connection-host.ts'
 import type { Stored } from './consumer.ts'
 import type { Exchange } from './exchange.ts'
 import type { Limits } from './handshake.ts'

@@ -3,14 +3,14 @@ import type { ArgumentsOf, DecodedOf } from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { ChannelHost } from './channel-host.ts'
 import { isReplyQueue } from './channel-publishing.ts'
-import { EXCHANGE_TYPES, Exchange, type ExchangeType } from './exchange.ts'
-import { difference, entryOf } from './field-kinds.ts'
+import { Exchange } from './exchange.ts'
+import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
+import { entryOf } from './field-kinds.ts'
 import { checkHeaderMatch } from './header-match.ts'
 import type { Queue } from './queue.ts'
 import { checkQueueArguments, compareQueueArguments, type QueueType, queueTypeOf } from './queue-arguments.ts'
 import {
   accessRefused,
-  commandInvalid,
   inequivalent,
   lockedQueue,
   noSuchExchange,
@@ -20,7 +20,6 @@ import {
   preconditionFailed,
   resource,
 } from './refusals.ts'
-import type { Release } from './release.ts'
 
 type Decoded<M extends methods.AnyMethod> = DecodedOf<M>
 
@@ -111,7 +110,7 @@ export class ChannelTopology {
       if (!vhost.exchanges.has(name)) throw noSuchExchange(name, vhost.name)
       return
     }
-    const type = typeOf(args.typeName, release)
+    const type = exchangeTypeOf(args.typeName, release)
     checkNotDefault(name)
     user.check('configure', 'exchange', name, vhost.name, release)
     const existing = vhost.exchanges.get(name)
@@ -264,32 +263,6 @@ export class ChannelTopology {
 
 function checkNotDefault(exchangeName: string): void {
   if (exchangeName === '') throw accessRefused('operation not permitted on the default exchange')
-}
-
-function typeOf(name: string, release: Release): ExchangeType {
-  const type = EXCHANGE_TYPES.find(known => known === name)
-  if (type !== undefined) return type
-  const explanation = `unknown exchange type '${name}'`
-  throw release.unknownTypeEndsChannel ? preconditionFailed(explanation) : commandInvalid(explanation)
-}
-
-function compareExchange(
-  exchange: Exchange,
-  type: ExchangeType,
-  args: Decoded<typeof methods.ExchangeDeclare>,
-  vhost: string,
-): void {
-  const what = resource('exchange', exchange.name, vhost)
-  const compare = (name: string, current: unknown, given: unknown) => {
-    if (current !== given) throw inequivalent(name, what, `'${given}'`, `'${current}'`)
-  }
-  compare('type', exchange.type, type)
-  compare('durable', exchange.durable, args.durable)
-  compare('auto_delete', exchange.autoDelete, args.autoDelete)
-  compare('internal', exchange.internal, args.internal)
-  const key = 'alternate-exchange'
-  const differ = difference(entryOf(exchange.arguments, key), entryOf(args.arguments, key))
-  if (differ !== undefined) throw inequivalent(key, what, ...differ)
 }
 
 /** Quorum queues and streams are always durable and shared. */

@@ -1,59 +1,20 @@
-import type { Clock, Timer } from '../lib/clock.ts'
+import type { Timer } from '../lib/clock.ts'
 import { PROTOCOL_HEADER } from '../protocol/constants.ts'
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { Channel, type ChannelOwner } from './channel.ts'
 import type { ConfirmFate, ReplyReceiver } from './channel-host.ts'
 import type { Published } from './channel-publishing.ts'
+import type { ClientPort, ConnectionHost } from './connection-host.ts'
 import { FrameInput } from './frame-input.ts'
 import { FrameOutput } from './frame-output.ts'
-import {
-  type Agreed,
-  type HandshakeHost,
-  hasCapability,
-  type Limits,
-  ServerHandshake,
-  SilentRefusal,
-} from './handshake.ts'
+import { type Agreed, hasCapability, type Limits, ServerHandshake, SilentRefusal } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { Message } from './message.ts'
 import { Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { User } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
-
-/** The stream of bytes to a client, as the broker sees it. */
-export interface ClientPort {
-  write(bytes: Buffer): void
-  /** End the stream behind what was written. */
-  end(): void
-  /** Cut it. */
-  destroy(): void
-  /** Read no more from the client, or again. */
-  pause(): void
-  resume(): void
-  /** `host:port` of the client. */
-  readonly peer: string
-  /** The common name of the client's certificate, where it came over TLS; '' without a certificate. */
-  readonly certificateName?: string | undefined
-}
-
-/** The broker, as a connection sees it. */
-export interface ConnectionHost extends Omit<HandshakeHost, 'send' | 'certificateName'> {
-  readonly clock: Clock
-  readonly replies: Map<string, ReplyReceiver>
-  /** Why publishers are blocked, where they are. */
-  readonly alarm: string | undefined
-  post(turn: () => void): void
-  run(): void
-  uniqueName(prefix: string): string
-  confirmFate(message: Message): ConfirmFate
-  withhold(message: Message, confirm: () => void): void
-  published(message: Message, connection: ClientConnection): void
-  /** There is something to write. */
-  written(connection: ClientConnection): void
-  closed(connection: ClientConnection): void
-}
 
 /**
  *     greeting ──header──▶ handshake ──open──▶ running ──refused, or closed by a test──▶ closing ──close-ok──▶ closed

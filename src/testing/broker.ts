@@ -1,6 +1,7 @@
 import type { TlsOptions } from 'node:tls'
 import { BrokerEngine } from '../broker/broker.ts'
-import type { ClientConnection, ClientPort } from '../broker/client-connection.ts'
+import type { ClientConnection } from '../broker/client-connection.ts'
+import type { ClientPort } from '../broker/connection-host.ts'
 import { Refusal } from '../broker/refusals.ts'
 import type { ReleaseName } from '../broker/release.ts'
 import type { UserOptions } from '../broker/user-options.ts'

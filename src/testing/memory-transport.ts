@@ -1,4 +1,5 @@
-import type { ClientConnection, ClientPort } from '../broker/client-connection.ts'
+import type { ClientConnection } from '../broker/client-connection.ts'
+import type { ClientPort } from '../broker/connection-host.ts'
 import type { Transport, TransportHandler, TransportPeer } from '../connection/wire/transport.ts'
 
 const READ_BUFFER_SIZE = 65_536
