@@ -119,7 +119,8 @@ export abstract class MessageQueue implements Queue {
   }
 
   consume(consumer: Consumer, announce: () => void): void {
-    const { exclusive } = consumer.options
+    // Quorum queues take no notice of it.
+    const exclusive = this.type === 'classic' && consumer.options.exclusive
     const inUse = this.singleActive ? exclusive : this.#holder !== undefined || (exclusive && this.#consumers.count > 0)
     if (inUse) throw accessRefused(`${resource('queue', this.name, this.host.vhostName)} in exclusive use`)
     this.#consumers.add(consumer)

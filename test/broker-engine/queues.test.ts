@@ -283,6 +283,18 @@ describe('A quorum queue of the broker', () => {
     }
   })
 
+  it('of type quorum takes no notice of a consumer that wants to be alone, as others do', () => {
+    const exclusive = (type: string) => {
+      const client = EngineClient.open(startEngine().engine)
+      declared(client, 'q', { 'x-queue-type': type })
+      client.send(1, methods.BasicConsume, { queueName: 'q' })
+      client.send(2, methods.BasicConsume, { queueName: 'q', exclusive: true })
+      return client.lines().at(-1)
+    }
+    assert.equal(exclusive('quorum'), '2 basic.consume-ok')
+    assert.equal(exclusive('classic'), '2 channel.close')
+  })
+
   it('cancels a consumer that is too slow to acknowledge, and gives its message to another', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)
