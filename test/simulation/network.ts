@@ -218,7 +218,10 @@ export class Link implements Transport {
         if (this.#state !== 'closed' && !this.#serverEnded) this.toClient.send(Buffer.from(bytes))
       },
       end: () => this.serverEnds(),
-      destroy: () => this.cut(),
+      // Where the network swallows everything, the client learns nothing of it.
+      destroy: () => {
+        if (!this.swallows) this.cut()
+      },
     })
   }
 

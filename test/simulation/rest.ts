@@ -9,8 +9,8 @@ import type { Running } from './running.ts'
 const AFTERMATH = 60_000
 /** Virtual milliseconds in which a queue loses at least one message to a consumer that takes them all. */
 const PATIENCE = 180_000
-/** Virtual milliseconds that anything may take where nothing is wrong. */
-const SOON = 10_000
+/** Virtual milliseconds that anything may take where nothing is wrong: a client with little room reads in sips, seconds apart. */
+const SOON = 60_000
 
 /** What must hold when all faults are over, and everything had time to settle. */
 export class Rest {
