@@ -20,6 +20,7 @@ const FORBIDDEN = {
   replyCode: 403,
   replyText: "ACCESS_REFUSED - access to queue 'q' in vhost '/' refused for user 'u'",
 }
+const LOCKED = { replyCode: 403, replyText: "ACCESS_REFUSED - queue 'locked' in vhost '/' in exclusive use" }
 const MISSING = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'" }
 const OTHERWISE = { replyCode: 406, replyText: "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q'" }
 
@@ -579,6 +580,71 @@ describe('consumers', () => {
     await the.clock.advance(1_000)
     await the.recover()
     assert.equal(the.sent('basic.consume').length, 300)
+  })
+
+  it('of a queue that another consumer has for itself are tried on for a while, and hold up no other', async () => {
+    for (const isFreed of [true, false]) {
+      const the = await Recoverable.open()
+      const channel = await the.protocol.channel()
+      const cancelled: string[] = []
+      channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+      await channel.basicConsume(() => {}, 'locked', { consumerTag: 'locked', exclusive: true })
+      await channel.basicConsume(() => {}, 'q', { consumerTag: 'other' })
+      the.refuse.set('basic.consume locked', LOCKED)
+      let consumerCount = 1
+      const { prepare } = the.broker
+      the.broker.prepare = peer => {
+        prepare(peer)
+        peer.answers.set('queue.declare', frame =>
+          methodFrame(frame.channel, methods.QueueDeclareOk, { queue: 'locked', messageCount: 0, consumerCount }),
+        )
+      }
+      await the.recover()
+      await the.clock.advance(3_000)
+      assert.equal(the.sent('basic.consume').at(-1), 'basic.consume q other')
+      const id = channel.channelId
+      await channel.basicQos({ prefetchCount: 1 })
+      const before = the.sent('basic.consume').length
+      await the.clock.advance(5_000)
+      assert.deepEqual([the.sent('basic.consume').length, cancelled.length], [before, 0])
+      if (isFreed) {
+        the.refuse.clear()
+        consumerCount = 0
+      }
+      await the.clock.advance(20_000)
+      assert.deepEqual(the.sent('basic.consume').slice(before), isFreed ? ['basic.consume locked locked'] : [])
+      assert.deepEqual(cancelled, isFreed ? [] : ['locked'])
+      assert.equal(the.seen('recoveryFailed').length, isFreed ? 0 : 1)
+      assert.equal(channel.channelId, id)
+      const frames = the.peer.frames.length
+      await the.clock.advance(60_000)
+      assert.equal(the.peer.frames.length, frames, 'nothing is left to be tried')
+    }
+  })
+
+  it('have their queue made again that went with them, however late', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('gone', { autoDelete: true })
+    await channel.basicConsume(() => {}, 'gone', { consumerTag: 'gone' })
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'refused' })
+    the.silent.add('basic.consume')
+    await the.recover()
+    await the.clock.advance(5_000)
+    the.silent.clear()
+    // RabbitMQ deletes the queue with the channel of its only consumer.
+    the.refuse.set('basic.consume gone', () => (the.sent('queue.declare').length > 1 ? undefined : MISSING))
+    the.peer.send(
+      methodFrame(channel.channelId, methods.BasicConsumeOk, { consumerTag: 'gone' }),
+      methodFrame(channel.channelId, methods.ChannelClose, { ...OTHERWISE, classId: 60, methodId: 20 }),
+    )
+    await the.clock.advance(5_000)
+    assert.deepEqual(
+      the.seen('recoveryFailed').map(([what]) => what),
+      ['consumer "refused" of queue "q"'],
+    )
+    assert.deepEqual(the.sent('queue.declare'), ['queue.declare gone', 'queue.declare gone'])
+    assert.equal(the.sent('basic.consume').at(-1), 'basic.consume gone gone')
   })
 
   it('that are not back yet keep their tags', async () => {

@@ -176,6 +176,32 @@ describe('a recovered consumer', { timeout: 30_000 }, () => {
     assert.equal((await inbox.next()).envelope.consumerTag, 'there')
   })
 
+  it('follows its channel where another one has the queue for itself meanwhile', async () => {
+    await using to = await openRecovering(vhost.url)
+    await using other = await openRecovering(vhost.url)
+    const channel = await to.protocol.channel()
+    const [locked, free] = [uniqueName('locked'), uniqueName('free')]
+    await channel.queueDeclare(locked, { durable: true })
+    await channel.queueDeclare(free, { exclusive: true })
+    const { inbox, callback } = deliveryInbox()
+    await channel.basicConsume(callback, locked, { consumerTag: 'locked', exclusive: true })
+    await channel.basicConsume(callback, free, { consumerTag: 'free' })
+    await to.outage()
+    const holder = await other.protocol.channel()
+    await until('the queue is free', async () => {
+      const { consumerCount } = await holder.queueDeclare(locked, { passive: true })
+      return consumerCount === 0
+    })
+    await holder.basicConsume(() => {}, locked, { consumerTag: 'holder', exclusive: true })
+    await to.heal()
+    await channel.publish('x', '', free)
+    assert.equal((await inbox.next()).envelope.consumerTag, 'free')
+    await holder.basicCancel('holder')
+    await holder.publish('y', '', locked)
+    assert.equal((await inbox.next()).envelope.consumerTag, 'locked')
+    assert.deepEqual(to.seen('recoveryFailed'), [])
+  })
+
   it('closed with its channel during the recovery does not come back', async () => {
     await using to = await openRecovering(vhost.url)
     const [channel, other] = [await to.protocol.channel(), await to.protocol.channel()]

@@ -1,7 +1,7 @@
 import { isExclusiveUse } from '../../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
 import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
-import { BasicConsume } from '../../protocol/methods.ts'
+import { BasicConsume, QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
 import type { Patience } from './patience.ts'
 
@@ -41,12 +41,15 @@ interface LateConsumer {
   readonly channel: RecoveringChannel
   readonly tag: string
   readonly queueName: string
+  /** What it was refused with. */
+  readonly error: ChannelClosedError
 }
 
 /**
  * Starts the consumers of each channel again on one connection. The broker closes the channel with a consumer that it
  * refuses, so a channel goes on only when all of its consumers were granted or are given up. One that lacks a permission
- * (403) is tried on, with a probe on another channel, while its own goes on.
+ * (403) is tried on, with a probe on another channel, while its own goes on. So is one of a queue that another consumer
+ * has for itself, for as long as that may be the one of the old connection.
  */
 export class ConsumerRecovery {
   readonly #port: ConsumerPort
@@ -110,7 +113,9 @@ export class ConsumerRecovery {
       if ((error.method ?? BasicConsume.name) !== BasicConsume.name) return
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
-      await this.#refused(channel, refused.tag, queueName, error, count)
+      // The queue went with the consumer, whose channel ended over another one.
+      if (error.replyCode === 404 && granted.delete(tag)) await port.remake(queueName)
+      else await this.#refused(channel, tag, queueName, error, count)
       await port.begin(channel)
     }
   }
@@ -125,11 +130,16 @@ export class ConsumerRecovery {
     const { subscriptions } = channel
     const port = this.#port
     if (subscriptions.mayConsumeOtherwise(tag, error)) return
-    if (error.replyCode !== 406 && port.patience.lasts(error)) {
+    const isLocked = isExclusiveUse(error)
+    // The intent level has a channel for each consumer, and consumes again by itself.
+    const mayBeLate = error.replyCode === 403 && !subscriptions.isRestarted(tag)
+    const late = { channel, tag, queueName, error }
+    if (mayBeLate && isLocked && port.patience.lasts(error) && !port.patience.holdsUp(error)) this.#late.push(late)
+    else if (error.replyCode !== 406 && port.patience.lasts(error)) {
       await port.pause(port.patience.pause(error, count))
       if (error.replyCode === 404) await port.remake(queueName)
-    } else if (error.replyCode === 403 && !isExclusiveUse(error) && !subscriptions.isRestarted(tag)) {
-      this.#late.push({ channel, tag, queueName })
+    } else if (mayBeLate && !isLocked) {
+      this.#late.push(late)
       port.failed(describe(tag, queueName), error)
     } else this.#abandon(channel, tag, queueName, error)
   }
@@ -163,29 +173,38 @@ export class ConsumerRecovery {
         // Else the connection is over, and the next one starts all consumers again.
         if (!(error instanceof NoChannelAvailableError)) return
       }
+      if (this.#late.some(({ error }) => isExclusiveUse(error))) pause = FIRST_LATE_PAUSE / 2
     }
   }
 
   async #tryLate(late: LateConsumer): Promise<void> {
-    const { channel, tag, queueName } = late
+    const { channel, tag, queueName, error } = late
     const isWanted = !channel.isOver && missingOf(channel, queueName).includes(tag)
-    if (isWanted && !(await this.#isGranted(queueName))) return
+    const isGranted = isWanted && (await this.#isGranted(late))
+    const isGivenUp = isWanted && !isGranted && isExclusiveUse(error) && !this.#port.patience.lasts(error)
+    if (isWanted && !isGranted && !isGivenUp) return
     this.#late = this.#late.filter(each => each !== late)
-    if (isWanted) await this.#consume(channel, [tag])
+    if (isGranted) await this.#consume(channel, [tag])
+    if (isGivenUp) this.#abandon(channel, tag, queueName, error)
   }
 
-  /** Whether the broker would grant a consumer of the queue: asked on another channel, which the answer closes. */
-  async #isGranted(queueName: string): Promise<boolean> {
+  /** Whether the broker would grant it: asked on another channel, which the answer may close. */
+  async #isGranted({ queueName, error: refusal }: LateConsumer): Promise<boolean> {
     const channel = this.#port.channel()
+    let isGranted = true
     try {
-      await channel.call(BasicConsume, { queueName, arguments: PROBE }, `basic.consume of "${queueName}"`)
+      if (isExclusiveUse(refusal)) {
+        const what = `queue.declare of "${queueName}"`
+        const reply = await channel.call(QueueDeclare, { queueName, passive: true }, what)
+        isGranted = reply?.consumerCount === 0
+      } else await channel.call(BasicConsume, { queueName, arguments: PROBE }, `basic.consume of "${queueName}"`)
     } catch (error) {
       this.#port.assertOpen()
       return error instanceof ChannelClosedError && error.replyCode === 406
     }
-    // Not RabbitMQ: it was granted, and ends with the channel.
+    // A consumer is granted here by another broker than RabbitMQ: it ends with the channel.
     await channel.close()
-    return true
+    return isGranted
   }
 
   async #consume(channel: RecoveringChannel, tags: readonly string[]): Promise<void> {
