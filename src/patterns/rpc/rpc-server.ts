@@ -21,6 +21,13 @@ export type RpcServerOptions = Omit<HandlerOptions, 'noAck' | 'onFailure'>
 
 const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency']
 
+/** A reply that is not confirmed yet. */
+interface Sending {
+  readonly confirmed: Promise<void>
+  /** What it answers: the request as it came last. */
+  request: Message
+}
+
 interface Reply {
   readonly payload: Uint8Array | string
   readonly properties: BasicProperties
@@ -79,8 +86,8 @@ class Replies {
   readonly #source: ChannelSource
   readonly #publisher: ReliablePublisher
   readonly #refused = new RefusedReplies()
-  /** Replies that are not confirmed yet, by their requests. */
-  readonly #sending = new Map<string, Promise<void>>()
+  /** Replies that are not confirmed yet, by their requests, of which several may be alike. */
+  readonly #sending = new Map<string, Set<Sending>>()
   #closed = false
 
   constructor(source: ChannelSource) {
@@ -113,8 +120,14 @@ class Replies {
 
   /** A request comes again when its connection was lost, but a reply that was made is kept, and sent by the next one. */
   async #isAnswered(request: Message): Promise<boolean> {
-    const sending = request.envelope.isRedeliver ? this.#sending.get(requestKey(request)) : undefined
-    return sending !== undefined && (await sending.then(isTrue, isFalse))
+    if (!request.envelope.isRedeliver) return false
+    for (const sending of this.#sending.get(requestKey(request)) ?? []) {
+      // Each reply answers one request.
+      if (!sending.request.isLost) continue
+      sending.request = request
+      return sending.confirmed.then(isTrue, isFalse)
+    }
+    return false
   }
 
   /** It will be given to somebody else, who answers it; or nothing is sent any more. */
@@ -125,16 +138,20 @@ class Replies {
   async #publish(request: Message, { payload, properties }: Reply): Promise<void> {
     const { replyTo = '', correlationId } = request.properties
     const key = requestKey(request)
+    const alike = this.#sending.get(key) ?? new Set()
+    let sending: Sending | undefined
     try {
-      const sending = this.#publisher.publish(payload, '', replyTo, { ...properties, correlationId }, false, undefined)
-      this.#sending.set(key, sending)
-      await sending
+      const all = { ...properties, correlationId }
+      sending = { confirmed: this.#publisher.publish(payload, '', replyTo, all, false, undefined), request }
+      this.#sending.set(key, alike.add(sending))
+      await sending.confirmed
     } catch (error) {
       // Where the broker closes the connection over the reply, the request comes again.
       if (isRefusal(error)) this.#refused.add(request, error)
       throw error
     } finally {
-      this.#sending.delete(key)
+      if (sending !== undefined) alike.delete(sending)
+      if (alike.size === 0 && this.#sending.get(key) === alike) this.#sending.delete(key)
     }
   }
 

@@ -392,6 +392,34 @@ describe('An RPC server', () => {
     assert.deepEqual(the.errors, [])
   })
 
+  it('counts one reply as that of one request, though others are just like it', async () => {
+    const broker = agreeingBroker(rabbit310)
+    const clock = new VirtualClock()
+    const first = await converse({ recovery: true, clock }, broker)
+    let runs = 0
+    await first.protocol.rpcServer('q', async () => (++runs === 2 ? new Promise<never>(() => {}) : `reply ${runs}`))
+    const requests = (redelivered: boolean): Buffer => {
+      const peer = broker.peers.at(-1) ?? first.peer
+      const { channel = 0, args = {} } = framesOf({ peer }, 'basic.consume').at(-1) ?? {}
+      const each = (tag: number): Buffer[] => [
+        deliverFrame(channel, String(args['consumerTag']), tag, redelivered),
+        contentFrames(channel, '', { replyTo: 'queue' }),
+      ]
+      return Buffer.concat([...each(1), ...each(2)])
+    }
+    first.peer.send(requests(false))
+    await turn()
+    assert.equal(framesOf(first, 'basic.publish').length, 1, 'the other one is still worked on')
+    first.peer.finish()
+    await turn()
+    await clock.advance(60_000)
+    const peer = broker.peers.at(-1) ?? first.peer
+    peer.send(requests(true))
+    await turn()
+    assert.equal(runs, 3)
+    assert.equal(framesOf({ peer }, 'basic.publish').length, 2)
+  })
+
   it('rejects a request over whose reply the broker closed the connection with an error of its own', async () => {
     const close = (peer: FakePeer): void =>
       peer.reply(0, methods.ConnectionClose, { replyCode: 541, replyText: 'INTERNAL_ERROR', classId: 0, methodId: 0 })
