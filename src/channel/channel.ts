@@ -536,7 +536,8 @@ export class Channel {
 
   /**
    * Refuse a delivery, back to its queue unless `requeue` is false (basic.nack, RabbitMQ's extension). Resolves as
-   * `basicClientAck`. A stream takes nothing back: there, nothing is sent, or an ack if `requeue` is false.
+   * `basicClientAck`. A stream takes nothing back: there, nothing is sent, or an ack if `requeue` is false. If it is not
+   * known which messages are of a stream, or `multiple` spans others too, it may be that nothing is sent; that is reported.
    */
   basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
     return this.#settle('nack', deliveryTag, { requeue: true, ...options }, ['multiple', 'requeue'])

@@ -60,6 +60,8 @@ export interface ChannelPort extends ErrorReporter {
   readonly publishable: boolean
   /** The broker blocks publishers, and may answer nothing meanwhile. */
   readonly isBlocked: boolean
+  /** The broker takes a message of a stream for settled when it is refused; others close the connection. */
+  readonly takesRejectOfStream: boolean
   /** `host:port` of the server, for messages. */
   readonly server: string
 

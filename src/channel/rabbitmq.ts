@@ -18,6 +18,9 @@ const GLOBAL_QOS_ENDS = 4_003
 /** From this version on, a direct reply-to may be anything. */
 const ANY_REPLY_TO_SINCE = 4_000
 
+/** From this version on, a stream takes any settlement as an ack. */
+const ANY_SETTLEMENT_OF_STREAM_SINCE = 4_000
+
 /** The version of a server that is RabbitMQ, as 1,000 times major plus minor: 4.1.3 is 4,001. */
 export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>>): number | undefined {
   const { product, version } = serverProperties
@@ -35,6 +38,11 @@ export function limitsEachConsumer(serverProperties: Readonly<Record<string, unk
 export function mindsReplyTo(serverProperties: Readonly<Record<string, unknown>>): boolean {
   const version = rabbitVersion(serverProperties)
   return version !== undefined && version < ANY_REPLY_TO_SINCE
+}
+
+/** Whether a message of a stream may be refused as any other is. Before, that ended the connection (540). */
+export function takesRejectOfStream(serverProperties: Readonly<Record<string, unknown>>): boolean {
+  return (rabbitVersion(serverProperties) ?? 0) >= ANY_SETTLEMENT_OF_STREAM_SINCE
 }
 
 /** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */

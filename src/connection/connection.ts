@@ -1,5 +1,6 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
+import { takesRejectOfStream } from '../channel/rabbitmq.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -183,6 +184,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   get writer(): Writer {
     return this.#outgoing.writer
+  }
+
+  get takesRejectOfStream(): boolean {
+    return takesRejectOfStream(this.negotiated?.serverProperties ?? {})
   }
 
   get isBlocked(): boolean {

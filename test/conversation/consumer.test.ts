@@ -410,6 +410,48 @@ describe('Closing a consumer', () => {
   })
 })
 
+describe('A message whose settlement was not sent', () => {
+  it('still aborts its signal, also where that is first read then', async () => {
+    const fixture = new Fixture()
+    const messages: Message[] = []
+    const hang = (message: Message) => {
+      messages.push(message)
+      return new Promise(() => {})
+    }
+    await fixture.handler(hang)
+    await fixture.deliver(1, 2)
+    fixture.connection.finish()
+    await turn()
+    const [first, second] = messages
+    assert.equal(first?.ack(), false)
+    assert.equal(first?.reject(), false)
+    assert.equal(first?.signal.aborted, true)
+    assert.equal(second?.signal.aborted, true)
+  })
+})
+
+describe('A handler that calls back', () => {
+  it('is not called within itself by resume()', async () => {
+    const fixture = new Fixture()
+    let [depth, deepest, handled] = [0, 0, 0]
+    const consumer = await fixture.handler(
+      () => {
+        depth++
+        deepest = Math.max(deepest, depth)
+        handled++
+        consumer.resume()
+        depth--
+      },
+      { concurrency: 1_000, prefetchCount: 1_000 },
+    )
+    consumer.pause()
+    await fixture.deliver(...Array.from({ length: 500 }, (_, at) => at + 1))
+    consumer.resume()
+    assert.equal(handled, 500)
+    assert.equal(deepest, 1)
+  })
+})
+
 describe('A failed message that is held back', () => {
   const fail = (message: Message) => {
     if (message.text() !== 'good') throw new Error('no')
@@ -478,6 +520,17 @@ describe('A failed message that is held back', () => {
 
 describe('A consumer of a stream', () => {
   const stream = { arguments: { 'x-stream-offset': 'first' } } as const
+
+  it('never acks what is refused where its queue may be none: messages of a stream may be forwarded', async () => {
+    const fixture = new Fixture()
+    await fixture.handler(message => message.reject(), { onFailure: 'reject' })
+    await fixture.deliverOfStream(1)
+    assert.deepEqual(await fixture.settled(), [])
+    assert.equal(fixture.errors.length, 1)
+    fixture.connection.send(delivery(fixture.channel, fixture.tags.at(-1) ?? '', 2, '2'))
+    await turn()
+    assert.deepEqual(await fixture.settled(), ['basic.reject 2'])
+  })
 
   it('gives nothing back: what is not acked stays unsettled, however it ends', async () => {
     const ends: readonly ((consumer: Consumer) => Promise<unknown>)[] = [

@@ -22,6 +22,7 @@ export class FakeChannelPort implements ChannelPort {
   maxWaiting = Number.POSITIVE_INFINITY
   publishable = true
   isBlocked = false
+  takesRejectOfStream = false
   readonly server = 'broker:5672'
   /** Operations that wait for the broker. */
   waiting = 0

@@ -19,7 +19,7 @@ export type Settlement = 'ack' | 'nack' | 'reject'
  *
  * A stream knows acks only: RabbitMQ before 4 closes the connection for any other settlement of its messages. There, to
  * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
- * nothing: the consumer's position stays in front of it.
+ * nothing: the consumer's position stays in front of it. What may also be another queue's is never settled in this way.
  */
 export class Acker {
   readonly #port: ChannelPort
@@ -33,6 +33,8 @@ export class Acker {
   #state: 'open' | 'frozen' | 'over' = 'open'
   /** Of the consumers of streams with deliveries that are not settled: a settlement moves them on. */
   readonly #positions = new Set<StreamPosition>()
+  /** Deliveries of streams. */
+  #ofStreams = 0
   /** Streams have been told that all up to this tag is done with, whether it is settled or not. */
   #roomMadeUpTo = 0
   readonly #watching = new Set<AbortController>()
@@ -60,11 +62,17 @@ export class Acker {
   /** A delivery of a stream came. */
   onStream(position: StreamPosition): void {
     this.#positions.add(position)
+    this.#ofStreams++
+  }
+
+  /** It is no stream, though some of its deliveries looked so: which, is not known any more. */
+  onNoStream(position: StreamPosition): void {
+    if (this.#positions.delete(position)) this.#ofStreams = Number.NEGATIVE_INFINITY
   }
 
   /**
    * Settle a delivery. Returns false, with nothing sent, where it came in an earlier life of the channel, this one is
-   * over, or a stream's message is requeued.
+   * over, a stream's message is requeued, or it is not known whether it is a stream's and the broker minds.
    */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     if (!Number.isSafeInteger(tag) || tag < 0 || (tag === 0 && !multiple)) {
@@ -78,12 +86,14 @@ export class Acker {
       wireTag = tag - this.offset
       if (wireTag <= 0) return false
     }
-    const isOfStream = this.#positions.size > 0 && this.#isOfStream(tag, multiple)
-    if (isOfStream && how !== 'ack' && requeue) return false
     // Nothing has changed if it cannot be written: in a getter of a message that is being encoded.
-    if (!isOfStream) this.#write(how, wireTag, multiple, requeue)
-    else if (tag === 0 || tag > this.#roomMadeUpTo) this.#write('ack', wireTag, multiple, false)
-    if (isOfStream) this.#settledOnStreams(tag, multiple)
+    if (!this.isOfStream(tag, multiple)) this.#write(how, wireTag, multiple, requeue)
+    else {
+      const wireHow = this.#onStreams(how, tag, multiple, requeue)
+      if (wireHow === undefined) return false
+      if (tag === 0 || tag > this.#roomMadeUpTo) this.#write(wireHow, wireTag, multiple, false)
+      this.#settledOnStreams(tag, multiple)
+    }
     if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
     return true
   }
@@ -99,9 +109,29 @@ export class Acker {
     this.#port.written()
   }
 
-  #isOfStream(tag: number, multiple: boolean): boolean {
-    for (const position of this.#positions) if (position.has(tag, multiple)) return true
+  /** Whether it, or one up to it with `multiple`, is a stream's, or looks so. */
+  isOfStream(tag: number, multiple: boolean): boolean {
+    if (this.#positions.size > 0) for (const position of this.#positions) if (position.has(tag, multiple)) return true
     return false
+  }
+
+  /** How streams are told; undefined where nothing may be sent. */
+  #onStreams(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Settlement | undefined {
+    if (how === 'ack') return how
+    if (!requeue && this.#port.takesRejectOfStream) return how
+    let isSure = !multiple || this.#ofStreams === this.lastTag - this.offset
+    for (const position of this.#positions) {
+      if (position.isStream !== true && position.has(tag, multiple)) isSure = false
+    }
+    if (isSure) return requeue ? undefined : 'ack'
+    const which = multiple ? 'some of the messages up to it are of a stream, or may be' : 'its queue may be a stream'
+    this.#port.report(
+      new EncodeError(
+        `basic.${how} of delivery tag ${tag} on channel ${this.#channelId} was not sent: ${which}, which takes acks only; declare the stream on this connection, or consume it with an x-stream-offset, and settle its messages by themselves`,
+      ),
+      'warn',
+    )
+    return undefined
   }
 
   #settledOnStreams(tag: number, multiple: boolean): void {

@@ -97,7 +97,7 @@ export class Deliveries {
     if (position.isStream === false) return
     if (position.delivered(deliveryTag, properties.headers?.['x-stream-offset'], isRedeliver)) {
       this.#acker.onStream(position)
-    }
+    } else this.#acker.onNoStream(position)
   }
 
   readonly #dispatch = (): void => {

@@ -204,7 +204,9 @@ export class RecordedConsumers {
       const queueName = this.#queueOf(recorded)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       const sent = { ...args, queueName, noWait: false }
-      const promise = session.consume(consumer, sent, context, true, this.#counting(recorded, false))
+      const promise = session.consume(consumer, sent, context, true, this.#counting(recorded, false)).then(() => {
+        if (resume !== undefined) consumer.position.granted()
+      })
       return { queueName, tag: consumer.tag, promise }
     })
     setLimit(own)

@@ -25,7 +25,10 @@ const MOST_DONE = 1_024
  * come, it is where the consumer began.
  */
 export class StreamPosition {
-  /** Whether the queue is a stream; undefined until the first message tells, where somebody else declared the queue. */
+  /**
+   * Whether the queue is a stream. Where somebody else declared it, this is undefined until a message tells that it is
+   * none, or the broker grants an offset. That messages have offsets is no proof: they may be forwarded from a stream.
+   */
   isStream: boolean | undefined
   /** In the order of delivery; from `#head` on, the first that is not settled. */
   #seen: Seen[] = []
@@ -50,12 +53,15 @@ export class StreamPosition {
     if (this.#fromStart && this.isStream !== false) this.#began ??= new Date(Math.floor(now / 1000) * 1000)
   }
 
-  /** A message came: `offset` is its header `x-stream-offset`. Returns whether it is a stream's. */
+  /** A message came: `offset` is its header `x-stream-offset`. Returns whether it is a stream's, or looks so. */
   delivered(tag: number, offset: unknown, isRedeliver = false): boolean {
     const counts = typeof offset === 'number' || typeof offset === 'bigint'
-    // A message that was forwarded from a stream to another queue has the header, too; a stream redelivers nothing.
-    this.isStream ??= counts && !isRedeliver
-    if (!counts || !this.isStream) return false
+    // All messages of a stream have the header, and it redelivers nothing.
+    if (this.isStream === undefined && (!counts || isRedeliver)) {
+      this.isStream = false
+      this.#clear()
+    }
+    if (!counts || this.isStream === false) return false
     this.#seen.push({ tag, offset, settled: false })
     return true
   }
@@ -85,6 +91,16 @@ export class StreamPosition {
       if (each?.settled === false) return each.tag
     }
     return 0
+  }
+
+  /** Its messages look like a stream's, and nothing has told yet. */
+  get isUncertain(): boolean {
+    return this.isStream === undefined && (this.#next !== undefined || !this.isSettled)
+  }
+
+  /** The broker has granted the offset that it was asked for. */
+  granted(): void {
+    this.isStream ??= true
   }
 
   /** Whatever came from the stream is settled. */

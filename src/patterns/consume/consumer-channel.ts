@@ -110,8 +110,8 @@ export class ConsumerChannel {
       this.#acker?.makeRoom(position)
       return
     }
-    // A consumer that has its queue for itself keeps another one away, too.
-    if (exclusive) return
+    // A consumer that has its queue for itself keeps another one away, too. In a stream, another one would start elsewhere.
+    if (exclusive || position?.isUncertain === true) return
     if (this.#renewing !== 'no') {
       this.#renewing = 'again'
       return

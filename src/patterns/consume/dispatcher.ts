@@ -67,6 +67,7 @@ export class Dispatcher implements DeliverySink {
   readonly #inHand = new InHand()
   #state: State = 'starting'
   #paused = false
+  #handingOut = false
   #acker: Acker | undefined
   #port: SinkPort | undefined
   #held = 0
@@ -202,6 +203,9 @@ export class Dispatcher implements DeliverySink {
   }
 
   #handOut(): void {
+    // Called back by a handler that this starts: what may be handed out is looked at after it.
+    if (this.#handingOut) return
+    this.#handingOut = true
     const runs = this.#runs
     while (this.#buffer.length > 0 && this.#mayHandOut) {
       if (runs === undefined) {
@@ -212,6 +216,7 @@ export class Dispatcher implements DeliverySink {
         if (message !== undefined) runs.start(message)
       }
     }
+    this.#handingOut = false
     this.#conditions.check()
   }
 

@@ -104,10 +104,14 @@ export class Message {
 
   /** @internal `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
-    const acker = this.release()
-    if (acker === undefined) return false
+    const { acker } = this
+    // What is lost is not settled: `signal` still has to tell.
+    if (acker === undefined || acker.over) return false
+    this.acker = undefined
     try {
-      return acker.settle(how, this.envelope.deliveryTag, multiple, requeue)
+      const sent = acker.settle(how, this.envelope.deliveryTag, multiple, requeue)
+      if (this.controller !== undefined) acker.unwatch(this.controller)
+      return sent
     } catch {
       // Called from within the encoding of another message, by a getter for instance: it can be settled after that.
       this.acker = acker
@@ -158,9 +162,12 @@ export class StreamMessage extends Message {
   }
 
   override settle(how: Settlement, requeue: boolean, multiple = false): boolean {
-    if (how === 'ack' || !requeue) return super.settle(how, requeue, multiple)
-    const acker = this.release()
+    const { acker } = this
     if (acker === undefined || acker.over) return false
+    if (how === 'ack' || !requeue || !acker.isOfStream(this.envelope.deliveryTag, multiple)) {
+      return super.settle(how, requeue, multiple)
+    }
+    this.release()
     const envelope = { ...this.envelope, isRedeliver: true }
     return this.handOutAgain(new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain))
   }

@@ -74,6 +74,44 @@ describe('Acker', () => {
     assert.deepEqual(fixture.written(), ['basic.nack 10'])
   })
 
+  it('refuses what may be of a stream or of another queue as it is told, or not at all: never by an ack', () => {
+    for (const takesRejectOfStream of [false, true]) {
+      const fixture = new Fixture()
+      const { acker, port } = fixture
+      port.takesRejectOfStream = takesRejectOfStream
+      const position = new StreamPosition(undefined)
+      for (const tag of [101, 102]) {
+        acker.lastTag = tag
+        position.delivered(tag, tag)
+        acker.onStream(position)
+      }
+      assert.equal(acker.settle('reject', 101, false, false), takesRejectOfStream)
+      assert.equal(acker.settle('nack', 102, false, true), false)
+      assert.deepEqual(fixture.written(), takesRejectOfStream ? ['basic.reject 1'] : [])
+      assert.equal(port.reported.length, takesRejectOfStream ? 1 : 2)
+      position.delivered(103, undefined)
+      acker.onNoStream(position)
+      assert.equal(acker.settle('reject', 102, false, false), true)
+      assert.deepEqual(fixture.written(), ['basic.reject 2'])
+    }
+  })
+
+  it('refuses no range of messages of which some are of a stream and some are not, where the broker minds', () => {
+    for (const takesRejectOfStream of [false, true]) {
+      const fixture = new Fixture()
+      const { acker, port } = fixture
+      port.takesRejectOfStream = takesRejectOfStream
+      const position = new StreamPosition(true)
+      position.delivered(101, 5)
+      acker.onStream(position)
+      acker.lastTag = 102
+      assert.equal(acker.settle('nack', 0, true, true), false)
+      assert.equal(acker.settle('nack', 102, true, false), takesRejectOfStream)
+      assert.equal(port.reported.length, takesRejectOfStream ? 1 : 2)
+      assert.deepEqual(fixture.written(), takesRejectOfStream ? ['basic.nack 2'] : [])
+    }
+  })
+
   it('makes room in the window of a stream by one ack, and settles nothing by it', () => {
     const fixture = new Fixture()
     const { acker } = fixture

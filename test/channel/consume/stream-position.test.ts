@@ -94,11 +94,26 @@ describe('The position of a stream consumer', () => {
     assert.equal(position.resumeOffset, 101n)
   })
 
-  it('is kept of a queue whose first message has an offset, where nothing else tells what it is', () => {
+  it('is kept of a queue whose messages have offsets, until something tells what it is', () => {
     const stream = new StreamPosition(undefined)
     stream.delivered(1, 100)
-    assert.equal(stream.isStream, true)
+    assert.equal(stream.isStream, undefined, 'it may be forwarded')
+    assert.equal(stream.isUncertain, true)
     assert.equal(stream.resumeOffset, 100n)
+    stream.granted()
+    assert.equal(stream.isStream, true)
+    for (const tell of [
+      (it: StreamPosition) => it.delivered(2, undefined),
+      (it: StreamPosition) => it.delivered(2, 101, true),
+    ]) {
+      const forwarded = new StreamPosition(undefined)
+      forwarded.delivered(1, 100)
+      assert.equal(tell(forwarded), false)
+      assert.equal(forwarded.isStream, false)
+      assert.equal(forwarded.isUncertain, false)
+      assert.equal(forwarded.has(1, false), false)
+      assert.equal(forwarded.resumeOffset, undefined)
+    }
     const queue = new StreamPosition(undefined)
     queue.delivered(1, undefined)
     queue.delivered(2, 100)
