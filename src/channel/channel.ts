@@ -362,7 +362,8 @@ export class Channel {
    * backpressure, not a receipt. It need not be awaited: a channel that ends under it, or has
    * too many waiting (`maxWaiting`), tells `onError` once.
    *
-   * @param payload a string is sent as UTF-8. It may be changed once the promise has resolved.
+   * @param payload a string is sent as UTF-8. Bytes may be changed, or transferred to a worker, once the promise has
+   * resolved.
    * @param exchangeName '' is the default exchange, which routes to the queue that `routingKey` names.
    * @throws EncodeError if an argument cannot be sent; the channel goes on. Others have `outcome`.
    */
@@ -385,6 +386,8 @@ export class Channel {
    * Publish a message (basic.publish); on a channel in confirm mode, resolves when the broker has confirmed it, and
    * else as `basicPublish` does.
    *
+   * @param payload as of `basicPublish`. After a timeout or an abort whose `outcome` is `'unknown'` its bytes may still be
+   * on their way out, until something later on this channel is confirmed or answered.
    * @throws PublishFailedError on a nack, MessageReturnedError if it is mandatory and came back, ChannelClosedError,
    * ConnectionLostError or ConnectionClosedError if that ended first, TimeoutError and AbortError; each has `outcome`.
    */

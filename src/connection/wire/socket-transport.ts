@@ -2,13 +2,14 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { asError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
-import type {
-  TlsOptions,
-  Transport,
-  TransportFactory,
-  TransportHandler,
-  TransportPeer,
-  TransportTarget,
+import {
+  type TlsOptions,
+  type Transport,
+  type TransportFactory,
+  type TransportHandler,
+  type TransportPeer,
+  type TransportTarget,
+  transferredAway,
 } from './transport.ts'
 
 const READ_BUFFER_SIZE = 65_536
@@ -118,6 +119,7 @@ class SocketTransport implements Transport {
   constructor(socket: net.Socket, { host, port, tls }: TransportTarget, handler: TransportHandler) {
     this.#socket = socket
     this.peer = { host, port, localPort: socket.localPort ?? 0, encrypted: tls !== undefined }
+    refuseTransferred(socket)
     socket.on('drain', () => handler.onDrain())
     let failed = false
     socket.once('error', () => {
@@ -173,6 +175,19 @@ class SocketTransport implements Transport {
 
   destroy(error?: Error): void {
     this.#socket.destroy(error)
+  }
+}
+
+/** What waited in the socket must still be whole when the kernel gets it. */
+function refuseTransferred(socket: net.Socket): void {
+  const { prototype } = net.Socket
+  socket._write = (chunk: Uint8Array, encoding, done) => {
+    if (chunk.length === 0) done(transferredAway())
+    else prototype._write.call(socket, chunk, encoding, done)
+  }
+  socket._writev = (chunks, done) => {
+    if (chunks.some(({ chunk }) => chunk.length === 0)) done(transferredAway())
+    else prototype._writev?.call(socket, chunks, done)
   }
 }
 

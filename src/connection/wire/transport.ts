@@ -30,7 +30,8 @@ export interface TransportHandler {
 /** An ordered, reliable stream of bytes to one peer. */
 export interface Transport {
   /**
-   * Send `segments`, in order, in as few system calls as possible. They must not change until they have left.
+   * Send `segments`, in order, in as few system calls as possible. They must not change until they have left. None is
+   * empty: one that has become so behind others was transferred away, and the stream without it is broken.
    *
    * @param sent called later, once all of them have left; never if the transport fails before.
    * @returns `false`: write no more before `onDrain`.
@@ -70,3 +71,10 @@ export type TransportFactory = (
   signal: AbortSignal,
   onStep: (step: TransportStep) => void,
 ) => Promise<Transport>
+
+/** Why a stream has to end: bytes that were announced in it are gone. */
+export function transferredAway(): Error {
+  return new Error(
+    'the memory of a payload was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first',
+  )
+}

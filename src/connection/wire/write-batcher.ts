@@ -5,7 +5,7 @@ import { Fifo } from '../../lib/fifo.ts'
 import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
 import { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
-import type { Transport } from './transport.ts'
+import { type Transport, transferredAway } from './transport.ts'
 
 /** Publishes, and bytes, after which a loop that awaits each must give the event loop a turn. */
 const TURN_PUBLISHES = 1_000
@@ -127,6 +127,11 @@ export class WriteBatcher {
     else {
       this.#underWay.push(this.#leaving)
       this.#leaving = []
+    }
+    // Of the bytes sent by reference, the program may have transferred the memory to a worker.
+    if (segments.reduce((length, segment) => length + segment.length, 0) !== size) {
+      this.#transport.destroy(transferredAway())
+      return
     }
     const more = this.#transport.write(segments, this.#sent)
     const { pending } = this.#transport

@@ -209,6 +209,27 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         assert.equal(String(other.read() ?? (await once(other, 'data'))[0]), 'abc')
       })
 
+      it('ends, and sends no broken stream, where bytes that wait in the socket were transferred away', async t => {
+        const { handler, transport, other } = await open(t)
+        other.pause()
+        transport.write([Buffer.alloc(30_000_000)])
+        const body = new Uint8Array(50_000)
+        let left = false
+        transport.write([Buffer.from('head'), body, Buffer.from('end')], () => {
+          left = true
+        })
+        structuredClone(body, { transfer: [body.buffer] })
+        let received = 0
+        other.on('data', (bytes: Buffer) => {
+          received += bytes.length
+        })
+        other.resume()
+        await handler.untilEvent('close')
+        assert.match(String(handler.error?.message), /memory of a payload was transferred away/)
+        assert.equal(left, false)
+        assert.ok(received <= 30_000_000)
+      })
+
       it('asks to wait while the peer does not read, says when to go on, and tells what was sent in order', async t => {
         const { handler, transport, other } = await open(t)
         other.pause()

@@ -56,6 +56,23 @@ describe('WriteBatcher', () => {
     assert.deepEqual(fixture.transport.writes.map(String), ['ab'])
   })
 
+  it('ends the stream, and writes nothing of it, where bytes sent by reference were transferred away', async () => {
+    const fixture = new Fixture()
+    const { outgoing, transport } = fixture
+    const body = new Uint8Array(20_000)
+    fixture.write(Buffer.from('head'))
+    outgoing.writer.reference(body.subarray(0, 15_000))
+    const waiting = departure()
+    outgoing.departure(waiting)
+    structuredClone(body, { transfer: [body.buffer] })
+    await tick()
+    assert.deepEqual(fixture.sizes, [])
+    assert.deepEqual(transport.calls, ['destroy'])
+    assert.deepEqual(waiting.told, [])
+    outgoing.fail(closedByProgram('broker:5672'))
+    assert.deepEqual(waiting.told, ['lost'])
+  })
+
   it('does not hold much back until the tick ends, and loses none of it', async () => {
     const fixture = new Fixture()
     for (let i = 0; i < 100; i++) fixture.write(Buffer.alloc(5_000, i))
