@@ -183,6 +183,8 @@ export class ReliablePublisher implements PublishKeeper, Closable {
 
   /** There is a channel, or none any more. */
   #ready(): void {
+    // Who searches no more neither waits for a turn to publish alone nor keeps one.
+    this.#searched()
     if (this.#queue.length > 0 && this.#source.ending === undefined) this.#open()
     this.progressed()
   }

@@ -430,6 +430,25 @@ describe('Messages of unknown fate', () => {
     assert.deepEqual(the.errors, [])
   })
 
+  it('leave the turn to publish alone to the next publisher once the search is over, while newer messages go on', async t => {
+    const the = await publishing(t, {}, connection => {
+      connection.arrived = message => {
+        if (message.body === 'bad') connection.breakDown()
+        else connection.ack(message)
+      }
+    })
+    // What waits behind the only candidate was never in doubt.
+    const first = await the.protocol.publisher({ maxInFlight: 1 })
+    const second = await the.protocol.publisher()
+    const sent = ['bad', 'newer'].map(body => first.publish(body, 'q')).map(follow)
+    sent.push(...['bad', '3', '4'].map(body => follow(second.publish(body, 'q'))))
+    await the.clock.advance(20_000)
+    assert.deepEqual(
+      sent.map(({ state }) => state),
+      ['rejected', 'resolved', 'rejected', 'resolved', 'resolved'],
+    )
+  })
+
   it('are counted by the event resent of the protocol, whose listener may throw', async t => {
     const the = await publishing(t)
     const counts: number[] = []
