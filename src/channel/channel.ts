@@ -674,6 +674,10 @@ export class Channel {
       const replyCode = integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
       const replyText = shortStringOption('channel.close', 'replyText', options.replyText) ?? 'Normal Shutdown'
       this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
+      // It rejects only if nothing was sent, from a getter of a message for instance: the channel is open, and can be closed.
+      this.#closed.catch(() => {
+        this.#closed = undefined
+      })
       return this.#closed
     } catch (error) {
       return Promise.reject(error)

@@ -40,6 +40,24 @@ describe('closing a channel', () => {
     assert.deepEqual(peer.names, ['1 channel.open', '1 channel.close'])
   })
 
+  it('rejects from a getter of a message, and can be closed afterwards', async () => {
+    const { peer, channel } = await converseOnChannel()
+    let inside: Promise<void> | undefined
+    const headers = {
+      get now() {
+        inside ??= channel.close()
+        return 1
+      },
+    }
+    await channel.basicPublish('x', '', 'q', { headers })
+    assert.ok(inside !== undefined)
+    await rejection(inside, EncodeError)
+    assert.equal(channel.isOpen, true)
+    await channel.close()
+    assert.equal(peer.names.at(-1), '1 channel.close')
+    assert.equal(channel.isOpen, false)
+  })
+
   it('gives its number back when close-ok has come, and not before', async () => {
     const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 2 }))
     await protocol.channel()
