@@ -391,6 +391,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   closing(ending: CloseReason): void {
     this.#failWaiting(ending)
+    // Nothing can be settled any more: what waits for its callback is the broker's again, however late it answers.
+    for (const { sink } of this.subscriptions.consumers()) if (!sink.noAck) sink.discard()
   }
 
   #failWaiting(ending: CloseReason): void {

@@ -40,6 +40,28 @@ describe('closing a channel', () => {
     assert.deepEqual(peer.names, ['1 channel.open', '1 channel.close'])
   })
 
+  it('starts no callback any more from the moment it is written, however late it is answered', async () => {
+    const { peer, channel } = await converseOnChannel()
+    peer.answers.set('channel.close', () => undefined)
+    const seen: string[] = []
+    let end = (): void => {}
+    const callback = (_channel: unknown, body: Buffer): Promise<void> => {
+      seen.push(body.toString())
+      return new Promise(resolve => {
+        end = resolve
+      })
+    }
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'c', concurrency: 1 })
+    peer.send(Buffer.concat([delivery(1, 'c', 1, 'first'), delivery(1, 'c', 2, 'second')]))
+    await turn()
+    void channel.close()
+    await turn()
+    end()
+    await turn()
+    assert.deepEqual(seen, ['first'])
+    peer.send(methodFrame(1, methods.ChannelCloseOk, {}))
+  })
+
   it('rejects from a getter of a message, and can be closed afterwards', async () => {
     const { peer, channel } = await converseOnChannel()
     let inside: Promise<void> | undefined
