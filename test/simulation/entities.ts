@@ -3,6 +3,8 @@ interface Entity {
   /** Undefined while it is not known for sure: two calls at once, or a fault. */
   there: boolean | undefined
   running: number
+  /** Calls that have begun so far. */
+  calls: number
 }
 
 /** Queues, exchanges and bindings, as one program knows them. */
@@ -11,13 +13,14 @@ export class Entities {
 
   /** A call has begun that makes it, or undoes it. Resolves when that has ended. */
   change(key: string, undo: boolean, done: Promise<unknown>): Promise<void> {
-    const entity = this.#entities.get(key) ?? { there: undefined, running: 0 }
+    const entity = this.#entities.get(key) ?? { there: undefined, running: 0, calls: 0 }
     this.#entities.set(key, entity)
     const alone = entity.running++ === 0
+    const call = ++entity.calls
     entity.there = undefined
     return done.then(
       () => {
-        if (--entity.running === 0 && alone) entity.there = !undo
+        if (--entity.running === 0 && alone && entity.calls === call) entity.there = !undo
       },
       () => {
         entity.running--

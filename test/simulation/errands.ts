@@ -182,6 +182,7 @@ export class Errands {
     const { journal, running } = this.#desk
     const channel = await this.#desk.channel('tags')
     const before = this.#tagged
+    let begun = false
     const consuming = journal.consuming('tagged', queue, 0, Number.POSITIVE_INFINITY)
     this.#tagged = consuming
     const cancel = async (of: Consuming): Promise<void> => {
@@ -196,7 +197,8 @@ export class Errands {
     if (at !== -1) running.splice(at, 1)
     const cancelled = before === undefined || before.closed ? undefined : cancel(before)
     channel.addCancellationCallback((_channel, tag) => {
-      if (tag === TAG && this.#tagged === consuming) consuming.closed = true
+      // Until it has begun, that may be the one before it.
+      if (tag === TAG && begun && this.#tagged === consuming) consuming.closed = true
     })
     const ended = (): void => {
       consuming.closed = true
@@ -216,6 +218,7 @@ export class Errands {
         queue,
         { consumerTag: TAG },
       )
+      begun = true
     } catch (error) {
       ended()
       throw error

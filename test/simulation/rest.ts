@@ -5,8 +5,8 @@ import { bodyOf, EXCHANGE, STREAM } from './names.ts'
 import type { Program } from './program.ts'
 import type { Running } from './running.ts'
 
-/** Virtual milliseconds after the last fault in which connections may still be lost to it. */
-const AFTERMATH = 60_000
+/** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
+const AFTERMATH = 120_000
 /** Virtual milliseconds in which a queue loses at least one message to a consumer that takes them all. */
 const PATIENCE = 180_000
 /** Virtual milliseconds that anything may take where nothing is wrong: a client with little room reads in sips, seconds apart. */

@@ -363,8 +363,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a new secret is forgotten',
     'connection/recovering-connection.ts',
-    'await this.connection.updateSecret(secret, reason)\n    this.#secrets.push(secret)',
-    'await this.connection.updateSecret(secret, reason)',
+    'this.#secrets.push(secret)\n    while (this.#state',
+    "if (this.#state === 'recovering') this.#secrets.push(secret)\n    while (this.#state",
     'the next login is refused',
   ],
   [
@@ -413,8 +413,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'an entity that is not to recover does',
     'connection/recovery/topology.ts',
-    'return [...this.#queues].filter(({ recovers }) => recovers)',
-    'return [...this.#queues].filter(({ recovers, consumers }) => recovers || consumers === 0)',
+    'return [...this.#exchanges.values()].filter(({ recovers }) => recovers)',
+    'return [...this.#exchanges.values()].filter(({ recovers, definition }) => recovers || !definition.durable)',
     'the program said that it is not to',
   ],
   [
