@@ -220,7 +220,7 @@ describe('protocol.transaction', { concurrency: 4 }, () => {
       await management().closeConnection(the.connectionName)
       await recovered
     })
-    await rejection(failed, ConnectionLostError)
+    await rejection(failed, ConnectionClosedError)
     assert.equal(times, 1)
     assert.equal((await the.inspect(queue)).messageCount, 0)
     await until('its channel is closed', () => the.protocol.channelsIdsCount === 0)

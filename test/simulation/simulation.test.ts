@@ -7,8 +7,8 @@ import { randomSteps, type Step } from './steps.ts'
 
 const SEEDS = 60
 const LENGTH = 200
-/** Another one for each run, so that every run looks where none has looked before. */
-const first = Number(process.env['ASYNCAMQP_SIMULATION_SEED'] ?? Math.floor(Date.now() / 1_000) % 1_000_000_000)
+/** The same for each run: a change is to be judged by itself. The command looks where none has looked before. */
+const first = Number(process.env['ASYNCAMQP_SIMULATION_SEED'] ?? 1)
 
 describe('Programs, a network and a broker in one process', { timeout: 600_000 }, () => {
   it(`keep what the README promises in ${SEEDS} histories of ${LENGTH} random steps, from seed ${first} on`, async () => {
