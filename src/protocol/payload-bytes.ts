@@ -26,10 +26,12 @@ export function checkBytes(payload: unknown): void {
   if (length === 0 && isDetached(payload)) throw detached()
 }
 
+/** Why a payload cannot be sent whose bytes are gone, and what to do. */
+export const TRANSFERRED_AWAY =
+  'was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first'
+
 export function detached(): EncodeError {
-  return new EncodeError(
-    'basic.publish: the memory of payload was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first',
-  )
+  return new EncodeError(`basic.publish: the memory of payload ${TRANSFERRED_AWAY}`)
 }
 
 /** 0 for what has the prototype of a `Uint8Array` and is none: `instanceof` costs less than to find out. */

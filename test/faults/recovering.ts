@@ -1,21 +1,8 @@
 import { type AmqpProtocol, type ConnectOptions, connect } from '../../src/index.ts'
 import { broker } from '../support/broker.ts'
 import { type FaultProxy, type FaultProxyOptions, openFaultProxy } from '../support/fault-proxy.ts'
+import { PROTOCOL_EVENTS, type SeenEvent } from '../support/protocol-events.ts'
 import { until } from '../support/until.ts'
-
-/** An event of the protocol with what its listeners got, in the order they came. */
-export type SeenEvent = readonly [name: string, ...args: unknown[]]
-
-const EVENTS = [
-  'blocked',
-  'unblocked',
-  'disconnected',
-  'recovering',
-  'recovered',
-  'recoveryFailed',
-  'queueRenamed',
-  'closed',
-] as const
 
 /** A connection to the shared broker by way of a proxy that can break it. */
 export class Recovering implements AsyncDisposable {
@@ -30,7 +17,7 @@ export class Recovering implements AsyncDisposable {
     this.proxy = proxy
     this.protocol = protocol
     this.errors = errors
-    for (const name of EVENTS) {
+    for (const name of PROTOCOL_EVENTS) {
       protocol.on(name, (...args: unknown[]) => {
         this.events.push([name, ...args])
         if (name === 'recovered') this.#recoveries++
@@ -39,7 +26,7 @@ export class Recovering implements AsyncDisposable {
   }
 
   /** The arguments of every event of this name. */
-  seen(name: (typeof EVENTS)[number]): unknown[][] {
+  seen(name: (typeof PROTOCOL_EVENTS)[number]): unknown[][] {
     return this.events.filter(([each]) => each === name).map(([, ...args]) => args)
   }
 

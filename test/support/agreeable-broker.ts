@@ -1,6 +1,7 @@
 import { type AmqpProtocol, type ConnectOptions, connect } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { FakeBroker, type FakePeer, methodFrame, type SentFrame } from './fake-broker.ts'
+import { PROTOCOL_EVENTS, type SeenEvent } from './protocol-events.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
 /** What a method is refused with. */
@@ -8,20 +9,6 @@ export interface Refusal {
   readonly replyCode: number
   readonly replyText: string
 }
-
-/** What `protocol` emitted: the event's name and what its listeners got. */
-export type SeenEvent = readonly [name: string, ...args: unknown[]]
-
-const EVENTS = [
-  'blocked',
-  'unblocked',
-  'disconnected',
-  'recovering',
-  'recovered',
-  'recoveryFailed',
-  'queueRenamed',
-  'closed',
-] as const
 
 /**
  * A client with recovery, on a clock of the test's, and a broker that agrees to all methods but those in `refuse`, by
@@ -50,7 +37,8 @@ export class Recoverable {
       ...options,
     })
     made.peer = await made.broker.accept()
-    for (const name of EVENTS) made.protocol.on(name, (...args: unknown[]) => made.events.push([name, ...args]))
+    for (const name of PROTOCOL_EVENTS)
+      made.protocol.on(name, (...args: unknown[]) => made.events.push([name, ...args]))
     return made
   }
 
@@ -114,7 +102,7 @@ export class Recoverable {
   }
 
   /** The events of this name, with what came with them. */
-  seen(name: (typeof EVENTS)[number]): unknown[][] {
+  seen(name: (typeof PROTOCOL_EVENTS)[number]): unknown[][] {
     return this.events.filter(([each]) => each === name).map(([, ...args]) => args)
   }
 

@@ -1,3 +1,5 @@
+import { TRANSFERRED_AWAY } from '../../protocol/payload-bytes.ts'
+
 /** What Node's `tls.connect` takes. */
 export type TlsOptions = import('node:tls').ConnectionOptions
 
@@ -74,7 +76,5 @@ export type TransportFactory = (
 
 /** Why a stream has to end: bytes that were announced in it are gone. */
 export function transferredAway(): Error {
-  return new Error(
-    'the memory of a payload was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first',
-  )
+  return new Error(`the memory of a payload ${TRANSFERRED_AWAY}`)
 }
