@@ -69,7 +69,12 @@ export class ConfirmWindow {
     return this.#unconfirmed.lastTag
   }
 
-  /** Publishes that were written and that the broker has not settled, or whose nack is the keeper's. */
+  /** Publishes that were written and that the broker has not settled. */
+  get unconfirmed(): number {
+    return this.#unconfirmed.size
+  }
+
+  /** The same, and those whose nack is the keeper's. */
   get unsettled(): number {
     return this.#unconfirmed.size + this.#kept.length
   }

@@ -13,8 +13,13 @@ const LONGEST_PAUSE = 5_000
  * that has no leader nacks all from a channel that first publishes to it then, for as long as that channel lives.
  */
 const FAIL_OVER = 2_000
-/** Milliseconds until such a channel is replaced: a leader is elected, and what is in flight settled. */
+/** Milliseconds after a nack until its channel is replaced, at the earliest: a leader is elected. */
 const REPLACE_PAUSE = 200
+/**
+ * Milliseconds after that in which the broker may settle what is in flight. What it has not settled then is sent again,
+ * and may arrive twice.
+ */
+const SETTLE_PAUSE = 5_000
 /** Milliseconds that a channel stays at least after a nack: a queue that is full nacks on every channel. */
 const LEAST_STAY = 1_000
 
@@ -26,20 +31,22 @@ const turns = new WeakMap<ChannelSource, Mutex>()
 /**
  * Changes of state, all made by `#to`:
  *
- *     none ──open()──▶ opening ──▶ open ──nacked after a recovery──▶ leaving
- *      ▲                  │         │                                  │
- *      ├──stopOpening()───┘         │                                  │
- *      └──giveUp(), the channel ended────────────────the channel ended─┘
+ *     none ──open()──▶ opening ──▶ open ──a nack that may pass──▶ nacked ──after a pause──▶ leaving
+ *      ▲                  │         │                               │                        │
+ *      ├──stopOpening()───┘         │                               │                        │
+ *      └──giveUp(), the channel ended───────────────────────────────┴──────the channel ended─┘
  *     any ──end()──▶ closed
  *
- * In `leaving` nothing is written: the channel will be closed, so that another one takes its place.
+ * In `nacked` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has settled what
+ * is in flight, so that another one takes its place.
  */
-export type PublisherChannelState = 'none' | 'opening' | 'open' | 'leaving' | 'closed'
+export type PublisherChannelState = 'none' | 'opening' | 'open' | 'nacked' | 'leaving' | 'closed'
 
 const NEXT: Record<PublisherChannelState, readonly PublisherChannelState[]> = {
   none: ['opening', 'closed'],
   opening: ['open', 'none', 'closed'],
-  open: ['leaving', 'none', 'closed'],
+  open: ['nacked', 'none', 'closed'],
+  nacked: ['leaving', 'none', 'closed'],
   leaving: ['none', 'closed'],
   closed: [],
 }
@@ -49,13 +56,14 @@ export class PublisherChannel {
   readonly #source: ChannelSource
   readonly #keeper: PublishKeeper
   readonly #ready: () => void
+  readonly #retriesNacks: boolean
   #state: PublisherChannelState = 'none'
   /** Ends what `opening` waits for. */
   #opening: AbortController | undefined
   #channel: Channel | undefined
   #window: ConfirmWindow | undefined
-  /** It was opened so soon after a recovery that its nacks may be passing. */
-  #failingOver = false
+  /** Its nacks may be passing: it was opened so soon after a recovery, or the program says so. */
+  #nacksPass = false
   #nacked = false
   #openedAt = 0
   /** Channels in a row that settled nothing. */
@@ -63,11 +71,15 @@ export class PublisherChannel {
   /** Ends this publisher's turn to publish alone; harmless if it has ended. */
   #endTurn: () => void = ignore
 
-  /** `keeper` keeps what is published on it; `ready` is called when it is open, or could not be opened. */
-  constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void) {
+  /**
+   * `keeper` keeps what is published on it; `ready` is called when it is open, or could not be opened. `retriesNacks` says
+   * that all nacks may be passing.
+   */
+  constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void, retriesNacks: boolean) {
     this.#source = source
     this.#keeper = keeper
     this.#ready = ready
+    this.#retriesNacks = retriesNacks
   }
 
   get state(): PublisherChannelState {
@@ -159,7 +171,7 @@ export class PublisherChannel {
     this.#window = window
     this.#nacked = false
     this.#openedAt = clock.now()
-    this.#failingOver = state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
+    this.#nacksPass = this.#retriesNacks || state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
     this.#to('open')
     this.#ready()
   }
@@ -177,12 +189,24 @@ export class PublisherChannel {
   /** The broker nacked a message. Returns whether that may be passing: the message is sent again by another channel. */
   nacked(): boolean {
     this.#nacked = true
-    if (this.#failingOver && this.#state === 'open') {
-      this.#to('leaving')
+    if (this.#nacksPass && this.#state === 'open') {
+      this.#to('nacked')
       const channel = this.#channel
-      this.#source.after(REPLACE_PAUSE, () => void channel?.close())
+      this.#source.after(REPLACE_PAUSE, () => this.#replace(channel))
     }
-    return this.#failingOver
+    return this.#nacksPass
+  }
+
+  #replace(channel: Channel | undefined): void {
+    if (this.#state !== 'nacked' || channel !== this.#channel) return
+    this.#to('leaving')
+    this.#source.after(SETTLE_PAUSE, () => void channel?.close())
+    this.progressed()
+  }
+
+  /** The broker settled messages. */
+  progressed(): void {
+    if (this.#state === 'leaving' && this.#window?.unconfirmed === 0) void this.#channel?.close()
   }
 
   /** Another publisher may publish alone. */

@@ -5,6 +5,7 @@ import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
   booleanOption,
   checkOptions,
+  choiceOption,
   durationOption,
   limitOption,
   shortStringOption,
@@ -31,6 +32,17 @@ export interface PublisherOptions {
    * unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
    */
   readonly maxInFlight?: number | undefined
+  /**
+   * What becomes of a message that the broker nacked (basic.nack): a quorum queue without a majority nacks, and a queue
+   * that is full with `x-overflow: 'reject-publish'`.
+   *
+   * - `'reject'` (the default): its `publish` rejects with `PublishFailedError`.
+   * - `'retry'`: it is sent again, before anything newer, after a pause of 0.2 to 5 seconds that grows while nothing is
+   *   confirmed, until the broker confirms it or until the `timeout` or `signal` of its `publish` ends. Messages that
+   *   are nacked count towards `maxInFlight`, so that a queue that stays full holds up all messages of this publisher:
+   *   give such a queue a publisher of its own.
+   */
+  readonly onNack?: 'reject' | 'retry' | undefined
 }
 
 export interface PublisherCloseOptions {
@@ -42,7 +54,7 @@ export interface PublisherCloseOptions {
 export interface PublisherEvents {
   /**
    * This many messages were sent again, since a lost connection or a closed channel had left their fate unknown, or since
-   * the broker nacked them while it was failing over.
+   * the broker nacked them (`onNack: 'retry'`, or while it was failing over).
    */
   resent: [count: number]
 }
@@ -71,15 +83,20 @@ export class Publisher extends EventEmitter<PublisherEvents> {
   constructor(source: ChannelSource, options: PublisherOptions = {}) {
     super()
     const what = 'publisher'
-    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight'])
+    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight', 'onNack'])
     const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
     this.exchangeName = exchangeName
     this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
     this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
     const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1)
+    const retriesNacks = choiceOption(what, 'onNack', options.onNack, ['reject', 'retry']) === 'retry'
     this.#source = source
     if (source.ending !== undefined) throw source.ending.errorFor(what, false)
-    this.#publisher = new ReliablePublisher(source, { maxInFlight, resent: count => this.#sentAgain(count) })
+    this.#publisher = new ReliablePublisher(source, {
+      maxInFlight,
+      retriesNacks,
+      resent: count => this.#sentAgain(count),
+    })
   }
 
   /** Messages that are published and whose fate is not known yet. */

@@ -24,6 +24,8 @@ import { PublisherChannel } from './publisher-channel.ts'
 export interface ReliablePublisherOptions {
   /** Messages that may be unconfirmed at a time. Default: no limit. */
   readonly maxInFlight?: number | undefined
+  /** Whether a message that the broker nacked is sent again. Default: only soon after a recovery. */
+  readonly retriesNacks?: boolean | undefined
   /** Called, not within a read, with the number of messages that were written again. */
   readonly resent?: ((count: number) => void) | undefined
 }
@@ -54,7 +56,7 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     this.#source = source
     this.#maxInFlight = options.maxInFlight ?? Number.POSITIVE_INFINITY
     this.#resent = options.resent ?? ignore
-    this.#channel = new PublisherChannel(source, this, () => this.#ready())
+    this.#channel = new PublisherChannel(source, this, () => this.#ready(), options.retriesNacks ?? false)
     this.#bounds = new WaitList(source)
   }
 
@@ -146,6 +148,7 @@ export class ReliablePublisher implements PublishKeeper, Closable {
   /** Messages were settled or given up, or more may be written. */
   progressed(): void {
     if (this.#search.state !== 'none' && this.#inFlight === 0) this.#searched()
+    this.#channel.progressed()
     if (this.#queue.length > 0) this.#drain()
     if (this.pending > 0) return
     this.#emptied?.()

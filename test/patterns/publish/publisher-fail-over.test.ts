@@ -14,6 +14,8 @@ import * as methods from '../../../src/protocol/methods.ts'
 import { impatientClock } from '../../support/impatient-clock.ts'
 import { rejection } from '../../support/rejection.ts'
 import { openScriptedServer, type ScriptedPeer, type ScriptedServer } from '../../support/scripted-server.ts'
+import { follow, turn } from '../../support/settled.ts'
+import { publishing, recover as recoverVirtually } from './publishing-scene.ts'
 
 interface Scene {
   readonly server: ScriptedServer
@@ -82,25 +84,32 @@ const ack = (deliveryTag: number, multiple = false) => ({ deliveryTag, multiple 
 
 describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
   it('of a channel that began just after a recovery has the message sent again by another, before anything newer', async t => {
-    const the = await open(t)
-    const peer = await recover(the, the.peer)
-    const { publisher } = the
-    const sent = ['1', '2', '3', '4'].map(body => publisher.publish(body, 'q'))
-    const settled: string[] = []
-    for (const [n, promise] of sent.entries()) void promise.then(() => settled.push(String(n + 1)))
-    const first = await openChannel(peer)
-    assert.deepEqual(await bodies(peer, first, 4), ['1', '2', '3', '4'])
-    peer.send(first, methods.BasicNack, nack(2))
-    peer.send(first, methods.BasicAck, ack(3, true))
-    await Promise.all([sent[0], sent[2]])
-    assert.deepEqual(settled, ['1', '3'])
-    sent.push(publisher.publish('5', 'q'))
+    const the = await publishing(t)
+    const publisher = await the.protocol.publisher()
+    const broker = await recoverVirtually(the)
+    const sent = ['1', '2', '3', '4'].map(body => follow(publisher.publish(body, 'q')))
+    await turn()
+    assert.deepEqual(broker.bodies, ['1', '2', '3', '4'])
+    const [, second, third, fourth] = broker.all
+    assert.ok(second !== undefined && third !== undefined && fourth !== undefined)
+    broker.nack(second)
+    broker.ack(third, true)
+    await turn()
+    assert.deepEqual(
+      sent.map(({ state }) => state),
+      ['resolved', 'pending', 'resolved', 'pending'],
+    )
+    sent.push(follow(publisher.publish('5', 'q')))
     assert.equal(publisher.pending, 3)
-    // The channel is closed, and the next opened.
-    const second = await openChannel(peer)
-    assert.deepEqual(await bodies(peer, second, 3), ['2', '4', '5'])
-    peer.send(second, methods.BasicAck, ack(3, true))
-    await Promise.all(sent)
+    // The broker may still settle what is in flight.
+    await the.clock.advance(5_199)
+    assert.equal(broker.all.length, 4)
+    await the.clock.advance(1)
+    assert.deepEqual(broker.bodies.slice(4), ['2', '4', '5'])
+    assert.notEqual(broker.last.channel, fourth.channel)
+    broker.ack(broker.last, true)
+    await turn()
+    assert.ok(sent.every(({ state }) => state === 'resolved'))
     assert.equal(publisher.resent, 2)
     assert.equal(publisher.pending, 0)
     assert.equal(the.protocol.channelsIdsCount, 1)
