@@ -32,6 +32,8 @@ export type {
   TransportStep,
   TransportTarget,
 } from './connection/wire/transport.ts'
+export type { ProcessContext, ProcessKind, ProcessResult } from './diagnostics/process.ts'
+export type { PublishContext, PublishResult } from './diagnostics/publish.ts'
 export {
   AbortError,
   AmqpError,

@@ -1,3 +1,4 @@
+import type { EndpointSource } from '../diagnostics/server-context.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { Writer } from '../protocol/writer.ts'
@@ -44,7 +45,7 @@ export interface ChannelReceiver {
 }
 
 /** A connection, as far as one life of a channel sees it. */
-export interface ChannelPort extends ErrorReporter {
+export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly writer: Writer
   readonly clock: Clock
   readonly publishes: PublishEncoder

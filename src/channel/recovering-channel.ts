@@ -1,3 +1,4 @@
+import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
 import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
@@ -20,7 +21,7 @@ import type { TopologyRecorder } from './topology-recorder.ts'
 import { type Effect, WrittenEffects, type WrittenMethod } from './written-effects.ts'
 
 /** What a channel knows of the long life it is a part of. */
-export interface ChannelHost extends ErrorReporter {
+export interface ChannelHost extends ErrorReporter, EndpointSource {
   /** Undefined where nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
   readonly routes: PublishRoutes
@@ -104,6 +105,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   get host(): ChannelHost {
     return this.#host
+  }
+
+  get endpoint(): Endpoint {
+    return this.#host.endpoint
   }
 
   get isOpen(): boolean {

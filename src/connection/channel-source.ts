@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { EndpointSource } from '../diagnostics/server-context.ts'
 import type { CallSite } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -32,7 +33,7 @@ export interface SourcedChannelOptions {
 }
 
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
-export interface ChannelSource extends ErrorReporter {
+export interface ChannelSource extends ErrorReporter, EndpointSource {
   readonly state: ConnectionState
   readonly clock: Clock
   /** Why it is closed; undefined while it is not. */

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
 import { takesRejectOfStream } from '../channel/rabbitmq.ts'
+import type { Endpoint } from '../diagnostics/server-context.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -62,6 +63,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   readonly maxWaiting: number
   readonly clock: Clock
   readonly server: string
+  readonly endpoint: Endpoint
   /** Publishes may be written: the connection is open, not blocked, and less than `maxBuffered` waits. */
   publishable = false
   publishes: PublishEncoder
@@ -85,7 +87,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   private constructor(
     transport: Transport,
     settings: Settings,
-    server: string,
+    { host, port, virtualhost }: ServerSettings,
     events: ConnectionEvents,
     waitingFor: (step: string) => void,
   ) {
@@ -96,9 +98,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock)
-    this.server = server
+    this.server = `${host}:${port}`
+    const { connectionName } = settings
+    this.endpoint = { serverAddress: host, serverPort: port, virtualHost: virtualhost, connectionName }
     this.#zero = new ChannelZero(this, this, waitingFor)
-    this.channels = new ChannelTable(this.#zero, server)
+    this.channels = new ChannelTable(this.#zero, this.server)
     const { maxBuffered } = settings
     this.#outgoing = new WriteBatcher(transport, this.clock, maxBuffered, () => this.#gateChanged())
     this.#incoming = new FrameReader(
@@ -134,7 +138,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     const transport = await transportFactory(settings)(server, handler, signal, step)
     // First of all: the server makes its answer while the rest is made here.
     transport.write([PROTOCOL_HEADER])
-    const opened = new Connection(transport, settings, `${server.host}:${server.port}`, events, step)
+    const opened = new Connection(transport, settings, server, events, step)
     connection = opened
     const giveUp = (): void => opened.#end(lost(opened.server, 'socket', 'the attempt was given up'))
     const aborted = signal.aborted ? undefined : onAbort(signal, giveUp)

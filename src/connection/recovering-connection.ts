@@ -4,6 +4,7 @@ import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
+import type { Endpoint } from '../diagnostics/server-context.ts'
 import { asError } from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -144,6 +145,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   get connection(): Connection {
     if (this.#connection === undefined) throw new Error('a session is used before it is connected')
     return this.#connection
+  }
+
+  get endpoint(): Endpoint {
+    return this.connection.endpoint
   }
 
   /** Of the connection there was last: the next one will hardly agree on smaller frames. */

@@ -11,7 +11,7 @@ import {
   UINT16,
   UINT32,
 } from './field-types.ts'
-import type { FieldValue } from './values.ts'
+import type { FieldTable, FieldValue } from './values.ts'
 
 /** An entry whose type is not the one that its value would be written with. */
 export interface Remembered {
@@ -41,6 +41,14 @@ export class WireTypes extends (given as unknown as new (target: object) => obje
   /** `entries` may still grow. */
   static remember(target: object, entries: readonly Remembered[]): void {
     new WireTypes(target, entries)
+  }
+
+  /** Another table with the same entries, which keep their wire types. */
+  static copyOf(table: FieldTable): FieldTable {
+    const copy = { ...table }
+    const types = WireTypes.of(table)
+    if (types !== undefined) WireTypes.remember(copy, [...types.values()])
+    return copy
   }
 
   /** The entries by their names or indexes; undefined if there are none. */

@@ -1,6 +1,17 @@
+import {
+  ProcessContext,
+  type ProcessKind,
+  type ProcessResult,
+  type ProcessSource,
+  ProcessTrace,
+  TracedDeliveries,
+} from '../../diagnostics/process.ts'
+import type { Endpoint } from '../../diagnostics/server-context.ts'
 import { EncodeError } from '../../errors.ts'
 import { BASIC_ACK, BASIC_NACK, BASIC_REJECT, writeSettlement } from '../../protocol/basic-codec.ts'
+import type { Envelope } from '../../protocol/envelope.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
 import type { ChannelPort } from '../port.ts'
 import type { StreamPosition } from './stream-position.ts'
 
@@ -21,9 +32,9 @@ export type Settlement = 'ack' | 'nack' | 'reject'
  * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
  * nothing: the consumer's position stays in front of it. What may also be another queue's is never settled in this way.
  */
-export class Acker {
+export class Acker implements ProcessSource {
   readonly #port: ChannelPort
-  readonly #channelId: number
+  readonly channelId: number
   /** The last tag of the channel's earlier lives: the wire's tags count from there. */
   readonly offset: number
   /** The last tag that was delivered. */
@@ -39,14 +50,20 @@ export class Acker {
   #roomMadeUpTo = 0
   readonly #watching = new Set<AbortController>()
   readonly #settledListeners = new Set<() => void>()
+  /** Made with the first delivery that is traced. */
+  traced: TracedDeliveries | undefined
   /** Why the life is over. */
   #reason: Error | undefined
 
   constructor(port: ChannelPort, channelId: number, offset: number) {
     this.#port = port
-    this.#channelId = channelId
+    this.channelId = channelId
     this.offset = offset
     this.lastTag = offset
+  }
+
+  get endpoint(): Endpoint {
+    return this.#port.endpoint
   }
 
   /** Nothing can be settled any more. */
@@ -90,10 +107,14 @@ export class Acker {
     if (!this.isOfStream(tag, multiple)) this.#write(how, wireTag, multiple, requeue)
     else {
       const wireHow = this.#onStreams(how, tag, multiple, requeue)
-      if (wireHow === undefined) return false
+      if (wireHow === undefined) {
+        this.traced?.settled(resultOf(how, requeue), tag, multiple)
+        return false
+      }
       if (tag === 0 || tag > this.#roomMadeUpTo) this.#write(wireHow, wireTag, multiple, false)
       this.#settledOnStreams(tag, multiple)
     }
+    if (this.traced !== undefined) this.traced.settled(resultOf(how, requeue), tag, multiple)
     if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
     return true
   }
@@ -101,10 +122,10 @@ export class Acker {
   #write(how: Settlement, wireTag: number, multiple: boolean, requeue: boolean): void {
     const { writer } = this.#port
     const bit = multiple ? MULTIPLE : 0
-    if (how === 'ack') writeSettlement(writer, this.#channelId, BASIC_ACK, wireTag, bit)
+    if (how === 'ack') writeSettlement(writer, this.channelId, BASIC_ACK, wireTag, bit)
     else if (how === 'nack') {
-      writeSettlement(writer, this.#channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
-    } else writeSettlement(writer, this.#channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
+      writeSettlement(writer, this.channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
+    } else writeSettlement(writer, this.channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
     this.sent++
     this.#port.written()
   }
@@ -127,7 +148,7 @@ export class Acker {
     const which = multiple ? 'some of the messages up to it are of a stream, or may be' : 'its queue may be a stream'
     this.#port.report(
       new EncodeError(
-        `basic.${how} of delivery tag ${tag} on channel ${this.#channelId} was not sent: ${which}, which takes acks only; declare the stream on this connection, or consume it with an x-stream-offset, and settle its messages by themselves`,
+        `basic.${how} of delivery tag ${tag} on channel ${this.channelId} was not sent: ${which}, which takes acks only; declare the stream on this connection, or consume it with an x-stream-offset, and settle its messages by themselves`,
       ),
       'warn',
     )
@@ -166,6 +187,25 @@ export class Acker {
 
   // ---- what becomes of work in hand
 
+  /** Trace the work on a delivery, which begins. */
+  trace(
+    kind: ProcessKind,
+    queueName: string,
+    body: Buffer,
+    envelope: Envelope,
+    properties: Properties,
+    noAck: boolean,
+  ): ProcessTrace {
+    const trace = new ProcessTrace(new ProcessContext(this, kind, queueName, body, envelope, properties, noAck))
+    if (noAck) trace.settled('noAck')
+    else if (this.over) trace.settled('lost')
+    else {
+      this.traced ??= new TracedDeliveries()
+      this.traced.add(trace)
+    }
+    return trace
+  }
+
   /** A controller that is aborted when its message is somebody else's. */
   watch(): AbortController {
     const controller = new AbortController()
@@ -189,6 +229,7 @@ export class Acker {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#reason = reason
+    this.traced?.lost()
     for (const listener of [...this.#settledListeners]) listener()
     this.#positions.clear()
     const watching = [...this.#watching]
@@ -196,6 +237,11 @@ export class Acker {
     // Listeners are the program's: they run with the promises that reject for the same reason.
     if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason))
   }
+}
+
+function resultOf(how: Settlement, requeue: boolean): ProcessResult {
+  if (how === 'ack') return 'acked'
+  return requeue ? 'requeued' : 'rejected'
 }
 
 function abortAll(controllers: readonly AbortController[], reason: Error): void {

@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks'
+import { PROCESS } from '../../diagnostics/process.ts'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
@@ -136,6 +137,10 @@ export class CallbackConsumer implements DeliverySink {
   }
 
   #run(body: Buffer, envelope: Envelope, properties: Properties): void {
+    if (PROCESS.active && this.#acker !== undefined) {
+      this.#runTraced(this.#acker, body, envelope, properties)
+      return
+    }
     this.#running++
     let result: unknown
     try {
@@ -147,6 +152,38 @@ export class CallbackConsumer implements DeliverySink {
     }
     if (!follow(result, this.#finished, this.#failed)) this.#running--
     this.#checkIdle()
+  }
+
+  #runTraced(acker: Acker, body: Buffer, envelope: Envelope, properties: Properties): void {
+    const trace = acker.trace('callback', this.queueName, body, envelope, properties, this.noAck)
+    const failed = (error: unknown): void => {
+      trace.failed(error)
+      // Whether anybody settles it now is not known.
+      acker.traced?.forget(envelope.deliveryTag)
+      trace.settled('unsettled')
+    }
+    this.#running++
+    let result: unknown
+    try {
+      const context = new AsyncResource('asyncamqp')
+      result = context.runInAsyncScope(() => trace.run(this.#callback, body, envelope, properties))
+    } catch (error) {
+      failed(error)
+      this.#port?.report(error, 'unhandled')
+    }
+    const finished = (): void => {
+      trace.done()
+      this.#finished()
+    }
+    const follows = follow(result, finished, (error: unknown) => {
+      failed(error)
+      trace.done()
+      this.#failed(error)
+    })
+    if (follows) return
+    this.#running--
+    this.#checkIdle()
+    trace.done()
   }
 
   readonly #finished = (): void => {

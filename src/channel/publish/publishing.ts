@@ -1,3 +1,5 @@
+import { PUBLISH, PublishContext, type PublishSource, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
+import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
 import { BufferFullError, EncodeError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { describeWait, type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
@@ -23,7 +25,9 @@ import {
 const WRITTEN: Promise<void> = Promise.resolve()
 
 /** What everything that a channel publishes knows of the channel. */
-export interface PublishingHost extends ErrorReporter {
+export interface PublishingHost extends ErrorReporter, EndpointSource {
+  /** The number of the channel. */
+  readonly id: number
   readonly clock: Clock
   after(milliseconds: number, expired: () => void): Deadline
   /** How many may wait before further ones are refused. */
@@ -71,7 +75,7 @@ class WaitingOperation implements Waiter {
  *     publish ──▶ ConfirmWindow ──▶ broker
  *        └──▶ list ──life begins, gate opens──▲
  */
-export class Publishing {
+export class Publishing implements PublishSource {
   readonly #host: PublishingHost
   readonly #list: WaitList
   /** Nothing but timeouts and signals of publishes, which go on behind the write. */
@@ -108,6 +112,14 @@ export class Publishing {
   /** How many wait. */
   get waiting(): number {
     return this.#list.length
+  }
+
+  get endpoint(): Endpoint {
+    return this.#host.endpoint
+  }
+
+  get channelId(): number {
+    return this.#host.id
   }
 
   // ---- the gate
@@ -169,6 +181,23 @@ export class Publishing {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
+    if (!PUBLISH.active) return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined)
+    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, false)
+    return PUBLISH.forgettable(context, () => {
+      const promise = this.#basicPublish(payload, exchange, routingKey, context.sent, mandatory, context)
+      context.message ??= WRITTEN_ONCE
+      return promise
+    })
+  }
+
+  #basicPublish(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+    context: PublishContext | undefined,
+  ): Promise<void> {
     const window = this.#window
     if (
       window !== undefined &&
@@ -179,6 +208,7 @@ export class Publishing {
       return window.send(payload, exchange, routingKey, properties, mandatory) ?? WRITTEN
     }
     const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, false)
+    if (context !== undefined) context.message = publish
     const promise = promiseOf(publish)
     promise.catch(ignore)
     try {
@@ -213,7 +243,25 @@ export class Publishing {
     if (!confirming && bounds === undefined) {
       return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
-    const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming)
+    if (!PUBLISH.active) {
+      return this.#publishBounded(
+        pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming),
+        bounds,
+      )
+    }
+    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, confirming)
+    return PUBLISH.promise(context, () => {
+      const publish = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, confirming)
+      context.message = publish
+      try {
+        return this.#publishBounded(publish, bounds)
+      } catch (error) {
+        throw notSent(error)
+      }
+    })
+  }
+
+  #publishBounded(publish: PendingPublish, bounds: CallOptions | undefined): Promise<void> {
     const promise = promiseOf(publish)
     assertNotAborted(publish, bounds)
     this.#publish(publish)

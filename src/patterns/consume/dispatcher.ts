@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Acker } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
+import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { Conditions } from '../../lib/conditions.ts'
@@ -121,8 +122,16 @@ export class Dispatcher implements DeliverySink {
     if (this.noAck || acker === undefined) message = new Message(body, envelope, properties, undefined)
     else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain)
     else message = new Message(body, envelope, properties, acker)
-    if (this.#buffer.length === 0 && this.#runs?.free === true && this.#mayHandOut) this.#runs.start(message)
+    if (this.#buffer.length === 0 && this.#runs?.free === true && this.#mayHandOut) this.#start(this.#runs, message)
     else this.#push(message)
+  }
+
+  #start(runs: HandlerRuns, message: Message): void {
+    runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
+  }
+
+  #trace(kind: ProcessKind, { body, envelope, properties, acker = this.#acker }: Message): ProcessTrace | undefined {
+    return acker?.trace(kind, this.queueName, body, envelope, properties, this.noAck)
   }
 
   #push(message: Message): void {
@@ -213,7 +222,7 @@ export class Dispatcher implements DeliverySink {
       } else {
         if (!runs.free) break
         const message = this.#shift()
-        if (message !== undefined) runs.start(message)
+        if (message !== undefined) this.#start(runs, message)
       }
     }
     this.#handingOut = false
@@ -288,6 +297,7 @@ export class Dispatcher implements DeliverySink {
     const message = this.#shift()
     if (message === undefined) return DONE
     if (loop?.given(message) !== true && !this.noAck) this.#inHand.add(message)
+    if (PROCESS.active) this.#trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
     return { value: message, done: false }
   }
 

@@ -83,7 +83,8 @@ export class FailurePolicy {
     try {
       const copy = failureCopy(message, error, properties => this.#check(destination, properties))
       await publishCopy(this.#copies, message.body, destination, copy)
-      message.ack()
+      const { trace } = message
+      if (message.ack()) trace?.copied()
     } catch (failure) {
       this.#source.report(failure, 'warn')
       await this.#requeue(message)

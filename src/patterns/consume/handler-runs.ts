@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { ErrorReporter } from '../../channel/port.ts'
+import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { describeThrown } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
 import type { MessageHandler } from './consumer-options.ts'
@@ -9,6 +10,7 @@ import type { Message } from './message.ts'
 /** One place among those that may run at the same time. Made once for many messages: no closures for each. */
 class Run {
   message: Message | undefined
+  trace: ProcessTrace | undefined
   readonly #ended: (run: Run, failed: boolean, error: unknown) => void
 
   constructor(ended: (run: Run, failed: boolean, error: unknown) => void) {
@@ -50,23 +52,28 @@ export class HandlerRuns {
     return this.#running < this.#concurrency
   }
 
-  start(message: Message): void {
+  /** Call the handler with a message; `trace` follows the work on it. */
+  start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      result = new AsyncResource('asyncamqp').runInAsyncScope(this.#handler, undefined, message)
+      const context = new AsyncResource('asyncamqp')
+      if (trace === undefined) result = context.runInAsyncScope(this.#handler, undefined, message)
+      else result = context.runInAsyncScope(() => trace.run(this.#handler, message))
     } catch (error) {
       this.#running--
-      this.#failed(message, error)
+      this.#failed(message, trace, error)
       return
     }
     const run = this.#freeRuns.pop() ?? this.#addRun()
-    if (follow(result, run.finished, run.failed)) run.message = message
-    else {
+    if (follow(result, run.finished, run.failed)) {
+      run.message = message
+      run.trace = trace
+    } else {
       this.#freeRuns.push(run)
       this.#running--
-      this.#succeeded(message)
+      this.#succeeded(message, trace)
     }
   }
 
@@ -77,25 +84,30 @@ export class HandlerRuns {
   }
 
   readonly #ended = (run: Run, failed: boolean, error: unknown): void => {
-    const { message } = run
+    const { message, trace } = run
     if (message === undefined) return
     run.message = undefined
+    run.trace = undefined
     this.#freeRuns.push(run)
     this.#running--
-    if (failed) this.#failed(message, error)
-    else this.#succeeded(message)
+    if (failed) this.#failed(message, trace, error)
+    else this.#succeeded(message, trace)
     this.#freed()
   }
 
-  #succeeded(message: Message): void {
+  #succeeded(message: Message, trace: ProcessTrace | undefined): void {
     message.settle('ack', false)
     this.#policy.succeeded(message)
+    trace?.done()
   }
 
-  #failed(message: Message, error: unknown): void {
+  #failed(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
+    const { isHeld } = message
+    if (isHeld) this.#settling++
+    trace?.failed(error)
+    trace?.done()
     if (!isBrokenOff(message, error)) this.#reporter.report(error, 'warn')
-    if (!message.isHeld) return
-    this.#settling++
+    if (!isHeld) return
     const settled = (): void => {
       this.#settling--
       this.#freed()

@@ -1,5 +1,6 @@
 import type { Acker, Settlement } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
+import { deliveryCount, type ProcessTrace } from '../../diagnostics/process.ts'
 import { DecodeError } from '../../errors.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 
@@ -32,9 +33,7 @@ export class Message {
    * RabbitMQ 4.3 `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
    */
   get deliveryCount(): number {
-    const { headers } = this.properties
-    const counted = Math.max(count(headers?.['x-acquired-count']), count(headers?.['x-delivery-count']))
-    return Math.max(counted, this.envelope.isRedeliver ? 1 : 0)
+    return deliveryCount(this.properties, this.envelope.isRedeliver)
   }
 
   /**
@@ -127,6 +126,11 @@ export class Message {
     return acker
   }
 
+  /** @internal What traces the work on it, while it is not settled. */
+  get trace(): ProcessTrace | undefined {
+    return this.acker?.traced?.get(this.envelope.deliveryTag)
+  }
+
   /** @internal It can still be settled. */
   get isHeld(): boolean {
     return this.acker !== undefined && !this.acker.over
@@ -167,6 +171,7 @@ export class StreamMessage extends Message {
     if (how === 'ack' || !requeue || !acker.isOfStream(this.envelope.deliveryTag, multiple)) {
       return super.settle(how, requeue, multiple)
     }
+    acker.traced?.settled('requeued', this.envelope.deliveryTag, false)
     this.release()
     const envelope = { ...this.envelope, isRedeliver: true }
     return this.handOutAgain(new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain))
@@ -179,8 +184,4 @@ function nameOf(message: Message): string {
   const name = messageId === undefined ? 'a message' : `message "${messageId}"`
   const place = exchangeName === '' ? 'the default exchange' : `exchange "${exchangeName}"`
   return `${name} from ${place} with routing key "${routingKey}" (delivery tag ${deliveryTag})`
-}
-
-function count(value: unknown): number {
-  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0
 }

@@ -62,6 +62,8 @@ export class PublisherChannel {
   #opening: AbortController | undefined
   #channel: Channel | undefined
   #window: ConfirmWindow | undefined
+  /** The number of the channel there is, or was last. */
+  channelId: number | undefined
   /** Its nacks may be passing: it was opened so soon after a recovery, or the program says so. */
   #nacksPass = false
   #nacked = false
@@ -169,6 +171,7 @@ export class PublisherChannel {
     window.keptBy(this.#keeper)
     this.#channel = channel
     this.#window = window
+    this.channelId = channel.channelId
     this.#nacked = false
     this.#openedAt = clock.now()
     this.#nacksPass = this.#retriesNacks || state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER

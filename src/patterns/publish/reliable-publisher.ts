@@ -6,6 +6,7 @@ import {
   assertNotAborted,
   boundPublish,
   describeMessage,
+  notSent,
   outcomeOf,
   type PendingPublish,
   pendingPublish,
@@ -13,6 +14,8 @@ import {
   refuse,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import { PUBLISH, PublishContext, type PublishSource } from '../../diagnostics/publish.ts'
+import type { Endpoint } from '../../diagnostics/server-context.ts'
 import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { WaitList } from '../../lib/wait-list.ts'
@@ -38,7 +41,7 @@ export interface ReliablePublisherOptions {
  *                   ▲                                        │
  *                   └──── unknown fates, to the front ───────┴── channel or connection ended ──▶ refused
  */
-export class ReliablePublisher implements PublishKeeper, Closable {
+export class ReliablePublisher implements PublishKeeper, Closable, PublishSource {
   readonly #source: ChannelSource
   readonly #maxInFlight: number
   readonly #resent: (count: number) => void
@@ -65,6 +68,14 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     return this.#queue.length + this.#inFlight
   }
 
+  get endpoint(): Endpoint {
+    return this.#source.endpoint
+  }
+
+  get channelId(): number | undefined {
+    return this.#channel.channelId
+  }
+
   get #inFlight(): number {
     return this.#channel.window?.unsettled ?? 0
   }
@@ -78,7 +89,23 @@ export class ReliablePublisher implements PublishKeeper, Closable {
     mandatory: boolean,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    const message = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
+    if (!PUBLISH.active) {
+      const message = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
+      return this.#publish(message, payload, bounds)
+    }
+    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, true)
+    return PUBLISH.promise(context, () => {
+      const message = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, true)
+      context.message = message
+      try {
+        return this.#publish(message, payload, bounds)
+      } catch (error) {
+        throw notSent(error)
+      }
+    })
+  }
+
+  #publish(message: PendingPublish, payload: Uint8Array | string, bounds: CallOptions | undefined): Promise<void> {
     const promise = promiseOf(message)
     assertNotAborted(message, bounds)
     this.#accept(message, payload)

@@ -4,9 +4,10 @@ import type { ChannelSource, Closable } from '../../connection/channel-source.ts
 import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
+import { plainProperties } from '../../protocol/plain-properties.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
-import { isEncoded, type Payload, plainProperties, toJson, withJsonType } from '../publish/payload.ts'
+import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
 import { PendingCall, type RpcRequest } from './pending-call.ts'
 import { RpcChannel } from './rpc-channel.ts'
 

@@ -13,6 +13,8 @@ class Fixture implements PublishingHost {
   readonly port = new FakeChannelPort()
   readonly clock = this.port.clock
   readonly publishes = this.port.publishes
+  readonly endpoint = this.port.endpoint
+  readonly id = 1
   readonly reported: unknown[] = []
   readonly maxWaiting: number
   readonly publishing: Publishing
