@@ -10,7 +10,7 @@ import { rollup } from 'rollup'
 import { parseAst } from 'rollup/parseAst'
 
 /** Entries of the package, by their names there, and the compiled files that export what is public. */
-const entries = { index: 'index.js', testing: 'testing/index.js' }
+export const entries = { index: 'index.js', testing: 'testing/index.js', codec: 'codec/index.js' }
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -33,7 +33,9 @@ export async function bundle(folder, outFolder) {
     format: 'cjs',
     generatedCode: 'es2015',
     esModule: true,
-    chunkFileNames: 'common.js',
+    chunkFileNames: '[name].js',
+    // One file for all that several entries have, whichever these are.
+    manualChunks: (id, { getModuleInfo }) => (isShared(id, getModuleInfo) ? 'common' : undefined),
   })
   mkdirSync(outFolder, { recursive: true })
   for (const chunk of output) {
@@ -52,6 +54,18 @@ export async function bundle(folder, outFolder) {
   // Node, bundlers and compilers read it for the files beside it: the package itself is of ES modules.
   writeFileSync(join(outFolder, 'package.json'), '{ "type": "commonjs" }\n')
   writeFileSync(join(outFolder, 'THIRD-PARTY-LICENSES.txt'), license())
+}
+
+/**
+ * Whether several entries lead to a module.
+ *
+ * @param {string} id
+ * @param {import('rollup').GetModuleInfo} getModuleInfo
+ */
+function isShared(id, getModuleInfo) {
+  const users = new Set([id])
+  for (const user of users) for (const importer of getModuleInfo(user)?.importers ?? []) users.add(importer)
+  return Array.from(users).filter(user => getModuleInfo(user)?.isEntry).length > 1
 }
 
 /**

@@ -61,10 +61,9 @@ export async function buildPackage(log) {
       compile('tsconfig.json', ['--outDir', declarations, '--emitDeclarationOnly']),
       compile('tsconfig.json', ['--outDir', code, '--declaration', 'false', '--removeComments', '--noCheck']),
     ])
-    copyDeclarations('index.d.ts', declarations, dist)
-    copyDeclarations('testing/index.d.ts', declarations, dist)
     // The bundler is there only once the dependencies are installed.
-    const { bundle } = await import('./bundle.mjs')
+    const { bundle, entries } = await import('./bundle.mjs')
+    for (const file of Object.values(entries)) copyDeclarations(file.replace(/\.js$/, '.d.ts'), declarations, dist)
     await bundle(code, dist)
   } finally {
     rmSync(compiled, { recursive: true })

@@ -264,10 +264,16 @@ export class FrameError extends AmqpError {
   readonly code = 'FRAME_ERROR'
   /** The AMQP reply code that names the fault: 501 frame error, 502 syntax error. */
   readonly replyCode: number
+  /** Only of an error of the codec's `FrameReader`: bytes of the stream before the frame at fault. */
+  declare readonly offset?: number
 
-  constructor(message: string, options: AmqpErrorOptions & { readonly replyCode?: number } = {}) {
+  constructor(
+    message: string,
+    options: AmqpErrorOptions & { readonly replyCode?: number; readonly offset?: number } = {},
+  ) {
     super(message, options)
     this.replyCode = options.replyCode ?? 501
+    if (options.offset !== undefined) this.offset = options.offset
   }
 }
 

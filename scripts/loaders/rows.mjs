@@ -69,6 +69,7 @@ const shared = `
 for (const [required, importing] of [
   [require('asyncamqp'), import('asyncamqp')],
   [require('asyncamqp/testing'), import('asyncamqp/testing')],
+  [require('asyncamqp/codec'), import('asyncamqp/codec')],
 ]) {
   importing.then(imported => {
     const other = Object.keys(required).filter(name => required[name] !== imported[name])
@@ -116,6 +117,7 @@ const typescript = version => ({
 
 const typed = `
 import { connect, EncodeError, type AmqpProtocol, type Message } from 'asyncamqp'
+import { type Frame, FrameReader } from 'asyncamqp/codec'
 import { startBroker, type Broker } from 'asyncamqp/testing'
 
 export async function consume(url: string): Promise<number> {
@@ -135,6 +137,11 @@ export async function consume(url: string): Promise<number> {
 export async function consumeInTest(): Promise<number> {
   const broker: Broker = await startBroker({ release: '4.3' })
   return consume(broker.url)
+}
+
+export function queueOf(chunk: Uint8Array): string | undefined {
+  const frame: Frame | undefined = new FrameReader().push(chunk).read()
+  return frame?.type === 'method' && frame.name === 'queue.declare' ? frame.args.queueName : undefined
 }
 
 export const isEncodeError = (error: unknown): error is EncodeError => error instanceof EncodeError

@@ -10,26 +10,47 @@ import type { Writer } from './writer.ts'
 /** `required` must be given, `optional` has a default, `reserved` is no argument at all. */
 export type Presence = 'required' | 'optional' | 'reserved'
 
-export type FieldKind = 'octet' | 'short' | 'long' | 'longlong' | 'bit' | 'shortstr' | 'longstr' | 'table'
+/** What a field of each kind is encoded from. `longtext` is a long string that is text. */
+export interface FieldInputs {
+  readonly octet: number
+  readonly short: number
+  readonly long: number
+  readonly longlong: number
+  readonly bit: boolean
+  readonly shortstr: string
+  readonly longstr: string | Uint8Array
+  readonly longtext: string | Uint8Array
+  readonly table: FieldTable | ReadonlyMap<string, FieldValue | undefined>
+}
 
-/** One argument of a method (§4.2.5): `In` is what is encoded, `Out` what is decoded. */
-export interface Field<In = unknown, P extends Presence = Presence, Out = In> {
-  readonly kind: FieldKind
+/** What a field of each kind is decoded to. */
+export interface FieldOutputs extends Omit<FieldInputs, 'longstr' | 'longtext' | 'table'> {
+  readonly longstr: Buffer
+  readonly longtext: string
+  readonly table: FieldTable
+}
+
+export type FieldKind = keyof FieldInputs
+
+/** One argument of a method (§4.2.5). */
+export interface Field<K extends FieldKind = FieldKind, P extends Presence = Presence> {
+  readonly kind: K
   readonly presence: P
   /** Encoded if the argument is undefined. */
-  readonly fallback: In | undefined
-  /** Check and write `value`; `where` names it in errors. Bits are packed by the method codec, which writes none here. */
+  readonly fallback: FieldInputs[K] | undefined
+  /** @internal Check and write `value`; `where` names it in errors. Bits are packed by the method codec, which writes none here. */
   encode(writer: Writer, value: unknown, where: string): void
-  decode(reader: Reader): Out
+  /** @internal */
+  decode(reader: Reader): FieldOutputs[K]
 }
 
 /** `field`, but `fallback` is written if the argument is undefined. */
-export function optional<In, Out>(field: Field<In, Presence, Out>, fallback: In): Field<In, 'optional', Out> {
+export function optional<K extends FieldKind>(field: Field<K>, fallback: FieldInputs[K]): Field<K, 'optional'> {
   return { ...field, presence: 'optional', fallback }
 }
 
 /** `field` always has `value`, and is neither given by the program nor shown to it. */
-export function reserved<In, Out>(field: Field<In, Presence, Out>, value: In): Field<In, 'reserved', Out> {
+export function reserved<K extends FieldKind>(field: Field<K>, value: FieldInputs[K]): Field<K, 'reserved'> {
   return { ...field, presence: 'reserved', fallback: value }
 }
 
@@ -41,7 +62,7 @@ function integer(value: unknown, where: string, most: number): number {
 }
 
 /** An unsigned 8-bit integer. */
-export const octet: Field<number, 'required'> = {
+export const octet: Field<'octet', 'required'> = {
   kind: 'octet',
   presence: 'required',
   fallback: undefined,
@@ -53,7 +74,7 @@ export const octet: Field<number, 'required'> = {
 }
 
 /** An unsigned 16-bit integer. */
-export const short: Field<number, 'required'> = {
+export const short: Field<'short', 'required'> = {
   kind: 'short',
   presence: 'required',
   fallback: undefined,
@@ -65,7 +86,7 @@ export const short: Field<number, 'required'> = {
 }
 
 /** An unsigned 32-bit integer. */
-export const long: Field<number, 'required'> = {
+export const long: Field<'long', 'required'> = {
   kind: 'long',
   presence: 'required',
   fallback: undefined,
@@ -77,7 +98,7 @@ export const long: Field<number, 'required'> = {
 }
 
 /** An unsigned 64-bit integer, up to 2^53 - 1. */
-export const longlong: Field<number, 'required'> = {
+export const longlong: Field<'longlong', 'required'> = {
   kind: 'longlong',
   presence: 'required',
   fallback: undefined,
@@ -89,7 +110,7 @@ export const longlong: Field<number, 'required'> = {
 }
 
 /** True or false; left out it is false. Bits that follow one another share octets, the first in the lowest (§4.2.5.2). */
-export const bit: Field<boolean, 'optional'> = {
+export const bit: Field<'bit', 'optional'> = {
   kind: 'bit',
   presence: 'optional',
   fallback: false,
@@ -106,7 +127,7 @@ export function checkBit(value: unknown, where: string): 0 | 1 {
 }
 
 /** Text of at most 255 bytes in UTF-8 (§4.2.5.3). */
-export const shortstr: Field<string, 'required'> = {
+export const shortstr: Field<'shortstr', 'required'> = {
   kind: 'shortstr',
   presence: 'required',
   fallback: undefined,
@@ -133,7 +154,7 @@ function encodeLongstr(writer: Writer, value: unknown, where: string): void {
 }
 
 /** Octets of any number (§4.2.5.3); a string is encoded as UTF-8. */
-export const longstr: Field<string | Uint8Array, 'required', Buffer> = {
+export const longstr: Field<'longstr', 'required'> = {
   kind: 'longstr',
   presence: 'required',
   fallback: undefined,
@@ -142,8 +163,8 @@ export const longstr: Field<string | Uint8Array, 'required', Buffer> = {
 }
 
 /** A long string that is text both ways. */
-export const longtext: Field<string | Uint8Array, 'required', string> = {
-  kind: 'longstr',
+export const longtext: Field<'longtext', 'required'> = {
+  kind: 'longtext',
   presence: 'required',
   fallback: undefined,
   encode: encodeLongstr,
@@ -151,7 +172,7 @@ export const longtext: Field<string | Uint8Array, 'required', string> = {
 }
 
 /** A field table (§4.2.5.5); left out it is empty. */
-export const table: Field<FieldTable | ReadonlyMap<string, FieldValue | undefined>, 'optional', FieldTable> = {
+export const table: Field<'table', 'optional'> = {
   kind: 'table',
   presence: 'optional',
   fallback: {},

@@ -1,6 +1,8 @@
 import {
   bit,
   type Field,
+  type FieldInputs,
+  type FieldOutputs,
   long,
   longlong,
   longstr,
@@ -20,7 +22,7 @@ export type Fields = { readonly [name: string]: Field }
 /** A field with what the codec needs to know of it. */
 export interface Argument {
   readonly name: string
-  /** What errors call it: `queue.declare: queueName`. */
+  /** @internal What errors call it: `queue.declare: queueName`. */
   readonly where: string
   readonly field: Field
 }
@@ -46,12 +48,15 @@ export interface AnyMethod {
   readonly synchronous: boolean
 }
 
-export interface Method<F extends Fields> extends AnyMethod {
+/** A method whose name and fields the compiler knows. */
+export interface Method<N extends string = string, F extends Fields = Fields> extends AnyMethod {
+  readonly name: N
   readonly fields: F
 }
 
 /** A method that the peer answers. */
-export interface SyncMethod<F extends Fields = Fields, R extends AnyMethod = AnyMethod> extends Method<F> {
+export interface SyncMethod<N extends string = string, F extends Fields = Fields, R extends AnyMethod = AnyMethod>
+  extends Method<N, F> {
   readonly reply: R
   readonly synchronous: true
 }
@@ -60,8 +65,8 @@ type Named<F extends Fields, P extends Presence> = {
   [K in keyof F]: F[K] extends { readonly presence: P } ? K : never
 }[keyof F]
 
-type In<T> = T extends Field<infer Value, Presence, unknown> ? Value : never
-type Out<T> = T extends { decode(...args: never[]): infer Value } ? Value : never
+type In<T> = T extends Field<infer Kind> ? FieldInputs[Kind] : never
+type Out<T> = T extends Field<infer Kind> ? FieldOutputs[Kind] : never
 
 type Flat<T> = { readonly [K in keyof T]: T[K] }
 
@@ -84,14 +89,14 @@ export type ReplyOf<M extends AnyMethod> = M extends { readonly reply: infer R e
   ? DecodedOf<R>
   : never
 
-function define<F extends Fields>(
-  name: string,
+function define<N extends string, F extends Fields>(
+  name: N,
   classId: number,
   methodId: number,
   fields: F,
   replies: readonly AnyMethod[],
   content: boolean,
-): Method<F> {
+): Method<N, F> {
   const order = Object.entries(fields).map(([argument, field]) => ({
     name: argument,
     where: `${name}: ${argument}`,
@@ -104,24 +109,34 @@ function define<F extends Fields>(
 }
 
 /** A method that has no answer, or is one. */
-function method<F extends Fields>(name: string, classId: number, methodId: number, fields: F): Method<F> {
+function method<N extends string, F extends Fields>(
+  name: N,
+  classId: number,
+  methodId: number,
+  fields: F,
+): Method<N, F> {
   return define(name, classId, methodId, fields, [], false)
 }
 
 /** A method that carries a message. */
-function contentMethod<F extends Fields>(name: string, classId: number, methodId: number, fields: F): Method<F> {
+function contentMethod<N extends string, F extends Fields>(
+  name: N,
+  classId: number,
+  methodId: number,
+  fields: F,
+): Method<N, F> {
   return define(name, classId, methodId, fields, [], true)
 }
 
 /** A method that the peer answers with `reply`, or with one of `otherReplies`. */
-function syncMethod<F extends Fields, R extends AnyMethod>(
-  name: string,
+function syncMethod<N extends string, F extends Fields, R extends AnyMethod>(
+  name: N,
   classId: number,
   methodId: number,
   reply: R,
   fields: F,
   ...otherReplies: readonly AnyMethod[]
-): SyncMethod<F, R> {
+): SyncMethod<N, F, R> {
   return { ...define(name, classId, methodId, fields, [reply, ...otherReplies], false), reply, synchronous: true }
 }
 

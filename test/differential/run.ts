@@ -11,7 +11,10 @@ const LONGEST_WAIT = 2_000
 /** After it whatever can expire has. */
 const EXPIRED = 60
 
-const ANSWERS: ReadonlyMap<methods.AnyMethod, readonly methods.AnyMethod[]> = new Map([
+const ANSWERS: ReadonlyMap<methods.AnyMethod, readonly methods.AnyMethod[]> = new Map<
+  methods.AnyMethod,
+  readonly methods.AnyMethod[]
+>([
   [methods.ChannelClose, [methods.ChannelCloseOk]],
   [methods.TxCommit, [methods.TxCommitOk, methods.ChannelClose, methods.ConnectionClose]],
 ])

@@ -10,7 +10,11 @@ const sources = join(packageRoot, 'test/package')
 const frozen = {
   asyncamqp: readFrozen('exports.txt'),
   'asyncamqp/testing': readFrozen('testing-exports.txt'),
+  'asyncamqp/codec': readFrozen('codec-exports.txt'),
 }
+
+/** The programs that use every public name, one for each entry. */
+const programs = ['consumer.ts', 'testing-consumer.ts', 'codec-consumer.ts'] as const
 
 function readFrozen(file: string): readonly string[] {
   return readFileSync(join(sources, file), 'utf8').trimEnd().split('\n')
@@ -37,7 +41,7 @@ describe('The package', () => {
   let project: ConsumerProject
   before(async () => {
     project = await ConsumerProject.create()
-    for (const name of ['consumer.ts', 'testing-consumer.ts', 'misuse.ts']) {
+    for (const name of [...programs, 'misuse.ts']) {
       await project.copy(join(sources, 'consumer', name), name)
     }
   })
@@ -51,6 +55,8 @@ describe('The package', () => {
       'LICENSE',
       'README.md',
       'dist/THIRD-PARTY-LICENSES.txt',
+      'dist/codec.js',
+      'dist/codec.mjs',
       'dist/common.js',
       'dist/index.js',
       'dist/index.mjs',
@@ -84,7 +90,7 @@ describe('The package', () => {
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const files = ['index.js', 'common.js', 'testing.js']
+    const files = ['index.js', 'common.js', 'testing.js', 'codec.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')
     const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
@@ -181,7 +187,7 @@ describe('The package', () => {
         `import * as all from '${entry}'\nconsole.log(JSON.stringify(Object.keys(all)))\n`,
       )
       const values = JSON.parse((await project.node(['names.js'])).stdout) as string[]
-      const file = entry === 'asyncamqp' ? 'index.d.ts' : 'testing.d.ts'
+      const file = `${entry.split('/')[1] ?? 'index'}.d.ts`
       const all = publicNames(join(project.folder, 'node_modules/asyncamqp/dist', file))
       const types = Array.from(all).filter(name => !values.includes(name))
       assert.deepEqual([...values.sort(), ...types.sort().map(name => `type ${name}`)], names)
@@ -210,11 +216,25 @@ describe('The package', () => {
     assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: 'false\n1 true true\n', stderr: '' })
   })
 
+  it('has a codec that is loaded without the client, and shares its classes', async () => {
+    await project.write(
+      'codec.cjs',
+      [
+        "const codec = require('asyncamqp/codec')",
+        "const files = Object.keys(require.cache).map(file => require('node:path').basename(file))",
+        'console.log(files.sort().join())',
+        "const { EncodeError, Properties } = require('asyncamqp')",
+        'console.log(codec.EncodeError === EncodeError, codec.Properties === Properties)',
+      ].join('\n'),
+    )
+    const { exitCode, stdout, stderr } = await project.node(['codec.cjs'])
+    const output = 'codec.cjs,codec.js,common.js\ntrue true\n'
+    assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: output, stderr: '' })
+  })
+
   it('has every public name used by the programs that are compiled below', () => {
-    for (const [names, program] of [
-      [frozen.asyncamqp, 'consumer.ts'],
-      [frozen['asyncamqp/testing'], 'testing-consumer.ts'],
-    ] as const) {
+    for (const [i, names] of Object.values(frozen).entries()) {
+      const program = programs[i] ?? ''
       const words = new Set(readFileSync(join(sources, 'consumer', program), 'utf8').match(/\w+/g))
       const unused = names.map(name => name.replace('type ', '')).filter(name => !words.has(name))
       assert.deepEqual(unused, [])
@@ -223,7 +243,7 @@ describe('The package', () => {
 
   for (const resolution of ['nodenext', 'bundler'] as const) {
     it(`compiles in a strict program that resolves modules as ${resolution} does`, async () => {
-      assert.equal(await project.compile(resolution, ['consumer.ts', 'testing-consumer.ts']), '')
+      assert.equal(await project.compile(resolution, programs), '')
     })
 
     it(`refuses wrong uses in a program that resolves modules as ${resolution} does`, async () => {

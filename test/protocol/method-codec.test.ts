@@ -405,6 +405,7 @@ function valueFor(field: Field): fc.Arbitrary<unknown> {
     case 'shortstr':
       return fc.string({ unit: 'grapheme', maxLength: 20 })
     case 'longstr':
+    case 'longtext':
       return fc.oneof(
         fc.string({ maxLength: 300 }),
         fc.string({ maxLength: 50 }).map(text => Buffer.from(text)),
@@ -428,15 +429,13 @@ function argumentsOf(method: AnyMethod): fc.Arbitrary<Record<string, unknown>> {
 
 /** What decoding makes of arguments: long strings become octets, but for the texts of connection.start. */
 function decoded(method: AnyMethod, args: Record<string, unknown>): Record<string, unknown> {
-  const isText = (name: string): boolean => method === ConnectionStart && (name === 'mechanisms' || name === 'locales')
   return Object.fromEntries(
     method.order
       .filter(({ field }) => field.presence !== 'reserved')
       .map(({ name, field }) => {
         const value = args[name]
-        if (field.kind !== 'longstr') return [name, value]
-        const octets = typeof value === 'string' ? Buffer.from(value) : (value as Buffer)
-        return [name, isText(name) ? octets.toString() : octets]
+        if (field.kind === 'longtext') return [name, String(value)]
+        return [name, field.kind === 'longstr' && typeof value === 'string' ? Buffer.from(value) : value]
       }),
   )
 }

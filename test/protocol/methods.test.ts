@@ -26,9 +26,9 @@ describe('the table of methods', () => {
   })
 
   it('exports each method under its name', () => {
-    const exported = Object.entries(methods).filter((entry): entry is [string, AnyMethod] => {
+    const exported = Object.entries<unknown>(methods).filter((entry): entry is [string, AnyMethod] => {
       const [, value] = entry
-      return typeof value === 'object' && 'methodId' in value
+      return typeof value === 'object' && value !== null && 'methodId' in value
     })
     assert.equal(exported.length, all.length)
     for (const [name, method] of exported) {

@@ -1,5 +1,6 @@
 // Wrong uses. Each line under a @ts-expect-error must not compile: where it does, the compiler reports the comment.
 import { connect, int8, MessageReturnedError } from 'asyncamqp'
+import { encodeMethod, FrameReader, QueueBind, QueueDeclare } from 'asyncamqp/codec'
 
 // @ts-expect-error: the option is `login`
 await connect('amqp://localhost', { username: 'alice' })
@@ -80,3 +81,16 @@ await protocol.consumer('q', () => {}, { onFailure: 'drop' })
 ;(await protocol.consumer('q')).on('error', () => {})
 // @ts-expect-error: a reply is a string, bytes, or an object
 await protocol.rpcServer('q', () => 5)
+
+// @ts-expect-error: queue.bind needs an exchange
+encodeMethod(1, QueueBind, { queueName: 'orders' })
+// @ts-expect-error: the argument is `queueName`
+encodeMethod(1, QueueDeclare, { queue: 'orders' })
+// @ts-expect-error: a ticket is reserved
+encodeMethod(1, QueueDeclare, { ticket: 1 })
+for (const frame of new FrameReader().push(Buffer.alloc(0))) {
+  // @ts-expect-error: a queue.declare has no `messageCount`
+  if (frame.type === 'method' && frame.name === 'queue.declare') frame.args.messageCount
+  // @ts-expect-error: there is no such method
+  if (frame.type === 'method' && frame.name === 'queue.decline') frame.args
+}
