@@ -17,6 +17,7 @@ import type { ConnectionState } from './connection/connection-state.ts'
 import { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
+import type { ConnectionStats } from './diagnostics/stats.ts'
 import { EncodeError, fromCallSite } from './errors.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
@@ -50,6 +51,8 @@ export interface AmqpProtocolEvents {
   disconnected: [error: Error]
   /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. The last one failed with `error`. */
   recovering: [attempt: number, delay: number, error: Error | undefined]
+  /** An attempt to recover failed. A `ConnectionFailedError` lists each server with its step and cause in `attempts`. */
+  recoveryAttemptFailed: [attempt: number, error: Error]
   /** Everything is back except what the broker still refuses: that is tried again, and reported by `recoveryFailed`. */
   recovered: []
   /** One exchange, queue, binding or consumer could not be recovered so far; the rest goes on. */
@@ -108,6 +111,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       unblocked: () => protocol.#tell('unblocked'),
       disconnected: error => protocol.#tell('disconnected', error),
       recovering: (attempt, delay, error) => protocol.#tell('recovering', attempt, delay, error),
+      recoveryAttemptFailed: (attempt, error) => protocol.#tell('recoveryAttemptFailed', attempt, error),
       recovered: () => protocol.#tell('recovered'),
       recoveryFailed: (what, error) => protocol.#tell('recoveryFailed', what, error),
       queueRenamed: (oldName, newName) => protocol.#tell('queueRenamed', oldName, newName),
@@ -169,6 +173,16 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** The server at the other end, and the port at this one. */
   get peer(): TransportPeer {
     return this.#open.connection.peer
+  }
+
+  /**
+   * The figures of the connection, of its publishers and of its consumers at the moment. They are computed when asked, in
+   * a time that grows with the number of channels and of messages in hand; nothing is counted for them meanwhile.
+   *
+   *     const { state, unconfirmed, handlersRunning } = protocol.stats()
+   */
+  stats(): ConnectionStats {
+    return this.#open.stats()
   }
 
   /**

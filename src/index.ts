@@ -32,8 +32,11 @@ export type {
   TransportStep,
   TransportTarget,
 } from './connection/wire/transport.ts'
+export type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './diagnostics/lifecycle-events.ts'
 export type { ProcessContext, ProcessKind, ProcessResult } from './diagnostics/process.ts'
 export type { PublishContext, PublishResult } from './diagnostics/publish.ts'
+export type { Endpoint } from './diagnostics/server-context.ts'
+export type { ConnectionStats, ConsumerStats, PublisherStats } from './diagnostics/stats.ts'
 export {
   AbortError,
   AmqpError,

@@ -44,7 +44,9 @@ export interface ChannelEvents {
   /** The broker has ended a consumer: its tag may serve another. */
   consumerGone(consumerTag: string): void
   /** The server cancelled a consumer; called at the end of the read. */
-  cancelled(error: ConsumerCancelledError): void
+  cancelled(error: ConsumerCancelledError, consumer: Consumer): void
+  /** The server closed the channel, which the client was not closing; called at the end of the read. */
+  closedByServer(channelId: number, error: ChannelClosedError): void
   /** The life is over, with its connection or alone: `ending.scope` says which. */
   ended(session: ChannelSession, ending: CloseReason): void
 }
@@ -475,7 +477,11 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     if (this.#state === 'closing') {
       // Both closed at once: our close is answered too, and until then the number is not free (§1.5.2.5).
       this.#crossed = ending
-    } else this.#end(ending)
+    } else {
+      this.#end(ending)
+      const { error } = ending
+      if (error instanceof ChannelClosedError) this.#port.afterRead(() => this.#events.closedByServer(this.id, error))
+    }
   }
 
   flowAsked(active: boolean): void {
@@ -502,7 +508,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
       { queueName, consumerTag },
     )
-    this.#port.afterRead(() => this.#events.cancelled(error))
+    this.#port.afterRead(() => this.#events.cancelled(error, consumer))
   }
 
   returned(message: ReturnedMessage): void {

@@ -116,7 +116,7 @@ export class Channel {
     this.returnCallback = returnCallback
     this.#lives = new RecoveringChannel(host, {
       returned: (message, told) => this.#returned(message, told),
-      cancelled: error => this.#cancelled(error),
+      cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
     })
   }
 
@@ -745,10 +745,16 @@ export class Channel {
     } else if (!told) this.#lives.host.report(returnError(message), 'warn')
   }
 
-  #cancelled(error: ConsumerCancelledError): void {
-    if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
-    for (const callback of this.#cancellationCallbacks)
-      callSafely(() => callback(this, error.consumerTag), this.#failed)
+  #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
+    const { queueName, consumerTag } = error
+    const tell = (): void => {
+      if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
+      for (const callback of this.#cancellationCallbacks) {
+        callSafely(() => callback(this, consumerTag), this.#failed)
+      }
+    }
+    if (isRestarted) tell()
+    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error }, tell)
   }
 
   /**

@@ -1,5 +1,13 @@
+import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
-import { type AmqpError, atCallSite, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import type { ConsumerStats } from '../diagnostics/stats.ts'
+import {
+  type AmqpError,
+  atCallSite,
+  type ChannelClosedError,
+  ConnectionLostError,
+  ConsumerCancelledError,
+} from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -10,6 +18,7 @@ import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from './channel-s
 import { type CloseReason, closedByClient } from './close-reason.ts'
 import type { Settlement } from './consume/acker.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
+import type { Consumer } from './consume/delivery-sink.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
@@ -21,7 +30,7 @@ import type { TopologyRecorder } from './topology-recorder.ts'
 import { type Effect, WrittenEffects, type WrittenMethod } from './written-effects.ts'
 
 /** What a channel knows of the long life it is a part of. */
-export interface ChannelHost extends ErrorReporter, EndpointSource {
+export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSink {
   /** Undefined where nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
   readonly routes: PublishRoutes
@@ -40,7 +49,8 @@ export interface ChannelHost extends ErrorReporter, EndpointSource {
 /** What the public channel learns. */
 export interface RecoveringChannelEvents {
   returned(message: ReturnedMessage, told: boolean): void
-  cancelled(error: ConsumerCancelledError): void
+  /** `isRestarted` if the consumer's owner consumes again, and reports that. */
+  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void
 }
 
 /**
@@ -159,13 +169,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** A consumer could not be recovered. */
   abandonConsumer(tag: string, queueName: string, error: Error): void {
-    this.subscriptions
-      .consumers()
-      .find(consumer => consumer.tag === tag)
-      ?.sink.cancelled()
+    const consumer = this.subscriptions.consumers().find(consumer => consumer.tag === tag)
+    consumer?.sink.cancelled()
     this.subscriptions.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
-    this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }))
+    this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }), consumer)
   }
 
   /** The life that began has the channel's modes and consumers: publishes may go, what waited first. */
@@ -384,8 +392,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.subscriptions.remove(consumerTag)
   }
 
-  cancelled(error: ConsumerCancelledError): void {
-    this.#events.cancelled(error)
+  cancelled(error: ConsumerCancelledError, consumer: Consumer | undefined): void {
+    this.#events.cancelled(error, consumer?.isRestarted === true)
+  }
+
+  closedByServer(channelId: number, error: ChannelClosedError): void {
+    const { replyCode = 0, replyText = '', method } = error
+    this.#host.occurred('channel.closed', { channelId, error, replyCode, replyText, method })
   }
 
   returned(message: ReturnedMessage, told: boolean): void {
@@ -448,6 +461,33 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       return
     }
     this.close(ending)
+  }
+
+  // ---- figures
+
+  /** Messages that are published and not confirmed. */
+  get unconfirmed(): number {
+    return this.#session?.window.unsettled ?? 0
+  }
+
+  /** Delivery tags that were given to publishes in confirm mode, in all lives. */
+  get published(): number {
+    return this.#session?.window.lastTag ?? 0
+  }
+
+  /** Delivery tags that came, in all lives. */
+  get delivered(): number {
+    return this.#session?.acker.lastTag ?? 0
+  }
+
+  /** Those of its consumers whose owners give none. */
+  consumerStats(): ConsumerStats[] {
+    const state = this.#state === 'recovering' ? 'recovering' : 'consuming'
+    return this.subscriptions.consumers().flatMap(({ tag, sink: { queueName, noAck, figures } }) => {
+      if (figures === undefined) return []
+      const unacknowledged = noAck ? 0 : undefined
+      return [{ queueName, consumerTag: tag, state, isPaused: false, unacknowledged, ...figures }]
+    })
   }
 
   /** Whether `drain` has anything to do. */

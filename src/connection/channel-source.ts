@@ -1,7 +1,9 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { EndpointSource } from '../diagnostics/server-context.ts'
+import type { PartStats } from '../diagnostics/stats.ts'
 import type { CallSite } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -14,6 +16,8 @@ export interface Closable {
   readonly bringsWork?: boolean
   /** Somebody needs a channel number: close a channel that is idle. Returns whether one will be free. */
   giveUpChannel?(): boolean
+  /** Add its figures. */
+  addStats?(stats: PartStats): void
   /** Finish what is under way, within `timeout` milliseconds. Never rejects. */
   close(options: { readonly timeout: number }): Promise<void>
 }
@@ -33,7 +37,7 @@ export interface SourcedChannelOptions {
 }
 
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
-export interface ChannelSource extends ErrorReporter, EndpointSource {
+export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleSink {
   readonly state: ConnectionState
   readonly clock: Clock
   /** Why it is closed; undefined while it is not. */

@@ -194,6 +194,16 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     return takesRejectOfStream(this.negotiated?.serverProperties ?? {})
   }
 
+  /** Encoded bytes that have not left. */
+  get bufferedBytes(): number {
+    return this.#outgoing.buffered
+  }
+
+  /** Bytes of deliveries that wait for callbacks. */
+  get receivedBytesWaiting(): number {
+    return this.#incoming.throttle.waiting
+  }
+
   get isBlocked(): boolean {
     return this.blockedReason !== undefined
   }

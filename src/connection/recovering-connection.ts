@@ -4,8 +4,12 @@ import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
+import { ConnectionTimes } from '../diagnostics/connection-times.ts'
+import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
+import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
-import { asError } from '../errors.ts'
+import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
+import { asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
@@ -31,6 +35,7 @@ export interface RecoveringConnectionEvents {
   unblocked(): void
   disconnected(error: Error): void
   recovering(attempt: number, delay: number, error: Error | undefined): void
+  recoveryAttemptFailed(attempt: number, error: Error): void
   recovered(): void
   recoveryFailed(what: string, error: Error): void
   queueRenamed(oldName: string, newName: string): void
@@ -82,6 +87,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #connection: Connection | undefined
   readonly #secrets = new Secrets()
   #warnedOfQos = false
+  readonly #times: ConnectionTimes
+  readonly #lifecycle = new LifecycleReporter(this)
+  /** Of channels that are closed. */
+  readonly #past = { published: 0, delivered: 0 }
   /** Listeners were told of a block, and not of its end. */
   #isBlocked = false
   #ending: CloseReason | undefined
@@ -94,6 +103,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#events = events
     this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
+    this.#times = new ConnectionTimes(settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#recovered = new WaitList(this.#deadlines, 'the connection to be recovered')
     if (settings.recovery?.topology === true) {
@@ -110,6 +120,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     session.#connection = connection
     session.#to('open')
     settings.logger?.info(`connected to ${connection.server}`)
+    session.#opened(connection)
     session.#endedUnseen(connection)
     return session
   }
@@ -238,6 +249,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   forget(lives: RecoveringChannel): void {
     this.#channels.delete(lives)
+    this.#past.published += lives.published
+    this.#past.delivered += lives.delivered
   }
 
   after(milliseconds: number, expired: () => void): Deadline {
@@ -275,9 +288,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   blocked(reason: string | undefined): void {
     // Told of the end already.
     if (this.#state === 'closed') return
-    this.#isBlocked = reason !== undefined
-    if (reason === undefined) this.#events.unblocked()
-    else this.#events.blocked(reason)
+    if (reason === undefined) this.#unblock()
+    else {
+      this.#isBlocked = true
+      this.#times.blocked()
+      this.occurred('connection.blocked', { reason }, () => this.#events.blocked(reason))
+    }
   }
 
   /** A connection may have ended when it was not yet the one there is. */
@@ -296,10 +312,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
+    const openMs = this.#times.lost()
     const tell = (): void => {
       if (reason.error !== undefined) {
         this.#settings.logger?.warn(reason.error.message)
-        this.#events.disconnected(reason.error)
+        this.#lost(reason.error, openMs)
       }
       this.#unblock()
     }
@@ -317,7 +334,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #unblock(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
-    this.#events.unblocked()
+    this.occurred('connection.unblocked', { blockedMs: this.#times.unblocked() }, () => this.#events.unblocked())
   }
 
   async #recover(ending: CloseReason): Promise<void> {
@@ -338,14 +355,26 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         recovering: (attempt, delay, error) => {
           const why = error === undefined ? '' : `, since ${error.message}`
           logger?.info(`recovery of the connection: attempt ${attempt} in ${Math.round(delay)} ms${why}`)
-          this.#events.recovering(attempt, delay, error)
+          this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
+            this.#events.recovering(attempt, delay, error),
+          )
+        },
+        attemptFailed: (attempt, error, nextDelay) => {
+          const servers = error instanceof ConnectionFailedError ? error.attempts : []
+          const nextDelayMs = nextDelay === undefined ? undefined : Math.round(nextDelay)
+          this.occurred('connection.recovery_attempt_failed', { attempt, error, servers, nextDelayMs }, () =>
+            this.#events.recoveryAttemptFailed(attempt, error),
+          )
         },
         givesUpOn: error => this.#givesUpOn(error),
         failed: (what, error) => {
           logger?.warn(`recovery of ${what} failed: ${error.message}`)
-          this.#events.recoveryFailed(what, error)
+          this.occurred('entity.recovery_failed', { entity: what, error }, () =>
+            this.#events.recoveryFailed(what, error),
+          )
         },
-        renamed: (oldName, newName) => this.#events.queueRenamed(oldName, newName),
+        renamed: (oldName, newName) =>
+          this.occurred('queue.renamed', { oldName, newName }, () => this.#events.queueRenamed(oldName, newName)),
       },
       settings,
       this.clock,
@@ -355,19 +384,24 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     try {
       await recovery.run()
     } catch (error) {
-      if (this.#ending === undefined) this.#end(gaveUp(this.connection.server, ending, asError(error)))
+      if (this.#ending !== undefined) return
+      const failed = { error: asError(error), attempts: recovery.attempts, durationMs: this.#times.recoveringMs }
+      const reason = gaveUp(this.connection.server, ending, failed.error)
+      this.#end(reason, () => this.occurred('connection.recovery_failed', failed))
       return
     }
     // The program may have closed it in the very last moment.
     if (this.#ending !== undefined) return
     this.#recoveredAt = this.clock.now()
+    const durationMs = this.#times.recovered()
     this.#to('open')
     if (this.#endedUnseen(this.connection)) return
     this.#opener.connected()
     this.#recovered.wakeAll()
     void recovery.runLate()
     logger?.info(`the connection to ${this.connection.server} is recovered`)
-    this.#events.recovered()
+    const counts = { attempts: recovery.attempts, durationMs, ...recovery.counts }
+    this.occurred('connection.recovered', counts, () => this.#events.recovered())
   }
 
   /** Ask the program. One that throws, or does not answer within the time of an attempt, has not said yes. */
@@ -392,6 +426,55 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         failed(thrown)
       }
     })
+  }
+
+  // ---- what becomes known of it
+
+  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void {
+    this.#lifecycle.occurred(name, details, tell)
+  }
+
+  #opened(connection: Connection): void {
+    const { product, version } = this.serverProperties
+    this.occurred('connection.opened', {
+      durationMs: this.#times.opened(),
+      encrypted: connection.peer.encrypted,
+      serverProduct: typeof product === 'string' ? product : undefined,
+      serverVersion: typeof version === 'string' ? version : undefined,
+      heartbeatSeconds: connection.negotiated?.heartbeat ?? 0,
+    })
+  }
+
+  #lost(error: Error, openMs: number): void {
+    const reason = error instanceof ConnectionLostError ? error.reason : 'closedByServer'
+    const lost = { error, reason, openMs, willRecover: this.#state === 'recovering' } as const
+    this.occurred('connection.lost', lost, () => this.#events.disconnected(error))
+  }
+
+  stats(): ConnectionStats {
+    const { connection } = this
+    const parts: PartStats = { publishers: [], consumers: [] }
+    for (const part of this.parts) part.addStats?.(parts)
+    const channels = [...this.#channels]
+    const { publishers } = parts
+    const consumers = [...parts.consumers, ...channels.flatMap(channel => channel.consumerStats())]
+    return {
+      ...this.endpoint,
+      state: this.#state,
+      ...this.#times.stats,
+      openChannels: connection.state === 'open' ? connection.channels.inUse : 0,
+      blockedReason: connection.blockedReason,
+      unconfirmed: sum(channels, ({ unconfirmed }) => unconfirmed),
+      waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ publishing }) => publishing.waiting),
+      bufferedBytes: connection.bufferedBytes,
+      receivedBytesWaiting: connection.receivedBytesWaiting,
+      unacknowledged: sum(consumers, ({ unacknowledged = 0 }) => unacknowledged),
+      handlersRunning: sum(consumers, ({ handlersRunning }) => handlersRunning),
+      published: this.#past.published + sum(channels, ({ published }) => published),
+      delivered: this.#past.delivered + sum(channels, ({ delivered }) => delivered),
+      publishers,
+      consumers,
+    }
   }
 
   // ---- the end
@@ -446,7 +529,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     tell()
     if (this.#connection !== undefined) this.#connection.blockedReason = undefined
     this.#unblock()
-    this.#events.closed(error)
+    this.occurred('connection.closed', { error }, () => this.#events.closed(error))
   }
 
   /** Resolves when the program closed the connection; rejects with the reason where it was not asked for. */
@@ -465,4 +548,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
     await this.connection.updateSecret(secret, reason)
   }
+}
+
+function sum<T>(all: readonly T[], figure: (one: T) => number): number {
+  return all.reduce((total, one) => total + figure(one), 0)
 }

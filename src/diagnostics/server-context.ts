@@ -1,8 +1,10 @@
-/** A connection, as far as contexts speak of it. */
+/** The connection by which something is done, or to which something happened. */
 export interface Endpoint {
+  /** Host name or address of the server that it is connected to, or was last, as the program named it. */
   readonly serverAddress: string
   readonly serverPort: number
   readonly virtualHost: string
+  /** The option `connectionName`: what the broker shows for it. */
   readonly connectionName: string
 }
 

@@ -58,6 +58,10 @@ export class ProtocolSource implements ChannelSource {
     this.parts.add(part)
   }
 
+  occurred(_name: string, _details: unknown, tell?: () => void): void {
+    tell?.()
+  }
+
   disown(part: Closable): void {
     this.parts.delete(part)
   }

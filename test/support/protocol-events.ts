@@ -7,6 +7,7 @@ export const PROTOCOL_EVENTS = [
   'unblocked',
   'disconnected',
   'recovering',
+  'recoveryAttemptFailed',
   'recovered',
   'recoveryFailed',
   'queueRenamed',

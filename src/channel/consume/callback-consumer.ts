@@ -5,7 +5,7 @@ import { Fifo } from '../../lib/fifo.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { Acker } from './acker.ts'
-import { type DeliverySink, heldBytes, type SinkPort } from './delivery-sink.ts'
+import { type DeliverySink, heldBytes, type SinkFigures, type SinkPort } from './delivery-sink.ts'
 
 /** How a consumer treats its deliveries. */
 export interface CallbackConsumerOptions {
@@ -112,6 +112,10 @@ export class CallbackConsumer implements DeliverySink {
   idle(): Promise<void> {
     if (this.#isIdle()) return Promise.resolve()
     return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  get figures(): SinkFigures {
+    return { handlersRunning: this.#running, concurrency: this.#concurrency, buffered: this.#waiting.length }
   }
 
   #isIdle(): boolean {

@@ -11,6 +11,13 @@ export interface SinkPort extends ErrorReporter {
   held(bytes: number): void
 }
 
+/** The figures of a sink whose owner gives none itself. */
+export interface SinkFigures {
+  readonly handlersRunning: number
+  readonly concurrency: number
+  readonly buffered: number
+}
+
 /**
  * Takes the deliveries of one consumer: the only place where they wait between the socket and the program's code. It
  * outlives the lives of its channel. `attach` begins one; `lost` or `cancelled` ends it.
@@ -36,6 +43,7 @@ export interface DeliverySink {
   discard(): void
   /** Resolves when none of the program's code runs, and none will. */
   idle(): Promise<void>
+  readonly figures?: SinkFigures
 }
 
 /** One consumer of a channel. Its identity, and not its tag, tells it from one that has the tag later. */

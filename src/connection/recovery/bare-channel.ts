@@ -8,6 +8,7 @@ const NO_EVENTS: ChannelEvents = {
   returned: () => {},
   consumerGone: () => {},
   cancelled: () => {},
+  closedByServer: () => {},
   moreMayGo: () => {},
   ended: () => {},
 }

@@ -10,6 +10,7 @@ import { BareChannel } from './bare-channel.ts'
 import { ConsumerRecovery } from './consumer-recovery.ts'
 import { Patience } from './patience.ts'
 import type { PendingTopology } from './pending-topology.ts'
+import type { TopologyRecord } from './records.ts'
 import type { Topology } from './topology.ts'
 import { TopologyRecovery } from './topology-recovery.ts'
 
@@ -22,6 +23,17 @@ export interface KeptTopology {
   readonly pending: PendingTopology
 }
 
+/** What a recovery brought back. */
+export interface RecoveredCounts {
+  readonly channels: number
+  readonly exchanges: number
+  readonly queues: number
+  readonly bindings: number
+  readonly consumers: number
+  /** Entities and consumers that are tried on. */
+  readonly stillMissing: number
+}
+
 /** What a recovery needs of the connection it is for. */
 export interface RecoveryHost {
   readonly kept: KeptTopology | undefined
@@ -32,6 +44,8 @@ export interface RecoveryHost {
   connected(connection: Connection): void
   /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is what the one before failed with. */
   recovering(attempt: number, delay: number, error: Error | undefined): void
+  /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
+  attemptFailed(attempt: number, error: Error, nextDelay: number | undefined): void
   /** Ask the program whether to give up. */
   givesUpOn(error: Error): Promise<boolean>
   failed(what: string, error: Error): void
@@ -59,6 +73,8 @@ export class Recovery {
   /** Who waits for entries of the ledger. */
   #waiting: (() => void)[] = []
   #topologyIsBack = false
+  /** Attempts that were begun. */
+  attempts = 0
 
   /** `flapping` connections were lost as soon as they were back: they count as attempts. */
   constructor(host: RecoveryHost, settings: RecoverySettings, clock: Clock, flapping: number) {
@@ -82,19 +98,43 @@ export class Recovery {
   /** Resolves when all is restored but what `runLate` goes on with. Rejects with the last error if it is given up. */
   async run(): Promise<void> {
     let failure: Error | undefined
+    let delay = this.#backoff.next(undefined)
     for (let attempt = 1; ; attempt++) {
-      const delay = this.#backoff.next(failure && outcomeOf(failure))
       this.#host.recovering(attempt, delay, failure)
       await this.#pause(delay)
+      this.attempts = attempt
       try {
         await this.#restoreOn(await this.#host.dial(this.#cancelled.signal))
         return
       } catch (thrown) {
         failure = asError(thrown)
         this.#cancelled.signal.throwIfAborted()
-        if (attempt >= this.#settings.maxAttempts || (await this.#host.givesUpOn(failure))) throw failure
+        const isLast = attempt >= this.#settings.maxAttempts || (await this.#host.givesUpOn(failure))
+        this.#cancelled.signal.throwIfAborted()
+        delay = isLast ? 0 : this.#backoff.next(outcomeOf(failure))
+        this.#host.attemptFailed(attempt, failure, isLast ? undefined : delay)
+        if (isLast) throw failure
         this.#cancelled.signal.throwIfAborted()
       }
+    }
+  }
+
+  /** What is back, and how many entries of the ledger and consumers are not. */
+  get counts(): RecoveredCounts {
+    const { topology } = this.#host.kept ?? {}
+    const left = this.#topology?.left ?? []
+    const back = (kind: TopologyRecord['kind'], all: number): number =>
+      all - left.filter(record => record.kind === kind).length
+    const channels = this.#host.channels()
+    const consumers = channels.reduce((sum, { subscriptions }) => sum + subscriptions.size, 0)
+    const missing = channels.reduce((sum, { subscriptions }) => sum + subscriptions.missing().length, 0)
+    return {
+      channels: channels.length,
+      exchanges: back('exchange', topology?.exchanges.length ?? 0),
+      queues: back('queue', topology?.queues.length ?? 0),
+      bindings: back('binding', topology?.bindings.length ?? 0),
+      consumers: consumers - missing,
+      stillMissing: left.length + missing,
     }
   }
 

@@ -120,6 +120,11 @@ export class TopologyRecovery {
     }
   }
 
+  /** What is not back, and is tried on. */
+  get left(): readonly TopologyRecord[] {
+    return this.#entries.map(({ record }) => record).filter(record => this.#topology.has(record))
+  }
+
   /** A queue that is locked, and that may be granted at any time: nothing else waits for it. */
   isLocked(queueName: string): boolean {
     const queue = this.#topology.queue(queueName)

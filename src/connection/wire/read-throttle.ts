@@ -51,6 +51,11 @@ export class ReadThrottle {
     else if (wasPaused) this.#transport.resume()
   }
 
+  /** Bytes that wait for their callbacks. */
+  get waiting(): number {
+    return this.#held
+  }
+
   /** Bytes that wait for their callbacks, added or taken away. */
   held(bytes: number): void {
     this.#held += bytes

@@ -100,6 +100,11 @@ export class WriteBatcher {
     this.#send()
   }
 
+  /** Bytes that have not left. */
+  get buffered(): number {
+    return this.writer.waiting + this.#transport.pending
+  }
+
   /** Let everything leave that waits. */
   flush(): void {
     this.#send()

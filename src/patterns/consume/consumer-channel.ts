@@ -92,6 +92,10 @@ export class ConsumerChannel {
     return this.#channel.lives.session?.acker
   }
 
+  get consumerTag(): string | undefined {
+    return this.#consumer?.tag
+  }
+
   /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
   get ackTimeout(): number | undefined {
     const asked = this.#request.arguments?.['x-consumer-timeout']

@@ -32,8 +32,8 @@ const NEXT: Record<State, readonly State[]> = {
 }
 
 export interface RestarterEvents {
-  /** The broker ended the consumer. Resolves to whether to consume again. */
-  interrupted(error: Error): Promise<boolean>
+  /** The broker ended the consumer, which had this tag. Resolves to whether to consume again. */
+  interrupted(error: Error, consumerTag: string | undefined): Promise<boolean>
   resumed(): void
   /** Nothing more will come; `makeError` says why to each who asks. */
   failed(makeError: () => Error): void
@@ -98,6 +98,15 @@ export class ConsumerRestarter {
     this.#dispatcher.release()
   }
 
+  get state(): State {
+    return this.#state
+  }
+
+  /** The tag of the consumer that the broker has; undefined if it has none. */
+  get consumerTag(): string | undefined {
+    return this.#channel?.consumerTag
+  }
+
   /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
   get ackTimeout(): number | undefined {
     return this.#channel?.ackTimeout
@@ -119,7 +128,7 @@ export class ConsumerRestarter {
     this.#back = back
     // Within the end of a connection, of which half is done.
     await undefined
-    const again = await this.#events.interrupted(reason)
+    const again = await this.#events.interrupted(reason, this.consumerTag)
     if (this.#back !== back) return
     if (!again) {
       this.#fail(() => reason)
@@ -146,12 +155,13 @@ export class ConsumerRestarter {
     if (resume !== undefined) {
       this.#request = { ...this.#request, arguments: { ...this.#request.arguments, 'x-stream-offset': resume } }
     }
+    const { consumerTag } = this
     this.#channel = undefined
     this.#back = undefined
     this.#to('restarting')
     this.#sourceEnded()
     if (this.#isStopped()) return
-    if (!(await this.#events.interrupted(error))) this.#fail(() => error)
+    if (!(await this.#events.interrupted(error, consumerTag))) this.#fail(() => error)
     if (this.#isStopped()) return
     this.#dispatcher.release()
     await this.#openAgain()
@@ -194,7 +204,7 @@ export class ConsumerRestarter {
     this.#pause = Math.min(this.#pause * 2, last)
     const isNew = replyCode !== undefined && replyCode !== 404 && replyCode !== this.#refusal
     this.#refusal = replyCode
-    const hopeless = error instanceof EncodeError || (isNew && !(await this.#events.interrupted(error)))
+    const hopeless = error instanceof EncodeError || (isNew && !(await this.#events.interrupted(error, undefined)))
     if (hopeless) this.#fail(() => error)
   }
 

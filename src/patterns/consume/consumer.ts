@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
@@ -69,7 +70,13 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   readonly #heldBack: HeldBack
   readonly #hasHandler: boolean
   readonly #dispatcher: Dispatcher
-  readonly #part: Closable = { bringsWork: true, close: ({ timeout }) => this.#closeWithProtocol(timeout) }
+  readonly #part: Closable = {
+    bringsWork: true,
+    addStats: stats => stats.consumers.push(this.stats()),
+    close: ({ timeout }) => this.#closeWithProtocol(timeout),
+  }
+  /** Since when it does not consume. */
+  #interruptedAt: number | undefined
   #ended = false
   #resolveEnded: () => void = () => {}
   /** @internal Resolves when it is over, whoever ended it. */
@@ -97,8 +104,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       left: () => this.#close(CLOSE_TIMEOUT).handlers,
     })
     this.#restarter = new ConsumerRestarter(source, settings, this.#dispatcher, {
-      interrupted: error => this.#interrupted(error),
-      resumed: () => tell(this, source, 'resumed'),
+      interrupted: (error, consumerTag) => this.#interrupted(error, consumerTag),
+      resumed: () => this.#resumed(),
       failed: makeError => this.#failed(makeError),
     })
   }
@@ -170,21 +177,42 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#dispatcher.paused = false
   }
 
+  /** Its figures at the moment: messages in hand, handlers that run. Nothing is counted for it meanwhile. */
+  stats(): ConsumerStats {
+    const { state, consumerTag } = this.#restarter
+    return { queueName: this.queueName, consumerTag, state, ...this.#dispatcher.stats }
+  }
+
   // ---- what the broker does
 
-  async #interrupted(error: Error): Promise<boolean> {
+  async #interrupted(error: Error, consumerTag: string | undefined): Promise<boolean> {
     const { onCancel } = this.#settings
     this.#heldBack.ended(error)
     // The protocol reports a lost connection.
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     if (!told) this.#source.report(error, 'warn')
-    tell(this, this.#source, 'cancelled', error)
+    this.#interruptedAt ??= this.#source.clock.now()
+    const { queueName } = this
+    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error }, () =>
+      tell(this, this.#source, 'cancelled', error),
+    )
     try {
       return (await onCancel?.(error)) !== 'close'
     } catch (thrown) {
       this.#source.report(thrown, 'unhandled')
       return true
     }
+  }
+
+  #resumed(): void {
+    const { queueName } = this
+    const { consumerTag } = this.#restarter
+    const { clock } = this.#source
+    const interruptedMs = Math.round(clock.now() - (this.#interruptedAt ?? clock.now()))
+    this.#interruptedAt = undefined
+    this.#source.occurred('consumer.resumed', { queueName, consumerTag, interruptedMs }, () =>
+      tell(this, this.#source, 'resumed'),
+    )
   }
 
   #failed(makeError: () => Error): void {

@@ -301,6 +301,15 @@ export class Dispatcher implements DeliverySink {
     return { value: message, done: false }
   }
 
+  /** What it has, and has given out. */
+  get stats() {
+    const { length: buffered } = this.#buffer
+    const { running: handlersRunning = 0, concurrency = 0, unsettled = 0 } = this.#runs ?? {}
+    const inLoops = [...this.#loops].filter(({ holds }) => holds).length
+    const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#inHand.unsettled + inLoops
+    return { isPaused: this.#paused, handlersRunning, concurrency, buffered, unacknowledged }
+  }
+
   /** A loop has a message in hand. */
   get loopsHold(): boolean {
     for (const loop of this.#loops) if (loop.holds) return true

@@ -119,6 +119,20 @@ export class HandlerRuns {
     })
   }
 
+  /** Handlers that have begun and not ended. */
+  get running(): number {
+    return this.#running
+  }
+
+  get concurrency(): number {
+    return this.#concurrency
+  }
+
+  /** Messages that are not settled: of handlers that run, and of those that failed. */
+  get unsettled(): number {
+    return this.#settling + this.#runs.filter(({ message }) => message?.isHeld === true).length
+  }
+
   /** No handler runs, and what failed is settled. */
   get isIdle(): boolean {
     return this.#running + this.#settling === 0

@@ -16,6 +16,11 @@ export class InHand {
     this.#messages.push(message)
   }
 
+  /** Messages that are not settled. */
+  get unsettled(): number {
+    return this.#messages.filter(each => each.isHeld).length
+  }
+
   /** Give back, for `reason`, what is not settled. */
   giveBack(reason: Error): void {
     const messages = this.#messages

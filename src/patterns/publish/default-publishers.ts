@@ -56,7 +56,7 @@ export class DefaultPublishers implements Closable {
     // After what waits there already, even if there is room elsewhere by now: messages stay in order.
     if (this.#common !== undefined && this.#common.publisher.pending > 0) return this.#common
     if (this.#byExchange.size < MOST_CHANNELS - 1 || this.#closeOneIdle()) {
-      const own = this.#make()
+      const own = this.#make(exchangeName)
       this.#byExchange.set(exchangeName, own)
       return own
     }
@@ -64,8 +64,8 @@ export class DefaultPublishers implements Closable {
     return this.#common
   }
 
-  #make(): ExchangePublisher {
-    const publisher = new ReliablePublisher(this.#source, { resent: this.#resent })
+  #make(exchangeName?: string): ExchangePublisher {
+    const publisher = new ReliablePublisher(this.#source, { exchangeName, resent: this.#resent })
     if (this.#closed) void publisher.close(AT_ONCE)
     else if (this.#source.ending === undefined) this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
     return { publisher, used: true }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import type { PublisherStats } from '../../diagnostics/stats.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
   booleanOption,
@@ -73,11 +74,9 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   /** `''` is the default exchange. */
   readonly exchangeName: string
-  readonly #source: ChannelSource
   readonly #mandatory: boolean
   readonly #persistent: boolean
   readonly #publisher: ReliablePublisher
-  #resent = 0
 
   /** @internal Programs call `protocol.publisher()`. */
   constructor(source: ChannelSource, options: PublisherOptions = {}) {
@@ -90,12 +89,12 @@ export class Publisher extends EventEmitter<PublisherEvents> {
     this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
     const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1)
     const retriesNacks = choiceOption(what, 'onNack', options.onNack, ['reject', 'retry']) === 'retry'
-    this.#source = source
     if (source.ending !== undefined) throw source.ending.errorFor(what, false)
     this.#publisher = new ReliablePublisher(source, {
+      exchangeName,
       maxInFlight,
       retriesNacks,
-      resent: count => this.#sentAgain(count),
+      resent: count => tell(this, source, 'resent', count),
     })
   }
 
@@ -106,7 +105,7 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   /** How many times a message was sent again. */
   get resent(): number {
-    return this.#resent
+    return this.#publisher.stats().resent
   }
 
   /**
@@ -137,6 +136,11 @@ export class Publisher extends EventEmitter<PublisherEvents> {
     )
   }
 
+  /** Its figures at the moment. Nothing is counted for it meanwhile. */
+  stats(): PublisherStats {
+    return this.#publisher.stats()
+  }
+
   /** Wait until everything published is confirmed, then close the channel. Never rejects. A second call gets the same promise. */
   async close(options: PublisherCloseOptions = {}): Promise<void> {
     checkOptions('close', options, ['timeout'])
@@ -145,10 +149,5 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  #sentAgain(count: number): void {
-    this.#resent += count
-    tell(this, this.#source, 'resent', count)
   }
 }

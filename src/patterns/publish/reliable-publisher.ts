@@ -16,6 +16,7 @@ import {
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { PUBLISH, PublishContext, type PublishSource } from '../../diagnostics/publish.ts'
 import type { Endpoint } from '../../diagnostics/server-context.ts'
+import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
 import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { WaitList } from '../../lib/wait-list.ts'
@@ -25,6 +26,8 @@ import { PoisonSearch } from './poison-search.ts'
 import { PublisherChannel } from './publisher-channel.ts'
 
 export interface ReliablePublisherOptions {
+  /** The only exchange that it publishes to. Default: several. */
+  readonly exchangeName?: string | undefined
   /** Messages that may be unconfirmed at a time. Default: no limit. */
   readonly maxInFlight?: number | undefined
   /** Whether a message that the broker nacked is sent again. Default: only soon after a recovery. */
@@ -43,8 +46,10 @@ export interface ReliablePublisherOptions {
  */
 export class ReliablePublisher implements PublishKeeper, Closable, PublishSource {
   readonly #source: ChannelSource
+  readonly #exchangeName: string | undefined
   readonly #maxInFlight: number
-  readonly #resent: (count: number) => void
+  readonly #sentAgain: (count: number) => void
+  #resent = 0
   readonly #queue = new OutgoingQueue()
   readonly #channel: PublisherChannel
   readonly #search = new PoisonSearch<PendingPublish>()
@@ -57,8 +62,9 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 
   constructor(source: ChannelSource, options: ReliablePublisherOptions = {}) {
     this.#source = source
+    this.#exchangeName = options.exchangeName
     this.#maxInFlight = options.maxInFlight ?? Number.POSITIVE_INFINITY
-    this.#resent = options.resent ?? ignore
+    this.#sentAgain = options.resent ?? ignore
     this.#channel = new PublisherChannel(source, this, () => this.#ready(), options.retriesNacks ?? false)
     this.#bounds = new WaitList(source)
   }
@@ -167,7 +173,23 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
       }
     }
     // Programs' listeners are called: not in the middle of a read.
-    if (again > 0) process.nextTick(this.#resent, again)
+    this.#resent += again
+    if (again > 0) process.nextTick(this.#wereResent, again)
+  }
+
+  readonly #wereResent = (count: number): void => {
+    const exchangeName = this.#exchangeName
+    this.#source.occurred('publisher.resent', { exchangeName, count }, () => this.#sentAgain(count))
+  }
+
+  /** Its figures at the moment. */
+  stats(): PublisherStats {
+    const { length: waiting } = this.#queue
+    return { exchangeName: this.#exchangeName, unconfirmed: this.#inFlight, waiting, resent: this.#resent }
+  }
+
+  addStats({ publishers }: PartStats): void {
+    publishers.push(this.stats())
   }
 
   // ---- what becomes of messages

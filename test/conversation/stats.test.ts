@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import * as methods from '../../src/protocol/methods.ts'
+import { Recoverable } from '../support/agreeable-broker.ts'
+import { delivery, methodFrame } from '../support/fake-broker.ts'
+import { turn } from '../support/settled.ts'
+
+describe('protocol.stats()', () => {
+  it('is a plain object with the figures of a connection on which nothing happens', async () => {
+    const the = await Recoverable.open({ connectionName: 'quiet' })
+    assert.deepEqual(the.protocol.stats(), {
+      connectionName: 'quiet',
+      serverAddress: 'localhost',
+      serverPort: 5672,
+      virtualHost: '/',
+      state: 'open',
+      openMs: 0,
+      openChannels: 0,
+      reconnects: 0,
+      recoveringMs: 0,
+      lastRecoveryMs: undefined,
+      totalRecoveryMs: 0,
+      blockedReason: undefined,
+      totalBlockedMs: 0,
+      unconfirmed: 0,
+      waiting: 0,
+      bufferedBytes: 0,
+      receivedBytesWaiting: 0,
+      unacknowledged: 0,
+      handlersRunning: 0,
+      published: 0,
+      delivered: 0,
+      publishers: [],
+      consumers: [],
+    })
+  })
+
+  it('counts what publishers have under way, and what waits', async () => {
+    const the = await Recoverable.open()
+    const publisher = await the.protocol.publisher({ exchangeName: 'orders', maxInFlight: 2 })
+    const publishes = Array.from({ length: 5 }, (_, i) => publisher.publish(`${i}`, 'key'))
+    for (const publish of publishes) publish.catch(() => {})
+    const other = the.protocol.publish('x', '', 'q')
+    other.catch(() => {})
+    await turn()
+    const { unconfirmed, waiting, published, openChannels, publishers } = the.protocol.stats()
+    assert.deepEqual(
+      { unconfirmed, waiting, published, openChannels },
+      { unconfirmed: 3, waiting: 3, published: 3, openChannels: 2 },
+    )
+    assert.deepEqual(publisher.stats(), { exchangeName: 'orders', unconfirmed: 2, waiting: 3, resent: 0 })
+    assert.deepEqual(publishers, [publisher.stats(), { exchangeName: '', unconfirmed: 1, waiting: 0, resent: 0 }])
+    await the.recover()
+    await turn()
+    const after = the.protocol.stats()
+    assert.deepEqual([after.unconfirmed, after.waiting, after.published, after.reconnects], [3, 3, 6, 1])
+    assert.equal(publisher.stats().resent, 2)
+    assert.equal(publisher.resent, 2)
+  })
+
+  it('counts the messages that consumers have in hand', async () => {
+    const the = await Recoverable.open()
+    const ended: (() => void)[] = []
+    const handler = (): Promise<void> => new Promise(resolve => ended.push(resolve))
+    const consumer = await the.protocol.consumer('work', handler, { concurrency: 2, prefetchCount: 4 })
+    const channel = await the.protocol.channel()
+    const { consumerTag } = await channel.basicConsume(handler, 'raw', { concurrency: 1 })
+    const tag = consumer.stats().consumerTag ?? ''
+    for (let i = 1; i <= 3; i++) the.peer.send(delivery(1, tag, i, 'm'))
+    for (let i = 1; i <= 2; i++) the.peer.send(delivery(2, consumerTag, i, 'm'))
+    await turn()
+    const work = { queueName: 'work', consumerTag: tag, state: 'consuming', isPaused: false, concurrency: 2 }
+    assert.deepEqual(consumer.stats(), { ...work, handlersRunning: 2, buffered: 1, unacknowledged: 3 })
+    const stats = the.protocol.stats()
+    const raw = { queueName: 'raw', consumerTag, state: 'consuming', isPaused: false, concurrency: 1 }
+    assert.deepEqual(stats.consumers, [
+      consumer.stats(),
+      { ...raw, handlersRunning: 1, buffered: 1, unacknowledged: undefined },
+    ])
+    assert.deepEqual([stats.unacknowledged, stats.handlersRunning, stats.delivered], [3, 3, 5])
+    ended.shift()?.()
+    await turn()
+    assert.deepEqual(consumer.stats(), { ...work, handlersRunning: 2, buffered: 0, unacknowledged: 2 })
+    the.silent.add('basic.consume')
+    await the.lose()
+    await turn()
+    assert.deepEqual(consumer.stats(), {
+      ...work,
+      state: 'recovering',
+      handlersRunning: 2,
+      buffered: 0,
+      unacknowledged: 0,
+    })
+    await the.protocol.close({ timeout: 10 })
+  })
+
+  it('counts what a loop and next() have given out', async () => {
+    const the = await Recoverable.open()
+    const loop = await the.protocol.consumer('looped', { prefetchCount: 3 })
+    const tag = loop.stats().consumerTag ?? ''
+    const iterator = loop[Symbol.asyncIterator]()
+    const first = iterator.next()
+    for (let i = 1; i <= 3; i++) the.peer.send(delivery(1, tag, i, 'm'))
+    await first
+    const { value } = await loop.next()
+    assert.deepEqual([loop.stats().buffered, loop.stats().unacknowledged], [1, 3])
+    value?.ack()
+    assert.deepEqual([loop.stats().buffered, loop.stats().unacknowledged], [1, 2])
+    loop.pause()
+    assert.equal(loop.stats().isPaused, true)
+    await iterator.return?.()
+    assert.equal(loop.stats().state, 'stopped')
+    assert.deepEqual(the.protocol.stats().consumers, [])
+  })
+
+  it('sums up the time for which the broker blocked, and that of recoveries', async () => {
+    const the = await Recoverable.open()
+    for (const milliseconds of [2_000, 3_000]) {
+      the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on disk' }))
+      await the.clock.advance(milliseconds)
+      assert.equal(the.protocol.stats().blockedReason, 'low on disk')
+      the.peer.send(methodFrame(0, methods.ConnectionUnblocked, {}))
+      await turn()
+    }
+    assert.equal(the.protocol.stats().totalBlockedMs, 5_000)
+    assert.equal(the.protocol.stats().blockedReason, undefined)
+    await the.protocol.exchangeDeclare('orders', 'direct')
+    the.silent.add('exchange.declare')
+    await the.lose()
+    await the.clock.advance(1_000)
+    const { state, openMs, recoveringMs, totalRecoveryMs, lastRecoveryMs } = the.protocol.stats()
+    assert.deepEqual([state, openMs, lastRecoveryMs], ['recovering', 0, undefined])
+    assert.ok(recoveringMs >= 1_000 && recoveringMs === totalRecoveryMs, `${recoveringMs}, ${totalRecoveryMs}`)
+    the.silent.clear()
+    await the.recover()
+    const after = the.protocol.stats()
+    assert.equal(after.lastRecoveryMs, after.totalRecoveryMs)
+    assert.ok((after.lastRecoveryMs ?? 0) >= recoveringMs, `${after.lastRecoveryMs}, ${recoveringMs}`)
+    assert.deepEqual([after.reconnects, after.recoveringMs], [1, 0])
+  })
+})
