@@ -375,9 +375,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the call never ends, though the connection is back',
   ],
   [
-    'the end of a block is not told when its connection is lost',
+    'the end of a block is not told',
     'connection/recovering-connection.ts',
-    'this.#isBlocked = reason !== undefined',
+    'this.#isBlocked = true',
     'this.#isBlocked = false',
     'the program waits for an event that never comes',
   ],
