@@ -73,7 +73,12 @@ export type {
   MessageHandler,
   NextOptions,
 } from './patterns/consume/consumer-options.ts'
-export type { ErrorDestination, FailureAction, FailureDecider } from './patterns/consume/failure-policy.ts'
+export type {
+  ErrorDestination,
+  FailureAction,
+  FailureDecider,
+  RetryPolicy,
+} from './patterns/consume/failure-action.ts'
 export { Message } from './patterns/consume/message.ts'
 export type { Payload } from './patterns/publish/payload.ts'
 export {

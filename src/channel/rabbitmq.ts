@@ -21,6 +21,8 @@ const ANY_REPLY_TO_SINCE = 4_000
 /** From this version on, a stream takes any settlement as an ack. */
 const ANY_SETTLEMENT_OF_STREAM_SINCE = 4_000
 
+const QUORUM_TTL_SINCE = 3_010
+
 /** The version of a server that is RabbitMQ, as 1,000 times major plus minor: 4.1.3 is 4,001. */
 export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>>): number | undefined {
   const { product, version } = serverProperties
@@ -43,6 +45,11 @@ export function mindsReplyTo(serverProperties: Readonly<Record<string, unknown>>
 /** Whether a message of a stream may be refused as any other is. Before, that ended the connection (540). */
 export function takesRejectOfStream(serverProperties: Readonly<Record<string, unknown>>): boolean {
   return (rabbitVersion(serverProperties) ?? 0) >= ANY_SETTLEMENT_OF_STREAM_SINCE
+}
+
+/** Whether quorum queues know `x-message-ttl`, and can dead-letter at least once. */
+export function knowsQuorumTimeToLive(serverProperties: Readonly<Record<string, unknown>>): boolean {
+  return (rabbitVersion(serverProperties) ?? 0) >= QUORUM_TTL_SINCE
 }
 
 /** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */

@@ -1,3 +1,4 @@
+import { attemptOf, deliveryCount, retriesOf } from '../protocol/delivery-count.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
@@ -99,9 +100,9 @@ export class ProcessContext extends ServerContext {
     return deliveryCount(this.properties, this.redelivered)
   }
 
-  /** Which delivery this is, as far as the broker says: 1 for the first. */
+  /** Which attempt to handle it this is, as far as its headers say: as `Message.attempt`. */
   get attempt(): number {
-    return this.deliveryCount + 1
+    return attemptOf(this.properties, retriesOf(this.properties))
   }
 
   /** @internal Known by `outcome`. */
@@ -111,19 +112,6 @@ export class ProcessContext extends ServerContext {
   failed(error: unknown): void {
     this.error = error
   }
-}
-
-/**
- * How often a message was delivered before: quorum queues count (`x-delivery-count`, and since RabbitMQ 4.3
- * `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
- */
-export function deliveryCount({ headers }: Properties, redelivered: boolean): number {
-  const counted = Math.max(count(headers?.['x-acquired-count']), count(headers?.['x-delivery-count']))
-  return Math.max(counted, redelivered ? 1 : 0)
-}
-
-function count(value: unknown): number {
-  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : 0
 }
 
 /** @internal */

@@ -156,7 +156,7 @@ describe('The tracing channel asyncamqp:process', () => {
         deliveryTag: 1,
         redelivered: true,
         deliveryCount: 1,
-        attempt: 2,
+        attempt: 1,
         bodySize: 1,
         noAck: false,
         outcome: 'acked',

@@ -11,8 +11,9 @@ import {
   shortStringOption,
   signalOption,
 } from '../../protocol/option-check.ts'
-import { checkFailureAction, type FailureAction, type FailureDecider } from './failure-policy.ts'
+import { type CheckedAction, checkFailureAction, type FailureAction, type FailureDecider } from './failure-action.ts'
 import type { Message } from './message.ts'
+import { retryQueueName } from './retry-queues.ts'
 
 /**
  * Called when the broker has ended the consumer: `error` is a `ConsumerCancelledError`, `ChannelClosedError` or
@@ -73,7 +74,7 @@ export interface ConsumerSettings {
   readonly onCancel: CancelDecider | undefined
   readonly signal: AbortSignal | undefined
   readonly concurrency: number
-  readonly onFailure: FailureAction | FailureDecider
+  readonly onFailure: CheckedAction | FailureDecider
 }
 
 const PREFETCH_COUNT = 32
@@ -102,6 +103,7 @@ export function consumerSettings(
     throw new EncodeError(`${what}: "onFailure" has no meaning with noAck, since the broker has forgotten the message`)
   }
   const action = typeof onFailure === 'function' ? onFailure : checkFailureAction(`${what}: "onFailure"`, onFailure)
+  if (typeof action === 'object' && 'retries' in action) checkRetryQueueNames(what, queueName, action.delays)
   return {
     queueName,
     prefetchCount,
@@ -113,6 +115,16 @@ export function consumerSettings(
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
     onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
   }
+}
+
+/** @throws EncodeError if the queues in which messages wait cannot have the names that follow from the queue's. */
+function checkRetryQueueNames(what: string, queueName: string, delays: readonly number[]): void {
+  if (queueName.startsWith('amq.')) {
+    throw new EncodeError(
+      `${what}: "onFailure" with retries needs a queue with a name of its own, not ${queueName}, which the broker chose`,
+    )
+  }
+  for (const delay of delays) shortStringOption(what, 'queueName', retryQueueName(queueName, delay))
 }
 
 /** Deciders run in the asynchronous context in which the consumer was made. */

@@ -93,7 +93,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#source = source
     this.#settings = settings
     this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
-    this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack)
+    this.#policy = new FailurePolicy(source, settings.queueName, settings.onFailure, this.#heldBack)
     this.#hasHandler = handler !== undefined
     const freed = (): void => this.#dispatcher.freed()
     const runs =

@@ -120,13 +120,14 @@ export class Dispatcher implements DeliverySink {
     const acker = this.#acker
     let message: Message
     if (this.noAck || acker === undefined) message = new Message(body, envelope, properties, undefined)
-    else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain)
+    else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain, 0)
     else message = new Message(body, envelope, properties, acker)
     if (this.#buffer.length === 0 && this.#runs?.free === true && this.#mayHandOut) this.#start(this.#runs, message)
     else this.#push(message)
   }
 
-  #start(runs: HandlerRuns, message: Message): void {
+  #start(runs: HandlerRuns, delivered: Message): void {
+    const message = runs.prepare(delivered)
     runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
   }
 

@@ -1,4 +1,5 @@
 import { ChannelClosedError, describeThrown } from '../../errors.ts'
+import { RETRIES } from '../../protocol/delivery-count.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { cutText } from '../../protocol/text.ts'
 import type { FieldTable } from '../../protocol/values.ts'
@@ -17,7 +18,14 @@ const SHORT_MESSAGE_BYTES = 200
  * where the message went; the others tell how often and from where the original was delivered. `x-death` is history, and stays:
  * RabbitMQ goes on counting in it.
  */
-const DROPPED: ReadonlySet<string> = new Set(['CC', 'BCC', 'x-delivery-count', 'x-acquired-count', 'x-stream-offset'])
+const DROPPED: ReadonlySet<string> = new Set([
+  'CC',
+  'BCC',
+  'x-delivery-count',
+  'x-acquired-count',
+  'x-stream-offset',
+  RETRIES,
+])
 
 /**
  * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire: somebody is to
@@ -58,7 +66,7 @@ export function failureCopy(
 }
 
 /** The message's own headers, with these added, and each as it was on the wire. */
-function copied(headers: FieldTable, added: FieldTable): FieldTable {
+export function copied(headers: FieldTable, added: FieldTable): FieldTable {
   const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !DROPPED.has(name)))
   const all: FieldTable = { ...kept, ...added }
   const types = [...(WireTypes.of(headers)?.values() ?? [])].filter(({ key }) => key in kept && !(key in added))
@@ -83,21 +91,21 @@ function isSendable(properties: BasicProperties, check: (properties: BasicProper
 }
 
 /**
- * Publish a copy, which some queue must take. The broker refuses a `userId` that is not the login, and a direct `replyTo`
+ * Publish a copy of a message, which some queue must take, unless the broker takes the message back before that. The broker refuses a `userId` that is not the login, and a direct `replyTo`
  * (406): such a copy goes without.
  */
 export async function publishCopy(
   publisher: ReliablePublisher,
-  body: Uint8Array,
+  { body, signal }: Message,
   { exchangeName, routingKey }: { readonly exchangeName: string; readonly routingKey: string },
   properties: BasicProperties,
 ): Promise<void> {
   try {
-    await publisher.publish(body, exchangeName, routingKey, properties, true, undefined)
+    await publisher.publish(body, exchangeName, routingKey, properties, true, { signal })
   } catch (error) {
     const { userId, replyTo, ...others } = properties
     const without = userId !== undefined || replyTo !== undefined
     if (!without || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
-    await publisher.publish(body, exchangeName, routingKey, others, true, undefined)
+    await publisher.publish(body, exchangeName, routingKey, others, true, { signal })
   }
 }

@@ -1,51 +1,39 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { EncodeError } from '../../errors.ts'
-import { inspectShort } from '../../protocol/inspect-short.ts'
-import { checkOptions, shortStringOption } from '../../protocol/option-check.ts'
+import { MessageReturnedError } from '../../errors.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
+import {
+  type CheckedAction,
+  type CheckedRetries,
+  checkFailureAction,
+  type ErrorDestination,
+  type FailureDecider,
+} from './failure-action.ts'
 import { failureCopy, publishCopy } from './failure-copy.ts'
 import type { HeldBack } from './held-back.ts'
-import type { Message } from './message.ts'
+import { type Message, StreamMessage } from './message.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
-
-/** Where copies of messages go whose handler failed. */
-export interface ErrorDestination {
-  /** '' is the default exchange, which routes to the queue that `routingKey` names. */
-  readonly exchangeName: string
-  readonly routingKey: string
-}
-
-/**
- * What becomes of a message whose handler failed:
- *
- * - `'requeue'`: back to its queue (basic.reject, which counts toward a quorum queue's delivery limit), after a pause
- *   that doubles from 1 s to 60 s while the same message fails.
- * - `'reject'`: to the dead-letter exchange of its queue. Where there is none, the message is gone.
- * - an error destination: a copy is published there with the error in its headers, and once the broker has it, the
- *   message is acked. What nobody takes there is requeued.
- */
-export type FailureAction = 'requeue' | 'reject' | ErrorDestination
-
-/** Decides about one failure, or settles the message itself. Nothing decided and nothing settled means `'requeue'`. */
-export type FailureDecider = (
-  message: Message,
-  error: unknown,
-) => FailureAction | undefined | void | Promise<FailureAction | undefined> | Promise<void>
+import { retryCopy } from './retried.ts'
+import { RetryQueues } from './retry-queues.ts'
 
 /** @internal Settles the messages whose handlers failed. */
 export class FailurePolicy {
+  /** Messages may come back from a wait for their next attempt. */
+  readonly mayRetry: boolean
   readonly #source: ChannelSource
-  readonly #onFailure: FailureAction | FailureDecider
+  readonly #onFailure: CheckedAction | FailureDecider
   readonly #failures = new RepeatedFailures()
   readonly #copies: ReliablePublisher
   readonly #heldBack: HeldBack
+  readonly #retryQueues: RetryQueues
 
-  constructor(source: ChannelSource, onFailure: FailureAction | FailureDecider, heldBack: HeldBack) {
+  constructor(source: ChannelSource, queueName: string, onFailure: CheckedAction | FailureDecider, heldBack: HeldBack) {
     this.#source = source
     this.#onFailure = onFailure
+    this.mayRetry = typeof onFailure === 'function' || (typeof onFailure === 'object' && 'retries' in onFailure)
     this.#copies = new ReliablePublisher(source)
     this.#heldBack = heldBack
+    this.#retryQueues = new RetryQueues(source, queueName)
   }
 
   /** Settle a message whose handler failed. Never rejects. */
@@ -53,12 +41,18 @@ export class FailurePolicy {
     const action = await this.#decide(message, error)
     // Settled by the program, or the broker's again.
     if (!message.isHeld) return
+    await this.#apply(action, message, error)
+  }
+
+  async #apply(action: CheckedAction, message: Message, error: unknown): Promise<void> {
     if (action === 'reject') message.reject()
+    else if (action === 'drop') message.ack()
     else if (action === 'requeue') await this.#requeue(message)
+    else if ('retries' in action) await this.#retry(message, error, action)
     else await this.#divert(message, error, action)
   }
 
-  async #decide(message: Message, error: unknown): Promise<FailureAction> {
+  async #decide(message: Message, error: unknown): Promise<CheckedAction> {
     const onFailure = this.#onFailure
     if (typeof onFailure !== 'function') return onFailure
     try {
@@ -75,17 +69,53 @@ export class FailurePolicy {
   }
 
   async #requeue(message: Message): Promise<void> {
-    await this.#heldBack.hold(this.#failures.count(message))
+    await this.#heldBack.holdAfter(this.#failures.count(message))
     message.reject({ requeue: true })
   }
 
-  async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
+  async #retry(message: Message, error: unknown, { retries, delays, otherwise }: CheckedRetries): Promise<void> {
+    const made = message.retries
+    if (made >= retries) {
+      await this.#apply(otherwise, message, error)
+      return
+    }
+    const delay = delays[Math.min(made, delays.length - 1)] ?? 0
+    if (message instanceof StreamMessage && message.isOfStream) {
+      await this.#heldBack.hold(delay)
+      message.nack()
+    } else await this.#insteadOf(message, () => this.#wait(message, delay))
+  }
+
+  /** Publish a copy to the queue in which it waits. */
+  async #wait(message: Message, delay: number): Promise<void> {
+    const copy = retryCopy(message)
+    const routingKey = await this.#retryQueues.ready(delay)
     try {
+      await publishCopy(this.#copies, message, { exchangeName: '', routingKey }, copy)
+    } catch (error) {
+      if (!(error instanceof MessageReturnedError)) throw error
+      // Somebody has deleted the queue.
+      this.#retryQueues.forget(delay)
+      await this.#retryQueues.ready(delay)
+      await publishCopy(this.#copies, message, { exchangeName: '', routingKey }, copy)
+    }
+  }
+
+  async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
+    await this.#insteadOf(message, async () => {
       const copy = failureCopy(message, error, properties => this.#check(destination, properties))
-      await publishCopy(this.#copies, message.body, destination, copy)
+      await publishCopy(this.#copies, message, destination, copy)
+    })
+  }
+
+  /** Ack a message once its copy is safe, or requeue it. If the broker takes it back before that, nobody needs the copy. */
+  async #insteadOf(message: Message, publish: () => Promise<void>): Promise<void> {
+    try {
+      await publish()
       const { trace } = message
       if (message.ack()) trace?.copied()
     } catch (failure) {
+      if (!message.isHeld) return
       this.#source.report(failure, 'warn')
       await this.#requeue(message)
     }
@@ -105,21 +135,4 @@ export class FailurePolicy {
     this.hurry()
     await this.#copies.close({ timeout: 0 })
   }
-}
-
-/** @throws EncodeError for anything but a known action and `undefined`. */
-export function checkFailureAction(what: string, action: unknown): FailureAction | undefined {
-  if (action === undefined || action === 'requeue' || action === 'reject') return action
-  if (typeof action === 'object' && action !== null) {
-    checkOptions(what, action, ['exchangeName', 'routingKey'])
-    const { exchangeName, routingKey } = action as Partial<ErrorDestination>
-    if (typeof exchangeName === 'string' && typeof routingKey === 'string') {
-      shortStringOption(what, 'exchangeName', exchangeName)
-      shortStringOption(what, 'routingKey', routingKey)
-      return { exchangeName, routingKey }
-    }
-  }
-  throw new EncodeError(
-    `${what} must be "requeue", "reject" or { exchangeName, routingKey } with two strings, not ${inspectShort(action)}`,
-  )
 }

@@ -6,6 +6,7 @@ import { follow } from '../../lib/call-safely.ts'
 import type { MessageHandler } from './consumer-options.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
+import { asFirstPublished } from './retried.ts'
 
 /** One place among those that may run at the same time. Made once for many messages: no closures for each. */
 class Run {
@@ -50,6 +51,11 @@ export class HandlerRuns {
 
   get free(): boolean {
     return this.#running < this.#concurrency
+  }
+
+  /** The message for the handler: one that comes back from a wait for its next attempt is as it was first published. */
+  prepare(message: Message): Message {
+    return this.#policy.mayRetry ? asFirstPublished(message) : message
   }
 
   /** Call the handler with a message; `trace` follows the work on it. */

@@ -22,7 +22,7 @@ export class HeldBack {
   readonly #held = new Set<{ readonly deadline: Deadline; release(): void }>()
   /** The messages of the window there is. */
   #window = { held: 0 }
-  #longestPause = LAST_PAUSE
+  #longestPause = Number.POSITIVE_INFINITY
   #hurrying = false
 
   /** `makeRoom` has the consumer given a new prefetch window. */
@@ -33,9 +33,14 @@ export class HeldBack {
   }
 
   /** Hold a message back that failed so many times before. */
-  async hold(failures: number): Promise<void> {
+  holdAfter(failures: number): Promise<void> {
+    return this.hold(Math.min(FIRST_PAUSE * 2 ** failures, LAST_PAUSE))
+  }
+
+  /** Hold a message back for `milliseconds`, or as long as the broker waits for an ack. */
+  async hold(milliseconds: number): Promise<void> {
     if (this.#hurrying) return
-    const pause = Math.min(FIRST_PAUSE * 2 ** failures, this.#longestPause)
+    const pause = Math.min(milliseconds, this.#longestPause)
     const window = this.#window
     window.held++
     const released = new Promise<void>(release => {
@@ -72,7 +77,7 @@ export class HeldBack {
     const [, waited] = /delivery acknowledgement .*timed out.*Timeout value used: (\d+) ms/.exec(error.message) ?? []
     if (error instanceof ChannelClosedError && waited !== undefined) this.boundBy(Number(waited))
     else if (error instanceof ConsumerCancelledError && this.#held.size > 0) {
-      this.#longestPause = Math.max(FIRST_PAUSE, this.#longestPause / 2)
+      this.#longestPause = Math.max(FIRST_PAUSE, Math.min(LAST_PAUSE, this.#longestPause) / 2)
     }
   }
 

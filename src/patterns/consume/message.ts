@@ -1,7 +1,8 @@
 import type { Acker, Settlement } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
-import { deliveryCount, type ProcessTrace } from '../../diagnostics/process.ts'
+import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { DecodeError } from '../../errors.ts'
+import { attemptOf, deliveryCount, retriesOf } from '../../protocol/delivery-count.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
@@ -34,6 +35,19 @@ export class Message {
    */
   get deliveryCount(): number {
     return deliveryCount(this.properties, this.envelope.isRedeliver)
+  }
+
+  /**
+   * Which attempt to handle it this is, from 1 up: one more for each retry of `onFailure`, and for each time that a quorum
+   * queue says it was put back (`x-delivery-count`). Other queues do not count what is requeued.
+   */
+  get attempt(): number {
+    return attemptOf(this.properties, this.retries)
+  }
+
+  /** @internal How often it was handled again by a retry policy. */
+  get retries(): number {
+    return retriesOf(this.properties)
   }
 
   /**
@@ -153,6 +167,8 @@ export class Message {
 /** @internal A message of a stream: one that is requeued is handed out again here, since a stream takes nothing back. */
 export class StreamMessage extends Message {
   readonly handOutAgain: (message: StreamMessage) => boolean
+  /** How often it was handed out before. */
+  readonly again: number
 
   constructor(
     body: Buffer,
@@ -160,9 +176,20 @@ export class StreamMessage extends Message {
     properties: Properties,
     acker: Acker,
     handOutAgain: (message: StreamMessage) => boolean,
+    again: number,
   ) {
     super(body, envelope, properties, acker)
     this.handOutAgain = handOutAgain
+    this.again = again
+  }
+
+  override get retries(): number {
+    return this.again
+  }
+
+  /** It is known to be of a stream, not of another queue beside one. */
+  get isOfStream(): boolean {
+    return this.acker?.isOfStream(this.envelope.deliveryTag, false) === true
   }
 
   override settle(how: Settlement, requeue: boolean, multiple = false): boolean {
@@ -174,7 +201,9 @@ export class StreamMessage extends Message {
     acker.traced?.settled('requeued', this.envelope.deliveryTag, false)
     this.release()
     const envelope = { ...this.envelope, isRedeliver: true }
-    return this.handOutAgain(new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain))
+    return this.handOutAgain(
+      new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain, this.again + 1),
+    )
   }
 }
 

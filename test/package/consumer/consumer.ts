@@ -99,6 +99,7 @@ import {
   type RecoveryOptions,
   type RejectOptions,
   RemoteError,
+  type RetryPolicy,
   type ReturnCallback,
   type ReturnEnvelope,
   type ReturnedMessage,
@@ -403,7 +404,8 @@ export async function work(protocol: AmqpProtocol): Promise<void> {
   await consumer.close(close)
 
   const destination: ErrorDestination = { exchangeName: '', routingKey: 'failed' }
-  const actions: FailureAction[] = ['requeue', 'reject', destination]
+  const retry: RetryPolicy = { retries: 3, delays: [1_000, 10_000], otherwise: destination }
+  const actions: FailureAction[] = ['requeue', 'reject', 'drop', destination, retry]
   const onFailure: FailureDecider = (message, error) => (error instanceof DecodeError ? actions[1] : void message.ack())
   const handler: MessageHandler = async message => console.log(message.properties.correlationId)
   const handled: HandlerOptions = { concurrency: 5, onFailure }

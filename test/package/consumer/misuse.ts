@@ -76,7 +76,7 @@ try {
 // @ts-expect-error: `onFailure` needs a handler
 await protocol.consumer('q', { onFailure: 'reject' })
 // @ts-expect-error: no such action
-await protocol.consumer('q', () => {}, { onFailure: 'drop' })
+await protocol.consumer('q', () => {}, { onFailure: 'again' })
 // @ts-expect-error: no such event
 ;(await protocol.consumer('q')).on('error', () => {})
 // @ts-expect-error: a reply is a string, bytes, or an object

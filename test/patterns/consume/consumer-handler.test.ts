@@ -347,7 +347,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
       () => {
         throw new Error('handler')
       },
-      { onFailure: () => 'drop' as 'reject' },
+      { onFailure: () => 'again' as 'reject' },
     )
     await until('both are told', () => the.errors.length === 2)
     await consumer.close()

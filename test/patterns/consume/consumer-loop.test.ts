@@ -315,8 +315,8 @@ describe('protocol.consumer()', { concurrency: 4 }, () => {
       [the.protocol.consumer(''), /"queueName" must be the name of a queue, not ""/],
       [the.protocol.consumer('q', () => {}, { concurrency: 0 }), /"concurrency" must be an integer of 1 or more/],
       [
-        the.protocol.consumer('q', () => {}, { onFailure: 'drop' as 'reject' }),
-        /"onFailure" must be "requeue", "reject" or/,
+        the.protocol.consumer('q', () => {}, { onFailure: 'again' as 'reject' }),
+        /"onFailure" must be "requeue", "reject", "drop"/,
       ],
     ]
     for (const [attempt, message] of attempts) assert.match((await rejection(attempt, EncodeError)).message, message)
