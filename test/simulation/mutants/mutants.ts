@@ -93,15 +93,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a failed message is acked before its copy is safe',
     'patterns/consume/failure-policy.ts',
-    'await publishCopy(this.#copies, message.body, destination, copy)',
-    'publishCopy(this.#copies, message.body, destination, copy).catch(() => {})',
+    'await publishCopy(this.#copies, message, destination, copy)',
+    'publishCopy(this.#copies, message, destination, copy).catch(() => {})',
     'where the copy is refused, the message is lost',
   ],
   [
     'a copy in the error queue leaves the message in its own',
     'patterns/consume/failure-policy.ts',
-    'message.ack()',
-    'message.release()',
+    'if (message.ack()) trace',
+    'if (message.release()) trace',
     'it is unacked until the consumer closes',
   ],
   [
