@@ -12,6 +12,9 @@ import { parseAst } from 'rollup/parseAst'
 /** Entries of the package, by their names there, and the compiled files that export what is public. */
 export const entries = { index: 'index.js', testing: 'testing/index.js', codec: 'codec/index.js' }
 
+/** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
+const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
+
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
  *
@@ -36,11 +39,15 @@ export async function bundle(folder, outFolder) {
     chunkFileNames: '[name].js',
     // One file for all that several entries have, whichever these are.
     manualChunks: (id, { getModuleInfo }) => (isShared(id, getModuleInfo) ? 'common' : undefined),
+    paths: replaceable,
+    // Browsers have no global of this name.
+    intro: "const { Buffer } = require('buffer');",
   })
   mkdirSync(outFolder, { recursive: true })
   for (const chunk of output) {
     if (chunk.type !== 'chunk') throw new Error(`The bundler made ${chunk.fileName}, which is no code.`)
     const { fileName, code, exports, modules, isEntry, name } = chunk
+    checkImports(chunk)
     const readable = indentedWithTabs(withSourceNames(code, modules, folder))
     assertSameProgram(code, readable)
     writeFileSync(join(outFolder, fileName), readable)
@@ -66,6 +73,18 @@ function isShared(id, getModuleInfo) {
   const users = new Set([id])
   for (const user of users) for (const importer of getModuleInfo(user)?.importers ?? []) users.add(importer)
   return Array.from(users).filter(user => getModuleInfo(user)?.isEntry).length > 1
+}
+
+/**
+ * Only the broker for tests may import what browsers have not.
+ *
+ * @param {import('rollup').OutputChunk} chunk
+ */
+function checkImports({ name, imports, dynamicImports }) {
+  if (name === 'testing') return
+  const others = [...imports, ...dynamicImports].filter(id => id.startsWith('node:') && !(id in replaceable))
+  if (others.length === 0) return
+  throw new Error(`${name} imports ${others}, which browsers have not: use src/lib/platform.ts`)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { inspect, types } from 'node:util'
+import { inspect, types } from './lib/platform.ts'
 
 /** Where a message of a failed publish may be: not sent at all, refused by the broker, or perhaps in the queue. */
 export type PublishOutcome = 'notSent' | 'refused' | 'unknown'

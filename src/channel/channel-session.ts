@@ -1,4 +1,5 @@
 import { type AmqpError, atCallSite, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { nextTick } from '../lib/platform.ts'
 import { encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -261,7 +262,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
     // From a microtask, nextTick comes after all others: whoever awaits the promise, however far up, goes first.
     started.then(
-      () => process.nextTick(() => sink.start()),
+      () => nextTick(() => sink.start()),
       () => {
         if (!again) sink.discard()
       },

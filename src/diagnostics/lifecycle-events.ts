@@ -1,5 +1,6 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Channel } from 'node:diagnostics_channel'
 import type { ConnectionAttempt, LossReason } from '../errors.ts'
+import { channel } from '../lib/platform.ts'
 import type { Endpoint } from './server-context.ts'
 
 /**

@@ -1,5 +1,6 @@
-import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Channel } from 'node:diagnostics_channel'
 import { asError } from '../errors.ts'
+import { channel } from '../lib/platform.ts'
 
 /** What the context of every operation has, for the events that tell how it ended. */
 export interface Outcomes {

@@ -1,5 +1,5 @@
-import { AsyncResource } from 'node:async_hooks'
 import { asError } from '../errors.ts'
+import { AsyncResource, emitWarning } from './platform.ts'
 
 /**
  * The program's code (callbacks, handlers, listeners, deciders) may throw anything, return anything, call back twice or
@@ -56,9 +56,9 @@ export function surface(thrown: unknown): void {
 /** Have the process warn of an error: itself where Node takes it, which minds errors of another realm. */
 export function warn(error: Error): void {
   try {
-    process.emitWarning(error)
+    emitWarning(error)
   } catch {
-    process.emitWarning(error.message, { type: error.name })
+    emitWarning(error.message, error.name)
   }
 }
 

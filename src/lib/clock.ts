@@ -60,7 +60,8 @@ class SystemTimer implements Timer {
     // Rounded up: setTimeout cuts off fractions, and would fire early.
     const delay = Math.min(Math.ceil(milliseconds), LONGEST_TIMEOUT)
     const timeout = setTimeout(() => this.#fire(), delay)
-    if (!this.#keepsProcessAlive) timeout.unref()
+    // A number in browsers, where nothing keeps a page alive.
+    if (!this.#keepsProcessAlive) timeout.unref?.()
     return timeout
   }
 

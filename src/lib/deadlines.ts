@@ -1,4 +1,5 @@
 import { type Clock, checkDelay, type Timer, type TimerSource } from './clock.ts'
+import { nextTurn } from './platform.ts'
 
 /** Milliseconds that a timer may stand at most which may be left armed for nothing. */
 const LONGEST_LEFT = 500
@@ -47,7 +48,8 @@ export class Deadlines implements TimerSource {
   #sequence = 0
   #timer: Timer | undefined
   #timerTime = Number.POSITIVE_INFINITY
-  #turn: NodeJS.Immediate | undefined
+  /** Cancels the turn in which it looks at the time again. */
+  #turn: (() => void) | undefined
 
   constructor(clock: Clock, options: { readonly keepsProcessAlive?: boolean } = {}) {
     this.clock = clock
@@ -103,7 +105,7 @@ export class Deadlines implements TimerSource {
 
   #disarm(): void {
     this.#timer?.cancel()
-    clearImmediate(this.#turn)
+    this.#turn?.()
     this.#timer = undefined
     this.#turn = undefined
     this.#timerTime = Number.POSITIVE_INFINITY
@@ -119,7 +121,7 @@ export class Deadlines implements TimerSource {
       return
     }
     // Not unref'd: the event loop would wait for the next event before it looks at it.
-    this.#turn = setImmediate(() => this.#expire())
+    this.#turn = nextTurn(() => this.#expire())
   }
 
   #expire(): void {

@@ -1,4 +1,4 @@
-import { types } from 'node:util'
+import { types } from '../lib/platform.ts'
 
 /** The class that `Buffer.subarray` makes objects of. To construct one directly costs 45 ns instead of 70. */
 export const Slice = (

@@ -1,5 +1,5 @@
-import { types } from 'node:util'
 import { EncodeError } from '../errors.ts'
+import { types } from '../lib/platform.ts'
 import { isBytes, isDetached, MAX_LOOPED_CHARS, writeAnyAscii, writeAscii } from './bytes.ts'
 import { badValue, tooDeep, where } from './field-path.ts'
 import {

@@ -1,5 +1,5 @@
-import { isUtf8 } from 'node:buffer'
 import { FrameError } from '../errors.ts'
+import { isUtf8 } from '../lib/platform.ts'
 import { ownCopy } from './bytes.ts'
 import {
   ARRAY,

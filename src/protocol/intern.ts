@@ -10,9 +10,9 @@ const strings: string[] = Array.from({ length: SLOTS }, () => '')
 /** Their character codes, one slot after the other. */
 const codes = new DataView(new ArrayBuffer(SLOTS * LONGEST))
 
-/** The method that `Buffer.toString` ends up in: to call it directly halves the cost of a short string. */
+/** The method that `Buffer.toString` ends up in: to call it directly halves the cost of a short string. Browsers lack it. */
 interface SlicedBuffer extends Buffer {
-  latin1Slice(start: number, end: number): string
+  latin1Slice?(start: number, end: number): string
 }
 
 /** The UTF-8 text from `start` to `end`. */
@@ -37,7 +37,7 @@ export function internAscii(buffer: Buffer, start: number, end: number): string 
   const known = strings[slot] as string
   if (known.length === length && equalBytes(codes, slot * LONGEST, view, start, length)) return known
   if (!isAscii(view, start, end)) return undefined
-  const text = (buffer as SlicedBuffer).latin1Slice(start, end)
+  const text = (buffer as SlicedBuffer).latin1Slice?.(start, end) ?? buffer.toString('latin1', start, end)
   strings[slot] = text
   copyWords(view, start, end, codes, slot * LONGEST)
   return text

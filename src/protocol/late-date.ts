@@ -1,4 +1,4 @@
-import { types } from 'node:util'
+import { types } from '../lib/platform.ts'
 
 /** Seconds of the last moment that a `Date` can hold. */
 const MAX_DATE_SECONDS = 8_640_000_000_000

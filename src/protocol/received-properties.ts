@@ -1,4 +1,3 @@
-import { inspect } from 'node:util'
 import { ownCopy } from './bytes.ts'
 import { decodeTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
@@ -28,6 +27,9 @@ import { Reader } from './reader.ts'
 import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
+
+/** `inspect.custom` of Node's `util`. */
+const INSPECT = Symbol.for('nodejs.util.inspect.custom')
 
 interface Decoded {
   contentType: string | undefined
@@ -179,7 +181,7 @@ export class Properties implements BasicProperties {
     return plain
   }
 
-  [inspect.custom](): unknown {
+  [INSPECT](): unknown {
     return this.toJSON()
   }
 

@@ -1,4 +1,4 @@
-import { markAsUntransferable } from 'node:worker_threads'
+import { builtin } from '../lib/platform.ts'
 import { copyBytes, newView } from './bytes.ts'
 
 /**
@@ -42,10 +42,12 @@ export class Slab {
   }
 }
 
+const markAsUntransferable = builtin('node:worker_threads')?.markAsUntransferable
+
 /** Have postMessage() and structuredClone() leave the memory where it is, as Node does for its own pool. */
 function protect(memory: ArrayBufferLike): void {
   try {
-    markAsUntransferable(memory)
+    markAsUntransferable?.(memory)
   } catch {
     // Other runtimes have the function, and do not implement it.
   }

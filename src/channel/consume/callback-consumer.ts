@@ -1,7 +1,7 @@
-import { AsyncResource } from 'node:async_hooks'
 import { PROCESS } from '../../diagnostics/process.ts'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
+import { AsyncResource } from '../../lib/platform.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { Acker } from './acker.ts'

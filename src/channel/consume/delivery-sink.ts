@@ -1,4 +1,4 @@
-import type { AsyncResource } from 'node:async_hooks'
+import type { AsyncScope } from '../../lib/platform.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { ErrorReporter } from '../port.ts'
@@ -27,7 +27,7 @@ export interface DeliverySink {
   /** The broker has forgotten a message once it is sent: whatever arrived is run, also after a loss or a cancel. */
   readonly noAck: boolean
   /** The program's code runs in the asynchronous context in which it was registered: `deliver` is called in this one. */
-  readonly context: AsyncResource
+  readonly context: AsyncScope
   /** What is delivered from now on is settled by `acker`. */
   attach(acker: Acker, port: SinkPort): void
   /** `basicConsume` has resolved: the program's code may run. */

@@ -1,5 +1,4 @@
-import { hostname } from 'node:os'
-import { basename, extname } from 'node:path'
+import { builtin } from '../../lib/platform.ts'
 
 /** The version of this package, as its package.json has it. */
 export const VERSION = '0.1.0'
@@ -23,16 +22,24 @@ export function mergedClientProperties(
   return {
     product: 'asyncamqp',
     version: VERSION,
-    platform: `Node.js ${process.version}`,
+    platform: platform(),
     ...others,
     connection_name: connectionName,
     capabilities: typeof capabilities === 'object' ? { ...CAPABILITIES, ...capabilities } : CAPABILITIES,
   }
 }
 
-/** `package@host:pid`, of the program that runs. */
+function platform(): string {
+  if (builtin('node:os') === undefined) return 'JavaScript'
+  const { bun, deno } = process.versions
+  if (bun !== undefined) return `Bun ${bun}`
+  return deno === undefined ? `Node.js ${process.version}` : `Deno ${deno}`
+}
+
+/** `package@host:pid`, of the program that runs; `browser` in a browser. */
 export function defaultConnectionName(): string {
-  defaultName ??= `${programName()}@${hostname()}:${process.pid}`
+  const os = builtin('node:os')
+  defaultName ??= os === undefined ? 'browser' : `${programName()}@${os.hostname()}:${process.pid}`
   return defaultName
 }
 
@@ -42,5 +49,5 @@ function programName(): string {
   const { npm_package_name: packageName } = process.env
   if (packageName !== undefined && packageName !== '') return packageName
   const script = process.argv[1]
-  return script === undefined ? 'node' : basename(script, extname(script))
+  return script === undefined ? 'node' : script.replace(/^.*[/\\]|\.\w*$/g, '')
 }

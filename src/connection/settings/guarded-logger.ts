@@ -1,5 +1,6 @@
 import { describeThrown } from '../../errors.ts'
 import { callSafely } from '../../lib/call-safely.ts'
+import { emitWarning } from '../../lib/platform.ts'
 import { badValue } from '../../protocol/option-check.ts'
 import type { Logger } from './options.ts'
 
@@ -21,7 +22,7 @@ export function guardedLogger(logger: Logger | undefined): GuardedLogger | undef
   const failed = (thrown: unknown): void => {
     if (warned) return
     warned = true
-    process.emitWarning(`the logger of an AMQP connection fails: ${describeThrown(thrown).message}`)
+    emitWarning(`the logger of an AMQP connection fails: ${describeThrown(thrown).message}`)
   }
   const guarded =
     (level: keyof Logger) =>

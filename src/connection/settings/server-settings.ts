@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { AmqpUriError, asError, EncodeError } from '../../errors.ts'
+import { requiredBuiltin } from '../../lib/platform.ts'
 import {
   badValue,
   booleanOption,
@@ -225,7 +225,7 @@ function tlsOptions(text: string, query: UriQuery, options: CommonOptions): TlsO
 function fileOf(text: string, parameter: string, path: string | undefined): Buffer | undefined {
   if (path === undefined) return undefined
   try {
-    return readFileSync(path)
+    return requiredBuiltin('node:fs', 'give the certificates in "ssl"').readFileSync(path)
   } catch (thrown) {
     const cause = asError(thrown)
     throw new AmqpUriError(

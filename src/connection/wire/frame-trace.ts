@@ -1,4 +1,4 @@
-import { inspect } from 'node:util'
+import { inspect } from '../../lib/platform.ts'
 import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
 import { decodeMethod } from '../../protocol/method-codec.ts'
 import {

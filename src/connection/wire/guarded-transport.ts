@@ -1,5 +1,6 @@
 import { asError, EncodeError } from '../../errors.ts'
 import { abortable } from '../../lib/abortable.ts'
+import { nextTick } from '../../lib/platform.ts'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './transport.ts'
 
 const UNKNOWN_PEER: TransportPeer = { host: '', port: 0, localPort: 0, encrypted: false }
@@ -49,7 +50,8 @@ class GuardedTransport implements Transport {
       return call()
     } catch (thrown) {
       // Not within the call: what it was made for is in the middle of something.
-      process.nextTick(this.#broken, asError(thrown))
+      const error = asError(thrown)
+      nextTick(() => this.#broken(error))
       return otherwise
     }
   }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../lib/clock.ts'
+import { nextTurn } from '../../lib/platform.ts'
 
 /** What a heartbeat watches and does; times are those of the `Clock`. */
 export interface HeartbeatPort {
@@ -24,7 +25,7 @@ export class Heartbeat {
   readonly #interval: number
   readonly #clock: Clock
   #timer: Timer | undefined
-  #judging: NodeJS.Immediate | undefined
+  #judging: (() => void) | undefined
 
   /** `seconds` is what both sides agreed on, above 0. */
   constructor(seconds: number, clock: Clock, port: HeartbeatPort) {
@@ -36,7 +37,7 @@ export class Heartbeat {
 
   stop(): void {
     this.#timer?.cancel()
-    clearImmediate(this.#judging)
+    this.#judging?.()
     this.#timer = undefined
     this.#judging = undefined
   }
@@ -63,8 +64,8 @@ export class Heartbeat {
     }
     this.#port.readOnce()
     // Two turns: the first may come before the event loop has polled the socket.
-    this.#judging = setImmediate(() => {
-      this.#judging = setImmediate(() => {
+    this.#judging = nextTurn(() => {
+      this.#judging = nextTurn(() => {
         this.#judging = undefined
         if (this.#clock.now() < this.#deadDue()) this.#arm()
         else this.#port.dead()

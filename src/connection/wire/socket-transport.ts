@@ -1,7 +1,8 @@
-import net from 'node:net'
-import tls from 'node:tls'
+import type net from 'node:net'
+import type tls from 'node:tls'
 import { asError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
+import { requiredBuiltin } from '../../lib/platform.ts'
 import {
   type TlsOptions,
   type Transport,
@@ -12,6 +13,8 @@ import {
   transferredAway,
 } from './transport.ts'
 
+const NO_SOCKETS = 'give "createTransport" to connect()'
+
 const READ_BUFFER_SIZE = 65_536
 /** Bytes pending from which `write()` asks to wait. */
 const HIGH_WATER_MARK = 65_536
@@ -21,6 +24,7 @@ const KEEP_ALIVE_DELAY = 60_000
 /** TCP, or TLS over TCP. */
 export const connectSocket: TransportFactory = async (target, handler, signal, onStep) => {
   signal.throwIfAborted()
+  const net = requiredBuiltin('node:net', NO_SOCKETS)
   const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_SIZE)
   const options = {
     highWaterMark: HIGH_WATER_MARK,
@@ -80,6 +84,8 @@ function startTls(
   options: SocketOptions,
   onStep: Parameters<TransportFactory>[3],
 ): tls.TLSSocket {
+  const net = requiredBuiltin('node:net', NO_SOCKETS)
+  const tls = requiredBuiltin('node:tls', NO_SOCKETS)
   const verifiedName = own.servername || host
   const verify = own.checkServerIdentity ?? tls.checkServerIdentity
   try {
@@ -180,7 +186,7 @@ class SocketTransport implements Transport {
 
 /** What waited in the socket must still be whole when the kernel gets it. */
 function refuseTransferred(socket: net.Socket): void {
-  const { prototype } = net.Socket
+  const { prototype } = requiredBuiltin('node:net', NO_SOCKETS).Socket
   socket._write = (chunk: Uint8Array, encoding, done) => {
     if (chunk.length === 0) done(transferredAway())
     else prototype._write.call(socket, chunk, encoding, done)

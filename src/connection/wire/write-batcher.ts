@@ -2,6 +2,7 @@ import type { CloseReason } from '../../channel/close-reason.ts'
 import type { Departure } from '../../channel/port.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Fifo } from '../../lib/fifo.ts'
+import { nextTick, nextTurn } from '../../lib/platform.ts'
 import { FRAME_OVERHEAD } from '../../protocol/constants.ts'
 import { PublishEncoder } from '../../protocol/publish-encoder.ts'
 import { CHUNK_SIZE, Writer } from '../../protocol/writer.ts'
@@ -60,7 +61,7 @@ export class WriteBatcher {
     if (this.writer.sealed >= MUCH) this.#sendSealed()
     if (this.#scheduled || this.#reading) return
     this.#scheduled = true
-    process.nextTick(this.#flush)
+    nextTick(this.#flush)
   }
 
   /** Undefined where the caller may go on, `'full'` where it should wait for the socket, or a turn to wait for. */
@@ -70,7 +71,7 @@ export class WriteBatcher {
     if (++this.#turnPublishes < TURN_PUBLISHES && this.#turnBytes < TURN_BYTES) return undefined
     // Promises that are resolved already never leave the microtask queue: no timer, no read would get its turn.
     this.#turn ??= new Promise(resolve =>
-      setImmediate(() => {
+      nextTurn(() => {
         this.#newTurn()
         resolve()
       }),

@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import type { Acker } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
@@ -6,6 +5,7 @@ import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { Conditions } from '../../lib/conditions.ts'
+import { AsyncResource } from '../../lib/platform.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { HandlerRuns } from './handler-runs.ts'

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { fingerprint } from '../../lib/platform.ts'
 import { isDetached } from '../../protocol/bytes.ts'
 import type { Message } from './message.ts'
 
@@ -63,9 +63,7 @@ function deliveryCount({ properties }: Message): number | undefined {
 function identity({ body, envelope, properties }: Message): string {
   const { messageId } = properties
   if (messageId !== undefined) return `id ${messageId}`
-  const hash = createHash('sha1')
-  hash.update(`${envelope.exchangeName} ${envelope.routingKey} ${properties.correlationId} ${body.length} `)
   // The handler may have transferred its memory to another thread.
-  if (!isDetached(body)) hash.update(body.subarray(0, IDENTIFYING_BYTES))
-  return hash.digest('base64')
+  const contents = isDetached(body) ? '' : fingerprint(body.subarray(0, IDENTIFYING_BYTES))
+  return `${envelope.exchangeName} ${envelope.routingKey} ${properties.correlationId} ${body.length} ${contents}`
 }

@@ -1,5 +1,5 @@
-import { types } from 'node:util'
 import { asError, EncodeError } from '../../errors.ts'
+import { types } from '../../lib/platform.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'

@@ -19,6 +19,7 @@ import type { Endpoint } from '../../diagnostics/server-context.ts'
 import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
 import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
+import { nextTick } from '../../lib/platform.ts'
 import { WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { OutgoingQueue } from './outgoing-queue.ts'
@@ -174,7 +175,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     }
     // Programs' listeners are called: not in the middle of a read.
     this.#resent += again
-    if (again > 0) process.nextTick(this.#wereResent, again)
+    if (again > 0) nextTick(() => this.#wereResent(again))
   }
 
   readonly #wereResent = (count: number): void => {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { ConnectionClosedError } from '../../errors.ts'
+import { fingerprint } from '../../lib/platform.ts'
 import type { Message } from '../consume/message.ts'
 
 /** Requests that are remembered. */
@@ -41,5 +41,5 @@ export function requestKey({ body, properties }: Message): string {
   const { replyTo, correlationId, messageId } = properties
   const named = `${replyTo} ${correlationId} ${messageId}`
   const isNamed = correlationId !== undefined || messageId !== undefined
-  return isNamed ? named : `${named} ${createHash('sha1').update(body).digest('base64')}`
+  return isNamed ? named : `${named} ${fingerprint(body)}`
 }

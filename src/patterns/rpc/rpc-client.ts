@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
@@ -46,7 +45,7 @@ export class RpcClient {
   readonly #calls = new Set<PendingCall>()
   readonly #part: Closable = { close: () => this.close(), giveUpChannel: () => this.#giveUpChannel() }
   readonly #stopped = new AbortController()
-  readonly #prefix = randomUUID()
+  readonly #prefix = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex')
   #made = 0
   #closed: Promise<void> | undefined
 
