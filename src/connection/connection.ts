@@ -99,8 +99,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock)
     this.server = `${host}:${port}`
-    const { connectionName } = settings
-    this.endpoint = { serverAddress: host, serverPort: port, virtualHost: virtualhost, connectionName }
+    const { connectionId, connectionName } = settings
+    this.endpoint = { connectionId, serverAddress: host, serverPort: port, virtualHost: virtualhost, connectionName }
     this.#zero = new ChannelZero(this, this, waitingFor)
     this.channels = new ChannelTable(this.#zero, this.server)
     const { maxBuffered } = settings

@@ -8,7 +8,12 @@ export interface Outcomes {
   succeeded(): void
   /** It has failed, with `error`. */
   failed(error: unknown): void
+  /** What a subscriber wants it to run within. */
+  readonly around: Around | undefined
 }
+
+/** Calls `run` within something, and returns what that returns. */
+export type Around = <T>(run: () => T) => T
 
 /**
  * The tracing channel of one operation: `tracing:asyncamqp:<name>:start`, and so on. These are the channels of
@@ -116,10 +121,11 @@ export class Operation<C extends Outcomes> {
   /** Publish `start`, run the call in the contexts that subscribers have bound to it, and publish `end`. */
   begin<T>(context: C, run: () => T): T {
     const { start } = this
+    const within = (): T => (context.around === undefined ? run() : context.around(run))
     try {
-      if (typeof start.runStores === 'function') return start.runStores(context, run)
+      if (typeof start.runStores === 'function') return start.runStores(context, within)
       start.publish(context)
-      return run()
+      return within()
     } finally {
       this.end.publish(context)
     }

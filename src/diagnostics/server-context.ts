@@ -1,5 +1,9 @@
+import type { Around } from './operation.ts'
+
 /** The connection by which something is done, or to which something happened. */
 export interface Endpoint {
+  /** The number of the connection in this process, counted from 1. It stays the same through recoveries. */
+  readonly connectionId: number
   /** Host name or address of the server that it is connected to, or was last, as the program named it. */
   readonly serverAddress: string
   readonly serverPort: number
@@ -21,9 +25,21 @@ export abstract class ServerContext {
   /** Why it failed; undefined while it has not. */
   error: unknown = undefined
 
+  /**
+   * What the call runs within: it is undefined, and a subscriber to `start` may set it to a function that calls the one it
+   * is given. For APIs that know a context by `with(context, callback)` alone, as OpenTelemetry's; who has an
+   * `AsyncLocalStorage` binds it to the channel. If there is one already, call it inside of yours.
+   */
+  around: Around | undefined = undefined
+
   /** @internal */
   constructor(source: EndpointSource) {
     this.source = source
+  }
+
+  /** The number of the connection in this process, counted from 1. It stays the same through recoveries. */
+  get connectionId(): number {
+    return this.source.endpoint.connectionId
   }
 
   /** The host of the server, as the program named it. */

@@ -17,7 +17,7 @@ async function seen(options: ConnectOptions = {}) {
   const connectionName = `lifecycle ${++made}`
   const lifecycle = new SeenLifecycle(connectionName)
   const the = await Recoverable.open({ connectionName, ...options })
-  return { the, lifecycle, info: { connectionName, ...INFO } }
+  return { the, lifecycle, info: { connectionId: the.protocol.stats().connectionId, connectionName, ...INFO } }
 }
 
 /** Have the next `count` logins refused. */

@@ -164,6 +164,28 @@ describe('The tracing channel asyncamqp:process', () => {
     )
   })
 
+  it('runs the handler within what a subscriber sets around it, and tells the connections of a process apart', async () => {
+    record<ProcessContext>('process', (event, context) => {
+      if (event === 'start') context.around = run => storage.run(`around ${context.messageId}`, run)
+    })
+    const published = record<PublishContext>('publish')
+    const the = await converse({}, agreeingBroker())
+    const stores: unknown[] = []
+    await the.protocol.consumer('q', async () => {
+      await undefined
+      stores.push(storage.getStore())
+      void the.protocol.publish('x', '', 'q')
+    })
+    const { channel: id = 0, args = {} } = framesOf(the, 'basic.consume').at(-1) ?? {}
+    the.peer.send(deliverFrame(id, String(args['consumerTag']), 1), contentFrames(id, 'x', { messageId: 'm1' }))
+    await turn()
+    assert.deepEqual(stores, ['around m1'])
+    const other = await converse({}, agreeingBroker())
+    void other.protocol.publish('x', '', 'q')
+    const [one, two] = published.contexts
+    assert.equal(Number(two?.connectionId) - Number(one?.connectionId), 1)
+  })
+
   it('follows a message of a callback until it is settled, however late', async () => {
     const traced = record<ProcessContext>('process')
     const the = await converse({}, agreeingBroker())

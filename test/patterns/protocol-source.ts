@@ -14,7 +14,13 @@ export class ProtocolSource implements ChannelSource {
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly serverProperties = {}
-  readonly endpoint = { serverAddress: 'broker', serverPort: 5672, virtualHost: '/', connectionName: 'test' }
+  readonly endpoint = {
+    connectionId: 1,
+    serverAddress: 'broker',
+    serverPort: 5672,
+    virtualHost: '/',
+    connectionName: 'test',
+  }
   readonly publishes = new PublishEncoder(new Writer(), 131_072)
   readonly recoveredAt = Number.NEGATIVE_INFINITY
   readonly parts = new Set<Closable>()

@@ -24,7 +24,13 @@ export class FakeChannelPort implements ChannelPort {
   isBlocked = false
   takesRejectOfStream = false
   readonly server = 'broker:5672'
-  readonly endpoint = { serverAddress: 'broker', serverPort: 5672, virtualHost: '/', connectionName: 'test' }
+  readonly endpoint = {
+    connectionId: 1,
+    serverAddress: 'broker',
+    serverPort: 5672,
+    virtualHost: '/',
+    connectionName: 'test',
+  }
   /** Operations that wait for the broker. */
   waiting = 0
   heldBytes = 0

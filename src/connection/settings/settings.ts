@@ -36,6 +36,8 @@ export interface Settings {
   /** Complete: with product, version, platform, name and capabilities. */
   readonly clientProperties: Readonly<Record<string, unknown>>
   readonly connectionName: string
+  /** Which connection of the process it is, counted from 1: by it, tools tell them apart. */
+  readonly connectionId: number
   /** Milliseconds, or `Infinity`; so are all times. */
   readonly connectTimeout: number
   readonly rpcTimeout: number
@@ -104,6 +106,9 @@ const KNOWN_OF_RECOVERY = Object.keys({
   giveUpOn: 0,
 } satisfies Record<keyof RecoveryOptions, 0>)
 
+/** Made in this process so far. */
+let connections = 0
+
 /**
  * The settings of `connect(url, options)` and `connect(options)`.
  *
@@ -135,6 +140,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     maxMessageSize: limitOption('connect', 'maxMessageSize', options.maxMessageSize) ?? 128 * 1024 * 1024,
     clientProperties: mergedClientProperties(ownProperties, connectionName),
     connectionName,
+    connectionId: ++connections,
     connectTimeout:
       durationOption('connect', 'connectTimeout', options.connectTimeout, 1) ?? fromUris.connectionTimeout ?? 10_000,
     rpcTimeout: durationOption('connect', 'rpcTimeout', options.rpcTimeout, 1) ?? 20_000,

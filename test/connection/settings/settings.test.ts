@@ -43,7 +43,8 @@ function refuses(options: object, message: string | RegExp): void {
 
 describe('resolveSettings', () => {
   it('has a default for everything', () => {
-    const { clientProperties, connectionName, ...settings } = resolveSettings()
+    const { clientProperties, connectionName, connectionId, ...settings } = resolveSettings()
+    assert.equal(resolveSettings().connectionId, connectionId + 1)
     const { giveUpOn, ...recovery } = settings.recovery ?? assert.fail('no recovery')
     assert.deepEqual(
       { ...settings, recovery },
