@@ -499,8 +499,9 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       this.deliveries.remove(consumer)
       consumer.sink.cancelled()
     }
-    // A tag that is not UTF-8 is none of ours, and takes more bytes as text than it came in.
-    if (noWait !== true) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
+    // Before the program can use the tag again. One that is not UTF-8 is none of ours, and takes more bytes as text than it came in.
+    const isAwaited = noWait !== true || (consumer !== undefined && this.#port.takesCancelOk)
+    if (isAwaited) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.
     if (this.#gate.consumerGone(consumerTag) || consumer === undefined) return
     this.#events.consumerGone(consumerTag)

@@ -1,46 +1,96 @@
-import type { FieldTable, FieldValue } from '../protocol/values.ts'
+import type { FieldTable, FieldValue, TypedValue } from '../protocol/values.ts'
 import type { CallOptions } from './call-options.ts'
 
 export type { CallOptions }
 
-/** Arguments of queue.declare that RabbitMQ knows, and any other. */
+/** A time span of RabbitMQ's streams: a whole number of years, months, days, hours, minutes or seconds, such as `7D` or `5m`. */
+export type StreamInterval = `${number}${'Y' | 'M' | 'D' | 'h' | 'm' | 's'}`
+
+/**
+ * Where in a stream a consumer starts: at the first message that is there, at the last chunk of messages, after all of them (RabbitMQ's
+ * default), at an offset, at a time, or so long ago. `timestamp()` and `int64()` give a time in seconds and an offset, too.
+ */
+export type StreamOffset = 'first' | 'last' | 'next' | number | bigint | Date | StreamInterval | TypedValue
+
+/** Arguments of queue.declare that RabbitMQ knows, and any other. It refuses those of another type of queue (406). */
 export interface QueueArguments {
   /** Default: the virtual host's, which is `classic` unless it was set. */
   readonly 'x-queue-type'?: 'classic' | 'quorum' | 'stream' | (string & {}) | undefined
-  /** Milliseconds after which a message of the queue expires. */
+  /** Milliseconds after which a message of the queue expires. Classic and quorum queues. */
   readonly 'x-message-ttl'?: number | undefined
-  /** Milliseconds without use after which the queue itself is deleted. */
+  /** Milliseconds without use after which the queue itself is deleted. Classic and quorum queues. */
   readonly 'x-expires'?: number | undefined
-  /** Messages that the queue may hold. */
+  /** Messages that the queue may hold. Classic and quorum queues. */
   readonly 'x-max-length'?: number | undefined
   /** Bytes of message bodies that the queue may hold. */
   readonly 'x-max-length-bytes'?: number | undefined
-  /** What happens past the limit; `reject-publish` nacks the publisher. */
+  /** What happens past the limit; `reject-publish` nacks the publisher. Default: `drop-head`. Classic and quorum queues. */
   readonly 'x-overflow'?: 'drop-head' | 'reject-publish' | 'reject-publish-dlx' | undefined
-  /** Exchange that rejected and expired messages go to. */
+  /** Exchange that rejected and expired messages go to. Classic and quorum queues. */
   readonly 'x-dead-letter-exchange'?: string | undefined
-  /** Default: the message's own. */
+  /** Routing key of dead letters; needs `x-dead-letter-exchange`. Default: the message's own. */
   readonly 'x-dead-letter-routing-key'?: string | undefined
+  /** `at-least-once` needs `x-overflow: 'reject-publish'`. Default: `at-most-once`. Quorum queues. */
   readonly 'x-dead-letter-strategy'?: 'at-most-once' | 'at-least-once' | undefined
-  /** 1 to 255; classic queues only. */
+  /** Highest priority that the queue tells from lower ones, 1 to 255. Classic queues: a quorum queue knows priorities without it. */
   readonly 'x-max-priority'?: number | undefined
+  /** One consumer at a time gets the messages, and another one when it is gone. Default: false. Classic and quorum queues. */
   readonly 'x-single-active-consumer'?: boolean | undefined
-  /** Deliveries after which a quorum queue gives a message up. */
+  /** Deliveries after which a quorum queue gives a message up; -1 for no limit. Default: 20 since RabbitMQ 4. */
   readonly 'x-delivery-limit'?: number | undefined
+  /**
+   * Which messages that come back wait before they are delivered again: those of failed deliveries (basic.reject with `requeue`, a lost
+   * channel), those that were only returned (basic.nack with `requeue`, basic.recover), or all. Needs `x-delayed-retry-min`. RabbitMQ 4.3
+   * takes any value, and ignores one that it does not know. Default: `disabled`. Quorum queues of RabbitMQ 4.3.
+   */
+  readonly 'x-delayed-retry-type'?: 'all' | 'failed' | 'returned' | 'disabled' | undefined
+  /** Milliseconds for each delivery that has failed, and once for a message that was only returned. Quorum queues of RabbitMQ 4.3. */
+  readonly 'x-delayed-retry-min'?: number | undefined
+  /** Milliseconds that a message waits at most. Default: `x-delayed-retry-min`. Quorum queues of RabbitMQ 4.3. */
+  readonly 'x-delayed-retry-max'?: number | undefined
+  /**
+   * Milliseconds that a delivery may be unacknowledged; after that RabbitMQ 4.3 takes its consumer off the queue, and earlier versions close its
+   * channel. Default: the broker's, 30 minutes. Quorum queues; of RabbitMQ 3.12 to 4.2 classic queues, too.
+   */
+  readonly 'x-consumer-timeout'?: number | undefined
+  /** Milliseconds after which messages of a consumer on a node that cannot be reached go to others. Default: 60,000. Quorum queues of RabbitMQ 4.3. */
+  readonly 'x-consumer-disconnected-timeout'?: number | undefined
+  /** Replicas that are made with the queue. Default: the broker's, 3. Quorum queues. */
   readonly 'x-quorum-initial-group-size'?: number | undefined
+  /** Replicas that RabbitMQ adds up to, when nodes join. Quorum queues. */
+  readonly 'x-quorum-target-group-size'?: number | undefined
+  /** On which node the queue, or its leader, is made. Default: `client-local`. */
   readonly 'x-queue-leader-locator'?: 'client-local' | 'balanced' | undefined
+  /** Replicas that are made with the stream. */
+  readonly 'x-initial-cluster-size'?: number | undefined
   /** How long a stream keeps messages, such as `7D`. */
-  readonly 'x-max-age'?: string | undefined
+  readonly 'x-max-age'?: StreamInterval | undefined
+  /** Bytes of a file of the stream, the unit in which old messages are deleted. Default: 500,000,000. */
   readonly 'x-stream-max-segment-size-bytes'?: number | undefined
+  /** Bytes of the filter of a chunk of messages, 16 to 255. Default: 16. Streams. */
+  readonly 'x-stream-filter-size-bytes'?: number | undefined
+  /** `lazy` keeps messages on disk. Classic queues before RabbitMQ 3.12; ignored since. */
+  readonly 'x-queue-mode'?: 'default' | 'lazy' | undefined
+  /** How messages are stored. RabbitMQ 4.3 takes 2 alone. Classic queues. */
+  readonly 'x-queue-version'?: 1 | 2 | undefined
   readonly [name: string]: FieldValue | undefined
 }
 
-/** Arguments of basic.consume that RabbitMQ knows, and any other. */
+/** Arguments of basic.consume that RabbitMQ knows, and any other. It refuses those of another type of queue (406). */
 export interface ConsumeArguments {
-  /** Consumers of the highest priority that can take a message get it. */
+  /** Consumers of the highest priority that can take a message get it; negative ones are below the default, 0. Classic and quorum queues. */
   readonly 'x-priority'?: number | undefined
-  /** Where in a stream to start: `first`, `last`, `next`, an offset, a time or an interval. */
-  readonly 'x-stream-offset'?: 'first' | 'last' | 'next' | number | bigint | string | Date | undefined
+  /** Milliseconds, in the place of the queue's `x-consumer-timeout`. Quorum queues of RabbitMQ 4.3. */
+  readonly 'x-consumer-timeout'?: number | undefined
+  /** Where in a stream to start. RabbitMQ's default: `next`, what comes from now on. */
+  readonly 'x-stream-offset'?: StreamOffset | undefined
+  /**
+   * Only chunks of a stream that have messages whose header `x-stream-filter-value` is this, or one of these. Other messages of such a chunk come
+   * too: look at the header. RabbitMQ 3.13 and newer.
+   */
+  readonly 'x-stream-filter'?: string | readonly string[] | undefined
+  /** With `x-stream-filter`, also chunks with messages that have no `x-stream-filter-value`. Default: false. */
+  readonly 'x-stream-match-unfiltered'?: boolean | undefined
   readonly [name: string]: FieldValue | undefined
 }
 

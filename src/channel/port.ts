@@ -63,6 +63,8 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly isBlocked: boolean
   /** The broker takes a message of a stream for settled when it is refused; others close the connection. */
   readonly takesRejectOfStream: boolean
+  /** The server waits for basic.cancel-ok when it has cancelled a consumer. */
+  readonly takesCancelOk: boolean
   /** `host:port` of the server, for messages. */
   readonly server: string
 

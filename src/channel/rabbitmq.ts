@@ -1,5 +1,6 @@
 import type { ChannelClosedError } from '../errors.ts'
 import { replyCodeName } from '../protocol/constants.ts'
+import { isPlainObject } from '../protocol/values.ts'
 
 /**
  * What RabbitMQ does that AMQP does not say: its texts, versions and limits. The test of this file names the versions on
@@ -50,6 +51,14 @@ export function takesRejectOfStream(serverProperties: Readonly<Record<string, un
 /** Whether quorum queues know `x-message-ttl`, and can dead-letter at least once. */
 export function knowsQuorumTimeToLive(serverProperties: Readonly<Record<string, unknown>>): boolean {
   return (rabbitVersion(serverProperties) ?? 0) >= QUORUM_TTL_SINCE
+}
+
+/**
+ * Whether the server waits for basic.cancel-ok after a basic.cancel of its own, also after one with no-wait, before it takes the consumer
+ * off the channel: RabbitMQ from 4.3.7 on. Earlier versions close the connection over a cancel-ok.
+ */
+export function takesCancelOk({ capabilities }: Readonly<Record<string, unknown>>): boolean {
+  return isPlainObject(capabilities) && capabilities['accept_consumer_cancel_ok'] === true
 }
 
 /** Why a server may have dropped the connection at a connection.start-ok of `bytes`; '' if that is not why. */

@@ -1,6 +1,6 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
-import { takesRejectOfStream } from '../channel/rabbitmq.ts'
+import { takesCancelOk, takesRejectOfStream } from '../channel/rabbitmq.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
@@ -202,6 +202,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   /** Bytes of deliveries that wait for callbacks. */
   get receivedBytesWaiting(): number {
     return this.#incoming.throttle.waiting
+  }
+
+  get takesCancelOk(): boolean {
+    return takesCancelOk(this.negotiated?.serverProperties ?? {})
   }
 
   get isBlocked(): boolean {

@@ -11,6 +11,7 @@ import {
   refusesVirtualHost,
   replyHint,
   startOkHint,
+  takesCancelOk,
   tuneOkHint,
 } from '../../src/channel/rabbitmq.ts'
 import { ChannelClosedError } from '../../src/errors.ts'
@@ -154,6 +155,17 @@ const VERSIONS: readonly Seen[] = [
     what: 'a small frame-max',
     value: [tuneOkHint(4_096) !== '', tuneOkHint(8_192), tuneOkHint(0)],
     expected: [true, '', ''],
+  },
+  {
+    on: '3.10.8 (503) and 4.3.6 (541): basic.cancel-ok from the client closes the connection; neither has the capability',
+    what: 'an answer to its basic.cancel',
+    value: [
+      takesCancelOk({ capabilities: { accept_consumer_cancel_ok: true } }),
+      takesCancelOk({ capabilities: { accept_consumer_cancel_ok: false, consumer_cancel_notify: true } }),
+      takesCancelOk({ capabilities: 'accept_consumer_cancel_ok' }),
+      takesCancelOk(server('4.3.7')),
+    ],
+    expected: [true, false, false, false],
   },
   {
     on: '3.10.8 and 4.3.6, connection.open of a vhost that is not there: 530; 403 is what AMQP says of one that is forbidden',

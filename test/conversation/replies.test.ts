@@ -493,6 +493,36 @@ describe('a consumer', () => {
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })
   })
 
+  for (const [title, capabilities, expected] of [
+    [
+      'is answered, also with no-wait, where the server says that it takes an answer',
+      { accept_consumer_cancel_ok: true },
+      ['a'],
+    ],
+    ['is not answered with no-wait where the server says that it takes none', { accept_consumer_cancel_ok: false }, []],
+    ['is not answered with no-wait where the server says nothing', {}, []],
+  ] as const) {
+    it(`that the server cancels ${title}`, async () => {
+      const broker = new FakeBroker()
+      broker.prepare = peer => {
+        const serverProperties = { product: 'RabbitMQ', version: '4.3.7', capabilities }
+        const start = methodFrame(0, methods.ConnectionStart, { serverProperties, mechanisms: 'PLAIN' })
+        peer.answers.set('protocol header', () => start)
+      }
+      const { peer, channel } = await converseOnChannel({}, broker)
+      await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })
+      peer.reply(1, methods.BasicCancel, { consumerTag: 'a', noWait: true })
+      // The server knows no such consumer any more, or never did.
+      peer.reply(1, methods.BasicCancel, { consumerTag: 'a', noWait: true })
+      peer.reply(1, methods.BasicCancel, { consumerTag: 'never', noWait: true })
+      for (const consumerTag of expected) {
+        assert.deepEqual((await peer.expect(methods.BasicCancelOk)).args, { consumerTag })
+      }
+      // The next frame is this one's: nothing else was answered, and the tag is used again after the answer.
+      await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })
+    })
+  }
+
   it('that is cancelled with noWait gives back what still comes, and the next under its tag starts behind the cancel-ok', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     const called: string[] = []

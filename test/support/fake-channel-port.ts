@@ -23,6 +23,7 @@ export class FakeChannelPort implements ChannelPort {
   publishable = true
   isBlocked = false
   takesRejectOfStream = false
+  takesCancelOk = false
   readonly server = 'broker:5672'
   readonly endpoint = {
     connectionId: 1,

@@ -114,6 +114,8 @@ import {
   type SaslResponse,
   type ServerAddress,
   type ServerOrder,
+  type StreamInterval,
+  type StreamOffset,
   TimeoutError,
   type TlsOptions,
   type Transport,
@@ -241,6 +243,20 @@ export async function observing(protocol: AmqpProtocol): Promise<string> {
 const call: CallOptions = { signal: AbortSignal.timeout(1_000), timeout: 1_000 }
 const noWait: NoWaitOption = { noWait: false }
 const queueArguments: QueueArguments = { 'x-queue-type': 'quorum', 'x-delivery-limit': 5, 'x-mine': [1, 'two', null] }
+const delayedRetry: QueueArguments = {
+  'x-queue-type': 'quorum',
+  'x-delayed-retry-type': 'failed',
+  'x-delayed-retry-min': 1_000,
+  'x-delayed-retry-max': 60_000,
+  'x-consumer-timeout': 600_000,
+  'x-single-active-consumer': true,
+}
+const age: StreamInterval = '7D'
+const streamArguments: QueueArguments = { 'x-queue-type': 'stream', 'x-max-age': age, 'x-stream-filter-size-bytes': 32 }
+const offsets: readonly StreamOffset[] = [
+  ...(['first', 'last', 'next', '5m', 0, 2n ** 60n, new Date(0), timestamp(0)] as const),
+]
+const filtered: ConsumeArguments = { 'x-stream-filter': ['a', 'b'], 'x-stream-match-unfiltered': true }
 const exchangeArguments: ExchangeArguments = { 'alternate-exchange': 'rest' }
 
 export async function declaring(channel: Channel): Promise<number> {
@@ -373,6 +389,11 @@ export async function publishUntilConfirmed(protocol: AmqpProtocol): Promise<num
   const close: PublisherCloseOptions = { timeout: 1_000 }
   await publisher.close(close)
   await protocol.queueDeclare('orders', { durable: true, arguments: queueArguments })
+  await protocol.queueDeclare('retried', { arguments: delayedRetry })
+  await protocol.queueDeclare('stream', { arguments: streamArguments })
+  for (const offset of offsets) {
+    await protocol.consumer('stream', { arguments: { ...filtered, 'x-stream-offset': offset } })
+  }
   const { messageCount } = await protocol.queuePurge('orders')
   const answer: number = await protocol.transaction(async channel => {
     await channel.basicPublish('text', '', 'orders')

@@ -31,6 +31,24 @@ await channel.queueDeclare('q', { auto_delete: true })
 await channel.queueDeclare('q', { arguments: { 'x-message-ttl': 'a minute' } })
 // @ts-expect-error: no such way to overflow
 await channel.queueDeclare('q', { arguments: { 'x-overflow': 'drop-tail' } })
+// @ts-expect-error: no such retry
+await channel.queueDeclare('q', { arguments: { 'x-delayed-retry-type': 'some' } })
+// @ts-expect-error: a number of milliseconds
+await channel.queueDeclare('q', { arguments: { 'x-consumer-timeout': '5m' } })
+// @ts-expect-error: true or false
+await channel.queueDeclare('q', { arguments: { 'x-single-active-consumer': 1 } })
+// @ts-expect-error: an interval has a unit
+await channel.queueDeclare('q', { arguments: { 'x-max-age': '7' } })
+// @ts-expect-error: no such place in a stream
+await channel.basicConsume(() => {}, 'q', { arguments: { 'x-stream-offset': 'frist' } })
+// @ts-expect-error: minutes are `m`
+await channel.basicConsume(() => {}, 'q', { arguments: { 'x-stream-offset': '5 minutes' } })
+// @ts-expect-error: an interval begins with a number
+await protocol.consumer('q', { arguments: { 'x-stream-offset': 'm' } })
+// @ts-expect-error: values of the header are texts
+await protocol.consumer('q', { arguments: { 'x-stream-filter': [5] } })
+// @ts-expect-error: a priority is a number
+await protocol.consumer('q', { arguments: { 'x-priority': 'high' } })
 // @ts-expect-error: the type of an exchange is required
 await channel.exchangeDeclare('e')
 // @ts-expect-error: `noWait` has no counterpart in queue.unbind
