@@ -50,6 +50,11 @@ export class Channel implements Receiver {
     return this.#consuming.unackedCount
   }
 
+  /** The broker has closed it, and waits for channel.close-ok. */
+  get isClosing(): boolean {
+    return this.#state === 'closing'
+  }
+
   /** A method has come; it is carried out when it is its turn. */
   receive(method: methods.AnyMethod, args: Arguments): void {
     this.post(() => this.#attempt(method, () => this.#carryOut(method, args)))

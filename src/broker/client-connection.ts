@@ -302,9 +302,10 @@ export class ClientConnection implements ChannelOwner {
   #method(channel: number, method: methods.AnyMethod, args: Record<string, unknown>): void {
     if (channel === 0) this.#methodOfConnection(method, args)
     else if (this.#state === 'running') {
-      this.#channelFor(channel)?.receive(method, args)
+      const receiver = this.#channelFor(channel)
       // The client may open it again in the same write.
-      if (method === methods.ChannelCloseOk) this.#channels.delete(channel)
+      if (method === methods.ChannelCloseOk && receiver?.isClosing === true) this.#channels.delete(channel)
+      receiver?.receive(method, args)
     }
   }
 

@@ -75,6 +75,17 @@ describe('A connection to the broker', () => {
     assert.equal(client.take().at(-1)?.args.replyText, 'NOT_ALLOWED - vhost nowhere not found')
   })
 
+  it('takes its consumers along where it ends over a channel.close-ok that nobody waits for', () => {
+    const { engine } = startEngine()
+    const [client, other] = [EngineClient.open(engine), EngineClient.open(engine)]
+    client.send(1, methods.QueueDeclare, { queueName: 'q', autoDelete: true })
+    client.send(1, methods.BasicConsume, { queueName: 'q' })
+    client.send(1, methods.ChannelCloseOk, {})
+    assert.equal(client.take().at(-1)?.args.replyText, 'COMMAND_INVALID - unimplemented method')
+    other.send(1, methods.QueueDeclare, { queueName: 'q', passive: true })
+    assert.equal(other.take().at(-1)?.args.replyText, "NOT_FOUND - no queue 'q' in vhost '/'")
+  })
+
   it('is closed where a method comes on a channel that is not open', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

@@ -1,5 +1,6 @@
 import type { ReleaseName } from '../../src/broker/release.ts'
 import { startBroker } from '../../src/testing/index.ts'
+import type { ControlClient } from './control-client.ts'
 import { type Log, Run } from './run.ts'
 import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 
@@ -10,25 +11,35 @@ export interface Difference {
   readonly report: string
 }
 
+/** What came of a sequence. */
+export interface Comparison {
+  readonly steps: number
+  /** Steps that were answered alike: all of them, or those in front of a difference that is a matter of chance. */
+  readonly compared: number
+  readonly difference?: Difference
+}
+
 /** Runs the sequence of a seed on both. */
 export async function compare(
   seed: number,
   rabbitUrl: string,
   release: ReleaseName,
   options: SequenceOptions,
-): Promise<Difference | undefined> {
+  control: ControlClient,
+): Promise<Comparison> {
   await using broker = await startBroker({ release })
   const steps = sequence(seed, options)
   const slow = options.types.some(type => type !== 'classic')
   const { prefix, expires } = options
   const [theirs, ours] = await Promise.all([
-    new Run(rabbitUrl, prefix, { slow, expires }).run(steps),
+    new Run(rabbitUrl, prefix, { slow, expires, control }).run(steps),
     new Run(broker.url, prefix, { slow, expires }).run(steps),
   ])
   const at = steps.findIndex((_, index) => !same(theirs[index], ours[index]))
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.
-  if (at === -1 || same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))) return undefined
-  return { seed, report: report(steps, theirs, ours, at) }
+  const compared = at === -1 ? steps.length : at
+  if (at === -1 || same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))) return { steps: steps.length, compared }
+  return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
 
 function inAnyOrder(lines: readonly string[] = []): readonly string[] {

@@ -111,8 +111,14 @@ export class FrameClient implements FrameSink {
     this.write(Buffer.concat(writer.take()))
   }
 
+  /** What is written in one turn of the event loop leaves together. */
   write(bytes: Uint8Array): void {
-    if (!this.closed) this.#socket.write(bytes)
+    if (this.closed) return
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => this.#socket.uncork())
+    }
+    this.#socket.write(bytes)
   }
 
   /** Everything that the channels have got so far is done when this is: a method without consequence goes through each. */

@@ -1,5 +1,5 @@
-import { ReplyCode } from '../../src/protocol/constants.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import type { ControlClient } from './control-client.ts'
 import { FrameClient, type Received } from './frame-client.ts'
 import { namesOf, type Seen, type Step } from './sequence.ts'
 
@@ -49,6 +49,8 @@ export interface RunOptions {
   readonly slow: boolean
   /** Whether messages and queues expire between two steps. */
   readonly expires: boolean
+  /** Looks into the queues of a broker that does not do everything at once. */
+  readonly control?: ControlClient | undefined
 }
 
 /** Does what a program of two connections does, on one broker, and writes down what comes back. */
@@ -60,14 +62,15 @@ export class Run {
   readonly #seen: Seen = { replyTo: undefined }
   /** Connections that the server has ended, and of which that is written down. */
   readonly #ended = new Set<FrameClient>()
-  /** Queues that were not there when they were last looked for. */
-  readonly #missing = new Set<string>()
+  /** Queues that the server named, as far as one has come. */
+  readonly #serverNamed = new Set<string>()
   readonly #names = new Map<string, string>()
   readonly #clients: (FrameClient | undefined)[] = []
-  #control: FrameClient | undefined
+  readonly #control: ControlClient | undefined
 
-  constructor(url: string, prefix: string, { slow, expires }: RunOptions) {
+  constructor(url: string, prefix: string, { slow, expires, control }: RunOptions) {
     this.#url = url
+    this.#control = control
     this.#prefix = prefix
     this.#slow = slow
     this.#expires = expires
@@ -91,18 +94,18 @@ export class Run {
       client.received = client.received.filter(({ method }) => method !== methods.ChannelOpenOk)
     }
     step.do(client, this.#seen)
-    if (step.method === methods.QueueDeclare) this.#missing.clear()
-    if (step.method === methods.ConnectionClose) await this.#quiet()
+    if (step.method === methods.QueueDeclare) this.#control?.declared()
+    if (step.method === methods.ConnectionClose && this.#control !== undefined) await this.#quiet()
     // Nothing may come behind these before they are answered, not even a barrier.
     const answers = ANSWERS.get(step.method)
     if (answers !== undefined) {
       await client.until(() => client.received.some(({ method }) => answers.includes(method)))
     }
-    const rounds = MOVES_MESSAGES.has(step.method) ? 3 : 1
-    await this.#settle(rounds)
+    const rounds = MOVES_MESSAGES.has(step.method) ? 4 : 1
+    await this.#settle(client, rounds)
     if (this.#expires) {
       await pause(EXPIRED)
-      await this.#settle(rounds)
+      await this.#settle(client, rounds)
     }
     const lines: string[] = []
     for (let at = 0; at < CONNECTIONS; at++) {
@@ -110,7 +113,9 @@ export class Run {
       if (one === undefined) continue
       // What other channels still get is a matter of chance.
       const received = one.closed ? one.received.filter(({ channel }) => channel === 0) : one.received
-      for (const { properties } of received) {
+      for (const { method, args, properties } of received) {
+        const declared = method === methods.QueueDeclareOk ? String(args['queue']) : ''
+        if (declared.startsWith('amq.gen-')) this.#serverNamed.add(declared)
         if (properties?.replyTo?.startsWith(REPLY_QUEUE)) this.#seen.replyTo = properties.replyTo
       }
       one.received = []
@@ -138,24 +143,20 @@ export class Run {
     return client
   }
 
-  async #controlClient(): Promise<FrameClient> {
-    if (this.#control === undefined || this.#control.closed) {
-      this.#control = await FrameClient.connect(this.#url)
-    }
-    return this.#control
-  }
-
   /** Waits until every effect of a step has come through: from channel to queue, from queue to queue, and back. */
-  async #settle(rounds: number): Promise<void> {
-    const live = () => this.#clients.filter(client => client !== undefined && !client.closed)
-    for (let round = 0; round < rounds; round++) {
-      await Promise.all(live().map(client => client?.barrier()))
-      await this.#queueBarrier()
+  async #settle(client: FrameClient, rounds: number): Promise<void> {
+    const live = () => this.#clients.filter(one => one !== undefined && !one.closed)
+    await client.barrier()
+    if (this.#control !== undefined) {
+      const queueNames = [...namesOf(this.#prefix).queues, ...this.#serverNamed]
+      await this.#control.queueBarrier(queueNames, rounds)
     }
-    await Promise.all(live().map(client => client?.barrier()))
-    const gone = this.#clients.some(client => client?.closed === true)
+    await Promise.all(live().map(one => one?.barrier()))
+    // In the process, all is done when the bytes have been read.
+    if (this.#control === undefined) return
+    const gone = this.#clients.some(one => one?.closed === true)
     const end = Date.now() + LONGEST_WAIT
-    const unconfirmed = () => live().some(client => [...(client?.unconfirmed.values() ?? [])].some(set => set.size > 0))
+    const unconfirmed = () => live().some(one => [...(one?.unconfirmed.values() ?? [])].some(set => set.size > 0))
     while (unconfirmed() && Date.now() < end) await pause(2)
     if (this.#slow || gone) await this.#quiet()
   }
@@ -166,26 +167,6 @@ export class Run {
       before = count()
       await pause(QUIET)
     }
-  }
-
-  /** A method goes through each queue that may be there. */
-  async #queueBarrier(): Promise<void> {
-    const control = await this.#controlClient()
-    const asked = new Map<number, string>()
-    for (const [at, queueName] of namesOf(this.#prefix).queues.entries()) {
-      if (this.#missing.has(queueName)) continue
-      asked.set(at + 1, queueName)
-      if (!control.openChannels.has(at + 1)) control.send(at + 1, methods.ChannelOpen, {})
-      control.send(at + 1, methods.QueueDeclare, { queueName, passive: true })
-    }
-    const answers = [methods.QueueDeclareOk, methods.ChannelClose]
-    const answered = () => control.received.filter(({ method }) => answers.some(answer => answer === method))
-    await control.until(() => answered().length === asked.size)
-    for (const { channel, method, args } of answered()) {
-      const missing = method === methods.ChannelClose && args['replyCode'] === ReplyCode.NOT_FOUND
-      if (missing) this.#missing.add(asked.get(channel) ?? '')
-    }
-    control.received = []
   }
 
   #lines(connection: number, frames: readonly Received[]): string[] {
@@ -224,32 +205,9 @@ export class Run {
 
   async #cleanUp(): Promise<void> {
     for (const client of this.#clients) client?.end()
+    if (this.#control === undefined) return
     await pause(this.#slow ? QUIET : 5)
-    const control = await this.#controlClient()
     const { queues, exchanges } = namesOf(this.#prefix)
-    for (const queueName of queues) {
-      for (let tries = 0; tries < 20; tries++) {
-        control.send(1, methods.ChannelOpen, {})
-        control.send(1, methods.QueueDelete, { queueName })
-        const answers = [methods.QueueDeleteOk, methods.ChannelClose]
-        const answer = () => control.received.find(({ method }) => answers.some(known => known === method))
-        await control.until(() => answer() !== undefined)
-        const locked = answer()?.method === methods.ChannelClose
-        control.received = []
-        if (control.openChannels.has(1)) {
-          control.send(1, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
-          await control.until(() => control.received.length > 0)
-          control.received = []
-        }
-        if (!locked) break
-        await pause(20)
-      }
-    }
-    control.send(1, methods.ChannelOpen, {})
-    for (const exchangeName of exchanges) control.send(1, methods.ExchangeDelete, { exchangeName })
-    await control.until(
-      () => control.received.filter(({ method }) => method === methods.ExchangeDeleteOk).length === exchanges.length,
-    )
-    control.end()
+    await this.#control.delete([...queues, ...this.#serverNamed], exchanges)
   }
 }

@@ -1,0 +1,78 @@
+import { ReplyCode } from '../../src/protocol/constants.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { FrameClient, type Received } from './frame-client.ts'
+
+const CHANNEL = 1
+
+/** Looks at queues and deletes them, over one connection that no step of a sequence uses. */
+export class ControlClient {
+  readonly #url: string
+  /** Queues that do not exist or belong to another connection, until something is declared. */
+  readonly #unreachable = new Set<string>()
+  #client: FrameClient | undefined
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  /** A queue may exist that did not. */
+  declared(): void {
+    this.#unreachable.clear()
+  }
+
+  /**
+   * Resolves when everything is done that these queues had to do, and what that brought about in the others of them:
+   * one channel asks each queue in turn, and all of them `rounds` times.
+   */
+  async queueBarrier(queueNames: readonly string[], rounds: number): Promise<void> {
+    for (;;) {
+      const reachable = queueNames.filter(queueName => !this.#unreachable.has(queueName))
+      const asked = Array.from({ length: rounds }, () => reachable).flat()
+      if (asked.length === 0) return
+      const { client, answers } = await this.#ask(asked, (one, queueName) =>
+        one.send(CHANNEL, methods.QueueDeclare, { queueName, passive: true }),
+      )
+      if (client.openChannels.has(CHANNEL)) return
+      const refused = asked[answers.length - 1]
+      if (refused === undefined) return
+      this.#unreachable.add(refused)
+    }
+  }
+
+  /** Deletes queues, also those that another connection has not quite left, and exchanges. */
+  async delete(queueNames: readonly string[], exchangeNames: readonly string[]): Promise<void> {
+    let left = queueNames
+    for (let tries = 0; left.length > 0 && tries < 40; tries++) {
+      const { client, answers } = await this.#ask(left, (one, queueName) =>
+        one.send(CHANNEL, methods.QueueDelete, { queueName }),
+      )
+      if (client.openChannels.has(CHANNEL)) break
+      left = left.slice(answers.length - 1)
+      if (answers.at(-1)?.args['replyCode'] !== ReplyCode.RESOURCE_LOCKED) left = left.slice(1)
+      else await new Promise(resolve => setTimeout(resolve, 20))
+    }
+    await this.#ask(exchangeNames, (one, exchangeName) => one.send(CHANNEL, methods.ExchangeDelete, { exchangeName }))
+    this.declared()
+  }
+
+  end(): void {
+    this.#client?.end()
+  }
+
+  /** Sends one method for each name, in one write; the answers end early where one of them closes the channel. */
+  async #ask(
+    names: readonly string[],
+    send: (client: FrameClient, name: string) => void,
+  ): Promise<{ readonly client: FrameClient; readonly answers: readonly Received[] }> {
+    if (this.#client === undefined || this.#client.closed) this.#client = await FrameClient.connect(this.#url)
+    const client = this.#client
+    if (!client.openChannels.has(CHANNEL)) client.send(CHANNEL, methods.ChannelOpen, {})
+    for (const name of names) send(client, name)
+    const answers = () => client.received.filter(({ method }) => method !== methods.ChannelOpenOk)
+    const ended = () => answers().some(({ method }) => method === methods.ChannelClose)
+    await client.until(() => ended() || answers().length === names.length)
+    const got = answers()
+    client.received = []
+    return { client, answers: got }
+  }
+}
