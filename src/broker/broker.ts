@@ -138,6 +138,7 @@ export class BrokerEngine implements ConnectionHost {
       timers: this.clock,
       now: () => this.now(),
       date: () => this.date(),
+      post: turn => this.post(turn),
       run: () => this.run(),
     })
     this.vhosts.set(name, vhost)

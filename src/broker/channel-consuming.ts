@@ -88,7 +88,7 @@ export class ChannelConsuming {
 
   consume(queue: Queue, args: ConsumeArguments): void {
     const tag = this.#newTag(args.consumerTag)
-    checkConsumerArguments(queue.name, this.#host.vhost.name, queue.type, args.arguments)
+    checkConsumerArguments(queue.name, this.#host.vhost.name, queue.type, args.arguments, this.#host.release)
     if (queue.type !== 'classic' && this.#channelPrefetch > 0) {
       throw notImplemented(`${resource('queue', queue.name, this.#host.vhost.name)} does not support global qos`)
     }

@@ -156,7 +156,13 @@ export class ChannelPublishing {
     if (release.checksUserFirst) checkUser(own, user)
     if (own.expiration !== undefined) checkExpiration(own.expiration)
     checkUser(own, user)
-    return Message.published(exchangeName, routingKey, release.sortsHeaders ? withSortedHeaders(own) : own, body)
+    const sorted = release.sortsHeaders ? withSortedHeaders(own) : own
+    const message = Message.published(exchangeName, routingKey, sorted, body)
+    const { deliveryMode = 1 } = own
+    if (release.checksDeliveryMode && deliveryMode !== 1 && deliveryMode !== 2) {
+      throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`)
+    }
+    return message
   }
 
   #withReplyQueue(properties: BasicProperties): BasicProperties {

@@ -1,6 +1,7 @@
 import type * as methods from '../protocol/methods.ts'
 import type { ArgumentsOf, DecodedOf } from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import type { QueueType } from './argument-tables.ts'
 import type { ChannelHost } from './channel-host.ts'
 import { isReplyQueue } from './channel-publishing.ts'
 import { Exchange } from './exchange.ts'
@@ -8,7 +9,7 @@ import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
 import { entryOf } from './field-kinds.ts'
 import { checkHeaderMatch } from './header-match.ts'
 import type { Queue } from './queue.ts'
-import { checkQueueArguments, compareQueueArguments, type QueueType, queueTypeOf } from './queue-arguments.ts'
+import { checkQueueArguments, compareQueueArguments, queueTypeOf } from './queue-arguments.ts'
 import {
   accessRefused,
   inequivalent,
@@ -202,7 +203,7 @@ export class ChannelTopology {
   }
 
   #serverNamed(table: FieldTable): string {
-    const type = queueTypeOf('', this.#host.vhost.name, table)
+    const type = queueTypeOf('', this.#host.vhost.name, table, this.#host.release)
     if (type !== 'classic') {
       throw preconditionFailed(`Cannot declare a server-named queue for type rabbit_${type}_queue`)
     }
@@ -210,7 +211,7 @@ export class ChannelTopology {
   }
 
   #sameQueue(queue: Queue, args: Decoded<typeof methods.QueueDeclare>): Queue {
-    const { vhost } = this.#host
+    const { vhost, release } = this.#host
     const owner = args.exclusive ? this.#owner : undefined
     if (queue.owner !== owner) throw lockedQueue(queue.name, vhost.name)
     const what = resource('queue', queue.name, vhost.name)
@@ -219,16 +220,17 @@ export class ChannelTopology {
     if (queue.autoDelete !== args.autoDelete) {
       throw inequivalent('auto_delete', what, `'${args.autoDelete}'`, `'${queue.autoDelete}'`)
     }
-    compareQueueArguments(queue.name, vhost.name, queue.type, queue.arguments, this.#completed(args.arguments))
+    const given = this.#completed(args.arguments)
+    compareQueueArguments(queue.name, vhost.name, queue.type, queue.arguments, given, release)
     queue.touch()
     return queue
   }
 
   #newQueue(name: string, args: Decoded<typeof methods.QueueDeclare>): Queue {
-    const { vhost } = this.#host
+    const { vhost, release } = this.#host
     this.#checkExchangeArgument('x-dead-letter-exchange', 'queue', name, args.arguments)
-    const type = queueTypeOf(name, vhost.name, args.arguments)
-    checkQueueArguments(name, vhost.name, type, args.arguments, this.#host.release)
+    const type = queueTypeOf(name, vhost.name, args.arguments, release)
+    checkQueueArguments(name, vhost.name, type, args.arguments, release)
     checkFlags(name, vhost.name, type, args)
     const identity = {
       name,

@@ -4,12 +4,12 @@ import type { ChannelHost } from './channel-host.ts'
 import { ChannelPublishing, isReplyQueue, type Published } from './channel-publishing.ts'
 import { ChannelTopology } from './channel-topology.ts'
 import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
-import { channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
+import { type AtFault, channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
 
 /** What a channel tells its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {
   /** It asked for what closes the connection. */
-  fail(refusal: Refusal, method: methods.AnyMethod): void
+  fail(refusal: Refusal, method: AtFault): void
   /** It is closed on both sides: its number is free. */
   channelClosed(channel: Channel): void
 }
@@ -65,7 +65,7 @@ export class Channel implements Receiver {
   }
 
   /** The broker, or a test, closes it. */
-  closeWith(refusal: Refusal, method?: methods.AnyMethod): void {
+  closeWith(refusal: Refusal, method?: AtFault): void {
     if (this.#state !== 'open') return
     this.#release('closing')
     const { replyCode, replyText } = refusal

@@ -1,4 +1,4 @@
-import type { Stored } from './consumer.ts'
+import type { Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import { MessageQueue } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
@@ -13,7 +13,8 @@ export class ClassicQueue extends MessageQueue {
     super(identity, host, new PrioritizedMessages(numberArgument(identity.arguments, 'x-max-priority') ?? 0))
   }
 
-  protected takeBack(): 'ready' {
+  protected takeBack(stored: Stored, settlement: Settlement): 'ready' {
+    if (settlement !== 'nack') stored.deliveryCount++
     return 'ready'
   }
 

@@ -11,7 +11,7 @@ import { FrameOutput } from './frame-output.ts'
 import { type Agreed, hasCapability, type Limits, ServerHandshake, SilentRefusal } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { Message } from './message.ts'
-import { Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
+import { type AtFault, Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { User } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
@@ -179,7 +179,7 @@ export class ClientConnection implements ChannelOwner {
   }
 
   /** Close it, for a reason that the client is told. */
-  fail(refusal: Refusal, method?: methods.AnyMethod): void {
+  fail(refusal: Refusal, method?: AtFault): void {
     if (this.#state !== 'running' && this.#state !== 'handshake') return
     this.#endChannels()
     this.#state = 'closing'
@@ -259,7 +259,7 @@ export class ClientConnection implements ChannelOwner {
     }
   }
 
-  #refuse(error: unknown, method?: methods.AnyMethod): void {
+  #refuse(error: unknown, method?: AtFault): void {
     if (error instanceof SilentRefusal) this.#silence()
     else if (error instanceof Breakdown) this.destroy()
     else if (!(error instanceof Refusal)) throw error

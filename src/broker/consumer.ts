@@ -31,6 +31,8 @@ export class Consumer {
   readonly options: ConsumerOptions
   /** Messages that it has, or that are on their way to it. */
   unacked = 0
+  /** Its place among those that its queue has given messages to. */
+  ordinal = 0
 
   constructor(receiver: Receiver, tag: string, options: ConsumerOptions) {
     this.receiver = receiver
@@ -68,6 +70,8 @@ export interface Delivery {
   readonly receiver: Receiver
   /** Undefined where it was asked for by basic.get. */
   readonly consumer: Consumer | undefined
+  /** That of its consumer, or its own. */
+  readonly ordinal: number
   readonly noAck: boolean
 }
 

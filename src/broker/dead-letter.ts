@@ -17,6 +17,7 @@ export function deadMessage(
   queue: Queue,
   exchange: string,
   routingKey: string | undefined,
+  failures: number,
   date: number,
   release: Release,
 ): Message {
@@ -25,14 +26,16 @@ export function deadMessage(
   const properties = changed(message.properties, headers => {
     const deaths = deathsOf(headers)
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
+    const original: FieldTable = expiration === undefined ? {} : { 'original-expiration': expiration }
     const death: Death = known ?? {
+      ...(release.expirationFirst ? original : {}),
       count: int64(0),
       reason,
       queue: queue.name,
       time: new Date(date),
       exchange: message.exchange,
       'routing-keys': [...shown],
-      ...(expiration === undefined ? {} : { 'original-expiration': expiration }),
+      ...(release.expirationFirst ? {} : original),
     }
     death.count = int64(Number(death.count) + 1)
     headers['x-death'] = [death, ...deaths.filter(other => other !== death)]
@@ -42,7 +45,8 @@ export function deadMessage(
   })
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]
-  return new Message(exchange, keys, routingKey === undefined ? message.shownKeys : 1, kept, message.body)
+  const shownKeys = routingKey === undefined ? message.shownKeys : 1
+  return new Message(exchange, keys, shownKeys, kept, message.body, release.carriesFailures ? failures : 0)
 }
 
 function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, message: Message): FieldTable {

@@ -1,9 +1,10 @@
 import type { Timer } from '../lib/clock.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import type { QueueType } from './argument-tables.ts'
 import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
-import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
-import { numberArgument, type QueueType } from './queue-arguments.ts'
+import type { DeathReason, Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
+import { numberArgument } from './queue-arguments.ts'
 import { QueueConsumers } from './queue-consumers.ts'
 import { QueueLimits } from './queue-limits.ts'
 import type { ReadyMessages } from './ready-messages.ts'
@@ -26,6 +27,7 @@ export abstract class MessageQueue implements Queue {
   #holder: Consumer | undefined
   readonly #given = new Set<Delivery>()
   #position = 0
+  #ordinal = 0
   #everConsumed = false
   #expiry: Timer | undefined
   #idle: Timer | undefined
@@ -66,6 +68,11 @@ export abstract class MessageQueue implements Queue {
   /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
+  /** What a closed channel had, as it comes back. */
+  protected inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
+    return given
+  }
+
   /** Milliseconds that a consumer has to acknowledge a message. */
   protected get consumerTimeout(): number | undefined {
     return undefined
@@ -75,22 +82,26 @@ export abstract class MessageQueue implements Queue {
     const { overflow } = this.#limits
     const { length, bytes } = this.messages
     if (overflow !== 'drop-head' && this.#limits.isExceeded(length + 1, bytes + message.size)) {
-      if (overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen')
+      if (overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
       receipt?.settled(false)
       return
     }
     const timeToLive = this.#limits.timeToLive(message)
-    this.messages.push({
+    const failed = message.failures > 0
+    const stored: Stored = {
       message,
       position: this.#position++,
       expiresAt: this.host.now() + timeToLive,
-      redelivered: false,
-      deliveryCount: 0,
-      acquiredCount: 0,
-    })
+      redelivered: failed && this.type === 'quorum',
+      deliveryCount: message.failures,
+      acquiredCount: message.failures,
+    }
+    this.messages.push(stored)
     receipt?.settled(true)
     // Whoever waits for a message gets even one that is to expire at once.
     this.#give(false)
+    // To a classic queue, what it gives away at once is new.
+    stored.redelivered ||= failed
     this.#dropExcess()
     this.#dropExpired()
   }
@@ -108,7 +119,7 @@ export abstract class MessageQueue implements Queue {
       if (!this.#given.delete(delivery)) continue
       const { consumer, stored } = delivery
       if (consumer !== undefined) consumer.unacked--
-      if (settlement === 'discard') this.host.deadLetter(this, stored.message, 'rejected')
+      if (settlement === 'discard') this.#die(stored, 'rejected', stored.deliveryCount + 1)
       else if (settlement !== 'ack') this.#takeBack(stored, settlement)
     }
     for (const { consumer } of deliveries) {
@@ -123,6 +134,7 @@ export abstract class MessageQueue implements Queue {
     const exclusive = this.type === 'classic' && consumer.options.exclusive
     const inUse = this.singleActive ? exclusive : this.#holder !== undefined || (exclusive && this.#consumers.count > 0)
     if (inUse) throw accessRefused(`${resource('queue', this.name, this.host.vhostName)} in exclusive use`)
+    consumer.ordinal = this.#ordinal++
     this.#consumers.add(consumer)
     this.#everConsumed = true
     this.#idle?.cancel()
@@ -141,7 +153,7 @@ export abstract class MessageQueue implements Queue {
     const theirs = this.#consumers.all.filter(consumer => consumer.receiver === receiver)
     for (const consumer of theirs) this.#remove(consumer)
     const given = [...this.#given].filter(delivery => delivery.receiver === receiver)
-    for (const delivery of given) {
+    for (const delivery of this.inOrderOfReturn(given)) {
       this.#given.delete(delivery)
       this.#takeBack(delivery.stored, 'reject')
     }
@@ -214,7 +226,11 @@ export abstract class MessageQueue implements Queue {
   #takeBack(stored: Stored, settlement: Settlement): void {
     stored.redelivered = true
     if (this.takeBack(stored, settlement) === 'ready') this.messages.takeBack(stored)
-    else this.host.deadLetter(this, stored.message, 'delivery_limit')
+    else this.#die(stored, 'delivery_limit')
+  }
+
+  #die(stored: Stored, reason: DeathReason, failures = stored.deliveryCount): void {
+    this.host.deadLetter(this, stored.message, reason, failures)
   }
 
   /** What came or came back may be more than the queue holds. */
@@ -222,7 +238,7 @@ export abstract class MessageQueue implements Queue {
     if (this.#limits.overflow !== 'drop-head') return
     while (this.messages.length > 0 && this.#limits.isExceeded(this.messages.length, this.messages.bytes)) {
       const dropped = this.messages.shift()
-      if (dropped !== undefined) this.host.deadLetter(this, dropped.message, 'maxlen')
+      if (dropped !== undefined) this.#die(dropped, 'maxlen')
     }
   }
 
@@ -259,6 +275,7 @@ export abstract class MessageQueue implements Queue {
       redelivered,
       receiver,
       consumer,
+      ordinal: consumer?.ordinal ?? this.#ordinal++,
       noAck,
     }
     if (!noAck) this.#given.add(delivery)
@@ -285,7 +302,7 @@ export abstract class MessageQueue implements Queue {
     const now = this.host.now()
     for (let first = this.messages.first; first !== undefined && first.expiresAt <= now; first = this.messages.first) {
       this.messages.shift()
-      this.host.deadLetter(this, first.message, 'expired')
+      this.#die(first, 'expired')
     }
     this.#watchExpiry()
   }

@@ -2,6 +2,7 @@ import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '..
 import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { Writer } from '../protocol/writer.ts'
+import { entryOf } from './field-kinds.ts'
 import { preconditionFailed } from './refusals.ts'
 
 const PERSISTENT = 2
@@ -15,6 +16,8 @@ export class Message {
   readonly shownKeys: number
   readonly properties: BasicProperties
   readonly body: Buffer
+  /** Deliveries that failed in the queues in which it died. */
+  readonly failures: number
   #peeked: FieldTable | undefined
 
   constructor(
@@ -23,12 +26,14 @@ export class Message {
     shownKeys: number,
     properties: BasicProperties,
     body: Buffer,
+    failures = 0,
   ) {
     this.exchange = exchange
     this.routingKeys = routingKeys
     this.shownKeys = shownKeys
     this.properties = properties
     this.body = body
+    this.failures = failures
   }
 
   /** A message that a client published. @throws Refusal (406) where CC or BCC is no array. */
@@ -69,7 +74,7 @@ export class Message {
 
   /** The same message with other properties. */
   withProperties(properties: BasicProperties): Message {
-    return new Message(this.exchange, this.routingKeys, this.shownKeys, properties, this.body)
+    return new Message(this.exchange, this.routingKeys, this.shownKeys, properties, this.body, this.failures)
   }
 
   /** The same message with more headers, or others of the same names. */
@@ -86,15 +91,9 @@ export function withOthers(properties: BasicProperties, others: BasicProperties)
 /** Properties whose headers are in the order of their names. */
 export function withSortedHeaders(properties: BasicProperties): BasicProperties {
   const names = Object.keys(peek(properties) ?? {})
-  const sorted = names.toSorted()
-  if (sorted.every((name, at) => name === names[at])) return properties
-  return changed(properties, headers => {
-    for (const name of sorted) {
-      const value = headers[name]
-      delete headers[name]
-      headers[name] = value
-    }
-  })
+  return names.every((name, at) => at === 0 || (names[at - 1] ?? '') <= name)
+    ? properties
+    : changed(properties, () => {})
 }
 
 /** Decoded from a second reading, since what has been decoded of the first would be written anew. */
@@ -104,11 +103,25 @@ function peek(properties: BasicProperties): FieldTable | undefined {
   return new Properties(wireFlags, wireBytes, wireStart, wireEnd).headers
 }
 
-/** A copy of properties with changed headers, whose other values keep the types that they had on the wire. */
+/**
+ * A copy of properties with changed headers, in the order of their names, as RabbitMQ leaves them when it adds one. Other
+ * values keep the types that they had on the wire.
+ */
 export function changed(properties: BasicProperties, change: (headers: FieldTable) => void): BasicProperties {
+  return edited(properties, headers => {
+    change(headers)
+    for (const name of Object.keys(headers).sort()) {
+      const value = headers[name]
+      delete headers[name]
+      headers[name] = value
+    }
+  })
+}
+
+function edited(properties: BasicProperties, edit: (headers: FieldTable) => void): BasicProperties {
   const copy = reread(properties)
   const headers = copy.headers ?? {}
-  change(headers)
+  edit(headers)
   return { ...copy.toJSON(), headers }
 }
 
@@ -122,15 +135,15 @@ function reread(properties: BasicProperties): Properties {
 }
 
 function without(properties: BasicProperties, header: string): BasicProperties {
-  return changed(properties, headers => delete headers[header])
+  return edited(properties, headers => delete headers[header])
 }
 
 function receivers(headers: FieldTable | undefined, name: 'CC' | 'BCC'): string[] {
-  const value = headers?.[name]
-  if (value === undefined) return []
+  const entry = headers === undefined ? undefined : entryOf(headers, name)
+  if (entry === undefined) return []
+  const { kind, value } = entry
   if (Array.isArray(value)) return value.filter(key => typeof key === 'string')
-  const type = typeof value === 'string' ? 'longstr' : typeof value
-  throw preconditionFailed(`invalid message: {unacceptable_type_in_header,"${name}",${type}}`)
+  throw preconditionFailed(`invalid message: {unacceptable_type_in_header,"${name}",${kind}}`)
 }
 
 /** Write a property list, flags first. */
@@ -142,6 +155,13 @@ export function writePropertyList(writer: Writer, properties: BasicProperties): 
   }
 }
 
+/** One for all: a new one costs 64 KiB. */
+const propertyWriter = new Writer()
+
 function encodeProperties(properties: BasicProperties): Buffer {
-  return Writer.encode(writer => writePropertyList(writer, properties))
+  propertyWriter.begin()
+  writePropertyList(propertyWriter, properties)
+  const bytes = Buffer.concat(propertyWriter.take())
+  propertyWriter.reuse()
+  return bytes
 }

@@ -1,112 +1,110 @@
+import { ReplyCode } from '../protocol/constants.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import { CONSUMER_ARGUMENTS, isMisplaced, QUEUE_ARGUMENTS, type QueueType } from './argument-tables.ts'
 import { difference, type Entry, entryOf, isInteger } from './field-kinds.ts'
-import { inequivalent, preconditionFailed, type Refusal, resource } from './refusals.ts'
+import { breakage, inequivalent, preconditionFailed, Refusal, resource } from './refusals.ts'
 import type { Release } from './release.ts'
 
-export type QueueType = 'classic' | 'quorum' | 'stream'
-
-/** The arguments of each type, in the order in which RabbitMQ compares those of two declarations. */
-const ARGUMENTS: Readonly<Record<QueueType, readonly string[]>> = {
-  classic: [
-    'x-expires',
-    'x-message-ttl',
-    'x-dead-letter-exchange',
-    'x-dead-letter-routing-key',
-    'x-max-length',
-    'x-max-length-bytes',
-    'x-max-priority',
-    'x-overflow',
-    'x-queue-mode',
-    'x-queue-version',
-    'x-single-active-consumer',
-    'x-queue-type',
-    'x-queue-master-locator',
-  ],
-  quorum: [
-    'x-dead-letter-exchange',
-    'x-dead-letter-routing-key',
-    'x-dead-letter-strategy',
-    'x-expires',
-    'x-max-length',
-    'x-max-length-bytes',
-    'x-max-in-memory-length',
-    'x-max-in-memory-bytes',
-    'x-overflow',
-    'x-single-active-consumer',
-    'x-queue-type',
-    'x-quorum-initial-group-size',
-    'x-delivery-limit',
-    'x-message-ttl',
-    'x-queue-leader-locator',
-    'x-consumer-timeout',
-  ],
-  stream: [
-    'x-max-length-bytes',
-    'x-queue-type',
-    'x-max-age',
-    'x-stream-max-segment-size-bytes',
-    'x-stream-filter-size-bytes',
-    'x-initial-cluster-size',
-    'x-queue-leader-locator',
-  ],
-}
-
-const ALL_ARGUMENTS: ReadonlySet<string> = new Set(Object.values(ARGUMENTS).flat())
 const OVERFLOWS: readonly unknown[] = ['drop-head', 'reject-publish', 'reject-publish-dlx']
 const STRATEGIES: readonly unknown[] = ['at-most-once', 'at-least-once']
+const MODES: readonly unknown[] = ['default', 'lazy']
+const OFFSETS: readonly unknown[] = ['first', 'last', 'next']
+const LOCATORS: readonly unknown[] = ['client-local', 'balanced', 'random', 'least-leaders', 'min-masters']
 const LONGEST_TIME = 315_360_000_000
 const MOST_PRIORITIES = 255
 
 /** Says what is wrong with an argument, as Erlang prints it. */
-type Check = (entry: Entry, table: FieldTable) => string | undefined
+type Check = (entry: Entry, table: FieldTable, release: Release) => string | undefined
 
 const wrongType = ({ kind }: Entry) => `{unacceptable_type,${kind}}`
 
-const integer: Check = entry => {
-  return isInteger(entry) ? undefined : `"expected integer, got ${entry.kind}"`
-}
+const integer: Check = entry => (isInteger(entry) ? undefined : `"expected integer, got ${entry.kind}"`)
 
-const notNegative: Check = (entry, table) =>
-  integer(entry, table) ?? (Number(entry.value) < 0 ? `{value_negative,${entry.value}}` : undefined)
+/** An integer; `wrong` says what is wrong with its value. */
+const integerThat =
+  (wrong: (value: number, release: Release) => string | undefined): Check =>
+  (entry, table, release) =>
+    integer(entry, table, release) ?? wrong(Number(entry.value), release)
 
-const time: Check = (entry, table) =>
-  notNegative(entry, table) ?? (Number(entry.value) > LONGEST_TIME ? `{value_too_large,${entry.value}}` : undefined)
+const expiry = (value: number) =>
+  value < 0 ? `{value_negative,${value}}` : value > LONGEST_TIME ? `{value_too_large,${value}}` : undefined
+const negative = (value: number) => (value < 0 ? `{value_negative,${value}}` : undefined)
+const zero = (value: number) => (value === 0 ? '{value_zero,0}' : undefined)
 
-const positiveTime: Check = (entry, table) =>
-  isInteger(entry) && Number(entry.value) === 0 ? '{value_zero,0}' : time(entry, table)
+const notNegative = integerThat(negative)
+const positive = integerThat(value => negative(value) ?? zero(value))
 
+const bool: Check = entry => (entry.kind === 'bool' ? undefined : wrongType(entry))
 const text: Check = entry => (entry.kind === 'longstr' ? undefined : wrongType(entry))
 
 const oneOf =
-  (values: readonly unknown[], otherwise: string): Check =>
-  entry =>
-    entry.kind === 'longstr' ? (values.includes(entry.value) ? undefined : otherwise) : wrongType(entry)
+  (values: readonly unknown[], otherwise: (value: string) => string): Check =>
+  (entry, table, release) =>
+    text(entry, table, release) ?? (values.includes(entry.value) ? undefined : otherwise(String(entry.value)))
 
-const CHECKS: Readonly<Record<string, Check>> = {
-  'x-expires': positiveTime,
-  'x-message-ttl': time,
-  'x-dead-letter-exchange': text,
-  'x-dead-letter-routing-key': (entry, table) =>
-    entry.kind !== 'longstr'
-      ? wrongType(entry)
-      : entryOf(table, 'x-dead-letter-exchange') === undefined
-        ? 'routing_key_but_no_dlx_defined'
+/** In the order in which RabbitMQ looks at them. */
+const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
+  ['x-expires', integerThat(value => zero(value) ?? expiry(value))],
+  ['x-message-ttl', integerThat(expiry)],
+  ['x-dead-letter-exchange', text],
+  [
+    'x-dead-letter-routing-key',
+    (entry, table, release) =>
+      text(entry, table, release) ??
+      (entryOf(table, 'x-dead-letter-exchange') === undefined ? 'routing_key_but_no_dlx_defined' : undefined),
+  ],
+  ['x-dead-letter-strategy', oneOf(STRATEGIES, () => 'invalid_dlx_strategy')],
+  ['x-max-length', notNegative],
+  ['x-max-length-bytes', notNegative],
+  ['x-max-in-memory-length', notNegative],
+  ['x-max-in-memory-bytes', notNegative],
+  [
+    'x-max-priority',
+    integerThat(value => negative(value) ?? (value > MOST_PRIORITIES ? `{max_value_exceeded,${value}}` : undefined)),
+  ],
+  ['x-overflow', oneOf(OVERFLOWS, () => 'invalid_overflow')],
+  [
+    'x-queue-mode',
+    (entry, table, release) =>
+      release.checksQueueMode
+        ? oneOf(MODES, mode => `"unsupported queue mode '${mode}'"`)(entry, table, release)
         : undefined,
-  'x-dead-letter-strategy': oneOf(STRATEGIES, 'invalid_dlx_strategy'),
-  'x-max-length': notNegative,
-  'x-max-length-bytes': notNegative,
-  'x-max-in-memory-length': notNegative,
-  'x-max-in-memory-bytes': notNegative,
-  'x-max-priority': (entry, table) =>
-    notNegative(entry, table) ??
-    (Number(entry.value) > MOST_PRIORITIES ? `{max_value_exceeded,${entry.value}}` : undefined),
-  'x-overflow': oneOf(OVERFLOWS, 'invalid_overflow'),
-  'x-single-active-consumer': entry => (entry.kind === 'bool' ? undefined : wrongType(entry)),
-  'x-consumer-timeout': notNegative,
-  'x-max-age': entry =>
-    entry.kind !== 'longstr' ? wrongType(entry) : ageOf(String(entry.value)) ? undefined : 'invalid_max_age',
-  'x-stream-max-segment-size-bytes': notNegative,
-}
+  ],
+  [
+    'x-queue-version',
+    integerThat(
+      (value, { queueVersions }) =>
+        negative(value) ?? (queueVersions.includes(value) ? undefined : `"unsupported queue version '${value}'"`),
+    ),
+  ],
+  ['x-single-active-consumer', bool],
+  ['x-consumer-timeout', notNegative],
+  ['x-consumer-disconnected-timeout', notNegative],
+  ['x-quorum-initial-group-size', positive],
+  [
+    'x-max-age',
+    (entry, table, release) =>
+      text(entry, table, release) ??
+      (ageOf(String(entry.value), release) === undefined ? 'invalid_max_age' : undefined),
+  ],
+  ['x-stream-max-segment-size-bytes', notNegative],
+  ['x-stream-filter-size-bytes', notNegative],
+  ['x-initial-cluster-size', positive],
+  ['x-queue-leader-locator', oneOf(LOCATORS, () => 'invalid_queue_locator_arg')],
+])
+
+const CONSUMER_CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
+  ['x-priority', integer],
+  ['x-cancel-on-ha-failover', bool],
+  ['x-consumer-timeout', notNegative],
+  [
+    'x-stream-offset',
+    ({ kind, value }, _table, release) => {
+      const isKnown = kind !== 'longstr' || OFFSETS.includes(value) || ageOf(String(value), release) !== undefined
+      return isKnown ? undefined : `{invalid_stream_offset_arg,{longstr,<<"${String(value)}">>}}`
+    },
+  ],
+])
 
 const UNITS: Readonly<Record<string, number>> = {
   Y: 31_536_000_000,
@@ -117,19 +115,20 @@ const UNITS: Readonly<Record<string, number>> = {
   s: 1000,
 }
 
-/** Milliseconds of an age such as `7D`; undefined where it is none. */
-export function ageOf(age: string): number | undefined {
-  const [, count, unit] = /^(\d+)([YMDhms])$/.exec(age) ?? []
-  const milliseconds = Number(count) * (UNITS[unit ?? ''] ?? Number.NaN)
+/** Milliseconds of an age such as `7D`; undefined where it is none. @throws Refusal (541) of releases that break on it */
+export function ageOf(age: string, release: Release): number | undefined {
+  const [, count = '', unit = ''] = /^(\d*)(.*)$/s.exec(age) ?? []
+  if (count === '' && release.breaksOnAge) throw breakage()
+  const milliseconds = Number(count) * (Object.hasOwn(UNITS, unit) ? (UNITS[unit] ?? 0) : 0)
   return milliseconds > 0 ? milliseconds : undefined
 }
 
 /** The type of a queue by its arguments. @throws Refusal (406) where there is no such type. */
-export function queueTypeOf(name: string, vhost: string, table: FieldTable): QueueType {
+export function queueTypeOf(name: string, vhost: string, table: FieldTable, release: Release): QueueType {
   const entry = entryOf(table, 'x-queue-type')
-  if (entry === undefined || entry.value === '') return 'classic'
+  if (entry === undefined || release.unsetTypes.includes(entry.value)) return 'classic'
   const { kind, value } = entry
-  if (kind === 'longstr' && Object.hasOwn(ARGUMENTS, String(value))) return value as QueueType
+  if (kind === 'longstr' && Object.hasOwn(QUEUE_ARGUMENTS[release.name], String(value))) return value as QueueType
   const wrong = kind === 'longstr' ? `"unsupported queue type '${value}'"` : `{unacceptable_type,${kind}}`
   throw preconditionFailed(`invalid arg 'x-queue-type' for ${resource('queue', name, vhost)}: ${wrong}`)
 }
@@ -140,49 +139,45 @@ export function checkQueueArguments(
   vhost: string,
   type: QueueType,
   table: FieldTable,
-  { unknownArguments }: Release,
+  release: Release,
 ): void {
-  for (const argument of ARGUMENTS[type]) {
-    if (unknownArguments.has(argument)) continue
-    const entry = entryOf(table, argument)
-    const wrong = entry === undefined ? undefined : CHECKS[argument]?.(entry, table)
-    if (wrong !== undefined) {
-      throw preconditionFailed(`invalid arg '${argument}' for ${resource('queue', name, vhost)}: ${wrong}`)
-    }
-  }
-  for (const argument of Object.keys(table)) {
-    if (unknownArguments.has(argument)) continue
-    if (ALL_ARGUMENTS.has(argument) && !ARGUMENTS[type].includes(argument)) {
-      throw misplaced(argument, name, vhost, type)
-    }
-  }
+  checkArguments(name, vhost, type, table, release, QUEUE_ARGUMENTS, CHECKS)
+  const locator = type === 'classic' ? entryOf(table, 'x-queue-master-locator')?.value : undefined
+  if (locator === undefined || release.masterLocators.includes(locator)) return
+  throw release.masterLocatorText === '' ? breakage() : new Refusal(ReplyCode.INTERNAL_ERROR, release.masterLocatorText)
 }
-
-const CONSUMER_ARGUMENTS: Readonly<Record<QueueType, readonly string[]>> = {
-  classic: ['x-priority'],
-  quorum: ['x-priority'],
-  stream: ['x-stream-offset', 'x-stream-filter', 'x-stream-match-unfiltered'],
-}
-
-const ALL_CONSUMER_ARGUMENTS: ReadonlySet<string> = new Set(Object.values(CONSUMER_ARGUMENTS).flat())
 
 /** @throws Refusal (406) where the arguments of a consumer are not what queues of this type take. */
-export function checkConsumerArguments(name: string, vhost: string, type: QueueType, table: FieldTable): void {
-  const known = CONSUMER_ARGUMENTS[type]
-  const priority = known.includes('x-priority') ? entryOf(table, 'x-priority') : undefined
-  const wrong = priority === undefined ? undefined : integer(priority, table)
-  if (wrong !== undefined) {
-    throw preconditionFailed(`invalid arg 'x-priority' for ${resource('queue', name, vhost)}: ${wrong}`)
-  }
-  for (const argument of Object.keys(table)) {
-    if (ALL_CONSUMER_ARGUMENTS.has(argument) && !known.includes(argument)) throw misplaced(argument, name, vhost, type)
-  }
+export function checkConsumerArguments(
+  name: string,
+  vhost: string,
+  type: QueueType,
+  table: FieldTable,
+  release: Release,
+): void {
+  checkArguments(name, vhost, type, table, release, CONSUMER_ARGUMENTS, CONSUMER_CHECKS)
 }
 
-function misplaced(argument: string, name: string, vhost: string, type: QueueType): Refusal {
-  return preconditionFailed(
-    `invalid arg '${argument}' for ${resource('queue', name, vhost)} of queue type rabbit_${type}_queue`,
-  )
+function checkArguments(
+  name: string,
+  vhost: string,
+  type: QueueType,
+  table: FieldTable,
+  release: Release,
+  argumentTables: typeof QUEUE_ARGUMENTS,
+  checks: ReadonlyMap<string, Check>,
+): void {
+  const tables = argumentTables[release.name]
+  const what = resource('queue', name, vhost)
+  for (const [argument, check] of checks) {
+    const entry = tables[type].includes(argument) ? entryOf(table, argument) : undefined
+    const wrong = entry === undefined ? undefined : check(entry, table, release)
+    if (wrong !== undefined) throw preconditionFailed(`invalid arg '${argument}' for ${what}: ${wrong}`)
+  }
+  for (const argument of Object.keys(table)) {
+    if (!isMisplaced(argument, type, tables)) continue
+    throw preconditionFailed(`invalid arg '${argument}' for ${what} of queue type rabbit_${type}_queue`)
+  }
 }
 
 /** @throws Refusal (406) where another declaration of a queue of this type has other arguments. */
@@ -192,8 +187,9 @@ export function compareQueueArguments(
   type: QueueType,
   current: FieldTable,
   given: FieldTable,
+  release: Release,
 ): void {
-  for (const argument of ARGUMENTS[type]) {
+  for (const argument of QUEUE_ARGUMENTS[release.name][type]) {
     const [one, other] = [entryOf(current, argument), entryOf(given, argument)]
     if (argument === 'x-queue-type' && (one ?? other)?.value === 'classic' && !(one && other)) continue
     const differ = difference(one, other)

@@ -1,8 +1,8 @@
 import type { TimerSource } from '../lib/clock.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import type { QueueType } from './argument-tables.ts'
 import type { Consumer, Delivery, Receiver, Settlement, Settler, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
-import type { QueueType } from './queue-arguments.ts'
 import type { Release } from './release.ts'
 
 export type DeathReason = 'expired' | 'rejected' | 'maxlen' | 'delivery_limit'
@@ -15,10 +15,12 @@ export interface QueueHost {
   now(): number
   /** The time of day, in milliseconds since 1970. */
   date(): number
-  /** Send a message to the dead-letter exchange of its queue, if it has one. */
-  deadLetter(queue: Queue, message: Message, reason: DeathReason): void
+  /** Send a message to the dead-letter exchange of its queue, if it has one. `failures`: of its deliveries. */
+  deadLetter(queue: Queue, message: Message, reason: DeathReason, failures: number): void
   /** The queue has ended by itself: nobody uses it any more. */
   queueEnded(queue: Queue): void
+  /** Do it when everything posted before has been done. */
+  post(turn: () => void): void
   /** Do what timers have brought about. */
   run(): void
 }

@@ -1,4 +1,5 @@
 import { int64 } from '../protocol/values.ts'
+import { QUEUE_ARGUMENTS } from './argument-tables.ts'
 import type { Delivery, Receiver, Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import { MessageQueue } from './message-queue.ts'
@@ -23,8 +24,8 @@ export class QuorumQueue extends MessageQueue {
   }
 
   protected override get consumerTimeout(): number | undefined {
-    const { unknownArguments } = this.host.release
-    return unknownArguments.has(CONSUMER_TIMEOUT) ? undefined : numberArgument(this.arguments, CONSUMER_TIMEOUT)
+    const isKnown = QUEUE_ARGUMENTS[this.host.release.name].quorum.includes(CONSUMER_TIMEOUT)
+    return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined
   }
 
   /** Who has asked for a message and not settled it counts too. */
@@ -40,6 +41,16 @@ export class QuorumQueue extends MessageQueue {
       )
     }
     return super.get(receiver, noAck)
+  }
+
+  /** By consumers: in the order of their tags, or in that in which they came. */
+  protected override inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
+    const byTag = this.host.release.ordersConsumersByTag
+    return given.toSorted((one, other) => {
+      if (!byTag) return one.ordinal - other.ordinal
+      const [tag, otherTag] = [one.consumer?.tag ?? '', other.consumer?.tag ?? '']
+      return tag < otherTag ? -1 : tag > otherTag ? 1 : 0
+    })
   }
 
   protected takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead' {

@@ -12,6 +12,10 @@ const CHANNEL_CODES: ReadonlySet<number> = new Set([
   ReplyCode.PRECONDITION_FAILED,
 ])
 
+/** A method, by its numbers. */
+export type AtFault = Pick<AnyMethod, 'classId' | 'methodId'>
+
+const NO_METHOD: AtFault = { classId: 0, methodId: 0 }
 const LONGEST_TEXT = 255
 
 /** What the broker refuses a client, by the code and the text that RabbitMQ has for it. */
@@ -19,9 +23,9 @@ export class Refusal extends Error {
   readonly replyCode: number
   readonly replyText: string
   /** The method at fault, where it is not the one being carried out. */
-  readonly method: AnyMethod | undefined
+  readonly method: AtFault | undefined
 
-  constructor(replyCode: number, explanation: string, method?: AnyMethod) {
+  constructor(replyCode: number, explanation: string, method?: AtFault) {
     const name = replyCodeName(replyCode)
     const replyText = cut(explanation === '' ? name : `${name} - ${explanation}`)
     super(replyText)
@@ -62,6 +66,11 @@ export const channelError = of(ReplyCode.CHANNEL_ERROR)
 export const unexpectedFrame = of(ReplyCode.UNEXPECTED_FRAME)
 export const notAllowed = of(ReplyCode.NOT_ALLOWED)
 export const notImplemented = of(ReplyCode.NOT_IMPLEMENTED)
+
+/** A channel of RabbitMQ breaks on what it was asked for. */
+export function breakage(): Refusal {
+  return new Refusal(ReplyCode.INTERNAL_ERROR, '', NO_METHOD)
+}
 
 export function noSuchQueue(name: string, vhost: string): Refusal {
   return notFound(`no ${resource('queue', name, vhost)}`)

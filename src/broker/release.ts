@@ -5,6 +5,7 @@ export type ReleaseName = '3.10' | '4.3'
 
 /** What differs between two releases, as far as a client sees it. */
 export interface Release {
+  readonly name: ReleaseName
   readonly version: string
   readonly mechanisms: string
   /** What a client gets that speaks another protocol: the header of the one that the server speaks best. */
@@ -21,22 +22,37 @@ export interface Release {
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
+  /** Of a death, the expiration that the message had is told first. */
+  readonly expirationFirst: boolean
+  /** A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. */
+  readonly carriesFailures: boolean
   /** A message that dies keeps its header `CC`, also where its queue names the key that it dies with. */
   readonly keepsCopies: boolean
-  /** What is no offset of a stream is an internal error, which ends the connection. */
-  readonly breaksOnOffset: boolean
-  /** Arguments of queues that it does not know, and takes without looking at them. */
-  readonly unknownArguments: ReadonlySet<string>
+  /** An age without a number is an internal error, which ends the connection. */
+  readonly breaksOnAge: boolean
+  /** Looks at `x-queue-mode`. */
+  readonly checksQueueMode: boolean
+  /** What `x-queue-version` may be. */
+  readonly queueVersions: readonly number[]
+  /** What `x-queue-master-locator` may be, and what is said to others. */
+  readonly masterLocators: readonly unknown[]
+  readonly masterLocatorText: string
+  /** Values of `x-queue-type` that say nothing. */
+  readonly unsetTypes: readonly unknown[]
   /** Refusals name the permission that is missing. */
   readonly namesPermission: boolean
   /** Where basic.cancel overtakes its consume-ok: only that one's answer comes. */
   readonly cancelBeforeConsumeOk: 'cancel-ok' | 'consume-ok'
   /** A queue without `x-queue-type` has `classic` there for later declarations. */
   readonly typeInArguments: boolean
+  /** Takes messages of no delivery mode but 1 and 2. */
+  readonly checksDeliveryMode: boolean
   /** Of several things that are wrong with a message, its user is refused first. */
   readonly checksUserFirst: boolean
   /** A message of a quorum queue has `x-delivery-count` from its first basic.get on. */
   readonly getTellsDeliveryCount: boolean
+  /** What a closed channel had of a quorum queue comes back by the tags of its consumers, later by their age. */
+  readonly ordersConsumersByTag: boolean
   /** How one text prints the type of a quorum queue. */
   readonly printedQuorum: string
   /** What a stream says to a consumer without prefetch, and to one without acknowledgements. */
@@ -54,6 +70,7 @@ export interface Release {
 
 const RELEASES: Readonly<Record<ReleaseName, Release>> = {
   '3.10': {
+    name: '3.10',
     version: '3.10.8',
     mechanisms: 'PLAIN AMQPLAIN',
     header: PROTOCOL_HEADER,
@@ -63,14 +80,22 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     nackCounts: true,
     acquiredCount: false,
     lastDeath: false,
+    expirationFirst: false,
+    carriesFailures: false,
     keepsCopies: false,
-    breaksOnOffset: true,
-    unknownArguments: new Set(['x-consumer-timeout', 'x-stream-filter-size-bytes']),
+    breaksOnAge: true,
+    checksQueueMode: true,
+    queueVersions: [1, 2],
+    masterLocators: ['min-masters', 'client-local', 'random'],
+    masterLocatorText: '',
+    unsetTypes: [],
     namesPermission: false,
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
+    checksDeliveryMode: true,
     checksUserFirst: true,
     getTellsDeliveryCount: true,
+    ordersConsumersByTag: true,
     printedQuorum: 'quorum',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for '${stream}'`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
@@ -80,6 +105,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     maxMessageSize: 134_217_728,
   },
   '4.3': {
+    name: '4.3',
     version: '4.3.6',
     mechanisms: 'ANONYMOUS PLAIN AMQPLAIN',
     header: Buffer.from('AMQP\x03\x01\0\0'),
@@ -89,14 +115,25 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     nackCounts: false,
     acquiredCount: true,
     lastDeath: true,
+    expirationFirst: true,
+    carriesFailures: true,
     keepsCopies: true,
-    breaksOnOffset: false,
-    unknownArguments: new Set(),
+    breaksOnAge: false,
+    checksQueueMode: false,
+    queueVersions: [2],
+    masterLocators: [],
+    masterLocatorText:
+      'Feature `queue_master_locator` is deprecated.\nBy default, this feature is not permitted anymore.\n' +
+      'The feature will be removed from a future major RabbitMQ version, regardless of the configuration; actual ' +
+      'version to be determined.\nTo continue using this feature',
+    unsetTypes: ['', 'undefined'],
     namesPermission: true,
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,
+    checksDeliveryMode: false,
     checksUserFirst: false,
     getTellsDeliveryCount: false,
+    ordersConsumersByTag: false,
     printedQuorum: '<<"quorum">>',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for stream ${stream}`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,

@@ -1,9 +1,8 @@
-import { ReplyCode } from '../protocol/constants.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { entryOf, isInteger } from './field-kinds.ts'
 import type { QueueHost } from './queue.ts'
 import { ageOf } from './queue-arguments.ts'
-import { preconditionFailed, Refusal, resource } from './refusals.ts'
+import { breakage } from './refusals.ts'
 
 /** Where in a stream a consumer starts: at an offset, at a time, or at one end. */
 export type StreamStart =
@@ -11,27 +10,16 @@ export type StreamStart =
   | { readonly offset: number }
   | { readonly milliseconds: number }
 
-type StreamHost = Pick<QueueHost, 'vhostName' | 'release' | 'date'>
-
-/**
- * What `x-stream-offset` says.
- *
- * @throws Refusal (406, or 541 of releases that break on it) where it says nothing that a stream knows.
- */
-export function streamStart(table: FieldTable, queue: string, { vhostName, release, date }: StreamHost): StreamStart {
+/** What `x-stream-offset` says, which has been checked. @throws Refusal (541) where RabbitMQ breaks on it. */
+export function streamStart(table: FieldTable, { release, date }: Pick<QueueHost, 'release' | 'date'>): StreamStart {
   const entry = entryOf(table, 'x-stream-offset')
   if (entry === undefined) return { at: 'next' }
   const { value } = entry
   if (value === 'first' || value === 'last' || value === 'next') return { at: value }
   if (value instanceof Date) return { milliseconds: value.getTime() }
   if (isInteger(entry)) return { offset: Number(value) }
-  const age = typeof value === 'string' ? ageOf(value) : undefined
-  if (age !== undefined) return { milliseconds: date() - age }
-  if (release.breaksOnOffset) throw new Refusal(ReplyCode.INTERNAL_ERROR, '')
-  const shown = typeof value === 'string' ? `<<"${value}">>` : String(value)
-  throw preconditionFailed(
-    `invalid arg 'x-stream-offset' for ${resource('queue', queue, vhostName)}: {invalid_stream_offset_arg,{${entry.kind},${shown}}}`,
-  )
+  if (typeof value !== 'string') throw breakage()
+  return { milliseconds: date() - (ageOf(value, release) ?? 0) }
 }
 
 /** Which messages a consumer of a stream wants. */

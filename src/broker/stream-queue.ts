@@ -86,10 +86,10 @@ export class StreamQueue implements Queue {
 
   consume(consumer: Consumer, announce: () => void): void {
     const { prefetch, noAck, arguments: table } = consumer.options
-    const start = streamStart(table, this.name, this.#host)
     const { streamNeedsPrefetch, streamNeedsAcks } = this.#host.release
     if (prefetch === 0) throw preconditionFailed(streamNeedsPrefetch(this.#resource))
     if (noAck) throw notImplemented(streamNeedsAcks(this.#resource))
+    const start = streamStart(table, this.#host)
     this.#readings.push({ consumer, filter: new StreamFilter(table), next: this.#positionOf(start) })
     consumer.receiver.post(announce)
     this.#give()
@@ -171,6 +171,7 @@ export class StreamQueue implements Queue {
           redelivered: false,
           receiver: consumer.receiver,
           consumer,
+          ordinal: consumer.ordinal,
           noAck: false,
         }
         this.#given.add(delivery)

@@ -1,14 +1,15 @@
+import type { QueueType } from './argument-tables.ts'
 import { ClassicQueue } from './classic-queue.ts'
 import { deadMessage, isCycle } from './dead-letter.ts'
 import { Exchange, type ExchangeType } from './exchange.ts'
 import type { Message } from './message.ts'
 import type { DeathReason, Queue, QueueHost, QueueIdentity } from './queue.ts'
-import { type QueueType, textArgument } from './queue-arguments.ts'
+import { textArgument } from './queue-arguments.ts'
 import { QuorumQueue } from './quorum-queue.ts'
 import { StreamQueue } from './stream-queue.ts'
 
 /** What a virtual host needs of the broker. */
-export type VirtualHostSurroundings = Pick<QueueHost, 'release' | 'timers' | 'now' | 'date' | 'run'>
+export type VirtualHostSurroundings = Pick<QueueHost, 'release' | 'timers' | 'now' | 'date' | 'post' | 'run'>
 
 const PREDECLARED: readonly (readonly [string, ExchangeType])[] = [
   ['', 'direct'],
@@ -32,7 +33,7 @@ export class VirtualHost {
     this.#host = {
       ...surroundings,
       vhostName: name,
-      deadLetter: (queue, message, reason) => this.#deadLetter(queue, message, reason),
+      deadLetter: (queue, message, reason, failures) => this.#deadLetter(queue, message, reason, failures),
       queueEnded: queue => this.deleteQueue(queue),
     }
     for (const [exchange, type] of PREDECLARED) {
@@ -109,15 +110,17 @@ export class VirtualHost {
     }
   }
 
-  #deadLetter(queue: Queue, message: Message, reason: DeathReason): void {
+  #deadLetter(queue: Queue, message: Message, reason: DeathReason, failures: number): void {
     const name = textArgument(queue.arguments, 'x-dead-letter-exchange')
     const exchange = name === undefined ? undefined : this.exchanges.get(name)
     if (exchange === undefined) return
     const routingKey = textArgument(queue.arguments, 'x-dead-letter-routing-key')
-    const { release } = this.#host
-    const dead = deadMessage(message, reason, queue, exchange.name, routingKey, this.#host.date(), release)
-    for (const target of this.route(dead, exchange)) {
-      if (reason === 'rejected' || !isCycle(dead, target)) target.publish(dead, undefined)
-    }
+    const { release, date, post } = this.#host
+    const dead = deadMessage(message, reason, queue, exchange.name, routingKey, failures, date(), release)
+    const targets = [...this.route(dead, exchange)].filter(target => reason === 'rejected' || !isCycle(dead, target))
+    // It is on its way while others arrive, such as copies of the message that it gave way to.
+    post(() => {
+      for (const target of targets) if (this.queues.get(target.name) === target) target.publish(dead, undefined)
+    })
   }
 }

@@ -295,6 +295,26 @@ describe('A quorum queue of the broker', () => {
     assert.equal(exclusive('classic'), '2 channel.close')
   })
 
+  for (const [release, order] of [
+    ['3.10', ['2', '1', '3']],
+    ['4.3', ['1', '3', '2']],
+  ] as const) {
+    it(`of type quorum gets back what a closed channel had by its consumers, as RabbitMQ ${release} does`, () => {
+      const client = EngineClient.open(startEngine({ release }).engine)
+      declared(client, 'work', { 'x-queue-type': 'quorum' })
+      for (const consumerTag of ['older', 'alone'])
+        client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag })
+      for (const body of ['1', '2', '3']) client.publish(1, '', 'work', body)
+      client.send(1, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
+      client.take()
+      for (const _ of order) client.send(2, methods.BasicGet, { queueName: 'work' })
+      assert.deepEqual(
+        client.take().map(({ body }) => body),
+        order,
+      )
+    })
+  }
+
   it('cancels a consumer that is too slow to acknowledge, and gives its message to another', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)

@@ -1,8 +1,20 @@
+import { BrokerEngine } from '../../src/broker/broker.ts'
 import type { ReleaseName } from '../../src/broker/release.ts'
-import { startBroker } from '../../src/testing/index.ts'
-import type { ControlClient } from './control-client.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { ControlClient } from './control-client.ts'
+import { FrameClient } from './frame-client.ts'
 import { type Log, Run } from './run.ts'
 import { type SequenceOptions, type Step, sequence } from './sequence.ts'
+
+/** Kinds of sequences, with their share in all; `together` of them run at once: they do not meet, and mostly wait. */
+export const KINDS = [
+  { name: 'classic queues', types: ['classic'], expires: false, share: 0.75, together: 6 },
+  { name: 'quorum queues', types: ['classic', 'quorum'], expires: false, share: 0.15, together: 12 },
+  { name: 'streams', types: ['stream', 'classic'], expires: false, share: 0.05, together: 12 },
+  { name: 'what expires', types: ['classic'], expires: true, share: 0.05, together: 12 },
+] as const
+
+const STEPS = 40
 
 /** Where RabbitMQ and our broker do not answer alike. */
 export interface Difference {
@@ -11,30 +23,72 @@ export interface Difference {
   readonly report: string
 }
 
-/** What came of a sequence. */
-export interface Comparison {
+interface Comparison {
   readonly steps: number
   /** Steps that were answered alike: all of them, or those in front of a difference that is a matter of chance. */
   readonly compared: number
   readonly difference?: Difference
 }
 
+/** What came of many sequences. */
+export interface Comparisons {
+  sequences: number
+  steps: number
+  compared: number
+  readonly differences: Difference[]
+}
+
+/** Runs sequences of one kind, those of `count` seeds from the `first` on, on the RabbitMQ of `url` and on our broker. */
+export async function compareMany(
+  { name, types, expires, together }: (typeof KINDS)[number],
+  url: string,
+  release: ReleaseName,
+  first: number,
+  count: number,
+): Promise<Comparisons> {
+  const all: Comparisons = { sequences: 0, steps: 0, compared: 0, differences: [] }
+  const inFront = `sequence-${process.pid}-${name[0]}-`
+  let next = first
+  const work = async (worker: number) => {
+    const control = new ControlClient(url, `${inFront}control-${worker}`)
+    while (next < first + count) {
+      const seed = next++
+      const options = { steps: STEPS, prefix: `${inFront}${seed}-`, types, expires }
+      const { steps, compared, difference } = await compare(seed, url, release, options, control)
+      all.sequences++
+      all.steps += steps
+      all.compared += compared
+      if (difference !== undefined) all.differences.push(difference)
+    }
+    await control.end()
+  }
+  await Promise.all(Array.from({ length: together }, (_, worker) => work(worker)))
+  return all
+}
+
 /** Runs the sequence of a seed on both. */
-export async function compare(
+async function compare(
   seed: number,
   rabbitUrl: string,
   release: ReleaseName,
   options: SequenceOptions,
   control: ControlClient,
 ): Promise<Comparison> {
-  await using broker = await startBroker({ release })
+  const engine = new BrokerEngine({
+    clock: systemClock,
+    release,
+    users: { guest: { password: 'guest' } },
+    vhosts: ['/'],
+    limits: { channelMax: 2047, frameMax: 131_072, heartbeat: 60 },
+  })
   const steps = sequence(seed, options)
-  const slow = options.types.some(type => type !== 'classic')
-  const { prefix, expires } = options
+  const { prefix, expires, types } = options
+  const kind = types.find(type => type !== 'classic') ?? 'classic'
   const [theirs, ours] = await Promise.all([
-    new Run(rabbitUrl, prefix, { slow, expires, control }).run(steps),
-    new Run(broker.url, prefix, { slow, expires }).run(steps),
+    new Run(() => FrameClient.connect(rabbitUrl), prefix, { kind, expires, control }).run(steps),
+    new Run(() => FrameClient.enter(engine), prefix, { kind, expires }).run(steps),
   ])
+  engine.stop()
   const at = steps.findIndex((_, index) => !same(theirs[index], ours[index]))
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.
   const compared = at === -1 ? steps.length : at

@@ -3,16 +3,20 @@ import * as methods from '../../src/protocol/methods.ts'
 import { FrameClient, type Received } from './frame-client.ts'
 
 const CHANNEL = 1
+const LOG_CHANNEL = 2
 
 /** Looks at queues and deletes them, over one connection that no step of a sequence uses. */
 export class ControlClient {
   readonly #url: string
+  readonly #logQueue: string
   /** Queues that do not exist or belong to another connection, until something is declared. */
   readonly #unreachable = new Set<string>()
   #client: FrameClient | undefined
 
-  constructor(url: string) {
+  /** `name` is no other one's. */
+  constructor(url: string, name: string) {
     this.#url = url
+    this.#logQueue = `${name}-log`
   }
 
   /** A queue may exist that did not. */
@@ -39,6 +43,26 @@ export class ControlClient {
     }
   }
 
+  /**
+   * Resolves when quorum queues have written to disk what they had got: there is one log for all of them, so that a
+   * message to another one that is confirmed comes behind.
+   */
+  async logBarrier(): Promise<void> {
+    const client = await this.#connected()
+    if (!client.openChannels.has(LOG_CHANNEL)) {
+      client.send(LOG_CHANNEL, methods.ChannelOpen, {})
+      client.send(LOG_CHANNEL, methods.ConfirmSelect, {})
+      client.send(LOG_CHANNEL, methods.QueueDeclare, {
+        queueName: this.#logQueue,
+        durable: true,
+        arguments: { 'x-queue-type': 'quorum', 'x-max-length': 1 },
+      })
+    }
+    client.publish(LOG_CHANNEL, '', this.#logQueue, false, undefined, '')
+    await client.until(() => client.received.some(({ method }) => method === methods.BasicAck))
+    client.received = []
+  }
+
   /** Deletes queues, also those that another connection has not quite left, and exchanges. */
   async delete(queueNames: readonly string[], exchangeNames: readonly string[]): Promise<void> {
     let left = queueNames
@@ -55,8 +79,14 @@ export class ControlClient {
     this.declared()
   }
 
-  end(): void {
+  async end(): Promise<void> {
+    await this.delete([this.#logQueue], [])
     this.#client?.end()
+  }
+
+  async #connected(): Promise<FrameClient> {
+    if (this.#client === undefined || this.#client.closed) this.#client = await FrameClient.connect(this.#url)
+    return this.#client
   }
 
   /** Sends one method for each name, in one write; the answers end early where one of them closes the channel. */
@@ -64,8 +94,7 @@ export class ControlClient {
     names: readonly string[],
     send: (client: FrameClient, name: string) => void,
   ): Promise<{ readonly client: FrameClient; readonly answers: readonly Received[] }> {
-    if (this.#client === undefined || this.#client.closed) this.#client = await FrameClient.connect(this.#url)
-    const client = this.#client
+    const client = await this.#connected()
     if (!client.openChannels.has(CHANNEL)) client.send(CHANNEL, methods.ChannelOpen, {})
     for (const name of names) send(client, name)
     const answers = () => client.received.filter(({ method }) => method !== methods.ChannelOpenOk)

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import type { BrokerEngine } from '../../src/broker/broker.ts'
 import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
 import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
 import { decodeMethod, encodeMethod } from '../../src/protocol/method-codec.ts'
@@ -8,6 +9,7 @@ import type { BasicProperties } from '../../src/protocol/properties.ts'
 import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Properties } from '../../src/protocol/received-properties.ts'
 import { Writer } from '../../src/protocol/writer.ts'
+import { OpenDeliveries } from './open-deliveries.ts'
 
 /** What the server sent: a method, and its message where it has one. */
 export interface Received {
@@ -16,9 +18,30 @@ export interface Received {
   readonly args: Record<string, unknown>
   properties?: BasicProperties
   body?: string
+  /** Publishes that a confirm is of. */
+  settles?: readonly number[]
 }
 
 const NO_BYTES = Buffer.alloc(0)
+
+interface Stream {
+  write(bytes: Uint8Array): void
+  end(): void
+}
+
+/** What is written in one turn of the event loop leaves together. */
+function socketStream(socket: net.Socket): Stream {
+  return {
+    write: bytes => {
+      if (socket.writableCorked === 0) {
+        socket.cork()
+        process.nextTick(() => socket.uncork())
+      }
+      socket.write(bytes)
+    },
+    end: () => void socket.end(),
+  }
+}
 
 /** A client that knows nothing but frames: it shows what a server sends, in order, and answers only what closes. */
 export class FrameClient implements FrameSink {
@@ -28,48 +51,97 @@ export class FrameClient implements FrameSink {
   readonly openChannels = new Set<number>()
   /** Publishes on a channel with confirms that are not confirmed. */
   readonly unconfirmed = new Map<number, Set<number>>()
-  readonly #socket: net.Socket
+  readonly deliveries = new OpenDeliveries()
+  readonly #stream: Stream
+  readonly #writer = new Writer()
+  readonly #publishes = new PublishEncoder(this.#writer, 131_072)
   readonly #parser = new FrameParser(this, 131_072)
   readonly #nextPublish = new Map<number, number>()
   readonly #barriers = new Map<number, number>()
   #incoming: { readonly received: Received; missing: number; readonly pieces: Buffer[] } | undefined
   #changed: (() => void)[] = []
 
-  constructor(socket: net.Socket) {
-    this.#socket = socket
-    socket.on('data', bytes => {
-      this.#parser.push(bytes, bytes.length)
-      const changed = this.#changed
-      this.#changed = []
-      for (const call of changed) call()
-    })
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      this.closed = true
-      for (const call of this.#changed) call()
-    })
+  constructor(stream: Stream) {
+    this.#stream = stream
   }
 
   static async connect(url: string, heartbeat = 0): Promise<FrameClient> {
     const { hostname, port, username, password, pathname } = new URL(url)
     const socket = net.connect({ host: hostname, port: Number(port), noDelay: true })
     await once(socket, 'connect')
-    const client = new FrameClient(socket)
-    socket.write(PROTOCOL_HEADER)
-    await client.until(() => client.#last === methods.ConnectionStart)
-    client.send(0, methods.ConnectionStartOk, {
+    const client = new FrameClient(socketStream(socket))
+    socket.on('data', bytes => client.#bytes(bytes))
+    socket.on('error', () => {})
+    socket.on('close', () => client.#gone())
+    await client.#open(username, password, decodeURIComponent(pathname.slice(1)), heartbeat)
+    return client
+  }
+
+  /** To a broker in this process, without a socket: what is sent is done at once, and answered in the next tick. */
+  static async enter(engine: BrokerEngine): Promise<FrameClient> {
+    let coming: Buffer[] = []
+    const connection = engine.accept({
+      peer: 'in the process',
+      write: bytes => {
+        coming.push(bytes)
+        if (coming.length > 1) return
+        process.nextTick(() => {
+          const come = Buffer.concat(coming)
+          coming = []
+          client.#bytes(come)
+        })
+      },
+      end: () => process.nextTick(() => client.#gone()),
+      destroy: () => process.nextTick(() => client.#gone()),
+      pause: () => {},
+      resume: () => {},
+    })
+    let going: Uint8Array[] = []
+    const flush = () => {
+      const bytes = Buffer.concat(going)
+      going = []
+      if (bytes.length > 0) connection.receive(bytes)
+    }
+    const client: FrameClient = new FrameClient({
+      write: bytes => {
+        if (going.push(bytes) === 1) process.nextTick(flush)
+      },
+      end: () => {
+        flush()
+        connection.lost()
+      },
+    })
+    await client.#open('', '', '', 0)
+    return client
+  }
+
+  async #open(login: string, password: string, virtualHost: string, heartbeat: number): Promise<void> {
+    this.#stream.write(PROTOCOL_HEADER)
+    await this.until(() => this.#last === methods.ConnectionStart)
+    this.send(0, methods.ConnectionStartOk, {
       clientProperties: {
         capabilities: { consumer_cancel_notify: true, 'basic.nack': true, authentication_failure_close: true },
       },
       mechanism: 'PLAIN',
-      response: `\0${username || 'guest'}\0${password || 'guest'}`,
+      response: `\0${login || 'guest'}\0${password || 'guest'}`,
     })
-    await client.until(() => client.#last === methods.ConnectionTune)
-    client.send(0, methods.ConnectionTuneOk, { channelMax: 2047, frameMax: 131_072, heartbeat })
-    client.send(0, methods.ConnectionOpen, { virtualHost: decodeURIComponent(pathname.slice(1)) || '/' })
-    await client.until(() => client.#last === methods.ConnectionOpenOk)
-    client.received = []
-    return client
+    await this.until(() => this.#last === methods.ConnectionTune)
+    this.send(0, methods.ConnectionTuneOk, { channelMax: 2047, frameMax: 131_072, heartbeat })
+    this.send(0, methods.ConnectionOpen, { virtualHost: virtualHost || '/' })
+    await this.until(() => this.#last === methods.ConnectionOpenOk)
+    this.received = []
+  }
+
+  #bytes(bytes: Buffer): void {
+    this.#parser.push(bytes, bytes.length)
+    const changed = this.#changed
+    this.#changed = []
+    for (const call of changed) call()
+  }
+
+  #gone(): void {
+    this.closed = true
+    for (const call of this.#changed) call()
   }
 
   get #last(): methods.AnyMethod | undefined {
@@ -89,7 +161,9 @@ export class FrameClient implements FrameSink {
     // No barrier can go through it any more.
     if (method.name === methods.ChannelClose.name) this.openChannels.delete(channel)
     if (method.name === methods.ConfirmSelect.name) this.#countConfirms(channel)
-    this.write(Writer.encode(writer => encodeMethod(writer, channel, method, args)))
+    this.deliveries.sent(channel, method, args)
+    encodeMethod(this.#writer, channel, method, args)
+    this.#writeEncoded()
   }
 
   publish(
@@ -106,19 +180,17 @@ export class FrameClient implements FrameSink {
       this.#nextPublish.set(channel, tag)
       unconfirmed.add(tag)
     }
-    const writer = new Writer()
-    new PublishEncoder(writer, 131_072).publish(channel, exchange, routingKey, mandatory, properties, body)
-    this.write(Buffer.concat(writer.take()))
+    this.#publishes.publish(channel, exchange, routingKey, mandatory, properties, body)
+    this.#writeEncoded()
   }
 
-  /** What is written in one turn of the event loop leaves together. */
   write(bytes: Uint8Array): void {
-    if (this.closed) return
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork()
-      process.nextTick(() => this.#socket.uncork())
-    }
-    this.#socket.write(bytes)
+    if (!this.closed) this.#stream.write(bytes)
+  }
+
+  #writeEncoded(): void {
+    this.write(Buffer.concat(this.#writer.take()))
+    this.#writer.reuse()
   }
 
   /** Everything that the channels have got so far is done when this is: a method without consequence goes through each. */
@@ -130,12 +202,14 @@ export class FrameClient implements FrameSink {
     await this.until(() => ![...this.openChannels].some(channel => (this.#barriers.get(channel) ?? 0) > 0))
   }
 
+  /** Cut the connection. */
   end(): void {
-    this.#socket.destroy()
+    this.#end()
   }
 
   methodFrame(channel: number, buffer: Buffer, start: number, end: number): number {
     const { method, args } = decodeMethod(buffer, start, end)
+    if (this.openChannels.has(channel)) this.deliveries.received(channel, method, args)
     const received: Received = { channel, method, args }
     if (method === methods.AccessRequestOk) this.#barriers.set(channel, (this.#barriers.get(channel) ?? 0) - 1)
     else if (method.content) this.#incoming = { received, missing: 0, pieces: [] }
@@ -170,16 +244,17 @@ export class FrameClient implements FrameSink {
     this.#incoming = undefined
   }
 
-  #note({ channel, method, args }: Received): void {
+  #note(received: Received): void {
+    const { channel, method, args } = received
     if (method === methods.ChannelOpenOk) {
       this.openChannels.add(channel)
       this.#barriers.set(channel, 0)
     } else if (method === methods.BasicAck || method === methods.BasicNack) {
       const { deliveryTag, multiple } = args as { deliveryTag: number; multiple: boolean }
       const unconfirmed = this.unconfirmed.get(channel)
-      for (const tag of unconfirmed ?? []) {
-        if (tag === deliveryTag || (multiple && tag <= deliveryTag)) unconfirmed?.delete(tag)
-      }
+      const settles = [...(unconfirmed ?? [])].filter(tag => tag === deliveryTag || (multiple && tag <= deliveryTag))
+      for (const tag of settles) unconfirmed?.delete(tag)
+      received.settles = settles
     } else if (method === methods.ChannelClose) {
       this.send(channel, methods.ChannelCloseOk, {})
       this.#channelGone(channel)
@@ -192,7 +267,7 @@ export class FrameClient implements FrameSink {
 
   #end(): void {
     this.closed = true
-    this.#socket.end()
+    this.#stream.end()
   }
 
   #countConfirms(channel: number): void {
@@ -201,6 +276,7 @@ export class FrameClient implements FrameSink {
 
   #channelGone(channel: number): void {
     this.openChannels.delete(channel)
+    this.deliveries.channelGone(channel)
     this.unconfirmed.delete(channel)
     this.#nextPublish.delete(channel)
   }

@@ -1,12 +1,14 @@
 import * as methods from '../../src/protocol/methods.ts'
+import { WireTypes } from '../../src/protocol/wire-types.ts'
 import type { ControlClient } from './control-client.ts'
-import { FrameClient, type Received } from './frame-client.ts'
+import type { FrameClient, Received } from './frame-client.ts'
 import { namesOf, type Seen, type Step } from './sequence.ts'
 
 const CONNECTIONS = 2
 const REPLY_QUEUE = 'amq.rabbitmq.reply-to.'
-/** For what no barrier goes through: quorum queues, streams, and what a lost connection leaves. */
+/** For what no barrier goes through: streams, and what a lost connection leaves. */
 const QUIET = 40
+const QUIET_AFTER_LOSS = 100
 const LONGEST_WAIT = 2_000
 /** After it whatever can expire has. */
 const EXPIRED = 60
@@ -37,6 +39,12 @@ const MOVES_MESSAGES: ReadonlySet<methods.AnyMethod> = new Set<methods.AnyMethod
   methods.ConnectionClose,
 ])
 
+const BY_CHANCE: ReadonlySet<methods.AnyMethod> = new Set<methods.AnyMethod>([
+  methods.BasicDeliver,
+  methods.BasicAck,
+  methods.BasicNack,
+])
+
 /** What came back after one step, as lines, by where it came. */
 export type Log = readonly (readonly string[])[]
 
@@ -45,8 +53,8 @@ function pause(milliseconds: number): Promise<void> {
 }
 
 export interface RunOptions {
-  /** Whether effects are not all over when their barriers are. */
-  readonly slow: boolean
+  /** What a sequence has beside classic queues. */
+  readonly kind: 'classic' | 'quorum' | 'stream'
   /** Whether messages and queues expire between two steps. */
   readonly expires: boolean
   /** Looks into the queues of a broker that does not do everything at once. */
@@ -55,11 +63,11 @@ export interface RunOptions {
 
 /** Does what a program of two connections does, on one broker, and writes down what comes back. */
 export class Run {
-  readonly #url: string
+  readonly #connect: () => Promise<FrameClient>
   readonly #prefix: string
-  readonly #slow: boolean
+  readonly #kind: RunOptions['kind']
   readonly #expires: boolean
-  readonly #seen: Seen = { replyTo: undefined }
+  readonly #seen: Seen = { replyTo: undefined, dead: undefined }
   /** Connections that the server has ended, and of which that is written down. */
   readonly #ended = new Set<FrameClient>()
   /** Queues that the server named, as far as one has come. */
@@ -68,11 +76,11 @@ export class Run {
   readonly #clients: (FrameClient | undefined)[] = []
   readonly #control: ControlClient | undefined
 
-  constructor(url: string, prefix: string, { slow, expires, control }: RunOptions) {
-    this.#url = url
+  constructor(connect: () => Promise<FrameClient>, prefix: string, { kind, expires, control }: RunOptions) {
+    this.#connect = connect
     this.#control = control
     this.#prefix = prefix
-    this.#slow = slow
+    this.#kind = kind
     this.#expires = expires
   }
 
@@ -95,13 +103,13 @@ export class Run {
     }
     step.do(client, this.#seen)
     if (step.method === methods.QueueDeclare) this.#control?.declared()
-    if (step.method === methods.ConnectionClose && this.#control !== undefined) await this.#quiet()
+    if (step.method === methods.ConnectionClose && this.#control !== undefined) await this.#quiet(QUIET)
     // Nothing may come behind these before they are answered, not even a barrier.
     const answers = ANSWERS.get(step.method)
     if (answers !== undefined) {
       await client.until(() => client.received.some(({ method }) => answers.includes(method)))
     }
-    const rounds = MOVES_MESSAGES.has(step.method) ? 4 : 1
+    const rounds = MOVES_MESSAGES.has(step.method) ? 3 : 1
     await this.#settle(client, rounds)
     if (this.#expires) {
       await pause(EXPIRED)
@@ -116,6 +124,7 @@ export class Run {
       for (const { method, args, properties } of received) {
         const declared = method === methods.QueueDeclareOk ? String(args['queue']) : ''
         if (declared.startsWith('amq.gen-')) this.#serverNamed.add(declared)
+        if (properties?.headers?.['x-death'] !== undefined) this.#seen.dead = properties
         if (properties?.replyTo?.startsWith(REPLY_QUEUE)) this.#seen.replyTo = properties.replyTo
       }
       one.received = []
@@ -124,6 +133,7 @@ export class Run {
           ...this.#lines(
             at,
             received.filter(frame => frame.channel === channel),
+            step.several === true,
           ),
         )
       }
@@ -138,7 +148,7 @@ export class Run {
   async #client(at: number): Promise<FrameClient> {
     const known = this.#clients[at]
     if (known !== undefined && !known.closed) return known
-    const client = await FrameClient.connect(this.#url)
+    const client = await this.#connect()
     this.#clients[at] = client
     return client
   }
@@ -146,56 +156,70 @@ export class Run {
   /** Waits until every effect of a step has come through: from channel to queue, from queue to queue, and back. */
   async #settle(client: FrameClient, rounds: number): Promise<void> {
     const live = () => this.#clients.filter(one => one !== undefined && !one.closed)
+    const control = this.#control
     await client.barrier()
-    if (this.#control !== undefined) {
-      const queueNames = [...namesOf(this.#prefix).queues, ...this.#serverNamed]
-      await this.#control.queueBarrier(queueNames, rounds)
+    const queueNames = [...namesOf(this.#prefix).queues, ...this.#serverNamed]
+    if (control !== undefined && this.#kind !== 'quorum') await control.queueBarrier(queueNames, rounds)
+    for (let round = 0; round < rounds && control !== undefined && this.#kind === 'quorum'; round++) {
+      await control.logBarrier()
+      await control.queueBarrier(queueNames, 1)
     }
     await Promise.all(live().map(one => one?.barrier()))
     // In the process, all is done when the bytes have been read.
-    if (this.#control === undefined) return
-    const gone = this.#clients.some(one => one?.closed === true)
+    if (control === undefined) return
     const end = Date.now() + LONGEST_WAIT
     const unconfirmed = () => live().some(one => [...(one?.unconfirmed.values() ?? [])].some(set => set.size > 0))
     while (unconfirmed() && Date.now() < end) await pause(2)
-    if (this.#slow || gone) await this.#quiet()
+    const isNewlyGone = this.#clients.some(one => one?.closed === true && !this.#ended.has(one))
+    if (isNewlyGone) await this.#quiet(QUIET_AFTER_LOSS)
+    else if (this.#kind === 'stream') await this.#quiet(QUIET)
   }
 
-  async #quiet(): Promise<void> {
+  async #quiet(milliseconds: number): Promise<void> {
     const count = () => this.#clients.reduce((sum, client) => sum + (client?.received.length ?? 0), 0)
     for (let before = -1; before !== count(); ) {
       before = count()
-      await pause(QUIET)
+      await pause(milliseconds)
     }
   }
 
-  #lines(connection: number, frames: readonly Received[]): string[] {
+  #lines(connection: number, frames: readonly Received[], several: boolean): string[] {
     const lines: string[] = []
-    const confirms: string[] = []
-    for (const frame of frames) {
-      const { channel, method, args } = frame
+    const confirms: (readonly [number, string])[] = []
+    // What else several messages brought about may come or not where one of them closes the channel.
+    const chance = several && frames.some(({ method }) => method === methods.ChannelClose)
+    const told = frames.filter(({ method }) => !(chance && BY_CHANCE.has(method)))
+    for (const { channel, method, args, properties, body, settles = [] } of told) {
       if (method === methods.BasicAck || method === methods.BasicNack) {
-        // One step publishes once: which confirms are sent together is a matter of time.
-        confirms.push(`${connection}.${channel} confirms ${method.name} ${args['deliveryTag']}`)
+        // Which confirms are sent together, and in which order, is a matter of time.
+        for (const tag of settles) confirms.push([tag, `${connection}.${channel} confirms ${method.name} ${tag}`])
+        if (settles.length === 0) lines.push(`${connection}.${channel} confirms nothing: ${this.#shown(args)}`)
       } else {
-        const message = frame.body === undefined ? '' : ` ${this.#shown(frame.properties)} ${frame.body}`
+        const message = body === undefined ? '' : ` ${this.#shown(properties)} ${shortened(body)}`
         lines.push(`${connection}.${channel} ${method.name} ${this.#shown(args)}${message}`)
       }
     }
-    return [...lines, ...confirms]
+    const sorted = confirms.sort(([one], [other]) => one - other)
+    return [...lines, ...sorted.map(([, line]) => line)]
   }
 
-  /** Names that the server makes, and times, differ. */
+  /** With the types of numbers that are not the usual ones; names that the server makes, and times, differ. */
   #shown(value: unknown): string {
     const text = JSON.stringify(value, (name, part) => {
       if (name === 'time') return 'a time'
       // Streams tell how many messages they have some seconds late.
-      if (name === 'messageCount' && this.#slow) return 'some'
+      if (name === 'messageCount' && this.#kind === 'stream') return 'some'
       if (typeof part === 'bigint') return Number(part)
-      if (typeof part !== 'object' || part === null || Array.isArray(part)) return part
-      return Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
+      const types = typeof part === 'object' && part !== null ? WireTypes.of(part) : undefined
+      if (types === undefined || Array.isArray(part)) return part
+      return Object.fromEntries(
+        Object.entries(part).map(([key, entry]) => {
+          const type = types.get(key)?.type
+          return type === undefined ? [key, entry] : [`${key} of type ${String.fromCharCode(type)}`, entry]
+        }),
+      )
     })
-    return text
+    return (text ?? '')
       .replaceAll(/amq\.(?:(?:gen|ctag)-|rabbitmq\.reply-to\.)[\w.=+/-]+/g, name => {
         if (!this.#names.has(name)) this.#names.set(name, `server-named-${this.#names.size + 1}`)
         return this.#names.get(name) ?? name
@@ -206,8 +230,12 @@ export class Run {
   async #cleanUp(): Promise<void> {
     for (const client of this.#clients) client?.end()
     if (this.#control === undefined) return
-    await pause(this.#slow ? QUIET : 5)
+    await pause(5)
     const { queues, exchanges } = namesOf(this.#prefix)
     await this.#control.delete([...queues, ...this.#serverNamed], exchanges)
   }
+}
+
+function shortened(body: string): string {
+  return body.length > 20 ? `${body.slice(0, 20)} of ${body.length}` : body
 }

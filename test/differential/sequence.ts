@@ -1,7 +1,7 @@
 import * as methods from '../../src/protocol/methods.ts'
 import type { BasicProperties } from '../../src/protocol/properties.ts'
-import type { FieldTable } from '../../src/protocol/values.ts'
 import { MISTAKES } from './bad-bytes.ts'
+import { type DrawOptions, Draws, KEYS, PATTERNS, REPLY_TO } from './draws.ts'
 import type { FrameClient } from './frame-client.ts'
 import { Random } from './random.ts'
 
@@ -10,6 +10,8 @@ export interface Step {
   readonly connection: number
   readonly channel: number
   readonly method: methods.AnyMethod
+  /** Whether it publishes more than one message. */
+  readonly several?: boolean
   /** What it does, to read. */
   readonly text: string
   do(client: FrameClient, seen: Seen): void
@@ -19,34 +21,28 @@ export interface Step {
 export interface Seen {
   /** The queue of direct reply-to that the last message with one named. */
   replyTo: string | undefined
+  /** The properties of the last message that had died somewhere. */
+  dead: BasicProperties | undefined
 }
 
-export interface SequenceOptions {
+export interface SequenceOptions extends DrawOptions {
   readonly steps: number
-  /** In front of every name, so that sequences do not meet. */
-  readonly prefix: string
-  readonly types: readonly ('classic' | 'quorum' | 'stream')[]
-  /** Messages and queues expire between two steps. */
-  readonly expires: boolean
 }
 
 const CONNECTIONS = 2
 const CHANNELS = 2
-const KEYS = ['', 'a', 'a.b', 'a.b.c', 'x']
-const PATTERNS = ['', 'a', 'a.*', 'a.#', '#', '*.b', 'x']
-const REPLY_TO = 'amq.rabbitmq.reply-to'
-/** Milliseconds that are over before the next step. */
-const SHORT = 10
 const EXCHANGE_TYPES = ['direct', 'fanout', 'topic', 'headers']
+/** By which the weights of a sequence differ from those below: each has its own character. */
+const FAVOURS = [0.25, 1, 1, 3]
 
 /** Steps that a seed decides: most are sensible, some are mistakes. */
-export function sequence(seed: number, { steps, prefix, types, expires }: SequenceOptions): Step[] {
+export function sequence(seed: number, options: SequenceOptions): Step[] {
+  const { steps, types } = options
   const random = new Random(seed)
-  const queues = [1, 2, 3, 4].map(number => `${prefix}q${number}`)
-  const exchanges = [1, 2, 3].map(number => `${prefix}x${number}`)
-  const queueName = () => (random.chance(0.08) ? '' : random.chance(0.04) ? `${prefix}none` : random.pick(queues))
-  const exchangeName = () =>
-    random.chance(0.1) ? 'amq.direct' : random.chance(0.05) ? `${prefix}none` : random.pick(exchanges)
+  const draws = new Draws(random, options)
+  const { queues, exchanges } = draws
+  const queueName = () => draws.queueName()
+  const exchangeName = () => draws.exchangeName()
 
   function step<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>): Step {
     const [connection, channel] = [random.below(CONNECTIONS), 1 + random.below(CHANNELS)]
@@ -59,149 +55,132 @@ export function sequence(seed: number, { steps, prefix, types, expires }: Sequen
     }
   }
 
+  /** What was done before, to do it again: most other repetitions would be another declaration of the same name. */
+  function again<A>(done: A[], chance: number, draw: () => A): A {
+    if (done.length > 0 && random.chance(chance)) return random.pick(done)
+    const drawn = draw()
+    done.push(drawn)
+    return drawn
+  }
+
   const noWait = () => random.chance(0.08)
-  /** Exchanges that are always there see the messages of every sequence that runs. */
-  const keyFor = (exchange: string, keys: readonly string[]) =>
-    `${exchange.startsWith(prefix) ? '' : prefix}${random.pick(keys)}`
-
-  function queueArguments(): FieldTable {
-    const table: FieldTable = {}
-    if (types.length > 1 || types[0] !== 'classic') {
-      const type = random.pick(types)
-      if (type !== 'classic' || random.chance(0.5)) table['x-queue-type'] = type
-      if (type === 'stream') return table
-    }
-    if (random.chance(0.15)) table['x-max-length'] = random.pick([1, 2, 3])
-    if (random.chance(0.05) && table['x-queue-type'] !== 'quorum') table['x-max-length-bytes'] = random.pick([5, 20])
-    if (random.chance(0.1)) table['x-overflow'] = random.pick(['drop-head', 'reject-publish'])
-    if (random.chance(0.15)) table['x-dead-letter-exchange'] = random.pick(['', random.pick(exchanges)])
-    if ('x-dead-letter-exchange' in table && random.chance(0.6))
-      table['x-dead-letter-routing-key'] = random.pick(queues)
-    if (random.chance(expires ? 0.4 : 0.05)) {
-      table['x-message-ttl'] = expires ? random.pick([0, SHORT, SHORT, 100_000]) : random.pick([0, 100_000, -1])
-    }
-    if (expires && random.chance(0.15)) table['x-expires'] = SHORT
-    if (random.chance(0.06) && table['x-queue-type'] !== 'quorum') table['x-max-priority'] = random.pick([3, 10])
-    if (random.chance(0.06)) table['x-single-active-consumer'] = true
-    if (random.chance(0.02)) table['x-max-length'] = 'many'
-    if (random.chance(0.02)) table['x-delivery-limit'] = 1
-    return table
-  }
-
-  function soundArguments(): FieldTable {
-    const table = queueArguments()
-    if (table['x-message-ttl'] === -1) delete table['x-message-ttl']
-    if (table['x-max-length'] === 'many') delete table['x-max-length']
-    if (table['x-queue-type'] !== 'quorum') delete table['x-delivery-limit']
-    else delete table['x-max-priority']
-    return table
-  }
+  const queuesDeclared: methods.ArgumentsOf<typeof methods.QueueDeclare>[] = []
+  const exchangesDeclared: methods.ArgumentsOf<typeof methods.ExchangeDeclare>[] = []
+  const queuesBound: methods.ArgumentsOf<typeof methods.QueueUnbind>[] = []
+  const exchangesBound: methods.ArgumentsOf<typeof methods.ExchangeUnbind>[] = []
 
   function declareQueue(): Step {
-    const table = queueArguments()
-    const shared = table['x-queue-type'] === 'quorum' || table['x-queue-type'] === 'stream'
-    const durable = shared ? !random.chance(0.1) : random.chance(0.3)
-    return step(methods.QueueDeclare, {
-      queueName: random.chance(0.05) ? '' : random.pick(queues),
-      passive: random.chance(0.1),
-      durable,
-      exclusive: random.chance(shared ? 0.03 : 0.1),
-      autoDelete: random.chance(shared ? 0.03 : 0.1),
-      noWait: noWait(),
-      arguments: table,
+    const args = again(queuesDeclared, 0.3, () => {
+      const table = draws.queueArguments()
+      const shared = table['x-queue-type'] === 'quorum' || table['x-queue-type'] === 'stream'
+      return {
+        queueName: random.chance(0.05) ? random.pick(['', '', '', 'amq.odd', REPLY_TO]) : random.pick(queues),
+        durable: shared ? !random.chance(0.1) : random.chance(0.3),
+        exclusive: random.chance(shared ? 0.03 : 0.1),
+        autoDelete: random.chance(shared ? 0.03 : 0.1),
+        arguments: table,
+      }
     })
+    return step(methods.QueueDeclare, { ...args, passive: random.chance(0.1), noWait: noWait() })
   }
 
-  function properties(exchange: string): BasicProperties | undefined {
-    if (random.chance(0.5)) return undefined
-    const headers: FieldTable = {}
-    if (random.chance(0.4)) headers['a'] = random.pick([1, 2, 'one'])
-    if (random.chance(0.1)) headers['x-stream-filter-value'] = random.pick(['one', 'two'])
-    if (random.chance(0.1)) headers['CC'] = [random.pick(queues)]
-    if (random.chance(0.1)) headers['BCC'] = [random.pick(queues), keyFor(exchange, KEYS)]
-    return {
-      ...(Object.keys(headers).length > 0 ? { headers } : {}),
-      ...(random.chance(0.3) ? { deliveryMode: 2 } : {}),
-      ...(random.chance(0.2) ? { priority: random.below(5) } : {}),
-      ...(random.chance(expires ? 0.3 : 0.1)
-        ? { expiration: expires ? random.pick(['0', `${SHORT}`, '100000']) : random.pick(['100000', '0', 'soon']) }
-        : {}),
-      ...(random.chance(0.12) ? { replyTo: random.chance(0.9) ? REPLY_TO : 'elsewhere' } : {}),
-      ...(random.chance(0.05) ? { userId: random.pick(['guest', 'somebody']) } : {}),
-      ...(random.chance(0.1) ? { messageId: 'm', messageType: 't', correlationId: 'c' } : {}),
-    }
+  function declareExchange(): Step {
+    const args = again(exchangesDeclared, 0.3, () => ({
+      exchangeName: random.chance(0.02) ? 'amq.odd' : exchangeName(),
+      typeName: random.chance(0.04) ? 'odd' : random.pick(EXCHANGE_TYPES),
+      durable: random.chance(0.5),
+      autoDelete: random.chance(0.15),
+      internal: random.chance(0.05),
+      arguments: random.chance(0.25)
+        ? { 'alternate-exchange': random.chance(0.05) ? 5 : random.pick([...exchanges, 'amq.direct', '']) }
+        : {},
+    }))
+    return step(methods.ExchangeDeclare, { ...args, passive: random.chance(0.1), noWait: noWait() })
   }
 
   let bodies = 0
+  function body(): string {
+    if (random.chance(0.02)) return ''
+    const text = `${++bodies}${'.'.repeat(random.below(6))}`
+    return random.chance(0.004) ? text.padEnd(300_000, 'x') : text
+  }
+
   function publish(): Step {
     const [connection, channel] = [random.below(CONNECTIONS), 1 + random.below(CHANNELS)]
-    const reply = random.chance(0.08)
-    const direct = reply || random.chance(0.6)
-    const exchange = direct ? '' : exchangeName()
-    const key = reply ? REPLY_TO : direct ? random.pick(queues) : keyFor(exchange, KEYS)
-    const mandatory = random.chance(0.2)
-    const own = properties(exchange)
-    const body = `${++bodies}${'.'.repeat(random.below(6))}`
+    const messages = Array.from({ length: random.chance(0.1) ? 3 : 1 }, () => {
+      const reply = random.chance(0.08)
+      const direct = reply || random.chance(0.6)
+      const exchange = direct ? '' : exchangeName()
+      const key = reply ? REPLY_TO : direct ? random.pick(queues) : draws.keyFor(exchange, KEYS)
+      const own = draws.properties(exchange)
+      return { exchange, key, mandatory: random.chance(0.2), own, body: body(), reply, died: random.chance(0.05) }
+    })
+    const shown = messages.map(message => JSON.stringify({ ...message, body: message.body.slice(0, 20) }))
     return {
       connection,
       channel,
       method: methods.BasicPublish,
-      text: `basic.publish ${JSON.stringify({ exchange, key, mandatory, own, body })}`,
-      do: (client, { replyTo = `${REPLY_TO}.none` }) =>
-        client.publish(channel, exchange, reply ? replyTo : key, mandatory, own, body),
+      several: messages.length > 1,
+      text: `basic.publish ${shown.join(' ')}`,
+      do: (client, { replyTo = `${REPLY_TO}.none`, dead }) => {
+        for (const { reply, died, exchange, key, mandatory, own, body: text } of messages) {
+          const properties = died ? (dead ?? own) : own
+          client.publish(channel, exchange, reply ? replyTo : key, mandatory, properties, text)
+        }
+      },
     }
   }
 
-  const settleArguments = () => ({ deliveryTag: random.pick([0, 1, 1, 2, 2, 3, 4]), multiple: random.chance(0.3) })
-  const headersToMatch = (): FieldTable =>
-    random.chance(0.7) ? {} : { 'x-match': random.pick(['all', 'any', 'some']), a: random.pick([1, 2]) }
-  const binding = () => {
+  /** Settles what there is to settle; often enough, something else. */
+  function settle(
+    method: typeof methods.BasicAck | typeof methods.BasicNack | typeof methods.BasicReject,
+    more: { readonly multiple?: boolean; readonly requeue?: boolean },
+  ): Step {
+    const blind = random.chance(0.2)
+    const [tag, which] = [random.pick([0, 1, 1, 2, 2, 3, 4]), random.next()]
+    const drawn = step(method, { deliveryTag: tag, ...more })
+    if (blind) return drawn
+    const { channel } = drawn
+    return {
+      ...drawn,
+      text: `${method.name} of what is open, ${which.toFixed(2)} ${JSON.stringify(more)}`,
+      do: client => {
+        const open = client.deliveries.of(channel)
+        const deliveryTag = open[Math.floor(which * open.length)]
+        if (deliveryTag !== undefined) client.send(channel, method, { deliveryTag, ...more })
+      },
+    }
+  }
+
+  const multiple = () => random.chance(0.3)
+  const requeue = () => random.chance(0.5)
+  const drawBinding = () => {
     const exchange = exchangeName()
     return {
       queueName: queueName(),
       exchangeName: exchange,
-      routingKey: keyFor(exchange, PATTERNS),
-      arguments: headersToMatch(),
+      routingKey: draws.keyFor(exchange, PATTERNS),
+      arguments: draws.headersToMatch(),
     }
   }
-  const consumeArguments = (): FieldTable => ({
-    ...(random.chance(0.1) ? { 'x-priority': random.pick([1, 5, 'high']) } : {}),
-    ...(types.includes('stream') && random.chance(0.5)
-      ? { 'x-stream-offset': random.pick(['first', 'last', 'next', 1]) }
-      : {}),
-  })
+  const drawExchangeBinding = () => {
+    const exchangeSource = exchangeName()
+    return {
+      exchangeDestination: random.pick(exchanges),
+      exchangeSource,
+      routingKey: draws.keyFor(exchangeSource, PATTERNS),
+      arguments: draws.headersToMatch(),
+    }
+  }
 
   const kinds: readonly (readonly [number, () => Step])[] = [
     [14, declareQueue],
     [30, publish],
-    [
-      6,
-      () =>
-        step(methods.ExchangeDeclare, {
-          exchangeName: exchangeName(),
-          typeName: random.chance(0.04) ? 'odd' : random.pick(EXCHANGE_TYPES),
-          passive: random.chance(0.1),
-          durable: random.chance(0.5),
-          autoDelete: random.chance(0.1),
-          internal: random.chance(0.05),
-          noWait: noWait(),
-          arguments: random.chance(0.15) ? { 'alternate-exchange': random.pick(exchanges) } : {},
-        }),
-    ],
-    [8, () => step(methods.QueueBind, { ...binding(), noWait: noWait() })],
-    [2, () => step(methods.QueueUnbind, binding())],
-    [
-      2,
-      () => {
-        const exchangeSource = exchangeName()
-        return step(random.chance(0.7) ? methods.ExchangeBind : methods.ExchangeUnbind, {
-          exchangeDestination: random.pick(exchanges),
-          exchangeSource,
-          routingKey: keyFor(exchangeSource, PATTERNS),
-          noWait: noWait(),
-        })
-      },
-    ],
+    [6, declareExchange],
+    [8, () => step(methods.QueueBind, { ...again(queuesBound, 0.1, drawBinding), noWait: noWait() })],
+    [2, () => step(methods.QueueUnbind, again(queuesBound, 0.7, drawBinding))],
+    [1.5, () => step(methods.ExchangeBind, { ...again(exchangesBound, 0.1, drawExchangeBinding), noWait: noWait() })],
+    [1, () => step(methods.ExchangeUnbind, { ...again(exchangesBound, 0.7, drawExchangeBinding), noWait: noWait() })],
     [10, () => step(methods.BasicGet, { queueName: queueName(), noAck: random.chance(0.3) })],
     [
       8,
@@ -212,7 +191,7 @@ export function sequence(seed: number, { steps, prefix, types, expires }: Sequen
           noAck: random.chance(0.2),
           exclusive: random.chance(0.08),
           noWait: noWait(),
-          arguments: consumeArguments(),
+          arguments: draws.consumeArguments(),
         }),
     ],
     [
@@ -226,9 +205,9 @@ export function sequence(seed: number, { steps, prefix, types, expires }: Sequen
         }),
     ],
     [4, () => step(methods.BasicCancel, { consumerTag: random.pick(['t1', 't2', 't3']), noWait: noWait() })],
-    [8, () => step(methods.BasicAck, settleArguments())],
-    [4, () => step(methods.BasicNack, { ...settleArguments(), requeue: random.chance(0.5) })],
-    [4, () => step(methods.BasicReject, { deliveryTag: 1 + random.below(4), requeue: random.chance(0.5) })],
+    [10, () => settle(methods.BasicAck, { multiple: multiple() })],
+    [5, () => settle(methods.BasicNack, { multiple: multiple(), requeue: requeue() })],
+    [5, () => settle(methods.BasicReject, { requeue: requeue() })],
     [1.5, () => step(methods.BasicRecover, { requeue: !random.chance(0.1) })],
     [0.5, () => step(methods.BasicRecoverAsync, { requeue: !random.chance(0.1) })],
     [
@@ -284,11 +263,22 @@ export function sequence(seed: number, { steps, prefix, types, expires }: Sequen
         do: client => client.send(0, methods.ConnectionClose, { replyCode: 200, classId: 0, methodId: 0 }),
       }),
     ],
+    [
+      0.3,
+      () => ({
+        connection: random.below(CONNECTIONS),
+        channel: 1,
+        method: methods.ConnectionClose,
+        text: 'the connection is cut',
+        do: client => client.end(),
+      }),
+    ],
   ]
-  const total = kinds.reduce((sum, [weight]) => sum + weight, 0)
+  const favoured = kinds.map(([weight, make]) => [weight * random.pick(FAVOURS), make] as const)
+  const total = favoured.reduce((sum, [weight]) => sum + weight, 0)
   const any = (): Step => {
     let left = random.next() * total
-    for (const [weight, make] of kinds) {
+    for (const [weight, make] of favoured) {
       left -= weight
       if (left < 0) return make()
     }
@@ -299,10 +289,14 @@ export function sequence(seed: number, { steps, prefix, types, expires }: Sequen
     ...queues.map(queueName => () => {
       return random.chance(0.3)
         ? declareQueue()
-        : step(methods.QueueDeclare, { queueName, durable: true, arguments: soundArguments() })
+        : step(methods.QueueDeclare, { queueName, durable: true, arguments: draws.soundArguments() })
     }),
     ...exchanges.map(
       exchangeName => () => step(methods.ExchangeDeclare, { exchangeName, typeName: random.pick(EXCHANGE_TYPES) }),
+    ),
+    // No stream gives anything to a consumer without a limit.
+    ...(types.includes('stream') ? [1, 2, 3] : []).map(
+      prefetchCount => () => step(methods.BasicQos, { prefetchCount }),
     ),
     ...queues.map(
       queueName => () =>

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ReleaseName } from '../../src/broker/release.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import type { FieldTable } from '../../src/protocol/values.ts'
+import { EngineClient, type Sent, startEngine } from './engine-client.ts'
+
+function open(release: ReleaseName): EngineClient {
+  return EngineClient.open(startEngine({ release }).engine)
+}
+
+function answerOf(client: EngineClient): Sent | undefined {
+  return client.take().at(-1)
+}
+
+/** What is said of an argument of a queue, as both releases of RabbitMQ were seen to say it. */
+const said: readonly (readonly [FieldTable, string, string])[] = [
+  [{ 'x-queue-mode': 'odd' }, '"unsupported queue mode \'odd\'"', ''],
+  [{ 'x-queue-version': 3 }, '"unsupported queue version \'3\'"', '"unsupported queue version \'3\'"'],
+  [{ 'x-queue-version': 1 }, '', '"unsupported queue version \'1\'"'],
+  [{ 'x-queue-version': 'two' }, '"expected integer, got longstr"', '"expected integer, got longstr"'],
+  [{ 'x-queue-type': '' }, '"unsupported queue type \'\'"', ''],
+  [{ 'x-queue-leader-locator': 'balanced' }, 'of queue type rabbit_classic_queue', ''],
+  [{ 'x-queue-leader-locator': 'odd' }, 'of queue type rabbit_classic_queue', 'invalid_queue_locator_arg'],
+]
+
+describe('An argument', () => {
+  for (const [table, ...texts] of said) {
+    it(`of a queue is judged as RabbitMQ 3.10 and 4.3 do: ${JSON.stringify(table)}`, () => {
+      for (const [at, release] of (['3.10', '4.3'] as const).entries()) {
+        const client = open(release)
+        client.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })
+        const answer = answerOf(client)
+        const wrong = texts[at] ?? ''
+        if (wrong === '') assert.equal(answer?.name, 'queue.declare-ok', release)
+        else assert.ok(answer?.args.replyText.endsWith(wrong), `${release}: ${answer?.args.replyText}`)
+      }
+    })
+  }
+
+  it('that names the master of a classic queue ends the connection where RabbitMQ breaks on it', () => {
+    const table = { 'x-queue-master-locator': 'odd' }
+    const old = open('3.10')
+    old.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })
+    const broken = { replyCode: 541, replyText: 'INTERNAL_ERROR', classId: 0, methodId: 0 }
+    assert.deepEqual({ ...answerOf(old)?.args }, broken)
+    const recent = open('4.3')
+    recent.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })
+    assert.match(answerOf(recent)?.args.replyText, /^INTERNAL_ERROR - Feature `queue_master_locator` is deprecated\./)
+  })
+
+  it('of a consumer is refused by queues of another type, unless the release does not know it at all', () => {
+    const table = { 'x-stream-filter': 'one' }
+    for (const [release, name] of [
+      ['3.10', 'basic.consume-ok'],
+      ['4.3', 'channel.close'],
+    ] as const) {
+      const client = open(release)
+      client.send(1, methods.QueueDeclare, { queueName: 'q' })
+      client.send(1, methods.BasicConsume, { queueName: 'q', arguments: table })
+      assert.equal(answerOf(client)?.name, name)
+    }
+  })
+
+  it('that is no offset of a stream is looked at before the prefetch, and breaks the channel behind it', () => {
+    for (const [offset, prefetchCount, replyCode, text] of [
+      ['5x', 0, 406, '{invalid_stream_offset_arg,{longstr,<<"5x">>}}'],
+      [1.5, 0, 406, "consumer prefetch count is not set for stream queue 's' in vhost '/'"],
+      [1.5, 1, 541, 'INTERNAL_ERROR'],
+      [true, 1, 541, 'INTERNAL_ERROR'],
+    ] as const) {
+      const client = open('4.3')
+      client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
+      client.send(1, methods.BasicQos, { prefetchCount })
+      client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-offset': offset } })
+      const answer = answerOf(client)
+      assert.equal(answer?.args.replyCode, replyCode)
+      assert.ok(answer?.args.replyText.endsWith(text), answer?.args.replyText)
+    }
+  })
+
+  it('called delivery mode of a message is 1 or 2 to RabbitMQ 3.10, and anything later', () => {
+    const old = open('3.10')
+    old.publish(1, '', 'q', 'm', { deliveryMode: 7 })
+    assert.equal(answerOf(old)?.args.replyText, 'PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,7}')
+    const recent = open('4.3')
+    recent.publish(1, '', 'q', 'm', { deliveryMode: 7 })
+    assert.deepEqual(recent.take(), [])
+  })
+})

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ReleaseName } from '../../src/broker/release.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { EngineClient, startEngine } from './engine-client.ts'
+
+function scene(release: ReleaseName, sourceType: string, targetType: string): EngineClient {
+  const client = EngineClient.open(startEngine({ release }).engine)
+  const dies = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'target', 'x-max-length': 1 }
+  for (const [queueName, arguments_] of [
+    ['source', { 'x-queue-type': sourceType, ...dies }],
+    ['target', { 'x-queue-type': targetType }],
+  ] as const) {
+    client.send(1, methods.QueueDeclare, { queueName, durable: true, arguments: arguments_ })
+  }
+  client.take()
+  return client
+}
+
+describe('A message that dies', () => {
+  for (const [release, redelivered, headers] of [
+    ['3.10', false, [undefined, 0]],
+    ['4.3', true, [2, 2]],
+  ] as const) {
+    it(`takes its failed deliveries along as in RabbitMQ ${release}`, () => {
+      for (const sourceType of ['classic', 'quorum']) {
+        const client = scene(release, sourceType, 'quorum')
+        client.publish(1, '', 'source', 'm')
+        for (const requeue of [true, false]) {
+          client.send(1, methods.BasicGet, { queueName: 'source' })
+          client.send(1, methods.BasicReject, { deliveryTag: requeue ? 1 : 2, requeue })
+        }
+        client.take()
+        client.send(1, methods.BasicGet, { queueName: 'target' })
+        const [got] = client.take()
+        assert.equal(got?.args.redelivered, redelivered)
+        const { 'x-acquired-count': acquired, 'x-delivery-count': delivered } = got?.properties?.headers ?? {}
+        assert.deepEqual([acquired, delivered], headers)
+      }
+    })
+  }
+
+  it('is new to whoever waits for it at a classic queue', () => {
+    const client = scene('4.3', 'classic', 'classic')
+    client.publish(1, '', 'source', 'm')
+    client.send(2, methods.BasicConsume, { queueName: 'target' })
+    client.send(1, methods.BasicGet, { queueName: 'source' })
+    client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false })
+    assert.equal(client.take().at(-1)?.args.redelivered, false)
+    client.send(2, methods.ChannelClose, { replyCode: 200, classId: 0, methodId: 0 })
+    client.send(1, methods.BasicGet, { queueName: 'target' })
+    assert.equal(client.take().at(-1)?.args.redelivered, true)
+  })
+
+  it('comes behind a copy of the message that it gave way to', () => {
+    const client = scene('4.3', 'classic', 'classic')
+    client.publish(1, '', 'source', 'old')
+    client.publish(1, '', 'source', 'new', { headers: { CC: ['target'] } })
+    for (let i = 0; i < 2; i++) client.send(1, methods.BasicGet, { queueName: 'target' })
+    assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
+  })
+
+  it('has its headers in the order of their names', () => {
+    const client = scene('3.10', 'classic', 'classic')
+    client.publish(1, '', 'source', 'm', { headers: { z: 1, a: 1 }, expiration: '0' })
+    client.send(1, methods.BasicGet, { queueName: 'target' })
+    const { headers } = client.take()[0]?.properties ?? {}
+    const death = 'x-first-death-'
+    assert.deepEqual(Object.keys(headers ?? {}), [
+      'a',
+      'x-death',
+      `${death}exchange`,
+      `${death}queue`,
+      `${death}reason`,
+      'z',
+    ])
+  })
+})
