@@ -1,6 +1,6 @@
 /**
  * Puts the library, with what it uses of other packages, into CommonJS files that a person can still read: one for each
- * entry and one for what both have in common. Beside each entry is an ES module that exports the same objects: `import`
+ * entry, one for what several have in common, and one for each part that is loaded when it is first used. Beside each entry is an ES module that exports the same objects: `import`
  * and `require` share one instance of everything.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -36,7 +36,8 @@ export async function bundle(folder, outFolder) {
     format: 'cjs',
     generatedCode: 'es2015',
     esModule: true,
-    chunkFileNames: '[name].js',
+    // What the main entry and code that it loads later have in common bears the name of the entry.
+    chunkFileNames: ({ name }) => (name === 'index' ? 'client.js' : '[name].js'),
     // One file for all that several entries have, whichever these are.
     manualChunks: (id, { getModuleInfo }) => (isShared(id, getModuleInfo) ? 'common' : undefined),
     paths: replaceable,

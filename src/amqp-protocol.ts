@@ -26,8 +26,8 @@ import { isolated, isolatedTransaction } from './patterns/isolated.ts'
 import { DefaultPublishers } from './patterns/publish/default-publishers.ts'
 import type { Payload } from './patterns/publish/payload.ts'
 import { Publisher, type PublisherOptions } from './patterns/publish/publisher.ts'
-import { RpcClient, type RpcClientOptions } from './patterns/rpc/rpc-client.ts'
-import { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+import type { RpcClient, RpcClientOptions } from './patterns/rpc/rpc-client.ts'
+import type { RpcHandler, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
 import {
   badValue,
   booleanOption,
@@ -380,7 +380,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws EncodeError; the reason if the connection ends.
    */
   rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
-    return fromCallSite(this.rpcClient, () => RpcClient.open(this.#open, options))
+    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#open, options))
   }
 
   /**
@@ -391,7 +391,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws as `consumer` does.
    */
   rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
-    return fromCallSite(this.rpcServer, () => RpcServer.open(this.#open, queueName, handler, options))
+    return fromCallSite(this.rpcServer, async () =>
+      (await loadRpc()).RpcServer.open(this.#open, queueName, handler, options),
+    )
   }
 
   /**
@@ -432,4 +434,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** Only programs that call or answer load its code. */
+function loadRpc(): Promise<typeof import('./patterns/rpc/rpc.ts')> {
+  return import('./patterns/rpc/rpc.ts')
 }

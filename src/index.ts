@@ -87,8 +87,8 @@ export {
   type PublisherEvents,
   type PublisherOptions,
 } from './patterns/publish/publisher.ts'
-export { type RpcCallOptions, RpcClient, type RpcClientOptions } from './patterns/rpc/rpc-client.ts'
-export { type RpcHandler, RpcServer, type RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+export type { RpcCallOptions, RpcClient, RpcClientOptions } from './patterns/rpc/rpc-client.ts'
+export type { RpcHandler, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
 export type { BasicProperties } from './protocol/properties.ts'
 export { Properties } from './protocol/received-properties.ts'
 export {

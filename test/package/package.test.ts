@@ -55,12 +55,14 @@ describe('The package', () => {
       'LICENSE',
       'README.md',
       'dist/THIRD-PARTY-LICENSES.txt',
+      'dist/client.js',
       'dist/codec.js',
       'dist/codec.mjs',
       'dist/common.js',
       'dist/index.js',
       'dist/index.mjs',
       'dist/package.json',
+      'dist/rpc.js',
       'dist/testing.js',
       'dist/testing.mjs',
       'package.json',
@@ -84,13 +86,14 @@ describe('The package', () => {
 
   it('needs the types of Node alone', async () => {
     for (const [file, text] of await project.declarations()) {
-      const packages = Array.from(text.matchAll(/\b(?:from |import\()'([^.'][^']*)'/g), match => match[1] ?? '')
+      const code = text.replaceAll(/^ *\*.*$/gm, '')
+      const packages = Array.from(code.matchAll(/\b(?:from |import\()'([^.'][^']*)'/g), match => match[1] ?? '')
       for (const name of packages) assert.match(name, /^node:/, file)
     }
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const files = ['index.js', 'common.js', 'testing.js', 'codec.js']
+    const files = ['index.js', 'client.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')
     const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
@@ -117,7 +120,7 @@ describe('The package', () => {
       ].join('\n'),
     )
     const [files, bytes] = (await project.node(['loaded.cjs'])).stdout.trimEnd().split('\n')
-    assert.equal(files, 'common.js,index.js')
+    assert.equal(files, 'client.js,common.js,index.js')
     assert.ok(Number(bytes) < 500_000, `${bytes} bytes`)
   })
 

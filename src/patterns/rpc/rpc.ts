@@ -1,0 +1,2 @@
+export { RpcClient } from './rpc-client.ts'
+export { RpcServer } from './rpc-server.ts'
