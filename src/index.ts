@@ -32,10 +32,14 @@ export type {
   TransportStep,
   TransportTarget,
 } from './connection/wire/transport.ts'
+export type { CallContext } from './diagnostics/call.ts'
+export type { ConnectContext } from './diagnostics/connecting.ts'
 export type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './diagnostics/lifecycle-events.ts'
 export type { ProcessContext, ProcessKind, ProcessResult } from './diagnostics/process.ts'
 export type { PublishContext, PublishResult } from './diagnostics/publish.ts'
+export type { RpcCallContext, RpcCallResult, RpcHandleContext, RpcHandleResult } from './diagnostics/rpc.ts'
 export type { Endpoint } from './diagnostics/server-context.ts'
+export type { SettleContext } from './diagnostics/settle.ts'
 export type { ConnectionStats, ConsumerStats, PublisherStats } from './diagnostics/stats.ts'
 export {
   AbortError,

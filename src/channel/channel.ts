@@ -1,3 +1,4 @@
+import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
 import { asError, type ConsumerCancelledError, captureCallSite, EncodeError, ProtocolError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import {
@@ -580,11 +581,18 @@ export class Channel {
 
   /** The same without a reply (basic.recover-async). */
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
-    return this.#method(this.basicRecoverAsync, 'basic.recover-async', undefined, options, ['requeue'], context => {
-      const { requeue = true } = options
-      const sent = this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
-      return sent.catch((error: unknown) => this.#lives.forgotten(error))
-    })
+    const sent = this.#method(
+      this.basicRecoverAsync,
+      'basic.recover-async',
+      undefined,
+      options,
+      ['requeue'],
+      context => {
+        const { requeue = true } = options
+        return this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
+      },
+    )
+    return sent.catch((error: unknown) => this.#lives.forgotten(error))
   }
 
   // ---- transactions
@@ -727,7 +735,11 @@ export class Channel {
       const what = describeCall(method, name)
       const { signal, timeout } = options
       const names = name === undefined ? undefined : [name]
-      return run({ what, site: captureCallSite(below), signal, timeout, since: this.#callTime(timeout), names })
+      const site = captureCallSite(below)
+      const context = { what, site, signal, timeout, since: this.#callTime(timeout), names }
+      if (!METHOD_CALL.active) return run(context)
+      const traced = new TracedCall(this.#lives, method, name, this.channelId, options)
+      return METHOD_CALL.promise(traced, () => run(context))
     } catch (error) {
       return Promise.reject(error)
     }

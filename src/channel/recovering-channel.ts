@@ -1,5 +1,6 @@
 import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
+import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
 import {
   type AmqpError,
@@ -115,6 +116,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   get host(): ChannelHost {
     return this.#host
+  }
+
+  get channelId(): number {
+    return this.id
   }
 
   get endpoint(): Endpoint {
@@ -312,20 +317,32 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Settle a delivery; resolves to whether anything was sent. */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
     try {
-      const session = this.#session
-      // What came before is the broker's again; what comes while consumers are recovered is not.
-      if (this.#state === 'recovering' && session?.state !== 'open') return STALE
-      if (session === undefined || this.#state === 'closed') {
-        throw this.#closedError({ what: `basic.${how}`, site: undefined })
-      }
-      session.assertOpen({ what: `basic.${how}`, site: undefined })
-      // The txRollback that is due would undo it.
-      if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
-      this.transactionBegun()
-      return session.acker.settle(how, tag, multiple, requeue) ? SENT : STALE
+      const sent = SETTLE.active
+        ? this.#settleTraced(how, tag, multiple, requeue)
+        : this.#settle(how, tag, multiple, requeue)
+      return sent ? SENT : STALE
     } catch (error) {
       return this.forgotten(error)
     }
+  }
+
+  #settleTraced(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
+    const context = new SettleContext(this, how, tag, multiple, requeue)
+    return context.settle(() => this.#settle(how, tag, multiple, requeue))
+  }
+
+  #settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
+    const session = this.#session
+    // What came before is the broker's again; what comes while consumers are recovered is not.
+    if (this.#state === 'recovering' && session?.state !== 'open') return false
+    if (session === undefined || this.#state === 'closed') {
+      throw this.#closedError({ what: `basic.${how}`, site: undefined })
+    }
+    session.assertOpen({ what: `basic.${how}`, site: undefined })
+    // The txRollback that is due would undo it.
+    if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
+    this.transactionBegun()
+    return session.acker.settle(how, tag, multiple, requeue)
   }
 
   /**

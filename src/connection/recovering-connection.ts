@@ -4,6 +4,7 @@ import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
+import { CONNECT, ConnectContext } from '../diagnostics/connecting.ts'
 import { ConnectionTimes } from '../diagnostics/connection-times.ts'
 import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
@@ -27,6 +28,7 @@ import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
 import { Secrets } from './settings/secrets.ts'
+import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
 
 /** What a program is told of its connection. */
@@ -93,6 +95,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #past = { published: 0, delivered: 0 }
   /** Listeners were told of a block, and not of its end. */
   #isBlocked = false
+  /** To connect, since the program asked for it or the connection was lost. */
+  #attempt = 1
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
@@ -132,11 +136,22 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       password: () => this.#secrets.current(server.password),
     }))
     try {
-      return await dial(order, this.#settings, this, signal)
+      return await this.#dialTraced(order, signal)
     } catch (error) {
       if (isRefusedLogin(error)) this.#secrets.refused()
       throw error
     }
+  }
+
+  #dialTraced(order: readonly ServerSettings[], signal: AbortSignal | undefined): Promise<Connection> {
+    if (!CONNECT.active) return dial(order, this.#settings, this, signal)
+    const servers = order.map(({ host, port }) => `${host}:${port}`)
+    const context = new ConnectContext(servers, this.#settings, this.#state === 'recovering', this.#attempt)
+    return CONNECT.promise(context, async () => {
+      const connection = await dial(order, this.#settings, this, signal)
+      context.connected(connection.endpoint)
+      return connection
+    })
   }
 
   #to(state: ConnectionState): void {
@@ -355,6 +370,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         recovering: (attempt, delay, error) => {
           const why = error === undefined ? '' : `, since ${error.message}`
           logger?.info(`recovery of the connection: attempt ${attempt} in ${Math.round(delay)} ms${why}`)
+          this.#attempt = attempt
           this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
             this.#events.recovering(attempt, delay, error),
           )

@@ -1,5 +1,4 @@
 import type { Channel } from 'node:diagnostics_channel'
-import { asError } from '../errors.ts'
 import { channel } from '../lib/platform.ts'
 
 /** What the context of every operation has, for the events that tell how it ended. */
@@ -70,24 +69,11 @@ export class Operation<C extends Outcomes> {
   /** Do what is over when its promise settles. It always returns a promise, of its own: what is thrown rejects it. */
   promise<T>(context: C, run: () => Promise<T>): Promise<T> {
     return this.begin(context, () => {
-      let promise: Promise<T>
       try {
-        promise = run()
+        return this.#follow(context, run())
       } catch (error) {
-        promise = Promise.reject(asError(error))
+        return this.#follow(context, Promise.reject(error))
       }
-      return promise.then(
-        value => {
-          context.succeeded()
-          this.finish(context)
-          return value
-        },
-        (error: unknown) => {
-          this.failed(context, error)
-          this.finish(context)
-          throw error
-        },
-      )
     })
   }
 
@@ -97,25 +83,31 @@ export class Operation<C extends Outcomes> {
    */
   forgettable<T>(context: C, run: () => Promise<T>): Promise<T> {
     return this.begin(context, () => {
+      let promise: Promise<T>
       try {
-        const promise = run()
-        promise.then(
-          () => {
-            context.succeeded()
-            this.finish(context)
-          },
-          (error: unknown) => {
-            this.failed(context, error)
-            this.finish(context)
-          },
-        )
-        return promise
+        promise = run()
       } catch (error) {
-        this.failed(context, error)
-        queueMicrotask(() => this.finish(context))
+        this.#follow(context, Promise.reject(error)).catch(ignore)
         throw error
       }
+      this.#follow(context, promise).catch(ignore)
+      return promise
     })
+  }
+
+  #follow<T>(context: C, promise: Promise<T>): Promise<T> {
+    return promise.then(
+      value => {
+        context.succeeded()
+        this.finish(context)
+        return value
+      },
+      (error: unknown) => {
+        this.failed(context, error)
+        this.finish(context)
+        throw error
+      },
+    )
   }
 
   /** Publish `start`, run the call in the contexts that subscribers have bound to it, and publish `end`. */
@@ -142,3 +134,5 @@ export class Operation<C extends Outcomes> {
     this.asyncEnd.publish(context)
   }
 }
+
+function ignore(): void {}

@@ -1,9 +1,8 @@
-import { attemptOf, deliveryCount, retriesOf } from '../protocol/delivery-count.ts'
+import { AsyncResource } from '../lib/platform.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
-import type { FieldTable } from '../protocol/values.ts'
+import { IncomingContext, type IncomingSource } from './incoming.ts'
 import { Operation } from './operation.ts'
-import { type EndpointSource, ServerContext } from './server-context.ts'
 
 /**
  * How the work on a message ended:
@@ -12,11 +11,12 @@ import { type EndpointSource, ServerContext } from './server-context.ts'
  * - `'requeued'`: it was given back to its queue.
  * - `'rejected'`: it was refused for good, to the dead-letter exchange of its queue, if there is one.
  * - `'copied'`: a copy went to the error destination of `onFailure`, and it was acked.
+ * - `'retried'`: a copy went to the queue in which it waits for its next attempt, and it was acked.
  * - `'noAck'`: it needed no settlement.
  * - `'lost'`: its channel or connection ended before it was settled: the broker delivers it again.
  * - `'unsettled'`: a callback of `basicConsume` threw, and had not settled it.
  */
-export type ProcessResult = 'acked' | 'requeued' | 'rejected' | 'copied' | 'noAck' | 'lost' | 'unsettled'
+export type ProcessResult = 'acked' | 'requeued' | 'rejected' | 'copied' | 'retried' | 'noAck' | 'lost' | 'unsettled'
 
 /**
  * Who works on a message: a callback of `basicConsume`, the handler of a `consumer()` or of an `rpcServer()`, a loop over a
@@ -24,39 +24,20 @@ export type ProcessResult = 'acked' | 'requeued' | 'rejected' | 'copied' | 'noAc
  */
 export type ProcessKind = 'callback' | 'handler' | 'loop' | 'next'
 
-/** @internal One life of a channel. */
-export interface ProcessSource extends EndpointSource {
-  readonly channelId: number
-}
-
 /**
  * What subscribers to `asyncamqp:process` get: the work on one message, from when the program gets it until that has ended
  * and the message is settled.
  */
-export class ProcessContext extends ServerContext {
+export class ProcessContext extends IncomingContext {
   readonly kind: ProcessKind
-  /** As the program named it; `''` is the last queue declared on the channel. */
-  readonly queueName: string
-  readonly consumerTag: string
-  /** Where it was published to; `''` is the default exchange. */
-  readonly exchangeName: string
-  readonly routingKey: string
-  readonly channelId: number
-  readonly deliveryTag: number
-  /** The broker has delivered it before, to this consumer or another. */
-  readonly redelivered: boolean
-  /** Bytes. */
-  readonly bodySize: number
   /** It needs no settlement. */
   readonly noAck: boolean
-  /** What the publisher said of it. */
-  readonly properties: Properties
-  /** Undefined until it has ended. */
+  /** Undefined until it is settled. */
   outcome: ProcessResult | undefined = undefined
 
   /** @internal */
   constructor(
-    source: ProcessSource,
+    source: IncomingSource,
     kind: ProcessKind,
     queueName: string,
     body: Buffer,
@@ -64,54 +45,13 @@ export class ProcessContext extends ServerContext {
     properties: Properties,
     noAck: boolean,
   ) {
-    super(source)
+    super(source, queueName, body, envelope, properties)
     this.kind = kind
-    this.queueName = queueName
-    this.consumerTag = envelope.consumerTag
-    this.exchangeName = envelope.exchangeName
-    this.routingKey = envelope.routingKey
-    this.channelId = source.channelId
-    this.deliveryTag = envelope.deliveryTag
-    this.redelivered = envelope.isRedeliver
-    this.bodySize = body.length
     this.noAck = noAck
-    this.properties = properties
-  }
-
-  /** Its headers; undefined if it has none. They are the message's own: not to be changed. */
-  get headers(): Readonly<FieldTable> | undefined {
-    return this.properties.headers
-  }
-
-  get messageId(): string | undefined {
-    return this.properties.messageId
-  }
-
-  get correlationId(): string | undefined {
-    return this.properties.correlationId
-  }
-
-  get replyTo(): string | undefined {
-    return this.properties.replyTo
-  }
-
-  /** How often it was delivered before, as far as the broker says: as `Message.deliveryCount`. */
-  get deliveryCount(): number {
-    return deliveryCount(this.properties, this.redelivered)
-  }
-
-  /** Which attempt to handle it this is, as far as its headers say: as `Message.attempt`. */
-  get attempt(): number {
-    return attemptOf(this.properties, retriesOf(this.properties))
   }
 
   /** @internal Known by `outcome`. */
   succeeded(): void {}
-
-  /** @internal */
-  failed(error: unknown): void {
-    this.error = error
-  }
 }
 
 /** @internal */
@@ -131,9 +71,9 @@ export class ProcessTrace {
     this.context = context
   }
 
-  /** Call the program's code with it. */
+  /** Call the program's code with it, in a context of its own. */
   run<A extends unknown[]>(call: (...args: A) => unknown, ...args: A): unknown {
-    return PROCESS.begin(this.context, () => call(...args))
+    return new AsyncResource('asyncamqp').runInAsyncScope(() => PROCESS.begin(this.context, () => call(...args)))
   }
 
   /** The program has it, and works on it until it settles it. */
@@ -142,14 +82,20 @@ export class ProcessTrace {
     this.done()
   }
 
-  /** A copy of it went to the error destination, and it was acked. */
-  copied(): void {
-    this.context.outcome = 'copied'
+  /** A copy of it was published, and it was acked. */
+  copied(outcome: 'retried' | 'copied'): void {
+    this.context.outcome = outcome
   }
 
   /** Its work failed. It has not ended yet. */
   failed(error: unknown): void {
     PROCESS.failed(this.context, error)
+  }
+
+  /** The same of a callback: nobody may settle it now. */
+  callbackFailed(error: unknown): void {
+    this.failed(error)
+    this.settled('unsettled')
   }
 
   /** Nobody works on it any more. */
@@ -194,11 +140,6 @@ export class TracedDeliveries {
 
   get(tag: number): ProcessTrace | undefined {
     return this.#byTag.get(tag)
-  }
-
-  /** Nobody will settle it. */
-  forget(tag: number): void {
-    this.#byTag.delete(tag)
   }
 
   /** One is settled, or with `multiple` all up to it; 0 stands for all. */

@@ -37,6 +37,14 @@ export abstract class ServerContext {
     this.source = source
   }
 
+  /** @internal */
+  abstract succeeded(): void
+
+  /** @internal */
+  failed(error: unknown): void {
+    this.error = error
+  }
+
   /** The number of the connection in this process, counted from 1. It stays the same through recoveries. */
   get connectionId(): number {
     return this.source.endpoint.connectionId

@@ -2,6 +2,9 @@ import { channel } from 'node:diagnostics_channel'
 
 const EVENTS = ['start', 'end', 'error', 'asyncStart', 'asyncEnd'] as const
 
+/** Every operation that is traced. */
+export const OPERATIONS = ['connect', 'publish', 'process', 'settle', 'call', 'rpc.call', 'rpc.handle'] as const
+
 export type TraceEvent = (typeof EVENTS)[number]
 
 /** One operation that was seen, with its events in the order in which they came. */
@@ -12,12 +15,14 @@ export interface Recorded<C> {
 
 /** Records what is published on the tracing channel of one operation, by names alone. */
 export class TraceRecorder<C extends object> {
+  readonly operation: string
   readonly all: Recorded<C>[] = []
   readonly #byContext = new Map<object, Recorded<C>>()
   readonly #unsubscribe: (() => void)[] = []
 
   /** `seen` is called with each event, after it is recorded. */
   constructor(operation: string, seen: (event: TraceEvent, context: C) => void = () => {}) {
+    this.operation = operation
     for (const event of EVENTS) {
       const on = channel(`tracing:asyncamqp:${operation}:${event}`)
       const take = (message: unknown): void => {

@@ -1,8 +1,8 @@
+import type { IncomingSource } from '../../diagnostics/incoming.ts'
 import {
   ProcessContext,
   type ProcessKind,
   type ProcessResult,
-  type ProcessSource,
   ProcessTrace,
   TracedDeliveries,
 } from '../../diagnostics/process.ts'
@@ -32,7 +32,7 @@ export type Settlement = 'ack' | 'nack' | 'reject'
  * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
  * nothing: the consumer's position stays in front of it. What may also be another queue's is never settled in this way.
  */
-export class Acker implements ProcessSource {
+export class Acker implements IncomingSource {
   readonly #port: ChannelPort
   readonly channelId: number
   /** The last tag of the channel's earlier lives: the wire's tags count from there. */

@@ -1,4 +1,4 @@
-import { PROCESS } from '../../diagnostics/process.ts'
+import { PROCESS, type ProcessTrace } from '../../diagnostics/process.ts'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import { AsyncResource } from '../../lib/platform.ts'
@@ -142,7 +142,8 @@ export class CallbackConsumer implements DeliverySink {
 
   #run(body: Buffer, envelope: Envelope, properties: Properties): void {
     if (PROCESS.active && this.#acker !== undefined) {
-      this.#runTraced(this.#acker, body, envelope, properties)
+      const trace = this.#acker.trace('callback', this.queueName, body, envelope, properties, this.noAck)
+      this.#runTraced(trace, body, envelope, properties)
       return
     }
     this.#running++
@@ -158,33 +159,26 @@ export class CallbackConsumer implements DeliverySink {
     this.#checkIdle()
   }
 
-  #runTraced(acker: Acker, body: Buffer, envelope: Envelope, properties: Properties): void {
-    const trace = acker.trace('callback', this.queueName, body, envelope, properties, this.noAck)
-    const failed = (error: unknown): void => {
-      trace.failed(error)
-      // Whether anybody settles it now is not known.
-      acker.traced?.forget(envelope.deliveryTag)
-      trace.settled('unsettled')
-    }
-    this.#running++
-    let result: unknown
-    try {
-      const context = new AsyncResource('asyncamqp')
-      result = context.runInAsyncScope(() => trace.run(this.#callback, body, envelope, properties))
-    } catch (error) {
-      failed(error)
-      this.#port?.report(error, 'unhandled')
-    }
+  /** The same with closures, which would cost each message something in there. */
+  #runTraced(trace: ProcessTrace, body: Buffer, envelope: Envelope, properties: Properties): void {
     const finished = (): void => {
       trace.done()
       this.#finished()
     }
-    const follows = follow(result, finished, (error: unknown) => {
-      failed(error)
-      trace.done()
-      this.#failed(error)
-    })
-    if (follows) return
+    const failed = (error: unknown): void => {
+      trace.callbackFailed(error)
+      this.#port?.report(error, 'unhandled')
+      finished()
+    }
+    this.#running++
+    let result: unknown
+    try {
+      result = trace.run(this.#callback, body, envelope, properties)
+    } catch (error) {
+      trace.callbackFailed(error)
+      this.#port?.report(error, 'unhandled')
+    }
+    if (follow(result, finished, failed)) return
     this.#running--
     this.#checkIdle()
     trace.done()

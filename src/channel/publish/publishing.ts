@@ -181,12 +181,32 @@ export class Publishing implements PublishSource {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    if (!PUBLISH.active) return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined)
-    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, false)
-    return PUBLISH.forgettable(context, () => {
-      const promise = this.#basicPublish(payload, exchange, routingKey, context.sent, mandatory, context)
-      context.message ??= WRITTEN_ONCE
-      return promise
+    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, false, undefined)
+    return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined)
+  }
+
+  /** The same with closures, which would cost each message something in there. */
+  #traced(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+    confirmed: boolean,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
+    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, confirmed)
+    if (!confirmed && bounds === undefined) {
+      return PUBLISH.forgettable(context, () => {
+        const promise = this.#basicPublish(payload, exchange, routingKey, context.sent, mandatory, context)
+        context.message ??= WRITTEN_ONCE
+        return promise
+      })
+    }
+    return PUBLISH.promise(context, () => {
+      const publish = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, confirmed)
+      context.message = publish
+      return this.#bounded(publish, bounds)
     })
   }
 
@@ -243,25 +263,11 @@ export class Publishing implements PublishSource {
     if (!confirming && bounds === undefined) {
       return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
-    if (!PUBLISH.active) {
-      return this.#publishBounded(
-        pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming),
-        bounds,
-      )
-    }
-    const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, confirming)
-    return PUBLISH.promise(context, () => {
-      const publish = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, confirming)
-      context.message = publish
-      try {
-        return this.#publishBounded(publish, bounds)
-      } catch (error) {
-        throw notSent(error)
-      }
-    })
+    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, confirming, bounds)
+    return this.#bounded(pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming), bounds)
   }
 
-  #publishBounded(publish: PendingPublish, bounds: CallOptions | undefined): Promise<void> {
+  #bounded(publish: PendingPublish, bounds: CallOptions | undefined): Promise<void> {
     const promise = promiseOf(publish)
     assertNotAborted(publish, bounds)
     this.#publish(publish)

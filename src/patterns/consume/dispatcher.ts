@@ -137,7 +137,7 @@ export class Dispatcher implements DeliverySink {
 
   #push(message: Message): void {
     if (this.#state === 'ended') {
-      message.nack()
+      message.settle('nack', true)
       return
     }
     this.#buffer.push(message)
@@ -179,7 +179,7 @@ export class Dispatcher implements DeliverySink {
     // A cancel of our own: whoever closes gives back what waits.
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.hold()
-    if (!this.noAck) for (const message of this.#drop()) message.nack()
+    if (!this.noAck) for (const message of this.#drop()) message.settle('nack', true)
   }
 
   discard(): void {
@@ -354,7 +354,7 @@ export class Dispatcher implements DeliverySink {
     const last = unseen.at(-1)
     if (!inHand && unseen.length > 1) for (const message of unseen) if (message !== last) message.release()
     if (!inHand) last?.settle('nack', true, unseen.length > 1)
-    else for (const message of unseen) message.nack()
+    else for (const message of unseen) message.settle('nack', true)
     this.#conditions.check()
   }
 
@@ -378,7 +378,7 @@ export class Dispatcher implements DeliverySink {
     this.#inHand.clear()
     // What came without acks, loops may still ask for.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
-    else for (const message of this.#drop()) message.nack()
+    else for (const message of this.#drop()) message.settle('nack', true)
     if (makeError === undefined) this.#waiting.wakeAll()
     else this.#waiting.failAll(makeError)
     this.#conditions.check()

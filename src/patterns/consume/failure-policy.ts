@@ -83,7 +83,7 @@ export class FailurePolicy {
     if (message instanceof StreamMessage && message.isOfStream) {
       await this.#heldBack.hold(delay)
       message.nack()
-    } else await this.#insteadOf(message, () => this.#wait(message, delay))
+    } else await this.#insteadOf(message, 'retried', () => this.#wait(message, delay))
   }
 
   /** Publish a copy to the queue in which it waits. */
@@ -102,18 +102,18 @@ export class FailurePolicy {
   }
 
   async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
-    await this.#insteadOf(message, async () => {
+    await this.#insteadOf(message, 'copied', async () => {
       const copy = failureCopy(message, error, properties => this.#check(destination, properties))
       await publishCopy(this.#copies, message, destination, copy)
     })
   }
 
   /** Ack a message once its copy is safe, or requeue it. If the broker takes it back before that, nobody needs the copy. */
-  async #insteadOf(message: Message, publish: () => Promise<void>): Promise<void> {
+  async #insteadOf(message: Message, outcome: 'retried' | 'copied', publish: () => Promise<void>): Promise<void> {
     try {
       await publish()
       const { trace } = message
-      if (message.ack()) trace?.copied()
+      if (message.ack()) trace?.copied(outcome)
     } catch (failure) {
       if (!message.isHeld) return
       this.#source.report(failure, 'warn')

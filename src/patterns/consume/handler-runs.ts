@@ -64,9 +64,9 @@ export class HandlerRuns {
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      const context = new AsyncResource('asyncamqp')
-      if (trace === undefined) result = context.runInAsyncScope(this.#handler, undefined, message)
-      else result = context.runInAsyncScope(() => trace.run(this.#handler, message))
+      if (trace === undefined)
+        result = new AsyncResource('asyncamqp').runInAsyncScope(this.#handler, undefined, message)
+      else result = trace.run(this.#handler, message)
     } catch (error) {
       this.#running--
       this.#failed(message, trace, error)
@@ -102,7 +102,7 @@ export class HandlerRuns {
   }
 
   #succeeded(message: Message, trace: ProcessTrace | undefined): void {
-    message.settle('ack', false)
+    message.ack()
     this.#policy.succeeded(message)
     trace?.done()
   }

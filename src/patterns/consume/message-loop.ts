@@ -28,7 +28,7 @@ export class MessageLoop implements AsyncIterator<Message, undefined> {
     this.#asked++
     const current = this.#current
     this.#current = undefined
-    current?.settle('ack', false)
+    current?.ack()
     return this.#stream.take(this)
   }
 

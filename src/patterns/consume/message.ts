@@ -1,6 +1,7 @@
 import type { Acker, Settlement } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
+import { SETTLE, SettleContext } from '../../diagnostics/settle.ts'
 import { DecodeError } from '../../errors.ts'
 import { attemptOf, deliveryCount, retriesOf } from '../../protocol/delivery-count.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
@@ -92,7 +93,7 @@ export class Message {
    * once, and not after the connection it came by was lost.
    */
   ack(): boolean {
-    return this.settle('ack', false)
+    return SETTLE.active ? this.#settleTraced('ack', false) : this.settle('ack', false)
   }
 
   /**
@@ -102,7 +103,8 @@ export class Message {
    * @param options requeue: default true.
    */
   nack(options?: { readonly requeue?: boolean | undefined }): boolean {
-    return this.settle('nack', options?.requeue ?? true)
+    const requeue = options?.requeue ?? true
+    return SETTLE.active ? this.#settleTraced('nack', requeue) : this.settle('nack', requeue)
   }
 
   /**
@@ -112,10 +114,18 @@ export class Message {
    * @param options requeue: default false.
    */
   reject(options?: { readonly requeue?: boolean | undefined }): boolean {
-    return this.settle('reject', options?.requeue ?? false)
+    const requeue = options?.requeue ?? false
+    return SETTLE.active ? this.#settleTraced('reject', requeue) : this.settle('reject', requeue)
   }
 
-  /** @internal `multiple` settles all before it too. */
+  #settleTraced(how: Settlement, requeue: boolean): boolean {
+    const { acker } = this
+    if (acker === undefined) return false
+    const context = new SettleContext(acker, how, this.envelope.deliveryTag, false, requeue)
+    return context.settle(() => this.settle(how, requeue))
+  }
+
+  /** @internal The same for what no subscriber may be called for. `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
     const { acker } = this
     // What is lost is not settled: `signal` still has to tell.

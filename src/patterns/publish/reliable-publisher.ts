@@ -6,7 +6,6 @@ import {
   assertNotAborted,
   boundPublish,
   describeMessage,
-  notSent,
   outcomeOf,
   type PendingPublish,
   pendingPublish,
@@ -96,19 +95,24 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     mandatory: boolean,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    if (!PUBLISH.active) {
-      const message = pendingPublish(payload, exchange, routingKey, properties, mandatory, true)
-      return this.#publish(message, payload, bounds)
-    }
+    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, bounds)
+    return this.#publish(pendingPublish(payload, exchange, routingKey, properties, mandatory, true), payload, bounds)
+  }
+
+  /** The same with closures, which would cost each message something in there. */
+  #traced(
+    payload: Uint8Array | string,
+    exchange: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    mandatory: boolean,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
     const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, true)
     return PUBLISH.promise(context, () => {
       const message = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, true)
       context.message = message
-      try {
-        return this.#publish(message, payload, bounds)
-      } catch (error) {
-        throw notSent(error)
-      }
+      return this.#publish(message, payload, bounds)
     })
   }
 

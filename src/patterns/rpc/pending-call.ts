@@ -18,7 +18,7 @@ export interface RpcRequest {
   readonly exchangeName: string
   readonly routingKey: string
   readonly payload: Uint8Array | string
-  readonly properties: BasicProperties
+  properties: BasicProperties
 }
 
 /** What bounds a call. */

@@ -1,5 +1,6 @@
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
 import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
@@ -80,8 +81,20 @@ export class RpcClient {
     } catch (error) {
       throw atCallSite(asError(error), site)
     }
-    void this.#send(call)
-    return await call.promise
+    if (!RPC_CALL.active) {
+      void this.#send(call)
+      return await call.promise
+    }
+    const { request } = call
+    const { exchangeName, properties } = request
+    const context = new RpcCallContext(this.#source, request.payload, exchangeName, routingKey, properties)
+    return await RPC_CALL.promise(context, async () => {
+      request.properties = context.sent ?? properties
+      void this.#send(call)
+      const reply = await call.promise
+      context.replySize = reply.body.length
+      return reply
+    })
   }
 
   #begin(routingKey: string, payload: Payload, options: RpcCallOptions, site: { stack?: string }): PendingCall {

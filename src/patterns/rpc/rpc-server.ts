@@ -1,4 +1,5 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { RPC_HANDLE, RpcHandleContext } from '../../diagnostics/rpc.ts'
 import { ChannelClosedError, ConnectionClosedError, EncodeError, PublishError } from '../../errors.ts'
 import { badValue, checkOptions } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -59,7 +60,12 @@ export class RpcServer {
     if (typeof handler !== 'function') throw badValue('rpcServer', 'handler', 'a function', handler)
     checkOptions('rpcServer', options, OPTIONS)
     const replies = new Replies(source)
-    const serve = (request: Message): Promise<void> => replies.serve(handler, request)
+    const serve = (request: Message): Promise<void> => {
+      const { acker, body, envelope, properties } = request
+      if (!RPC_HANDLE.active || acker === undefined) return replies.serve(handler, request, undefined)
+      const context = new RpcHandleContext(acker, queueName, body, envelope, properties)
+      return RPC_HANDLE.promise(context, () => replies.serve(handler, request, context))
+    }
     const consumer = await Consumer.open(source, 'rpcServer', queueName, serve, { ...options, onFailure })
     void consumer.whenEnded.then(() => replies.close())
     return new RpcServer(consumer, replies)
@@ -96,7 +102,7 @@ class Replies {
   }
 
   /** Resolves when the request is answered, or somebody else will answer it. Rejects where nobody can. */
-  async serve(handler: RpcHandler, request: Message): Promise<void> {
+  async serve(handler: RpcHandler, request: Message, context: RpcHandleContext | undefined): Promise<void> {
     const { replyTo } = request.properties
     if (replyTo === undefined) {
       await handler(request)
@@ -106,7 +112,7 @@ class Replies {
     if (await this.#isAnswered(request)) return
     const before = this.#refused.of(request)
     if (before?.final === true) throw new EncodeError(`the request cannot be answered: ${before.reason}`)
-    const reply = before === undefined ? await answer(handler, request) : unsendable(before.reason)
+    let reply = before === undefined ? await answer(handler, request, context) : unsendable(before.reason)
     if (reply === undefined || this.#isSomebodyElses(request)) return
     try {
       await this.#publish(request, reply)
@@ -114,8 +120,10 @@ class Replies {
       if (this.#isSomebodyElses(request)) return
       // What was refused once is not tried again: the caller is told in few words.
       if (before !== undefined || !isRefusal(error)) throw error
-      await this.#publish(request, unsendable(error.message))
+      reply = unsendable(error.message)
+      await this.#publish(request, reply)
     }
+    context?.replied(reply.payload)
   }
 
   /** A request comes again when its connection was lost, but a reply that was made is kept, and sent by the next one. */
@@ -163,7 +171,11 @@ class Replies {
 }
 
 /** The handler's reply, or its error as one; undefined where its work was broken off. */
-async function answer(handler: RpcHandler, request: Message): Promise<Reply | undefined> {
+async function answer(
+  handler: RpcHandler,
+  request: Message,
+  context: RpcHandleContext | undefined,
+): Promise<Reply | undefined> {
   try {
     const result = (await handler(request)) ?? ''
     if (!isEncoded(result)) {
@@ -171,7 +183,9 @@ async function answer(handler: RpcHandler, request: Message): Promise<Reply | un
     }
     return { payload: result, properties: typeof result === 'string' ? { contentType: 'text/plain' } : {} }
   } catch (error) {
-    return request.isLost ? undefined : errorReply(error)
+    if (request.isLost) return undefined
+    context?.handlerFailed(error)
+    return errorReply(error)
   }
 }
 

@@ -86,8 +86,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a loop does not ack',
     'patterns/consume/message-loop.ts',
-    "current?.settle('ack', false)",
-    "if (current?.envelope.isRedeliver === true) current.settle('ack', false)",
+    'current?.ack()',
+    'if (current?.envelope.isRedeliver === true) current.ack()',
     'the messages stay in their queue',
   ],
   [

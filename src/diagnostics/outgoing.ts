@@ -1,0 +1,91 @@
+import { plainProperties } from '../protocol/plain-properties.ts'
+import type { BasicProperties } from '../protocol/properties.ts'
+import type { FieldTable } from '../protocol/values.ts'
+import { WireTypes } from '../protocol/wire-types.ts'
+import { type EndpointSource, ServerContext } from './server-context.ts'
+
+/** A message that is about to be sent. */
+export abstract class OutgoingContext extends ServerContext {
+  /** `''` is the default exchange. */
+  readonly exchangeName: string
+  readonly routingKey: string
+  /** Bytes. */
+  readonly bodySize: number
+  /** What the program gave, and nobody else's to change; headers are added to `headers`. */
+  readonly properties: BasicProperties | undefined
+  /** @internal */
+  ownHeaders: FieldTable | undefined = undefined
+
+  /** @internal */
+  constructor(
+    source: EndpointSource,
+    payload: Uint8Array | string,
+    exchangeName: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+  ) {
+    super(source)
+    this.exchangeName = exchangeName
+    this.routingKey = routingKey
+    this.bodySize = sizeOf(payload)
+    this.properties = properties
+  }
+
+  /**
+   * The headers that are sent: a table of the message's own, made when it is first asked for. What a subscriber to `start`
+   * adds or changes in it is sent with the message, and with each time that it is sent again.
+   */
+  get headers(): FieldTable {
+    this.ownHeaders ??= headersOf(this.properties)
+    // What cannot be copied is refused when the message is encoded.
+    return this.ownHeaders ?? {}
+  }
+
+  get messageId(): string | undefined {
+    return textOf(this.properties, 'messageId')
+  }
+
+  get correlationId(): string | undefined {
+    return textOf(this.properties, 'correlationId')
+  }
+
+  get replyTo(): string | undefined {
+    return textOf(this.properties, 'replyTo')
+  }
+
+  /** @internal What to send. */
+  get sent(): BasicProperties | undefined {
+    const { properties, ownHeaders } = this
+    if (ownHeaders === undefined) return properties
+    for (const _ in ownHeaders) return { ...plainProperties(properties ?? {}), headers: ownHeaders }
+    return properties
+  }
+}
+
+/** @internal */
+export function sizeOf(payload: unknown): number {
+  if (typeof payload === 'string') return Buffer.byteLength(payload)
+  return payload instanceof Uint8Array ? payload.length : 0
+}
+
+/** A copy; undefined if what was given is not a table. The properties are the program's, and may have getters that throw. */
+function headersOf(properties: unknown): FieldTable | undefined {
+  if (properties === undefined) return {}
+  try {
+    const { headers } = properties as BasicProperties
+    if (typeof properties !== 'object' || typeof (headers ?? {}) !== 'object') return undefined
+    if (headers instanceof Map) return Object.fromEntries(headers)
+    return WireTypes.copyOf(headers ?? {})
+  } catch {
+    return undefined
+  }
+}
+
+function textOf(properties: BasicProperties | undefined, name: 'messageId' | 'correlationId' | 'replyTo') {
+  try {
+    const value: unknown = properties?.[name]
+    return typeof value === 'string' ? value : undefined
+  } catch {
+    return undefined
+  }
+}
