@@ -43,6 +43,13 @@ import type { FieldTable } from './protocol/values.ts'
 
 /** Events of an `AmqpProtocol` and what their listeners get. None needs a listener. */
 export interface AmqpProtocolEvents {
+  /**
+   * An attempt for the first connection will be made after `delay` milliseconds; the first is number 1. The last one failed
+   * with `error`. Only of a protocol from `connectInBackground()`.
+   */
+  connecting: [attempt: number, delay: number, error: Error | undefined]
+  /** The first connection is open. Only of a protocol from `connectInBackground()`. */
+  connected: []
   /** The broker takes no publishes for now; `reason` says why: it is short of memory, for instance. Publishes wait. */
   blocked: [reason: string]
   /** The broker takes publishes again: those that waited go out. */
@@ -77,6 +84,13 @@ export interface ChannelOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface ReadyOptions {
+  /** Milliseconds to wait. Default: no limit. */
+  readonly timeout?: number | undefined
+  /** Ends the wait. */
+  readonly signal?: AbortSignal | undefined
+}
+
 export interface ProtocolCloseOptions {
   /** Default: 200. */
   readonly replyCode?: number | undefined
@@ -96,83 +110,106 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     keepListenerContexts(AmqpProtocol.prototype)
   }
 
-  #session: RecoveringConnection | undefined
+  readonly #session: RecoveringConnection
   #publishers: DefaultPublishers | undefined
 
-  private constructor() {
+  private constructor(settings: Settings) {
     super()
+    this.#session = new RecoveringConnection(settings, {
+      blocked: reason => this.#tell('blocked', reason),
+      unblocked: () => this.#tell('unblocked'),
+      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, delay, error),
+      connected: () => this.#tell('connected'),
+      disconnected: error => this.#tell('disconnected', error),
+      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, delay, error),
+      recoveryAttemptFailed: (attempt, error) => this.#tell('recoveryAttemptFailed', attempt, error),
+      recovered: () => this.#tell('recovered'),
+      recoveryFailed: (what, error) => this.#tell('recoveryFailed', what, error),
+      queueRenamed: (oldName, newName) => this.#tell('queueRenamed', oldName, newName),
+      closed: error => this.#tell('closed', ...(error === undefined ? [] : [error])),
+    })
   }
 
   /** @internal Programs call `connect()`. */
   static async open(settings: Settings): Promise<AmqpProtocol> {
-    const protocol = new AmqpProtocol()
-    protocol.#session = await RecoveringConnection.connect(settings, {
-      blocked: reason => protocol.#tell('blocked', reason),
-      unblocked: () => protocol.#tell('unblocked'),
-      disconnected: error => protocol.#tell('disconnected', error),
-      recovering: (attempt, delay, error) => protocol.#tell('recovering', attempt, delay, error),
-      recoveryAttemptFailed: (attempt, error) => protocol.#tell('recoveryAttemptFailed', attempt, error),
-      recovered: () => protocol.#tell('recovered'),
-      recoveryFailed: (what, error) => protocol.#tell('recoveryFailed', what, error),
-      queueRenamed: (oldName, newName) => protocol.#tell('queueRenamed', oldName, newName),
-      closed: error => protocol.#tell('closed', ...(error === undefined ? [] : [error])),
-    })
+    const protocol = new AmqpProtocol(settings)
+    await protocol.#session.open(settings.firstAttempts ?? 1, true)
     return protocol
   }
 
-  get #open(): RecoveringConnection {
-    if (this.#session === undefined) throw new Error('a protocol is used before it is connected')
-    return this.#session
+  /** @internal Programs call `connectInBackground()`. */
+  static openInBackground(settings: Settings): AmqpProtocol {
+    const protocol = new AmqpProtocol(settings)
+    void protocol.#session.open(settings.firstAttempts ?? Number.POSITIVE_INFINITY, false)
+    return protocol
   }
 
   /** A listener that throws is reported, and the others are called all the same. */
   #tell<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
-    emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#open.report(thrown, 'unhandled'), event, ...args)
+    emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#session.report(thrown, 'unhandled'), event, ...args)
   }
 
-  /** Where it stands. While it is `recovering`, calls wait. */
+  /** Where it stands. While it is `connecting` or `recovering`, calls wait. */
   get state(): ConnectionState {
-    return this.#open.state
+    return this.#session.state
   }
 
   /** Why the broker blocks publishers; undefined while it does not. */
   get blocked(): string | undefined {
-    return this.#open.connection.blockedReason
+    return this.#session.connection?.blockedReason
   }
 
   /** What the server says of itself: product, version, capabilities. */
   get serverProperties(): FieldTable {
-    return this.#open.connection.negotiated?.serverProperties ?? {}
+    return this.#session.connection?.negotiated?.serverProperties ?? {}
   }
 
   /** Names of the server's SASL mechanisms, with a space between them. */
   get serverMechanisms(): string {
-    return this.#open.connection.negotiated?.serverMechanisms ?? ''
+    return this.#session.connection?.negotiated?.serverMechanisms ?? ''
   }
 
   /** Channels that are open. */
   get channelsIdsCount(): number {
-    return this.#open.connection.channels.inUse
+    return this.#session.connection?.channels.inUse ?? 0
   }
 
   /** Highest channel number that was agreed on. */
   get serverChannelMax(): number {
-    return this.#open.connection.negotiated?.channelMax ?? 0
+    return this.#session.connection?.negotiated?.channelMax ?? 0
   }
 
   /** Bytes of a whole frame that were agreed on. */
   get serverFrameMax(): number {
-    return this.#open.connection.negotiated?.frameMax ?? 0
+    return this.#session.connection?.negotiated?.frameMax ?? 0
   }
 
   /** Seconds between heartbeats that were agreed on; 0 for none. */
   get serverHeartbeat(): number {
-    return this.#open.connection.negotiated?.heartbeat ?? 0
+    return this.#session.connection?.negotiated?.heartbeat ?? 0
   }
 
-  /** The server at the other end, and the port at this one. */
+  /** The server at the other end, and the port at this one. Before the first connection: the first server, and port 0. */
   get peer(): TransportPeer {
-    return this.#open.connection.peer
+    return this.#session.peer
+  }
+
+  /**
+   * Resolves when the connection is open: at once if it is, else when the first connection or a recovery has succeeded. No
+   * call needs it, since each waits by itself. A rejection of it ends nothing but this wait, and nobody need call it.
+   *
+   *     await protocol.ready({ timeout: 30_000 })
+   *
+   * @throws ConnectionFailedError or AuthenticationError if there has never been a connection and none is tried any more;
+   * the reason if the connection is closed; TimeoutError, AbortError.
+   */
+  ready(options: ReadyOptions = {}): Promise<void> {
+    return fromCallSite(this.ready, async () => {
+      checkOptions('ready', options, ['timeout', 'signal'])
+      const timeout = durationOption('ready', 'timeout', options.timeout)
+      const signal = signalOption('ready', 'signal', options.signal)
+      await this.#session.ready({ what: 'ready', timeout, signal })
+    })
   }
 
   /**
@@ -182,7 +219,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *     const { state, unconfirmed, handlersRunning } = protocol.stats()
    */
   stats(): ConnectionStats {
-    return this.#open.stats()
+    return this.#session.stats()
   }
 
   /**
@@ -196,7 +233,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
       const signal = signalOption('channel', 'signal', options.signal)
       const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
-      return await this.#open.channel({ publisherConfirms, returnCallback, signal })
+      return await this.#session.channel({ publisherConfirms, returnCallback, signal })
     })
   }
 
@@ -222,11 +259,11 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   ): Promise<Consumer> {
     return fromCallSite(this.consumer, async () => {
       if (typeof handlerOrOptions === 'function') {
-        return await Consumer.open(this.#open, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
+        return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
       }
       // A handler that is missing by mistake: messages would be taken, and nobody would handle them.
       if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
-      return await Consumer.open(this.#open, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+      return await Consumer.open(this.#session, 'consumer', queueName, undefined, handlerOrOptions ?? {})
     })
   }
 
@@ -250,7 +287,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     properties?: BasicProperties,
     options?: PublishOptions,
   ): Promise<void> {
-    this.#publishers ??= new DefaultPublishers(this.#open, count => this.#tell('resent', count))
+    this.#publishers ??= new DefaultPublishers(this.#session, count => this.#tell('resent', count))
     return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
   }
 
@@ -260,7 +297,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws EncodeError; the reason if the connection is closed.
    */
   async publisher(options?: PublisherOptions): Promise<Publisher> {
-    return new Publisher(this.#open, options)
+    return new Publisher(this.#session, options)
   }
 
   /**
@@ -269,7 +306,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    return isolatedTransaction(this.#open, work)
+    return isolatedTransaction(this.#session, work)
   }
 
   // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
@@ -371,7 +408,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     options: O,
     run: (channel: Channel, options: O) => Promise<T>,
   ): Promise<T> {
-    return isolated(this.#open, below, describeCall(method, name === '' ? undefined : name), options, run)
+    return isolated(this.#session, below, describeCall(method, name === '' ? undefined : name), options, run)
   }
 
   /**
@@ -380,7 +417,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws EncodeError; the reason if the connection ends.
    */
   rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
-    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#open, options))
+    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#session, options))
   }
 
   /**
@@ -392,7 +429,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
     return fromCallSite(this.rpcServer, async () =>
-      (await loadRpc()).RpcServer.open(this.#open, queueName, handler, options),
+      (await loadRpc()).RpcServer.open(this.#session, queueName, handler, options),
     )
   }
 
@@ -407,7 +444,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       const replyCode = integerOption('close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
       const replyText = shortStringOption('close', 'replyText', options.replyText) ?? 'Normal Shutdown'
       const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
-      return this.#open.close(replyCode, replyText, timeout)
+      return this.#session.close(replyCode, replyText, timeout)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -415,7 +452,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /** Resolves once the program has closed the connection; rejects with the reason if it ended otherwise. */
   waitClosed(): Promise<void> {
-    return this.#open.waitClosed()
+    return this.#session.waitClosed()
   }
 
   /**
@@ -428,7 +465,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
     if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
     shortStringOption('updateSecret', 'reason', reason)
-    await this.#open.updateSecret(secret, reason)
+    await this.#session.updateSecret(secret, reason)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

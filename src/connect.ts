@@ -1,22 +1,46 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
 import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
 import { resolveSettings } from './connection/settings/settings.ts'
+import { fromCallSite } from './errors.ts'
 
 /**
  * Connect to a broker, or to one of several.
  *
  * @param url `amqp://login:password@host:port/vhost`, or `amqps://`; several are tried in turn. RabbitMQ's URI
  * specification says what else a URL may hold. Options beside it win over it.
- * @throws ConnectionFailedError if no server could be reached, AuthenticationError if the login or the virtual host
- * is refused, AmqpUriError for a bad URL, EncodeError for a bad option, AbortError or TimeoutError by `signal`.
+ * @throws ConnectionFailedError if no server could be reached, in `firstAttempts` attempts; AuthenticationError if the login
+ * or the virtual host is refused, AmqpUriError for a bad URL, EncodeError for a bad option, AbortError or TimeoutError by
+ * `signal`.
  */
 export function connect(url?: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol>
 export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
-export async function connect(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Promise<AmqpProtocol> {
-  return AmqpProtocol.open(resolveSettings(first, second))
+export function connect(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Promise<AmqpProtocol> {
+  return fromCallSite(connect, async () => await AmqpProtocol.open(resolveSettings(first, second)))
 }
 
 /** `connect` with a URL, by aioamqp's name. */
-export async function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol> {
-  return AmqpProtocol.open(resolveSettings(url, options))
+export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol> {
+  return fromCallSite(fromUrl, async () => await AmqpProtocol.open(resolveSettings(url, options)))
+}
+
+/**
+ * The same without waiting for the broker, which may start later: returns at once, and connects in the background, for as
+ * long as `firstAttempts` says. All that is asked of the protocol meanwhile waits for the connection, within its own
+ * `timeout` and `signal`, as it does during a recovery.
+ *
+ *     const protocol = connectInBackground('amqp://localhost')
+ *     await protocol.queueDeclare('orders') // once the broker is there
+ *     await protocol.consumer('orders', message => console.log(message.text()))
+ *
+ * `protocol.ready()` resolves once it is connected, and the events `connecting` and `connected` say how it goes. If a server
+ * refuses the login, the virtual host or TLS, or when the attempts are over, all that waits rejects with that error, and so
+ * does `waitClosed()`; if nothing does, it goes to `onError`, or is warned of. The process stays alive until it is connected
+ * or closed.
+ *
+ * @throws AmqpUriError for a bad URL, EncodeError for a bad option, and nothing later.
+ */
+export function connectInBackground(url?: ConnectUrl, options?: ConnectOptions): AmqpProtocol
+export function connectInBackground(options?: ConnectOptions): AmqpProtocol
+export function connectInBackground(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): AmqpProtocol {
+  return AmqpProtocol.openInBackground(resolveSettings(first, second))
 }

@@ -39,7 +39,10 @@ export interface ConnectionAttempt {
   readonly cause: Error
 }
 
-/** No server could be reached. `attempts` lists each try with its server, its step and its cause. */
+/**
+ * No server could be reached. `attempts` lists each try with its server, its step and its cause; after several attempts for a
+ * first connection, the last 20.
+ */
 export class ConnectionFailedError extends ConnectionError {
   static {
     ConnectionFailedError.prototype.name = 'ConnectionFailedError'

@@ -3,6 +3,7 @@ export {
   type AmqpProtocolEvents,
   type ChannelOptions,
   type ProtocolCloseOptions,
+  type ReadyOptions,
 } from './amqp-protocol.ts'
 export {
   type CancellationCallback,
@@ -12,7 +13,7 @@ export {
 } from './channel/channel.ts'
 export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './channel/consume/delivery.ts'
 export type * from './channel/options.ts'
-export { connect, fromUrl } from './connect.ts'
+export { connect, connectInBackground, fromUrl } from './connect.ts'
 export type { ConnectionState } from './connection/connection-state.ts'
 export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './connection/settings/auth.ts'
 export type {

@@ -97,6 +97,16 @@ export function refusesVirtualHost(replyCode: number): boolean {
 }
 
 /**
+ * Whether a connection was refused (530) only because there are as many as the virtual host, the user or the node may have:
+ *
+ *     NOT_ALLOWED - access to vhost 'orders' refused for user 'guest': connection limit (1) is reached
+ *     NOT_ALLOWED - connection refused for user 'guest': user connection limit (1) is reached
+ */
+export function isLimitReached(replyText: string): boolean {
+  return /limit \(\d+\) is reached/.test(replyText)
+}
+
+/**
  * Whether the broker refused a consumer (403) since another has the queue for itself: perhaps that of our own lost
  * connection, so that it will grant it soon. What a permission refuses is a 403 as well, and stays one:
  *

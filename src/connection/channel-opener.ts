@@ -10,6 +10,8 @@ import type { Connection } from './connection.ts'
 export interface OpenerHost extends ChannelHost {
   /** The connection to open channels on; undefined while there is none. */
   readonly usable: Connection | undefined
+  /** What is waited for while there is none, in errors: `the connection to be recovered`. */
+  readonly goal: string
   /** Why it is closed for good. */
   readonly ending: CloseReason | undefined
   /** A channel begins its first life. */
@@ -43,7 +45,7 @@ export class ChannelOpener {
 
   constructor(host: OpenerHost) {
     this.#host = host
-    this.#connections = new WaitList(host, 'the connection to be recovered')
+    this.#connections = new WaitList(host, () => host.goal)
     this.#numbers = new WaitList(host, 'a free channel number')
   }
 

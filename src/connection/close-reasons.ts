@@ -1,8 +1,10 @@
 import { CloseReason } from '../channel/close-reason.ts'
 import { describeReply } from '../channel/rabbitmq.ts'
 import {
-  type AmqpError,
+  AmqpError,
+  AuthenticationError,
   ConnectionClosedError,
+  ConnectionFailedError,
   ConnectionLostError,
   type FrameError,
   type LossReason,
@@ -43,6 +45,27 @@ export function closedByProgram(server: string): CloseReason {
     scope: 'connection',
     error: undefined,
     makeError: (what, _atFault, outcome) => new ConnectionClosedError(`${what} failed: ${text}`, { outcome }),
+  })
+}
+
+/** There has never been a connection. What waits for it rejects as the attempts to connect did. */
+export function neverOpened(failure: Error): CloseReason {
+  const error =
+    failure instanceof AmqpError
+      ? failure
+      : new ConnectionFailedError(failure.message, { attempts: [], cause: failure })
+  return new CloseReason({
+    scope: 'connection',
+    error,
+    makeError: (what, _atFault, outcome) => {
+      const message = `${what} failed: ${error.message}`
+      if (error instanceof AuthenticationError) {
+        const { replyCode, replyText } = error
+        return new AuthenticationError(message, { replyCode, replyText, outcome, cause: error })
+      }
+      const attempts = error instanceof ConnectionFailedError ? error.attempts : []
+      return new ConnectionFailedError(message, { attempts, outcome, cause: error })
+    },
   })
 }
 

@@ -1,11 +1,15 @@
-import { tuneOkHint } from '../channel/rabbitmq.ts'
+import { isLimitReached, tuneOkHint } from '../channel/rabbitmq.ts'
 import {
+  AmqpError,
   AuthenticationError,
   abortedBy,
   asError,
   type ConnectionAttempt,
   ConnectionFailedError,
   ConnectionLostError,
+  EncodeError,
+  FrameError,
+  ProtocolError,
   TimeoutError,
 } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
@@ -47,7 +51,7 @@ export function inOrder(
   return [...shuffled(rotated, clock), ...last]
 }
 
-function addressOf({ host, port }: ServerSettings): string {
+export function addressOf({ host, port }: ServerSettings): string {
   return `${host}:${port}`
 }
 
@@ -213,6 +217,32 @@ function failed(what: string, failures: readonly FailedAttempt[]): Error {
 export function isRefusedLogin(error: unknown): boolean {
   if (error instanceof ConnectionFailedError) return error.attempts.some(({ cause }) => isRefusedLogin(cause))
   return error instanceof AuthenticationError && error.replyCode === 403
+}
+
+/**
+ * Whether no later attempt can succeed: a server refuses the login or the virtual host, or each has a certificate that is
+ * not trusted, speaks something else, or cannot be sent what the program wants sent.
+ */
+export function isFinal(error: unknown): boolean {
+  if (!(error instanceof ConnectionFailedError)) return isRefusal(error)
+  const { attempts } = error
+  return attempts.some(({ cause }) => isRefusal(cause)) || (attempts.length > 0 && attempts.every(isMismatch))
+}
+
+function isRefusal(error: unknown): boolean {
+  if (!(error instanceof AuthenticationError)) return false
+  const { cause, replyText = '' } = error
+  // `failed` puts the server into the message of another one.
+  if (cause instanceof AuthenticationError) return isRefusal(cause)
+  // What has a cause is a password function that failed: it may have an answer the next time.
+  return cause === undefined && !isLimitReached(replyText)
+}
+
+function isMismatch({ step, cause }: ConnectionAttempt): boolean {
+  if (cause instanceof FrameError || cause instanceof ProtocolError || cause instanceof EncodeError) return true
+  // OpenSSL's and Node's names for what TLS refuses have underscores, the system's for a socket that broke have none.
+  const { code } = cause as NodeJS.ErrnoException
+  return step === 'tls' && !(cause instanceof AmqpError) && String(code).includes('_')
 }
 
 function shuffled<T>(items: readonly T[], clock: Clock): T[] {

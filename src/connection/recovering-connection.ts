@@ -10,19 +10,21 @@ import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecyc
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
-import { asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
+import { abortedBy, asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
-import { describeWait, WaitList } from '../lib/wait-list.ts'
-import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
+import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'
+import { Writer } from '../protocol/writer.ts'
 import { ChannelOpener, type OpenerHost } from './channel-opener.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
-import { closedByProgram, gaveUp } from './close-reasons.ts'
+import { closedByProgram, gaveUp, neverOpened } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { dial, inOrder, isRefusedLogin } from './dial.ts'
+import { addressOf, dial, inOrder, isRefusedLogin } from './dial.ts'
+import { FirstConnection } from './first-connection.ts'
 import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
@@ -30,11 +32,15 @@ import { Topology } from './recovery/topology.ts'
 import { Secrets } from './settings/secrets.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
+import type { TransportPeer } from './wire/transport.ts'
 
 /** What a program is told of its connection. */
 export interface RecoveringConnectionEvents {
   blocked(reason: string): void
   unblocked(): void
+  /** An attempt for the first connection will be made. */
+  connecting(attempt: number, delay: number, error: Error | undefined): void
+  connected(): void
   disconnected(error: Error): void
   recovering(attempt: number, delay: number, error: Error | undefined): void
   recoveryAttemptFailed(attempt: number, error: Error): void
@@ -50,9 +56,11 @@ export interface RecoveringConnectionEvents {
  *     connecting ──▶ open ──close()──────────▶ closing ──▶ closed
  *                    │  ▲                         ▲          ▲
  *        connection lost └──all restored── recovering ──given up
+ *
+ * Also while it is connecting, `close()` and giving up end it.
  */
 const NEXT: Record<ConnectionState, readonly ConnectionState[]> = {
-  connecting: ['open', 'closed'],
+  connecting: ['open', 'closing', 'closed'],
   open: ['recovering', 'closing', 'closed'],
   recovering: ['open', 'closing', 'closed'],
   closing: ['closed'],
@@ -76,10 +84,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
   readonly #opener = new ChannelOpener(this)
-  /** Calls that wait for the end of a recovery. */
-  readonly #recovered: WaitList
+  /** Calls that wait for a connection, beside those that open a channel. */
+  readonly #waiting: WaitList
+  #first: FirstConnection | undefined
   #recovery: Recovery | undefined
-  /** When the last recovery ended, and how many connections in a row were lost right after that. */
+  /** When the last recovery ended, or a first connection was opened at the second attempt or later, and how many connections in a row were lost right after that. */
   #recoveredAt = Number.NEGATIVE_INFINITY
   #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
@@ -87,6 +96,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
+  /** Checks messages before there is a connection. */
+  #checker: PublishEncoder | undefined
   readonly #secrets = new Secrets()
   #warnedOfQos = false
   readonly #times: ConnectionTimes
@@ -102,14 +113,14 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #graceful: GracefulClose | undefined
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
 
-  private constructor(settings: Settings, events: RecoveringConnectionEvents) {
+  constructor(settings: Settings, events: RecoveringConnectionEvents) {
     this.#settings = settings
     this.#events = events
     this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
     this.#times = new ConnectionTimes(settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
-    this.#recovered = new WaitList(this.#deadlines, 'the connection to be recovered')
+    this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (settings.recovery?.topology === true) {
       const topology = new Topology(settings.clock)
       this.#kept = { topology, pending: new PendingTopology(topology) }
@@ -117,16 +128,58 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.routes = this.#kept?.pending ?? PLAIN_ROUTES
   }
 
-  /** Connect; rejects where that is not possible. */
-  static async connect(settings: Settings, events: RecoveringConnectionEvents): Promise<RecoveringConnection> {
-    const session = new RecoveringConnection(settings, events)
-    const connection = await session.#dial(settings.signal)
-    session.#connection = connection
-    session.#to('open')
-    settings.logger?.info(`connected to ${connection.server}`)
-    session.#opened(connection)
-    session.#endedUnseen(connection)
-    return session
+  /**
+   * Open the first connection, in at most `attempts` attempts. If it fails, the error is for the caller if that
+   * `isAwaiting` it; else this never rejects, and the end is reported as that of an open connection.
+   */
+  async open(attempts: number, isAwaiting: boolean): Promise<void> {
+    const { logger } = this.#settings
+    const first = new FirstConnection(
+      {
+        dial: signal => this.#dial(signal),
+        trying: (attempt, delay, error) => {
+          // There may be seven attempts in a second.
+          const isToldOf = error !== undefined && (attempt & (attempt - 1)) === 0
+          if (isToldOf)
+            logger?.info(`connecting: attempt ${attempt} in ${Math.round(delay)} ms, since ${error.message}`)
+          this.occurred('connection.connecting', { attempt, delayMs: Math.round(delay), error }, () =>
+            this.#events.connecting(attempt, delay, error),
+          )
+        },
+
+        givesUpOn: error => this.#givesUpOn(error),
+      },
+      this.#settings,
+      attempts,
+    )
+    this.#first = first
+    // The caller can listen to the first event.
+    await undefined
+    try {
+      await first.run(connection => this.#connected(connection, first.wasLate))
+    } catch (thrown) {
+      const ending = neverOpened(asError(thrown))
+      if (isAwaiting) ending.takenCareOf()
+      if (this.#ending === undefined) this.#end(ending)
+      if (isAwaiting) throw thrown
+    }
+  }
+
+  /** There is a first connection; `wasLate` if its server may have only just started. */
+  #connected(connection: Connection, wasLate: boolean): void {
+    this.#connection = connection
+    this.#to('open')
+    if (wasLate) this.#recoveredAt = this.clock.now()
+    this.#settings.logger?.info(`connected to ${connection.server}`)
+    if (connection.ending === undefined) this.#goOn()
+    this.#opened(connection)
+    this.#endedUnseen(connection)
+  }
+
+  /** What waited for a connection goes on. */
+  #goOn(): void {
+    this.#opener.connected()
+    this.#waiting.wakeAll()
   }
 
   async #dial(signal: AbortSignal | undefined): Promise<Connection> {
@@ -167,19 +220,40 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state
   }
 
-  /** The connection there is, or was last. */
-  get connection(): Connection {
-    if (this.#connection === undefined) throw new Error('a session is used before it is connected')
+  /** The connection there is, or was last; undefined if there has been none yet. */
+  get connection(): Connection | undefined {
     return this.#connection
   }
 
+  /** Of the connection there is, or was last, else of the server that is tried first. */
   get endpoint(): Endpoint {
-    return this.connection.endpoint
+    if (this.#connection !== undefined) return this.#connection.endpoint
+    const { servers, connectionId, connectionName } = this.#settings
+    const { host: serverAddress = '', port: serverPort = 0, virtualhost: virtualHost = '' } = servers[0] ?? {}
+    return { connectionId, serverAddress, serverPort, virtualHost, connectionName }
+  }
+
+  /** Of the connection there is, or was last, else of the server that is tried first. */
+  get peer(): TransportPeer {
+    const { host = '', port = 0, tls } = this.#settings.servers[0] ?? {}
+    return this.#connection?.peer ?? { host, port, localPort: 0, encrypted: tls !== undefined }
+  }
+
+  /** The servers, in errors: the one that it is or was connected to, or all of them. */
+  get #server(): string {
+    return this.#connection?.server ?? this.#settings.servers.map(addressOf).join(', ')
+  }
+
+  get goal(): string {
+    return this.#state === 'connecting' ? 'the first connection' : 'the connection to be recovered'
   }
 
   /** Of the connection there was last: the next one will hardly agree on smaller frames. */
-  get publishes(): PublishEncoder {
-    return this.connection.publishes
+  get publishes(): Pick<PublishEncoder, 'check'> {
+    if (this.#connection !== undefined) return this.#connection.publishes
+    // What is too large for the frames that will be agreed on is refused when its turn comes.
+    this.#checker ??= new PublishEncoder(new Writer(), Number.POSITIVE_INFINITY)
+    return this.#checker
   }
 
   // ---- channels
@@ -200,7 +274,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   get serverProperties(): Readonly<FieldTable> {
-    return this.connection.negotiated?.serverProperties ?? {}
+    return this.#connection?.negotiated?.serverProperties ?? {}
   }
 
   get channelWanted(): boolean {
@@ -277,7 +351,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
     this.#warnedOfQos = true
     this.#settings.logger?.warn(
-      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.connection.server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
+      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.#server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
     )
   }
 
@@ -367,7 +441,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
           this.#connection = connection
           this.#opener.connected()
         },
-        recovering: (attempt, delay, error) => {
+        trying: (attempt, delay, error) => {
           const why = error === undefined ? '' : `, since ${error.message}`
           logger?.info(`recovery of the connection: attempt ${attempt} in ${Math.round(delay)} ms${why}`)
           this.#attempt = attempt
@@ -402,7 +476,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     } catch (error) {
       if (this.#ending !== undefined) return
       const failed = { error: asError(error), attempts: recovery.attempts, durationMs: this.#times.recoveringMs }
-      const reason = gaveUp(this.connection.server, ending, failed.error)
+      const reason = gaveUp(this.#server, ending, failed.error)
       this.#end(reason, () => this.occurred('connection.recovery_failed', failed))
       return
     }
@@ -411,11 +485,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#recoveredAt = this.clock.now()
     const durationMs = this.#times.recovered()
     this.#to('open')
-    if (this.#endedUnseen(this.connection)) return
-    this.#opener.connected()
-    this.#recovered.wakeAll()
+    if (this.#connection !== undefined && this.#endedUnseen(this.#connection)) return
+    this.#goOn()
     void recovery.runLate()
-    logger?.info(`the connection to ${this.connection.server} is recovered`)
+    logger?.info(`the connection to ${this.#server} is recovered`)
     const counts = { attempts: recovery.attempts, durationMs, ...recovery.counts }
     this.occurred('connection.recovered', counts, () => this.#events.recovered())
   }
@@ -452,13 +525,14 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   #opened(connection: Connection): void {
     const { product, version } = this.serverProperties
-    this.occurred('connection.opened', {
+    const opened = {
       durationMs: this.#times.opened(),
       encrypted: connection.peer.encrypted,
       serverProduct: typeof product === 'string' ? product : undefined,
       serverVersion: typeof version === 'string' ? version : undefined,
       heartbeatSeconds: connection.negotiated?.heartbeat ?? 0,
-    })
+    }
+    this.occurred('connection.opened', opened, () => this.#events.connected())
   }
 
   #lost(error: Error, openMs: number): void {
@@ -478,12 +552,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       ...this.endpoint,
       state: this.#state,
       ...this.#times.stats,
-      openChannels: connection.state === 'open' ? connection.channels.inUse : 0,
-      blockedReason: connection.blockedReason,
+      openChannels: connection?.state === 'open' ? connection.channels.inUse : 0,
+      blockedReason: connection?.blockedReason,
       unconfirmed: sum(channels, ({ unconfirmed }) => unconfirmed),
       waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ publishing }) => publishing.waiting),
-      bufferedBytes: connection.bufferedBytes,
-      receivedBytesWaiting: connection.receivedBytesWaiting,
+      bufferedBytes: connection?.bufferedBytes ?? 0,
+      receivedBytesWaiting: connection?.receivedBytesWaiting ?? 0,
       unacknowledged: sum(consumers, ({ unacknowledged = 0 }) => unacknowledged),
       handlersRunning: sum(consumers, ({ handlersRunning }) => handlersRunning),
       published: this.#past.published + sum(channels, ({ published }) => published),
@@ -508,10 +582,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#state === 'closed') return
     const wasOpen = this.#state === 'open'
     this.#to('closing')
+    this.#first?.cancel()
     this.#recovery?.cancel()
     if (!wasOpen) {
-      this.#end(closedByProgram(this.connection.server))
-      await this.connection.close(replyCode, replyText, timeout)
+      this.#end(closedByProgram(this.#server))
+      await this.#connection?.close(replyCode, replyText, timeout)
       return
     }
     const closing = new GracefulClose(this, timeout)
@@ -519,8 +594,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     // What was called in the same tick goes before the close.
     await undefined
     await closing.finishWork()
-    await this.connection.close(replyCode, replyText, closing.timeLeft)
-    if (this.#ending === undefined) this.#end(closedByProgram(this.connection.server))
+    await this.#connection?.close(replyCode, replyText, closing.timeLeft)
+    if (this.#ending === undefined) this.#end(closedByProgram(this.#server))
   }
 
   /** `tell` is called when everything has ended, before the event `closed`. */
@@ -531,7 +606,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     for (const lives of [...this.#channels]) lives.close(ending)
     this.#channels.clear()
     this.#opener.failAll(ending)
-    this.#recovered.failAll(bounds => ending.errorFor(describeWait(bounds), false))
+    this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))
     const listeners = [...this.#endedListeners]
     this.#endedListeners.clear()
     for (const run of listeners) run(ending)
@@ -560,9 +635,22 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   async updateSecret(secret: string, reason: string): Promise<void> {
     // At once: a login may fail that is tried meanwhile, or since the reply was lost, because the old one has expired.
     this.#secrets.push(secret)
-    while (this.#state === 'recovering') await this.#recovered.wait({ what: 'connection.update-secret' })
-    if (this.#ending !== undefined) throw this.#ending.errorFor('connection.update-secret', false)
-    await this.connection.updateSecret(secret, reason)
+    const what = 'connection.update-secret'
+    while (this.#isConnecting) await this.#waiting.wait({ what })
+    if (this.#ending !== undefined) throw this.#ending.errorFor(what, false)
+    await this.#connection?.updateSecret(secret, reason)
+  }
+
+  get #isConnecting(): boolean {
+    return this.#state === 'connecting' || this.#state === 'recovering'
+  }
+
+  /** Resolves when the connection is open; rejects with the reason if it is closed. */
+  async ready(bounds: WaitBounds): Promise<void> {
+    if (this.#isConnecting) return this.#waiting.wait(bounds)
+    const what = describeWait(bounds)
+    if (bounds.signal?.aborted) throw abortedBy(bounds.signal, what)
+    if (this.#state !== 'open') throw (this.#ending ?? closedByProgram(this.#server)).errorFor(what, false)
   }
 }
 

@@ -3,7 +3,9 @@ import type { Clock } from '../lib/clock.ts'
 /** Since when, how often and for how long one connection of a program was open, lost and blocked. Whole milliseconds. */
 export class ConnectionTimes {
   readonly #clock: Clock
-  #openedAt: number
+  readonly #startedAt: number
+  /** Undefined before the first connection. */
+  #openedAt: number | undefined
   #lostAt: number | undefined
   #blockedAt: number | undefined
   #blockedMs = 0
@@ -14,16 +16,16 @@ export class ConnectionTimes {
   /** The connection is being opened. */
   constructor(clock: Clock) {
     this.#clock = clock
-    this.#openedAt = clock.now()
+    this.#startedAt = clock.now()
   }
 
-  #since(start: number): number {
-    return Math.round(this.#clock.now() - start)
+  #since(start: number | undefined): number {
+    return start === undefined ? 0 : Math.round(this.#clock.now() - start)
   }
 
   /** It is open for the first time. Returns how long that took. */
   opened(): number {
-    const took = this.#since(this.#openedAt)
+    const took = this.#since(this.#startedAt)
     this.#openedAt = this.#clock.now()
     return took
   }
@@ -36,7 +38,7 @@ export class ConnectionTimes {
 
   /** Milliseconds since the loss that is being recovered from; 0 if there is none. */
   get recoveringMs(): number {
-    return this.#lostAt === undefined ? 0 : this.#since(this.#lostAt)
+    return this.#since(this.#lostAt)
   }
 
   /** It is back. Returns how long that took. */
@@ -56,7 +58,7 @@ export class ConnectionTimes {
 
   /** Returns how long it was blocked. */
   unblocked(): number {
-    const took = this.#blockedAt === undefined ? 0 : this.#since(this.#blockedAt)
+    const took = this.#since(this.#blockedAt)
     this.#blockedAt = undefined
     this.#blockedMs += took
     return took
@@ -69,7 +71,7 @@ export class ConnectionTimes {
       recoveringMs: this.recoveringMs,
       lastRecoveryMs: this.#lastRecoveryMs,
       totalRecoveryMs: this.#recoveryMs + this.recoveringMs,
-      totalBlockedMs: this.#blockedMs + (this.#blockedAt === undefined ? 0 : this.#since(this.#blockedAt)),
+      totalBlockedMs: this.#blockedMs + this.#since(this.#blockedAt),
     }
   }
 }

@@ -17,9 +17,18 @@ import type { Endpoint } from './server-context.ts'
  * Times are whole milliseconds.
  */
 export interface LifecycleEvents {
+  /** An attempt for the first connection will be made. */
+  'connection.connecting': {
+    /** The first is 1. */
+    readonly attempt: number
+    /** The pause before it. */
+    readonly delayMs: number
+    /** What the last attempt failed with; undefined before the first. */
+    readonly error: Error | undefined
+  }
   /** The first connection is open. */
   'connection.opened': {
-    /** How long that took: name, TCP, TLS and handshake. */
+    /** How long that took: all attempts, with name, TCP, TLS and handshake. */
     readonly durationMs: number
     readonly encrypted: boolean
     /** `RabbitMQ`, for instance; undefined if the server does not say. */
@@ -140,6 +149,7 @@ export type LifecycleEvent<N extends LifecycleEventName> = Endpoint & LifecycleE
 
 // Complete by its type: an event of LifecycleEvents that is missing here does not compile.
 const CHANNELS: Readonly<Record<LifecycleEventName, Channel>> = {
+  'connection.connecting': channel('asyncamqp:connection.connecting'),
   'connection.opened': channel('asyncamqp:connection.opened'),
   'connection.lost': channel('asyncamqp:connection.lost'),
   'connection.recovering': channel('asyncamqp:connection.recovering'),

@@ -58,16 +58,16 @@ export class Place {
  */
 export class WaitList {
   readonly #timers: TimerSource
-  readonly #goal: string
+  readonly #goal: string | (() => string)
   #first: Place | undefined
   #last: Place | undefined
   #length = 0
 
   /**
    * `timers` is a `Clock`, or `Deadlines` if there are many waits with a timeout. `goal` is what is waited for, for the
-   * errors of timeouts: `a free channel number`.
+   * errors of timeouts: `a free channel number`. A function is asked only when there is an error.
    */
-  constructor(timers: TimerSource, goal = '') {
+  constructor(timers: TimerSource, goal: string | (() => string) = '') {
     this.#timers = timers
     this.#goal = goal
   }
@@ -166,7 +166,8 @@ export class WaitList {
   #error(bounds: WaitBounds, why: 'timeout' | 'aborted'): Error {
     const { timeout, signal, site, outcome } = bounds
     const what = describeWait(bounds)
-    const goal = this.#goal === '' ? '' : ` for ${this.#goal}`
+    const awaited = typeof this.#goal === 'string' ? this.#goal : this.#goal()
+    const goal = awaited === '' ? '' : ` for ${awaited}`
     const error =
       why === 'aborted' && signal !== undefined
         ? abortedBy(signal, what, outcome)

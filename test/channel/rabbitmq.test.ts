@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   describeReply,
   isExclusiveUse,
+  isLimitReached,
   isOfNodeDown,
   isSameReplyTo,
   limitsEachConsumer,
@@ -118,6 +119,16 @@ const TEXTS: readonly Seen[] = [
       refusal(405, "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q' in vhost '/'"),
     ),
     expected: false,
+  },
+  {
+    on: '3.10.8 and 4.3.6, connection.open past vhost-limits and user-limits, and of a virtual host that is not there',
+    what: 'a limit of connections, which another one may free',
+    value: [
+      "NOT_ALLOWED - access to vhost 'v' refused for user 'guest': connection limit (0) is reached",
+      "NOT_ALLOWED - connection refused for user 'u': user connection limit (0) is reached",
+      'NOT_ALLOWED - vhost v not found',
+    ].map(isLimitReached),
+    expected: [true, true, false],
   },
 ]
 

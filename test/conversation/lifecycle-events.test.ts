@@ -67,7 +67,14 @@ describe('the diagnostics channels of lifecycle events', () => {
     assert.deepEqual(lifecycle.of('connection.closed'), [{ ...info, error: undefined }])
     assert.deepEqual(
       lifecycle.names.filter(name => name.startsWith('connection.')),
-      ['connection.opened', 'connection.lost', 'connection.recovering', 'connection.recovered', 'connection.closed'],
+      [
+        'connection.connecting',
+        'connection.opened',
+        'connection.lost',
+        'connection.recovering',
+        'connection.recovered',
+        'connection.closed',
+      ],
     )
   })
 

@@ -4,6 +4,7 @@ import type { LifecycleEvent, LifecycleEventName } from '../../src/index.ts'
 
 /** All events, by their names. Complete by its type. */
 export const LIFECYCLE_EVENTS = Object.keys({
+  'connection.connecting': 0,
   'connection.opened': 0,
   'connection.lost': 0,
   'connection.recovering': 0,

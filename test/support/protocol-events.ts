@@ -5,6 +5,8 @@ export type SeenEvent = readonly [name: string, ...args: unknown[]]
 export const PROTOCOL_EVENTS = [
   'blocked',
   'unblocked',
+  'connecting',
+  'connected',
   'disconnected',
   'recovering',
   'recoveryAttemptFailed',

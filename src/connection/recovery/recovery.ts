@@ -1,11 +1,10 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
-import { AuthenticationError, asError, ConnectionFailedError } from '../../errors.ts'
-import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
-import { type AttemptOutcome, Backoff } from './backoff.ts'
+import { Attempts, type AttemptsHost } from './attempts.ts'
+import { Backoff } from './backoff.ts'
 import { BareChannel } from './bare-channel.ts'
 import { ConsumerRecovery } from './consumer-recovery.ts'
 import { Patience } from './patience.ts'
@@ -35,19 +34,12 @@ export interface RecoveredCounts {
 }
 
 /** What a recovery needs of the connection it is for. */
-export interface RecoveryHost {
+export interface RecoveryHost extends AttemptsHost {
   readonly kept: KeptTopology | undefined
   /** The channels that will go on, oldest first. */
   channels(): readonly RecoveringChannel[]
-  dial(signal: AbortSignal): Promise<Connection>
   /** The connection to restore everything on, whose channels have their numbers. */
   connected(connection: Connection): void
-  /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is what the one before failed with. */
-  recovering(attempt: number, delay: number, error: Error | undefined): void
-  /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
-  attemptFailed(attempt: number, error: Error, nextDelay: number | undefined): void
-  /** Ask the program whether to give up. */
-  givesUpOn(error: Error): Promise<boolean>
   failed(what: string, error: Error): void
   renamed(oldName: string, newName: string): void
 }
@@ -61,10 +53,8 @@ export interface RecoveryHost {
  */
 export class Recovery {
   readonly #host: RecoveryHost
-  readonly #settings: RecoverySettings
   readonly #clock: Clock
-  readonly #cancelled = new AbortController()
-  readonly #backoff: Backoff
+  readonly #attempts: Attempts
   #topology: TopologyRecovery | undefined
   #consumers: ConsumerRecovery | undefined
   #patience: Patience
@@ -73,21 +63,23 @@ export class Recovery {
   /** Who waits for entries of the ledger. */
   #waiting: (() => void)[] = []
   #topologyIsBack = false
-  /** Attempts that were begun. */
-  attempts = 0
 
   /** `flapping` connections were lost as soon as they were back: they count as attempts. */
   constructor(host: RecoveryHost, settings: RecoverySettings, clock: Clock, flapping: number) {
     this.#host = host
-    this.#settings = settings
     this.#clock = clock
-    this.#backoff = new Backoff(settings, clock, flapping)
+    this.#attempts = new Attempts(host, clock, new Backoff(settings, clock, flapping), settings.maxAttempts)
     this.#patience = new Patience(clock, 0)
   }
 
   /** Give it up: `run` rejects. */
   cancel(): void {
-    this.#cancelled.abort()
+    this.#attempts.cancel()
+  }
+
+  /** Attempts that were begun. */
+  get attempts(): number {
+    return this.#attempts.made
   }
 
   /** Calls need wait for nothing any more. */
@@ -96,27 +88,8 @@ export class Recovery {
   }
 
   /** Resolves when all is restored but what `runLate` goes on with. Rejects with the last error if it is given up. */
-  async run(): Promise<void> {
-    let failure: Error | undefined
-    let delay = this.#backoff.next(undefined)
-    for (let attempt = 1; ; attempt++) {
-      this.#host.recovering(attempt, delay, failure)
-      await this.#pause(delay)
-      this.attempts = attempt
-      try {
-        await this.#restoreOn(await this.#host.dial(this.#cancelled.signal))
-        return
-      } catch (thrown) {
-        failure = asError(thrown)
-        this.#cancelled.signal.throwIfAborted()
-        const isLast = attempt >= this.#settings.maxAttempts || (await this.#host.givesUpOn(failure))
-        this.#cancelled.signal.throwIfAborted()
-        delay = isLast ? 0 : this.#backoff.next(outcomeOf(failure))
-        this.#host.attemptFailed(attempt, failure, isLast ? undefined : delay)
-        if (isLast) throw failure
-        this.#cancelled.signal.throwIfAborted()
-      }
-    }
+  run(): Promise<void> {
+    return this.#attempts.run(connection => this.#restoreOn(connection))
   }
 
   /** What is back, and how many entries of the ledger and consumers are not. */
@@ -143,25 +116,6 @@ export class Recovery {
     await Promise.all([this.#topology?.runLate(), this.#consumers?.runLate()])
   }
 
-  /** Its timer keeps the process alive: a program that is being reconnected has not ended. */
-  #pause(milliseconds: number): Promise<void> {
-    const { signal } = this.#cancelled
-    signal.throwIfAborted()
-    if (milliseconds === 0) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        timer.cancel()
-        reject(asError(signal.reason))
-      }
-      const passed = (): void => {
-        registration.cancel()
-        resolve()
-      }
-      const timer = this.#clock.after(milliseconds, passed, { keepsProcessAlive: true })
-      const registration = onAbort(signal, aborted)
-    })
-  }
-
   /** Wait for `promise`, but no longer than that. */
   #atMost(milliseconds: number, promise: Promise<unknown>): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -178,13 +132,11 @@ export class Recovery {
   }
 
   async #restoreOn(connection: Connection): Promise<void> {
-    if (this.#cancelled.signal.aborted) connection.abandon('the recovery was given up')
-    this.#cancelled.signal.throwIfAborted()
     try {
       await this.#restore(connection)
     } catch (error) {
       // If the program closes, it closes this connection in order.
-      if (!this.#cancelled.signal.aborted) connection.abandon('not everything could be restored')
+      if (!this.#attempts.isCancelled) connection.abandon('not everything could be restored')
       throw error
     } finally {
       this.#progressed()
@@ -220,11 +172,11 @@ export class Recovery {
     const everything = Promise.all([topology, ...begun, ...restored])
     // What is late goes on by itself; what breaks then ends the connection.
     everything.catch(() => {
-      if (!this.#cancelled.signal.aborted) connection.abandon('not everything could be restored')
+      if (!this.#attempts.isCancelled) connection.abandon('not everything could be restored')
     })
     await Promise.all([topology, ...begun])
     await this.#atMost(LATE_CONSUMERS, everything)
-    this.#cancelled.signal.throwIfAborted()
+    this.#attempts.throwIfCancelled()
     if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
   }
 
@@ -241,7 +193,7 @@ export class Recovery {
       patience: this.#patience,
       channel: () => new BareChannel(connection),
       pause: async (milliseconds: number) => {
-        await this.#pause(milliseconds)
+        await this.#attempts.pause(milliseconds)
         assertOpen(connection)
       },
       failed: (what: string, error: Error) => this.#host.failed(what, error),
@@ -316,10 +268,4 @@ export class Recovery {
 
 function assertOpen(connection: Connection): void {
   if (connection.state !== 'open') throw new Error('the new connection was lost before all was restored')
-}
-
-/** Whether a server answered and refused the login or the virtual host, or what was to be restored; or none did. */
-function outcomeOf(error: Error): AttemptOutcome {
-  if (!(error instanceof ConnectionFailedError)) return 'refused'
-  return error.attempts.some(({ cause }) => cause instanceof AuthenticationError) ? 'refused' : 'unanswered'
 }

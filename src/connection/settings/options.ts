@@ -102,6 +102,12 @@ export interface ConnectOptions {
    * reject with `BufferFullError`. Default: no limit.
    */
   readonly maxWaiting?: number | undefined
+  /**
+   * Attempts for the first connection, with the pauses of `recovery`; `Infinity` is allowed. Each has `connectTimeout`. What
+   * will be the same at the next attempt ends them at once: a refused login or virtual host, a certificate that is not
+   * trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.
+   */
+  readonly firstAttempts?: number | undefined
   /** Open a lost connection again, with everything on it. Default: true. */
   readonly recovery?: boolean | RecoveryOptions | undefined
 
@@ -111,7 +117,7 @@ export interface ConnectOptions {
   readonly logger?: Logger | undefined
   /** Give `logger.debug` a line for each frame that is sent or received; passwords and bodies are masked. Default: false. */
   readonly traceFrames?: boolean | undefined
-  /** Ends the attempt to connect, and closes its socket. */
+  /** Ends the attempts for the first connection, and closes the socket. */
   readonly signal?: AbortSignal | undefined
   /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */
   readonly createTransport?: TransportFactory | undefined

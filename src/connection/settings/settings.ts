@@ -44,6 +44,8 @@ export interface Settings {
   readonly maxBuffered: number
   /** `Infinity`: no limit. */
   readonly maxWaiting: number
+  /** Attempts for the first connection; undefined if the program says nothing of it. */
+  readonly firstAttempts: number | undefined
   readonly recovery: RecoverySettings | undefined
   readonly onError: ((error: Error) => void) | undefined
   readonly logger: GuardedLogger | undefined
@@ -63,6 +65,17 @@ export interface RecoverySettings {
   readonly maxAttempts: number
   readonly topology: boolean
   readonly giveUpOn: (error: Error) => boolean | PromiseLike<boolean>
+}
+
+/** How a lost connection is recovered if the program says nothing of it. */
+export const DEFAULT_RECOVERY: RecoverySettings = {
+  initialDelay: 0,
+  maxDelay: 30_000,
+  factor: 2,
+  jitter: 1,
+  maxAttempts: Number.POSITIVE_INFINITY,
+  topology: true,
+  giveUpOn: () => false,
 }
 
 // Complete by its type: an option of ConnectOptions that is missing here does not compile.
@@ -87,6 +100,7 @@ const KNOWN = Object.keys({
   rpcTimeout: 0,
   maxBuffered: 0,
   maxWaiting: 0,
+  firstAttempts: 0,
   recovery: 0,
   onError: 0,
   logger: 0,
@@ -146,6 +160,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     rpcTimeout: durationOption('connect', 'rpcTimeout', options.rpcTimeout, 1) ?? 20_000,
     maxBuffered: limitOption('connect', 'maxBuffered', options.maxBuffered, 1) ?? 16 * 1024 * 1024,
     maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
+    firstAttempts: limitOption('connect', 'firstAttempts', options.firstAttempts, 1),
     recovery: recoverySettings(options.recovery),
     onError: onErrorOption(options.onError),
     logger: guardedLogger(options.logger),
@@ -186,14 +201,15 @@ function recoverySettings(recovery: boolean | RecoveryOptions | undefined): Reco
   }
   const options: RecoveryOptions = typeof recovery === 'object' ? recovery : {}
   checkOptions('connect, "recovery"', options, KNOWN_OF_RECOVERY)
+  const { initialDelay, maxDelay, factor, jitter, maxAttempts, topology, giveUpOn } = DEFAULT_RECOVERY
   return {
-    initialDelay: durationOption('connect', 'recovery.initialDelay', options.initialDelay) ?? 0,
-    maxDelay: durationOption('connect', 'recovery.maxDelay', options.maxDelay) ?? 30_000,
-    factor: numberFrom('recovery.factor', options.factor, 1, 1000) ?? 2,
-    jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? 1),
-    maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? Number.POSITIVE_INFINITY,
-    topology: booleanOption('connect', 'recovery.topology', options.topology) ?? true,
-    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? (() => false),
+    initialDelay: durationOption('connect', 'recovery.initialDelay', options.initialDelay) ?? initialDelay,
+    maxDelay: durationOption('connect', 'recovery.maxDelay', options.maxDelay) ?? maxDelay,
+    factor: numberFrom('recovery.factor', options.factor, 1, 1000) ?? factor,
+    jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? jitter),
+    maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? maxAttempts,
+    topology: booleanOption('connect', 'recovery.topology', options.topology) ?? topology,
+    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? giveUpOn,
   }
 }
 

@@ -154,10 +154,34 @@ describe('the pauses of a recovery', () => {
     assert.ok(simulate(3_600_000).attempts < 2_000)
   })
 
+  it('are short before there has been any connection, but not for names without an address', () => {
+    const first = (outcome: AttemptOutcome, settings: Partial<RecoverySettings> = {}) => {
+      const time = new Time(() => 1)
+      const backoff = new Backoff({ ...DEFAULTS, ...settings }, time, 0, true)
+      return [undefined, ...Array.from({ length: 500 }, () => outcome)].map(one => {
+        const pause = backoff.next(one)
+        time.time += pause
+        return pause
+      })
+    }
+    assert.deepEqual(first('unanswered').slice(0, 6), [0, 100, 200, 300, 300, 300])
+    assert.deepEqual(first('unresolved').slice(0, 7), [0, 100, 200, 400, 800, 1_400, 1_400])
+    assert.deepEqual(first('refused').slice(0, 7), [0, 100, 200, 400, 800, 1_400, 1_400])
+    assert.deepEqual(first('unanswered', { initialDelay: 1_000, jitter: 0 }).slice(0, 3), [0, 1_000, 1_000])
+    const pauses = first('unanswered')
+    const minute = pauses.findIndex((_, i) => sum(pauses.slice(0, i)) > 60_000)
+    assert.equal(pauses[minute], 300)
+    assert.ok(Math.abs((pauses.at(-1) ?? 0) - sum(pauses.slice(0, -1)) * 0.004) < 1)
+  })
+
+  it('make no difference in a recovery whether a name had an address', () => {
+    assert.deepEqual(longest(8, 'unresolved'), longest(8, 'unanswered'))
+  })
+
   it('are always numbers from 0 to maxDelay', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.constantFrom<AttemptOutcome>('refused', 'unanswered'), { maxLength: 2_000 }),
+        fc.array(fc.constantFrom<AttemptOutcome>('refused', 'unanswered', 'unresolved'), { maxLength: 2_000 }),
         fc.double({ min: 0, max: 0.999, noNaN: true }),
         (outcomes, random) => {
           const backoff = new Backoff(DEFAULTS, new Time(() => random))

@@ -59,6 +59,7 @@ describe('resolveSettings', () => {
         rpcTimeout: 20_000,
         maxBuffered: 16_777_216,
         maxWaiting: Number.POSITIVE_INFINITY,
+        firstAttempts: undefined,
         recovery: {
           initialDelay: 0,
           maxDelay: 30_000,

@@ -39,6 +39,7 @@ import {
   type ConsumerOptions,
   type ConsumerTagResult,
   connect,
+  connectInBackground,
   Decimal,
   DecodeError,
   DuplicateConsumerTagError,
@@ -95,6 +96,7 @@ import {
   type QueueDeclareOptions,
   type QueueDeclareResult,
   type QueueDeleteOptions,
+  type ReadyOptions,
   type RecoverOptions,
   type RecoveryOptions,
   type RejectOptions,
@@ -212,6 +214,8 @@ export async function connecting(): Promise<AmqpProtocol[]> {
     await connect('amqp://localhost'),
     await connect(url, { servers, serverOrder, recovery, createTransport }),
     await fromUrl(new URL('amqp://localhost'), options),
+    connectInBackground('amqp://localhost', { firstAttempts: 10 }),
+    connectInBackground(options),
   ]
 }
 
@@ -220,6 +224,8 @@ export async function observing(protocol: AmqpProtocol): Promise<string> {
   protocol.on('closed', onClosed)
   protocol.once('blocked', reason => console.log(reason.length))
   protocol.on('unblocked', () => {})
+  protocol.on('connecting', (attempt, delay, error) => console.log(attempt + delay, error?.message))
+  protocol.on('connected', () => {})
   protocol.on('disconnected', error => console.log(error.stack))
   const state: ConnectionState = protocol.state
   const numbers: number[] = [
@@ -230,6 +236,8 @@ export async function observing(protocol: AmqpProtocol): Promise<string> {
   ]
   const serverProperties: FieldTable = protocol.serverProperties
   const { host, port, localPort, encrypted }: TransportPeer = protocol.peer
+  const ready: ReadyOptions = { timeout: 1_000, signal: AbortSignal.timeout(1_000) }
+  await protocol.ready(ready)
   await protocol.updateSecret('secret', 'expires')
   const closing: ProtocolCloseOptions = { replyCode: 200, replyText: 'bye', timeout: 1_000 }
   await protocol.close(closing)

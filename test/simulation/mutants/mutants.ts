@@ -355,7 +355,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the pause of a recovery outlives the close',
-    'connection/recovery/recovery.ts',
+    'connection/recovery/attempts.ts',
     'timer.cancel()\n        reject(asError(signal.reason))',
     'reject(asError(signal.reason))',
     'the process stays alive for it',
@@ -363,15 +363,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a new secret is forgotten',
     'connection/recovering-connection.ts',
-    'this.#secrets.push(secret)\n    while (this.#state',
-    "if (this.#state === 'recovering') this.#secrets.push(secret)\n    while (this.#state",
+    'this.#secrets.push(secret)\n',
+    'if (this.#isConnecting) this.#secrets.push(secret)\n',
     'the next login is refused',
   ],
   [
     'who waits for a recovery to give a secret waits for ever',
     'connection/recovering-connection.ts',
-    'this.#recovered.wakeAll()',
-    'if (this.#recovered.length > 1) this.#recovered.wakeAll()',
+    'this.#waiting.wakeAll()',
+    'if (this.#waiting.length > 1) this.#waiting.wakeAll()',
     'the call never ends, though the connection is back',
   ],
   [

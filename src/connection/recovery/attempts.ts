@@ -1,0 +1,116 @@
+import { AuthenticationError, asError, ConnectionFailedError } from '../../errors.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Connection } from '../connection.ts'
+import type { AttemptOutcome, Backoff } from './backoff.ts'
+
+/** What the attempts to connect need of the connection they are for. */
+export interface AttemptsHost {
+  dial(signal: AbortSignal): Promise<Connection>
+  /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is what the one before failed with. */
+  trying(attempt: number, delay: number, error: Error | undefined): void
+  /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
+  attemptFailed(attempt: number, error: Error, nextDelay: number | undefined): void
+  /** Whether further attempts are of no use. */
+  givesUpOn(error: Error): Promise<boolean>
+}
+
+/**
+ * Attempts to connect, one after the other, until one succeeds or nothing is tried any more: of a first connection as of a
+ * recovery.
+ *
+ *     pause ──▶ dial ──▶ use ──▶ done
+ *       ▲         └─failed─┘
+ *       └────────────┴──▶ given up, cancelled
+ */
+export class Attempts {
+  readonly #host: AttemptsHost
+  readonly #clock: Clock
+  readonly #backoff: Backoff
+  readonly #most: number
+  readonly #cancelled = new AbortController()
+  #made = 0
+
+  /** `most` attempts are made, or `Infinity`. */
+  constructor(host: AttemptsHost, clock: Clock, backoff: Backoff, most: number) {
+    this.#host = host
+    this.#clock = clock
+    this.#backoff = backoff
+    this.#most = most
+  }
+
+  /** Attempts that were begun. */
+  get made(): number {
+    return this.#made
+  }
+
+  /** Make no further attempt: `run` rejects with `reason`. */
+  cancel(reason?: Error): void {
+    this.#cancelled.abort(reason)
+  }
+
+  get isCancelled(): boolean {
+    return this.#cancelled.signal.aborted
+  }
+
+  throwIfCancelled(): void {
+    this.#cancelled.signal.throwIfAborted()
+  }
+
+  /**
+   * Connect, and have `use` do what the connection is for. Rejects with what the last attempt failed with if no further
+   * one is made.
+   */
+  async run(use: (connection: Connection) => Promise<void> | void): Promise<void> {
+    let failure: Error | undefined
+    this.throwIfCancelled()
+    let delay = this.#backoff.next(undefined)
+    for (let attempt = 1; ; attempt++) {
+      this.#host.trying(attempt, delay, failure)
+      await this.pause(delay)
+      this.#made = attempt
+      try {
+        const connection = await this.#host.dial(this.#cancelled.signal)
+        if (this.isCancelled) connection.abandon('it came too late')
+        this.throwIfCancelled()
+        await use(connection)
+        return
+      } catch (thrown) {
+        failure = asError(thrown)
+        this.throwIfCancelled()
+        const isLast = attempt >= this.#most || (await this.#host.givesUpOn(failure))
+        this.throwIfCancelled()
+        delay = isLast ? 0 : this.#backoff.next(outcomeOf(failure))
+        this.#host.attemptFailed(attempt, failure, isLast ? undefined : delay)
+        if (isLast) throw failure
+        this.throwIfCancelled()
+      }
+    }
+  }
+
+  /** Its timer keeps the process alive: a program that is being connected has not ended. Rejects if it is cancelled. */
+  pause(milliseconds: number): Promise<void> {
+    const { signal } = this.#cancelled
+    signal.throwIfAborted()
+    if (milliseconds === 0) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const aborted = (): void => {
+        timer.cancel()
+        reject(asError(signal.reason))
+      }
+      const passed = (): void => {
+        registration.cancel()
+        resolve()
+      }
+      const timer = this.#clock.after(milliseconds, passed, { keepsProcessAlive: true })
+      const registration = onAbort(signal, aborted)
+    })
+  }
+}
+
+function outcomeOf(error: Error): AttemptOutcome {
+  // A login or a virtual host was refused, or what was to be restored.
+  if (!(error instanceof ConnectionFailedError)) return 'refused'
+  if (error.attempts.some(({ cause }) => cause instanceof AuthenticationError)) return 'refused'
+  return error.attempts.some(({ step }) => step === 'lookup') ? 'unresolved' : 'unanswered'
+}
