@@ -145,7 +145,10 @@ export interface BindOptions extends CallOptions, NoWaitOption {
 }
 
 export interface UnbindOptions extends CallOptions {
-  /** Those of the binding: they are a part of its identity. */
+  /**
+   * Those of the binding: they are a part of its identity, with their wire types. An integer that another client bound may have another one
+   * than a number has here, 32 bits: `int8(1)`, for instance, is amqplib's 1.
+   */
   readonly arguments?: FieldTable | undefined
 }
 

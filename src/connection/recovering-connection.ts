@@ -122,7 +122,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (settings.recovery?.topology === true) {
-      const topology = new Topology(settings.clock)
+      const topology = new Topology(settings.clock, text => settings.logger?.warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
     this.routes = this.#kept?.pending ?? PLAIN_ROUTES

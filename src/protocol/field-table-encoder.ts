@@ -1,7 +1,7 @@
 import { EncodeError } from '../errors.ts'
 import { types } from '../lib/platform.ts'
 import { isBytes, isDetached, MAX_LOOPED_CHARS, writeAnyAscii, writeAscii } from './bytes.ts'
-import { badValue, tooDeep, where } from './field-path.ts'
+import { badValue, refuseTypeNotation, tooDeep, where } from './field-path.ts'
 import {
   ARRAY,
   BOOLEAN,
@@ -211,6 +211,7 @@ function writeObject(writer: Writer, value: object, depth: number): void {
   } else if (types.isDate(value)) {
     writeDate(writer, value, depth)
   } else if (types.isMap(value) || isPlainObject(value)) {
+    if ('!' in value) refuseTypeNotation(writer, value as FieldTable, depth)
     writer.octet(TABLE)
     writeTable(writer, value as FieldTable, depth + 1)
   } else {

@@ -69,6 +69,37 @@ describe('The README', () => {
     assert.deepEqual(await project.node(['first.js']), { exitCode: 0, stdout: 'Hello!\n', stderr: '' })
   })
 
+  it('shows how fire-and-forget publishing goes on after its channel was closed', async () => {
+    const snippet = blocks.find(block => block.includes('async function log(')) ?? ''
+    await project.write(
+      'log.ts',
+      `import { connect } from 'asyncamqp'
+import { startBroker } from 'asyncamqp/testing'
+${snippet}
+const broker = await startBroker()
+const protocol = await connect({ ...broker.inMemory, onError: () => {} })
+await protocol.exchangeDeclare('logs', 'fanout')
+await log('one')
+await broker.hasPublished(1)
+const first = await opened
+broker.closeChannels()
+await first?.waitClosed().catch(() => {})
+await Promise.all([log('two'), log('three')])
+await broker.hasPublished(3)
+console.log(broker.published.map(({ body }) => body.toString()).join(), first !== (await opened), protocol.channelsIdsCount)
+await protocol.close()
+await log('four').catch(error => console.log(error.constructor.name))
+await broker[Symbol.asyncDispose]()
+`,
+    )
+    assert.equal(await project.compile('nodenext', ['log.ts'], { noUnusedLocals: false }), '')
+    assert.deepEqual(await project.node(['log.js']), {
+      exitCode: 0,
+      stdout: 'one,two,three true 1\nConnectionClosedError\n',
+      stderr: '',
+    })
+  })
+
   it("links to no files but the source's documents and figures, which the package goes without", () => {
     const links = Array.from(readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g), match => match[1] ?? '')
     const others = links.filter(link => !/^(docs\/[\w-]+\.md|bench\/results\/[\w-]+\.svg)$/.test(link))

@@ -299,6 +299,21 @@ describe('a value that no field table holds', () => {
     readonly x = 1
   }
   const cases: readonly (readonly [string, unknown, RegExp])[] = [
+    [
+      "amqplib's notation of a type",
+      { a: { '!': 'timestamp', value: 1_700_000_000 } },
+      /^headers\.a is .*, a notation of amqplib that is only a table here; use timestamp\(value\)$/,
+    ],
+    [
+      "amqplib's other name of a type",
+      { a: [{ '!': 'short', value: 1 }] },
+      /^headers\.a\[0\] is .* use int16\(value\)$/,
+    ],
+    [
+      "amqplib's notation of a decimal",
+      { a: { '!': 'decimal', value: { places: 2, digits: 125 } } },
+      /use decimal\(value, scale\)$/,
+    ],
     ['a function', { a: () => 1 }, /^headers\.a is a function, which no field type holds/],
     ['a symbol', { 'x-a': [Symbol('s')] }, /^headers\["x-a"\]\[0\] is Symbol\(s\), which no field type holds/],
     [

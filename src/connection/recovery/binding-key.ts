@@ -2,6 +2,7 @@ import type { BindingDefinition } from '../../channel/topology-recorder.ts'
 import { encodeTable } from '../../protocol/field-table.ts'
 import { ARRAY, BYTES, INT64, LONG_STRING, SPEC_INT64, TABLE } from '../../protocol/field-types.ts'
 import { tableScalars } from '../../protocol/layouts.ts'
+import type { FieldTable } from '../../protocol/values.ts'
 import { Writer } from '../../protocol/writer.ts'
 
 /** Bytes of a value of fixed size; a decimal is an octet and a long, a void is nothing. */
@@ -26,6 +27,12 @@ export function argumentsKey(args: BindingDefinition['arguments']): string {
     at = end
   }
   return entries.sort().join('')
+}
+
+/** Arguments in any order of the names, by their values alone. */
+export function valuesKey(args: FieldTable): string {
+  const entries = Object.entries(args).sort(([one], [other]) => (one < other ? -1 : 1))
+  return JSON.stringify(entries, (_name, value) => (typeof value === 'bigint' ? String(value) : value))
 }
 
 /** Give a value, whose type is at `at`, the type that RabbitMQ reads. Returns where it ends. */

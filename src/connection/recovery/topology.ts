@@ -8,12 +8,14 @@ import type {
 import type { Effect } from '../../channel/written-effects.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { SetIndex } from '../../lib/set-index.ts'
-import { argumentsKey, bindingKey } from './binding-key.ts'
+import { argumentsKey, bindingKey, valuesKey } from './binding-key.ts'
 import { Journal } from './journal.ts'
 import type { BindingRecord, ExchangeRecord, QueueRecord, TopologyRecord } from './records.ts'
 
 /** The names of a queue that are remembered: the first, which its declare returned, and the last ones. */
 const NAMES_KEPT = 1_000
+/** Bindings that one unbind, of none that is known, is compared with. */
+const MOST_LOOKED_AT = 100
 
 /**
  * The ledger: what the program has made at the broker, in the order it was made. It follows what the program deletes,
@@ -35,8 +37,12 @@ export class Topology implements TopologyRecorder, Ledger {
   /** Bindings from an exchange to an exchange, by the source. */
   readonly #between = new SetIndex<BindingRecord>()
 
-  constructor(clock: Clock) {
+  readonly #warn: (text: string) => void
+
+  /** `warn` is given what the program should know. */
+  constructor(clock: Clock, warn: (text: string) => void = ignore) {
     this.#clock = clock
+    this.#warn = warn
   }
 
   written(change: (ledger: Ledger) => void, provisional = false): Effect {
@@ -230,6 +236,24 @@ export class Topology implements TopologyRecorder, Ledger {
     const definition = this.#current(asked)
     const binding = this.#byKey.get(bindingKey(definition, argumentsKey(definition.arguments)))
     if (binding !== undefined) this.#removeBinding(binding)
+    else this.#warnOfWireTypes(definition)
+  }
+
+  /** RabbitMQ looks for a binding by the wire types of its arguments, too, and says nothing when it finds none. */
+  #warnOfWireTypes({ kind, source, destination, routingKey, arguments: args }: BindingDefinition): void {
+    if (args === undefined) return
+    const values = valuesKey(args)
+    let isAlike = false
+    let looked = 0
+    for (const { definition } of this.#to.of(place(kind, destination))) {
+      const { arguments: others = {} } = definition
+      isAlike = definition.source === source && definition.routingKey === routingKey && valuesKey(others) === values
+      if (isAlike || ++looked === MOST_LOOKED_AT) break
+    }
+    if (!isAlike) return
+    this.#warn(
+      `${kind}.unbind of "${destination}" from exchange "${source}" undid nothing: the arguments of the binding have other wire types; give each number as it was bound, such as int8(1)`,
+    )
   }
 
   /** The binding as it is kept: a server-named queue is meant by each name it had. */
@@ -283,6 +307,8 @@ export class Topology implements TopologyRecorder, Ledger {
     return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.has(record)
   }
 }
+
+function ignore(): void {}
 
 function place(kind: BindingDefinition['kind'], name: string): string {
   return `${kind} ${name}`

@@ -1,7 +1,14 @@
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
-import { asError, atCallSite, ChannelClosedError, ConnectionLostError, captureCallSite } from '../../errors.ts'
+import {
+  asError,
+  atCallSite,
+  ChannelClosedError,
+  ConnectionLostError,
+  captureCallSite,
+  EncodeError,
+} from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
@@ -17,11 +24,14 @@ export interface RpcClientOptions {
 }
 
 export interface RpcCallOptions {
-  /** Default: the default exchange, which routes to the queue that `routingKey` names. */
+  /** Where the request is published. Default: the default exchange, which routes to the queue that `routingKey` names. */
   readonly exchangeName?: string | undefined
-  /** `replyTo` is the client's; a `correlationId` must be unique among the calls in flight. Default of `expiration`: the timeout. */
+  /**
+   * Properties of the request. `replyTo` is the client's; a `correlationId` must be unique among the calls in flight. Default of
+   * `expiration`: the timeout, so that nobody works on a request whose caller has given it up.
+   */
   readonly properties?: BasicProperties | undefined
-  /** Milliseconds. Default: the client's. */
+  /** Milliseconds until the call rejects with `TimeoutError`; `Infinity` is no limit. Default: the client's. */
   readonly timeout?: number | undefined
   /** Ends the wait; a request that is written by then may be answered all the same. */
   readonly signal?: AbortSignal | undefined
@@ -31,6 +41,9 @@ const TIMEOUT = 20_000
 const CLOSE_TIMEOUT = 1_000
 /** Milliseconds: the longest that RabbitMQ takes. */
 const LONGEST_EXPIRATION = 0xffff_ffff
+/** What is thought of as in `publish`, whose properties come before its options. */
+const SURPLUS =
+  'rpc call takes a routing key, a payload and options; the properties are the option "properties", and there is no fourth argument'
 const CALL = ['exchangeName', 'properties', 'timeout', 'signal']
 
 /**
@@ -73,10 +86,16 @@ export class RpcClient {
    * ConnectionLostError or ConnectionClosedError if the reply can no longer come. Each has the `outcome` of the
    * request but a RemoteError: one that is `'notSent'` was never written, and is not written later.
    */
-  async call(routingKey: string, payload: Payload, options: RpcCallOptions = {}): Promise<Message> {
+  async call(
+    routingKey: string,
+    payload: Payload,
+    options: RpcCallOptions = {},
+    ...surplus: readonly never[]
+  ): Promise<Message> {
     const site = captureCallSite(this.call)
     let call: PendingCall
     try {
+      if (surplus.length > 0) throw new EncodeError(SURPLUS)
       call = this.#begin(routingKey, payload, options, site)
     } catch (error) {
       throw atCallSite(asError(error), site)

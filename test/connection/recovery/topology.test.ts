@@ -3,7 +3,8 @@ import { describe, it } from 'node:test'
 import type { BindingDefinition, ExchangeDefinition, QueueDefinition } from '../../../src/channel/topology-recorder.ts'
 import type { QueueRecord } from '../../../src/connection/recovery/records.ts'
 import { Topology } from '../../../src/connection/recovery/topology.ts'
-import { int8, int16 } from '../../../src/index.ts'
+import { type FieldTable, int8, int16 } from '../../../src/index.ts'
+import { copyTable } from '../../../src/protocol/table-copy.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 function exchange(exchangeName: string, details: Partial<ExchangeDefinition> = {}): ExchangeDefinition {
@@ -59,6 +60,32 @@ describe('Topology', () => {
     topology.bound(binding('b', 'y'))
     assert.deepEqual(names(topology), { exchanges: ['b', 'a'], queues: ['y', 'x'], bindings: ['b>y#', 'b>y#k'] })
     assert.equal(topology.exchanges[0]?.definition.typeName, 'fanout')
+  })
+
+  it('warns of an unbind that names the arguments of a binding in other wire types', () => {
+    const warnings: string[] = []
+    const topology = new Topology(new VirtualClock(), text => warnings.push(text))
+    const of = (args: FieldTable, destination = 'q') =>
+      binding('e', destination, { arguments: copyTable(args, 'arguments') })
+    topology.bound(of({ n: int8(1), deep: [1, int16(2)] }))
+    topology.bound(binding('e', 'q'))
+    for (const [args, destination] of [
+      [{ n: 2, deep: [1, 2] }, 'q'],
+      [{ n: 1, deep: [1, 2] }, 'r'],
+      [{}, 'r'],
+      [{ n: int8(1), deep: [1, int16(2)], more: 1 }, 'q'],
+    ] as const) {
+      topology.unbound(of(args, destination))
+    }
+    topology.unbound(binding('e', 'q', { routingKey: 'k' }))
+    assert.deepEqual(warnings, [])
+    topology.unbound(of({ n: 1, deep: [1, 2] }))
+    assert.deepEqual(warnings, [
+      'queue.unbind of "q" from exchange "e" undid nothing: the arguments of the binding have other wire types; give each number as it was bound, such as int8(1)',
+    ])
+    topology.unbound(of({ n: int8(1), deep: [1, int16(2)] }))
+    assert.deepEqual(names(topology).bindings, ['e>q#'])
+    assert.equal(warnings.length, 1)
   })
 
   it('leaves out the broker’s own exchanges', () => {

@@ -4,6 +4,7 @@ import {
   AbortError,
   ChannelClosedError,
   type ConnectOptions,
+  EncodeError,
   MessageReturnedError,
   type Payload,
   ProtocolError,
@@ -52,6 +53,18 @@ function ack(channel: number, deliveryTag: number, multiple = false): Buffer {
 }
 
 const ID = (correlationId: string) => ({ properties: { correlationId } })
+
+describe('An RPC call with a fourth argument', () => {
+  it('is refused, with what was meant, and sends nothing', async () => {
+    const the = await rpcConversation()
+    const call = the.client.call as (...args: unknown[]) => Promise<unknown>
+    const error = await rejection(call.call(the.client, 'q', 'a', {}, { timeout: 5 }), EncodeError)
+    assert.match(error.message, /the properties are the option "properties", and there is no fourth argument$/)
+    await turn()
+    assert.deepEqual(framesOf(the, 'basic.publish'), [])
+    await the.protocol.close()
+  })
+})
 
 describe('The errors of an RPC call', () => {
   const failures: Readonly<Record<string, (the: RpcConversation) => Promise<unknown>>> = {
