@@ -8,6 +8,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, relative, sep } from 'node:path'
 import { rollup } from 'rollup'
 import { parseAst } from 'rollup/parseAst'
+import { indentedWithTabs } from './declarations.mjs'
 
 /** Entries of the package, by their names there, and the compiled files that export what is public. */
 export const entries = { index: 'index.js', testing: 'testing/index.js', codec: 'codec/index.js' }
@@ -96,8 +97,7 @@ function checkImports({ name, imports, dynamicImports }) {
  * @param {readonly string[]} names
  */
 function moduleOf(file, names) {
-  const constants = names.map(name => `export const ${name} = commonjs.${name}\n`)
-  return `import commonjs from '${file}'\n\n${constants.join('')}`
+  return `import commonjs from '${file}'\n\nexport const {\n\t${names.join(',\n\t')},\n} = commonjs\n`
 }
 
 const require = createRequire(import.meta.url)
@@ -147,15 +147,6 @@ function withSourceNames(code, modules, folder) {
     end = start + own.length
   }
   return parts.join('') + code.slice(end)
-}
-
-/**
- * Takes a sixth off the size.
- *
- * @param {string} code indented by four spaces
- */
-function indentedWithTabs(code) {
-  return code.replace(/^(?: {4})+/gm, spaces => '\t'.repeat(spaces.length / 4))
 }
 
 /**

@@ -135,7 +135,7 @@ await broker[Symbol.asyncDispose]()
   it('names every option of connect()', () => {
     const text = section('Connecting')
     const declared = readFileSync(join(packageRoot, 'dist/connection/settings/options.d.ts'), 'utf8')
-    const members = declared.slice(declared.indexOf('interface ConnectOptions')).matchAll(/^ +readonly (\w+)\?:/gm)
+    const members = declared.slice(declared.indexOf('interface ConnectOptions')).matchAll(/^\s+readonly (\w+)\?:/gm)
     const names = Array.from(members, match => match[1] ?? '')
     assert.ok(names.includes('host'))
     for (const name of names) assert.ok(text.includes(`\`${name}\``), name)
