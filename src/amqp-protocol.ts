@@ -21,7 +21,13 @@ import type { ConnectionStats } from './diagnostics/stats.ts'
 import { EncodeError, fromCallSite } from './errors.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
-import type { ConsumerOptions, HandlerOptions, MessageHandler } from './patterns/consume/consumer-options.ts'
+import type {
+  BatchHandler,
+  BatchHandlerOptions,
+  ConsumerOptions,
+  HandlerOptions,
+  MessageHandler,
+} from './patterns/consume/consumer-options.ts'
 import { isolated, isolatedTransaction } from './patterns/isolated.ts'
 import { DefaultPublishers } from './patterns/publish/default-publishers.ts'
 import type { Payload } from './patterns/publish/payload.ts'
@@ -251,11 +257,12 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * reason if the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
+  consumer(queueName: string, handler: BatchHandler, options: BatchHandlerOptions): Promise<Consumer>
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
   consumer(
     queueName: string,
-    handlerOrOptions?: MessageHandler | ConsumerOptions,
-    handlerOptions?: HandlerOptions,
+    handlerOrOptions?: MessageHandler | BatchHandler | ConsumerOptions,
+    handlerOptions?: HandlerOptions | BatchHandlerOptions,
   ): Promise<Consumer> {
     return fromCallSite(this.consumer, async () => {
       if (typeof handlerOrOptions === 'function') {

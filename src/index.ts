@@ -71,6 +71,9 @@ export {
 } from './errors.ts'
 export { Consumer, type ConsumerEvents } from './patterns/consume/consumer.ts'
 export type {
+  BatchHandler,
+  BatchHandlerOptions,
+  BatchOptions,
   CancelDecider,
   ConsumerCloseOptions,
   ConsumerOptions,

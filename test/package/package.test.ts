@@ -55,6 +55,7 @@ describe('The package', () => {
       'LICENSE',
       'README.md',
       'dist/THIRD-PARTY-LICENSES.txt',
+      'dist/batch-runs.js',
       'dist/client.js',
       'dist/codec.js',
       'dist/codec.mjs',
@@ -93,7 +94,7 @@ describe('The package', () => {
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const files = ['index.js', 'client.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
+    const files = ['index.js', 'client.js', 'batch-runs.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')
     const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])

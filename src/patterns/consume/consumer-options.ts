@@ -5,6 +5,7 @@ import {
   badValue,
   booleanOption,
   checkOptions,
+  durationOption,
   functionOption,
   integerOption,
   limitOption,
@@ -51,6 +52,32 @@ export interface HandlerOptions extends ConsumerOptions {
   readonly onFailure?: FailureAction | FailureDecider | undefined
 }
 
+/** Called with an array of messages; they are settled when this returns, or its promise resolves. */
+export type BatchHandler = (messages: Message[]) => unknown
+
+/** When a batch is handed to its handler: as soon as one of the two is reached. */
+export interface BatchOptions {
+  /** Messages, from 1 to 65,535. */
+  readonly size: number
+  /** Milliseconds after the first message. Default: 1,000. */
+  readonly wait?: number | undefined
+}
+
+/** The same, checked. */
+export interface CheckedBatch {
+  readonly size: number
+  readonly wait: number
+}
+
+export interface BatchHandlerOptions extends HandlerOptions {
+  /** The handler gets arrays of messages: as soon as there are `size`, or `wait` milliseconds after the first. */
+  readonly batch: BatchOptions
+  /** Batches that may be handled at the same time; 1 keeps the order. Default: 1. */
+  readonly concurrency?: number | undefined
+  /** Default: enough for one batch more than are handled at a time, and 32 or more. It must be `batch.size` or more, or 0. */
+  readonly prefetchCount?: number | undefined
+}
+
 /** What bounds a wait for the next message. */
 export interface NextOptions {
   /** Milliseconds to wait for a message. Default: no limit. */
@@ -74,30 +101,35 @@ export interface ConsumerSettings {
   readonly onCancel: CancelDecider | undefined
   readonly signal: AbortSignal | undefined
   readonly concurrency: number
+  readonly batch: CheckedBatch | undefined
   readonly onFailure: CheckedAction | FailureDecider
 }
 
 const PREFETCH_COUNT = 32
 const CONSUMER = ['prefetchCount', 'noAck', 'exclusive', 'arguments', 'onCancel', 'signal']
-const HANDLER = [...CONSUMER, 'concurrency', 'onFailure']
+const HANDLER = [...CONSUMER, 'concurrency', 'onFailure', 'batch']
+const BATCH_WAIT = 1_000
+const MOST = 65_535
 
 /** @throws EncodeError that names the option. */
 export function consumerSettings(
   what: string,
   queueName: string,
-  handler: MessageHandler | undefined,
-  options: HandlerOptions,
+  handler: MessageHandler | BatchHandler | undefined,
+  options: HandlerOptions & { readonly batch?: BatchOptions | undefined },
 ): ConsumerSettings {
   if (typeof queueName !== 'string' || queueName === '')
     throw badValue(what, 'queueName', 'the name of a queue', queueName)
   shortStringOption(what, 'queueName', queueName)
   checkOptions(what, options, handler === undefined ? CONSUMER : HANDLER)
   const noAck = booleanOption(what, 'noAck', options.noAck) ?? false
-  const limit = limitOption(what, 'concurrency', options.concurrency, 1)
-  const ahead = limit !== undefined && limit > PREFETCH_COUNT ? Math.min(limit, 65_535) : PREFETCH_COUNT
+  const { batch } = options
+  const limit = limitOption(what, 'concurrency', options.concurrency, 1) ?? (batch === undefined ? undefined : 1)
+  // One batch is collected while others are handled.
+  const wanted = batch === undefined ? (limit ?? 0) : ((limit ?? 1) + 1) * (batch?.size ?? 0)
   const prefetchCount =
-    integerOption(what, 'prefetchCount', options.prefetchCount, 0, 65_535) ??
-    (limit === Number.POSITIVE_INFINITY ? 0 : ahead)
+    integerOption(what, 'prefetchCount', options.prefetchCount, 0, MOST) ??
+    (limit === Number.POSITIVE_INFINITY ? 0 : Math.max(PREFETCH_COUNT, Math.min(wanted || 0, MOST)))
   const { onFailure } = options
   if (onFailure !== undefined && noAck) {
     throw new EncodeError(`${what}: "onFailure" has no meaning with noAck, since the broker has forgotten the message`)
@@ -113,8 +145,25 @@ export function consumerSettings(
     onCancel: registered(functionOption(what, 'onCancel', options.onCancel)),
     signal: signalOption(what, 'signal', options.signal),
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
+    batch: batch === undefined ? undefined : batchOption(what, batch, noAck, prefetchCount),
     onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
   }
+}
+
+/** @throws EncodeError for anything but the options of a batch that can be full. */
+export function batchOption(what: string, batch: unknown, noAck: boolean, prefetchCount: number): CheckedBatch {
+  if (typeof batch !== 'object' || batch === null) throw badValue(what, 'batch', '{ size, wait }', batch)
+  checkOptions(`${what}: a batch`, batch, ['size', 'wait'])
+  const { size, wait } = batch as Partial<BatchOptions>
+  const checked = integerOption(`${what}: a batch`, 'size', size, 1, MOST)
+  if (checked === undefined) throw badValue(`${what}: a batch`, 'size', `an integer from 1 to ${MOST}`, size)
+  if (noAck) throw new EncodeError(`${what}: a batch has no meaning with noAck`)
+  if (prefetchCount !== 0 && checked > prefetchCount) {
+    throw new EncodeError(
+      `${what}: "size" ${checked} is more than "prefetchCount" ${prefetchCount}: the broker sends no more before an ack, so that a batch would never be full`,
+    )
+  }
+  return { size: checked, wait: durationOption(`${what}: a batch`, 'wait', wait) ?? BATCH_WAIT }
 }
 
 /** @throws EncodeError if the queues in which messages wait cannot have the names that follow from the queue's. */

@@ -9,6 +9,10 @@ import { badValue, checkOptions, durationOption, signalOption } from '../../prot
 import { tell } from '../tell.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
 import {
+  type BatchHandler,
+  type BatchHandlerOptions,
+  type BatchOptions,
+  batchOption,
   CLOSE_TIMEOUT,
   type ConsumerCloseOptions,
   type ConsumerSettings,
@@ -20,7 +24,7 @@ import {
 import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { FailurePolicy } from './failure-policy.ts'
-import { HandlerRuns } from './handler-runs.ts'
+import { type MakeRuns, oneByOne } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 
@@ -87,7 +91,12 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   #makeError: (() => Error) | undefined
   #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
 
-  private constructor(source: ChannelSource, settings: ConsumerSettings, handler: MessageHandler | undefined) {
+  private constructor(
+    source: ChannelSource,
+    settings: ConsumerSettings,
+    handler: MessageHandler | BatchHandler | undefined,
+    makeRuns: MakeRuns,
+  ) {
     super()
     this.queueName = settings.queueName
     this.#source = source
@@ -96,8 +105,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#policy = new FailurePolicy(source, settings.queueName, settings.onFailure, this.#heldBack)
     this.#hasHandler = handler !== undefined
     const freed = (): void => this.#dispatcher.freed()
-    const runs =
-      handler === undefined ? undefined : new HandlerRuns(handler, settings.concurrency, this.#policy, source, freed)
+    const runs = handler === undefined ? undefined : makeRuns(handler, settings, this.#policy, source, freed)
     this.#dispatcher = new Dispatcher(settings, runs, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),
@@ -115,12 +123,13 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     source: ChannelSource,
     what: string,
     queueName: string,
-    handler: MessageHandler | undefined,
-    options: HandlerOptions,
+    handler: MessageHandler | BatchHandler | undefined,
+    options: HandlerOptions | BatchHandlerOptions,
   ): Promise<Consumer> {
     if (handler !== undefined && typeof handler !== 'function') throw badValue(what, 'handler', 'a function', handler)
     const settings = consumerSettings(what, queueName, handler, options)
-    const consumer = new Consumer(source, settings, handler)
+    const makeRuns = settings.batch === undefined ? oneByOne : (await import('./batch-runs.ts')).inBatches
+    const consumer = new Consumer(source, settings, handler, makeRuns)
     const { signal } = settings
     try {
       await consumer.#restarter.start(signal)
@@ -157,6 +166,20 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   /** A loop over the messages, which several loops share. */
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
     return this.#dispatcher.loop()
+  }
+
+  /**
+   * A loop over arrays of messages: one comes as soon as there are `size` messages, or `wait` milliseconds after the first.
+   * A batch is acked when the loop asks for the next one, except for what the program has settled itself; a `break` or an
+   * error gives it back, and closes the consumer.
+   *
+   *     for await (const batch of consumer.batches({ size: 100 })) await insert(batch.map(message => message.json()))
+   *
+   * @throws EncodeError if `size` is more than `prefetchCount`, or with `noAck`.
+   */
+  batches(batch: BatchOptions): AsyncIterableIterator<Message[], undefined> {
+    const { noAck, prefetchCount } = this.#settings
+    return this.#dispatcher.batches(batchOption('batches', batch, noAck, prefetchCount), this.#source.clock)
   }
 
   /** Whether `pause` was called last. */

@@ -3,16 +3,18 @@ import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
-import type { TimerSource } from '../../lib/clock.ts'
+import type { Clock, TimerSource } from '../../lib/clock.ts'
 import { Conditions } from '../../lib/conditions.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
-import type { HandlerRuns } from './handler-runs.ts'
+import { BatchLoop } from './batch-loop.ts'
+import type { CheckedBatch } from './consumer-options.ts'
+import type { Runs } from './handler-runs.ts'
 import { InHand } from './in-hand.ts'
 import { Message, StreamMessage } from './message.ts'
 import { MessageBuffer } from './message-buffer.ts'
-import { MessageLoop, type MessageResult } from './message-loop.ts'
+import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
 
 /**
  * Changes of state, all made by `#to`:
@@ -59,12 +61,12 @@ export class Dispatcher implements DeliverySink {
   /** Nothing else limits what waits here. */
   readonly #unlimited: boolean
   /** Undefined where the program asks for messages itself. */
-  readonly #runs: HandlerRuns | undefined
+  readonly #runs: Runs | undefined
   readonly #timers: TimerSource
   readonly #events: DispatcherEvents
   readonly #buffer = new MessageBuffer()
   readonly #waiting: WaitList
-  readonly #loops = new Set<MessageLoop>()
+  readonly #loops = new Set<Loop>()
   readonly #inHand = new InHand()
   #state: State = 'starting'
   #paused = false
@@ -80,7 +82,7 @@ export class Dispatcher implements DeliverySink {
 
   constructor(
     { queueName, noAck, prefetchCount }: DispatcherOptions,
-    runs: HandlerRuns | undefined,
+    runs: Runs | undefined,
     timers: TimerSource,
     events: DispatcherEvents,
   ) {
@@ -126,7 +128,7 @@ export class Dispatcher implements DeliverySink {
     else this.#push(message)
   }
 
-  #start(runs: HandlerRuns, delivered: Message): void {
+  #start(runs: Runs, delivered: Message): void {
     const message = runs.prepare(delivered)
     runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
   }
@@ -263,15 +265,29 @@ export class Dispatcher implements DeliverySink {
   loop(): MessageLoop {
     const loop = new MessageLoop({
       take: loop => this.#take(loop, { what: 'next' }),
-      leave: async loop => {
-        this.#loops.delete(loop)
-        await this.#events.left()
-        // With noAck they are gone at the broker, and nobody wants them here.
-        this.giveBackUnseen(true)
-      },
+      leave: loop => this.#leave(loop),
     })
     this.#loops.add(loop)
     return loop
+  }
+
+  /** A loop over batches of them. */
+  batches(batch: CheckedBatch, clock: Clock): BatchLoop {
+    const loop = new BatchLoop(batch, {
+      clock,
+      take: (loop, bounds) => this.#take(loop, { ...bounds, what: 'batches' }),
+      isAlone: () => this.#loops.size === 1 && this.#inHand.unsettled === 0,
+      leave: loop => this.#leave(loop),
+    })
+    this.#loops.add(loop)
+    return loop
+  }
+
+  async #leave(loop: Loop): Promise<void> {
+    this.#loops.delete(loop)
+    await this.#events.left()
+    // With noAck they are gone at the broker, and nobody wants them here.
+    this.giveBackUnseen(true)
   }
 
   /** The next message, for the program to settle. */
@@ -279,7 +295,7 @@ export class Dispatcher implements DeliverySink {
     return this.#take(undefined, bounds)
   }
 
-  #take(loop: MessageLoop | undefined, bounds: WaitBounds): Promise<MessageResult> {
+  #take(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
     if (this.#runs !== undefined) {
       return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
     }
@@ -294,7 +310,7 @@ export class Dispatcher implements DeliverySink {
     })
   }
 
-  #give(loop: MessageLoop | undefined): MessageResult {
+  #give(loop: Loop | undefined): MessageResult {
     const message = this.#shift()
     if (message === undefined) return DONE
     if (loop?.given(message) !== true && !this.noAck) this.#inHand.add(message)
@@ -306,14 +322,15 @@ export class Dispatcher implements DeliverySink {
   get stats() {
     const { length: buffered } = this.#buffer
     const { running: handlersRunning = 0, concurrency = 0, unsettled = 0 } = this.#runs ?? {}
-    const inLoops = [...this.#loops].filter(({ holds }) => holds).length
+    let inLoops = 0
+    for (const loop of this.#loops) inLoops += loop.unsettled
     const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#inHand.unsettled + inLoops
     return { isPaused: this.#paused, handlersRunning, concurrency, buffered, unacknowledged }
   }
 
   /** A loop has a message in hand. */
   get loopsHold(): boolean {
-    for (const loop of this.#loops) if (loop.holds) return true
+    for (const loop of this.#loops) if (loop.unsettled > 0) return true
     return false
   }
 
@@ -329,6 +346,8 @@ export class Dispatcher implements DeliverySink {
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.#to('stopping')
     this.#handOutInContext()
+    this.#runs?.flush()
+    for (const loop of this.#loops) loop.flush()
   }
 
   /** Messages that nobody has seen. */

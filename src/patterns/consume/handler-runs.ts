@@ -1,9 +1,10 @@
 import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
-import { describeThrown } from '../../errors.ts'
 import { follow } from '../../lib/call-safely.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { AsyncResource } from '../../lib/platform.ts'
-import type { MessageHandler } from './consumer-options.ts'
+import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
+import { FailedMessages } from './failed-messages.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
 import { asFirstPublished } from './retried.ts'
@@ -22,18 +23,38 @@ class Run {
   readonly failed = (error: unknown): void => this.#ended(this, true, error)
 }
 
+/** What a dispatcher gives messages to. */
+export interface Runs {
+  /** It takes another message. */
+  readonly free: boolean
+  /** Handlers that have begun and not ended. */
+  readonly running: number
+  readonly concurrency: number
+  /** Messages that are not settled: of handlers that run, and of those that failed. */
+  readonly unsettled: number
+  /** No handler runs, and what failed is settled. */
+  readonly isIdle: boolean
+  /** The message for the handler: one that comes back from a wait for its next attempt is as it was first published. */
+  prepare(message: Message): Message
+  /** Handle a message; `trace` follows the work on it. */
+  start(message: Message, trace: ProcessTrace | undefined): void
+  /** No more messages will come: handle what is collected. */
+  flush(): void
+  /** Give back, for `reason`, what handlers have in hand that do not end. */
+  giveUp(reason: Error): void
+}
+
 /** Calls a handler with messages and settles them by how that ends. */
-export class HandlerRuns {
+export class HandlerRuns implements Runs {
   readonly #handler: MessageHandler
   readonly #concurrency: number
   readonly #policy: FailurePolicy
-  readonly #reporter: ErrorReporter
+  readonly #failures: FailedMessages
   /** A place is free again, or a failed message is settled. */
   readonly #freed: () => void
   readonly #runs: Run[] = []
   readonly #freeRuns: Run[] = []
   #running = 0
-  #settling = 0
 
   constructor(
     handler: MessageHandler,
@@ -45,7 +66,7 @@ export class HandlerRuns {
     this.#handler = handler
     this.#concurrency = concurrency
     this.#policy = policy
-    this.#reporter = reporter
+    this.#failures = new FailedMessages(policy, reporter, freed)
     this.#freed = freed
   }
 
@@ -53,12 +74,10 @@ export class HandlerRuns {
     return this.#running < this.#concurrency
   }
 
-  /** The message for the handler: one that comes back from a wait for its next attempt is as it was first published. */
   prepare(message: Message): Message {
     return this.#policy.mayRetry ? asFirstPublished(message) : message
   }
 
-  /** Call the handler with a message; `trace` follows the work on it. */
   start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
     let result: unknown
@@ -108,24 +127,10 @@ export class HandlerRuns {
   }
 
   #failed(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
-    const { isHeld } = message
-    if (isHeld) this.#settling++
-    trace?.failed(error)
-    trace?.done()
-    if (!isBrokenOff(message, error)) this.#reporter.report(error, 'warn')
-    if (!isHeld) return
-    const settled = (): void => {
-      this.#settling--
-      this.#freed()
-    }
-    this.#policy.settle(message, error).then(settled, (second: unknown) => {
-      this.#reporter.report(second, 'warn')
-      message.nack()
-      settled()
-    })
+    this.#failures.report([message], error)
+    this.#failures.settle(message, trace, error)
   }
 
-  /** Handlers that have begun and not ended. */
   get running(): number {
     return this.#running
   }
@@ -134,30 +139,30 @@ export class HandlerRuns {
     return this.#concurrency
   }
 
-  /** Messages that are not settled: of handlers that run, and of those that failed. */
   get unsettled(): number {
-    return this.#settling + this.#runs.filter(({ message }) => message?.isHeld === true).length
+    return this.#failures.unsettled + this.#runs.filter(({ message }) => message?.isHeld === true).length
   }
 
-  /** No handler runs, and what failed is settled. */
   get isIdle(): boolean {
-    return this.#running + this.#settling === 0
+    return this.#running + this.#failures.unsettled === 0
   }
 
-  /** Give back, for `reason`, what handlers have in hand that do not end. */
+  /** It collects nothing. */
+  flush(): void {}
+
   giveUp(reason: Error): void {
     for (const { message } of this.#runs) message?.giveBack(reason)
   }
 }
 
-/** Whether work was broken off because the message was taken away, which is not a failure of anything. */
-function isBrokenOff({ controller }: Message, error: unknown): boolean {
-  if (controller?.signal.aborted !== true) return false
-  const { reason } = controller.signal
-  if (error === reason || describeThrown(error).name === 'AbortError') return true
-  try {
-    return (error as Partial<Error>).cause === reason
-  } catch {
-    return false
-  }
-}
+/** What calls a handler. Only programs with batches load the code for them. */
+export type MakeRuns = (
+  handler: MessageHandler | BatchHandler,
+  settings: ConsumerSettings,
+  policy: FailurePolicy,
+  source: ErrorReporter & TimerSource,
+  freed: () => void,
+) => Runs
+
+export const oneByOne: MakeRuns = (handler, { concurrency }, policy, source, freed) =>
+  new HandlerRuns(handler as MessageHandler, concurrency, policy, source, freed)

@@ -2,6 +2,18 @@ import type { Message } from './message.ts'
 
 export type MessageResult = IteratorResult<Message, undefined>
 
+/** A loop, as a dispatcher sees it. */
+export interface Loop {
+  /** Messages in its hand that are not settled. */
+  readonly unsettled: number
+  /** A message answers one of its questions. Returns false where the program is to settle it. */
+  given(message: Message): boolean
+  /** No more messages will come: it may hand on what it has collected. */
+  flush(): void
+  /** Give back what it has in hand. */
+  giveBack(reason: Error): void
+}
+
 /** Where a loop gets its messages, and how it ends. */
 export interface MessageStream {
   take(loop: MessageLoop): Promise<MessageResult>
@@ -13,7 +25,7 @@ export interface MessageStream {
  * One loop over a consumer: it acks a message when it asks for the next one. Whoever asks for several at once is not a
  * loop, and may work on all of them at the same time: from then on each message is the program's to settle.
  */
-export class MessageLoop implements AsyncIterator<Message, undefined> {
+export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
   readonly #stream: MessageStream
   #current: Message | undefined
   #asked = 0
@@ -32,19 +44,19 @@ export class MessageLoop implements AsyncIterator<Message, undefined> {
     return this.#stream.take(this)
   }
 
-  /** A message answers one call of `next`. Returns false where the program is to settle it. */
   given(message: Message): boolean {
     this.#asked--
     if (this.#isLoop) this.#current = message
     return this.#isLoop
   }
 
-  /** It has a message in hand that is not settled. */
-  get holds(): boolean {
-    return this.#current?.isHeld === true
+  get unsettled(): number {
+    return this.#current?.isHeld === true ? 1 : 0
   }
 
-  /** Give back what it has in hand. */
+  /** It collects nothing. */
+  flush(): void {}
+
   giveBack(reason: Error): void {
     this.#current?.giveBack(reason)
     this.#current = undefined

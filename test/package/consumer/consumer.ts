@@ -10,6 +10,9 @@ import {
   AuthenticationError,
   type BasicProperties,
   type BasicPublishOptions,
+  type BatchHandler,
+  type BatchHandlerOptions,
+  type BatchOptions,
   type BindOptions,
   BufferFullError,
   type CallOptions,
@@ -431,6 +434,13 @@ export async function work(protocol: AmqpProtocol): Promise<void> {
   consumer.resume()
   const close: ConsumerCloseOptions = { timeout: 1_000 }
   await consumer.close(close)
+
+  const batch: BatchOptions = { size: 10, wait: 100 }
+  for await (const messages of consumer.batches(batch)) console.log(messages.length)
+  const insert: BatchHandler = messages => console.log(messages.map(message => message.attempt))
+  const inBatches: BatchHandlerOptions = { batch, concurrency: 2 }
+  await protocol.consumer('orders', insert, inBatches)
+  await protocol.consumer('orders', messages => console.log(messages.length), { batch })
 
   const destination: ErrorDestination = { exchangeName: '', routingKey: 'failed' }
   const retry: RetryPolicy = { retries: 3, delays: [1_000, 10_000], otherwise: destination }

@@ -1,0 +1,121 @@
+import type { ErrorReporter } from '../../channel/port.ts'
+import type { ProcessTrace } from '../../diagnostics/process.ts'
+import { inContext } from '../../lib/call-safely.ts'
+import type { Timer, TimerSource } from '../../lib/clock.ts'
+import { ackBatch } from './ack-batch.ts'
+import type { BatchHandler, CheckedBatch } from './consumer-options.ts'
+import { FailedMessages } from './failed-messages.ts'
+import type { FailurePolicy } from './failure-policy.ts'
+import type { MakeRuns, Runs } from './handler-runs.ts'
+import type { Message } from './message.ts'
+import { asFirstPublished } from './retried.ts'
+
+interface Entry {
+  readonly message: Message
+  readonly trace: ProcessTrace | undefined
+}
+
+/** Collects messages and calls a handler with arrays of them; settles each by how that ends. */
+export class BatchRuns implements Runs {
+  readonly concurrency: number
+  readonly #handler: BatchHandler
+  readonly #size: number
+  readonly #wait: number
+  readonly #policy: FailurePolicy
+  readonly #failed: FailedMessages
+  readonly #timers: TimerSource
+  /** A batch is done, or a failed message is settled. */
+  readonly #freed: () => void
+  /** The batch that is being collected. */
+  #filling: Entry[] = []
+  #timer: Timer | undefined
+  /** The batches whose handlers run. */
+  readonly #running = new Set<readonly Entry[]>()
+
+  constructor(
+    handler: BatchHandler,
+    { size, wait }: CheckedBatch,
+    concurrency: number,
+    policy: FailurePolicy,
+    source: ErrorReporter & TimerSource,
+    freed: () => void,
+  ) {
+    // A context of its own: what the handler enters stays with it.
+    this.#handler = inContext(handler)
+    this.#size = size
+    this.#wait = wait
+    this.concurrency = concurrency
+    this.#policy = policy
+    this.#failed = new FailedMessages(policy, source, freed)
+    this.#timers = source
+    this.#freed = freed
+  }
+
+  get free(): boolean {
+    return this.#running.size < this.concurrency
+  }
+
+  get running(): number {
+    return this.#running.size
+  }
+
+  get unsettled(): number {
+    let count = this.#failed.unsettled + this.#filling.length
+    for (const batch of this.#running) count += batch.filter(({ message }) => message.isHeld).length
+    return count
+  }
+
+  get isIdle(): boolean {
+    return this.#running.size + this.#failed.unsettled + this.#filling.length === 0
+  }
+
+  prepare(message: Message): Message {
+    return this.#policy.mayRetry ? asFirstPublished(message) : message
+  }
+
+  start(message: Message, trace: ProcessTrace | undefined): void {
+    this.#filling.push({ message, trace })
+    if (this.#filling.length >= this.#size) this.flush()
+    else this.#timer ??= this.#timers.after(this.#wait, () => this.flush())
+  }
+
+  /** Call the handler with what there is. */
+  flush(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    const filled = this.#filling
+    this.#filling = []
+    // What the broker has taken back meanwhile, it delivers again.
+    const batch = filled.filter(({ message }) => message.isHeld)
+    if (batch.length > 0) void this.#run(batch)
+    else if (filled.length > 0) this.#freed()
+  }
+
+  /** Never rejects. */
+  async #run(batch: readonly Entry[]): Promise<void> {
+    this.#running.add(batch)
+    const messages = batch.map(({ message }) => message)
+    for (const { trace } of batch) trace?.handedOver()
+    try {
+      await this.#handler([...messages])
+      this.#running.delete(batch)
+      ackBatch(messages, this.#running.size + this.#failed.unsettled === 0)
+      for (const message of messages) this.#policy.succeeded(message)
+    } catch (error) {
+      this.#running.delete(batch)
+      this.#failed.report(messages, error)
+      for (const { message, trace } of batch) this.#failed.settle(message, trace, error)
+    }
+    this.#freed()
+  }
+
+  giveUp(reason: Error): void {
+    this.#timer?.cancel()
+    for (const batch of [...this.#running, this.#filling]) for (const { message } of batch) message.giveBack(reason)
+    this.#filling = []
+  }
+}
+
+/** The types of `protocol.consumer()` say that the handler takes arrays. */
+export const inBatches: MakeRuns = (handler, { batch = { size: 1, wait: 0 }, concurrency }, policy, source, freed) =>
+  new BatchRuns(handler as BatchHandler, batch, concurrency, policy, source, freed)

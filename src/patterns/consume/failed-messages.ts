@@ -1,0 +1,59 @@
+import type { ErrorReporter } from '../../channel/port.ts'
+import type { ProcessTrace } from '../../diagnostics/process.ts'
+import { describeThrown } from '../../errors.ts'
+import type { FailurePolicy } from './failure-policy.ts'
+import type { Message } from './message.ts'
+
+/** The messages whose handler failed, until they are settled. */
+export class FailedMessages {
+  readonly #policy: FailurePolicy
+  readonly #reporter: ErrorReporter
+  /** One of them is settled. */
+  readonly #settled: () => void
+  #unsettled = 0
+
+  constructor(policy: FailurePolicy, reporter: ErrorReporter, settled: () => void) {
+    this.#policy = policy
+    this.#reporter = reporter
+    this.#settled = settled
+  }
+
+  get unsettled(): number {
+    return this.#unsettled
+  }
+
+  /** Report why a handler failed, unless its work was broken off since a message was taken away. */
+  report(messages: readonly Message[], error: unknown): void {
+    if (!messages.some(message => isBrokenOff(message, error))) this.#reporter.report(error, 'warn')
+  }
+
+  /** Do with a message what the failure policy says. */
+  settle(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
+    const { isHeld } = message
+    if (isHeld) this.#unsettled++
+    trace?.failed(error)
+    trace?.done()
+    if (!isHeld) return
+    const settled = (): void => {
+      this.#unsettled--
+      this.#settled()
+    }
+    this.#policy.settle(message, error).then(settled, (second: unknown) => {
+      this.#reporter.report(second, 'warn')
+      message.nack()
+      settled()
+    })
+  }
+}
+
+/** Whether work was broken off because the message was taken away, which is not a failure of anything. */
+function isBrokenOff({ controller }: Message, error: unknown): boolean {
+  if (controller?.signal.aborted !== true) return false
+  const { reason } = controller.signal
+  if (error === reason || describeThrown(error).name === 'AbortError') return true
+  try {
+    return (error as Partial<Error>).cause === reason
+  } catch {
+    return false
+  }
+}
