@@ -84,6 +84,11 @@ export interface AmqpProtocolEvents {
 export interface ChannelOptions {
   /** Open the channel in confirm mode. Default: false. */
   readonly publisherConfirms?: boolean | undefined
+  /**
+   * Milliseconds that a publish of the channel without a `timeout` of its own may take; then it rejects with `TimeoutError`.
+   * `Infinity` is no limit. Default: that of the connection, which has none unless it is set.
+   */
+  readonly publishTimeout?: number | undefined
   /** Called with every message that comes back because no queue wanted it. */
   readonly returnCallback?: ReturnCallback | undefined
   /** Ends the wait for the channel. */
@@ -235,11 +240,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   channel(options: ChannelOptions = {}): Promise<Channel> {
     return fromCallSite(this.channel, async () => {
-      checkOptions('channel', options, ['publisherConfirms', 'returnCallback', 'signal'])
+      checkOptions('channel', options, ['publisherConfirms', 'publishTimeout', 'returnCallback', 'signal'])
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
       const signal = signalOption('channel', 'signal', options.signal)
       const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
-      return await this.#session.channel({ publisherConfirms, returnCallback, signal })
+      const publishTimeout =
+        durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
+      return await this.#session.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
     })
   }
 

@@ -105,10 +105,11 @@ export class ChannelOpener {
   }
 
   #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
-    const { publisherConfirms = false, recover = true, returnCallback, signal } = options
+    const { publisherConfirms = false, publishTimeout, recover = true, returnCallback, signal } = options
     const channel = new Channel(this.#host, returnCallback)
     const { lives } = channel
     if (publisherConfirms) lives.startConfirming()
+    lives.publishing.timeout = publishTimeout
     if (!recover) lives.endWithConnection()
     const id = connection.channels.take()
     this.#host.remember(lives)

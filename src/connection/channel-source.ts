@@ -24,6 +24,8 @@ export interface Closable {
 
 export interface SourcedChannelOptions {
   readonly publisherConfirms?: boolean | undefined
+  /** Milliseconds for a publish without a timeout of its own. Default: no limit. */
+  readonly publishTimeout?: number | undefined
   /** Whether the channel comes back with the next connection. Default: true. */
   readonly recover?: boolean | undefined
   readonly returnCallback?: ReturnCallback | undefined
@@ -48,6 +50,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly serverProperties: Readonly<FieldTable>
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number
+  /** Milliseconds for a publish of the program without a timeout of its own; undefined: no limit. */
+  readonly publishTimeout: number | undefined
   /** What checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /**

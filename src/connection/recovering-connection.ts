@@ -72,11 +72,15 @@ const FLAPPING_MS = 1_000
 /** After this many in a row, the pauses grow as if attempts had been refused. */
 const FLAPPING_AT_ONCE = 3
 
+const NO_HEARTBEAT =
+  'heartbeat is 0: nobody notices a connection that falls silent, and what waits for the broker without a timeout may wait for ever; leave heartbeat out, or set publishTimeout'
+
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
   readonly routes: PublishRoutes
   readonly #kept: KeptTopology | undefined
   readonly maxWaiting: number
+  readonly publishTimeout: number | undefined
   readonly clock: Clock
   readonly #settings: Settings
   readonly #events: RecoveringConnectionEvents
@@ -117,6 +121,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#settings = settings
     this.#events = events
     this.maxWaiting = settings.maxWaiting
+    this.publishTimeout = settings.publishTimeout
     this.clock = settings.clock
     this.#times = new ConnectionTimes(settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
@@ -153,6 +158,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       attempts,
     )
     this.#first = first
+    if (this.#settings.heartbeat === 0) logger?.warn(NO_HEARTBEAT)
     // The caller can listen to the first event.
     await undefined
     try {

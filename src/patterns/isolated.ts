@@ -52,7 +52,8 @@ export async function isolatedTransaction<T>(
 ): Promise<T> {
   if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
   await undefined
-  const channel = await source.openingChannel({ what: 'transaction', recover: false })
+  const { publishTimeout } = source
+  const channel = await source.openingChannel({ what: 'transaction', recover: false, publishTimeout })
   const running = transact(channel, work)
   const part = { bringsWork: true, close: ({ timeout }: CallOptions) => atMost(source, timeout ?? 0, running) }
   source.own(part)

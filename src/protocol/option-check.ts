@@ -21,6 +21,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   connectiontimeout: ['connectTimeout'],
   timeout: ['connectTimeout'],
   calltimeout: ['rpcTimeout'],
+  confirmtimeout: ['publishTimeout'],
+  initialmaxretries: ['firstAttempts'],
   credentials: ['loginMethod'],
   mechanism: ['loginMethod'],
   authmechanism: ['loginMethod'],

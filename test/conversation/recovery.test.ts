@@ -168,7 +168,10 @@ describe('the attempts of a recovery', () => {
     const lines: string[] = []
     const log = (line: string): void => void lines.push(line)
     let refusals = 0
-    const the = await Recoverable.open({ logger: { debug: () => {}, info: log, warn: log, error: log } })
+    const the = await Recoverable.open({
+      logger: { debug: () => {}, info: log, warn: log, error: log },
+      heartbeat: 600,
+    })
     const { prepare } = the.broker
     the.broker.prepare = peer => {
       prepare(peer)

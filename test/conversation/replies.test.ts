@@ -285,7 +285,7 @@ describe('basic.qos for the whole channel', () => {
     }
     const warned: string[] = []
     const logger = { debug: ignore, info: ignore, warn: (text: string) => warned.push(text), error: ignore }
-    const { protocol, channel, errors } = await converseOnChannel({ logger }, broker)
+    const { protocol, channel, errors } = await converseOnChannel({ logger, heartbeat: 60 }, broker)
     await channel.basicQos({ prefetchCount: 1 })
     assert.deepEqual(warned, [])
     await channel.basicQos({ prefetchCount: 1, connectionGlobal: true })

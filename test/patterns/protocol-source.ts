@@ -13,6 +13,7 @@ export class ProtocolSource implements ChannelSource {
   readonly clock = systemClock
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
+  readonly publishTimeout = undefined
   readonly serverProperties = {}
   readonly endpoint = {
     connectionId: 1,

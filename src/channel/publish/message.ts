@@ -107,6 +107,16 @@ export function boundPublish(
   giveUp: (error: Error) => void,
 ): void {
   if (publish.reject === undefined) return
+  publish.bound = enterBounds(publish, list, { signal, timeout }, giveUp)
+}
+
+/** The same without making the publish one that its caller waits for: the caller leaves the place. */
+export function enterBounds(
+  publish: PendingPublish,
+  list: WaitList,
+  { signal, timeout }: CallOptions,
+  giveUp: (error: Error) => void,
+): Place {
   const what = (): string => describeMessage(publish)
   const bounds = {
     what,
@@ -116,7 +126,23 @@ export function boundPublish(
       return outcomeOf(publish)
     },
   }
-  publish.bound = list.enter({ granted: () => {}, failed: giveUp }, bounds)
+  return list.enter({ granted: () => {}, failed: giveUp }, bounds)
+}
+
+/** What bounds a publish without a timeout of its own: undefined if nothing does. */
+export function defaultBounds(publishTimeout: number | undefined): CallOptions | undefined {
+  return publishTimeout === undefined || publishTimeout === Number.POSITIVE_INFINITY
+    ? undefined
+    : { timeout: publishTimeout }
+}
+
+/** What bounds a publish: its own signal, and its own timeout or that of `defaults`. */
+export function withDefaults(
+  bounds: CallOptions | undefined,
+  defaults: CallOptions | undefined,
+): CallOptions | undefined {
+  if (defaults === undefined || bounds?.timeout !== undefined) return bounds
+  return bounds === undefined ? defaults : { ...defaults, signal: bounds.signal }
 }
 
 /** Whether the program may have called it and forgotten it. */

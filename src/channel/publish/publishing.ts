@@ -12,13 +12,16 @@ import type { ConfirmWindow } from './confirm-window.ts'
 import {
   assertNotAborted,
   boundPublish,
+  defaultBounds,
   describeMessage,
+  enterBounds,
   isForgettable,
   notSent,
   type PendingPublish,
   pendingPublish,
   promiseOf,
   refuse,
+  withDefaults,
 } from './message.ts'
 
 /** What a publish without a promise of its own returns while the socket takes more. */
@@ -80,6 +83,8 @@ export class Publishing implements PublishSource {
   readonly #list: WaitList
   /** Nothing but timeouts and signals of publishes, which go on behind the write. */
   readonly #bounds: WaitList
+  /** Of publishes without a timeout of their own. */
+  #default: CallOptions | undefined
   #window: ConfirmWindow | undefined
   /** The window of the last life, also when nothing more may be written to it. */
   #life: ConfirmWindow | undefined
@@ -107,6 +112,11 @@ export class Publishing implements PublishSource {
   /** What the life that the channel has publishes; undefined where it has none that may be used. */
   get window(): ConfirmWindow | undefined {
     return this.#window
+  }
+
+  /** Milliseconds for a publish without a timeout of its own; undefined or `Infinity`: no limit. */
+  set timeout(milliseconds: number | undefined) {
+    this.#default = defaultBounds(milliseconds)
   }
 
   /** How many wait. */
@@ -223,6 +233,7 @@ export class Publishing implements PublishSource {
       window !== undefined &&
       this.#list.length === 0 &&
       !this.transactional &&
+      this.#default === undefined &&
       window.mayWrite(exchange, routingKey)
     ) {
       return window.send(payload, exchange, routingKey, properties, mandatory) ?? WRITTEN
@@ -233,18 +244,30 @@ export class Publishing implements PublishSource {
     promise.catch(ignore)
     try {
       this.#publish(publish)
+      if (this.#default !== undefined) this.#limit(publish, promise, this.#default)
     } catch (error) {
       // Called and forgotten: nobody else would tell.
       if (error instanceof EncodeError) this.#host.report(notSent(error), 'unhandled')
-      else if (error instanceof BufferFullError) this.#overflowed(error)
+      else if (error instanceof BufferFullError) this.#reportFirst(error)
       else throw error
       refuse(publish, error)
     }
     return promise
   }
 
+  /** End the wait of a publish that the program need not await. */
+  #limit(publish: PendingPublish, promise: Promise<void>, bounds: CallOptions): void {
+    if (publish.reject === undefined) return
+    const place = enterBounds(publish, this.#bounds, bounds, error => {
+      this.#reportFirst(error)
+      this.#giveUp(publish, error)
+    })
+    const leave = (): void => place.leave()
+    promise.then(leave, leave)
+  }
+
   /** A loop that awaits nothing loses many: the first stands for them. */
-  #overflowed(error: BufferFullError): void {
+  #reportFirst(error: Error): void {
     if (this.#overflowing) return
     this.#overflowing = true
     this.#host.report(error, 'warn')
@@ -263,8 +286,9 @@ export class Publishing implements PublishSource {
     if (!confirming && bounds === undefined) {
       return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
-    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, confirming, bounds)
-    return this.#bounded(pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming), bounds)
+    const all = withDefaults(bounds, this.#default)
+    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, confirming, all)
+    return this.#bounded(pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming), all)
   }
 
   #bounded(publish: PendingPublish, bounds: CallOptions | undefined): Promise<void> {

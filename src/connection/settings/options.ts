@@ -103,6 +103,12 @@ export interface ConnectOptions {
    */
   readonly maxWaiting?: number | undefined
   /**
+   * Milliseconds that a publish without a `timeout` of its own may take, its wait for a lost connection included; then it
+   * rejects with `TimeoutError`, whose `outcome` says whether it was sent. `Infinity` is no limit. It holds for
+   * `protocol.publish`, and for publishers and channels that have no `publishTimeout` of their own. Default: no limit.
+   */
+  readonly publishTimeout?: number | undefined
+  /**
    * Attempts for the first connection, with the pauses of `recovery`; `Infinity` is allowed. Each has `connectTimeout`. What
    * will be the same at the next attempt ends them at once: a refused login or virtual host, a certificate that is not
    * trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.

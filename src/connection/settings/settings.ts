@@ -44,6 +44,8 @@ export interface Settings {
   readonly maxBuffered: number
   /** `Infinity`: no limit. */
   readonly maxWaiting: number
+  /** Undefined: no limit. */
+  readonly publishTimeout: number | undefined
   /** Attempts for the first connection; undefined if the program says nothing of it. */
   readonly firstAttempts: number | undefined
   readonly recovery: RecoverySettings | undefined
@@ -100,6 +102,7 @@ const KNOWN = Object.keys({
   rpcTimeout: 0,
   maxBuffered: 0,
   maxWaiting: 0,
+  publishTimeout: 0,
   firstAttempts: 0,
   recovery: 0,
   onError: 0,
@@ -160,6 +163,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     rpcTimeout: durationOption('connect', 'rpcTimeout', options.rpcTimeout, 1) ?? 20_000,
     maxBuffered: limitOption('connect', 'maxBuffered', options.maxBuffered, 1) ?? 16 * 1024 * 1024,
     maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
+    publishTimeout: durationOption('connect', 'publishTimeout', options.publishTimeout),
     firstAttempts: limitOption('connect', 'firstAttempts', options.firstAttempts, 1),
     recovery: recoverySettings(options.recovery),
     onError: onErrorOption(options.onError),

@@ -65,7 +65,11 @@ export class DefaultPublishers implements Closable {
   }
 
   #make(exchangeName?: string): ExchangePublisher {
-    const publisher = new ReliablePublisher(this.#source, { exchangeName, resent: this.#resent })
+    const publisher = new ReliablePublisher(this.#source, {
+      exchangeName,
+      publishTimeout: this.#source.publishTimeout,
+      resent: this.#resent,
+    })
     if (this.#closed) void publisher.close(AT_ONCE)
     else if (this.#source.ending === undefined) this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
     return { publisher, used: true }

@@ -34,6 +34,11 @@ export interface PublisherOptions {
    */
   readonly maxInFlight?: number | undefined
   /**
+   * Milliseconds that a `publish` without a `timeout` of its own may take, its wait for a lost connection included; then it
+   * rejects with `TimeoutError`. `Infinity` is no limit. Default: that of the connection, which has none unless it is set.
+   */
+  readonly publishTimeout?: number | undefined
+  /**
    * What becomes of a message that the broker nacked (basic.nack): a quorum queue without a majority nacks, and a queue
    * that is full with `x-overflow: 'reject-publish'`.
    *
@@ -82,17 +87,19 @@ export class Publisher extends EventEmitter<PublisherEvents> {
   constructor(source: ChannelSource, options: PublisherOptions = {}) {
     super()
     const what = 'publisher'
-    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight', 'onNack'])
+    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight', 'publishTimeout', 'onNack'])
     const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
     this.exchangeName = exchangeName
     this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
     this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
     const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1)
+    const publishTimeout = durationOption(what, 'publishTimeout', options.publishTimeout) ?? source.publishTimeout
     const retriesNacks = choiceOption(what, 'onNack', options.onNack, ['reject', 'retry']) === 'retry'
     if (source.ending !== undefined) throw source.ending.errorFor(what, false)
     this.#publisher = new ReliablePublisher(source, {
       exchangeName,
       maxInFlight,
+      publishTimeout,
       retriesNacks,
       resent: count => tell(this, source, 'resent', count),
     })
@@ -110,7 +117,7 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   /**
    * Publish a message (basic.publish). Resolves when the broker has confirmed it: every queue it was routed to has it.
-   * Without a `timeout` it waits as long as a lost connection is being recovered. A nack on a channel that was opened
+   * Without a `timeout` or `publishTimeout` it waits as long as a lost connection is being recovered. A nack on a channel that was opened
    * within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader: the message is
    * sent again on another channel.
    *

@@ -5,12 +5,14 @@ import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm
 import {
   assertNotAborted,
   boundPublish,
+  defaultBounds,
   describeMessage,
   outcomeOf,
   type PendingPublish,
   pendingPublish,
   promiseOf,
   refuse,
+  withDefaults,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { PUBLISH, PublishContext, type PublishSource } from '../../diagnostics/publish.ts'
@@ -26,6 +28,8 @@ import { PoisonSearch } from './poison-search.ts'
 import { PublisherChannel } from './publisher-channel.ts'
 
 export interface ReliablePublisherOptions {
+  /** Milliseconds for a message without a timeout of its own. Default: no limit. */
+  readonly publishTimeout?: number | undefined
   /** The only exchange that it publishes to. Default: several. */
   readonly exchangeName?: string | undefined
   /** Messages that may be unconfirmed at a time. Default: no limit. */
@@ -55,6 +59,8 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   readonly #search = new PoisonSearch<PendingPublish>()
   /** Only for the timeouts and signals of messages. */
   readonly #bounds: WaitList
+  /** Of messages without a timeout of their own. */
+  readonly #default: CallOptions | undefined
   /** Set with the first message: until then the connection need not know of this publisher. */
   #forgetEnd: (() => void) | undefined
   #emptied: (() => void) | undefined
@@ -67,6 +73,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     this.#sentAgain = options.resent ?? ignore
     this.#channel = new PublisherChannel(source, this, () => this.#ready(), options.retriesNacks ?? false)
     this.#bounds = new WaitList(source)
+    this.#default = defaultBounds(options.publishTimeout)
   }
 
   /** Messages whose fate is not known yet. */
@@ -116,7 +123,8 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     })
   }
 
-  #publish(message: PendingPublish, payload: Uint8Array | string, bounds: CallOptions | undefined): Promise<void> {
+  #publish(message: PendingPublish, payload: Uint8Array | string, own: CallOptions | undefined): Promise<void> {
+    const bounds = withDefaults(own, this.#default)
     const promise = promiseOf(message)
     assertNotAborted(message, bounds)
     this.#accept(message, payload)

@@ -59,6 +59,7 @@ describe('resolveSettings', () => {
         rpcTimeout: 20_000,
         maxBuffered: 16_777_216,
         maxWaiting: Number.POSITIVE_INFINITY,
+        publishTimeout: undefined,
         firstAttempts: undefined,
         recovery: {
           initialDelay: 0,

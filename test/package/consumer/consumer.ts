@@ -204,6 +204,7 @@ const options: ConnectOptions = {
   rpcTimeout: 5_000,
   maxBuffered: 1_000_000,
   maxWaiting: 100,
+  publishTimeout: 30_000,
   onError: error => console.error(error.message),
   logger,
   signal: AbortSignal.timeout(1_000),

@@ -358,7 +358,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     const warnings: string[] = []
     const ignore = (): void => {}
     const logger = { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore }
-    await using the = await scene({ onError: undefined, logger })
+    await using the = await scene({ onError: undefined, logger, heartbeat: 600 })
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(
       queue,
