@@ -16,7 +16,8 @@ export function indentedWithTabs(code) {
 }
 
 /**
- * Copies a declaration file and those it leads to. Tabs take 4 % off their size.
+ * Copies a declaration file and those it leads to. Tabs take 4 % off their size. There are no maps to the source: they would take 87 kB,
+ * and the sources that they lead to 325 kB, of the 900 kB that the package may take.
  *
  * @param {string} entry a file in `from`
  * @param {string} from

@@ -81,6 +81,7 @@ export interface AmqpProtocolEvents {
   closed: [error?: Error]
 }
 
+/** Options of `channel()`. */
 export interface ChannelOptions {
   /** Open the channel in confirm mode. Default: false. */
   readonly publisherConfirms?: boolean | undefined
@@ -95,6 +96,7 @@ export interface ChannelOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `ready()`. */
 export interface ReadyOptions {
   /** Milliseconds to wait. Default: no limit. */
   readonly timeout?: number | undefined
@@ -102,6 +104,7 @@ export interface ReadyOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `close()`. */
 export interface ProtocolCloseOptions {
   /** Default: 200. */
   readonly replyCode?: number | undefined
@@ -264,7 +267,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * reason if the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
+  /** With a handler of batches: it is given up to `batch.size` messages at once, which are acked when it has returned. */
   consumer(queueName: string, handler: BatchHandler, options: BatchHandlerOptions): Promise<Consumer>
+  /** With a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
   consumer(
     queueName: string,
@@ -325,6 +330,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
 
+  /** With `noWait`: resolves, without a result, when the method is written. */
+  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   /**
    * Make a queue, or check that it is there as described (queue.declare). An exclusive one is this connection's.
    *
@@ -332,7 +339,6 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's, 404 if it
    * does not exist and `passive` is true.
    */
-  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = {}): Promise<QueueDeclareResult | undefined> {
     return this.#isolated(this.queueDeclare, 'queue.declare', queueName, options, (channel, given) =>
@@ -340,8 +346,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
+  /** With `noWait`: resolves, without a result, when the method is written. */
   queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
+  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
     return this.#isolated(this.queueDelete, 'queue.delete', queueName, options, (channel, given) =>
@@ -363,8 +370,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  /** With `noWait`: resolves, without a result, when the method is written. */
   queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
+  /** Throw away the messages of a queue that no consumer has (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
     return this.#isolated(this.queuePurge, 'queue.purge', queueName, options, (channel, given) =>

@@ -5,6 +5,7 @@ export interface Permissions {
   readonly read?: string | undefined
 }
 
+/** A user of the broker. */
 export interface UserOptions {
   readonly password: string
   /** By virtual host. Default: everything, on every virtual host. */

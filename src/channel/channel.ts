@@ -148,13 +148,14 @@ export class Channel {
 
   // ---- queues
 
+  /** With `noWait`: resolves, without a result, when the method is written. */
+  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   /**
    * Make a queue, or check that it is there as described (queue.declare).
    *
    * @param queueName '' lets the server make a name, which is in the result; the queue is then exclusive by default.
    * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's.
    */
-  queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = NONE): Promise<QueueDeclareResult | undefined> {
     return this.#method(this.queueDeclare, 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
@@ -203,8 +204,9 @@ export class Channel {
     })
   }
 
-  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
+  /** With `noWait`: resolves, without a result, when the method is written. */
   queueDelete(queueName: string, options: QueueDeleteOptions & NoWait): Promise<undefined>
+  /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(
@@ -261,8 +263,9 @@ export class Channel {
     })
   }
 
-  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  /** With `noWait`: resolves, without a result, when the method is written. */
   queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
+  /** Throw away the messages of a queue that no consumer has (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(this.queuePurge, 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {

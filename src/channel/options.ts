@@ -101,11 +101,13 @@ export interface ExchangeArguments {
   readonly [name: string]: FieldValue | undefined
 }
 
+/** For methods that can go without a reply. */
 export interface NoWaitOption {
   /** Ask for no reply: the promise resolves, without a result, when the method is written. Default: false. */
   readonly noWait?: boolean | undefined
 }
 
+/** Options of `queueDeclare`. */
 export interface QueueDeclareOptions extends CallOptions, NoWaitOption {
   /** Only ask whether the queue is there; the channel closes with 404 if it is not. Never recovered. Default: false. */
   readonly passive?: boolean | undefined
@@ -120,6 +122,7 @@ export interface QueueDeclareOptions extends CallOptions, NoWaitOption {
   readonly recover?: boolean | undefined
 }
 
+/** What queue.declare-ok says. */
 export interface QueueDeclareResult {
   /** The queue's name: the one given, or the one that the server made. */
   readonly queue: string
@@ -128,10 +131,12 @@ export interface QueueDeclareResult {
   readonly consumerCount: number
 }
 
+/** How many messages were removed. */
 export interface MessageCountResult {
   readonly messageCount: number
 }
 
+/** Options of `queueDelete`. */
 export interface QueueDeleteOptions extends CallOptions, NoWaitOption {
   /** Only if it has no consumers; else the channel closes with 406. Default: false. */
   readonly ifUnused?: boolean | undefined
@@ -139,11 +144,13 @@ export interface QueueDeleteOptions extends CallOptions, NoWaitOption {
   readonly ifEmpty?: boolean | undefined
 }
 
+/** Options of `queueBind`, `exchangeBind` and `exchangeUnbind`. */
 export interface BindOptions extends CallOptions, NoWaitOption {
   /** What a headers exchange matches, for instance. */
   readonly arguments?: FieldTable | undefined
 }
 
+/** Options of `queueUnbind`. */
 export interface UnbindOptions extends CallOptions {
   /**
    * Those of the binding: they are a part of its identity, with their wire types. An integer that another client bound may have another one
@@ -152,8 +159,10 @@ export interface UnbindOptions extends CallOptions {
   readonly arguments?: FieldTable | undefined
 }
 
+/** Options of `queuePurge`. */
 export interface PurgeOptions extends CallOptions, NoWaitOption {}
 
+/** Options of `exchangeDeclare`. */
 export interface ExchangeDeclareOptions extends CallOptions, NoWaitOption {
   /** Only ask whether the exchange is there; the channel closes with 404 if it is not. Never recovered. Default: false. */
   readonly passive?: boolean | undefined
@@ -168,11 +177,13 @@ export interface ExchangeDeclareOptions extends CallOptions, NoWaitOption {
   readonly recover?: boolean | undefined
 }
 
+/** Options of `exchangeDelete`. */
 export interface ExchangeDeleteOptions extends CallOptions, NoWaitOption {
   /** Only if it has no bindings; else the channel closes with 406. Default: false. */
   readonly ifUnused?: boolean | undefined
 }
 
+/** Options of `basicPublish`. */
 export interface BasicPublishOptions {
   /** The message comes back if no queue gets it. Default: false. */
   readonly mandatory?: boolean | undefined
@@ -181,8 +192,10 @@ export interface BasicPublishOptions {
 /** `timeout` in milliseconds and `signal` end the wait, never the channel: the error's `outcome` says what is known. */
 export interface PublishOptions extends BasicPublishOptions, CallOptions {}
 
+/** Options of `confirmSelect`. */
 export interface ConfirmSelectOptions extends CallOptions, NoWaitOption {}
 
+/** Options of `basicQos`. */
 export interface QosOptions extends CallOptions {
   /** Unacknowledged deliveries that a consumer may have; 0 is no limit. Default: 0. */
   readonly prefetchCount?: number | undefined
@@ -192,6 +205,7 @@ export interface QosOptions extends CallOptions {
   readonly connectionGlobal?: boolean | undefined
 }
 
+/** Options of `basicConsume`. */
 export interface ConsumeOptions extends CallOptions, NoWaitOption {
   /** Default: one made here, unique. */
   readonly consumerTag?: string | undefined
@@ -206,37 +220,45 @@ export interface ConsumeOptions extends CallOptions, NoWaitOption {
   readonly arguments?: ConsumeArguments | undefined
 }
 
+/** Which consumer was started or stopped. */
 export interface ConsumerTagResult {
   readonly consumerTag: string
 }
 
+/** Options of `basicCancel`. */
 export interface CancelOptions extends CallOptions, NoWaitOption {}
 
+/** Options of `basicGet`. */
 export interface GetOptions extends CallOptions {
   /** The message counts as acknowledged when sent. Default: false. */
   readonly noAck?: boolean | undefined
 }
 
+/** Options of `basicClientAck`. */
 export interface AckOptions {
   /** Every delivery up to this one. Default: false. */
   readonly multiple?: boolean | undefined
 }
 
+/** Options of `basicClientNack`. */
 export interface NackOptions extends AckOptions {
   /** Back to the queue; else to its dead-letter exchange, or away. Default: true. */
   readonly requeue?: boolean | undefined
 }
 
+/** Options of `basicReject`. */
 export interface RejectOptions {
   /** Back to the queue; else to its dead-letter exchange, or away. Default: false. */
   readonly requeue?: boolean | undefined
 }
 
+/** Options of `basicRecover` and `basicRecoverAsync`. */
 export interface RecoverOptions extends CallOptions {
   /** RabbitMQ knows only true, its default here. */
   readonly requeue?: boolean | undefined
 }
 
+/** What a channel's close says to the broker. */
 export interface CloseOptions {
   /** Default: 200. */
   readonly replyCode?: number | undefined

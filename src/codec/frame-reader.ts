@@ -21,6 +21,7 @@ const DEFAULT_FRAME_MAX = 131_072
 /** The first octet of `AMQP`, which is not a frame type. */
 const LETTER_A = 0x41
 
+/** Options of a `FrameReader`. */
 export interface FrameReaderOptions {
   /** Bytes of the largest frame that is read, its header and end octet included; 0 sets no limit. Default: 131,072, as RabbitMQ's. */
   readonly frameMax?: number | undefined

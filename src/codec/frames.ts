@@ -56,6 +56,7 @@ export interface BodyFrame extends FrameBase {
   readonly payload: Buffer
 }
 
+/** A sign of life (§4.2.7), on channel 0. */
 export interface HeartbeatFrame extends FrameBase {
   readonly type: 'heartbeat'
 }

@@ -142,6 +142,7 @@ export interface LifecycleEvents {
   }
 }
 
+/** The names of the events. */
 export type LifecycleEventName = keyof LifecycleEvents
 
 /** What a subscriber of `asyncamqp:<name>` gets. */

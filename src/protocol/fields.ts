@@ -30,6 +30,7 @@ export interface FieldOutputs extends Omit<FieldInputs, 'longstr' | 'longtext' |
   readonly table: FieldTable
 }
 
+/** How a field is written (§4.2.5). */
 export type FieldKind = keyof FieldInputs
 
 /** One argument of a method (§4.2.5). */

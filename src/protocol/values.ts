@@ -61,6 +61,7 @@ export class TypedValue {
     Object.freeze(this)
   }
 
+  /** The number, so that it can be reckoned with. */
   valueOf(): number | bigint {
     return this.value
   }

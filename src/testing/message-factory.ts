@@ -14,6 +14,7 @@ export interface MessageSettlement {
   readonly requeue: boolean
 }
 
+/** What a made message says of itself. */
 export interface CreateMessageOptions {
   readonly properties?: BasicProperties | undefined
   /** Where it seems to come from. Default: the default exchange, first delivery. */

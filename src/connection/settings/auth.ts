@@ -19,6 +19,7 @@ export type PasswordFunction = () => string | Promise<string>
 
 /** The SASL mechanisms that are built in. */
 export const SASL_NAMES = ['PLAIN', 'AMQPLAIN', 'EXTERNAL'] as const
+/** The mechanisms that this client knows. */
 export type SaslName = (typeof SASL_NAMES)[number]
 
 /** Who logs in, and how. */

@@ -56,6 +56,7 @@ export interface Transport {
   readonly peer: TransportPeer
 }
 
+/** Both ends of a stream. */
 export interface TransportPeer {
   readonly host: string
   readonly port: number

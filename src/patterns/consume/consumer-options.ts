@@ -27,6 +27,7 @@ export type CancelDecider = (
 /** Called with each message; it is settled when this returns, or its promise resolves. */
 export type MessageHandler = (message: Message) => unknown
 
+/** Options of `consumer()`, for a loop and `next()`. */
 export interface ConsumerOptions {
   /**
    * Messages that the broker may send ahead of their acks; 0 means no limit. Default: 32, or `concurrency` if that is
@@ -45,6 +46,7 @@ export interface ConsumerOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `consumer()` with a handler. */
 export interface HandlerOptions extends ConsumerOptions {
   /** Handlers that may run at the same time; 1 keeps the order. Default: `prefetchCount`, which is 32 by default. */
   readonly concurrency?: number | undefined
@@ -69,6 +71,7 @@ export interface CheckedBatch {
   readonly wait: number
 }
 
+/** Options of `consumer()` with a handler of batches. */
 export interface BatchHandlerOptions extends HandlerOptions {
   /** The handler gets arrays of messages: as soon as there are `size`, or `wait` milliseconds after the first. */
   readonly batch: BatchOptions
@@ -86,6 +89,7 @@ export interface NextOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of a consumer's `close()`. */
 export interface ConsumerCloseOptions {
   /** Milliseconds to wait for what the program has in hand. Default: 5,000. */
   readonly timeout?: number | undefined

@@ -20,6 +20,7 @@ import { ReliablePublisher } from './reliable-publisher.ts'
 /** Milliseconds that `close` waits for confirms. */
 const CLOSE_TIMEOUT = 5_000
 
+/** Options of `publisher()`. */
 export interface PublisherOptions {
   /** Default: `''`, the default exchange, which routes to the queue that the routing key names. */
   readonly exchangeName?: string | undefined
@@ -51,6 +52,7 @@ export interface PublisherOptions {
   readonly onNack?: 'reject' | 'retry' | undefined
 }
 
+/** Options of a publisher's `close()`. */
 export interface PublisherCloseOptions {
   /** Milliseconds to wait for confirms; what is pending then rejects. Default: 5,000. */
   readonly timeout?: number | undefined

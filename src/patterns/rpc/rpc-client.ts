@@ -18,11 +18,13 @@ import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payloa
 import { PendingCall, type RpcRequest } from './pending-call.ts'
 import { RpcChannel } from './rpc-channel.ts'
 
+/** Options of `rpcClient()`. */
 export interface RpcClientOptions {
   /** Milliseconds that a call may take, unless it says otherwise. Default: 20,000; `Infinity` is no limit. */
   readonly timeout?: number | undefined
 }
 
+/** Options of `call()`. */
 export interface RpcCallOptions {
   /** Where the request is published. Default: the default exchange, which routes to the queue that `routingKey` names. */
   readonly exchangeName?: string | undefined

@@ -18,6 +18,7 @@ import { checkReplyTo } from './reply-to.ts'
  */
 export type RpcHandler = (request: Message) => Payload | undefined | void | Promise<Payload | undefined> | Promise<void>
 
+/** Options of `rpcServer()`. */
 export type RpcServerOptions = Omit<HandlerOptions, 'noAck' | 'onFailure'>
 
 const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency']
