@@ -5,6 +5,7 @@
  *   npm test -- test/channel confirms  those whose path contains one of these
  *   npm test -- --node PATH            with another Node, whose binary this is
  *   npm test -- --node 22              with another Node, from npm, in this version
+ *   npm test -- --runtime bun          with Bun from npm instead of Node; or deno
  *   npm test -- --rabbitmq 4           with another RabbitMQ, in this version
  *   npm test -- --concurrency N        N files at a time; 2 unless told
  *   npm test -- --install              as root, installs Debian's RabbitMQ where there is none
@@ -22,6 +23,8 @@ import { brokerEnvironment, logBroker } from './broker.mjs'
 import { otherNode } from './other-node.mjs'
 import { buildPackage, buildTests, checkNodeVersion, filesUnder, installDependencies } from './prepare.mjs'
 import { run } from './run.mjs'
+import { runTests, testsIn } from './runtimes/run-tests.mjs'
+import { installRuntime, runtimes } from './runtimes/runtimes.mjs'
 
 // Only a net under tests that hang: it ends the file, whose other results are lost.
 const fileTimeout = (process.env['ASYNCAMQP_FAULTS'] === 'long' ? 180 : 10) * 60_000
@@ -36,6 +39,7 @@ async function main() {
   const { values, positionals: filters } = parseArgs({
     options: {
       node: { type: 'string' },
+      runtime: { type: 'string' },
       rabbitmq: { type: 'string' },
       concurrency: { type: 'string', default: '2' },
       install: { type: 'boolean', default: false },
@@ -49,6 +53,11 @@ async function main() {
   const node = values.node === undefined ? process.execPath : await otherNode(values.node, log)
   const nodeVersion = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim().slice(1)
   checkNodeVersion(nodeVersion)
+  const runtime = Object.values(runtimes).find(({ name }) => name === values.runtime)
+  if (values.runtime !== undefined && runtime === undefined) {
+    throw new Error(`There is no runtime "${values.runtime}": take ${Object.keys(runtimes).join(' or ')}.`)
+  }
+  const binary = runtime === undefined ? '' : await installRuntime(runtime, log)
   await buildPackage(log)
   await buildTests(log)
 
@@ -65,6 +74,13 @@ async function main() {
     const inProcess = broker.kind === 'testing'
     const left = inProcess ? chosen.filter(file => aboutNodes.some(name => file.includes(name))) : []
     const files = chosen.filter(file => !left.includes(file))
+    if (runtime !== undefined) {
+      const { name, version } = runtime
+      log(`${files.length} files with ${name} ${version}, ${values.concurrency} at a time`)
+      const options = { concurrency: Number(values.concurrency), environment: brokerEnvironment(broker) }
+      process.exitCode = await runTests(runtime, binary, files, options)
+      return
+    }
     log(`${files.length} files with Node ${nodeVersion}, ${values.concurrency} at a time`)
     const command = [
       node,
@@ -81,16 +97,12 @@ async function main() {
     const coverage = values.coverage ? [process.execPath, 'node_modules/c8/bin/c8.js', '--include', 'dist'] : []
     const [program = '', ...args] = [...coverage, ...command]
     process.exitCode = await run(program, args, { environment: brokerEnvironment(broker), cwd: projectRoot })
-    if (inProcess) tellWaiting(Number(readFileSync(skippedFile, 'utf8')) + testsIn(left))
+    if (inProcess)
+      tellWaiting(left.reduce((sum, file) => sum + testsIn(file), Number(readFileSync(skippedFile, 'utf8'))))
   } finally {
     await broker.stop()
     rmSync(scratch, { recursive: true, force: true })
   }
-}
-
-/** @param {string[]} files compiled ones */
-function testsIn(files) {
-  return files.reduce((sum, file) => sum + (readFileSync(file, 'utf8').match(/^ *it\(/gm)?.length ?? 0), 0)
 }
 
 /** @param {number} count */

@@ -352,9 +352,18 @@ export interface CallSite {
 /** Remember the current stack below `below`, without the cost of formatting it. */
 export function captureCallSite(below: (...args: never[]) => unknown): CallSite {
   const site: CallSite = {}
-  Error.captureStackTrace(site, below)
+  Error.captureStackTrace?.(site, KEEPS_FRAMES ? below : undefined)
   return site
 }
+
+/** Bun and Safari drop the frame of a function that returns a call: `below` may be gone, and all would be cut off with it. */
+const KEEPS_FRAMES = (() => {
+  const site: CallSite = {}
+  const capture = () => Error.captureStackTrace?.(site, below)
+  const below = () => capture()
+  below()
+  return String(site.stack).includes('\n    at ')
+})()
 
 /** Give `error` the stack of the call it rejects. Never throws. */
 export function atCallSite<E extends Error>(error: E, site: CallSite | undefined): E {

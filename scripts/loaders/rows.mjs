@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { projectRoot } from '../broker/home.mjs'
+import { runtimes } from '../runtimes/runtimes.mjs'
 
 /**
  * The programs that load the package, a row each. Versions are exact: a row changes when somebody changes it.
@@ -304,7 +305,7 @@ void main()
   ...['5.2.2', '5.4.5', '5.6.3', '5.8.3', '5.9.3', '6.0.3', '7.0.2'].map(typescript),
   {
     name: 'bun',
-    packages: ['bun@1.4.5'],
+    packages: [`bun@${runtimes.bun.version}`],
     files: { 'modular.mjs': modular + print, 'common.cjs': common + print },
     commands: [
       ['npx', 'bun', 'modular.mjs'],
@@ -313,7 +314,7 @@ void main()
   },
   {
     name: 'deno',
-    packages: ['deno@2.9.6'],
+    packages: [`deno@${runtimes.deno.version}`],
     files: { 'modular.mjs': modular + print },
     commands: [['npx', 'deno', 'run', '-A', '--node-modules-dir=manual', 'modular.mjs']],
   },

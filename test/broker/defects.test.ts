@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
-import { promisify } from 'node:util'
 import {
   type AmqpProtocol,
   AuthenticationError,
@@ -23,6 +21,7 @@ import * as methods from '../../src/protocol/methods.ts'
 import { broker } from '../support/broker.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { Inbox } from '../support/inbox.ts'
+import { runText } from '../support/program.ts'
 import { rejection } from '../support/rejection.ts'
 import { type Offer, openScriptedServer, type ScriptedPeer, type ScriptedServer } from '../support/scripted-server.ts'
 
@@ -224,13 +223,9 @@ describe('a consumer’s callback', { timeout: 10_000 }, () => {
       const { queue } = await channel.queueDeclare()
       await channel.basicConsume(() => { throw new Error('cannot read this') }, queue)
       await channel.basicPublish('payload', '', queue)`
-    const running = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 8000 })
-    const failure = await running.then(
-      () => assert.fail('the program ended well'),
-      (error: { code: number; stdout: string }) => error,
-    )
-    assert.equal(failure.code, 7)
-    assert.match(failure.stdout, /^unhandled: .*cannot read this/)
+    const { stdout, status } = runText(program)
+    assert.equal(status, 7)
+    assert.match(stdout, /^unhandled: .*cannot read this/)
   })
 })
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { describe, it } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemClock } from '../../src/lib/clock.ts'
+import { runText } from '../support/program.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 describe('the clock of the machine', () => {
@@ -48,9 +48,8 @@ describe('the clock of the machine', () => {
   for (const keepsProcessAlive of [false, true]) {
     it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive where keepsProcessAlive is ${keepsProcessAlive}`, () => {
       const module = new URL('../../src/lib/clock.js', import.meta.url)
-      const program = `import { systemClock } from '${module}'
-        systemClock.after(20, () => console.log('fired'), { keepsProcessAlive: ${keepsProcessAlive} })`
-      const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })
+      const { stdout } = runText(`import { systemClock } from '${module}'
+        systemClock.after(${keepsProcessAlive ? 20 : 5000}, () => console.log('fired'), { keepsProcessAlive: ${keepsProcessAlive} })`)
       assert.equal(stdout, keepsProcessAlive ? 'fired\n' : '')
     })
   }

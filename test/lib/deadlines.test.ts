@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import net from 'node:net'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { systemClock } from '../../src/lib/clock.ts'
 import { type Deadline, Deadlines } from '../../src/lib/deadlines.ts'
+import { runText } from '../support/program.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 function block(milliseconds: number): void {
@@ -182,17 +182,9 @@ describe('Deadlines', () => {
   for (const keepsProcessAlive of [false, true]) {
     it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive where keepsProcessAlive is ${keepsProcessAlive}`, () => {
       const module = new URL('../../src/lib/deadlines.js', import.meta.url)
-      const { stdout, status } = spawnSync(
-        process.execPath,
-        [
-          '--input-type=module',
-          '-e',
-          `import { Deadlines } from '${module}'
-          import { systemClock } from '${new URL('clock.js', module)}'
-          new Deadlines(systemClock, { keepsProcessAlive: ${keepsProcessAlive} }).after(20, () => console.log('expired'))`,
-        ],
-        { encoding: 'utf8' },
-      )
+      const { stdout, status } = runText(`import { Deadlines } from '${module}'
+        import { systemClock } from '${new URL('clock.js', module)}'
+        new Deadlines(systemClock, { keepsProcessAlive: ${keepsProcessAlive} }).after(${keepsProcessAlive ? 20 : 5000}, () => console.log('expired'))`)
       assert.deepEqual([stdout, status], [keepsProcessAlive ? 'expired\n' : '', 0])
     })
   }

@@ -1,6 +1,9 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 
 /** How a program ended. */
 export interface Exit {
@@ -67,5 +70,18 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.exited
+  }
+}
+
+/** Run the text of an ES module in a process of its own, to its end. From a file: not every runtime imports from `-e`. */
+export function runText(program: string): { readonly stdout: string; readonly status: number | null } {
+  // In the project, where every runtime finds the packages that the library imports.
+  const folder = mkdtempSync(fileURLToPath(new URL('../../program-', import.meta.url)))
+  try {
+    const file = join(folder, 'program.mjs')
+    writeFileSync(file, program)
+    return spawnSync(process.execPath, [file], { encoding: 'utf8', timeout: 20_000 })
+  } finally {
+    rmSync(folder, { recursive: true })
   }
 }

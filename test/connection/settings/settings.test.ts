@@ -20,6 +20,9 @@ const GUEST = {
   loginMethods: ['PLAIN'],
 }
 
+const { bun, deno } = process.versions
+const PLATFORM = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node.js ${process.version}`
+
 /** The only server of the settings. */
 function serverOf(...args: Parameters<typeof resolveSettings>) {
   const { servers } = resolveSettings(...args)
@@ -82,7 +85,7 @@ describe('resolveSettings', () => {
     assert.deepEqual(clientProperties, {
       product: 'asyncamqp',
       version: VERSION,
-      platform: `Node.js ${process.version}`,
+      platform: PLATFORM,
       connection_name: connectionName,
       capabilities: {
         publisher_confirms: true,
@@ -235,7 +238,7 @@ describe('resolveSettings', () => {
     assert.deepEqual(clientProperties, {
       product: 'mine',
       version: VERSION,
-      platform: `Node.js ${process.version}`,
+      platform: PLATFORM,
       extra: 1,
       connection_name: 'me',
       capabilities: {

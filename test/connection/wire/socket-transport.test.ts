@@ -488,7 +488,8 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     const names: unknown[] = []
     for (const options of [{}, { servername: 'broker.example' }, { servername: '127.0.0.1' }, { servername: '' }]) {
       const transport = await new Recorder().connect(target(peer.port, options))
-      names.push(((await peer.accepted()) as tls.TLSSocket).servername)
+      // No name is false in Node, and null in Deno.
+      names.push(((await peer.accepted()) as tls.TLSSocket).servername || false)
       transport.destroy()
     }
     assert.deepEqual(names, [false, 'broker.example', false, false])
@@ -569,10 +570,9 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     transport.write([Buffer.from('AMQP')])
     await handler.untilEvent('close')
     assert.deepEqual(handler.events, ['close'])
-    assert.equal(
-      (handler.error as NodeJS.ErrnoException | undefined)?.code,
-      'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
-    )
+    // TLSV13 in Node, TLSV1 in Bun.
+    const { code } = handler.error as NodeJS.ErrnoException
+    assert.match(code ?? '', /^ERR_SSL_TLSV1\w*_ALERT_CERTIFICATE_REQUIRED$/)
   })
 
   it('rejects a key that cannot be read, in the step tls, without a socket', async t => {

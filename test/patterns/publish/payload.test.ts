@@ -91,7 +91,7 @@ describe('A payload', () => {
       },
     }
     const refused: [unknown, RegExp][] = [
-      [round, /cannot be sent as JSON: .*circular/],
+      [round, /cannot be sent as JSON: .*(circular|cyclic)/],
       [{ big: 1n }, /cannot be sent as JSON: .*BigInt/],
       [{ toJSON: () => undefined }, /cannot be sent as JSON: its toJSON\(\) returned nothing/],
       [thrower, /cannot be sent as JSON: null/],

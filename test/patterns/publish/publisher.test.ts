@@ -123,7 +123,7 @@ describe('A publisher', { concurrency: 4 }, () => {
       [undefined, /payload .* not undefined/],
       [new Map(), /payload .* not an object \(Map\)/],
       [Promise.resolve(), /payload .* not an object \(Promise\)/],
-      [round, /payload cannot be sent as JSON: .*circular/],
+      [round, /payload cannot be sent as JSON: .*(circular|cyclic)/],
       [{ big: 1n }, /payload cannot be sent as JSON: .*BigInt/],
       [{ toJSON: () => undefined }, /payload cannot be sent as JSON/],
     ]
