@@ -537,6 +537,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       serverProduct: typeof product === 'string' ? product : undefined,
       serverVersion: typeof version === 'string' ? version : undefined,
       heartbeatSeconds: connection.negotiated?.heartbeat ?? 0,
+      stats: () => this.stats(),
     }
     this.occurred('connection.opened', opened, () => this.#events.connected())
   }

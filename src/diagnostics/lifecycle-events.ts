@@ -2,6 +2,7 @@ import type { Channel } from 'node:diagnostics_channel'
 import type { ConnectionAttempt, LossReason } from '../errors.ts'
 import { channel } from '../lib/platform.ts'
 import type { Endpoint } from './server-context.ts'
+import type { ConnectionStats } from './stats.ts'
 
 /**
  * What happens to a connection and to what is on it, by name, and what its subscribers get beside `Endpoint`. Each
@@ -36,6 +37,8 @@ export interface LifecycleEvents {
     readonly serverVersion: string | undefined
     /** As agreed on; 0 if there are none. */
     readonly heartbeatSeconds: number
+    /** The figures of the connection at any time from now on, as of `protocol.stats()`. */
+    readonly stats: () => ConnectionStats
   }
   /** An open connection has ended, and the program has not asked for that. */
   'connection.lost': {

@@ -8,7 +8,7 @@ export interface Outcomes {
   /** It has failed, with `error`. */
   failed(error: unknown): void
   /** What a subscriber wants it to run within. */
-  readonly around: Around | undefined
+  readonly around?: Around | undefined
 }
 
 /** Calls `run` within something, and returns what that returns. */

@@ -66,6 +66,8 @@ export const PROCESS = new Operation<ProcessContext>('process')
 export class ProcessTrace {
   readonly context: ProcessContext
   #state: 'working' | 'waiting' | 'ended' = 'working'
+  /** That of the call, with what subscribers have bound to it. */
+  #resource: InstanceType<typeof AsyncResource> | undefined
 
   constructor(context: ProcessContext) {
     this.context = context
@@ -73,7 +75,17 @@ export class ProcessTrace {
 
   /** Call the program's code with it, in a context of its own. */
   run<A extends unknown[]>(call: (...args: A) => unknown, ...args: A): unknown {
-    return new AsyncResource('asyncamqp').runInAsyncScope(() => PROCESS.begin(this.context, () => call(...args)))
+    return new AsyncResource('asyncamqp').runInAsyncScope(() =>
+      PROCESS.begin(this.context, () => {
+        this.#resource = new AsyncResource('asyncamqp')
+        return call(...args)
+      }),
+    )
+  }
+
+  /** Do what belongs to the work, after the call: what is published and settled for it is seen in its context. */
+  within<T>(run: () => T): T {
+    return this.#resource === undefined ? run() : this.#resource.runInAsyncScope(run)
   }
 
   /** The program has it, and works on it until it settles it. */

@@ -49,6 +49,7 @@ describe('the diagnostics channels of lifecycle events', () => {
       serverProduct: opened?.serverProduct,
       serverVersion: opened?.serverVersion,
       heartbeatSeconds: 0,
+      stats: opened?.stats,
     })
     const [lost] = lifecycle.of('connection.lost')
     assert.match(lost?.error.message ?? '', /^the connection to localhost:5672 was lost: cut$/)

@@ -186,6 +186,29 @@ describe('The tracing channel asyncamqp:process', () => {
     assert.equal(Number(two?.connectionId) - Number(one?.connectionId), 1)
   })
 
+  it('has the copy of a message whose handler failed published in the context of the handler', async () => {
+    record<ProcessContext>('process', (event, context) => {
+      if (event === 'start') context.around = run => storage.run(`around ${context.messageId}`, run)
+    })
+    const stores: unknown[] = []
+    record<PublishContext>('publish', event => {
+      if (event === 'start') stores.push(storage.getStore())
+    })
+    const the = await converse({}, agreeingBroker())
+    await the.protocol.consumer('q', () => Promise.reject(new RangeError('too far')), {
+      onFailure: { exchangeName: '', routingKey: 'failed' },
+    })
+    const { channel: id = 0, args = {} } = framesOf(the, 'basic.consume').at(-1) ?? {}
+    for (const [tag, messageId] of [
+      ['1', 'm1'],
+      ['2', 'm2'],
+    ] as const) {
+      the.peer.send(deliverFrame(id, String(args['consumerTag']), Number(tag)), contentFrames(id, 'x', { messageId }))
+    }
+    await turn()
+    assert.deepEqual(stores, ['around m1', 'around m2'])
+  })
+
   it('follows a message of a callback until it is settled, however late', async () => {
     const traced = record<ProcessContext>('process')
     const the = await converse({}, agreeingBroker())

@@ -38,7 +38,9 @@ export class FailedMessages {
       this.#unsettled--
       this.#settled()
     }
-    this.#policy.settle(message, error).then(settled, (second: unknown) => {
+    const settling = (): Promise<void> => this.#policy.settle(message, error)
+    const promise = trace === undefined ? settling() : trace.within(settling)
+    promise.then(settled, (second: unknown) => {
       this.#reporter.report(second, 'warn')
       message.nack()
       settled()

@@ -121,7 +121,8 @@ export class HandlerRuns implements Runs {
   }
 
   #succeeded(message: Message, trace: ProcessTrace | undefined): void {
-    message.ack()
+    if (trace === undefined) message.ack()
+    else trace.within(() => message.ack())
     this.#policy.succeeded(message)
     trace?.done()
   }
