@@ -11,7 +11,12 @@ import { parseAst } from 'rollup/parseAst'
 import { indentedWithTabs } from './declarations.mjs'
 
 /** Entries of the package, by their names there, and the compiled files that export what is public. */
-export const entries = { index: 'index.js', testing: 'testing/index.js', codec: 'codec/index.js' }
+export const entries = {
+  index: 'index.js',
+  testing: 'testing/index.js',
+  codec: 'codec/index.js',
+  opentelemetry: 'opentelemetry/index.js',
+}
 
 /** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
 const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
@@ -25,7 +30,7 @@ const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 export async function bundle(folder, outFolder) {
   const bundled = await rollup({
     input: Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, join(folder, file)])),
-    external: /^node:/,
+    external: [/^node:/, '@opentelemetry/api'],
     // Reading a property may call a getter, whose effect counts.
     treeshake: 'safest',
     plugins: [bufferLayout],
@@ -78,12 +83,12 @@ function isShared(id, getModuleInfo) {
 }
 
 /**
- * Only the broker for tests may import what browsers have not.
+ * Only the broker for tests and what listens to diagnostics channels may import what browsers have not.
  *
  * @param {import('rollup').OutputChunk} chunk
  */
 function checkImports({ name, imports, dynamicImports }) {
-  if (name === 'testing') return
+  if (name === 'testing' || name === 'opentelemetry') return
   const others = [...imports, ...dynamicImports].filter(id => id.startsWith('node:') && !(id in replaceable))
   if (others.length === 0) return
   throw new Error(`${name} imports ${others}, which browsers have not: use src/lib/platform.ts`)

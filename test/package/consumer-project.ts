@@ -53,6 +53,8 @@ export class ConsumerProject {
     await project.#npm(['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', tarball])
     await mkdir(join(project.folder, 'node_modules/@types'), { recursive: true })
     await symlink(join(packageRoot, 'node_modules/@types/node'), join(project.folder, 'node_modules/@types/node'))
+    // What programs install for asyncamqp/opentelemetry.
+    await symlink(join(packageRoot, 'node_modules/@opentelemetry'), join(project.folder, 'node_modules/@opentelemetry'))
     return project
   }
 

@@ -11,10 +11,11 @@ const frozen = {
   asyncamqp: readFrozen('exports.txt'),
   'asyncamqp/testing': readFrozen('testing-exports.txt'),
   'asyncamqp/codec': readFrozen('codec-exports.txt'),
+  'asyncamqp/opentelemetry': readFrozen('opentelemetry-exports.txt'),
 }
 
 /** The programs that use every public name, one for each entry. */
-const programs = ['consumer.ts', 'testing-consumer.ts', 'codec-consumer.ts'] as const
+const programs = ['consumer.ts', 'testing-consumer.ts', 'codec-consumer.ts', 'opentelemetry-consumer.ts'] as const
 
 function readFrozen(file: string): readonly string[] {
   return readFileSync(join(sources, file), 'utf8').trimEnd().split('\n')
@@ -62,6 +63,8 @@ describe('The package', () => {
       'dist/common.js',
       'dist/index.js',
       'dist/index.mjs',
+      'dist/opentelemetry.js',
+      'dist/opentelemetry.mjs',
       'dist/package.json',
       'dist/rpc.js',
       'dist/testing.js',
@@ -85,16 +88,18 @@ describe('The package', () => {
     }
   })
 
-  it('needs the types of Node alone', async () => {
+  it('needs the types of Node alone, and those of the API of OpenTelemetry for its own entry', async () => {
     for (const [file, text] of await project.declarations()) {
       const code = text.replaceAll(/^ *\*.*$/gm, '')
       const packages = Array.from(code.matchAll(/\b(?:from |import\()'([^.'][^']*)'/g), match => match[1] ?? '')
-      for (const name of packages) assert.match(name, /^node:/, file)
+      const mayUse = file.startsWith('opentelemetry/') ? /^node:|^@opentelemetry\/api$/ : /^node:/
+      for (const name of packages) assert.match(name, mayUse, file)
     }
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const files = ['index.js', 'client.js', 'batch-runs.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
+    const ours = ['index.js', 'client.js', 'batch-runs.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
+    const files = [...ours, 'opentelemetry.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')
     const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
@@ -233,6 +238,23 @@ describe('The package', () => {
     )
     const { exitCode, stdout, stderr } = await project.node(['codec.cjs'])
     const output = 'codec.cjs,codec.js,common.js\ntrue true\n'
+    assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: output, stderr: '' })
+  })
+
+  it('has spans and metrics by an entry that loads the API of OpenTelemetry, and nothing of the client', async () => {
+    await project.write(
+      'opentelemetry.cjs',
+      [
+        "const { instrument } = require('asyncamqp/opentelemetry')",
+        "const files = Object.keys(require.cache).filter(file => !file.includes('@opentelemetry'))",
+        "console.log(files.map(file => require('node:path').basename(file)).sort().join())",
+        "import('asyncamqp/opentelemetry').then(imported => console.log(imported.instrument === instrument))",
+        "const { version } = require('asyncamqp/package.json')",
+        'console.log(instrument().instrumentationVersion === version)',
+      ].join('\n'),
+    )
+    const { exitCode, stdout, stderr } = await project.node(['opentelemetry.cjs'])
+    const output = 'opentelemetry.cjs,opentelemetry.js\ntrue\ntrue\n'
     assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: output, stderr: '' })
   })
 

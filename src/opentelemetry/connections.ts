@@ -1,0 +1,160 @@
+import { type Attributes, ROOT_CONTEXT, type Span } from '@opentelemetry/api'
+import type { LifecycleEvent, LifecycleEventName } from '../diagnostics/lifecycle-events.ts'
+import type { Endpoint } from '../diagnostics/server-context.ts'
+import { ATTRIBUTES, clientOperation, EVENTS } from './conventions.ts'
+import { operationAttributes } from './destinations.ts'
+import { errorAttributes, recordFailure } from './failures.ts'
+import type { TracedMessage } from './message-spans.ts'
+import { connectionAttributes } from './metrics.ts'
+import type { Telemetry } from './telemetry.ts'
+
+/** A message whose span is recorded and not over. */
+interface Open {
+  readonly traced: TracedMessage
+  readonly span: Span
+  /** The times it was sent that its span knows of. */
+  attempts: number
+}
+
+interface Identified {
+  readonly connectionId: number
+}
+
+/** What is under way on one connection. */
+class ConnectionSpans {
+  readonly open = new Map<object, Open>()
+  /** From the loss of the connection to its recovery. */
+  recovery: Span | undefined
+}
+
+const RECOVER = clientOperation('recover')
+
+/**
+ * What happens to connections, as events of the spans that are under way on them, and a span for each recovery. Only spans
+ * that are recorded are kept.
+ */
+export class Connections {
+  readonly #telemetry: Telemetry
+  readonly #byId = new Map<number, ConnectionSpans>()
+
+  constructor(telemetry: Telemetry) {
+    this.#telemetry = telemetry
+  }
+
+  add(traced: TracedMessage, span: Span): void {
+    this.#of(traced).open.set(traced, { traced, span, attempts: 1 })
+  }
+
+  /** It is over. */
+  remove(traced: TracedMessage): void {
+    const open = this.#byId.get(traced.connectionId)?.open
+    const entry = open?.get(traced)
+    if (entry !== undefined) noteResent(entry)
+    open?.delete(traced)
+  }
+
+  recoveryOf(of: Identified): Span | undefined {
+    return this.#byId.get(of.connectionId)?.recovery
+  }
+
+  /** End what is under way: nobody will see its end. */
+  close(): void {
+    for (const { open, recovery } of this.#byId.values()) {
+      for (const { span } of open.values()) span.end()
+      recovery?.end()
+    }
+    this.#byId.clear()
+  }
+
+  readonly #on: { readonly [N in LifecycleEventName]?: (event: LifecycleEvent<N>) => void } = {
+    'connection.lost': event => {
+      const connection = this.#of(event)
+      if (event.willRecover) connection.recovery ??= this.#startRecovery(event)
+      const { recovery } = connection
+      const attributes = { ...errorAttributes(event.error), [ATTRIBUTES.reason]: event.reason }
+      recovery?.addEvent(EVENTS.connectionLost, attributes)
+      for (const { span } of connection.open.values()) {
+        span.addEvent(EVENTS.connectionLost, attributes)
+        if (recovery?.isRecording() === true) span.addLink({ context: recovery.spanContext() })
+      }
+    },
+    'connection.recovery_attempt_failed': event => {
+      this.#of(event).recovery?.addEvent(EVENTS.attemptFailed, {
+        ...errorAttributes(event.error),
+        [ATTRIBUTES.attempt]: event.attempt,
+      })
+    },
+    'connection.recovered': event => {
+      const { metrics } = this.#telemetry
+      metrics.reconnects.add(1, connectionAttributes(event))
+      metrics.recoveryDuration.record(event.durationMs / 1_000, connectionAttributes(event))
+      this.#tellOpen(event, EVENTS.connectionRecovered, { [ATTRIBUTES.durationMs]: event.durationMs })
+      this.#endRecovery(event, span => {
+        span.setAttributes({ ...connectionAttributes(event), [ATTRIBUTES.attempt]: event.attempts })
+      })
+    },
+    'connection.recovery_failed': event => {
+      this.#endRecovery(event, span => recordFailure(span, event.error, this.#telemetry.recordExceptions))
+    },
+    'connection.blocked': event => {
+      this.#tellOpen(event, EVENTS.blocked, { [ATTRIBUTES.reason]: event.reason })
+    },
+    'connection.unblocked': event => {
+      this.#telemetry.metrics.blockedDuration.add(event.blockedMs / 1_000, connectionAttributes(event))
+      this.#tellOpen(event, EVENTS.unblocked, { [ATTRIBUTES.durationMs]: event.blockedMs })
+    },
+    'connection.closed': event => {
+      this.#endRecovery(event, () => {})
+      this.#byId.delete(event.connectionId)
+    },
+    'publisher.resent': event => {
+      this.#telemetry.metrics.resent.add(event.count, connectionAttributes(event))
+      for (const open of this.#of(event).open.values()) noteResent(open)
+    },
+    'consumer.cancelled': event => {
+      const attributes = { ...connectionAttributes(event), [ATTRIBUTES.destinationTemplate]: event.queueName }
+      this.#telemetry.metrics.cancellations.add(1, attributes)
+    },
+  }
+
+  /** What listens to what happens to connections, by its name. */
+  get listeners(): [name: string, listener: (event: LifecycleEvent<LifecycleEventName>) => void][] {
+    return Object.entries(this.#on) as []
+  }
+
+  #of({ connectionId }: Identified): ConnectionSpans {
+    const known = this.#byId.get(connectionId)
+    if (known !== undefined) return known
+    const made = new ConnectionSpans()
+    this.#byId.set(connectionId, made)
+    return made
+  }
+
+  #startRecovery(info: Endpoint): Span {
+    return this.#telemetry.tracer.startSpan(
+      `recover ${info.serverAddress}:${info.serverPort}`,
+      { kind: RECOVER.kind, attributes: { ...operationAttributes(RECOVER), ...connectionAttributes(info) } },
+      ROOT_CONTEXT,
+    )
+  }
+
+  #endRecovery(info: Endpoint, describe: (span: Span) => void): void {
+    const connection = this.#of(info)
+    if (connection.recovery === undefined) return
+    describe(connection.recovery)
+    connection.recovery.end()
+    connection.recovery = undefined
+  }
+
+  #tellOpen(info: Endpoint, name: string, attributes: Attributes): void {
+    for (const { span } of this.#of(info).open.values()) span.addEvent(name, attributes)
+  }
+}
+
+/** A message that was sent again since its span was told last. */
+function noteResent(open: Open): void {
+  const { traced, span } = open
+  if (!('attempts' in traced) || traced.attempts <= open.attempts) return
+  open.attempts = traced.attempts
+  span.addEvent(EVENTS.resent, { [ATTRIBUTES.attempt]: traced.attempts })
+}

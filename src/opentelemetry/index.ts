@@ -1,0 +1,2 @@
+/** `asyncamqp/opentelemetry`: spans and metrics by OpenTelemetry, made of nothing but the diagnostics channels and `stats()`. */
+export { type AmqpInstrumentation, type InstrumentOptions, instrument } from './instrumentation.ts'

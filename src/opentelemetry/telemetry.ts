@@ -1,0 +1,20 @@
+import { type Context, context, type TextMapPropagator, type Tracer } from '@opentelemetry/api'
+import type { Around } from '../diagnostics/operation.ts'
+import type { Connections } from './connections.ts'
+import type { Metrics } from './metrics.ts'
+
+/** What spans and metrics are made with: that of one call of `instrument()`. */
+export interface Telemetry {
+  readonly tracer: Tracer
+  readonly metrics: Metrics
+  readonly connections: Connections
+  readonly propagator: Pick<TextMapPropagator, 'inject' | 'extract'>
+  readonly processParent: 'message' | 'registration'
+  readonly recordExceptions: boolean
+}
+
+/** Have what is traced run in a context, and in what others have set around it. */
+export function runWithin(traced: { around: Around | undefined }, within: Context): void {
+  const { around } = traced
+  traced.around = run => context.with(within, () => (around === undefined ? run() : around(run)))
+}
