@@ -32,6 +32,8 @@ export class Metrics {
   readonly sent = new Tally()
   readonly consumed = new Tally()
   readonly #connected: Connected
+  /** The attributes of connections so far. */
+  readonly #seen = new Map<string, Attributes>()
   /** Stop each reading. */
   readonly #closers: (() => void)[] = []
 
@@ -81,13 +83,16 @@ export class Metrics {
 
   /** The figures of all connections, added up for those whose attributes are the same. */
   #byAttributes() {
-    const sets = new Map<string, { attributes: Attributes; byState: Partial<Record<string, number>>; sums: Sums }>()
+    const sets = new Map<string, Figures>()
+    // The SDK goes on with the last value of what is not observed any more: a closed connection has to be 0.
+    for (const [key, attributes] of this.#seen) sets.set(key, { attributes, byState: {}, sums: { ...NOTHING } })
     for (const read of this.#connected.values()) {
       const stats = read()
       const attributes = connectionAttributes(stats)
       const key = JSON.stringify(attributes)
       const set = sets.get(key) ?? { attributes, byState: {}, sums: { ...NOTHING } }
       sets.set(key, set)
+      if (this.#seen.size < MAX_SEEN) this.#seen.set(key, attributes)
       const state = stats.state === 'open' && stats.blockedReason !== undefined ? 'blocked' : stats.state
       set.byState[state] = (set.byState[state] ?? 0) + 1
       for (const [figure] of FIGURES) set.sums[figure] += stats[figure]
@@ -101,6 +106,15 @@ interface Metric {
   readonly unit: string
   readonly description: string
 }
+
+interface Figures {
+  readonly attributes: Attributes
+  readonly byState: Partial<Record<string, number>>
+  readonly sums: Sums
+}
+
+/** A program may give each of its connections a name of its own. */
+const MAX_SEEN = 1_000
 
 type Sums = Record<(typeof FIGURES)[number][0], number>
 const NOTHING: Sums = Object.fromEntries(FIGURES.map(([figure]) => [figure, 0])) as Sums

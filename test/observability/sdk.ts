@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { after } from 'node:test'
 import { metrics, propagation, SpanKind, trace } from '@opentelemetry/api'
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
@@ -21,6 +23,7 @@ export class Sdk {
   readonly #exporter = new InMemorySpanExporter()
   readonly provider: NodeTracerProvider
   readonly #prometheus = new PrometheusExporter({ host: '127.0.0.1', port: 0, preventServerStart: true })
+  readonly #listening = this.#prometheus.startServer()
   readonly meterProvider = new MeterProvider({ readers: [this.#prometheus] })
 
   constructor(sampler?: Sampler) {
@@ -60,15 +63,15 @@ export class Sdk {
 
   /** What Prometheus gets when it scrapes: every sample, by HTTP. */
   async scrape(): Promise<Sample[]> {
-    await this.#prometheus.startServer()
-    try {
-      const server = (this.#prometheus as unknown as { readonly _server: import('node:http').Server })._server
-      const { port } = server.address() as import('node:net').AddressInfo
-      const response = await fetch(`http://127.0.0.1:${port}/metrics`)
-      return samplesOf(await response.text())
-    } finally {
-      await this.#prometheus.stopServer()
-    }
+    await this.#listening
+    const { port } = this.#server.address() as AddressInfo
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: 'close' } })
+    return samplesOf(await response.text())
+  }
+
+  /** The exporter does not say which port it got. */
+  get #server(): Server {
+    return (this.#prometheus as unknown as { readonly _server: Server })._server
   }
 }
 
