@@ -34,6 +34,7 @@ import { brokerEnvironment, logBroker } from './broker.mjs'
 
 const KINDS = ['internal', 'server', 'client', 'producer', 'consumer']
 const FAILED = 2
+const TITLE = 'One order that cannot be shipped: one trace over two processes'
 const COLOURS = /** @type {Record<string, string>} */ ({ shop: '#4c78a8', worker: '#72b7b2' })
 const [ROW, LEFT, WIDTH, TOP] = [26, 330, 560, 64]
 
@@ -114,8 +115,9 @@ function picture(spans) {
     ].join('\n')
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${LEFT + WIDTH + 40}" height="${height}" font-family="sans-serif" font-size="12">
+<title>${TITLE}</title>
 <rect width="100%" height="100%" fill="#fff"/>
-<text x="12" y="24" font-size="15" font-weight="bold">One order that cannot be shipped: one trace over two processes</text>
+<text x="12" y="24" font-size="15" font-weight="bold">${TITLE}</text>
 ${ticks.join('\n')}
 ${parts.join('\n')}
 <text x="12" y="${height - 12}" fill="#777">Blue: the shop. Green: the worker. Red: failed. Dots: events, such as asyncamqp.copied. Made by scripts/trace-picture.mjs from a run.</text>

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { channel } from 'node:diagnostics_channel'
+import { describe, it } from 'node:test'
+import { diag } from '@opentelemetry/api'
+import { MeterProvider } from '@opentelemetry/sdk-metrics'
+import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
+import * as semconv from '@opentelemetry/semantic-conventions/incubating'
+import { connect } from '../../src/index.ts'
+import { ATTRIBUTES, CONVENTIONS_VERSION, FORMER_NAMES, METRICS } from '../../src/opentelemetry/conventions.ts'
+import { type InstrumentOptions, instrument } from '../../src/opentelemetry/index.ts'
+import { startBroker } from '../../src/testing/index.ts'
+import { Sdk } from './sdk.ts'
+
+const sdk = new Sdk()
+
+describe('instrument()', () => {
+  it('refuses options that it does not know, and values that they cannot have', () => {
+    const bad = [
+      [{ tracerProvidr: sdk.provider }, /^instrument\(\) has no option 'tracerProvidr'; it has tracerProvider, /],
+      [{ processParent: 'ambient' }, /'processParent'/],
+      [{ recordExceptions: 1 }, /'recordExceptions'/],
+      [{ meterProvider: {} }, /'meterProvider'/],
+      [{ protocol: null }, /'protocol'/],
+    ] as const
+    for (const [options, message] of bad) {
+      assert.throws(() => instrument(options as unknown as InstrumentOptions), { name: 'TypeError', message })
+    }
+    instrument({ tracerProvider: undefined }).disable()
+  })
+
+  it('subscribes to channels, and leaves none behind when it is disabled', () => {
+    const start = channel('tracing:asyncamqp:publish:start')
+    assert.equal(start.hasSubscribers, false)
+    const instrumentation = instrument()
+    assert.equal(start.hasSubscribers, true)
+    instrumentation.enable()
+    instrumentation.disable()
+    assert.equal(start.hasSubscribers, false)
+    instrumentation.enable()
+    assert.deepEqual(instrumentation.getConfig(), { enabled: true })
+    instrumentation.disable()
+  })
+
+  it('traces and measures one connection alone, if it is told so', async () => {
+    await using broker = await startBroker()
+    await using one = await connect(broker.url, { connectionName: 'one' })
+    await using other = await connect(broker.url, { connectionName: 'other' })
+    await one.queueDeclare('q')
+    const instrumentation = instrument({ protocol: one })
+    sdk.forget()
+    await one.publish('x', '', 'q')
+    await other.publish('x', '', 'q')
+    assert.deepEqual(
+      sdk.spans.map(({ attributes }) => attributes['messaging.client.id']),
+      ['one'],
+    )
+    const samples = await sdk.scrape()
+    const clients = samples.filter(({ name }) => name === 'asyncamqp_connections').map(({ labels }) => labels)
+    assert.deepEqual(new Set(clients.map(labels => labels['messaging_client_id'])), new Set(['one']))
+    instrumentation.disable()
+  })
+
+  it('goes on with other providers, and ends what is under way when it is disabled', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url)
+    await protocol.queueDeclare('q')
+    const instrumentation = instrument({ protocol })
+    instrumentation.setTracerProvider(new NodeTracerProvider())
+    instrumentation.setMeterProvider(new MeterProvider())
+    sdk.forget()
+    await protocol.publish('x', '', 'q')
+    assert.deepEqual(sdk.spans, [])
+    instrumentation.setTracerProvider(sdk.provider)
+    broker.withholdConfirms()
+    const published = protocol.publish('x', '', 'q')
+    await broker.hasPublished(2)
+    instrumentation.disable()
+    assert.deepEqual(
+      sdk.spans.map(({ name }) => name),
+      ['publish q'],
+    )
+    broker.releaseConfirms()
+    await published
+  })
+
+  it('says nothing of what a program or a message says, unless it is told to', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url)
+    await protocol.queueDeclare('q')
+    for (const recordExceptions of [false, true]) {
+      const instrumentation = instrument({ recordExceptions, protocol })
+      sdk.forget()
+      const consumer = await protocol.consumer('q', message => message.json(), { onFailure: 'reject' })
+      await protocol.publish('jane@example.com', '', 'q', { headers: { secret: 'jane' }, userId: 'guest' })
+      const process = await sdk.one('process q')
+      await consumer.close()
+      const all = JSON.stringify(sdk.spans.map(({ attributes, events, status }) => ({ attributes, events, status })))
+      assert.equal(all.includes('jane'), recordExceptions)
+      assert.equal(process.attributes['asyncamqp.error.code'], 'DECODE_ERROR')
+      instrumentation.disable()
+    }
+  })
+
+  it('harms no operation when a provider throws', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url)
+    await protocol.queueDeclare('q')
+    const reported: string[] = []
+    const ignore = (): void => {}
+    diag.setLogger({
+      error: message => reported.push(message),
+      warn: ignore,
+      info: ignore,
+      debug: ignore,
+      verbose: ignore,
+    })
+    const getTracer = () => ({
+      startSpan: () => {
+        throw new Error('no span')
+      },
+      startActiveSpan: ignore as never,
+    })
+    const instrumentation = instrument({ tracerProvider: { getTracer } })
+    await protocol.publish('x', '', 'q')
+    instrumentation.disable()
+    diag.disable()
+    assert.deepEqual(reported, ['asyncamqp: tracing:asyncamqp:publish:start was not recorded'])
+  })
+})
+
+describe('The table of conventions', () => {
+  it('has the names of the package that is made from the conventions, in their version', () => {
+    const known = new Set<unknown>(Object.values(semconv))
+    const names = [
+      ...Object.values(ATTRIBUTES),
+      ...Object.values(FORMER_NAMES),
+      ...Object.values(METRICS).map(({ name }) => name),
+    ].filter(name => !name.startsWith('asyncamqp.'))
+    assert.deepEqual(
+      names.filter(name => !known.has(name)),
+      [],
+    )
+    assert.equal(CONVENTIONS_VERSION, '1.45.0')
+  })
+})
