@@ -5,7 +5,11 @@ import { describe, it } from 'node:test'
 import { packageRoot } from './consumer-project.ts'
 
 const ROOTS = ['docs', 'src', 'test', 'scripts', 'examples', 'bench']
-const documents = ['README.md', ...ROOTS.flatMap(root => under(root).filter(file => file.endsWith('.md')))]
+const documents = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...ROOTS.flatMap(root => under(root).filter(file => file.endsWith('.md'))),
+]
 const FILE = /^[\w./-]+\.(?:ts|mjs|json|md|txt|sh)$/
 /** Files of the user's, of the build or of the package, which are not in the source. */
 const ELSEWHERE = /^(?:asyncamqp|build|dist|node_modules)\//

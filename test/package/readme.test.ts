@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { withVhost } from '../support/management.ts'
 import { asModule, codeBlocks } from './code-blocks.ts'
 import { ConsumerProject, packageRoot } from './consumer-project.ts'
 
 const vhost = await withVhost()
-const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8')
-const frozenNames = readFileSync(join(packageRoot, 'test/package/exports.txt'), 'utf8').trimEnd().split('\n')
+const readme = textOf('README.md')
+const frozenNames = textOf('test/package/exports.txt').trimEnd().split('\n')
 
 /** Every public name of aioamqp 0.15: its module, its protocol, its channel, its values and its exceptions. */
 const AIOAMQP_NAMES = `
@@ -47,94 +47,80 @@ const AMQPLIB_NAMES = `
   .trim()
   .split(/\s+/)
 
-describe('The README', () => {
-  const blocks = codeBlocks(readme)
+/** The documents for those who use the package. Their code is compiled here, unless a test of its own runs it. */
+const guides = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name => `docs/${name}`)].filter(name =>
+  name.endsWith('.md'),
+)
+/** Their tests are run by themselves. */
+const RUN_ELSEWHERE = ['docs/testing.md', 'docs/codec.md']
+const MOST_LINES = 260
+
+describe('The README and the guides', () => {
   let project: ConsumerProject
   before(async () => {
     project = await ConsumerProject.create()
   })
   after(() => project[Symbol.asyncDispose]())
 
-  it('shows code that compiles in a strict program', async () => {
-    const files = blocks.map((_, i) => `readme-${i + 1}.ts`)
-    for (const [i, file] of files.entries()) await project.write(file, asModule(blocks[i] ?? ''))
+  it('show code that compiles in a strict program', async () => {
+    const files: string[] = []
+    for (const guide of guides) {
+      if (RUN_ELSEWHERE.includes(guide)) continue
+      for (const [i, block] of codeBlocks(textOf(guide)).entries()) {
+        const file = `${basename(guide, '.md')}-${i + 1}.ts`
+        files.push(file)
+        await project.write(file, asModule(block))
+      }
+    }
+    assert.ok(files.length > 25, `${files.length} blocks`)
     assert.equal(await project.compile('nodenext', files, { noEmit: true, noUnusedLocals: false }), '')
   })
 
-  it('begins with an example that sends a message, prints it and ends', async () => {
-    const [first = ''] = blocks
+  it('begin with an example that sends a message, prints it and ends', async () => {
+    const [first = ''] = codeBlocks(readme)
     assert.ok(first.includes("connect('amqp://localhost')"))
     // As it stands, so that it needs no compiler.
     await project.write('first.js', first.replace('amqp://localhost', vhost.url))
     assert.deepEqual(await project.node(['first.js']), { exitCode: 0, stdout: 'Hello!\n', stderr: '' })
   })
 
-  it('shows how fire-and-forget publishing goes on after its channel was closed', async () => {
-    const snippet = blocks.find(block => block.includes('async function log(')) ?? ''
-    await project.write(
-      'log.ts',
-      `import { connect } from 'asyncamqp'
-import { startBroker } from 'asyncamqp/testing'
-${snippet}
-const broker = await startBroker()
-const protocol = await connect({ ...broker.inMemory, onError: () => {} })
-await protocol.exchangeDeclare('logs', 'fanout')
-await log('one')
-await broker.hasPublished(1)
-const first = await opened
-broker.closeChannels()
-await first?.waitClosed().catch(() => {})
-await Promise.all([log('two'), log('three')])
-await broker.hasPublished(3)
-console.log(broker.published.map(({ body }) => body.toString()).join(), first !== (await opened), protocol.channelsIdsCount)
-await protocol.close()
-await log('four').catch(error => console.log(error.constructor.name))
-await broker[Symbol.asyncDispose]()
-`,
-    )
-    assert.equal(await project.compile('nodenext', ['log.ts'], { noUnusedLocals: false }), '')
-    assert.deepEqual(await project.node(['log.js']), {
-      exitCode: 0,
-      stdout: 'one,two,three true 1\nConnectionClosedError\n',
-      stderr: '',
+  it('have a README that is read in one sitting', () => {
+    const { length } = readme.trimEnd().split('\n')
+    assert.ok(length <= MOST_LINES, `${length} lines`)
+  })
+
+  for (const guide of guides) {
+    it(`link to documents and headings that are there, in ${guide}`, () => {
+      for (const [, link = ''] of textOf(guide).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+        const [file = '', anchor] = link.split('#')
+        const target = file === '' ? guide : join(dirname(guide), file)
+        assert.ok(existsSync(join(packageRoot, target)), link)
+        if (anchor !== undefined) assert.ok(anchorsOf(textOf(target)).includes(anchor), link)
+      }
     })
-  })
+  }
 
-  it("links to no files but the source's documents and figures, which the package goes without", () => {
-    const links = Array.from(readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g), match => match[1] ?? '')
-    const others = links.filter(link => !/^(docs\/[\w-]+\.md|bench\/results\/[\w-]+\.svg)$/.test(link))
-    assert.deepEqual(others, [])
-    for (const link of links) if (link.endsWith('.md')) assert.ok(existsSync(join(packageRoot, link)), link)
-  })
-
-  it('links to headings that are there', () => {
-    const anchors = Array.from(readme.matchAll(/^#+ (.*)$/gm), match =>
-      (match[1] ?? '').toLowerCase().replaceAll(' ', '-'),
-    )
-    for (const [, anchor = ''] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(anchors.includes(anchor), anchor)
-  })
-
-  it('says why each dependency is there', () => {
-    const { dependencies, devDependencies } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
+  it('say why each dependency is there', () => {
+    const { dependencies, devDependencies } = JSON.parse(textOf('package.json')) as {
       dependencies?: Record<string, string>
       devDependencies: Record<string, string>
     }
-    const text = section('Dependencies')
+    const [, text = ''] = textOf('CONTRIBUTING.md').split('## Dependencies')
     for (const name of Object.keys({ ...dependencies, ...devDependencies })) {
       assert.ok(text.includes(`\`${name}\``), name)
     }
   })
 
-  it('names every error class', () => {
-    const text = section('Errors')
+  it('name every error class', () => {
+    const text = textOf('docs/errors.md')
     const classes = frozenNames.filter(name => /^[A-Z]\w+Error$/.test(name))
     assert.ok(classes.includes('AmqpError'))
     for (const name of classes) assert.ok(text.includes(`\`${name}\``), name)
   })
 
-  it('names every option of connect()', () => {
-    const text = section('Connecting')
-    const declared = readFileSync(join(packageRoot, 'dist/connection/settings/options.d.ts'), 'utf8')
+  it('name every option of connect()', () => {
+    const text = textOf('docs/connecting.md')
+    const declared = textOf('dist/connection/settings/options.d.ts')
     const members = declared.slice(declared.indexOf('interface ConnectOptions')).matchAll(/^\s+readonly (\w+)\?:/gm)
     const names = Array.from(members, match => match[1] ?? '')
     assert.ok(names.includes('host'))
@@ -145,8 +131,8 @@ await broker[Symbol.asyncDispose]()
     ['amqplib', AMQPLIB_NAMES],
     ['aioamqp', AIOAMQP_NAMES],
   ] as const) {
-    it(`says what became of every name of ${client}`, () => {
-      const words = new Set(section(`From ${client}`).match(/\w+/g))
+    it(`say what became of every name of ${client}`, () => {
+      const words = new Set(textOf(`docs/from-${client}.md`).match(/\w+/g))
       assert.deepEqual(
         names.filter(name => !words.has(name)),
         [],
@@ -155,9 +141,16 @@ await broker[Symbol.asyncDispose]()
   }
 })
 
-/** The text under a heading of the second level, up to the next one. */
-function section(heading: string): string {
-  const [, text] = readme.split(`\n## ${heading}\n`)
-  assert.ok(text !== undefined, `there is no section "${heading}"`)
-  return text.split('\n## ')[0] ?? ''
+function textOf(file: string): string {
+  return readFileSync(join(packageRoot, file), 'utf8')
+}
+
+/** The names of the headings in links. */
+function anchorsOf(text: string): string[] {
+  return Array.from(text.matchAll(/^#+ (.*)$/gm), match =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replaceAll(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  )
 }
