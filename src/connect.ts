@@ -1,7 +1,7 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
 import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
 import { resolveSettings } from './connection/settings/settings.ts'
-import { fromCallSite } from './errors.ts'
+import { asError, atCallSite, captureCallSite, fromCallSite } from './errors.ts'
 
 /**
  * Connect to a broker, or to one of several.
@@ -44,5 +44,10 @@ export function connectInBackground(url?: ConnectUrl, options?: ConnectOptions):
 /** The same, with the broker that the options name, `localhost` by default. */
 export function connectInBackground(options?: ConnectOptions): AmqpProtocol
 export function connectInBackground(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): AmqpProtocol {
-  return AmqpProtocol.openInBackground(resolveSettings(first, second))
+  const site = captureCallSite(connectInBackground)
+  try {
+    return AmqpProtocol.openInBackground(resolveSettings(first, second))
+  } catch (error) {
+    throw atCallSite(asError(error), site)
+  }
 }

@@ -1,5 +1,12 @@
 import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
-import { asError, type ConsumerCancelledError, captureCallSite, EncodeError, ProtocolError } from '../errors.ts'
+import {
+  asError,
+  atCallSite,
+  type ConsumerCancelledError,
+  captureCallSite,
+  EncodeError,
+  ProtocolError,
+} from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import {
   type ArgumentsOf,
@@ -429,15 +436,20 @@ export class Channel {
   }
 
   /**
-   * Wait until the broker has settled everything that this channel has published before the call.
+   * Wait until the broker has settled everything that this channel has published before the call, in confirm mode.
    *
    * @throws PublishFailedError where it nacked one since the last call; the reason where the channel ends first, or where
-   * one was lost with a connection since the last call.
+   * one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode, in which
+   * alone the broker confirms.
    */
   waitForConfirms(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.waitForConfirms, 'waitForConfirms', undefined, options, CALL, context =>
-      this.#lives.useBehindPublishes(session => session.waitForConfirms(context), context),
-    )
+    return this.#method(this.waitForConfirms, 'waitForConfirms', undefined, options, CALL, context => {
+      if (!this.#lives.publishing.confirming && !this.#lives.isOver) {
+        const text = `waitForConfirms failed: channel ${this.channelId} is not in confirm mode; open it with publisherConfirms: true, or call confirmSelect() first`
+        return Promise.reject(atCallSite(new ProtocolError(text), context.site))
+      }
+      return this.#lives.useBehindPublishes(session => session.waitForConfirms(context), context)
+    })
   }
 
   // ---- consuming

@@ -45,17 +45,22 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
 const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'])
 
 /**
- * Refuse an unknown option, so that a misspelt one is not ignored.
+ * Refuse an unknown option, so that a misspelt one is not ignored. Those of `internal` are taken, but no error names them.
  *
  * @throws EncodeError that names the option, and the one that was probably meant.
  */
-export function checkOptions(what: string, options: object | undefined, known: readonly string[]): void {
+export function checkOptions(
+  what: string,
+  options: object | undefined,
+  known: readonly string[],
+  internal: readonly string[] = [],
+): void {
   if (options === undefined) return
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new EncodeError(`${what}: the options must be an object, not ${inspectShort(options)}`)
   }
   for (const name in options) {
-    if (!known.includes(name) && Object.hasOwn(options, name)) {
+    if (!known.includes(name) && !internal.includes(name) && Object.hasOwn(options, name)) {
       const meant = nearest(name, known)
       const hint = meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`
       throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hint}`)

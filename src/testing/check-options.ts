@@ -10,13 +10,11 @@ import type { BrokerOptions, CloseReason } from './broker.ts'
 import type { WaitOptions } from './views.ts'
 
 const START = 'startBroker'
-const BROKER_OPTIONS = 'host port tls release users vhosts heartbeat channelMax frameMax publishedLimit clock'.split(
-  ' ',
-)
+const BROKER_OPTIONS = 'host port tls release users vhosts heartbeat channelMax frameMax publishedLimit'.split(' ')
 
 /** @throws EncodeError */
 export function checkBrokerOptions(options: BrokerOptions): void {
-  checkOptions(START, options, BROKER_OPTIONS)
+  checkOptions(START, options, BROKER_OPTIONS, ['clock'])
   stringOption(START, 'host', options.host)
   integerOption(START, 'port', options.port, 0, 65_535)
   choiceOption(START, 'release', options.release, ['3.10', '4.3'])

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
+  AmqpUriError,
   ChannelClosedError,
   ConnectionClosedError,
   ConnectionLostError,
+  connect,
+  connectInBackground,
   DuplicateConsumerTagError,
   EncodeError,
+  fromUrl,
   NoChannelAvailableError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -14,6 +18,28 @@ import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 
 const REFUSED = { replyCode: 404, replyText: "NOT_FOUND - no queue 'orders' in vhost '/'", classId: 50, methodId: 10 }
+
+describe('errors of connecting', () => {
+  it('show the line of the program, however deep the fault was found', async () => {
+    const urls = ['amqp://localhost?hartbeat=1']
+    async function start(): Promise<unknown> {
+      return await connect(urls)
+    }
+    async function startFrom(): Promise<unknown> {
+      return await fromUrl(urls)
+    }
+    async function startInBackground(): Promise<unknown> {
+      return connectInBackground(urls)
+    }
+    for (const call of [start, startFrom, startInBackground]) {
+      const { stack = '' } = await rejection(call(), AmqpUriError)
+      assert.match(
+        stack,
+        new RegExp(`^AmqpUriError: the AMQP URI .*"hartbeat"; did you mean "heartbeat".*\n\\s+at ${call.name} `),
+      )
+    }
+  })
+})
 
 describe('errors of rejected calls', () => {
   it('show the line of the program that made the call', async () => {

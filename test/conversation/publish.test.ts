@@ -8,6 +8,7 @@ import {
   type ConnectOptions,
   EncodeError,
   MessageReturnedError,
+  ProtocolError,
   PublishFailedError,
   TimeoutError,
 } from '../../src/index.ts'
@@ -162,6 +163,20 @@ describe('confirms', () => {
     await turn()
     assert.ok(waiting.error instanceof PublishFailedError)
     await channel.waitForConfirms()
+  })
+
+  it('are not waited for by waitForConfirms without confirm mode, which says what to do', async () => {
+    const { protocol } = await confirming()
+    const channel = await protocol.channel()
+    void channel.basicPublish('a', '', 'q')
+    const { message, stack = '' } = await rejection(channel.waitForConfirms(), ProtocolError)
+    assert.equal(
+      message,
+      'waitForConfirms failed: channel 2 is not in confirm mode; open it with publisherConfirms: true, or call confirmSelect() first',
+    )
+    assert.match(stack, /\n\s+at .*publish\.test/)
+    await channel.close()
+    await rejection(channel.waitForConfirms(), ChannelClosedError)
   })
 
   it('that never come are known as such when the channel or the connection ends', async () => {

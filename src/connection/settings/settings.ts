@@ -14,6 +14,8 @@ import {
   signalOption,
   stringOption,
 } from '../../protocol/option-check.ts'
+import { copyTable } from '../../protocol/table-copy.ts'
+import type { FieldTable } from '../../protocol/values.ts'
 import type { TransportFactory } from '../wire/transport.ts'
 import { defaultConnectionName, mergedClientProperties } from './client-properties.ts'
 import { type GuardedLogger, guardedLogger } from './guarded-logger.ts'
@@ -110,8 +112,9 @@ const KNOWN = Object.keys({
   traceFrames: 0,
   signal: 0,
   createTransport: 0,
-  clock: 0,
-} satisfies Record<keyof ConnectOptions, 0>)
+} satisfies Record<Exclude<keyof ConnectOptions, 'clock'>, 0>)
+/** Only for tests. */
+const INTERNAL = ['clock']
 
 const KNOWN_OF_RECOVERY = Object.keys({
   initialDelay: 0,
@@ -138,7 +141,7 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     throw new EncodeError(`connect: the URL must be a string, a URL or a list of these, not ${inspectShort(first)}`)
   }
   const given = hasUrl ? second : (first as ConnectOptions)
-  checkOptions('connect', given, KNOWN)
+  checkOptions('connect', given, KNOWN, INTERNAL)
   const options = given ?? {}
 
   const { servers, fromUris } = resolveServers(url, options)
@@ -188,8 +191,11 @@ function frameMaxOption(value: number | undefined): number | undefined {
   return value === 0 ? 0 : integerOption('connect', 'frameMax', value, FRAME_MIN_SIZE, 0xff_ff_ff_ff)
 }
 
-function clientPropertiesOption(value: ConnectOptions['clientProperties']): ConnectOptions['clientProperties'] {
-  if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) return value
+/** A copy: what has no place in a table is refused here, and not by each login. */
+function clientPropertiesOption(value: ConnectOptions['clientProperties']): FieldTable | undefined {
+  if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) {
+    return copyTable(value as FieldTable | undefined, 'connect: clientProperties')
+  }
   throw badValue('connect', 'clientProperties', 'an object', value)
 }
 
