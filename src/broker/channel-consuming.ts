@@ -6,7 +6,7 @@ import { Consumer, type Delivery, type Receiver, type Settlement } from './consu
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
-import { notAllowed, notImplemented, preconditionFailed, resource, unknownDeliveryTag } from './refusals.ts'
+import { notAllowed, notImplemented, preconditionFailed, unknownDeliveryTag } from './refusals.ts'
 
 interface Consuming {
   readonly consumer: Consumer
@@ -89,13 +89,12 @@ export class ChannelConsuming {
   consume(queue: Queue, args: ConsumeArguments): void {
     const tag = this.#newTag(args.consumerTag)
     checkConsumerArguments(queue.name, this.#host.vhost.name, queue.type, args.arguments, this.#host.release)
-    if (queue.type !== 'classic' && this.#channelPrefetch > 0) {
-      throw notImplemented(`${resource('queue', queue.name, this.#host.vhost.name)} does not support global qos`)
-    }
     const consumer = new Consumer(this.#receiver, tag, {
       noAck: args.noAck,
       exclusive: args.exclusive,
       prefetch: this.#prefetch,
+      limited: this.#channelPrefetch > 0,
+      heedsChannel: queue.type === 'classic',
       priority: numberArgument(args.arguments, 'x-priority') ?? 0,
       arguments: args.arguments,
     })

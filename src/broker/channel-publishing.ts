@@ -155,9 +155,9 @@ export class ChannelPublishing {
     const own = this.#withReplyQueue(properties)
     if (release.checksUserFirst) checkUser(own, user)
     if (own.expiration !== undefined) checkExpiration(own.expiration)
-    checkUser(own, user)
     const sorted = release.sortsHeaders ? withSortedHeaders(own) : own
     const message = Message.published(exchangeName, routingKey, sorted, body)
+    checkUser(own, user)
     const { deliveryMode = 1 } = own
     if (release.checksDeliveryMode && deliveryMode !== 1 && deliveryMode !== 2) {
       throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`)
@@ -190,7 +190,7 @@ export class ChannelPublishing {
     const receipt =
       tag === 0 ? undefined : this.#receipt(tag, existing.length, fate === 'withhold' ? message : undefined)
     if (fate === 'nack') receipt?.settled(false)
-    else for (const queue of existing) queue.publish(message, receipt)
+    else for (const queue of existing) queue.publish(message, receipt, this)
   }
 
   #return(message: Message): void {

@@ -185,8 +185,8 @@ export class ChannelTopology {
     }
     const binding = { destination, routingKey, arguments: table }
     if (!add && !source.has(binding)) return
-    if (!(destination instanceof Exchange)) this.#checkOwner(destination)
     if (add && source.type === 'headers') checkHeaderMatch(table)
+    if (!(destination instanceof Exchange)) this.#checkOwner(destination)
     if (add) source.bind(binding)
     else if (source.unbind(binding)) vhost.unbound(source)
   }
@@ -199,6 +199,7 @@ export class ChannelTopology {
     if (name !== 'amq.rabbitmq.reply-to' && !this.#host.replies.has(name)) {
       throw noSuchQueue(name, this.#host.vhost.name)
     }
+    this.#lastQueue = name
     return { queue: name, messageCount: 0, consumerCount: 1 }
   }
 

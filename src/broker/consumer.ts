@@ -21,6 +21,10 @@ export interface ConsumerOptions {
   readonly exclusive: boolean
   /** Unacknowledged messages that it may have; 0 for no limit. */
   readonly prefetch: number
+  /** Whether its channel has a limit for all of its consumers together. */
+  readonly limited: boolean
+  /** Whether it is held to that. */
+  readonly heedsChannel: boolean
   readonly priority: number
   readonly arguments: FieldTable
 }
@@ -42,8 +46,8 @@ export class Consumer {
 
   /** Whether it may have one more message. */
   get isReady(): boolean {
-    const { noAck, prefetch } = this.options
-    return (noAck || prefetch === 0 || this.unacked < prefetch) && this.receiver.hasRoom()
+    const { noAck, prefetch, heedsChannel } = this.options
+    return (noAck || prefetch === 0 || this.unacked < prefetch) && (!heedsChannel || this.receiver.hasRoom())
   }
 }
 

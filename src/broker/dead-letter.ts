@@ -22,7 +22,7 @@ export function deadMessage(
   release: Release,
 ): Message {
   const { expiration } = message.properties
-  const shown = message.routingKeys.slice(0, message.shownKeys)
+  const told = release.deathsTellAllKeys ? message.toldKeys : [message.routingKey, ...message.copies]
   const properties = changed(message.properties, headers => {
     const deaths = deathsOf(headers)
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
@@ -34,7 +34,7 @@ export function deadMessage(
       queue: queue.name,
       time: new Date(date),
       exchange: message.exchange,
-      'routing-keys': [...shown],
+      'routing-keys': [...told],
       ...(release.expirationFirst ? {} : original),
     }
     death.count = int64(Number(death.count) + 1)
@@ -45,8 +45,7 @@ export function deadMessage(
   })
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]
-  const shownKeys = routingKey === undefined ? message.shownKeys : 1
-  return new Message(exchange, keys, shownKeys, kept, message.body, release.carriesFailures ? failures : 0)
+  return new Message(exchange, keys, message.blindKeys, kept, message.body, release.carriesFailures ? failures : 0)
 }
 
 function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, message: Message): FieldTable {

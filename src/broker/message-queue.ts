@@ -20,7 +20,7 @@ export abstract class MessageQueue implements Queue {
   readonly arguments: FieldTable
   protected readonly host: QueueHost
   protected readonly messages: ReadyMessages
-  readonly #limits: QueueLimits
+  protected readonly limits: QueueLimits
   protected readonly singleActive: boolean
   readonly #consumers = new QueueConsumers()
   /** The only consumer that gets messages: the single active one, or one that asked to be alone. */
@@ -42,7 +42,7 @@ export abstract class MessageQueue implements Queue {
     this.arguments = identity.arguments
     this.host = host
     this.messages = messages
-    this.#limits = new QueueLimits(identity.arguments)
+    this.limits = new QueueLimits(identity.arguments)
     this.singleActive = identity.arguments['x-single-active-consumer'] === true
     this.touch()
   }
@@ -68,6 +68,15 @@ export abstract class MessageQueue implements Queue {
   /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
+  /** Whether there is no room for a message. `publisher` is its channel; undefined for what died elsewhere. */
+  protected refuses(message: Message, _publisher: object | undefined): boolean {
+    const { length, bytes } = this.messages
+    return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)
+  }
+
+  /** More or fewer messages are ready than before. */
+  protected lengthChanged(): void {}
+
   /** What a closed channel had, as it comes back. */
   protected inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
     return given
@@ -78,15 +87,13 @@ export abstract class MessageQueue implements Queue {
     return undefined
   }
 
-  publish(message: Message, receipt: Receipt | undefined): void {
-    const { overflow } = this.#limits
-    const { length, bytes } = this.messages
-    if (overflow !== 'drop-head' && this.#limits.isExceeded(length + 1, bytes + message.size)) {
-      if (overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
+  publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
+    if (this.refuses(message, publisher)) {
+      if (this.limits.overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
       receipt?.settled(false)
       return
     }
-    const timeToLive = this.#limits.timeToLive(message)
+    const timeToLive = this.limits.timeToLive(message)
     const failed = message.failures > 0
     const stored: Stored = {
       message,
@@ -104,6 +111,7 @@ export abstract class MessageQueue implements Queue {
     stored.redelivered ||= failed
     this.#dropExcess()
     this.#dropExpired()
+    this.lengthChanged()
   }
 
   get(receiver: Receiver, noAck: boolean): Delivery | undefined {
@@ -111,6 +119,7 @@ export abstract class MessageQueue implements Queue {
     this.#dropExpired()
     const stored = this.messages.shift()
     this.#dropExpired()
+    this.lengthChanged()
     return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
   }
 
@@ -171,6 +180,7 @@ export abstract class MessageQueue implements Queue {
     const { length } = this.messages
     this.messages.clear()
     this.#watchExpiry()
+    this.lengthChanged()
     return length
   }
 
@@ -235,8 +245,8 @@ export abstract class MessageQueue implements Queue {
 
   /** What came or came back may be more than the queue holds. */
   #dropExcess(): void {
-    if (this.#limits.overflow !== 'drop-head') return
-    while (this.messages.length > 0 && this.#limits.isExceeded(this.messages.length, this.messages.bytes)) {
+    if (this.limits.overflow !== 'drop-head') return
+    while (this.messages.length > 0 && this.limits.isExceeded(this.messages.length, this.messages.bytes)) {
       const dropped = this.messages.shift()
       if (dropped !== undefined) this.#die(dropped, 'maxlen')
     }
@@ -254,11 +264,12 @@ export abstract class MessageQueue implements Queue {
       const delivery = this.#deliveryOf(stored, consumer.receiver, consumer, noAck)
       if (!noAck) {
         consumer.unacked++
-        consumer.receiver.took()
+        if (consumer.options.heedsChannel) consumer.receiver.took()
       }
       consumer.receiver.post(() => consumer.receiver.deliver(delivery))
     }
     this.#watchExpiry()
+    this.lengthChanged()
   }
 
   #nextConsumer(): Consumer | undefined {
@@ -313,6 +324,7 @@ export abstract class MessageQueue implements Queue {
     if (first === undefined || first.expiresAt === Number.POSITIVE_INFINITY) return
     this.#expiry = this.host.timers.after(Math.max(0, first.expiresAt - this.host.now()), () => {
       this.#dropExpired()
+      this.lengthChanged()
       this.host.run()
     })
   }

@@ -12,8 +12,8 @@ export class Message {
   readonly exchange: string
   /** The one that it was published with, then those of CC and BCC. */
   readonly routingKeys: readonly string[]
-  /** How many of them a receiver may know of: all but those of BCC. */
-  readonly shownKeys: number
+  /** Those of BCC, of which no receiver is to know. */
+  readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
   /** Deliveries that failed in the queues in which it died. */
@@ -23,14 +23,14 @@ export class Message {
   constructor(
     exchange: string,
     routingKeys: readonly string[],
-    shownKeys: number,
+    blindKeys: readonly string[],
     properties: BasicProperties,
     body: Buffer,
     failures = 0,
   ) {
     this.exchange = exchange
     this.routingKeys = routingKeys
-    this.shownKeys = shownKeys
+    this.blindKeys = blindKeys
     this.properties = properties
     this.body = body
     this.failures = failures
@@ -39,15 +39,25 @@ export class Message {
   /** A message that a client published. @throws Refusal (406) where CC or BCC is no array. */
   static published(exchange: string, routingKey: string, properties: BasicProperties, body: Buffer): Message {
     const headers = peek(properties)
-    const copies = receivers(headers, 'CC')
     const blind = receivers(headers, 'BCC')
-    if (copies.length + blind.length === 0 && headers?.['BCC'] === undefined) {
-      return new Message(exchange, [routingKey], 1, properties, body)
-    }
-    const keys = Array.from(new Set([routingKey, ...copies, ...blind]))
-    const shown = keys.length - blind.filter(key => key !== routingKey && !copies.includes(key)).length
-    if (headers?.['BCC'] === undefined) return new Message(exchange, keys, shown, properties, body)
-    return new Message(exchange, keys, shown, without(properties, 'BCC'), body)
+    const keys = [routingKey, ...receivers(headers, 'CC'), ...blind]
+    const sent = headers?.['BCC'] === undefined ? properties : without(properties, 'BCC')
+    return new Message(exchange, keys, blind, sent, body)
+  }
+
+  /** The routing keys that the story of its death tells: all but those of BCC. */
+  get toldKeys(): readonly string[] {
+    const blind = [...this.blindKeys]
+    return this.routingKeys.filter(key => {
+      const at = blind.indexOf(key)
+      if (at !== -1) blind.splice(at, 1)
+      return at === -1
+    })
+  }
+
+  /** Those of its headers, which it may not have been published with. */
+  get copies(): readonly string[] {
+    return receivers(this.headers, 'CC')
   }
 
   get routingKey(): string {
@@ -74,7 +84,7 @@ export class Message {
 
   /** The same message with other properties. */
   withProperties(properties: BasicProperties): Message {
-    return new Message(this.exchange, this.routingKeys, this.shownKeys, properties, this.body, this.failures)
+    return new Message(this.exchange, this.routingKeys, this.blindKeys, properties, this.body, this.failures)
   }
 
   /** The same message with more headers, or others of the same names. */

@@ -123,10 +123,15 @@ export function ageOf(age: string, release: Release): number | undefined {
   return milliseconds > 0 ? milliseconds : undefined
 }
 
+function isTypeUnset(table: FieldTable, { unsetTypes }: Release): boolean {
+  const value = entryOf(table, 'x-queue-type')?.value
+  return value === undefined || unsetTypes.includes(value)
+}
+
 /** The type of a queue by its arguments. @throws Refusal (406) where there is no such type. */
 export function queueTypeOf(name: string, vhost: string, table: FieldTable, release: Release): QueueType {
   const entry = entryOf(table, 'x-queue-type')
-  if (entry === undefined || release.unsetTypes.includes(entry.value)) return 'classic'
+  if (entry === undefined || isTypeUnset(table, release)) return 'classic'
   const { kind, value } = entry
   if (kind === 'longstr' && Object.hasOwn(QUEUE_ARGUMENTS[release.name], String(value))) return value as QueueType
   const wrong = kind === 'longstr' ? `"unsupported queue type '${value}'"` : `{unacceptable_type,${kind}}`
@@ -174,7 +179,9 @@ function checkArguments(
     const wrong = entry === undefined ? undefined : check(entry, table, release)
     if (wrong !== undefined) throw preconditionFailed(`invalid arg '${argument}' for ${what}: ${wrong}`)
   }
-  for (const argument of Object.keys(table)) {
+  // Where RabbitMQ adds the type, it puts the arguments in order.
+  const isSorted = release.typeInArguments && isTypeUnset(table, release) && checks === CHECKS
+  for (const argument of isSorted ? Object.keys(table).sort() : Object.keys(table)) {
     if (!isMisplaced(argument, type, tables)) continue
     throw preconditionFailed(`invalid arg '${argument}' for ${what} of queue type rabbit_${type}_queue`)
   }

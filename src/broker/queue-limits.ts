@@ -17,8 +17,9 @@ export class QueueLimits {
     this.overflow = overflow === 'reject-publish' || overflow === 'reject-publish-dlx' ? overflow : 'drop-head'
   }
 
-  isExceeded(length: number, bytes: number): boolean {
-    return length > this.#maxLength || bytes > this.#maxBytes
+  /** Whether there is more than a queue may have, or than a `share` of that. */
+  isExceeded(length: number, bytes: number, share = 1): boolean {
+    return length > Math.trunc(this.#maxLength * share) || bytes > Math.trunc(this.#maxBytes * share)
   }
 
   /** How long a message may stay: the shorter of what the queue and what the publisher says. */

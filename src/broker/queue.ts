@@ -49,7 +49,8 @@ export interface Queue extends Settler, QueueIdentity {
   /** Messages that nobody has, in the order in which they would be given. */
   readonly ready: readonly Stored[]
   readonly unacked: readonly Delivery[]
-  publish(message: Message, receipt: Receipt | undefined): void
+  /** `publisher` is the channel it came by; undefined for what died elsewhere. */
+  publish(message: Message, receipt: Receipt | undefined, publisher?: object): void
   /** @throws Refusal where queues of this type do not know basic.get. */
   get(receiver: Receiver, noAck: boolean): Delivery | undefined
   settle(deliveries: readonly Delivery[], settlement: Settlement): void

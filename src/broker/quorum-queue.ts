@@ -1,20 +1,27 @@
 import { int64 } from '../protocol/values.ts'
 import { QUEUE_ARGUMENTS } from './argument-tables.ts'
-import type { Delivery, Receiver, Settlement, Stored } from './consumer.ts'
+import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import { MessageQueue } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
 import { PrioritizedMessages, ReturnedFirst } from './ready-messages.ts'
-import { resource, resourceLocked } from './refusals.ts'
+import { notImplemented, resource, resourceLocked } from './refusals.ts'
 
 const CONSUMER_TIMEOUT = 'x-consumer-timeout'
 const USUAL_PRIORITY = 4
+/** Of the limit. */
+const UNBLOCKED_BELOW = 0.8
 
 /** Counts deliveries, tells them in headers, and gives a message up that came back too often. */
 export class QuorumQueue extends MessageQueue {
   readonly type = 'quorum'
   readonly #deliveryLimit: number
+  /** Channels that have published, by when they first did. */
+  readonly #publishers = new WeakMap<object, number>()
+  #events = 0
+  /** When it last had too many messages; 0 where all may publish. */
+  #blockedAt = 0
 
   constructor(identity: QueueIdentity, host: QueueHost) {
     super(identity, host, new ReturnedFirst(new PrioritizedMessages(host.release.quorumPriorities, USUAL_PRIORITY)))
@@ -33,6 +40,12 @@ export class QuorumQueue extends MessageQueue {
     return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length
   }
 
+  override consume(consumer: Consumer, announce: () => void): void {
+    const what = resource('queue', this.name, this.host.vhostName)
+    if (consumer.options.limited) throw notImplemented(`${what} does not support global qos`)
+    super.consume(consumer, announce)
+  }
+
   override get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     if (this.singleActive) {
       throw resourceLocked(
@@ -41,6 +54,27 @@ export class QuorumQueue extends MessageQueue {
       )
     }
     return super.get(receiver, noAck)
+  }
+
+  /**
+   * Channels are told to publish no more once there are too many messages, and to go on when few are left: one message
+   * comes too many, and none for a while. A channel that publishes for the first time has not been told.
+   */
+  protected override refuses(_message: Message, publisher: object | undefined): boolean {
+    if (this.limits.overflow === 'drop-head' || publisher === undefined) return false
+    let cameAt = this.#publishers.get(publisher)
+    if (cameAt === undefined) {
+      cameAt = ++this.#events
+      this.#publishers.set(publisher, cameAt)
+      this.lengthChanged()
+    }
+    return cameAt < this.#blockedAt
+  }
+
+  protected override lengthChanged(): void {
+    const { length, bytes } = this.messages
+    if (this.limits.isExceeded(length, bytes)) this.#blockedAt = ++this.#events
+    else if (!this.limits.isExceeded(length, bytes, UNBLOCKED_BELOW)) this.#blockedAt = 0
   }
 
   /** By consumers: in the order of their tags, or in that in which they came. */

@@ -24,6 +24,8 @@ export interface Release {
   readonly lastDeath: boolean
   /** Of a death, the expiration that the message had is told first. */
   readonly expirationFirst: boolean
+  /** The story of a death tells the keys by which a message was routed; before, that of its publish and those in CC. */
+  readonly deathsTellAllKeys: boolean
   /** A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. */
   readonly carriesFailures: boolean
   /** A message that dies keeps its header `CC`, also where its queue names the key that it dies with. */
@@ -58,6 +60,10 @@ export interface Release {
   /** What a stream says to a consumer without prefetch, and to one without acknowledgements. */
   readonly streamNeedsPrefetch: (stream: string) => string
   readonly streamNeedsAcks: (stream: string) => string
+  /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is to be kept. */
+  readonly streamsKeepExtensions: boolean
+  /** What streams say to basic.nack and basic.reject; undefined where these are acknowledgements. */
+  readonly streamsRefuseNacks: ((stream: string) => string) | undefined
   /** The highest priority that quorum queues know. */
   readonly quorumPriorities: number
   /** Headers of a message are put in order, though not the tables in them. */
@@ -81,6 +87,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     acquiredCount: false,
     lastDeath: false,
     expirationFirst: false,
+    deathsTellAllKeys: false,
     carriesFailures: false,
     keepsCopies: false,
     breaksOnAge: true,
@@ -99,6 +106,8 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     printedQuorum: 'quorum',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for '${stream}'`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
+    streamsKeepExtensions: false,
+    streamsRefuseNacks: stream => `basic.nack and basic.reject not supported by stream queues ${stream}`,
     quorumPriorities: 0,
     sortsHeaders: false,
     unknownTypeEndsChannel: false,
@@ -116,6 +125,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     acquiredCount: true,
     lastDeath: true,
     expirationFirst: true,
+    deathsTellAllKeys: true,
     carriesFailures: true,
     keepsCopies: true,
     breaksOnAge: false,
@@ -137,6 +147,8 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     printedQuorum: '<<"quorum">>',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for stream ${stream}`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,
+    streamsKeepExtensions: true,
+    streamsRefuseNacks: undefined,
     quorumPriorities: 31,
     sortsHeaders: true,
     unknownTypeEndsChannel: true,

@@ -1,8 +1,10 @@
 import type { FieldTable } from '../protocol/values.ts'
+import { CONSUMER_ARGUMENTS } from './argument-tables.ts'
 import { entryOf, isInteger } from './field-kinds.ts'
 import type { QueueHost } from './queue.ts'
 import { ageOf } from './queue-arguments.ts'
 import { breakage } from './refusals.ts'
+import type { Release } from './release.ts'
 
 /** Where in a stream a consumer starts: at an offset, at a time, or at one end. */
 export type StreamStart =
@@ -27,8 +29,9 @@ export class StreamFilter {
   readonly #values: ReadonlySet<unknown> | undefined
   readonly #unfiltered: boolean
 
-  constructor(table: FieldTable) {
-    const filter = table['x-stream-filter']
+  constructor(table: FieldTable, { name }: Release) {
+    const isKnown = CONSUMER_ARGUMENTS[name].stream.includes('x-stream-filter')
+    const filter = isKnown ? table['x-stream-filter'] : undefined
     const values = Array.isArray(filter) ? filter : typeof filter === 'string' ? [filter] : undefined
     this.#values = values === undefined ? undefined : new Set(values)
     this.#unfiltered = table['x-stream-match-unfiltered'] === true

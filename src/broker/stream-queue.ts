@@ -1,9 +1,10 @@
 import type { FieldTable } from '../protocol/values.ts'
 import { int64 } from '../protocol/values.ts'
-import type { Consumer, Delivery, Receiver, Stored } from './consumer.ts'
+import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
 import { notImplemented, preconditionFailed, resource } from './refusals.ts'
+import { streamMessage } from './stream-message.ts'
 import { StreamFilter, type StreamStart, streamStart } from './stream-offset.ts'
 
 interface Appended extends Stored {
@@ -60,7 +61,7 @@ export class StreamQueue implements Queue {
 
   publish(message: Message, receipt: Receipt | undefined): void {
     this.#log.push({
-      message,
+      message: streamMessage(message, this.#host.release),
       position: this.#log.length,
       date: this.#host.date(),
       expiresAt: Number.POSITIVE_INFINITY,
@@ -76,7 +77,9 @@ export class StreamQueue implements Queue {
     throw notImplemented(`basic.get not supported by stream queues ${this.#resource}`)
   }
 
-  settle(deliveries: readonly Delivery[]): void {
+  settle(deliveries: readonly Delivery[], settlement: Settlement): void {
+    const refusal = settlement === 'ack' ? undefined : this.#host.release.streamsRefuseNacks
+    if (refusal !== undefined) throw notImplemented(refusal(this.#resource))
     for (const delivery of deliveries) {
       if (!this.#given.delete(delivery) || delivery.consumer === undefined) continue
       delivery.consumer.unacked--
@@ -85,12 +88,17 @@ export class StreamQueue implements Queue {
   }
 
   consume(consumer: Consumer, announce: () => void): void {
-    const { prefetch, noAck, arguments: table } = consumer.options
+    const { prefetch, noAck, limited, arguments: table } = consumer.options
     const { streamNeedsPrefetch, streamNeedsAcks } = this.#host.release
     if (prefetch === 0) throw preconditionFailed(streamNeedsPrefetch(this.#resource))
     if (noAck) throw notImplemented(streamNeedsAcks(this.#resource))
+    if (limited) throw notImplemented(`${this.#resource} does not support global qos`)
     const start = streamStart(table, this.#host)
-    this.#readings.push({ consumer, filter: new StreamFilter(table), next: this.#positionOf(start) })
+    this.#readings.push({
+      consumer,
+      filter: new StreamFilter(table, this.#host.release),
+      next: this.#positionOf(start),
+    })
     consumer.receiver.post(announce)
     this.#give()
   }
@@ -176,7 +184,6 @@ export class StreamQueue implements Queue {
         }
         this.#given.add(delivery)
         consumer.unacked++
-        consumer.receiver.took()
         consumer.receiver.post(() => consumer.receiver.deliver(delivery))
       }
     }

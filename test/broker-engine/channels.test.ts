@@ -189,6 +189,13 @@ describe('A channel of the broker', () => {
     assert.equal(reply?.properties?.correlationId, '7')
   })
 
+  it('remembers the queue of direct reply-to as the last one that was declared', () => {
+    const client = EngineClient.open(startEngine().engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'amq.rabbitmq.reply-to' })
+    client.send(1, methods.QueueBind, { queueName: '', exchangeName: 'amq.fanout' })
+    assert.equal(client.take().at(-1)?.args.replyText, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to' in vhost '/'")
+  })
+
   it('sends a message to those in CC and BCC too, and shows only CC', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

@@ -60,6 +60,20 @@ describe('A message that dies', () => {
     assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
   })
 
+  for (const [release, keys] of [
+    ['3.10', ['source', 'copy', 'copy']],
+    ['4.3', ['copy', 'copy', 'source']],
+  ] as const) {
+    it(`tells by which keys it came, but not those of BCC, as RabbitMQ ${release} does`, () => {
+      const client = scene(release, 'classic', 'classic')
+      const headers = { CC: ['copy', 'copy'], BCC: ['source'] }
+      client.publish(1, '', 'source', 'm', { headers, expiration: '0' })
+      client.send(1, methods.BasicGet, { queueName: 'target' })
+      const deaths = client.take()[0]?.properties?.headers?.['x-death'] as { 'routing-keys': string[] }[] | undefined
+      assert.deepEqual(deaths?.[0]?.['routing-keys'], keys)
+    })
+  }
+
   it('has its headers in the order of their names', () => {
     const client = scene('3.10', 'classic', 'classic')
     client.publish(1, '', 'source', 'm', { headers: { z: 1, a: 1 }, expiration: '0' })

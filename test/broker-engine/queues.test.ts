@@ -315,6 +315,36 @@ describe('A quorum queue of the broker', () => {
     })
   }
 
+  it('of type quorum takes one message too many before it refuses them, and goes on when most are gone', () => {
+    const client = EngineClient.open(startEngine().engine)
+    declared(client, 'work', { 'x-queue-type': 'quorum', 'x-max-length': 2, 'x-overflow': 'reject-publish' })
+    for (const channel of [1, 2]) client.send(channel, methods.ConfirmSelect, {})
+    client.take()
+    const publish = (channel: number) => {
+      client.publish(channel, '', 'work', 'm')
+      return client.take().map(({ name }) => name)[0]
+    }
+    const get = () => client.send(1, methods.BasicGet, { queueName: 'work', noAck: true })
+    assert.deepEqual([publish(1), publish(1), publish(1), publish(1)], [...Array(3).fill('basic.ack'), 'basic.nack'])
+    get()
+    client.take()
+    // Two are left: too many for whom was refused, and not for another one.
+    assert.deepEqual([publish(1), publish(2), publish(2)], ['basic.nack', 'basic.ack', 'basic.nack'])
+    for (let i = 0; i < 2; i++) get()
+    client.take()
+    assert.deepEqual([publish(1), publish(2)], ['basic.ack', 'basic.ack'])
+  })
+
+  it('of type quorum is not held to the limit that its channel gets later', () => {
+    const client = EngineClient.open(startEngine({ release: '3.10' }).engine)
+    declared(client, 'work', { 'x-queue-type': 'quorum' })
+    client.send(1, methods.BasicConsume, { queueName: 'work' })
+    client.send(1, methods.BasicQos, { prefetchCount: 1, connectionGlobal: true })
+    client.take()
+    for (const body of ['1', '2']) client.publish(1, '', 'work', body)
+    assert.deepEqual(client.lines(), ['1 basic.deliver 1', '1 basic.deliver 2'])
+  })
+
   it('cancels a consumer that is too slow to acknowledge, and gives its message to another', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)

@@ -131,6 +131,29 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
     }
   }
 
+  function consume(): Step {
+    const streams = types.includes('stream')
+    const drawn = step(methods.BasicConsume, {
+      queueName: queueName(),
+      consumerTag: random.pick(['', 't1', 't2', 't3']),
+      noAck: random.chance(streams ? 0.05 : 0.2),
+      exclusive: random.chance(0.08),
+      noWait: noWait(),
+      arguments: draws.consumeArguments(),
+    })
+    const prefetchCount = random.pick([1, 2, 5, 10])
+    if (!streams || random.chance(0.1)) return drawn
+    // No stream gives anything to a consumer without a limit.
+    return {
+      ...drawn,
+      text: `basic.qos ${prefetchCount} and ${drawn.text}`,
+      do: (client, seen) => {
+        client.send(drawn.channel, methods.BasicQos, { prefetchCount })
+        drawn.do(client, seen)
+      },
+    }
+  }
+
   /** Settles what there is to settle; often enough, something else. */
   function settle(
     method: typeof methods.BasicAck | typeof methods.BasicNack | typeof methods.BasicReject,
@@ -182,18 +205,7 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
     [1.5, () => step(methods.ExchangeBind, { ...again(exchangesBound, 0.1, drawExchangeBinding), noWait: noWait() })],
     [1, () => step(methods.ExchangeUnbind, { ...again(exchangesBound, 0.7, drawExchangeBinding), noWait: noWait() })],
     [10, () => step(methods.BasicGet, { queueName: queueName(), noAck: random.chance(0.3) })],
-    [
-      8,
-      () =>
-        step(methods.BasicConsume, {
-          queueName: queueName(),
-          consumerTag: random.pick(['', 't1', 't2', 't3']),
-          noAck: random.chance(0.2),
-          exclusive: random.chance(0.08),
-          noWait: noWait(),
-          arguments: draws.consumeArguments(),
-        }),
-    ],
+    [8, consume],
     [
       3,
       () =>
@@ -293,10 +305,6 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
     }),
     ...exchanges.map(
       exchangeName => () => step(methods.ExchangeDeclare, { exchangeName, typeName: random.pick(EXCHANGE_TYPES) }),
-    ),
-    // No stream gives anything to a consumer without a limit.
-    ...(types.includes('stream') ? [1, 2, 3] : []).map(
-      prefetchCount => () => step(methods.BasicQos, { prefetchCount }),
     ),
     ...queues.map(
       queueName => () =>

@@ -1,0 +1,28 @@
+import { Decimal, type FieldTable, type FieldValue, TypedValue } from '../protocol/values.ts'
+import { changed, type Message } from './message.ts'
+import type { Release } from './release.ts'
+
+const PERSISTENT = 2
+const TRANSIENT = 1
+
+/**
+ * A message as a stream keeps it: in the format of AMQP 1.0, which has no room for some of it. Arrays and tables in headers
+ * are lost, and the cluster id; later releases save what is named for an extension, and make other things of a few values.
+ */
+export function streamMessage(message: Message, { streamsKeepExtensions }: Release): Message {
+  const properties = changed(message.properties, headers => {
+    for (const [name, value] of Object.entries(headers)) {
+      const isKept = streamsKeepExtensions && (name.startsWith('x-') || name === 'CC')
+      if (isCompound(value) && !isKept) delete headers[name]
+      else if (value instanceof Uint8Array && streamsKeepExtensions) headers[name] = Buffer.from(value).toString()
+    }
+  })
+  const { clusterId: _, ...kept } = properties
+  if (!streamsKeepExtensions) return message.withProperties(kept)
+  return message.withProperties({ ...kept, deliveryMode: kept.deliveryMode === PERSISTENT ? PERSISTENT : TRANSIENT })
+}
+
+function isCompound(value: FieldValue | undefined): value is FieldTable | readonly FieldValue[] {
+  if (typeof value !== 'object' || value === null || value instanceof Date || value instanceof Uint8Array) return false
+  return !(value instanceof TypedValue || value instanceof Decimal)
+}

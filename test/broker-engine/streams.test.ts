@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ReleaseName } from '../../src/broker/release.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { EngineClient, startEngine } from './engine-client.ts'
+
+function scene(release: ReleaseName): EngineClient {
+  const client = EngineClient.open(startEngine({ release }).engine)
+  client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
+  client.send(1, methods.BasicQos, { prefetchCount: 10 })
+  client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': 'one' } })
+  client.take()
+  return client
+}
+
+describe('A message in a stream', () => {
+  for (const [release, expected] of [
+    ['3.10', { headers: { a: 1, text: Buffer.from('x'), 'x-stream-offset': 0 }, appId: 'app' }],
+    [
+      '4.3',
+      {
+        headers: { CC: [], a: 1, text: 'x', 'x-stream-offset': 0, 'x-table': { b: 1 } },
+        deliveryMode: 1,
+        appId: 'app',
+      },
+    ],
+  ] as const) {
+    it(`loses what AMQP 1.0 has no room for, as with RabbitMQ ${release}`, () => {
+      const client = scene(release)
+      const compound = { array: [1], table: { b: 1 }, 'x-table': { b: 1 }, CC: [] }
+      const headers = { a: 1, text: Buffer.from('x'), ...compound, 'x-stream-filter-value': 'one' }
+      client.publish(1, '', 's', 'm', { headers, clusterId: 'cluster', appId: 'app' })
+      const [got] = client.take()
+      const { 'x-stream-filter-value': _, ...kept } = got?.properties?.headers ?? {}
+      assert.deepEqual({ ...got?.properties, headers: { ...kept } }, expected)
+    })
+  }
+
+  it('cannot be given back to RabbitMQ 3.10', () => {
+    const client = scene('3.10')
+    client.publish(1, '', 's', 'm')
+    client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false })
+    assert.equal(
+      client.take().at(-1)?.args.replyText,
+      "NOT_IMPLEMENTED - basic.nack and basic.reject not supported by stream queues queue 's' in vhost '/'",
+    )
+  })
+
+  it('is filtered since RabbitMQ knows filters', () => {
+    for (const [release, count] of [
+      ['3.10', 1],
+      ['4.3', 0],
+    ] as const) {
+      const client = scene(release)
+      client.publish(1, '', 's', 'm', { headers: { 'x-stream-filter-value': 'two' } })
+      assert.equal(client.take().length, count)
+    }
+  })
+})
