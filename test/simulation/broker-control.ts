@@ -8,7 +8,8 @@ import type { Evidence } from './judge.ts'
 import { EXCHANGE } from './names.ts'
 import type { Listener } from './network.ts'
 
-const HEARTBEAT = 10
+/** Seconds. Short enough to be missed within a history, long enough to be a small part of what happens in it. */
+const HEARTBEAT = 20
 
 /** What a history does to the broker, and what it reads off it at the end. */
 export interface BrokerControl {

@@ -22,7 +22,7 @@ export const GOOD_LINK: LinkConditions = { delay: [0, 1], chunk: 65_536, rate: N
 
 /** The broker's end of a connection. */
 export interface ServerEnd {
-  /** Bytes that the client sent. They may be kept. */
+  /** Bytes that the client sent: nobody else has them. */
   bytes(chunk: Buffer): void
   /** The client has ended its side. */
   ended(): void
@@ -32,7 +32,8 @@ export interface ServerEnd {
 
 /** What the broker does with a connection. */
 export interface ServerSocket {
-  write(bytes: Uint8Array): void
+  /** The bytes are given away. */
+  write(bytes: Buffer): void
   /** End the stream to the client, after what was written. */
   end(): void
   /** Reset it. */
@@ -44,6 +45,8 @@ export type Listener = ((socket: ServerSocket) => ServerEnd) | undefined
 
 const HIGH_WATER_MARK = 65_536
 const READ_BUFFER_SIZE = 65_536
+/** What is read goes through this one buffer, of all links: whoever keeps bytes of it keeps nonsense. */
+const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE)
 
 /** One way of a link: bytes leave in order, each after its delay and never before those before it. */
 class Lane {
@@ -167,7 +170,6 @@ export class Link implements Transport {
   watch: (bytes: Buffer) => void = () => {}
   #server: ServerEnd | undefined
   readonly #handler: TransportHandler
-  readonly #buffer = Buffer.alloc(READ_BUFFER_SIZE)
   readonly #clock: VirtualClock
   #paused = false
   #arrived: (Buffer | 'end')[] = []
@@ -194,7 +196,7 @@ export class Link implements Transport {
       conditions,
       chunk => {
         if (chunk === 'end') this.#server?.ended()
-        else this.#server?.bytes(Buffer.from(chunk))
+        else this.#server?.bytes(chunk)
       },
       bytes => this.#left(bytes),
     )
@@ -215,7 +217,7 @@ export class Link implements Transport {
   accept(listener: NonNullable<Listener>): void {
     this.#server = listener({
       write: bytes => {
-        if (this.#state !== 'closed' && !this.#serverEnded) this.toClient.send(Buffer.from(bytes))
+        if (this.#state !== 'closed' && !this.#serverEnded) this.toClient.send(bytes)
       },
       end: () => this.serverEnds(),
       // Where the network swallows everything, the client learns nothing of it.
@@ -302,9 +304,9 @@ export class Link implements Transport {
         return
       }
       for (let at = 0; at < chunk.length; at += READ_BUFFER_SIZE) {
-        const size = chunk.copy(this.#buffer, 0, at)
-        this.#handler.onBytes(this.#buffer, size)
-        this.#buffer.fill(0xaa, 0, size)
+        const size = chunk.copy(READ_BUFFER, 0, at)
+        this.#handler.onBytes(READ_BUFFER, size)
+        READ_BUFFER.fill(0xaa, 0, size)
       }
     }
   }

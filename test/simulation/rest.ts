@@ -7,7 +7,7 @@ import type { Running } from './running.ts'
 
 /** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
 const AFTERMATH = 120_000
-/** Virtual milliseconds in which a queue loses at least one message to a consumer that takes them all. */
+/** Virtual milliseconds in which at least one message leaves a queue that a consumer empties, and one promise ends. */
 const PATIENCE = 180_000
 /** Virtual milliseconds that anything may take where nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
@@ -28,7 +28,7 @@ export class Rest {
 
   /** `healed` is when the faults were over, `restarted` when the broker last began anew. */
   async judge(healed: number, restarted: number): Promise<string[]> {
-    const wrong = this.#journal.pending.map(what => `${what} is pending, though all faults are over`)
+    const wrong = await this.#allEnds()
     for (const { protocol, number, lostAt } of this.#programs) {
       if (protocol === undefined) continue
       if (protocol.state !== 'open') wrong.push(`program ${number} is ${protocol.state}`)
@@ -39,6 +39,16 @@ export class Rest {
     wrong.push(...this.#stream(), ...(await this.#privateQueues()))
     await this.#publishOnce()
     return wrong
+  }
+
+  /** What is pending comes to its end; not at once where a client has so little room that it reads in sips. */
+  async #allEnds(): Promise<string[]> {
+    for (let before = this.#journal.pending; before.length > 0; before = this.#journal.pending) {
+      await this.#clock.advance(PATIENCE)
+      if (this.#journal.pending.length < before.length) continue
+      return before.map(what => `${what} is pending, though all faults are over`)
+    }
+    return []
   }
 
   /** Consumers of programs that are not closed. */

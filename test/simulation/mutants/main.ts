@@ -1,7 +1,7 @@
 /**
  * Shows what the simulation finds: puts one deliberate fault after the other into a copy of the client, and hunts.
  *
- *   node build/test/simulation/mutants/main.js                  all, a minute at most for each
+ *   node build/test/simulation/mutants/main.js                  all, a minute of the processor at most for each
  *   node build/test/simulation/mutants/main.js nack secret      those whose name has one of these words
  *   node build/test/simulation/mutants/main.js --seconds 10     with less time
  *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
@@ -14,10 +14,15 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { MUTANTS, type Mutant } from './mutants.ts'
 
+/** Seconds of the processor that a history may take past the end of the time, before it counts as one that never ends. */
+const MOST_OVERTIME = 30
+
 const project = fileURLToPath(new URL('../../../../', import.meta.url))
 const { values, positionals } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
+    /** The first seed: the same histories for each, so that a run can be repeated. */
+    first: { type: 'string', default: '1' },
     /** One of so many parts of the list: `2/3`. */
     part: { type: 'string', default: '1/1' },
   },
@@ -45,7 +50,7 @@ function workshop(): string {
   return folder
 }
 
-/** What one minute of simulation says of a mutant. */
+/** What a minute of simulation says of a mutant. */
 function hunt(folder: string, { file, text, replacement }: Mutant): string {
   const path = join(folder, 'src', file)
   const source = readFileSync(path, 'utf8')
@@ -55,18 +60,19 @@ function hunt(folder: string, { file, text, replacement }: Mutant): string {
     source.replace(text, () => replacement),
   )
   try {
-    const tsc = [join(folder, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.mutant.json']
+    const tsc = [join(folder, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.mutant.json', '--noCheck']
     const compiled = spawnSync(process.execPath, tsc, { cwd: folder, encoding: 'utf8' })
     if (compiled.status !== 0) return `does not compile: ${compiled.stdout.split('\n')[0]}`
-    const main = ['build/test/simulation/main.js', '--seconds', values.seconds]
-    const timeout = (Number(values.seconds) + 60) * 1_000
-    const { stdout, stderr, status } = spawnSync(process.execPath, main, { cwd: folder, encoding: 'utf8', timeout })
-    if (status === 0) return 'missed'
-    const [, count = '?'] = /^(\d+) histories/m.exec(stdout) ?? []
+    const main = ['build/test/simulation/main.js', '--cpu', '--seconds', values.seconds, '--first', values.first]
+    const most = Number(values.seconds) + MOST_OVERTIME
+    const limited = ['-c', 'ulimit -t "$0"; exec "$@"', String(most), process.execPath, ...main]
+    const { stdout, stderr, status } = spawnSync('sh', limited, { cwd: folder, encoding: 'utf8' })
+    const [, count = '?', time = '?'] = /^(\d+) histories of .*, ([\d.]+) s of them/m.exec(stdout) ?? []
+    if (status === 0) return `missed in ${count} histories`
     const [, seed = '?', wrong = ''] = /^seed (\d+):\n {2}(.*)/m.exec(stdout) ?? []
     if (seed === '?')
-      return status === null ? 'found: a history never ended' : `found: ${stderr.trim().split('\n').at(-1)}`
-    return `found after ${Number(count) + 1} histories (seed ${seed}): ${wrong.slice(0, 100)}`
+      return status === null ? 'found: a history never ended' : `does not run: ${stderr.trim().split('\n').at(-1)}`
+    return `found after ${Number(count) + 1} histories in ${time} s (seed ${seed}): ${wrong.slice(0, 100)}`
   } finally {
     writeFileSync(path, source)
   }
