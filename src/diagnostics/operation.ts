@@ -1,4 +1,5 @@
 import type { Channel } from 'node:diagnostics_channel'
+import { surface } from '../lib/call-safely.ts'
 import { channel } from '../lib/platform.ts'
 
 /** What the context of every operation has, for the events that tell how it ended. */
@@ -113,7 +114,7 @@ export class Operation<C extends Outcomes> {
   /** Publish `start`, run the call in the contexts that subscribers have bound to it, and publish `end`. */
   begin<T>(context: C, run: () => T): T {
     const { start } = this
-    const within = (): T => (context.around === undefined ? run() : context.around(run))
+    const within = (): T => (context.around === undefined ? run() : runWithin(context.around, run))
     try {
       if (typeof start.runStores === 'function') return start.runStores(context, within)
       start.publish(context)
@@ -133,6 +134,32 @@ export class Operation<C extends Outcomes> {
     this.asyncStart.publish(context)
     this.asyncEnd.publish(context)
   }
+}
+
+/** Call `run` exactly once, whatever a subscriber's function makes of it. What that one throws by itself surfaces. */
+function runWithin<T>(around: Around, run: () => T): T {
+  let result: (() => T) | undefined
+  let failure: unknown
+  const once = (): T => {
+    if (result === undefined) {
+      try {
+        const value = run()
+        result = () => value
+      } catch (error) {
+        failure = error
+        result = () => {
+          throw error
+        }
+      }
+    }
+    return result()
+  }
+  try {
+    around(once)
+  } catch (thrown) {
+    if (thrown !== failure) surface(thrown)
+  }
+  return once()
 }
 
 function ignore(): void {}
