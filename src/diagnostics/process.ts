@@ -1,4 +1,4 @@
-import { AsyncResource } from '../lib/platform.ts'
+import { AsyncResource, type AsyncScope } from '../lib/platform.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import { IncomingContext, type IncomingSource } from './incoming.ts'
@@ -67,7 +67,7 @@ export class ProcessTrace {
   readonly context: ProcessContext
   #state: 'working' | 'waiting' | 'ended' = 'working'
   /** That of the call, with what subscribers have bound to it. */
-  #resource: InstanceType<typeof AsyncResource> | undefined
+  #resource: AsyncScope | undefined
 
   constructor(context: ProcessContext) {
     this.context = context
@@ -84,8 +84,8 @@ export class ProcessTrace {
   }
 
   /** Do what belongs to the work, after the call: what is published and settled for it is seen in its context. */
-  within<T>(run: () => T): T {
-    return this.#resource === undefined ? run() : this.#resource.runInAsyncScope(run)
+  within<A extends unknown[], R>(call: (...args: A) => R, ...args: A): R {
+    return this.#resource === undefined ? call(...args) : this.#resource.runInAsyncScope(call, undefined, ...args)
   }
 
   /** The program has it, and works on it until it settles it. */

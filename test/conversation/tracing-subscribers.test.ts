@@ -204,4 +204,28 @@ describe('A store that is bound to the start of an operation', () => {
       'after publish': 'ProcessContext',
     })
   })
+
+  it('of a message whose handler failed does not hold for the next message', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect({ ...broker.inMemory, onError: () => {} })
+    await protocol.queueDeclare('q', { durable: true })
+    const own = new AsyncLocalStorage<string>()
+    const outer: unknown[] = []
+    const all = recordAll((operation, event, context) => {
+      if (operation !== 'process' || event !== 'start') return
+      outer.push(own.getStore())
+      const process = context as PublishContext
+      process.around = run => own.run(`around ${outer.length}`, run)
+    })
+    await protocol.publish('a', '', 'q')
+    await protocol.publish('b', '', 'q')
+    const handler = (): never => {
+      throw new Error('failed')
+    }
+    await protocol.consumer('q', handler, { concurrency: 1, onFailure: 'reject' })
+    await broker.queue('q').emptied()
+    await turn()
+    for (const recorder of all) recorder.stop()
+    assert.deepEqual(outer, [undefined, undefined])
+  })
 })

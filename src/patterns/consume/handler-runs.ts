@@ -88,7 +88,7 @@ export class HandlerRuns implements Runs {
       else result = trace.run(this.#handler, message)
     } catch (error) {
       this.#running--
-      this.#failed(message, trace, error)
+      this.#fail(message, trace, error)
       return
     }
     const run = this.#freeRuns.pop() ?? this.#addRun()
@@ -98,7 +98,7 @@ export class HandlerRuns implements Runs {
     } else {
       this.#freeRuns.push(run)
       this.#running--
-      this.#succeeded(message, trace)
+      this.#succeed(message, trace)
     }
   }
 
@@ -115,19 +115,23 @@ export class HandlerRuns implements Runs {
     run.trace = undefined
     this.#freeRuns.push(run)
     this.#running--
-    if (failed) this.#failed(message, trace, error)
-    else this.#succeeded(message, trace)
+    if (failed) this.#fail(message, trace, error)
+    else this.#succeed(message, trace)
     this.#freed()
   }
 
-  #succeeded(message: Message, trace: ProcessTrace | undefined): void {
-    if (trace === undefined) message.ack()
-    else trace.within(() => message.ack())
+  #succeed(message: Message, trace: ProcessTrace | undefined): void {
+    if (trace === undefined) this.#succeeded(message, trace)
+    else trace.within(this.#succeeded, message, trace)
+  }
+
+  readonly #succeeded = (message: Message, trace: ProcessTrace | undefined): void => {
+    message.ack()
     this.#policy.succeeded(message)
     trace?.done()
   }
 
-  #failed(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
+  #fail(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
     this.#failures.report([message], error)
     this.#failures.settle(message, trace, error)
   }
