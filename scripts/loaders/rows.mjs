@@ -62,6 +62,41 @@ ${testing}`
 const commonTesting = `const { connect, Message, TimeoutError } = require('asyncamqp')
 const { createMessage, startBroker } = require('asyncamqp/testing')
 ${testing}`
+/** A message whose handler runs within its span: by the SDK of OpenTelemetry, and the broker for tests. */
+const traced = `
+async function checkTraces() {
+  const exporter = new InMemorySpanExporter()
+  new NodeTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }).register()
+  instrument()
+  const broker = await startBroker()
+  const protocol = await connect(broker.url)
+  await protocol.queueDeclare('q')
+  const inHandler = new Promise(resolve => {
+    protocol.consumer('q', async () => {
+      await undefined
+      resolve(trace.getActiveSpan()?.spanContext().spanId)
+    })
+  })
+  await protocol.publish('x', '', 'q')
+  const id = await inHandler
+  await protocol.close()
+  const [sent, handled] = ['publish q', 'process q'].map(name => exporter.getFinishedSpans().find(span => span.name === name))
+  if (handled.spanContext().spanId !== id) throw new Error('the handler ran outside of its span')
+  if (handled.parentSpanContext.spanId !== sent.spanContext().spanId) throw new Error('two traces')
+  process.exit(0)
+}
+checkTraces()
+`
+const tracedImports = [
+  ['{ trace }', '@opentelemetry/api'],
+  ['{ InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor }', '@opentelemetry/sdk-trace-node'],
+  ['{ connect }', 'asyncamqp'],
+  ['{ instrument }', 'asyncamqp/opentelemetry'],
+  ['{ startBroker }', 'asyncamqp/testing'],
+]
+const modularTraced = tracedImports.map(([names, from]) => `import ${names} from '${from}'\n`).join('') + traced
+const commonTraced = tracedImports.map(([names, from]) => `const ${names} = require('${from}')\n`).join('') + traced
+const sdk = ['@opentelemetry/api@1.9.1', '@opentelemetry/sdk-trace-node@2.12.1']
 const print = 'check().then(console.log)\n'
 
 const test = "\ntest('loads', async () => { expect(await check()).toBe('loaded') })\n"
@@ -177,6 +212,16 @@ export const rows = [
     quick: true,
     packages: [],
     files: { 'modular.mjs': modularTesting, 'common.cjs': commonTesting },
+    commands: [
+      ['node', 'modular.mjs'],
+      ['node', 'common.cjs'],
+    ],
+  },
+  {
+    name: 'node-opentelemetry',
+    quick: true,
+    packages: sdk,
+    files: { 'modular.mjs': modularTraced, 'common.cjs': commonTraced },
     commands: [
       ['node', 'modular.mjs'],
       ['node', 'common.cjs'],
@@ -305,17 +350,20 @@ void main()
   ...['5.2.2', '5.4.5', '5.6.3', '5.8.3', '5.9.3', '6.0.3', '7.0.2'].map(typescript),
   {
     name: 'bun',
-    packages: [`bun@${runtimes.bun.version}`],
-    files: { 'modular.mjs': modular + print, 'common.cjs': common + print },
+    packages: [`bun@${runtimes.bun.version}`, ...sdk],
+    files: { 'modular.mjs': modular + print, 'common.cjs': common + print, 'traced.mjs': modularTraced },
     commands: [
       ['npx', 'bun', 'modular.mjs'],
       ['npx', 'bun', 'common.cjs'],
+      ['npx', 'bun', 'traced.mjs'],
     ],
   },
   {
     name: 'deno',
-    packages: [`deno@${runtimes.deno.version}`],
-    files: { 'modular.mjs': modular + print },
-    commands: [['npx', 'deno', 'run', '-A', '--node-modules-dir=manual', 'modular.mjs']],
+    packages: [`deno@${runtimes.deno.version}`, ...sdk],
+    files: { 'modular.mjs': modular + print, 'traced.mjs': modularTraced },
+    commands: ['modular.mjs', 'traced.mjs'].map(file => [
+      ...['npx', 'deno', 'run', '-A', '--node-modules-dir=manual', file],
+    ]),
   },
 ]

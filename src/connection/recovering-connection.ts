@@ -147,9 +147,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
           const isToldOf = error !== undefined && (attempt & (attempt - 1)) === 0
           if (isToldOf)
             logger?.info(`connecting: attempt ${attempt} in ${Math.round(delay)} ms, since ${error.message}`)
-          this.occurred('connection.connecting', { attempt, delayMs: Math.round(delay), error }, () =>
-            this.#events.connecting(attempt, delay, error),
-          )
+          const details = { attempt, delayMs: Math.round(delay), error, stats: () => this.stats() }
+          this.occurred('connection.connecting', details, () => this.#events.connecting(attempt, delay, error))
         },
 
         givesUpOn: error => this.#givesUpOn(error),

@@ -26,6 +26,8 @@ export interface LifecycleEvents {
     readonly delayMs: number
     /** What the last attempt failed with; undefined before the first. */
     readonly error: Error | undefined
+    /** As of `connection.opened`. */
+    readonly stats: () => ConnectionStats
   }
   /** The first connection is open. */
   'connection.opened': {

@@ -20,8 +20,10 @@ export interface Place {
 /** What all messages of one destination have in common: the objects are made once, and never changed. */
 export interface Destination {
   readonly spanName: string
-  /** The attributes that a sampler may look at. */
-  readonly options: SpanOptions & { readonly attributes: Attributes }
+  /** With the attributes that a sampler may look at: those cost something for each message that is not sampled, too. */
+  readonly options: SpanOptions
+  /** The others. */
+  readonly details: Attributes
   /** Those of few different values: one object for all destinations that have them in common. */
   readonly metricAttributes: Attributes
 }
@@ -92,14 +94,13 @@ export class Destinations {
       metricAttributes: this.#interned(shared),
       options: {
         kind: operation.kind,
-        attributes: {
-          ...shared,
-          [ATTRIBUTES.destinationName]: parts.join(':') || 'amq.default',
-          ...(temporary && { [ATTRIBUTES.destinationTemporary]: true, [ATTRIBUTES.destinationAnonymous]: true }),
-          ...(routingKey !== '' && { [ATTRIBUTES.routingKey]: routingKey, [FORMER_NAMES.routingKey]: routingKey }),
-          [ATTRIBUTES.clientId]: place.connectionName,
-          [ATTRIBUTES.virtualHost]: place.virtualHost,
-        },
+        attributes: { ...shared, [ATTRIBUTES.destinationName]: parts.join(':') || 'amq.default' },
+      },
+      details: {
+        ...(temporary && { [ATTRIBUTES.destinationTemporary]: true, [ATTRIBUTES.destinationAnonymous]: true }),
+        ...(routingKey !== '' && { [ATTRIBUTES.routingKey]: routingKey, [FORMER_NAMES.routingKey]: routingKey }),
+        [ATTRIBUTES.clientId]: place.connectionName,
+        [ATTRIBUTES.virtualHost]: place.virtualHost,
       },
     }
   }

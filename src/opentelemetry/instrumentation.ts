@@ -14,8 +14,8 @@ import type { LifecycleEvent } from '../diagnostics/lifecycle-events.ts'
 import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { CallSpans, ConnectSpans } from './client-spans.ts'
 import { Connections } from './connections.ts'
-import { SCHEMA_URL } from './conventions.ts'
-import { ProcessSpans, PublishSpans, RpcCallSpans, RpcHandleSpans } from './message-spans.ts'
+import { OPERATIONS, SCHEMA_URL } from './conventions.ts'
+import { ProcessSpans, PublishSpans, RpcSpans } from './message-spans.ts'
 import { Metrics } from './metrics.ts'
 import type { Telemetry } from './telemetry.ts'
 
@@ -143,12 +143,14 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
     this.#trace('call', new CallSpans(this))
     this.#trace('publish', new PublishSpans(this))
     this.#trace('process', new ProcessSpans(this))
-    this.#trace('rpc.call', new RpcCallSpans(this))
-    this.#trace('rpc.handle', new RpcHandleSpans(this))
+    this.#trace('rpc.call', new RpcSpans(this, OPERATIONS.call, 'operationDuration'))
+    this.#trace('rpc.handle', new RpcSpans(this, OPERATIONS.handle, 'processDuration'))
     for (const [name, listener] of this.connections.listeners) this.#on(`asyncamqp:${name}`, listener)
-    this.#on<LifecycleEvent<'connection.opened'>>('asyncamqp:connection.opened', ({ connectionId, stats }) =>
-      this.#measure(connectionId, stats),
-    )
+    for (const name of ['connecting', 'opened']) {
+      this.#on<LifecycleEvent<'connection.opened'>>(`asyncamqp:connection.${name}`, ({ connectionId, stats }) =>
+        this.#measure(connectionId, stats),
+      )
+    }
     this.#on('asyncamqp:connection.closed', ({ connectionId }) => this.#connected.delete(connectionId))
   }
 

@@ -55,7 +55,7 @@ abstract class MessageSpans<C extends TracedMessage> {
     const kept = traced as unknown as { [key: symbol]: Ongoing }
     kept[this.#key] = ongoing
     if (!span.isRecording()) return span
-    // What follows is of no use to a sampler, and costs nothing for what is not sampled.
+    span.setAttributes(destination.details)
     const { messageId, correlationId } = traced
     if (messageId !== undefined) span.setAttribute(ATTRIBUTES.messageId, messageId)
     if (correlationId !== undefined) span.setAttribute(ATTRIBUTES.correlationId, correlationId)
@@ -154,37 +154,23 @@ export class ProcessSpans extends MessageSpans<ProcessContext> {
   }
 }
 
-/** Of calls of RPC clients: around the publish of the request. */
-export class RpcCallSpans extends MessageSpans<RpcCallContext> {
-  constructor(telemetry: Telemetry) {
-    super(telemetry, OPERATIONS.call)
+/** Of what others are within: calls of RPC clients, and the handling of requests by RPC servers. */
+export class RpcSpans extends MessageSpans<RpcCallContext | RpcHandleContext> {
+  readonly #duration: 'operationDuration' | 'processDuration'
+
+  constructor(telemetry: Telemetry, operation: OperationNames, duration: 'operationDuration' | 'processDuration') {
+    super(telemetry, operation)
+    this.#duration = duration
   }
 
-  start(traced: RpcCallContext): void {
-    const destination = this.destinations.of(traced, '')
+  start(traced: RpcCallContext | RpcHandleContext): void {
+    const destination = this.destinations.of(traced, 'queueName' in traced ? traced.queueName : '')
     const active = context.active()
     runWithin(traced, trace.setSpan(active, this.begin(traced, destination, destination.options, active)))
   }
 
   protected measure(seconds: number, attributes: Attributes, errorType: string): void {
-    this.telemetry.metrics.operationDuration.record(seconds, withErrorType(attributes, errorType))
-  }
-}
-
-/** Of the answers of RPC servers: within the work on the request, until the broker has the reply. */
-export class RpcHandleSpans extends MessageSpans<RpcHandleContext> {
-  constructor(telemetry: Telemetry) {
-    super(telemetry, OPERATIONS.handle)
-  }
-
-  start(traced: RpcHandleContext): void {
-    const destination = this.destinations.of(traced, traced.queueName)
-    const active = context.active()
-    runWithin(traced, trace.setSpan(active, this.begin(traced, destination, destination.options, active)))
-  }
-
-  protected measure(seconds: number, attributes: Attributes, errorType: string): void {
-    this.telemetry.metrics.processDuration.record(seconds, withErrorType(attributes, errorType))
+    this.telemetry.metrics[this.#duration].record(seconds, withErrorType(attributes, errorType))
   }
 }
 
