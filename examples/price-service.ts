@@ -1,10 +1,11 @@
 // An RPC service: answers with JSON, eight requests at a time. What the handler throws reaches the caller as an error.
-import { connect } from 'asyncamqp'
+// It may be started before the broker: whatever it asks for waits until that is there.
+import { connectInBackground } from 'asyncamqp'
 
 const { AMQP_URL = 'amqp://localhost' } = process.env
 const prices: Readonly<Record<string, number>> = { apple: 0.4, pear: 0.5, melon: 2.9 }
 
-await using protocol = await connect(AMQP_URL)
+await using protocol = connectInBackground(AMQP_URL)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => protocol.close())
 
 await protocol.queueDeclare('prices', { durable: true })

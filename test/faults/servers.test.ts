@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { describe, it } from 'node:test'
-import { ConnectionFailedError, connect, TimeoutError } from '../../src/index.ts'
+import {
+  AuthenticationError,
+  ConnectionFailedError,
+  connect,
+  connectInBackground,
+  TimeoutError,
+} from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { broker } from '../support/broker.ts'
 import { type FaultProxy, openFaultProxy } from '../support/fault-proxy.ts'
@@ -28,6 +34,44 @@ async function openServers(count: number): Promise<Servers> {
     },
   }
 }
+
+describe('a broker that starts later', { timeout: 30_000 }, () => {
+  it('is found by a program that has set everything up already', async () => {
+    await using proxy = await openFaultProxy(broker.host, broker.port)
+    await proxy.refuse()
+    await using protocol = connectInBackground(proxy.url(broker.url))
+    const refusals: unknown[] = []
+    protocol.on('connecting', (_attempt, _delay, error) => refusals.push(error))
+    const bodies: string[] = []
+    const set = (async () => {
+      const { queue } = await protocol.queueDeclare()
+      await protocol.consumer(queue, message => void bodies.push(message.text()))
+      await protocol.publish('Hello!', '', queue)
+    })()
+    await until('some attempts have failed', () => refusals.length > 5)
+    assert.equal(protocol.state, 'connecting')
+    assert.ok(refusals.at(-1) instanceof ConnectionFailedError)
+    await proxy.listen()
+    await protocol.ready()
+    await set
+    await until('the message has come', () => bodies.length > 0)
+    assert.deepEqual(bodies, ['Hello!'])
+    assert.equal(proxy.accepted, 1)
+  })
+
+  it('ends the program’s wait if it refuses the login', async () => {
+    await using proxy = await openFaultProxy(broker.host, broker.port)
+    await proxy.refuse()
+    const protocol = connectInBackground(proxy.url(broker.url), { password: 'wrong' })
+    const declared = rejection(protocol.queueDeclare(), AuthenticationError)
+    const closed = rejection(protocol.waitClosed(), AuthenticationError)
+    await new Promise(resolve => protocol.once('connecting', resolve))
+    await proxy.listen()
+    assert.equal((await declared).replyCode, 403)
+    await closed
+    assert.equal(protocol.state, 'closed')
+  })
+})
 
 describe('several servers', { timeout: 30_000 }, () => {
   it('are tried in their order, each with its share of the time, and again in it after a loss', async () => {
