@@ -21,6 +21,8 @@ export const entries = {
 /** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
 const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
+const LONGEST_LINE = 140
+
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
  *
@@ -55,8 +57,9 @@ export async function bundle(folder, outFolder) {
     if (chunk.type !== 'chunk') throw new Error(`The bundler made ${chunk.fileName}, which is no code.`)
     const { fileName, code, exports, modules, isEntry, name } = chunk
     checkImports(chunk)
-    const readable = indentedWithTabs(withSourceNames(code, modules, folder))
-    assertSameProgram(code, readable)
+    const short = isEntry ? code : exportingAtOnce(code)
+    const readable = onOneLine(indentedWithTabs(withSourceNames(short, modules, folder)))
+    assertSameProgram(short, readable)
     writeFileSync(join(outFolder, fileName), readable)
     if (isEntry) writeFileSync(join(outFolder, `${name}.mjs`), moduleOf(`./${fileName}`, exports))
   }
@@ -152,6 +155,36 @@ function withSourceNames(code, modules, folder) {
     end = start + own.length
   }
   return parts.join('') + code.slice(end)
+}
+
+/**
+ * A file that only other files of the package load exports all by one statement.
+ *
+ * @param {string} code
+ */
+function exportingAtOnce(code) {
+  const names = Array.from(code.matchAll(/^exports\.(\w+) = ([\w$]+);\n/gm), ([, name, value]) =>
+    name === value ? name : `${name}: ${value}`,
+  )
+  return `${code.replace(/^exports\.\w+ = [\w$]+;\n/gm, '')}Object.assign(exports, { ${names.join(', ')} });\n`
+}
+
+/**
+ * Puts on one line what the compiler puts on several and the source on one: an `if` and its statement, a function of one
+ * statement.
+ *
+ * @param {string} code indented by tabs
+ */
+function onOneLine(code) {
+  /** @param {string} whole @param {string[]} parts */
+  const joined = (whole, ...parts) => (parts.join('').length <= LONGEST_LINE ? parts.join('') : whole)
+  return code
+    .replace(/^(\t*(?:\} )?(?:else )?(?:if|for|while) \(.*\)|\t*else)\n\t+([^\t\n].*;)$/gm, (whole, head, statement) =>
+      joined(whole, head, ' ', statement),
+    )
+    .replace(/^(\t*.*\{)\n\t+([^\t\n}/].*;)\n\t*(\}[;,)]*)$/gm, (whole, head, statement, end) =>
+      joined(whole, head, ' ', statement, ' ', end),
+    )
 }
 
 /**

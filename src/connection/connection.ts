@@ -21,7 +21,6 @@ import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
 import { connectSocket } from './wire/socket-transport.ts'
-import { tracingFactory } from './wire/tracing-transport.ts'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
 
@@ -432,5 +431,6 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 /** How the program wants to reach a server. */
 function transportFactory({ createTransport, traceFrames, logger }: Settings): TransportFactory {
   const factory = createTransport === undefined ? connectSocket : guardedFactory(createTransport)
-  return traceFrames && logger !== undefined ? tracingFactory(factory, logger) : factory
+  if (!traceFrames || logger === undefined) return factory
+  return async (...given) => (await import('./wire/tracing-transport.ts')).tracingFactory(factory, logger)(...given)
 }

@@ -61,6 +61,7 @@ describe('The package', () => {
       'dist/codec.js',
       'dist/codec.mjs',
       'dist/common.js',
+      'dist/failure-copies.js',
       'dist/index.js',
       'dist/index.mjs',
       'dist/opentelemetry.js',
@@ -69,6 +70,7 @@ describe('The package', () => {
       'dist/rpc.js',
       'dist/testing.js',
       'dist/testing.mjs',
+      'dist/tracing-transport.js',
       'package.json',
     ])
   })
@@ -98,7 +100,17 @@ describe('The package', () => {
   })
 
   it('tells the licence of every package that its code has parts of', async () => {
-    const ours = ['index.js', 'client.js', 'batch-runs.js', 'rpc.js', 'common.js', 'testing.js', 'codec.js']
+    const ours = [
+      'index.js',
+      'client.js',
+      'batch-runs.js',
+      'failure-copies.js',
+      'rpc.js',
+      'tracing-transport.js',
+      'common.js',
+      'testing.js',
+      'codec.js',
+    ]
     const files = [...ours, 'opentelemetry.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')

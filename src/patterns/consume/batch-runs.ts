@@ -6,9 +6,9 @@ import { ackBatch } from './ack-batch.ts'
 import type { BatchHandler, CheckedBatch } from './consumer-options.ts'
 import { FailedMessages } from './failed-messages.ts'
 import type { FailurePolicy } from './failure-policy.ts'
+import { asFirstPublished } from './first-published.ts'
 import type { MakeRuns, Runs } from './handler-runs.ts'
 import type { Message } from './message.ts'
-import { asFirstPublished } from './retried.ts'
 
 interface Entry {
   readonly message: Message

@@ -12,9 +12,14 @@ import {
   shortStringOption,
   signalOption,
 } from '../../protocol/option-check.ts'
-import { type CheckedAction, checkFailureAction, type FailureAction, type FailureDecider } from './failure-action.ts'
+import {
+  type CheckedAction,
+  checkFailureAction,
+  type FailureAction,
+  type FailureDecider,
+  retryQueueName,
+} from './failure-action.ts'
 import type { Message } from './message.ts'
-import { retryQueueName } from './retry-queues.ts'
 
 /**
  * Called when the broker has ended the consumer: `error` is a `ConsumerCancelledError`, `ChannelClosedError` or

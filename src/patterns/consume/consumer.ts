@@ -23,6 +23,7 @@ import {
 } from './consumer-options.ts'
 import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
+import type { FailureCopies } from './failure-copies.ts'
 import { FailurePolicy } from './failure-policy.ts'
 import { type MakeRuns, oneByOne } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
@@ -96,13 +97,14 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     settings: ConsumerSettings,
     handler: MessageHandler | BatchHandler | undefined,
     makeRuns: MakeRuns,
+    copies: FailureCopies | undefined,
   ) {
     super()
     this.queueName = settings.queueName
     this.#source = source
     this.#settings = settings
     this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
-    this.#policy = new FailurePolicy(source, settings.queueName, settings.onFailure, this.#heldBack)
+    this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack, copies)
     this.#hasHandler = handler !== undefined
     const freed = (): void => this.#dispatcher.freed()
     const runs = handler === undefined ? undefined : makeRuns(handler, settings, this.#policy, source, freed)
@@ -129,7 +131,9 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     if (handler !== undefined && typeof handler !== 'function') throw badValue(what, 'handler', 'a function', handler)
     const settings = consumerSettings(what, queueName, handler, options)
     const makeRuns = settings.batch === undefined ? oneByOne : (await import('./batch-runs.ts')).inBatches
-    const consumer = new Consumer(source, settings, handler, makeRuns)
+    // So that no file has to be read when a handler fails.
+    const copies = typeof settings.onFailure === 'string' ? undefined : await loadCopies(source, queueName)
+    const consumer = new Consumer(source, settings, handler, makeRuns, copies)
     const { signal } = settings
     try {
       await consumer.#restarter.start(signal)
@@ -359,4 +363,9 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#resolveEnded()
     tell(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }
+}
+
+async function loadCopies(source: ChannelSource, queueName: string): Promise<FailureCopies> {
+  const { FailureCopies } = await import('./failure-copies.ts')
+  return new FailureCopies(source, queueName)
 }

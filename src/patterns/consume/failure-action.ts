@@ -97,3 +97,8 @@ function checkRetries(what: string, policy: object): CheckedRetries {
   const checked = delays.map((delay: unknown) => integerOption(what, 'delays', delay, 1, LONGEST_DELAY) ?? 1)
   return { retries: count, delays: checked, otherwise: last }
 }
+
+/** The name of the queue in which messages wait for `delay` milliseconds: `orders.retry.10000`. */
+export function retryQueueName(queueName: string, delay: number): string {
+  return `${queueName}.retry.${delay}`
+}

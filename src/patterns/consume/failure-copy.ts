@@ -5,6 +5,7 @@ import { cutText } from '../../protocol/text.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import { WireTypes } from '../../protocol/wire-types.ts'
 import type { ReliablePublisher } from '../publish/reliable-publisher.ts'
+import { ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY } from './first-published.ts'
 import type { Message } from './message.ts'
 
 /** Bytes that are kept of the error, so that the header frame hardly grows. */
@@ -41,10 +42,7 @@ export function failureCopy(
 ): BasicProperties {
   const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()
   const { message: text, stack } = describeThrown(error)
-  const origin = {
-    'x-original-exchange': message.envelope.exchangeName,
-    'x-original-routingKey': message.envelope.routingKey,
-  }
+  const origin = originOf(message)
   const short = { 'x-exception-message': cutText(text, SHORT_MESSAGE_BYTES), ...origin }
   const whole = { ...short, 'x-exception-message': cutText(text, MESSAGE_BYTES) }
   const attempts: readonly (() => BasicProperties)[] = [
@@ -65,8 +63,18 @@ export function failureCopy(
   return { headers: origin }
 }
 
+/** The properties of a copy of a failed message that waits for its next attempt. It does not expire while it waits. */
+export function retryCopy(message: Message): BasicProperties {
+  const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()
+  return { ...properties, headers: copied(headers, { [RETRIES]: message.retries + 1, ...originOf(message) }) }
+}
+
+function originOf({ envelope }: Message): FieldTable {
+  return { [ORIGINAL_EXCHANGE]: envelope.exchangeName, [ORIGINAL_ROUTING_KEY]: envelope.routingKey }
+}
+
 /** The message's own headers, with these added, and each as it was on the wire. */
-export function copied(headers: FieldTable, added: FieldTable): FieldTable {
+function copied(headers: FieldTable, added: FieldTable): FieldTable {
   const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !DROPPED.has(name)))
   const all: FieldTable = { ...kept, ...added }
   const types = [...(WireTypes.of(headers)?.values() ?? [])].filter(({ key }) => key in kept && !(key in added))

@@ -1,20 +1,9 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { MessageReturnedError } from '../../errors.ts'
-import type { BasicProperties } from '../../protocol/properties.ts'
-import { ReliablePublisher } from '../publish/reliable-publisher.ts'
-import {
-  type CheckedAction,
-  type CheckedRetries,
-  checkFailureAction,
-  type ErrorDestination,
-  type FailureDecider,
-} from './failure-action.ts'
-import { failureCopy, publishCopy } from './failure-copy.ts'
+import { type CheckedAction, type CheckedRetries, checkFailureAction, type FailureDecider } from './failure-action.ts'
+import type { FailureCopies } from './failure-copies.ts'
 import type { HeldBack } from './held-back.ts'
 import { type Message, StreamMessage } from './message.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
-import { retryCopy } from './retried.ts'
-import { RetryQueues } from './retry-queues.ts'
 
 /** @internal Settles the messages whose handlers failed. */
 export class FailurePolicy {
@@ -23,17 +12,21 @@ export class FailurePolicy {
   readonly #source: ChannelSource
   readonly #onFailure: CheckedAction | FailureDecider
   readonly #failures = new RepeatedFailures()
-  readonly #copies: ReliablePublisher
+  /** Undefined if no message is ever copied. */
+  readonly #copies: FailureCopies | undefined
   readonly #heldBack: HeldBack
-  readonly #retryQueues: RetryQueues
 
-  constructor(source: ChannelSource, queueName: string, onFailure: CheckedAction | FailureDecider, heldBack: HeldBack) {
+  constructor(
+    source: ChannelSource,
+    onFailure: CheckedAction | FailureDecider,
+    heldBack: HeldBack,
+    copies: FailureCopies | undefined,
+  ) {
     this.#source = source
     this.#onFailure = onFailure
     this.mayRetry = typeof onFailure === 'function' || (typeof onFailure === 'object' && 'retries' in onFailure)
-    this.#copies = new ReliablePublisher(source)
+    this.#copies = copies
     this.#heldBack = heldBack
-    this.#retryQueues = new RetryQueues(source, queueName)
   }
 
   /** Settle a message whose handler failed. Never rejects. */
@@ -49,7 +42,7 @@ export class FailurePolicy {
     else if (action === 'drop') message.ack()
     else if (action === 'requeue') await this.#requeue(message)
     else if ('retries' in action) await this.#retry(message, error, action)
-    else await this.#divert(message, error, action)
+    else await this.#insteadOf(message, 'copied', copies => copies.park(message, error, action))
   }
 
   async #decide(message: Message, error: unknown): Promise<CheckedAction> {
@@ -83,35 +76,17 @@ export class FailurePolicy {
     if (message instanceof StreamMessage && message.isOfStream) {
       await this.#heldBack.hold(delay)
       message.nack()
-    } else await this.#insteadOf(message, 'retried', () => this.#wait(message, delay))
-  }
-
-  /** Publish a copy to the queue in which it waits. */
-  async #wait(message: Message, delay: number): Promise<void> {
-    const copy = retryCopy(message)
-    const routingKey = await this.#retryQueues.ready(delay)
-    try {
-      await publishCopy(this.#copies, message, { exchangeName: '', routingKey }, copy)
-    } catch (error) {
-      if (!(error instanceof MessageReturnedError)) throw error
-      // Somebody has deleted the queue.
-      this.#retryQueues.forget(delay)
-      await this.#retryQueues.ready(delay)
-      await publishCopy(this.#copies, message, { exchangeName: '', routingKey }, copy)
-    }
-  }
-
-  async #divert(message: Message, error: unknown, destination: ErrorDestination): Promise<void> {
-    await this.#insteadOf(message, 'copied', async () => {
-      const copy = failureCopy(message, error, properties => this.#check(destination, properties))
-      await publishCopy(this.#copies, message, destination, copy)
-    })
+    } else await this.#insteadOf(message, 'retried', copies => copies.delay(message, delay))
   }
 
   /** Ack a message once its copy is safe, or requeue it. If the broker takes it back before that, nobody needs the copy. */
-  async #insteadOf(message: Message, outcome: 'retried' | 'copied', publish: () => Promise<void>): Promise<void> {
+  async #insteadOf(
+    message: Message,
+    outcome: 'retried' | 'copied',
+    publish: (copies: FailureCopies) => Promise<void>,
+  ): Promise<void> {
     try {
-      await publish()
+      if (this.#copies !== undefined) await publish(this.#copies)
       const { trace } = message
       if (message.ack()) trace?.copied(outcome)
     } catch (failure) {
@@ -119,10 +94,6 @@ export class FailurePolicy {
       this.#source.report(failure, 'warn')
       await this.#requeue(message)
     }
-  }
-
-  #check({ exchangeName, routingKey }: ErrorDestination, properties: BasicProperties): void {
-    this.#source.publishes.check(exchangeName, routingKey, true, properties, '')
   }
 
   /** Give back at once what is held back, now and later: nothing is waited for any more. */
@@ -133,6 +104,6 @@ export class FailurePolicy {
   /** Never rejects. */
   async close(): Promise<void> {
     this.hurry()
-    await this.#copies.close({ timeout: 0 })
+    await this.#copies?.close()
   }
 }

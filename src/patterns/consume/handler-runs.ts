@@ -6,8 +6,8 @@ import { AsyncResource } from '../../lib/platform.ts'
 import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
 import { FailedMessages } from './failed-messages.ts'
 import type { FailurePolicy } from './failure-policy.ts'
+import { asFirstPublished } from './first-published.ts'
 import type { Message } from './message.ts'
-import { asFirstPublished } from './retried.ts'
 
 /** One place among those that may run at the same time. Made once for many messages: no closures for each. */
 class Run {

@@ -1,6 +1,7 @@
 import type { QueueArguments } from '../../channel/options.ts'
 import { knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { retryQueueName } from './failure-action.ts'
 
 /** Milliseconds that the broker keeps a queue after its last declare, on top of the delay. */
 const IDLE = 3_600_000
@@ -70,9 +71,4 @@ export class RetryQueues {
     if (!knowsQuorumTimeToLive(this.#source.serverProperties)) return {}
     return { 'x-queue-type': 'quorum', 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish' }
   }
-}
-
-/** `orders.retry.10000` */
-export function retryQueueName(queueName: string, delay: number): string {
-  return `${queueName}.retry.${delay}`
 }

@@ -92,9 +92,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a failed message is acked before its copy is safe',
-    'patterns/consume/failure-policy.ts',
-    'await publishCopy(this.#copies, message, destination, copy)',
-    'publishCopy(this.#copies, message, destination, copy).catch(() => {})',
+    'patterns/consume/failure-copies.ts',
+    'await publishCopy(this.#publisher, message, destination, copy)',
+    'publishCopy(this.#publisher, message, destination, copy).catch(() => {})',
     'where the copy is refused, the message is lost',
   ],
   [
