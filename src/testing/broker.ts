@@ -172,7 +172,7 @@ export class Broker implements AsyncDisposable {
 
   /** Take connections again. */
   async acceptConnections(): Promise<void> {
-    if (!this.#refuses) return
+    if (!this.#refuses || this.#state === 'stopped') return
     this.#refuses = false
     await this.#listener.start()
     await this.#tlsListener?.start()
@@ -364,12 +364,21 @@ export class Broker implements AsyncDisposable {
   }
 
   #accept(port: ClientPort): ClientConnection {
+    const { clock } = this.#engine
+    // Nothing overtakes what is delayed, not even when the delay ends.
+    const delayed: (() => void)[] = []
+    const later = (act: () => void) => {
+      if (this.#delay === 0 && delayed.length === 0) {
+        act()
+        return
+      }
+      delayed.push(act)
+      clock.after(this.#delay, () => delayed.shift()?.())
+    }
     const connection = this.#engine.accept({
       ...port,
-      write: bytes => {
-        if (this.#delay === 0) port.write(bytes)
-        else this.#engine.clock.after(this.#delay, () => port.write(bytes))
-      },
+      write: bytes => later(() => port.write(bytes)),
+      end: () => later(() => port.end()),
     })
     if (this.#frozen) connection.freeze(true)
     return connection

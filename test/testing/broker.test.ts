@@ -86,6 +86,28 @@ for (const [way, options] of ways) {
       assert.equal(protocol.state, 'open')
     })
 
+    it('takes no connections while it is stopped, whatever it is told', async () => {
+      await using broker = await startBroker()
+      broker.refuseConnections()
+      await broker.stop()
+      await broker.acceptConnections()
+      await assert.rejects(connect(options(broker)), ConnectionFailedError)
+      await broker.start()
+      await using _protocol = await connect(options(broker))
+    })
+
+    it('sends what it was slow to send before what comes later', async () => {
+      await using broker = await startBroker()
+      await using protocol = await connect(options(broker))
+      await using channel = await protocol.channel()
+      broker.slowDown(20)
+      const slow = channel.queueDeclare('slow')
+      while (!broker.queue('slow').exists) await turns(1)
+      broker.slowDown(0)
+      const fast = channel.queueDeclare('fast')
+      assert.deepEqual([(await slow).queue, (await fast).queue], ['slow', 'fast'])
+    })
+
     it('cuts a connection, which recovers with what it declared', async () => {
       await using broker = await startBroker()
       await using protocol = await connect({ ...options(broker), recovery: true, connectionName: 'cut me' })
