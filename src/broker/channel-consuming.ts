@@ -29,6 +29,13 @@ export interface ConsumeArguments {
 
 type Group = Map<Queue, Delivery[]>
 
+/**
+ * RabbitMQ names the queue of direct reply-to after the channel's process: the external term of a process of this node, in
+ * base64, and a key. Clients of RabbitMQ 3 look whether it is one.
+ */
+const TERM_OF_PROCESS = Buffer.from('\x83X\x77\x10rabbit@localhost\0\0\x02\0\0\0\0\0\0\0\0\x01', 'latin1')
+const REPLY_PREFIX = `${REPLY_TO}.${TERM_OF_PROCESS.toString('base64')}.`
+
 /** What comes out of one channel: its consumers, and the deliveries that are not settled. */
 export class ChannelConsuming {
   readonly #number: number
@@ -56,6 +63,9 @@ export class ChannelConsuming {
 
   get unackedCount(): number {
     return this.#unacked.size
+  }
+  get channelPrefetch(): number {
+    return this.#channelPrefetch
   }
   get replyQueue(): string | undefined {
     return this.#reply?.queueName
@@ -119,7 +129,7 @@ export class ChannelConsuming {
     const tag = this.#newTag(args.consumerTag)
     if (!args.noAck) throw preconditionFailed('reply consumer cannot acknowledge')
     if (this.#reply !== undefined) throw preconditionFailed('reply consumer already set')
-    const queueName = this.#host.uniqueName(`${REPLY_TO}.`)
+    const queueName = `${this.#host.uniqueName(REPLY_PREFIX)}==`
     this.#reply = { tag, queueName }
     this.#host.replies.set(queueName, {
       post: turn => this.#receiver.post(turn),

@@ -50,6 +50,11 @@ export class Channel implements Receiver {
     return this.#consuming.unackedCount
   }
 
+  /** Messages that the channel as a whole may have unacked; 0 is no limit. */
+  get prefetch(): number {
+    return this.#consuming.channelPrefetch
+  }
+
   /** The broker has closed it, and waits for channel.close-ok. */
   get isClosing(): boolean {
     return this.#state === 'closing'

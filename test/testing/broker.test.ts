@@ -158,6 +158,17 @@ for (const [way, options] of ways) {
       )
     })
 
+    it('brings replies to who asked, whatever release it is like', async () => {
+      for (const release of ['3.10', '4.3'] as const) {
+        await using broker = await startBroker({ release })
+        await using protocol = await connect(options(broker))
+        await protocol.queueDeclare('questions')
+        await protocol.rpcServer('questions', request => `${request.text()} indeed`)
+        const client = await protocol.rpcClient()
+        assert.equal((await client.call('questions', 'yes')).text(), 'yes indeed', release)
+      }
+    })
+
     it('keeps confirms back until they are released', async () => {
       await using broker = await startBroker()
       await using protocol = await connect(options(broker))
