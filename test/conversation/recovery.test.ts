@@ -571,6 +571,42 @@ describe('consumers', () => {
     assert.deepEqual(bodies, ['again'])
   })
 
+  it('are not refused for another one of their channel, whose refusal comes instead of their consume-ok', async () => {
+    for (const other of ['q', 'elsewhere']) {
+      const the = await Recoverable.open()
+      const channel = await the.protocol.channel()
+      const cancelled: string[] = []
+      channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+      for (const tag of ['good', 'better']) await channel.basicConsume(() => {}, 'q', { consumerTag: tag })
+      await channel.basicConsume(() => {}, other, { consumerTag: 'bad' })
+      // RabbitMQ's consume-ok comes by way of the queue: behind the answers to all that came in the same write.
+      const { prepare } = the.broker
+      the.broker.prepare = peer => {
+        prepare(peer)
+        const closed = new Set<number>()
+        peer.answers.set('basic.consume', ({ channel, args }) => {
+          const consumerTag = String(args['consumerTag'])
+          if (consumerTag === 'bad') {
+            closed.add(channel)
+            const replyText = `PRECONDITION_FAILED - invalid arg 'x' for queue '${other}' in vhost '/'`
+            return methodFrame(channel, methods.ChannelClose, { replyCode: 406, replyText, classId: 60, methodId: 20 })
+          }
+          const announce = (): void => {
+            if (!closed.has(channel)) peer.send(methodFrame(channel, methods.BasicConsumeOk, { consumerTag }))
+          }
+          setImmediate(announce)
+          return undefined
+        })
+      }
+      await the.recover()
+      assert.deepEqual(
+        the.seen('recoveryFailed').map(([what]) => what),
+        [`consumer "bad" of queue "${other}"`],
+      )
+      assert.deepEqual(cancelled, ['bad'])
+    }
+  })
+
   it('that are refused cost no more than a few of their channel each', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

@@ -32,6 +32,8 @@ export interface MissingConsumer {
 /** A consumer that the broker refused. */
 export interface RefusedConsumer extends MissingConsumer {
   readonly error: Error
+  /** Else it may have been another one: several had no answer, and the error names the queues of none or of some. */
+  readonly isSure: boolean
 }
 
 /** The channel, as far as its consumers need it. */
@@ -214,11 +216,15 @@ export class RecordedConsumers {
       Promise.allSettled(started.map(({ promise }) => promise)),
       Promise.allSettled(limits),
     ])
-    // The broker looks at them in order: those after the first that failed were not refused.
-    const at = results.findIndex(result => result.status === 'rejected')
-    const [result, refused] = [results[at], started[at]]
-    if (result?.status !== 'rejected' || refused === undefined) return undefined
-    return { tag: refused.tag, queueName: refused.queueName, error: asError(result.reason) }
+    // Those before the one that was refused have no answer, either, if they were written with it: RabbitMQ closes the
+    // channel before it sends a consume-ok, which comes by way of the queue.
+    const unanswered = started.flatMap(({ tag, queueName }, at) => {
+      const result = results[at]
+      return result?.status === 'rejected' ? { tag, queueName, error: asError(result.reason) } : []
+    })
+    const named = unanswered.filter(({ queueName, error }) => error.message.includes(`'${queueName}'`))
+    const [refused] = named.length === 1 ? named : unanswered
+    return refused && { ...refused, isSure: named.length === 1 || unanswered.length === 1 }
   }
 
   /** Whether the program's side consumes again by itself, on a channel of its own, once the consumer is cancelled. */

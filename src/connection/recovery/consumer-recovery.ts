@@ -102,7 +102,7 @@ export class ConsumerRecovery {
       }
       if (!port.inTurn) size = refused === undefined ? 2 * size : SMALLEST_BATCH
       if (refused === undefined) continue
-      const { tag, queueName, error } = refused
+      const { tag, queueName, error, isSure } = refused
       if (!(error instanceof ChannelClosedError) || !channel.isOpen) {
         const atFault = error instanceof ConnectionClosedError && error.classId !== 0
         if (atFault && port.inTurn) this.#abandon(channel, tag, queueName, error)
@@ -111,6 +111,11 @@ export class ConsumerRecovery {
       }
       // The program's own acks may be refused, too: such a channel stays closed.
       if ((error.method ?? BasicConsume.name) !== BasicConsume.name) return
+      if (!isSure) {
+        size = 1
+        await port.begin(channel)
+        continue
+      }
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
       // The queue went with the consumer, whose channel ended over another one.
