@@ -23,6 +23,7 @@ const NAME = 'asyncamqp'
 /** The version of this package, as its package.json has it. */
 const VERSION = '0.1.0'
 
+/** Options of the instrumentation. */
 export interface InstrumentOptions {
   /** Where spans go. Default: the global provider. */
   readonly tracerProvider?: TracerProvider | undefined
@@ -68,6 +69,7 @@ export interface AmqpInstrumentation {
   setMeterProvider(meterProvider: MeterProvider): void
   /** It changes nothing: options are given to `instrument()`. */
   setConfig(config: object): void
+  /** The configuration that it was given. */
   getConfig(): { enabled: boolean }
 }
 
@@ -174,6 +176,7 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
 
   setConfig(): void {}
 
+  /** The configuration that it was given. */
   getConfig(): { enabled: boolean } {
     return { enabled: this.#unsubscribers.length > 0 }
   }

@@ -15,6 +15,7 @@ import {
   type BatchOptions,
   type BindOptions,
   BufferFullError,
+  type CallContext,
   type CallOptions,
   type CancelDecider,
   type CancellationCallback,
@@ -24,12 +25,14 @@ import {
   type ChannelOptions,
   type CloseOptions,
   type ConfirmSelectOptions,
+  type ConnectContext,
   type ConnectionAttempt,
   ConnectionClosedError,
   ConnectionError,
   ConnectionFailedError,
   ConnectionLostError,
   type ConnectionState,
+  type ConnectionStats,
   type ConnectOptions,
   type ConnectUrl,
   type ConsumeArguments,
@@ -40,6 +43,7 @@ import {
   type ConsumerCloseOptions,
   type ConsumerEvents,
   type ConsumerOptions,
+  type ConsumerStats,
   type ConsumerTagResult,
   connect,
   connectInBackground,
@@ -49,6 +53,7 @@ import {
   decimal,
   double,
   EncodeError,
+  type Endpoint,
   type Envelope,
   type ErrorDestination,
   type ExchangeArguments,
@@ -69,6 +74,9 @@ import {
   int16,
   int32,
   int64,
+  type LifecycleEvent,
+  type LifecycleEventName,
+  type LifecycleEvents,
   type Logger,
   type LossReason,
   type Message,
@@ -82,17 +90,23 @@ import {
   type NumericType,
   type PasswordFunction,
   type Payload,
+  type ProcessContext,
+  type ProcessKind,
+  type ProcessResult,
   Properties,
   type ProtocolCloseOptions,
   ProtocolError,
+  type PublishContext,
   PublishError,
   Publisher,
   type PublisherCloseOptions,
   type PublisherEvents,
   type PublisherOptions,
+  type PublisherStats,
   PublishFailedError,
   type PublishOptions,
   type PublishOutcome,
+  type PublishResult,
   type PurgeOptions,
   type QosOptions,
   type QueueArguments,
@@ -108,9 +122,13 @@ import {
   type ReturnCallback,
   type ReturnEnvelope,
   type ReturnedMessage,
+  type RpcCallContext,
   type RpcCallOptions,
+  type RpcCallResult,
   type RpcClient,
   type RpcClientOptions,
+  type RpcHandleContext,
+  type RpcHandleResult,
   type RpcHandler,
   type RpcServer,
   type RpcServerOptions,
@@ -119,6 +137,7 @@ import {
   type SaslResponse,
   type ServerAddress,
   type ServerOrder,
+  type SettleContext,
   type StreamInterval,
   type StreamOffset,
   TimeoutError,
@@ -503,3 +522,18 @@ const codes: Record<string, 'ABORT_ERR' | 'TIMEOUT_ERR'> = {
   timeout: new TimeoutError('timed out').code,
 }
 export const classes = [AmqpProtocol, Channel, Publisher, Properties, Decimal, TypedValue, codes]
+
+/** What is handed to subscribers of diagnostics channels, and what `stats()` gives. */
+export type Diagnostics = readonly [
+  contexts:
+    | CallContext
+    | ConnectContext
+    | ProcessContext
+    | PublishContext
+    | RpcCallContext
+    | RpcHandleContext
+    | SettleContext,
+  results: ProcessKind | ProcessResult | PublishResult | RpcCallResult | RpcHandleResult,
+  events: LifecycleEvent<LifecycleEventName> | LifecycleEvents | Endpoint,
+  stats: ConnectionStats | ConsumerStats | PublisherStats,
+]
