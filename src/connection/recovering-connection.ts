@@ -143,7 +143,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       {
         dial: signal => this.#dial(signal),
         trying: (attempt, delay, error) => {
-          // There may be seven attempts in a second.
+          this.#attempt = attempt
+          // There may be ten attempts in a second.
           const isToldOf = error !== undefined && (attempt & (attempt - 1)) === 0
           if (isToldOf)
             logger?.info(`connecting: attempt ${attempt} in ${Math.round(delay)} ms, since ${error.message}`)

@@ -164,13 +164,13 @@ describe('the pauses of a recovery', () => {
         return pause
       })
     }
-    assert.deepEqual(first('unanswered').slice(0, 6), [0, 100, 200, 300, 300, 300])
+    assert.deepEqual(first('unanswered').slice(0, 6), [0, 100, 200, 200, 200, 200])
     assert.deepEqual(first('unresolved').slice(0, 7), [0, 100, 200, 400, 800, 1_400, 1_400])
     assert.deepEqual(first('refused').slice(0, 7), [0, 100, 200, 400, 800, 1_400, 1_400])
     assert.deepEqual(first('unanswered', { initialDelay: 1_000, jitter: 0 }).slice(0, 3), [0, 1_000, 1_000])
     const pauses = first('unanswered')
     const minute = pauses.findIndex((_, i) => sum(pauses.slice(0, i)) > 60_000)
-    assert.equal(pauses[minute], 300)
+    assert.ok((pauses[minute] ?? 0) <= 250)
     assert.ok(Math.abs((pauses.at(-1) ?? 0) - sum(pauses.slice(0, -1)) * 0.004) < 1)
   })
 
