@@ -145,4 +145,59 @@ describe('The asynchronous context', () => {
     await turn()
     assert.deepEqual(stores, ['connected'])
   })
+
+  it('of a promise is that of its caller, whoever opened the channel or published first', async () => {
+    const the = await storage.run('connected', () => converse({}, agreeingBroker()))
+    const stores: unknown[] = []
+    const publish = (caller: string): Promise<void> =>
+      storage.run(caller, async () => {
+        await the.protocol.publish('x', 'e', 'k')
+        stores.push(storage.getStore())
+      })
+    const published = [publish('first'), publish('second')]
+    await turn()
+    storage.run('triggered', () => the.peer.reply(1, methods.BasicAck, { deliveryTag: 2, multiple: true }))
+    await Promise.all(published)
+    await storage.run('third', async () => {
+      await the.protocol.channel()
+      stores.push(storage.getStore())
+    })
+    assert.deepEqual(stores, ['first', 'second', 'third'])
+    await the.protocol.close({ timeout: 100 })
+  })
+
+  it('of what a connection asks while it recovers is that in which it was given', async () => {
+    const stores: Record<string, unknown> = {}
+    const note = (what: string): void => {
+      stores[what] ??= storage.getStore()
+    }
+    const giveUpOn = (): boolean => {
+      note('giveUpOn')
+      return true
+    }
+    const broker = agreeingBroker()
+    let refuses = false
+    const createTransport: typeof broker.createTransport = (...args) =>
+      refuses ? Promise.reject(new Error('refused')) : broker.createTransport(...args)
+    const the = await storage.run('connected', () => converse({ recovery: { giveUpOn }, createTransport }, broker))
+    const closed = new Promise<void>(resolve => {
+      storage.run('registered', () => {
+        the.protocol.on('disconnected', () => note('disconnected'))
+        the.protocol.on('recovering', () => note('recovering'))
+        the.protocol.on('closed', () => {
+          note('closed')
+          resolve()
+        })
+      })
+    })
+    refuses = true
+    storage.run('triggered', () => the.peer.finish())
+    await closed
+    assert.deepEqual(stores, {
+      disconnected: 'registered',
+      recovering: 'registered',
+      giveUpOn: 'connected',
+      closed: 'registered',
+    })
+  })
 })

@@ -219,7 +219,7 @@ function recoverySettings(recovery: boolean | RecoveryOptions | undefined): Reco
     jitter: options.jitter === 'full' ? 1 : (numberFrom('recovery.jitter', options.jitter, 0, 1) ?? jitter),
     maxAttempts: limitOption('connect', 'recovery.maxAttempts', options.maxAttempts, 1) ?? maxAttempts,
     topology: booleanOption('connect', 'recovery.topology', options.topology) ?? topology,
-    giveUpOn: functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? giveUpOn,
+    giveUpOn: inContext(functionOption('connect', 'recovery.giveUpOn', options.giveUpOn) ?? giveUpOn),
   }
 }
 
