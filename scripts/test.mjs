@@ -8,7 +8,7 @@
  *   npm test -- --runtime bun          with Bun from npm instead of Node; or deno
  *   npm test -- --rabbitmq 4           with another RabbitMQ, in this version
  *   npm test -- --concurrency N        N files at a time; 2 unless told
- *   npm test -- --install              as root, installs Debian's RabbitMQ where there is none
+ *   npm test -- --install              as root, installs Debian's RabbitMQ and Chromium where there are none
  *   npm test -- --testing              with the broker of asyncamqp/testing, even where there is a RabbitMQ
  *   npm test -- --coverage             and says which lines of dist they reach
  */
@@ -20,6 +20,7 @@ import { parseArgs } from 'node:util'
 import { startBroker } from './broker/find.mjs'
 import { projectRoot } from './broker/home.mjs'
 import { brokerEnvironment, logBroker } from './broker.mjs'
+import { installChromium } from './chromium.mjs'
 import { otherNode } from './other-node.mjs'
 import { buildPackage, buildTests, checkNodeVersion, filesUnder, installDependencies } from './prepare.mjs'
 import { run } from './run.mjs'
@@ -67,6 +68,7 @@ async function main() {
   if (chosen.length === 0) throw new Error(`No test file's path contains ${filters.join(' or ')}.`)
 
   const { rabbitmq, install, testing } = values
+  if (install && chosen.some(file => file.includes('websocket'))) installChromium(log)
   const broker = await startBroker({ log: logBroker, rabbitmq, install, testing })
   const scratch = mkdtempSync(join(tmpdir(), 'asyncamqp-test-'))
   const skippedFile = join(scratch, 'skipped')
