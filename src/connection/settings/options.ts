@@ -109,8 +109,8 @@ export interface ConnectOptions {
    */
   readonly publishTimeout?: number | undefined
   /**
-   * Attempts for the first connection, with the pauses of `recovery`; `Infinity` is allowed. Each has `connectTimeout`. What
-   * will be the same at the next attempt ends them at once: a refused login or virtual host, a certificate that is not
+   * Attempts for the first connection, with the pauses and the `giveUpOn` of `recovery`; `Infinity` is allowed. Each has
+   * `connectTimeout`. What will be the same at the next attempt ends them at once: a refused login or virtual host, a certificate that is not
    * trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.
    */
   readonly firstAttempts?: number | undefined
