@@ -268,6 +268,10 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
   /** With a handler of batches: it is given up to `batch.size` messages at once, which are acked when it has returned. */
+  /**
+   * The same with a handler that gets arrays of messages: as soon as there are `batch.size`, or `batch.wait` milliseconds
+   * after the first.
+   */
   consumer(queueName: string, handler: BatchHandler, options: BatchHandlerOptions): Promise<Consumer>
   /** With a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>

@@ -1,4 +1,4 @@
-import type { ReleaseName } from './release.ts'
+import type { ReleaseName } from './release-name.ts'
 
 export type QueueType = 'classic' | 'quorum' | 'stream'
 

@@ -1,7 +1,5 @@
 import { PROTOCOL_HEADER } from '../protocol/constants.ts'
-
-/** The releases of RabbitMQ that the broker can be alike. */
-export type ReleaseName = '3.10' | '4.3'
+import type { ReleaseName } from './release-name.ts'
 
 /** What differs between two releases, as far as a client sees it. */
 export interface Release {

@@ -1,5 +1,5 @@
-import { type Around, Operation } from './operation.ts'
-import type { Endpoint } from './server-context.ts'
+import { Operation } from './operation.ts'
+import type { Around, Endpoint } from './server-context.ts'
 
 /** What subscribers to `asyncamqp:connect` get: one attempt to connect, to one of several servers. */
 export class ConnectContext {

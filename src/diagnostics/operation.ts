@@ -1,6 +1,7 @@
 import type { Channel } from 'node:diagnostics_channel'
 import { surface } from '../lib/call-safely.ts'
 import { channel } from '../lib/platform.ts'
+import type { Around } from './server-context.ts'
 
 /** What the context of every operation has, for the events that tell how it ended. */
 export interface Outcomes {
@@ -11,9 +12,6 @@ export interface Outcomes {
   /** What a subscriber wants it to run within. */
   readonly around?: Around | undefined
 }
-
-/** Calls `run` within something, and returns what that returns. */
-export type Around = <T>(run: () => T) => T
 
 /**
  * The tracing channel of one operation: `tracing:asyncamqp:<name>:start`, and so on. These are the channels of

@@ -1,4 +1,5 @@
-import type { Around } from './operation.ts'
+/** Calls `run` within something, and returns what that returns. */
+export type Around = <T>(run: () => T) => T
 
 /** The connection by which something is done, or to which something happened. */
 export interface Endpoint {

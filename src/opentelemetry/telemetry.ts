@@ -1,5 +1,5 @@
 import { type Context, context, type TextMapPropagator, type Tracer } from '@opentelemetry/api'
-import type { Around } from '../diagnostics/operation.ts'
+import type { Around } from '../diagnostics/server-context.ts'
 import type { Connections } from './connections.ts'
 import type { Metrics } from './metrics.ts'
 

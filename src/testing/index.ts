@@ -1,5 +1,5 @@
 /** `asyncamqp/testing`: a broker in the process, and messages without one. It is for tests, examples and first steps. */
-export type { ReleaseName } from '../broker/release.ts'
+export type { ReleaseName } from '../broker/release-name.ts'
 export type { Permissions, UserOptions } from '../broker/user-options.ts'
 export { Broker, type BrokerOptions, type CloseReason, startBroker } from './broker.ts'
 export {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { ReleaseName } from '../../src/broker/release.ts'
+import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import type { FieldTable } from '../../src/protocol/values.ts'
 import { EngineClient, type Sent, startEngine } from './engine-client.ts'

@@ -1,5 +1,5 @@
 import { BrokerEngine } from '../../src/broker/broker.ts'
-import type { ReleaseName } from '../../src/broker/release.ts'
+import type { ReleaseName } from '../../src/broker/release-name.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { ControlClient } from './control-client.ts'
 import { FrameClient } from './frame-client.ts'
