@@ -58,7 +58,7 @@ export async function bundle(folder, outFolder) {
     const { fileName, code, exports, modules, isEntry, name } = chunk
     checkImports(chunk)
     const short = isEntry ? code : exportingAtOnce(code)
-    const readable = onOneLine(indentedWithTabs(withSourceNames(short, modules, folder)))
+    const readable = withoutSemicolons(onOneLine(indentedWithTabs(withSourceNames(short, modules, folder))))
     assertSameProgram(short, readable)
     writeFileSync(join(outFolder, fileName), readable)
     if (isEntry) writeFileSync(join(outFolder, `${name}.mjs`), moduleOf(`./${fileName}`, exports))
@@ -185,6 +185,15 @@ function onOneLine(code) {
     .replace(/^(\t*.*\{)\n\t+([^\t\n}/].*;)\n\t*(\}[;,)]*)$/gm, (whole, head, statement, end) =>
       joined(whole, head, ' ', statement, ' ', end),
     )
+}
+
+/**
+ * As the source has it: a statement ends with its line, unless the next one could continue it, or it is empty.
+ *
+ * @param {string} code
+ */
+function withoutSemicolons(code) {
+  return code.replace(/(\S);\n(?!\s*[([`+\-/*])/g, '$1\n')
 }
 
 /**
