@@ -109,9 +109,15 @@ export class AuthenticationError extends ConnectionError {
   readonly code = 'AUTHENTICATION_FAILED'
   readonly replyCode: number | undefined
   readonly replyText: string | undefined
+  /** The try at the server; empty on an error underneath another one. */
+  readonly attempts: readonly ConnectionAttempt[]
 
-  constructor(message: string, options: ServerCloseDetails = {}) {
+  constructor(
+    message: string,
+    options: ServerCloseDetails & { readonly attempts?: readonly ConnectionAttempt[] | undefined } = {},
+  ) {
     super(message, options)
+    this.attempts = options.attempts ?? []
     this.replyCode = options.replyCode
     this.replyText = options.replyText
   }

@@ -19,7 +19,6 @@ export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './
 export type {
   ConnectOptions,
   ConnectUrl,
-  Logger,
   RecoveryOptions,
   ServerAddress,
   ServerOrder,
@@ -37,6 +36,7 @@ export type { CallContext } from './diagnostics/call.ts'
 export type { ConnectContext } from './diagnostics/connecting.ts'
 export type { IncomingContext } from './diagnostics/incoming.ts'
 export type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './diagnostics/lifecycle-events.ts'
+export type { LogFormat, Logger } from './diagnostics/logger.ts'
 export type { OutgoingContext } from './diagnostics/outgoing.ts'
 export type { ProcessContext, ProcessKind, ProcessResult } from './diagnostics/process.ts'
 export type { PublishContext, PublishResult } from './diagnostics/publish.ts'

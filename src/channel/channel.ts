@@ -781,7 +781,7 @@ export class Channel {
       }
     }
     if (isRestarted) tell()
-    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error }, tell)
+    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, tell)
   }
 
   /**

@@ -19,9 +19,9 @@ export interface Departure {
 export interface ErrorReporter {
   /**
    * Give an error to `onError`. Where there is none, the program's own errors become unhandled rejections, and others
-   * a warning.
+   * a warning, to the logger if there is one, which says `what` failed.
    */
-  report(error: unknown, fallback: 'unhandled' | 'warn'): void
+  report(error: unknown, fallback: 'unhandled' | 'warn', what?: string): void
 }
 
 /** Who takes the frames of a channel. */

@@ -52,6 +52,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly maxWaiting: number
   /** Milliseconds for a publish of the program without a timeout of its own; undefined: no limit. */
   readonly publishTimeout: number | undefined
+  /** Milliseconds after which a handler is reported as slow. */
+  readonly slowHandlerThreshold: number
   /** What checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /**

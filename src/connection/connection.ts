@@ -1,6 +1,7 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
 import { takesCancelOk, takesRejectOfStream } from '../channel/rabbitmq.ts'
+import type { LogWriter } from '../diagnostics/logger.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
@@ -134,7 +135,9 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       onEnd: () => connection?.onEnd(),
       onClose: error => connection?.onClose(error),
     }
-    const transport = await transportFactory(settings)(server, handler, signal, step)
+    const factory = transportFactory(settings)
+    const makeTransport = settings.frameLog === undefined ? factory : await traced(factory, settings.frameLog)
+    const transport = await makeTransport(server, handler, signal, step)
     // First of all: the server makes its answer while the rest is made here.
     transport.write([PROTOCOL_HEADER])
     const opened = new Connection(transport, settings, server, events, step)
@@ -429,8 +432,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 }
 
 /** How the program wants to reach a server. */
-function transportFactory({ createTransport, traceFrames, logger }: Settings): TransportFactory {
-  const factory = createTransport === undefined ? connectSocket : guardedFactory(createTransport)
-  if (!traceFrames || logger === undefined) return factory
-  return async (...given) => (await import('./wire/tracing-transport.ts')).tracingFactory(factory, logger)(...given)
+function transportFactory({ createTransport }: Settings): TransportFactory {
+  return createTransport === undefined ? connectSocket : guardedFactory(createTransport)
+}
+
+/** Only programs that want a trace load its code. */
+async function traced(factory: TransportFactory, log: LogWriter): Promise<TransportFactory> {
+  return (await import('./wire/tracing-transport.ts')).tracingFactory(factory, log)
 }

@@ -197,12 +197,12 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
 
 function failed(what: string, failures: readonly FailedAttempt[]): Error {
   const [only] = failures
+  const attempts = failures.map(({ server, step, cause }) => ({ server, step, cause }))
   if (only === undefined) return new ConnectionFailedError(`${what} failed`, { attempts: [] })
   if (failures.length === 1 && only.cause instanceof AuthenticationError) {
     const { message, replyCode, replyText } = only.cause
-    return new AuthenticationError(`${what} failed: ${message}`, { replyCode, replyText, cause: only.cause })
+    return new AuthenticationError(`${what} failed: ${message}`, { replyCode, replyText, attempts, cause: only.cause })
   }
-  const attempts = failures.map(({ server, step, cause }) => ({ server, step, cause }))
   if (failures.length === 1) {
     return new ConnectionFailedError(`${what} failed: ${only.cause.message.trim()}${hint(only)}`, {
       attempts,

@@ -10,7 +10,7 @@ import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecyc
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
-import { abortedBy, asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
+import { AuthenticationError, abortedBy, asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
@@ -81,6 +81,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #kept: KeptTopology | undefined
   readonly maxWaiting: number
   readonly publishTimeout: number | undefined
+  readonly slowHandlerThreshold: number
   readonly clock: Clock
   readonly #settings: Settings
   readonly #events: RecoveringConnectionEvents
@@ -105,7 +106,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #secrets = new Secrets()
   #warnedOfQos = false
   readonly #times: ConnectionTimes
-  readonly #lifecycle = new LifecycleReporter(this)
+  readonly #lifecycle: LifecycleReporter
   /** Of channels that are closed. */
   readonly #past = { published: 0, delivered: 0 }
   /** Listeners were told of a block, and not of its end. */
@@ -122,12 +123,14 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#events = events
     this.maxWaiting = settings.maxWaiting
     this.publishTimeout = settings.publishTimeout
+    this.slowHandlerThreshold = settings.slowHandlerThreshold
     this.clock = settings.clock
     this.#times = new ConnectionTimes(settings.clock)
+    this.#lifecycle = new LifecycleReporter(this, settings.logger, settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (settings.recovery?.topology === true) {
-      const topology = new Topology(settings.clock, text => settings.logger?.warn(text))
+      const topology = new Topology(settings.clock, text => this.#warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
     this.routes = this.#kept?.pending ?? PLAIN_ROUTES
@@ -138,16 +141,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
    * `isAwaiting` it; else this never rejects, and the end is reported as that of an open connection.
    */
   async open(attempts: number, isAwaiting: boolean): Promise<void> {
-    const { logger } = this.#settings
     const first = new FirstConnection(
       {
         dial: signal => this.#dial(signal),
         trying: (attempt, delay, error) => {
           this.#attempt = attempt
-          // There may be ten attempts in a second.
-          const isToldOf = error !== undefined && (attempt & (attempt - 1)) === 0
-          if (isToldOf)
-            logger?.info(`connecting: attempt ${attempt} in ${Math.round(delay)} ms, since ${error.message}`)
           const details = { attempt, delayMs: Math.round(delay), error, stats: () => this.stats() }
           this.occurred('connection.connecting', details, () => this.#events.connecting(attempt, delay, error))
         },
@@ -158,7 +156,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       attempts,
     )
     this.#first = first
-    if (this.#settings.heartbeat === 0) logger?.warn(NO_HEARTBEAT)
+    if (this.#settings.heartbeat === 0) this.#warn(NO_HEARTBEAT)
     // The caller can listen to the first event.
     await undefined
     try {
@@ -176,7 +174,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#connection = connection
     this.#to('open')
     if (wasLate) this.#recoveredAt = this.clock.now()
-    this.#settings.logger?.info(`connected to ${connection.server}`)
     if (connection.ending === undefined) this.#goOn()
     this.#opened(connection)
     this.#endedUnseen(connection)
@@ -356,9 +353,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const { serverProperties } = this
     if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
     this.#warnedOfQos = true
-    this.#settings.logger?.warn(
+    this.#warn(
       `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.#server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
     )
+  }
+
+  #warn(text: string): void {
+    this.#settings.logger?.write('warn', text, { event: 'warning', ...this.endpoint })
   }
 
   recovers(ending: CloseReason): boolean {
@@ -371,12 +372,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   // ---- what the connection tells
 
   /** Give an error to `onError`; where there is none, the program's own goes unhandled, others are warned of. */
-  report(thrown: unknown, fallback: 'unhandled' | 'warn'): void {
+  report(thrown: unknown, fallback: 'unhandled' | 'warn', what?: string): void {
     const { onError, logger } = this.#settings
     const error = asError(thrown)
     if (onError !== undefined) onError(error)
     else if (fallback === 'unhandled') surface(error)
-    else if (logger !== undefined) logger.warn(error.message)
+    else if (logger !== undefined) this.#lifecycle.reported(error, what)
     else warn(error)
   }
 
@@ -410,7 +411,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const openMs = this.#times.lost()
     const tell = (): void => {
       if (reason.error !== undefined) {
-        this.#settings.logger?.warn(reason.error.message)
         this.#lost(reason.error, openMs)
       }
       this.#unblock()
@@ -433,7 +433,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   async #recover(ending: CloseReason): Promise<void> {
-    const { recovery: settings, logger } = this.#settings
+    const { recovery: settings } = this.#settings
     if (settings === undefined) return
     this.#recovery?.cancel()
     this.#flapping = this.clock.now() - this.#recoveredAt < FLAPPING_MS ? this.#flapping + 1 : 0
@@ -448,24 +448,22 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
           this.#opener.connected()
         },
         trying: (attempt, delay, error) => {
-          const why = error === undefined ? '' : `, since ${error.message}`
-          logger?.info(`recovery of the connection: attempt ${attempt} in ${Math.round(delay)} ms${why}`)
           this.#attempt = attempt
           this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
             this.#events.recovering(attempt, delay, error),
           )
         },
         attemptFailed: (attempt, error, nextDelay) => {
-          const servers = error instanceof ConnectionFailedError ? error.attempts : []
+          const hasAttempts = error instanceof ConnectionFailedError || error instanceof AuthenticationError
+          const servers = hasAttempts ? error.attempts : []
           const nextDelayMs = nextDelay === undefined ? undefined : Math.round(nextDelay)
           this.occurred('connection.recovery_attempt_failed', { attempt, error, servers, nextDelayMs }, () =>
             this.#events.recoveryAttemptFailed(attempt, error),
           )
         },
         givesUpOn: error => this.#givesUpOn(error),
-        failed: (what, error) => {
-          logger?.warn(`recovery of ${what} failed: ${error.message}`)
-          this.occurred('entity.recovery_failed', { entity: what, error }, () =>
+        failed: (what, error, willRetry) => {
+          this.occurred('entity.recovery_failed', { entity: what, error, willRetry }, () =>
             this.#events.recoveryFailed(what, error),
           )
         },
@@ -494,7 +492,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#connection !== undefined && this.#endedUnseen(this.#connection)) return
     this.#goOn()
     void recovery.runLate()
-    logger?.info(`the connection to ${this.#server} is recovered`)
     const counts = { attempts: recovery.attempts, durationMs, ...recovery.counts }
     this.occurred('connection.recovered', counts, () => this.#events.recovered())
   }
@@ -618,7 +615,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#endedListeners.clear()
     for (const run of listeners) run(ending)
     const { error } = ending
-    if (error !== undefined && !ending.told && this.#closedWaiters.length === 0) this.report(error, 'warn')
+    const { onError, logger } = this.#settings
+    const isUnheard = error !== undefined && !ending.told && this.#closedWaiters.length === 0
+    // The log has a line of the loss, or of giving up.
+    if (isUnheard && (onError !== undefined || logger === undefined)) this.report(error, 'warn')
     for (const waiter of this.#closedWaiters) {
       if (error === undefined) waiter.resolve()
       else waiter.reject(error)

@@ -1,6 +1,4 @@
-import type { Channel } from 'node:diagnostics_channel'
 import type { ConnectionAttempt, LossReason } from '../errors.ts'
-import { channel } from '../lib/platform.ts'
 import type { Endpoint } from './server-context.ts'
 import type { ConnectionStats } from './stats.ts'
 
@@ -94,6 +92,8 @@ export interface LifecycleEvents {
     /** `queue "orders"`, for instance. */
     readonly entity: string
     readonly error: Error
+    /** It is tried again, now or at the next recovery. */
+    readonly willRetry: boolean
   }
   /** A server-named queue has a new name after a recovery. */
   'queue.renamed': {
@@ -127,6 +127,8 @@ export interface LifecycleEvents {
     readonly consumerTag: string | undefined
     /** A `ConsumerCancelledError`, `ChannelClosedError` or `ConnectionLostError`. */
     readonly error: Error
+    /** It will try to consume again, unless `onCancel` says otherwise. */
+    readonly willResume: boolean
   }
   /** A consumer of `protocol.consumer()` consumes again. */
   'consumer.resumed': {
@@ -134,6 +136,21 @@ export interface LifecycleEvents {
     readonly consumerTag: string | undefined
     /** How long it did not consume. */
     readonly interruptedMs: number
+    /** What had ended it. */
+    readonly error: Error
+  }
+  /** Handlers have run for longer than `slowHandlerThreshold`, which is told of again each time that has doubled. */
+  'consumer.slow_handlers': {
+    readonly queueName: string
+    readonly consumerTag: string | undefined
+    readonly slowHandlers: number
+    /** The slow ones included. */
+    readonly handlersRunning: number
+    /** How long the slowest has run at least, */
+    readonly longestMs: number
+    /** and its message. */
+    readonly deliveryTag: number
+    readonly messageId: string | undefined
   }
   /** The server closed a channel for an error. One that the client was closing anyway is not reported. */
   'channel.closed': {
@@ -152,28 +169,3 @@ export type LifecycleEventName = keyof LifecycleEvents
 
 /** What a subscriber of `asyncamqp:<name>` gets. */
 export type LifecycleEvent<N extends LifecycleEventName> = Endpoint & LifecycleEvents[N]
-
-// Complete by its type: an event of LifecycleEvents that is missing here does not compile.
-const CHANNELS: Readonly<Record<LifecycleEventName, Channel>> = {
-  'connection.connecting': channel('asyncamqp:connection.connecting'),
-  'connection.opened': channel('asyncamqp:connection.opened'),
-  'connection.lost': channel('asyncamqp:connection.lost'),
-  'connection.recovering': channel('asyncamqp:connection.recovering'),
-  'connection.recovery_attempt_failed': channel('asyncamqp:connection.recovery_attempt_failed'),
-  'connection.recovered': channel('asyncamqp:connection.recovered'),
-  'connection.recovery_failed': channel('asyncamqp:connection.recovery_failed'),
-  'entity.recovery_failed': channel('asyncamqp:entity.recovery_failed'),
-  'queue.renamed': channel('asyncamqp:queue.renamed'),
-  'connection.blocked': channel('asyncamqp:connection.blocked'),
-  'connection.unblocked': channel('asyncamqp:connection.unblocked'),
-  'connection.closed': channel('asyncamqp:connection.closed'),
-  'publisher.resent': channel('asyncamqp:publisher.resent'),
-  'consumer.cancelled': channel('asyncamqp:consumer.cancelled'),
-  'consumer.resumed': channel('asyncamqp:consumer.resumed'),
-  'channel.closed': channel('asyncamqp:channel.closed'),
-}
-
-/** The plain diagnostics channel of an event. */
-export function channelOf(name: LifecycleEventName): Channel {
-  return CHANNELS[name]
-}

@@ -1,5 +1,16 @@
-import { channelOf, type LifecycleEventName, type LifecycleEvents } from './lifecycle-events.ts'
+import { type ConnectionAttempt, MessageReturnedError } from '../errors.ts'
+import type { Clock } from '../lib/clock.ts'
+import { channel } from '../lib/platform.ts'
+import type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './lifecycle-events.ts'
+import { lineOf } from './log-lines.ts'
+import type { LogLevel, LogWriter } from './logger.ts'
 import type { EndpointSource } from './server-context.ts'
+
+/** What a structured logger gets in another form. */
+interface EventFields {
+  readonly error?: Error | undefined
+  readonly servers?: readonly ConnectionAttempt[]
+}
 
 /** What lifecycle events are reported to. */
 export interface LifecycleSink {
@@ -7,18 +18,73 @@ export interface LifecycleSink {
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void
 }
 
-/** Reports what happens to one connection of a program. Call it when a change of state is complete: it runs the program's code. */
+/** Milliseconds in which a line that may come very often is written once, and lines that are remembered for that. */
+const REPEATED = 60_000
+const MOST_REMEMBERED = 100
+
+/**
+ * The one place from which follow the log line, the diagnostics channel and the program's event of what happens to a
+ * connection. Call it when a change of state is complete: it runs the program's code.
+ */
 export class LifecycleReporter implements LifecycleSink {
   readonly #source: EndpointSource
+  readonly #log: LogWriter | undefined
+  readonly #clock: Clock
+  /** Errors that have a line. */
+  readonly #logged = new WeakSet<Error>()
+  /** Keys of lines, with when they were written and how often they were left out since. */
+  readonly #remembered = new Map<string, { readonly since: number; leftOut: number }>()
 
-  constructor(source: EndpointSource) {
+  constructor(source: EndpointSource, log: LogWriter | undefined, clock: Clock) {
     this.#source = source
+    this.#log = log
+    this.#clock = clock
   }
 
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void {
-    const channel = channelOf(name)
-    // Node keeps what a subscriber throws from us: it becomes an uncaught exception.
-    if (channel.hasSubscribers) channel.publish({ ...this.#source.endpoint, ...details })
+    const plain = channel(`asyncamqp:${name}`)
+    if (this.#log !== undefined || plain.hasSubscribers) {
+      const event: LifecycleEvent<N> = { ...this.#source.endpoint, ...details }
+      this.#write(name, event)
+      // Node keeps what a subscriber throws from us: it becomes an uncaught exception.
+      if (plain.hasSubscribers) plain.publish(event)
+    }
     tell?.()
+  }
+
+  #write<N extends LifecycleEventName>(name: N, event: LifecycleEvent<N>): void {
+    const line = this.#log === undefined ? undefined : lineOf(name, event)
+    if (line === undefined) return
+    const [level, text, key] = line
+    const { error, servers, ...fields } = event as EventFields
+    const tried = servers?.map(({ cause, ...attempt }) => ({ ...attempt, cause: cause.message }))
+    this.#line(level, text, key, error, { event: name, ...fields, servers: tried })
+  }
+
+  #line(level: LogLevel, text: string, key: string | undefined, error: Error | undefined, fields: object): void {
+    const written = key === undefined ? text : this.#unlessRepeated(text, key, error)
+    if (error !== undefined) this.#logged.add(error)
+    // What came back is the program's data.
+    const err = error instanceof MessageReturnedError ? undefined : error
+    if (written !== undefined) this.#log?.write(level, written, { ...fields, err })
+  }
+
+  #unlessRepeated(text: string, key: string, error: Error | undefined): string | undefined {
+    if (error !== undefined && this.#logged.has(error)) return undefined
+    const now = this.#clock.now()
+    const known = this.#remembered.get(key)
+    if (known !== undefined && now - known.since < REPEATED) {
+      known.leftOut++
+      return undefined
+    }
+    if (this.#remembered.size >= MOST_REMEMBERED) this.#remembered.clear()
+    this.#remembered.set(key, { since: now, leftOut: 0 })
+    return known === undefined || known.leftOut === 0 ? text : `${text} (and ${known.leftOut} times more before)`
+  }
+
+  /** Log an error that no promise of the program's rejects with, unless it has a line; `what` failed with it. */
+  reported(error: Error, what: string | undefined): void {
+    const text = what === undefined ? error.message : `${what}: ${error.message}`
+    this.#line('warn', text, text, error, { event: 'error', ...this.#source.endpoint })
   }
 }

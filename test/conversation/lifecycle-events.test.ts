@@ -165,8 +165,8 @@ describe('the diagnostics channels of lifecycle events', () => {
     assert.deepEqual(
       cancelled.map(({ error, ...rest }) => rest),
       [
-        { ...info, queueName: 'low', consumerTag },
-        { ...info, queueName: 'high', consumerTag: other },
+        { ...info, queueName: 'low', consumerTag, willResume: false },
+        { ...info, queueName: 'high', consumerTag: other, willResume: true },
       ],
     )
     const [again, ...others] = lifecycle.of('consumer.resumed')
@@ -176,6 +176,7 @@ describe('the diagnostics channels of lifecycle events', () => {
       queueName: 'high',
       consumerTag: consumer.stats().consumerTag,
       interruptedMs: 50,
+      error: cancelled[1]?.error,
     })
   })
 

@@ -158,7 +158,7 @@ describe('a heartbeat of 0', () => {
     const { protocol } = await silent({ logger })
     await protocol.close()
     assert.equal(lines.length, 1)
-    assert.match(lines[0] ?? '', /^heartbeat is 0: .* set publishTimeout$/)
+    assert.match(lines[0] ?? '', /\] heartbeat is 0: .* set publishTimeout$/)
     const quiet = await silent({ logger, heartbeat: 10 })
     await quiet.protocol.close()
     assert.equal(lines.length, 1)

@@ -300,7 +300,7 @@ describe('basic.qos for the whole channel', () => {
       const [warning = '', ...more] = await warnings({ product: 'RabbitMQ', version })
       assert.match(
         warning,
-        /^basic\.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ/,
+        /\] basic\.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ/,
       )
       assert.ok(warning.includes(version))
       assert.deepEqual(more, [])

@@ -14,6 +14,7 @@ export class ProtocolSource implements ChannelSource {
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly publishTimeout = undefined
+  readonly slowHandlerThreshold = Number.POSITIVE_INFINITY
   readonly serverProperties = {}
   readonly endpoint = {
     connectionId: 1,

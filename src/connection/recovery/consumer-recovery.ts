@@ -33,7 +33,7 @@ export interface ConsumerPort {
   isLocked(queueName: string): boolean
   /** The broker deleted the queue with the last consumer of the old connection. */
   remake(queueName: string): Promise<void>
-  failed(what: string, error: Error): void
+  failed(what: string, error: Error, willRetry: boolean): void
 }
 
 /** A consumer whose channel goes on without it. */
@@ -145,7 +145,7 @@ export class ConsumerRecovery {
       if (error.replyCode === 404) await port.remake(queueName)
     } else if (mayBeLate && !isLocked) {
       this.#late.push(late)
-      port.failed(describe(tag, queueName), error)
+      port.failed(describe(tag, queueName), error, true)
     } else this.#abandon(channel, tag, queueName, error)
   }
 
@@ -216,13 +216,13 @@ export class ConsumerRecovery {
     const refused = await channel.subscriptions.consumeAgain(tags)
     // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
     if (refused?.error instanceof ChannelClosedError) {
-      this.#port.failed(describe(refused.tag, refused.queueName), refused.error)
+      this.#port.failed(describe(refused.tag, refused.queueName), refused.error, false)
     }
   }
 
   #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
     channel.abandonConsumer(tag, queueName, error)
-    this.#port.failed(describe(tag, queueName), error)
+    this.#port.failed(describe(tag, queueName), error, false)
   }
 }
 

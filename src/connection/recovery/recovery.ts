@@ -40,7 +40,7 @@ export interface RecoveryHost extends AttemptsHost {
   channels(): readonly RecoveringChannel[]
   /** The connection to restore everything on, whose channels have their numbers. */
   connected(connection: Connection): void
-  failed(what: string, error: Error): void
+  failed(what: string, error: Error, willRetry: boolean): void
   renamed(oldName: string, newName: string): void
 }
 
@@ -196,7 +196,7 @@ export class Recovery {
         await this.#attempts.pause(milliseconds)
         assertOpen(connection)
       },
-      failed: (what: string, error: Error) => this.#host.failed(what, error),
+      failed: (what: string, error: Error, willRetry: boolean) => this.#host.failed(what, error, willRetry),
     }
   }
 
@@ -237,7 +237,7 @@ export class Recovery {
   #closeUnfit(channel: RecoveringChannel, server: string, channelMax: number): void {
     const ending = withoutNumber(channel.id, server, channelMax)
     channel.close(ending)
-    if (ending.error !== undefined) this.#host.failed(`channel ${channel.id}`, ending.error)
+    if (ending.error !== undefined) this.#host.failed(`channel ${channel.id}`, ending.error, false)
   }
 
   async #begin(channel: RecoveringChannel, connection: Connection): Promise<void> {

@@ -39,7 +39,8 @@ export interface TopologyPort {
   pause(milliseconds: number): Promise<void>
   /** Some entries are back, or nothing waits for them any longer. */
   progressed(): void
-  failed(what: string, error: Error): void
+  /** `willRetry`: the entry stays in the ledger, and is tried again. */
+  failed(what: string, error: Error, willRetry: boolean): void
   renamed(oldName: string, newName: string): void
   /** A queue is back that was late; or it is given up, with `error`. */
   lateQueue(queueName: string, error: Error | undefined): void
@@ -289,7 +290,7 @@ export class TopologyRecovery {
       // The server found it so bad that it closed the connection: the next attempt does without it.
       if (error instanceof ConnectionClosedError && error.classId !== 0) {
         this.#topology.forgetWithBindings(record)
-        this.#port.failed(describe(record), error)
+        this.#port.failed(describe(record), error, false)
       }
       throw error
     }
@@ -297,7 +298,7 @@ export class TopologyRecovery {
     if (error.replyCode === 406) {
       this.#pending.settled(record)
       this.#topology.forget(record)
-      this.#port.failed(describe(record), error)
+      this.#port.failed(describe(record), error, false)
       return 'never'
     }
     if (record.kind === 'queue' && isGone(record, error) && !entry.anew) {
@@ -309,7 +310,7 @@ export class TopologyRecovery {
     if (!patience.holdsUp(error)) this.#holdUpNoLonger(record)
     if (!patience.lasts(error) && !entry.reported) {
       entry.reported = true
-      this.#port.failed(describe(record), error)
+      this.#port.failed(describe(record), error, true)
       if (record.kind === 'queue' && this.#refusedQueues.delete(record)) return 'givenUp'
     }
     return 'later'

@@ -1,3 +1,4 @@
+import type { LogFormat, Logger } from '../../diagnostics/logger.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { TlsOptions, TransportFactory } from '../wire/transport.ts'
 import type { PasswordFunction, SaslMechanism, SaslName } from './auth.ts'
@@ -14,14 +15,6 @@ export interface ServerAddress {
 
 /** `ordered`: as listed; `random`: shuffled for each connection; `race`: all at once, the first that opens wins. */
 export type ServerOrder = 'ordered' | 'random' | 'race'
-
-/** Takes what `console` or pino take. Only the methods that are there are called. */
-export interface Logger {
-  debug?(message: string, ...details: unknown[]): void
-  info?(message: string, ...details: unknown[]): void
-  warn?(message: string, ...details: unknown[]): void
-  error?(message: string, ...details: unknown[]): void
-}
 
 /** How a lost connection is opened again. */
 export interface RecoveryOptions {
@@ -114,15 +107,31 @@ export interface ConnectOptions {
    * trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.
    */
   readonly firstAttempts?: number | undefined
+  /**
+   * Milliseconds after which a handler that still runs is reported, by the event `slow` of its consumer and to the logger,
+   * and again each time that has doubled; a quarter later at most. `Infinity` turns it off. Default: 30,000.
+   */
+  readonly slowHandlerThreshold?: number | undefined
   /** Open a lost connection again, with everything on it. Default: true. */
   readonly recovery?: boolean | RecoveryOptions | undefined
 
   /** Called with every error that has no promise to reject. */
   readonly onError?: ((error: Error) => void) | undefined
-  /** Gets a line for what happens: connections that are opened, lost and recovered, warnings. */
+  /**
+   * Gets a line for what happens: connections that are opened, lost and recovered, consumers that are cancelled, what was
+   * sent again, and errors without a promise, if there is no `onError`.
+   */
   readonly logger?: Logger | undefined
-  /** Give `logger.debug` a line for each frame that is sent or received; passwords and bodies are masked. Default: false. */
-  readonly traceFrames?: boolean | undefined
+  /**
+   * How `logger` is called: with a text, as `console` takes it, or with an object and a text, as pino does. Default:
+   * `'structured'` for a logger with methods `child` and `bindings`, which is pino's mark, else `'text'`.
+   */
+  readonly logFormat?: LogFormat | undefined
+  /**
+   * Give this function, or for `true` the method `debug` of `logger`, a line for each frame that is sent or received;
+   * passwords and bodies are masked. Default: false, which costs nothing.
+   */
+  readonly traceFrames?: boolean | ((line: string) => void) | undefined
   /** Ends the attempts for the first connection, and closes the socket. */
   readonly signal?: AbortSignal | undefined
   /** Makes the stream of bytes to the broker. Default: TCP, or TLS. */

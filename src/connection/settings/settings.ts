@@ -1,3 +1,4 @@
+import { LogWriter } from '../../diagnostics/logger.ts'
 import { EncodeError } from '../../errors.ts'
 import { inContext, unthrowing } from '../../lib/call-safely.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
@@ -18,7 +19,6 @@ import { copyTable } from '../../protocol/table-copy.ts'
 import type { FieldTable } from '../../protocol/values.ts'
 import type { TransportFactory } from '../wire/transport.ts'
 import { defaultConnectionName, mergedClientProperties } from './client-properties.ts'
-import { type GuardedLogger, guardedLogger } from './guarded-logger.ts'
 import type { ConnectOptions, ConnectUrl, RecoveryOptions, ServerOrder } from './options.ts'
 import { isUrl, resolveServers, type ServerSettings } from './server-settings.ts'
 import { FRAME_MIN_SIZE, LONGEST_HEARTBEAT } from './uri.ts'
@@ -50,10 +50,12 @@ export interface Settings {
   readonly publishTimeout: number | undefined
   /** Attempts for the first connection; undefined if the program says nothing of it. */
   readonly firstAttempts: number | undefined
+  readonly slowHandlerThreshold: number
   readonly recovery: RecoverySettings | undefined
   readonly onError: ((error: Error) => void) | undefined
-  readonly logger: GuardedLogger | undefined
-  readonly traceFrames: boolean
+  readonly logger: LogWriter | undefined
+  /** Gets a line for each frame. */
+  readonly frameLog: LogWriter | undefined
   readonly signal: AbortSignal | undefined
   /** Undefined: TCP or TLS. */
   readonly createTransport: TransportFactory | undefined
@@ -106,9 +108,11 @@ const KNOWN = Object.keys({
   maxWaiting: 0,
   publishTimeout: 0,
   firstAttempts: 0,
+  slowHandlerThreshold: 0,
   recovery: 0,
   onError: 0,
   logger: 0,
+  logFormat: 0,
   traceFrames: 0,
   signal: 0,
   createTransport: 0,
@@ -150,6 +154,8 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
   const connectionName =
     stringOption('connect', 'connectionName', options.connectionName) ??
     (typeof ownName === 'string' ? ownName : defaultConnectionName())
+  const format = choiceOption('connect', 'logFormat', options.logFormat, ['text', 'structured'])
+  const logger = options.logger === undefined ? undefined : new LogWriter(options.logger, format, connectionName)
   return {
     servers,
     serverOrder:
@@ -168,10 +174,11 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
     maxWaiting: limitOption('connect', 'maxWaiting', options.maxWaiting) ?? Number.POSITIVE_INFINITY,
     publishTimeout: durationOption('connect', 'publishTimeout', options.publishTimeout),
     firstAttempts: limitOption('connect', 'firstAttempts', options.firstAttempts, 1),
+    slowHandlerThreshold: durationOption('connect', 'slowHandlerThreshold', options.slowHandlerThreshold, 1) ?? 30_000,
     recovery: recoverySettings(options.recovery),
     onError: onErrorOption(options.onError),
-    logger: guardedLogger(options.logger),
-    traceFrames: booleanOption('connect', 'traceFrames', options.traceFrames) ?? false,
+    logger,
+    frameLog: frameLogOption(options.traceFrames, logger),
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
     clock: options.clock ?? systemClock,
@@ -202,6 +209,14 @@ function clientPropertiesOption(value: ConnectOptions['clientProperties']): Fiel
 function onErrorOption(value: ConnectOptions['onError']): ConnectOptions['onError'] {
   const onError = functionOption('connect', 'onError', value)
   return onError === undefined ? undefined : inContext(unthrowing(onError))
+}
+
+function frameLogOption(value: ConnectOptions['traceFrames'], logger: LogWriter | undefined): LogWriter | undefined {
+  if (typeof value === 'function') return new LogWriter({ debug: inContext(value) }, 'text', '')
+  if (value !== undefined && typeof value !== 'boolean') {
+    throw badValue('connect', 'traceFrames', 'true, false or a function', value)
+  }
+  return value === true ? logger : undefined
 }
 
 function recoverySettings(recovery: boolean | RecoveryOptions | undefined): RecoverySettings | undefined {

@@ -1,3 +1,4 @@
+import type { LogWriter } from '../../diagnostics/logger.ts'
 import { inspect } from '../../lib/platform.ts'
 import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
 import { decodeMethod } from '../../protocol/method-codec.ts'
@@ -7,7 +8,6 @@ import {
   ConnectionTuneOk,
   ConnectionUpdateSecret,
 } from '../../protocol/methods.ts'
-import type { GuardedLogger } from '../settings/guarded-logger.ts'
 
 /** Arguments that hold a password. */
 const SECRETS: Readonly<Record<number, string>> = {
@@ -22,16 +22,16 @@ const NO_LIMIT = 0xffff_ffff
 
 /** Writes a line for each frame of one direction: passwords masked, of contents only their size. */
 export class FrameTrace implements FrameSink {
-  readonly #logger: GuardedLogger
+  readonly #log: LogWriter
   readonly #prefix: string
   readonly #parser: FrameParser
   readonly #agreed: (frameMax: number) => void
   #bodyBytes = 0
 
   /** `agreed` is called with the size of a frame that connection.tune-ok agrees to. */
-  constructor(logger: GuardedLogger, prefix: string, agreed: (frameMax: number) => void = () => {}) {
+  constructor(log: LogWriter, prefix: string, agreed: (frameMax: number) => void = () => {}) {
     this.#parser = new FrameParser(this, FRAME_MAX_BEFORE_TUNE)
-    this.#logger = logger
+    this.#log = log
     this.#prefix = prefix
     this.#agreed = agreed
   }
@@ -85,6 +85,6 @@ export class FrameTrace implements FrameSink {
   }
 
   #line(text: string): void {
-    this.#logger.debug(`${this.#prefix} ${text}`)
+    this.#log.line('debug', `${this.#prefix} ${text}`)
   }
 }

@@ -1,4 +1,4 @@
-import type { GuardedLogger } from '../settings/guarded-logger.ts'
+import type { LogWriter } from '../../diagnostics/logger.ts'
 import { FrameTrace } from './frame-trace.ts'
 import type { Transport, TransportFactory, TransportPeer } from './transport.ts'
 
@@ -48,11 +48,11 @@ class TracingTransport implements Transport {
 }
 
 /** Transports whose frames are traced, both ways. */
-export function tracingFactory(makeTransport: TransportFactory, logger: GuardedLogger): TransportFactory {
+export function tracingFactory(makeTransport: TransportFactory, log: LogWriter): TransportFactory {
   return async (target, handler, signal, onStep) => {
     const server = `${target.host}:${target.port}`
-    const incoming = new FrameTrace(logger, `← ${server}`)
-    const outgoing = new FrameTrace(logger, `→ ${server}`, frameMax => {
+    const incoming = new FrameTrace(log, `← ${server}`)
+    const outgoing = new FrameTrace(log, `→ ${server}`, frameMax => {
       incoming.frameMax = frameMax
     })
     const transport = await makeTransport(

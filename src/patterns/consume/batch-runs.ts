@@ -69,6 +69,10 @@ export class BatchRuns implements Runs {
     return this.#running.size + this.#failed.unsettled + this.#filling.length === 0
   }
 
+  working(): readonly Message[] {
+    return [...this.#running].flatMap(batch => batch[0]?.message ?? [])
+  }
+
   prepare(message: Message): Message {
     return this.#policy.mayRetry ? asFirstPublished(message) : message
   }

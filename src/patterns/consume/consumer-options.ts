@@ -55,6 +55,8 @@ export interface ConsumerOptions {
 export interface HandlerOptions extends ConsumerOptions {
   /** Handlers that may run at the same time; 1 keeps the order. Default: `prefetchCount`, which is 32 by default. */
   readonly concurrency?: number | undefined
+  /** Milliseconds after which a handler that still runs is reported: see the same option of `connect()`, its default. */
+  readonly slowHandlerThreshold?: number | undefined
   /** What becomes of a message whose handler throws. Default: `'requeue'`. */
   readonly onFailure?: FailureAction | FailureDecider | undefined
 }
@@ -112,12 +114,14 @@ export interface ConsumerSettings {
   readonly signal: AbortSignal | undefined
   readonly concurrency: number
   readonly batch: CheckedBatch | undefined
+  /** Undefined: the connection's. */
+  readonly slowHandlerThreshold: number | undefined
   readonly onFailure: CheckedAction | FailureDecider
 }
 
 const PREFETCH_COUNT = 32
 const CONSUMER = ['prefetchCount', 'noAck', 'exclusive', 'arguments', 'onCancel', 'signal']
-const HANDLER = [...CONSUMER, 'concurrency', 'onFailure', 'batch']
+const HANDLER = [...CONSUMER, 'concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
 const BATCH_WAIT = 1_000
 const MOST = 65_535
 
@@ -156,6 +160,7 @@ export function consumerSettings(
     signal: signalOption(what, 'signal', options.signal),
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
     batch: batch === undefined ? undefined : batchOption(what, batch, noAck, prefetchCount),
+    slowHandlerThreshold: durationOption(what, 'slowHandlerThreshold', options.slowHandlerThreshold, 1),
     onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
   }
 }

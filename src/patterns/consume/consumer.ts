@@ -25,9 +25,10 @@ import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import { FailurePolicy } from './failure-policy.ts'
-import { type MakeRuns, oneByOne } from './handler-runs.ts'
+import { type MakeRuns, oneByOne, type Runs } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
+import { HandlerWatch, type SlowHandlers } from './slow-handlers.ts'
 
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
 export interface ConsumerEvents {
@@ -38,6 +39,8 @@ export interface ConsumerEvents {
   cancelled: [error: Error]
   /** It consumes again. */
   resumed: []
+  /** So many handlers have run for longer than `slowHandlerThreshold`, and one of them for `milliseconds` at least. */
+  slow: [handlers: number, milliseconds: number]
   /** The consumer is over; `error` says why, unless the program closed it. */
   closed: [error?: Error]
 }
@@ -80,8 +83,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     addStats: stats => stats.consumers.push(this.stats()),
     close: ({ timeout }) => this.#closeWithProtocol(timeout),
   }
-  /** Since when it does not consume. */
-  #interruptedAt: number | undefined
+  /** Since when it does not consume, and why. */
+  #interruption: { readonly since: number; readonly error: Error } | undefined
   #ended = false
   #resolveEnded: () => void = () => {}
   /** @internal Resolves when it is over, whoever ended it. */
@@ -106,9 +109,17 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
     this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack, copies)
     this.#hasHandler = handler !== undefined
-    const freed = (): void => this.#dispatcher.freed()
-    const runs = handler === undefined ? undefined : makeRuns(handler, settings, this.#policy, source, freed)
-    this.#dispatcher = new Dispatcher(settings, runs, source, {
+    const runs = handler === undefined ? undefined : this.#makeRuns(handler, makeRuns)
+    const threshold = settings.slowHandlerThreshold ?? source.slowHandlerThreshold
+    const watch =
+      runs &&
+      new HandlerWatch(
+        source.clock,
+        threshold,
+        () => runs.working(),
+        slow => this.#slow(slow),
+      )
+    this.#dispatcher = new Dispatcher(settings, runs, watch, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),
       left: () => this.#close(CLOSE_TIMEOUT).handlers,
@@ -118,6 +129,27 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       resumed: () => this.#resumed(),
       failed: makeError => this.#failed(makeError),
     })
+  }
+
+  #makeRuns(handler: MessageHandler | BatchHandler, makeRuns: MakeRuns): Runs {
+    const source = this.#source
+    const { queueName, onFailure } = this.#settings
+    const what = `a handler of queue "${queueName}" failed (onFailure: ${nameOf(onFailure)})`
+    const reporter = {
+      report: (error: unknown, fallback: 'unhandled' | 'warn') => source.report(error, fallback, what),
+      after: (milliseconds: number, expired: () => void) => source.after(milliseconds, expired),
+    }
+    return makeRuns(handler, this.#settings, this.#policy, reporter, () => this.#dispatcher.freed())
+  }
+
+  #slow({ count, longest: { message, ms: longestMs } }: SlowHandlers): void {
+    const { queueName } = this
+    const { consumerTag } = this.#restarter
+    const { handlersRunning } = this.#dispatcher.stats
+    const { messageId } = message.properties
+    const { deliveryTag } = message.envelope
+    const slow = { queueName, consumerTag, slowHandlers: count, handlersRunning, longestMs, deliveryTag, messageId }
+    this.#source.occurred('consumer.slow_handlers', slow, () => tell(this, this.#source, 'slow', count, longestMs))
   }
 
   /** @internal Programs call `protocol.consumer()`. */
@@ -217,12 +249,12 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     this.#heldBack.ended(error)
     // The protocol reports a lost connection.
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
-    if (!told) this.#source.report(error, 'warn')
-    this.#interruptedAt ??= this.#source.clock.now()
+    this.#interruption ??= { since: this.#source.clock.now(), error }
     const { queueName } = this
-    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error }, () =>
-      tell(this, this.#source, 'cancelled', error),
-    )
+    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: true }, () => {
+      if (!told) this.#source.report(error, 'warn')
+      tell(this, this.#source, 'cancelled', error)
+    })
     try {
       return (await onCancel?.(error)) !== 'close'
     } catch (thrown) {
@@ -234,10 +266,12 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   #resumed(): void {
     const { queueName } = this
     const { consumerTag } = this.#restarter
-    const { clock } = this.#source
-    const interruptedMs = Math.round(clock.now() - (this.#interruptedAt ?? clock.now()))
-    this.#interruptedAt = undefined
-    this.#source.occurred('consumer.resumed', { queueName, consumerTag, interruptedMs }, () =>
+    const interruption = this.#interruption
+    this.#interruption = undefined
+    if (interruption === undefined) return
+    const interruptedMs = Math.round(this.#source.clock.now() - interruption.since)
+    const { error } = interruption
+    this.#source.occurred('consumer.resumed', { queueName, consumerTag, interruptedMs, error }, () =>
       tell(this, this.#source, 'resumed'),
     )
   }
@@ -368,4 +402,10 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 async function loadCopies(source: ChannelSource, queueName: string): Promise<FailureCopies> {
   const { FailureCopies } = await import('./failure-copies.ts')
   return new FailureCopies(source, queueName)
+}
+
+function nameOf(onFailure: ConsumerSettings['onFailure']): string {
+  if (typeof onFailure === 'string') return onFailure
+  if (typeof onFailure === 'function') return 'a function'
+  return 'retries' in onFailure ? `${onFailure.retries} retries` : 'a copy'
 }

@@ -15,6 +15,7 @@ import { InHand } from './in-hand.ts'
 import { Message, StreamMessage } from './message.ts'
 import { MessageBuffer } from './message-buffer.ts'
 import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
+import type { HandlerWatch } from './slow-handlers.ts'
 
 /**
  * Changes of state, all made by `#to`:
@@ -62,6 +63,7 @@ export class Dispatcher implements DeliverySink {
   readonly #unlimited: boolean
   /** Undefined where the program asks for messages itself. */
   readonly #runs: Runs | undefined
+  readonly #watch: HandlerWatch | undefined
   readonly #timers: TimerSource
   readonly #events: DispatcherEvents
   readonly #buffer = new MessageBuffer()
@@ -83,6 +85,7 @@ export class Dispatcher implements DeliverySink {
   constructor(
     { queueName, noAck, prefetchCount }: DispatcherOptions,
     runs: Runs | undefined,
+    watch: HandlerWatch | undefined,
     timers: TimerSource,
     events: DispatcherEvents,
   ) {
@@ -90,6 +93,7 @@ export class Dispatcher implements DeliverySink {
     this.noAck = noAck
     this.#unlimited = noAck || prefetchCount === 0
     this.#runs = runs
+    this.#watch = watch
     this.#timers = timers
     this.#waiting = new WaitList(timers)
     this.#events = events
@@ -131,6 +135,7 @@ export class Dispatcher implements DeliverySink {
   #start(runs: Runs, delivered: Message): void {
     const message = runs.prepare(delivered)
     runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
+    if (this.#watch?.active === false) this.#watch.start()
   }
 
   #trace(kind: ProcessKind, { body, envelope, properties, acker = this.#acker }: Message): ProcessTrace | undefined {

@@ -34,6 +34,8 @@ export interface Runs {
   readonly unsettled: number
   /** No handler runs, and what failed is settled. */
   readonly isIdle: boolean
+  /** What each handler that runs works on; of a batch, its first message. */
+  working(): readonly Message[]
   /** The message for the handler: one that comes back from a wait for its next attempt is as it was first published. */
   prepare(message: Message): Message
   /** Handle a message; `trace` follows the work on it. */
@@ -142,6 +144,10 @@ export class HandlerRuns implements Runs {
 
   get concurrency(): number {
     return this.#concurrency
+  }
+
+  working(): readonly Message[] {
+    return this.#runs.flatMap(({ message }) => message ?? [])
   }
 
   get unsettled(): number {

@@ -21,7 +21,7 @@ export type RpcHandler = (request: Message) => Payload | undefined | void | Prom
 /** Options of `rpcServer()`. */
 export type RpcServerOptions = Omit<HandlerOptions, 'noAck' | 'onFailure'>
 
-const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency']
+const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency', 'slowHandlerThreshold']
 
 /** A reply that is not confirmed yet. */
 interface Sending {

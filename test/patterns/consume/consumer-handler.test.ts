@@ -369,7 +369,9 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     )
     await until('it is warned of', () => warnings.length > 0)
     await consumer.close()
-    assert.deepEqual(warnings, ['no good'])
+    assert.deepEqual(warnings, [
+      `[asyncamqp ${the.connectionName}] a handler of queue "${queue}" failed (onFailure: reject): no good`,
+    ])
   })
 
   it('is not asked about a message that it has settled', async () => {

@@ -1,0 +1,72 @@
+import type { Clock } from '../../lib/clock.ts'
+import type { Message } from './message.ts'
+
+/** Handlers that have run for long. */
+export interface SlowHandlers {
+  readonly count: number
+  /** What the one that has run longest works on, and for how many milliseconds at least. */
+  readonly longest: { readonly message: Message; readonly ms: number }
+}
+
+/** Looks at the handlers in a threshold's time: more would report one sooner after the threshold. */
+const LOOKS = 4
+
+/**
+ * Reports handlers that run for longer than a threshold, and again each time that has doubled. A handler costs nothing: all
+ * are looked at from time to time, by one timer, while any runs.
+ */
+export class HandlerWatch {
+  readonly #clock: Clock
+  readonly #threshold: number
+  readonly #working: () => readonly Message[]
+  readonly #slow: (handlers: SlowHandlers) => void
+  /** What was worked on at the last look, since when, and after how many milliseconds it is reported. */
+  #seen = new Map<Message, { readonly since: number; due: number }>()
+  /** A look is due. */
+  active = false
+
+  /**
+   * `threshold` is in milliseconds; with `Infinity` nothing is reported. `working` returns what handlers work on, a message
+   * for each that runs.
+   */
+  constructor(
+    clock: Clock,
+    threshold: number,
+    working: () => readonly Message[],
+    slow: (handlers: SlowHandlers) => void,
+  ) {
+    this.#clock = clock
+    this.#threshold = threshold
+    this.#working = working
+    this.#slow = slow
+  }
+
+  /** A handler may run. */
+  start(): void {
+    this.active = true
+    this.#clock.after(this.#threshold / LOOKS, this.#look)
+  }
+
+  readonly #look = (): void => {
+    const now = this.#clock.now()
+    const before = this.#seen
+    this.#seen = new Map()
+    let isDue = false
+    let count = 0
+    let longest: SlowHandlers['longest'] | undefined
+    for (const message of this.#working()) {
+      const seen = before.get(message) ?? { since: now, due: this.#threshold }
+      this.#seen.set(message, seen)
+      const ms = Math.round(now - seen.since)
+      if (ms < this.#threshold) continue
+      count++
+      if (ms > (longest?.ms ?? 0)) longest = { message, ms }
+      if (ms < seen.due) continue
+      isDue = true
+      seen.due *= 2
+    }
+    this.active = false
+    if (this.#seen.size > 0) this.start()
+    if (isDue && longest !== undefined) this.#slow({ count, longest })
+  }
+}

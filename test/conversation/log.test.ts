@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ConnectOptions, Logger } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { Recoverable } from '../support/agreeable-broker.ts'
+import { contentFrames, delivery, methodFrame } from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { turn } from '../support/settled.ts'
+
+const PREFIX = '[asyncamqp orders] '
+
+/** A connection without `onError` whose log is kept, as `level text`. */
+async function logged(options: ConnectOptions = {}) {
+  const lines: string[] = []
+  const to =
+    (level: string) =>
+    (text: string): void => {
+      assert.ok(text.startsWith(PREFIX), text)
+      // The fake broker answers without delay, a recovery comes after a random one.
+      lines.push(`${level} ${text.slice(PREFIX.length).replace(/\b\d+ ms/g, '# ms')}`)
+    }
+  const logger: Logger = { info: to('info'), warn: to('warn'), error: to('error') }
+  const the = await Recoverable.open({ connectionName: 'orders', logger, onError: undefined, ...options })
+  lines.splice(0)
+  return { the, lines }
+}
+
+const LOST = 'warn the connection to localhost:5672 was lost: cut; it was open for # ms; it is opened again'
+
+describe('the log of a connection', () => {
+  it('has a line for the loss and one for the recovery, and none for each consumer', async () => {
+    const { the, lines } = await logged()
+    await the.protocol.consumer('paid', () => {})
+    await the.recover()
+    await turn()
+    assert.deepEqual(lines, [
+      LOST,
+      'info connected to localhost:5672 again, # ms after the loss, at attempt 1, with 1 channel, 0 exchanges, 0 queues, 0 bindings, 1 consumer',
+    ])
+  })
+
+  it('has one line for a loss that is not recovered from, as an error', async () => {
+    const { the, lines } = await logged({ recovery: false })
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    assert.deepEqual(lines, [
+      `error ${LOST.slice(5).replace('it is opened again', 'recovery is off, so it stays closed')}`,
+    ])
+  })
+
+  it('has one line for each attempt that failed, and one more for the last', async () => {
+    const { the, lines } = await logged({ recovery: { maxAttempts: 2 } })
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      const close = { replyCode: 403, replyText: 'ACCESS_REFUSED - Login was refused', classId: 10, methodId: 11 }
+      peer.answers.set('connection.start-ok', () => methodFrame(0, methods.ConnectionClose, close))
+    }
+    const closed = new Promise(resolve => the.protocol.once('closed', resolve))
+    the.peer.transport.break(new Error('cut'))
+    await the.clock.until(closed)
+    const refusal = /connect to localhost:5672 failed: .*Login was refused/.exec(lines[1] ?? '')?.[0] ?? 'nothing'
+    assert.deepEqual(lines, [
+      LOST,
+      `warn attempt 1 to reconnect failed (step connection.tune): ${refusal}; the next one follows in # ms`,
+      `warn attempt 2 to reconnect failed (step connection.tune): ${refusal}; no other follows`,
+      `error the connection to localhost:5672 is given up, after 2 attempts in # ms: ${refusal}; it stays closed, and all that waits for it rejects`,
+    ])
+  })
+
+  it('says that a block has ended, and when', async () => {
+    const { the, lines } = await logged()
+    the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
+    await the.clock.advance(3_000)
+    the.peer.send(methodFrame(0, methods.ConnectionUnblocked, {}))
+    await turn()
+    assert.deepEqual(lines, [
+      'warn the broker at localhost:5672 takes no publishes: low on memory; they wait',
+      'info the broker at localhost:5672 no longer blocks publishes, after 3.0 s; those that waited go out',
+    ])
+  })
+
+  it('has one line for a channel that was closed, also where no promise tells, and no more than one a minute', async () => {
+    const { the, lines } = await logged()
+    the.refuse.set('queue.declare q', { replyCode: 404, replyText: 'NOT_FOUND - no queue' })
+    const ask = async (): Promise<void> => {
+      const channel = await the.protocol.channel()
+      await rejection(channel.queueDeclare('q'), Error)
+    }
+    for (let times = 0; times < 5; times++) await ask()
+    await the.clock.advance(60_000)
+    await ask()
+    const channel = await the.protocol.channel()
+    the.peer.send(
+      methodFrame(channel.channelId, methods.ChannelClose, {
+        replyCode: 406,
+        replyText: 'unknown delivery tag',
+        classId: 60,
+        methodId: 80,
+      }),
+    )
+    await turn()
+    assert.equal(lines.length, 3, lines.join('\n'))
+    assert.match(
+      lines[0] ?? '',
+      /^warn channel 1 was closed by the server because of queue\.declare: .*no queue.*; what was pending on it rejects, or is sent again$/,
+    )
+    assert.equal(lines[1]?.replace('channel 6', 'channel 1'), `${lines[0]} (and 4 times more before)`)
+    assert.match(lines[2] ?? '', /because of basic\.ack: .*unknown delivery tag/)
+  })
+
+  it('names the queue of a consumer that was cancelled, or whose handler failed', async () => {
+    const { the, lines } = await logged()
+    const consumer = await the.protocol.consumer('work', () => Promise.reject(new Error('no good')), {
+      onFailure: 'reject',
+    })
+    const tag = consumer.stats().consumerTag ?? ''
+    the.peer.send(delivery(1, tag, 1, 'a'))
+    the.peer.send(delivery(1, tag, 2, 'b'))
+    await turn()
+    the.peer.send(methodFrame(1, methods.BasicCancel, { consumerTag: tag, noWait: true }))
+    const resumed = new Promise<void>(resolve => consumer.once('resumed', resolve))
+    await the.clock.until(resumed)
+    assert.deepEqual(lines, [
+      'warn a handler of queue "work" failed (onFailure: reject): no good',
+      'warn the consumer of queue "work" was stopped: the server cancelled the consumer of queue "work": the queue was deleted or moved, or the consumer took too long; it will consume again',
+      'info the consumer of queue "work" consumes again, after # ms',
+    ])
+  })
+
+  it('counts what was sent again', async () => {
+    const { the, lines } = await logged()
+    const publisher = await the.protocol.publisher({ exchangeName: 'orders' })
+    for (let i = 0; i < 3; i++) publisher.publish(`${i}`, 'key').catch(() => {})
+    await turn()
+    await the.recover()
+    await turn()
+    assert.deepEqual(
+      lines.filter(line => line.includes('sent again')),
+      ['warn 3 messages to exchange "orders" were sent again; receivers may see them twice'],
+    )
+    await the.clock.until(the.protocol.close({ timeout: 0 }))
+    assert.equal(lines.at(-1), 'info the connection to localhost:5672 was closed by the program')
+  })
+
+  it('says no password, and gives a structured logger what tools look for', async () => {
+    const entries: [Record<string, unknown>, string][] = []
+    const keep = (fields: unknown, text: unknown): void => void entries.push([{ ...(fields as object) }, String(text)])
+    const pino = { child: () => pino, bindings: () => ({}), info: keep, warn: keep, error: keep }
+    const the = await Recoverable.open({
+      connectionName: 'orders',
+      logger: pino,
+      onError: undefined,
+      password: 's3cret',
+      login: 'me',
+    })
+    await the.recover()
+    const channel = await the.protocol.channel()
+    const envelope = { replyCode: 312, replyText: 'NO_ROUTE', exchangeName: 'e', routingKey: 'k' }
+    the.peer.send(
+      Buffer.concat([
+        methodFrame(channel.channelId, methods.BasicReturn, envelope),
+        contentFrames(channel.channelId, 'private'),
+      ]),
+    )
+    await turn()
+    const [opened, lost, recovered, returned] = entries.filter(([{ event }]) => event !== 'warning')
+    const endpoint = { connectionName: 'orders', serverAddress: 'localhost', serverPort: 5672, virtualHost: '/' }
+    for (const [fields, text] of entries) {
+      for (const [name, value] of Object.entries(endpoint)) assert.equal(fields[name], value)
+      assert.doesNotMatch(text, /^\[|s3cret|private/)
+      assert.doesNotMatch(JSON.stringify(fields), /s3cret/)
+    }
+    assert.equal(opened?.[0]['event'], 'connection.opened')
+    assert.equal(lost?.[0]['reason'], 'socket')
+    assert.match(String(lost?.[0]['err']), /was lost: cut/)
+    assert.equal(lost?.[0]['error'], undefined)
+    assert.equal(recovered?.[0]['attempts'], 1)
+    assert.match(returned?.[1] ?? '', /came back/)
+    assert.equal(returned?.[0]['err'], undefined)
+  })
+
+  it('is kept from errors that onError gets', async () => {
+    const errors: Error[] = []
+    const { the, lines } = await logged({ onError: error => errors.push(error) })
+    await the.protocol.consumer('work', () => {
+      throw new Error('no good')
+    })
+    const [consumer] = the.protocol.stats().consumers
+    the.peer.send(delivery(1, consumer?.consumerTag ?? '', 1, 'a'))
+    await turn()
+    assert.deepEqual(
+      errors.map(({ message }) => message),
+      ['no good'],
+    )
+    assert.deepEqual(lines, [])
+  })
+})
