@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, relative, sep } from 'node:path'
 import { rollup } from 'rollup'
 import { parseAst } from 'rollup/parseAst'
-import { indentedWithTabs } from './declarations.mjs'
+import { indentedWithTabs, withoutSemicolons } from './declarations.mjs'
 
 /** Entries of the package, by their names there, and the compiled files that export what is public. */
 export const entries = {
@@ -21,7 +21,7 @@ export const entries = {
 /** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
 const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
-const LONGEST_LINE = 140
+const LONGEST_LINE = 160
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -47,7 +47,7 @@ export async function bundle(folder, outFolder) {
     // What the main entry and code that it loads later have in common bears the name of the entry.
     chunkFileNames: ({ name }) => (name === 'index' ? 'client.js' : '[name].js'),
     // One file for all that several entries have, whichever these are.
-    manualChunks: (id, { getModuleInfo }) => (isShared(id, getModuleInfo) ? 'common' : undefined),
+    manualChunks: (id, { getModuleInfo }) => (isShared(id, getModuleInfo) ? 'core' : undefined),
     paths: replaceable,
     // Browsers have no global of this name.
     intro: "const { Buffer } = require('buffer');",
@@ -183,17 +183,8 @@ function onOneLine(code) {
       joined(whole, head, ' ', statement),
     )
     .replace(/^(\t*.*\{)\n\t+([^\t\n}/].*;)\n\t*(\}[;,)]*)$/gm, (whole, head, statement, end) =>
-      joined(whole, head, ' ', statement, ' ', end),
+      joined(whole, head, ' ', statement.slice(0, -1), ' ', end),
     )
-}
-
-/**
- * As the source has it: a statement ends with its line, unless the next one could continue it, or it is empty.
- *
- * @param {string} code
- */
-function withoutSemicolons(code) {
-  return code.replace(/(\S);\n(?!\s*[([`+\-/*])/g, '$1\n')
 }
 
 /**
@@ -216,5 +207,5 @@ function license() {
   const folder = dirname(require.resolve('buffer-layout/package.json'))
   const { name, version, homepage } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
   const text = readFileSync(join(folder, 'LICENSE'), 'utf8')
-  return `common.js contains parts of ${name} ${version} (${homepage}), under this licence:\n\n${text}`
+  return `core.js contains parts of ${name} ${version} (${homepage}), under this licence:\n\n${text}`
 }

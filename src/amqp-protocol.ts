@@ -499,7 +499,10 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 }
 
-/** Only programs that call or answer load its code. */
-function loadRpc(): Promise<typeof import('./patterns/rpc/rpc.ts')> {
-  return import('./patterns/rpc/rpc.ts')
+let rpc: Promise<typeof import('./patterns/rpc/rpc.ts')> | undefined
+
+/** @internal Only programs that call or answer load its code, once. */
+export function loadRpc(): Promise<typeof import('./patterns/rpc/rpc.ts')> {
+  rpc ??= import('./patterns/rpc/rpc.ts')
+  return rpc
 }

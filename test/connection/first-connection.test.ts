@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
+import { loadRpc } from '../../src/amqp-protocol.ts'
 import type { TransportFactory } from '../../src/connection/wire/transport.ts'
 import {
   AbortError,
@@ -16,7 +17,6 @@ import {
   TimeoutError,
 } from '../../src/index.ts'
 // Loaded later, it would come by the machine's time.
-import '../../src/patterns/rpc/rpc.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
 import { FakeBroker, methodFrame } from '../support/fake-broker.ts'
@@ -315,8 +315,8 @@ async function stop(protocol: AmqpProtocol, broker: Broker, clock: VirtualClock)
 }
 
 describe('connectInBackground', () => {
-  // Else the first call of it waits for a file, whatever the clock says.
-  before(() => import('../../src/patterns/rpc/rpc.ts'))
+  // Else the first call of them waits for a file, whatever the clock says.
+  before(() => Promise.all([loadRpc(), import('../../src/patterns/consume/failure-copies.ts')]))
 
   it('has all declared and consuming within half a second of a broker that comes a minute late', async () => {
     for (let seed = 1; seed <= 8; seed++) {

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { codeBlocks } from '../package/code-blocks.ts'
+import { freePort } from './free-port.ts'
 
 /** What follows the ten lines: a message, and a look at what they made of it. */
 const rest = `
@@ -17,7 +18,7 @@ const protocol = await connect(broker.url)
 await protocol.queueDeclare('q')
 await protocol.publish('x', '', 'q')
 await trace.getTracerProvider().getDelegate().forceFlush()
-const scraped = await (await fetch('http://localhost:9464/metrics')).text()
+const scraped = await (await fetch('http://localhost:PORT/metrics')).text()
 console.log(/messaging_client_sent_messages_total{.*messaging_destination_template="q".*} 1/.test(scraped))
 process.exit()
 `
@@ -29,7 +30,8 @@ describe('docs/observability.md', () => {
     assert.ok(block.trim().split('\n').length <= 10)
     // Beside the compiled test, from where the package is found by its name.
     const file = fileURLToPath(new URL('ten-lines.mjs', import.meta.url))
-    writeFileSync(file, block + rest)
+    const port = await freePort()
+    writeFileSync(file, (block + rest).replace(/9464|PORT/g, `${port}`))
     try {
       const { stdout } = await promisify(execFile)(process.execPath, [file])
       assert.match(stdout, /name: 'publish q'/)

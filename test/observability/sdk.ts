@@ -22,7 +22,12 @@ const KINDS = Object.fromEntries(Object.entries(SpanKind).map(([name, value]) =>
 export class Sdk {
   readonly #exporter = new InMemorySpanExporter()
   readonly provider: NodeTracerProvider
-  readonly #prometheus = new PrometheusExporter({ host: '127.0.0.1', port: 0, preventServerStart: true })
+  // 0 is its default port to it. Text is what Node takes for any free one.
+  readonly #prometheus = new PrometheusExporter({
+    host: '127.0.0.1',
+    port: '0' as unknown as number,
+    preventServerStart: true,
+  })
   readonly #listening = this.#prometheus.startServer()
   readonly meterProvider = new MeterProvider({ readers: [this.#prometheus] })
 

@@ -65,7 +65,7 @@ describe('The package', () => {
       'dist/client.js',
       'dist/codec.js',
       'dist/codec.mjs',
-      'dist/common.js',
+      'dist/core.js',
       'dist/failure-copies.js',
       'dist/index.js',
       'dist/index.mjs',
@@ -112,7 +112,7 @@ describe('The package', () => {
       'failure-copies.js',
       'rpc.js',
       'tracing-transport.js',
-      'common.js',
+      'core.js',
       'testing.js',
       'codec.js',
     ]
@@ -143,7 +143,7 @@ describe('The package', () => {
       ].join('\n'),
     )
     const [files, bytes] = (await project.node(['loaded.cjs'])).stdout.trimEnd().split('\n')
-    assert.equal(files, 'client.js,common.js,index.js')
+    assert.equal(files, 'client.js,core.js,index.js')
     assert.ok(Number(bytes) < 500_000, `${bytes} bytes`)
   })
 
@@ -254,7 +254,7 @@ describe('The package', () => {
       ].join('\n'),
     )
     const { exitCode, stdout, stderr } = await project.node(['codec.cjs'])
-    const output = 'codec.cjs,codec.js,common.js\ntrue true\n'
+    const output = 'codec.cjs,codec.js,core.js\ntrue true\n'
     assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 0, stdout: output, stderr: '' })
   })
 

@@ -11,6 +11,7 @@ import type {
   LifecycleEvent,
   LifecycleEventName,
   LifecycleEvents,
+  LogFormat,
   OutgoingContext,
   ProcessContext,
   ProcessKind,
@@ -69,6 +70,7 @@ subscribe(`asyncamqp:${lost}`, message => {
   console.log(reason.message, serverAddress)
 })
 console.log(channel('asyncamqp:connection.recovered').hasSubscribers)
+export const format: LogFormat = 'text'
 
 export function figures(protocol: AmqpProtocol): string {
   const stats: ConnectionStats = protocol.stats()
