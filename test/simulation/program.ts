@@ -1,3 +1,7 @@
+// What the client loads when it is first used is loaded before: a file would be waited for outside the clock.
+import '../../src/patterns/consume/batch-runs.ts'
+import '../../src/patterns/consume/failure-copies.ts'
+import '../../src/patterns/rpc/rpc.ts'
 import { getEventListeners } from 'node:events'
 import {
   type AmqpProtocol,
