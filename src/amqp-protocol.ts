@@ -132,10 +132,10 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     this.#session = new RecoveringConnection(settings, {
       blocked: reason => this.#tell('blocked', reason),
       unblocked: () => this.#tell('unblocked'),
-      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, delay, error),
+      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, Math.round(delay), error),
       connected: () => this.#tell('connected'),
       disconnected: error => this.#tell('disconnected', error),
-      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, delay, error),
+      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, Math.round(delay), error),
       recoveryAttemptFailed: (attempt, error) => this.#tell('recoveryAttemptFailed', attempt, error),
       recovered: () => this.#tell('recovered'),
       recoveryFailed: (what, error) => this.#tell('recoveryFailed', what, error),

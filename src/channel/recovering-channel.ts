@@ -21,6 +21,7 @@ import type { Settlement } from './consume/acker.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
+import { isNoStream } from './consume/stream-position.ts'
 import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
 import { Publishing, type PublishingHost } from './publish/publishing.ts'
@@ -414,6 +415,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   closedByServer(channelId: number, error: ChannelClosedError): void {
+    // A question whether a queue is a stream, which is asked again without an offset.
+    if (isNoStream(error)) return
     const { replyCode = 0, replyText = '', method } = error
     this.#host.occurred('channel.closed', { channelId, error, replyCode, replyText, method })
   }

@@ -408,7 +408,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
-    const openMs = this.#times.lost()
+    const openMs = reason.error === undefined ? 0 : this.#times.lost()
     const tell = (): void => {
       if (reason.error !== undefined) {
         this.#lost(reason.error, openMs)

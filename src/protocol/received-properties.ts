@@ -171,6 +171,11 @@ export class Properties implements BasicProperties {
     return this.#values().clusterId
   }
 
+  /** @internal What Node prints of it. */
+  [Symbol.for('nodejs.util.inspect.custom')](): BasicProperties {
+    return this.toJSON()
+  }
+
   /** A plain object of the properties that are set, to change and to publish. */
   toJSON(): BasicProperties {
     const plain: Record<string, unknown> = {}

@@ -78,6 +78,7 @@ describe('The tracing channel asyncamqp:publish', () => {
         error: undefined,
       },
     )
+    await protocol.close({ timeout: 0 })
   })
 
   it('has what a subscriber adds to the headers sent, beside those of the program, which stay as they are', async () => {
@@ -174,16 +175,17 @@ describe('The tracing channel asyncamqp:process', () => {
     await the.protocol.consumer('q', async () => {
       await undefined
       stores.push(storage.getStore())
-      void the.protocol.publish('x', '', 'q')
+      the.protocol.publish('x', '', 'q').catch(() => {})
     })
     const { channel: id = 0, args = {} } = framesOf(the, 'basic.consume').at(-1) ?? {}
     the.peer.send(deliverFrame(id, String(args['consumerTag']), 1), contentFrames(id, 'x', { messageId: 'm1' }))
     await turn()
     assert.deepEqual(stores, ['around m1'])
     const other = await converse({}, agreeingBroker())
-    void other.protocol.publish('x', '', 'q')
+    other.protocol.publish('x', '', 'q').catch(() => {})
     const [one, two] = published.contexts
     assert.equal(Number(two?.connectionId) - Number(one?.connectionId), 1)
+    for (const { protocol } of [the, other]) await protocol.close({ timeout: 0 })
   })
 
   it('has the copy of a message whose handler failed published in the context of the handler', async () => {

@@ -8,7 +8,9 @@ import type { Message } from './message.ts'
 export function ackBatch(messages: readonly Message[], alone: boolean): void {
   const held = messages.filter(message => message.isHeld)
   const last = held.at(-1)
-  if (last === undefined || !alone || held.some(({ acker }) => acker !== last.acker)) {
+  // A message of a stream that is handled again keeps its tag, which is lower than those of later ones.
+  const each = !alone || last?.acker?.hasStreams === true
+  if (last === undefined || each || held.some(({ acker }) => acker !== last.acker)) {
     for (const message of held) message.ack()
     return
   }

@@ -19,7 +19,7 @@ export interface BatchStream {
 }
 
 /** One loop over batches of a consumer: it acks a batch when it asks for the next one. */
-export class BatchLoop implements Loop, AsyncIterableIterator<Message[], undefined> {
+export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   readonly #batch: CheckedBatch
   readonly #stream: BatchStream
   readonly #flushed = new AbortController()

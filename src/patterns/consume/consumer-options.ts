@@ -79,7 +79,6 @@ export interface CheckedBatch {
 }
 
 /** Options of `consumer()` with a handler of batches. */
-/** What a consumer with a handler of batches takes. */
 export interface BatchHandlerOptions extends HandlerOptions {
   /** The handler gets arrays of messages: as soon as there are `size`, or `wait` milliseconds after the first. */
   readonly batch: BatchOptions

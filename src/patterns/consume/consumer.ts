@@ -209,11 +209,11 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
    * A batch is acked when the loop asks for the next one, except for what the program has settled itself; a `break` or an
    * error gives it back, and closes the consumer.
    *
-   *     for await (const batch of consumer.batches({ size: 100 })) await insert(batch.map(message => message.json()))
+   *     for await (const batch of consumer.batches({ size: 20 })) await insert(batch.map(message => message.json()))
    *
    * @throws EncodeError if `size` is more than `prefetchCount`, or with `noAck`.
    */
-  batches(batch: BatchOptions): AsyncIterableIterator<Message[], undefined> {
+  batches(batch: BatchOptions): AsyncIterableIterator<Message[]> {
     const { noAck, prefetchCount } = this.#settings
     return this.#dispatcher.batches(batchOption('batches', batch, noAck, prefetchCount), this.#source.clock)
   }
@@ -225,7 +225,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 
   /**
    * Start no handler and give no loop a message until `resume`. What has begun goes on; up to `prefetchCount` messages
-   * stay here, and go back to the queue if it is closed meanwhile.
+   * stay here, and go back to the queue if it is closed meanwhile. A batch that is being collected is still handed over.
    */
   pause(): void {
     this.#dispatcher.paused = true

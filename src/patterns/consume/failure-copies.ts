@@ -1,5 +1,5 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { MessageReturnedError } from '../../errors.ts'
+import { MessageReturnedError, TimeoutError } from '../../errors.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import type { ErrorDestination } from './failure-action.ts'
@@ -32,9 +32,9 @@ export class FailureCopies {
     try {
       await publishCopy(this.#publisher, message, { exchangeName: '', routingKey }, copy)
     } catch (error) {
+      // Somebody has deleted the queue, or it confirms nothing.
+      if (error instanceof TimeoutError || error instanceof MessageReturnedError) this.#retryQueues.forget(delay)
       if (!(error instanceof MessageReturnedError)) throw error
-      // Somebody has deleted the queue.
-      this.#retryQueues.forget(delay)
       await this.#retryQueues.ready(delay)
       await publishCopy(this.#publisher, message, { exchangeName: '', routingKey }, copy)
     }

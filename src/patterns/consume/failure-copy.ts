@@ -28,6 +28,10 @@ const DROPPED: ReadonlySet<string> = new Set([
   RETRIES,
 ])
 
+const DROPPED_BY_RETRIES: ReadonlySet<string> = new Set([...DROPPED, 'x-death'])
+/** Milliseconds for a copy to be confirmed. A queue that was declared while its node died may never confirm anything. */
+const COPY_TIMEOUT = 30_000
+
 /**
  * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire: somebody is to
  * look at it.
@@ -63,10 +67,14 @@ export function failureCopy(
   return { headers: origin }
 }
 
-/** The properties of a copy of a failed message that waits for its next attempt. It does not expire while it waits. */
+/**
+ * The properties of a copy of a failed message that waits for its next attempt. It does not expire while it waits, and has no
+ * `x-death`: RabbitMQ before 4 drops a message that would come to a queue again in which it has expired before.
+ */
 export function retryCopy(message: Message): BasicProperties {
   const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()
-  return { ...properties, headers: copied(headers, { [RETRIES]: message.retries + 1, ...originOf(message) }) }
+  const added = { [RETRIES]: message.retries + 1, ...originOf(message) }
+  return { ...properties, headers: copied(headers, added, DROPPED_BY_RETRIES) }
 }
 
 function originOf({ envelope }: Message): FieldTable {
@@ -74,8 +82,8 @@ function originOf({ envelope }: Message): FieldTable {
 }
 
 /** The message's own headers, with these added, and each as it was on the wire. */
-function copied(headers: FieldTable, added: FieldTable): FieldTable {
-  const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !DROPPED.has(name)))
+function copied(headers: FieldTable, added: FieldTable, dropped = DROPPED): FieldTable {
+  const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !dropped.has(name)))
   const all: FieldTable = { ...kept, ...added }
   const types = [...(WireTypes.of(headers)?.values() ?? [])].filter(({ key }) => key in kept && !(key in added))
   if (types.length > 0) WireTypes.remember(all, types)
@@ -99,8 +107,8 @@ function isSendable(properties: BasicProperties, check: (properties: BasicProper
 }
 
 /**
- * Publish a copy of a message, which some queue must take, unless the broker takes the message back before that. The broker refuses a `userId` that is not the login, and a direct `replyTo`
- * (406): such a copy goes without.
+ * Publish a copy of a message, which some queue must take, unless the broker takes the message back before that. The broker
+ * refuses a `userId` that is not the login, and a direct `replyTo` (406): such a copy goes without.
  */
 export async function publishCopy(
   publisher: ReliablePublisher,
@@ -108,12 +116,15 @@ export async function publishCopy(
   { exchangeName, routingKey }: { readonly exchangeName: string; readonly routingKey: string },
   properties: BasicProperties,
 ): Promise<void> {
-  try {
-    await publisher.publish(body, exchangeName, routingKey, properties, true, { signal })
-  } catch (error) {
-    const { userId, replyTo, ...others } = properties
-    const without = userId !== undefined || replyTo !== undefined
-    if (!without || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
-    await publisher.publish(body, exchangeName, routingKey, others, true, { signal })
+  const { userId, ...named } = properties
+  const { replyTo, ...bare } = named
+  const less = [...(userId === undefined ? [] : [named]), ...(replyTo === undefined ? [] : [bare])]
+  for (let sent: BasicProperties | undefined = properties; sent !== undefined; sent = less.shift()) {
+    try {
+      await publisher.publish(body, exchangeName, routingKey, sent, true, { signal, timeout: COPY_TIMEOUT })
+      return
+    } catch (error) {
+      if (less.length === 0 || !(error instanceof ChannelClosedError) || error.replyCode !== 406) throw error
+    }
   }
 }

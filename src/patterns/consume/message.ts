@@ -83,7 +83,8 @@ export class Message {
     try {
       return JSON.parse(text)
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
+      // Without what V8 quotes of the body, which may be nobody's business in a log.
+      const why = (error instanceof Error ? error.message : String(error)).replace(/, (?:\.\.\.)?"[\s\S]*$/, '')
       throw new DecodeError(`the body of ${nameOf(this)} is not JSON: ${why}`, { cause: error })
     }
   }

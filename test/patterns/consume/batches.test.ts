@@ -70,6 +70,26 @@ describe('A handler of batches', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 0)
   })
 
+  it('acks messages of a stream one by one: what is given back has a lower tag than what is handled before it again', async () => {
+    await using the = await scene()
+    const queue = await the.queue(numbers(12), { 'x-queue-type': 'stream' })
+    const seen: string[] = []
+    const cancelled: Error[] = []
+    const consumer = await the.protocol.consumer(
+      queue,
+      messages => {
+        if (seen.length === 0) messages[0]?.nack()
+        seen.push(...texts(messages))
+      },
+      { arguments: { 'x-stream-offset': 'first' }, batch: { size: 4, wait: 50 } },
+    )
+    consumer.on('cancelled', error => cancelled.push(error))
+    await until('all are handled, and the first again', () => seen.length === 13)
+    assert.deepEqual(seen.toSorted(), [...numbers(12), '0'].toSorted())
+    assert.deepEqual(cancelled, [])
+    await consumer.close()
+  })
+
   it('may reject single messages, and the others are acked', async () => {
     await using the = await scene()
     const dead = await the.queue()

@@ -197,3 +197,34 @@ describe('A retry policy that cannot be followed', () => {
     assert.match(error.message, /needs a queue with a name of its own/)
   })
 })
+
+describe('A copy that waits for its next attempt', () => {
+  it('may have expired in its own queue before', async () => {
+    await using the = await scene()
+    const late = await the.queue()
+    const queue = await the.queue(['x'], {
+      'x-message-ttl': 500,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': late,
+    })
+    await until('it has expired', async () => (await the.inspect(late)).messageCount === 1)
+    const attempts: number[] = []
+    await the.protocol.consumer(
+      queue,
+      message => {
+        attempts.push(message.attempt)
+        throw new Error('no use')
+      },
+      { onFailure: { retries: 2, delays: [10], otherwise: 'drop' } },
+    )
+    await the.protocol.consumer(
+      late,
+      () => {
+        throw new Error('back')
+      },
+      { onFailure: { exchangeName: '', routingKey: queue } },
+    )
+    await until('all attempts are made', () => attempts.length === 3)
+    assert.deepEqual(attempts, [1, 2, 3])
+  })
+})
