@@ -224,6 +224,11 @@ export class ChannelConsuming {
   }
 
   close(): void {
+    for (const queue of this.leave()) queue.receiversGone(new Set([this.#receiver]))
+  }
+
+  /** Close without telling the queues that it has anything of. Returns these. */
+  leave(): ReadonlySet<Queue> {
     const queues = new Set<Queue>()
     for (const { queue } of this.#consumers.values()) queues.add(queue)
     const inTransaction = this.#settledInTransaction.flatMap(({ tags }) => tags)
@@ -235,7 +240,7 @@ export class ChannelConsuming {
     this.#unacked.clear()
     this.#settledInTransaction = []
     this.#endReplies()
-    for (const queue of queues) queue.receiverGone(this.#receiver)
+    return queues
   }
 
   #newTag(given: string): string {

@@ -4,6 +4,7 @@ import type { ChannelHost } from './channel-host.ts'
 import { ChannelPublishing, isReplyQueue, type Published } from './channel-publishing.ts'
 import { ChannelTopology } from './channel-topology.ts'
 import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
+import type { Queue } from './queue.ts'
 import { type AtFault, channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
 
 /** What a channel tells its connection beside what it sends. */
@@ -78,10 +79,13 @@ export class Channel implements Receiver {
     this.#owner.send(this.number, methods.ChannelClose, { replyCode, replyText, classId, methodId })
   }
 
-  /** Its connection is gone. */
-  gone(): void {
-    if (this.#state === 'open') this.#release('closed')
+  /** Its connection is gone. Returns the queues that have to take back what it has. */
+  gone(): ReadonlySet<Queue> {
+    const wasOpen = this.#state === 'open'
     this.#state = 'closed'
+    if (!wasOpen) return new Set()
+    this.#publishing.close()
+    return this.#consuming.leave()
   }
 
   // ---- as its queues see it

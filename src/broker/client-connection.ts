@@ -11,6 +11,7 @@ import { FrameOutput } from './frame-output.ts'
 import { type Agreed, hasCapability, type Limits, ServerHandshake, SilentRefusal } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { Message } from './message.ts'
+import type { Queue } from './queue.ts'
 import { type AtFault, Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { User } from './users.ts'
@@ -379,7 +380,11 @@ export class ClientConnection implements ChannelOwner {
   }
 
   #endChannels(): void {
-    for (const channel of this.#channels.values()) channel.gone()
+    const channels = new Set(this.#channels.values())
+    const queues = new Set<Queue>()
+    for (const channel of channels) for (const queue of channel.gone()) queues.add(queue)
+    // Together: what one channel gives back does not go to another that is gone as well.
+    for (const queue of queues) queue.receiversGone(channels)
     this.#channels.clear()
     const vhost = this.#agreed?.vhost
     for (const queue of [...(vhost?.queues.values() ?? [])]) if (queue.owner === this) vhost?.deleteQueue(queue)

@@ -158,10 +158,10 @@ export abstract class MessageQueue implements Queue {
     this.#afterConsumers()
   }
 
-  receiverGone(receiver: Receiver): void {
-    const theirs = this.#consumers.all.filter(consumer => consumer.receiver === receiver)
+  receiversGone(receivers: ReadonlySet<Receiver>): void {
+    const theirs = this.#consumers.all.filter(consumer => receivers.has(consumer.receiver))
     for (const consumer of theirs) this.#remove(consumer)
-    const given = [...this.#given].filter(delivery => delivery.receiver === receiver)
+    const given = [...this.#given].filter(delivery => receivers.has(delivery.receiver))
     for (const delivery of this.inOrderOfReturn(given)) {
       this.#given.delete(delivery)
       this.#takeBack(delivery.stored, 'reject')

@@ -58,7 +58,7 @@ export interface Queue extends Settler, QueueIdentity {
   consume(consumer: Consumer, announce: () => void): void
   cancel(consumer: Consumer, announce: () => void): void
   /** A channel is gone: so are its consumers, and what it has comes back. */
-  receiverGone(receiver: Receiver): void
+  receiversGone(receivers: ReadonlySet<Receiver>): void
   /** A channel may have more messages again. */
   receiverReady(receiver: Receiver): void
   /** @throws Refusal where queues of this type cannot be emptied. */

@@ -108,9 +108,9 @@ export class StreamQueue implements Queue {
     consumer.receiver.post(announce)
   }
 
-  receiverGone(receiver: Receiver): void {
-    this.#forget(consumer => consumer.receiver === receiver)
-    for (const delivery of this.#given) if (delivery.receiver === receiver) this.#given.delete(delivery)
+  receiversGone(receivers: ReadonlySet<Receiver>): void {
+    this.#forget(consumer => receivers.has(consumer.receiver))
+    for (const delivery of this.#given) if (receivers.has(delivery.receiver)) this.#given.delete(delivery)
   }
 
   receiverReady(): void {

@@ -5,7 +5,7 @@ import { diag } from '@opentelemetry/api'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import * as semconv from '@opentelemetry/semantic-conventions/incubating'
-import { connect } from '../../src/index.ts'
+import { connect, DecodeError, type Message } from '../../src/index.ts'
 import { ATTRIBUTES, CONVENTIONS_VERSION, FORMER_NAMES, METRICS } from '../../src/opentelemetry/conventions.ts'
 import { type InstrumentOptions, instrument } from '../../src/opentelemetry/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
@@ -90,7 +90,10 @@ describe('instrument()', () => {
     for (const recordExceptions of [false, true]) {
       const instrumentation = instrument({ recordExceptions, protocol })
       sdk.forget()
-      const consumer = await protocol.consumer('q', message => message.json(), { onFailure: 'reject' })
+      const fail = (message: Message): never => {
+        throw new DecodeError(message.text())
+      }
+      const consumer = await protocol.consumer('q', fail, { onFailure: 'reject' })
       await protocol.publish('jane@example.com', '', 'q', { headers: { secret: 'jane' }, userId: 'guest' })
       const process = await sdk.one('process q')
       await consumer.close()
