@@ -21,7 +21,7 @@ export const entries = {
 /** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
 const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
-const LONGEST_LINE = 160
+const LONGEST_LINE = 200
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -149,7 +149,7 @@ function withSourceNames(code, modules, folder) {
     if (!own) continue
     const start = code.indexOf(own, end)
     if (start < 0) throw new Error(`The bundle does not contain the code of ${id}.`)
-    const file = relative(folder, id).replaceAll(sep, '/').replace(/\.js$/, '.ts')
+    const file = relative(folder, id).replaceAll(sep, '/').replace(/\.js$/, '')
     const name = id === bufferLayoutFile ? 'buffer-layout' : `src/${file}`
     parts.push(code.slice(end, start), `// ${name}\n`, own)
     end = start + own.length
