@@ -86,7 +86,9 @@ export class FailurePolicy {
     publish: (copies: FailureCopies) => Promise<void>,
   ): Promise<void> {
     try {
-      if (this.#copies !== undefined) await publish(this.#copies)
+      // Never so, since only actions with a copy get here: but an ack without one would lose the message.
+      if (this.#copies === undefined) throw new Error('a message was to be copied by a consumer that copies none')
+      await publish(this.#copies)
       const { trace } = message
       if (message.ack()) trace?.copied(outcome)
     } catch (failure) {
