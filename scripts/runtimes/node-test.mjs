@@ -201,7 +201,8 @@ async function runTest(suite, run) {
   })
   failed.catch(() => {})
   running.push(fail)
-  const suites = line(suite)
+  // Hooks outside of any suite hold for every test of the file.
+  const suites = [root, ...line(suite)]
   try {
     const whole = async () => {
       // As in Node, a test starts in a promise job: what it does in nextTick comes after other promise jobs.

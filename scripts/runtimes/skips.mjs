@@ -34,12 +34,6 @@ export const skips = [
     reason: stacks,
   },
   {
-    runtimes: ['deno'],
-    file: 'test/conversation/tracing-subscribers.test.ts',
-    title: 'A subscriber › that comes or leaves in the middle',
-    reason: 'in Deno it sees publishes of the tests before it, too',
-  },
-  {
     runtimes: ['bun'],
     file: 'test/channel/publish/confirm-window.test.ts',
     title: 'a confirm window › needs memory for what is unconfirmed',

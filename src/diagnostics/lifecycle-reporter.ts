@@ -2,7 +2,7 @@ import { type ConnectionAttempt, MessageReturnedError } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import { channel } from '../lib/platform.ts'
 import type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './lifecycle-events.ts'
-import { lineOf } from './log-lines.ts'
+import { LIFECYCLE_EVENT_NAMES, lineOf } from './log-lines.ts'
 import type { LogLevel, LogWriter } from './logger.ts'
 import type { EndpointSource } from './server-context.ts'
 
@@ -17,6 +17,9 @@ export interface LifecycleSink {
   /** `name` has happened, as `details` say. `tell` gives it to the program, as an event of one of its objects. */
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void
 }
+
+/** Kept for good: Bun forgets the subscribers of a channel that nothing else holds. */
+const CHANNELS = new Map(LIFECYCLE_EVENT_NAMES.map(name => [name, channel(`asyncamqp:${name}`)]))
 
 /** Milliseconds in which a line that may come very often is written once, and lines that are remembered for that. */
 const REPEATED = 60_000
@@ -42,12 +45,12 @@ export class LifecycleReporter implements LifecycleSink {
   }
 
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void {
-    const plain = channel(`asyncamqp:${name}`)
-    if (this.#log !== undefined || plain.hasSubscribers) {
+    const plain = CHANNELS.get(name)
+    if (this.#log !== undefined || plain?.hasSubscribers === true) {
       const event: LifecycleEvent<N> = { ...this.#source.endpoint, ...details }
       this.#write(name, event)
       // Node keeps what a subscriber throws from us: it becomes an uncaught exception.
-      if (plain.hasSubscribers) plain.publish(event)
+      if (plain?.hasSubscribers === true) plain.publish(event)
     }
     tell?.()
   }

@@ -99,6 +99,9 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
   ],
 }
 
+/** All there are. */
+export const LIFECYCLE_EVENT_NAMES = Object.keys(LINES) as LifecycleEventName[]
+
 /** What the log says of an event; undefined if another event has a line for it. */
 export function lineOf<N extends LifecycleEventName>(name: N, event: LifecycleEvent<N>): Line | undefined {
   return LINES[name](event)
