@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { ReplyCode } from '../../src/protocol/constants.ts'
 import { withVhost } from '../support/management.ts'
 import { asModule, codeBlocks } from './code-blocks.ts'
 import { ConsumerProject, packageRoot } from './consumer-project.ts'
@@ -54,6 +57,22 @@ const guides = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name 
 /** Their tests are run by themselves. */
 const RUN_ELSEWHERE = ['docs/testing.md', 'docs/codec.md']
 const MOST_LINES = 260
+/** What the worker of docs/getting-started.md prints. */
+const EMAIL = "an e-mail: { to: 'ann@example.com' }\n"
+
+/** The declarations of options, and the heading in docs/options.md under which their tables are. */
+const OPTION_TABLES = [
+  ['dist/patterns/publish/publisher.d.ts', ['PublisherOptions', 'PublisherCloseOptions'], 'protocol.publisher()'],
+  [
+    'dist/patterns/consume/consumer-options.d.ts',
+    ['ConsumerOptions', 'HandlerOptions', 'BatchOptions', 'BatchHandlerOptions'],
+    'protocol.consumer()',
+  ],
+  ['dist/patterns/consume/failure-action.d.ts', ['RetryPolicy'], 'protocol.consumer()'],
+  ['dist/patterns/rpc/rpc-client.d.ts', ['RpcClientOptions', 'RpcCallOptions'], 'protocol.rpcClient()'],
+  ['dist/amqp-protocol.d.ts', ['ChannelOptions'], 'protocol.channel()'],
+  ['dist/amqp-protocol.d.ts', ['ProtocolCloseOptions'], 'protocol.close()'],
+] as const
 
 describe('The README and the guides', () => {
   let project: ConsumerProject
@@ -82,6 +101,25 @@ describe('The README and the guides', () => {
     // As it stands, so that it needs no compiler.
     await project.write('first.js', first.replace('amqp://localhost', vhost.url))
     assert.deepEqual(await project.node(['first.js']), { exitCode: 0, stdout: 'Hello!\n', stderr: '' })
+  })
+
+  it('get a newcomer started with programs that run as they stand', async () => {
+    const [send = '', worker = '', test = ''] = codeBlocks(textOf('docs/getting-started.md'))
+    await project.write('send.mjs', send.replace('amqp://localhost', vhost.url))
+    await project.write('worker.mjs', worker.replace('amqp://localhost', vhost.url))
+    await project.write('emails.test.mjs', test)
+    assert.deepEqual(await project.node(['send.mjs']), { exitCode: 0, stdout: 'sent\n', stderr: '' })
+    const running = spawn(process.execPath, ['worker.mjs'], { cwd: project.folder })
+    const ended = once(running, 'exit')
+    let printed = ''
+    for await (const chunk of running.stdout) {
+      const before = printed
+      printed += String(chunk)
+      if (printed.includes(EMAIL) && !before.includes(EMAIL)) running.kill('SIGTERM')
+    }
+    assert.deepEqual(await ended, [0, null], printed)
+    const { exitCode, stdout } = await project.node(['--test', 'emails.test.mjs'], { NODE_TEST_CONTEXT: undefined })
+    assert.equal(exitCode, 0, stdout)
   })
 
   it('have a README that is read in one sitting', () => {
@@ -118,11 +156,36 @@ describe('The README and the guides', () => {
     for (const name of classes) assert.ok(text.includes(`\`${name}\``), name)
   })
 
+  it('say what to do about every code of an error, and about every reply code', () => {
+    const rows = textOf('docs/troubleshooting.md')
+    const codes = Array.from(textOf('src/errors.ts').matchAll(/readonly code = '(\w+)'/g), match => match[1] ?? '')
+    assert.ok(codes.includes('CHANNEL_CLOSED') && codes.length > 15)
+    for (const code of codes) assert.match(rows, new RegExp(`^\\| \`${code}\` \\|`, 'm'))
+    for (const [name, code] of Object.entries(ReplyCode)) {
+      assert.match(rows, new RegExp(`^\\| ${code} \\| \`${name}\` \\|`, 'm'))
+    }
+  })
+
+  for (const [declarations, interfaces, heading] of OPTION_TABLES) {
+    it(`name every option of ${heading}`, () => {
+      const text = sectionOf(textOf('docs/options.md'), heading)
+      const declared = textOf(declarations)
+      for (const name of interfaces.flatMap(each => membersOf(declared, each))) {
+        assert.match(text, new RegExp(`^\\| (?:\`\\w+\`, )*\`${name}\``, 'm'))
+      }
+    })
+  }
+
+  it('name every option of rpcServer()', () => {
+    const [, names = ''] = /^const OPTIONS = \[(.*)\]$/m.exec(textOf('src/patterns/rpc/rpc-server.ts')) ?? []
+    const text = sectionOf(textOf('docs/options.md'), 'protocol.rpcServer()')
+    assert.ok(names.includes('concurrency'))
+    for (const [name] of names.matchAll(/\w+/g)) assert.ok(text.includes(`\`${name}\``), name)
+  })
+
   it('name every option of connect()', () => {
     const text = textOf('docs/connecting.md')
-    const declared = textOf('dist/connection/settings/options.d.ts')
-    const members = declared.slice(declared.indexOf('interface ConnectOptions')).matchAll(/^\s+readonly (\w+)\?:/gm)
-    const names = Array.from(members, match => match[1] ?? '')
+    const names = membersOf(textOf('dist/connection/settings/options.d.ts'), 'ConnectOptions')
     assert.ok(names.includes('host'))
     for (const name of names) assert.ok(text.includes(`\`${name}\``), name)
   })
@@ -143,6 +206,21 @@ describe('The README and the guides', () => {
 
 function textOf(file: string): string {
   return readFileSync(join(packageRoot, file), 'utf8')
+}
+
+/** The names that an interface of a declaration file declares. */
+function membersOf(declarations: string, name: string): string[] {
+  const [, body = ''] = new RegExp(`^export interface ${name}\\b[^{]*\\{(.*?)^\\}`, 'ms').exec(declarations) ?? []
+  const names = Array.from(body.matchAll(/^\s+readonly (\w+)\??:/gm), match => match[1] ?? '')
+  assert.ok(names.length > 0, `no members of ${name}`)
+  return names
+}
+
+/** What follows a heading of the second level, up to the next one. */
+function sectionOf(text: string, heading: string): string {
+  const section = text.split(/^## /m).find(each => each.startsWith(`${heading}\n`))
+  assert.ok(section !== undefined, heading)
+  return section
 }
 
 /** The names of the headings in links. */
