@@ -210,7 +210,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /**
    * Resolves when the connection is open: at once if it is, else when the first connection or a recovery has succeeded. No
-   * call needs it, since each waits by itself. A rejection of it ends nothing but this wait, and nobody need call it.
+   * call needs it, since each waits by itself. A rejection of it ends nothing but this wait, and a program need not call it.
    *
    *     await protocol.ready({ timeout: 30_000 })
    *
@@ -284,7 +284,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       if (typeof handlerOrOptions === 'function') {
         return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
       }
-      // A handler that is missing by mistake: messages would be taken, and nobody would handle them.
+      // A handler that is missing by mistake: messages would be taken, and not be handled.
       if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
       return await Consumer.open(this.#session, 'consumer', queueName, undefined, handlerOrOptions ?? {})
     })

@@ -13,7 +13,7 @@ import { asError, atCallSite, captureCallSite, fromCallSite } from './errors.ts'
  * `signal`.
  */
 export function connect(url?: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol>
-/** The same, to the broker that the options name, `localhost` by default. */
+/** Connects to the broker that the options name, `localhost` by default. */
 export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
 export function connect(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Promise<AmqpProtocol> {
   return fromCallSite(connect, async () => await AmqpProtocol.open(resolveSettings(first, second)))
@@ -41,7 +41,7 @@ export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<Amqp
  * @throws AmqpUriError for a bad URL, EncodeError for a bad option, and nothing later.
  */
 export function connectInBackground(url?: ConnectUrl, options?: ConnectOptions): AmqpProtocol
-/** The same, with the broker that the options name, `localhost` by default. */
+/** Connects in the background to the broker that the options name, `localhost` by default. */
 export function connectInBackground(options?: ConnectOptions): AmqpProtocol
 export function connectInBackground(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): AmqpProtocol {
   const site = captureCallSite(connectInBackground)

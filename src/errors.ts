@@ -350,7 +350,7 @@ export function abortedBy(signal: AbortSignal, what: string, outcome?: PublishOu
     : new AbortError(`${what} was aborted`, options)
 }
 
-/** Where a call was made, kept until its reply comes: an error made later shows the caller's line. */
+/** The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. */
 export interface CallSite {
   stack?: string
 }
@@ -399,7 +399,7 @@ export async function fromCallSite<T>(below: (...args: never[]) => unknown, call
 export interface DescribedThrown {
   readonly name: string
   readonly message: string
-  /** '' where there is none. */
+  /** '' if there is none. */
   readonly stack: string
 }
 

@@ -42,7 +42,7 @@ export class FrameReader implements Iterable<Frame> {
   #buffer: Buffer = Buffer.alloc(0)
   #at = 0
   #end = 0
-  /** Whether `#buffer` is this reader's, which may write behind `#end`. */
+  /** Whether `#buffer` is this reader's, which may write after `#end`. */
   #own = false
   #offset = 0
   #broken: FrameError | undefined

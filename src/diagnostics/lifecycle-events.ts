@@ -139,7 +139,7 @@ export interface LifecycleEvents {
     /** What had ended it. */
     readonly error: Error
   }
-  /** Handlers have run for longer than `slowHandlerThreshold`, which is told of again each time that has doubled. */
+  /** Handlers have run for longer than `slowHandlerThreshold`, which is reported again each time that has doubled. */
   'consumer.slow_handlers': {
     readonly queueName: string
     readonly consumerTag: string | undefined

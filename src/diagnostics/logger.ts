@@ -14,7 +14,7 @@ export interface Logger {
   error?(message: string, ...details: unknown[]): void
 }
 
-/** The same, as it is called. */
+/** The logger's methods, as they are called. */
 interface CalledLogger {
   debug?(first: string | object, text?: string): void
   info?(first: string | object, text?: string): void

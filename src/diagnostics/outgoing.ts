@@ -11,7 +11,7 @@ export abstract class OutgoingContext extends ServerContext {
   readonly routingKey: string
   /** Bytes. */
   readonly bodySize: number
-  /** What the program gave, and nobody else's to change; headers are added to `headers`. */
+  /** What the program gave; it must not be changed: headers are added to `headers`. */
   readonly properties: BasicProperties | undefined
   /** @internal */
   ownHeaders: FieldTable | undefined = undefined

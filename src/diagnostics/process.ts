@@ -19,8 +19,8 @@ import { Operation } from './operation.ts'
 export type ProcessResult = 'acked' | 'requeued' | 'rejected' | 'copied' | 'retried' | 'noAck' | 'lost' | 'unsettled'
 
 /**
- * Who works on a message: a callback of `basicConsume`, the handler of a `consumer()` or of an `rpcServer()`, a loop over a
- * consumer, or whoever called its `next()`.
+ * What works on a message: a callback of `basicConsume`, the handler of a `consumer()` or of an `rpcServer()`, a loop over a
+ * consumer, or the caller of its `next()`.
  */
 export type ProcessKind = 'callback' | 'handler' | 'loop' | 'next'
 
@@ -104,13 +104,13 @@ export class ProcessTrace {
     PROCESS.failed(this.context, error)
   }
 
-  /** The same of a callback: nobody may settle it now. */
+  /** A callback has failed: its message can no longer be settled. */
   callbackFailed(error: unknown): void {
     this.failed(error)
     this.settled('unsettled')
   }
 
-  /** Nobody works on it any more. */
+  /** The work on it is over. */
   done(): void {
     if (this.#state !== 'working') return
     if (this.context.outcome === undefined) this.#state = 'waiting'
@@ -118,7 +118,7 @@ export class ProcessTrace {
   }
 
   /**
-   * It is settled, or will never be. Where nobody works on it any more it ends in a microtask: this is called from within the
+   * It is settled, or will never be. If the work on it is over, it ends in a microtask: this is called from within the
    * settlement.
    */
   settled(outcome: ProcessResult): void {

@@ -8,7 +8,7 @@ import type { EndpointSource } from './server-context.ts'
  * How a publish ended:
  *
  * - `'confirmed'`: the broker has it.
- * - `'sent'`: it was written, and nobody waited for a confirm.
+ * - `'sent'`: it was written, and no caller waited for a confirm.
  * - `'returned'`: it was mandatory, and no queue took it.
  * - `'nacked'`: the broker refused it.
  * - `'refused'`: the broker closed the channel over it.
@@ -23,7 +23,7 @@ export interface TracedPublish {
   readonly tag: number
 }
 
-/** @internal One that nobody keeps a record of was written once. */
+/** @internal One without a record was written once. */
 export const WRITTEN_ONCE: TracedPublish = { writes: 1, tag: 0 }
 
 /** @internal */
@@ -66,7 +66,7 @@ export class PublishContext extends OutgoingContext {
     return this.message?.writes ?? 0
   }
 
-  /** Its number on its channel, where it was written last; undefined if the broker does not confirm it. */
+  /** Its number on the channel on which it was written last; undefined if the broker does not confirm it. */
   get deliveryTag(): number | undefined {
     return this.message?.tag || undefined
   }

@@ -30,7 +30,7 @@ export class RpcCallContext extends OutgoingContext {
 }
 
 /**
- * How the handling of a request ended: `'replied'`; `'failed'`, the handler threw, and a caller that waits was told;
+ * How the handling of a request ended: `'replied'`; `'failed'`, the handler threw, and a caller that waits got its error;
  * `'noReply'`, the request asked for none; `'notReplied'`, no reply could be sent, or the request will be answered by others.
  */
 export type RpcHandleResult = 'replied' | 'failed' | 'noReply' | 'notReplied'
@@ -47,7 +47,7 @@ export class RpcHandleContext extends IncomingContext {
     this.replySize = sizeOf(payload)
   }
 
-  /** @internal The handler threw: the caller will be told. */
+  /** @internal The handler threw: the caller will get its error. */
   handlerFailed(error: unknown): void {
     this.error = error
     this.outcome = 'failed'

@@ -13,7 +13,7 @@ export interface Endpoint {
   readonly connectionName: string
 }
 
-/** Who knows by which connection something is done. */
+/** An object that knows the connection by which something is done. */
 export interface EndpointSource {
   /** Of the connection there is, or was last. */
   readonly endpoint: Endpoint

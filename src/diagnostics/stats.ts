@@ -29,7 +29,7 @@ export interface ConsumerStats {
   readonly buffered: number
   /**
    * Messages that have arrived and that this client has not settled, those of `buffered` included; 0 with `noAck`. Undefined
-   * for `channel.basicConsume`, where the program settles by tags.
+   * for `channel.basicConsume`, since the program settles by tags.
    */
   readonly unacknowledged: number | undefined
 }

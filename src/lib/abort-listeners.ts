@@ -18,7 +18,7 @@ export class AbortRegistration {
 const REGISTRATIONS = new WeakMap<AbortSignal, Registrations>()
 
 /**
- * What is to be done when one signal is aborted, behind a single listener: Node warns of a leak from the eleventh listener
+ * All callbacks of one signal, called by a single listener: Node warns of a leak from the eleventh listener
  * on, and needs time that grows with their number to take one away.
  */
 class Registrations extends Set<AbortRegistration> {

@@ -22,7 +22,7 @@ export function callSafely(call: () => unknown, failed: (thrown: unknown) => voi
 
 /**
  * Wait for what code of the program's returned: one of the two is called once, later, and never within this call.
- * Returns false, and calls neither, where there is nothing to wait for.
+ * Returns false, and calls neither, if there is nothing to wait for.
  */
 export function follow(
   result: unknown,
@@ -47,7 +47,7 @@ export function follow(
 const promiseThen = Promise.prototype.then
 
 /**
- * An error that nobody takes: it becomes an unhandled rejection, in a turn of its own.
+ * An error that no caller takes: it becomes an unhandled rejection, in a turn of its own.
  */
 export function surface(thrown: unknown): void {
   void Promise.reject(asError(thrown))

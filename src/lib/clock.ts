@@ -60,7 +60,7 @@ class SystemTimer implements Timer {
     // Rounded up: setTimeout cuts off fractions, and would fire early.
     const delay = Math.min(Math.ceil(milliseconds), LONGEST_TIMEOUT)
     const timeout = setTimeout(() => this.#fire(), delay)
-    // A number in browsers, where nothing keeps a page alive.
+    // A number in browsers: nothing keeps a page alive there.
     if (!this.#keepsProcessAlive) timeout.unref?.()
     return timeout
   }

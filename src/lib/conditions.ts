@@ -1,4 +1,4 @@
-/** Waits for conditions to become true. Whoever changes what they depend on calls `check`. */
+/** Waits for conditions to become true. Code that changes what they depend on calls `check`. */
 export class Conditions {
   readonly #waiting = new Set<() => void>()
 

@@ -23,7 +23,7 @@ export class Mutex {
     return () => {
       if (!held) return
       held = false
-      // It goes from hand to hand: nobody can come in between.
+      // It is handed over directly: no other caller can come in between.
       this.#used = this.#waiting.wakeNext()
     }
   }

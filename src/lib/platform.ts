@@ -87,12 +87,12 @@ export const AsyncResource: new (type: string) => AsyncScope = builtin('node:asy
 
 const unheard = { hasSubscribers: false, publish: () => {} }
 
-/** A channel of `node:diagnostics_channel`, or one that nobody can subscribe to. */
+/** A channel of `node:diagnostics_channel`, or one without subscribers. */
 export function channel(name: string): import('node:diagnostics_channel').Channel {
   return builtin('node:diagnostics_channel')?.channel(name) ?? (unheard as never)
 }
 
-/** What identifies bytes: their SHA-1, or the first of them where there is none. */
+/** What identifies bytes: their SHA-1, or the first of them if there is no SHA-1. */
 export function fingerprint(bytes: Uint8Array): string {
   const hash = builtin('node:crypto')?.createHash('sha1')
   return hash === undefined

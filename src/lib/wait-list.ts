@@ -20,7 +20,7 @@ export interface WaitBounds {
 /** Someone who waits. Exactly one of the two is called, once, unless it leaves. */
 export interface Waiter {
   /**
-   * It is its turn. What it waited for must be taken in here, not in a promise's continuation: nobody can come in
+   * It is its turn. What it waited for must be taken in here, not in a promise's continuation: no other waiter can come in
    * between, and nothing is lost. If this throws, `failed` is called, and the turn goes to the next.
    */
   granted(): void
@@ -50,7 +50,7 @@ export class Place {
 }
 
 /**
- * Who waits for one thing, first in, first out. Each wait is bounded by its timeout and its signal from the call on, and
+ * The waiters for one thing, first in, first out. Each wait is bounded by its timeout and its signal from the call on, and
  * leaving takes constant time.
  *
  * A turn is never lost: `wakeNext` runs the waiter's own code, which takes what there is at once; who was aborted or timed
@@ -129,7 +129,7 @@ export class WaitList {
     return false
   }
 
-  /** Give everybody who waits now a turn, in order. Who comes back meanwhile waits for the next time. */
+  /** Give each of the present waiters a turn, in order. One that comes back meanwhile waits for the next time. */
   wakeAll(): void {
     for (let left = this.#length; left > 0 && this.wakeNext(); left--);
   }

@@ -57,7 +57,7 @@ export class Connections {
     return this.#byId.get(of.connectionId)?.recovery
   }
 
-  /** End what is under way: nobody will see its end. */
+  /** End what is under way: its end will not be seen. */
   close(): void {
     for (const { open, recovery } of this.#byId.values()) {
       for (const { span } of open.values()) span.end()
@@ -151,7 +151,7 @@ export class Connections {
   }
 }
 
-/** A message that was sent again since its span was told last. */
+/** A message that was sent again since its span was last updated. */
 function noteResent(open: Open): void {
   const { traced, span } = open
   if (!('attempts' in traced) || traced.attempts <= open.attempts) return

@@ -105,7 +105,7 @@ export const METRICS = {
   sentMessages: {
     name: 'messaging.client.sent.messages',
     unit: '{message}',
-    description: 'Messages that were to be published.',
+    description: 'Messages that the program published.',
   },
   consumedMessages: {
     name: 'messaging.client.consumed.messages',

@@ -134,7 +134,7 @@ export class ProcessSpans extends MessageSpans<ProcessContext> {
     const active = context.active()
     const received = propagator.extract(withoutSpan(active), traced.headers ?? {}, CARRIER)
     const sender = trace.getSpanContext(received)
-    // The span in which the consumer was registered has mostly ended, and is no parent for all of its messages.
+    // The span in which the consumer was registered has mostly ended, and cannot be the parent of all of its messages.
     const registration = trace.getSpanContext(active)
     const links: Link[] = []
     if (sender !== undefined) links.push({ context: sender })

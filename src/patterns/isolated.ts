@@ -7,7 +7,7 @@ import { badValue, durationOption, signalOption } from '../protocol/option-check
 
 /**
  * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and where the
- * method fails nothing else does. Waits for a channel number where none is free.
+ * method fails nothing else does. Waits for a channel number if none is free.
  *
  * @param below the public method that this is for: errors show where that was called.
  * @param what names the call in errors.

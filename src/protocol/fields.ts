@@ -7,7 +7,7 @@ import { hasLoneSurrogate, shortstrFault } from './text.ts'
 import type { FieldTable, FieldValue } from './values.ts'
 import type { Writer } from './writer.ts'
 
-/** `required` must be given, `optional` has a default, `reserved` is no argument at all. */
+/** `required` must be given, `optional` has a default, `reserved` is not an argument. */
 export type Presence = 'required' | 'optional' | 'reserved'
 
 /** What a field of each kind is encoded from. `longtext` is a long string that is text. */

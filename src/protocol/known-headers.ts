@@ -15,7 +15,7 @@ const LENGTH = 4
 interface Entry {
   readonly name: string
   readonly type: number
-  /** Where its name starts, where its value starts, and where the entry ends. */
+  /** Offsets: of its name, of its value, and of the end of the entry. */
   readonly start: number
   readonly value: number
   readonly stop: number

@@ -35,7 +35,7 @@ export class PublishEncoder {
   readonly #frameMax: number
   /** Bytes that precede the payload of the last message, if that can be copied; else 0. */
   #prefixSize = 0
-  /** Where the last message is in the writer's buffer, while `#generation` is the writer's. */
+  /** The offset of the last message in the writer's buffer, while `#generation` is the writer's. */
   #at = 0
   #generation = 0
   #payloadSize = 0

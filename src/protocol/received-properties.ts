@@ -60,7 +60,7 @@ const knownHeaders = new KnownHeaders()
  * it: the members are getters. Copy them with `toJSON()`; a spread would copy none of them.
  */
 export class Properties implements BasicProperties {
-  // Plain fields: one object is made per message, where #private costs six times as much.
+  // Plain fields: one object is made per message, and #private costs six times as much.
   /** @internal */
   readonly wireFlags: number
   /** @internal */

@@ -14,7 +14,7 @@ import { Listener } from './listener.ts'
 import { MemoryTransport } from './memory-transport.ts'
 import { type BrokerMessage, ConnectionView, ExchangeView, QueueView, shown, type WaitOptions, Watch } from './views.ts'
 
-/** What a broker for tests is to be like. */
+/** Options of a broker for tests. */
 export interface BrokerOptions {
   /** Address to listen on; `::` takes clients from other machines too. Default: 127.0.0.1. */
   readonly host?: string | undefined

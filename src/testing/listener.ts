@@ -16,7 +16,7 @@ export class Listener {
     this.#port = port
     const take = (socket: Socket) => this.#take(socket, accept)
     this.#server = tls === undefined ? createServer({ noDelay: true }, take) : createTlsServer(tls, take)
-    // Clients that do not finish the handshake of TLS are no matter of the broker.
+    // Clients that do not finish the handshake of TLS do not concern the broker.
     this.#server.on('tlsClientError', () => {})
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
@@ -37,7 +37,7 @@ export class Listener {
     if (typeof address === 'object' && address !== null) this.#port = address.port
   }
 
-  /** Take nobody in; who is connected stays. */
+  /** Accept no client; those that are connected stay. */
   refuse(): void {
     if (this.#server.listening) this.#server.close()
   }

@@ -7,12 +7,12 @@ import type { Loop, MessageResult } from './message-loop.ts'
 
 type BatchResult = IteratorResult<Message[], undefined>
 
-/** Where a loop over batches gets its messages, and how it ends. */
+/** The source of a loop's batches, and how it ends. */
 export interface BatchStream {
   readonly clock: Clock
   /** The next message, which `given` gets too. */
   take(loop: BatchLoop, bounds: { readonly timeout?: number; readonly signal: AbortSignal }): Promise<MessageResult>
-  /** Nobody but this loop has messages of the consumer. */
+  /** Only this loop has messages of the consumer. */
   isAlone(): boolean
   /** Close because a loop was left. */
   leave(loop: BatchLoop): Promise<void>
@@ -35,7 +35,7 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
     return this
   }
 
-  /** One after the other, whoever asks. */
+  /** One call after the other, from any caller. */
   next(): Promise<BatchResult> {
     const next = this.#last.then(() => this.#next())
     this.#last = next.catch(() => {})

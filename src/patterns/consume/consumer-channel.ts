@@ -68,7 +68,7 @@ export class ConsumerChannel {
       const limited = noAck ? Promise.resolve() : channel.basicQos({ prefetchCount, signal })
       const consuming = channel.consumeInto(sink, { noAck, exclusive, arguments: args, signal })
       const [limit, consumed] = await Promise.allSettled([limited, consuming])
-      // Where both failed, the first says more.
+      // If both failed, the first error says more.
       if (limit.status === 'rejected') throw limit.reason
       if (consumed.status === 'rejected') throw consumed.reason
       made.#consumer = consumed.value
@@ -137,7 +137,7 @@ export class ConsumerChannel {
     return this.#renewing === 'again'
   }
 
-  /** Where the next consumer of a stream goes on, as far as that is known. */
+  /** The offset at which the next consumer of a stream goes on, if it is known. */
   get resumeOffset(): bigint | Date | undefined {
     return this.#consumer?.position.resumeOffset
   }

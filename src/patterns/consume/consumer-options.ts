@@ -72,7 +72,7 @@ export interface BatchOptions {
   readonly wait?: number | undefined
 }
 
-/** The same, checked. */
+/** The options of a batch, checked. */
 export interface CheckedBatch {
   readonly size: number
   readonly wait: number

@@ -167,7 +167,7 @@ export class ConsumerRestarter {
     await this.#openAgain()
   }
 
-  /** Asked anew: whoever is called back may have stopped it. */
+  /** Asked again after each callback, which may have stopped it. */
   #isStopped(): boolean {
     return this.#state === 'stopped'
   }

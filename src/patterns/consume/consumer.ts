@@ -39,7 +39,7 @@ export interface ConsumerEvents {
   cancelled: [error: Error]
   /** It consumes again. */
   resumed: []
-  /** So many handlers have run for longer than `slowHandlerThreshold`, and one of them for `milliseconds` at least. */
+  /** `handlers` have run for longer than `slowHandlerThreshold`, and one of them for `milliseconds` at least. */
   slow: [handlers: number, milliseconds: number]
   /** The consumer is over; `error` says why, unless the program closed it. */
   closed: [error?: Error]
@@ -87,7 +87,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   #interruption: { readonly since: number; readonly error: Error } | undefined
   #ended = false
   #resolveEnded: () => void = () => {}
-  /** @internal Resolves when it is over, whoever ended it. */
+  /** @internal Resolves when it is over, whatever ended it. */
   readonly whenEnded: Promise<void> = new Promise(resolve => {
     this.#resolveEnded = resolve
   })
@@ -367,7 +367,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       if (this.#hasHandler) await wait(left(), () => dispatcher.unseen === 0)
     } else {
       dispatcher.giveBackInHand()
-      // Where what is in hand is settled soon, one nack gives back all the others.
+      // If what is in hand is settled soon, one nack gives back all the others.
       if (dispatcher.unseen > MANY_UNSEEN) await wait(Math.min(left(), IN_HAND_PATIENCE), quiet)
       dispatcher.giveBackUnseen(!quiet())
     }

@@ -154,7 +154,7 @@ export class Dispatcher implements DeliverySink {
 
   readonly #handOutAgain = (message: StreamMessage): boolean => {
     if (this.#state === 'stopping' || this.#state === 'ended') return false
-    // Later: whoever gives back all that comes would keep everybody else from running.
+    // Later: a program that gives back all that comes would keep all other code from running.
     this.#timers.after(GIVEN_BACK_PAUSE, () => {
       if (message.isHeld) this.context.runInAsyncScope(() => this.#push(message))
     })
@@ -183,7 +183,7 @@ export class Dispatcher implements DeliverySink {
       return
     }
     this.#consumers = 0
-    // A cancel of our own: whoever closes gives back what waits.
+    // A cancel of our own: the code that closes gives back what waits.
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.hold()
     if (!this.noAck) for (const message of this.#drop()) message.settle('nack', true)
@@ -291,7 +291,7 @@ export class Dispatcher implements DeliverySink {
   async #leave(loop: Loop): Promise<void> {
     this.#loops.delete(loop)
     await this.#events.left()
-    // With noAck they are gone at the broker, and nobody wants them here.
+    // With noAck they are gone at the broker, and no code wants them here.
     this.giveBackUnseen(true)
   }
 
@@ -355,24 +355,24 @@ export class Dispatcher implements DeliverySink {
     for (const loop of this.#loops) loop.flush()
   }
 
-  /** Messages that nobody has seen. */
+  /** Messages that were not handed out. */
   get unseen(): number {
     return this.#buffer.length
   }
 
-  /** Resolves when `condition` is true, which may depend on what is settled; whoever waits bounds it. */
+  /** Resolves when `condition` is true, which may depend on what is settled; the caller bounds the wait. */
   async until(condition: () => boolean): Promise<void> {
     const forget = this.#acker?.onSettled(() => this.#conditions.check())
     await this.#conditions.until(condition)
     forget?.()
   }
 
-  /** Give back what `next` gave out and nobody settled: nothing says whether anybody works on it. */
+  /** Give back what `next` handed out and the program has not settled: nothing says whether it works on it. */
   giveBackInHand(): void {
     this.#inHand.giveBack(this.#closedReason())
   }
 
-  /** Give back what nobody has seen: by one nack where nothing `inHand` came before it. */
+  /** Give back what was not handed out: by one nack if nothing `inHand` came before it. */
   giveBackUnseen(inHand: boolean): void {
     const unseen = this.#drop()
     const last = unseen.at(-1)

@@ -36,7 +36,7 @@ export interface RetryPolicy {
  * - `'reject'`: to the dead-letter exchange of its queue. If there is none, the message is gone.
  * - `'drop'`: it is acked, and gone.
  * - an error destination: a copy is published there with the error in its headers, and once the broker has it, the
- *   message is acked. What nobody takes there is requeued.
+ *   message is acked. If no queue takes the copy, the message is requeued.
  * - a retry policy: it is handled again some times, after pauses.
  */
 export type FailureAction = 'requeue' | 'reject' | 'drop' | ErrorDestination | RetryPolicy

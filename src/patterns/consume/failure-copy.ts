@@ -16,7 +16,7 @@ const SHORT_MESSAGE_BYTES = 200
 
 /**
  * Headers that speak of the original's way to its consumer, and would be false of the copy: CC and BCC would route it to
- * where the message went; the others tell how often and from where the original was delivered. `x-death` is history, and stays:
+ * where the message went; the others say how often and from which place the original was delivered. `x-death` is history, and stays:
  * RabbitMQ goes on counting in it.
  */
 const DROPPED: ReadonlySet<string> = new Set([

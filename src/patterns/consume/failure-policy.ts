@@ -79,7 +79,7 @@ export class FailurePolicy {
     } else await this.#insteadOf(message, 'retried', copies => copies.delay(message, delay))
   }
 
-  /** Ack a message once its copy is safe, or requeue it. If the broker takes it back before that, nobody needs the copy. */
+  /** Ack a message once its copy is safe, or requeue it. If the broker takes it back before that, the copy is not needed. */
   async #insteadOf(
     message: Message,
     outcome: 'retried' | 'copied',
@@ -87,7 +87,7 @@ export class FailurePolicy {
   ): Promise<void> {
     try {
       // Never so, since only actions with a copy get here: but an ack without one would lose the message.
-      if (this.#copies === undefined) throw new Error('a message was to be copied by a consumer that copies none')
+      if (this.#copies === undefined) throw new Error('a message needs a copy, and its consumer makes none')
       await publish(this.#copies)
       const { trace } = message
       if (message.ack()) trace?.copied(outcome)

@@ -32,7 +32,7 @@ export class HeldBack {
     this.#makeRoom = makeRoom
   }
 
-  /** Hold a message back that failed so many times before. */
+  /** Hold a message back that has failed `failures` times before. */
   holdAfter(failures: number): Promise<void> {
     return this.hold(Math.min(FIRST_PAUSE * 2 ** failures, LAST_PAUSE))
   }
@@ -67,7 +67,7 @@ export class HeldBack {
     return most > 1 && this.#window.held * 2 >= most && this.#held.size < MOST_WINDOWS * most
   }
 
-  /** The broker takes back what is not acked within so many milliseconds. */
+  /** The broker takes back what is not acked within this many milliseconds. */
   boundBy(ackTimeout: number): void {
     this.#longestPause = Math.min(this.#longestPause, ackTimeout * ACK_TIMEOUT_SHARE)
   }

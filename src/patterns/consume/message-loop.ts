@@ -14,7 +14,7 @@ export interface Loop {
   giveBack(reason: Error): void
 }
 
-/** Where a loop gets its messages, and how it ends. */
+/** The source of a loop's messages, and how it ends. */
 export interface MessageStream {
   take(loop: MessageLoop): Promise<MessageResult>
   /** Close because a loop was left. */
@@ -22,7 +22,7 @@ export interface MessageStream {
 }
 
 /**
- * One loop over a consumer: it acks a message when it asks for the next one. Whoever asks for several at once is not a
+ * One loop over a consumer: it acks a message when it asks for the next one. A caller that asks for several at once is not a
  * loop, and may work on all of them at the same time: from then on each message is the program's to settle.
  */
 export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
@@ -64,7 +64,7 @@ export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
 
   /** The loop was left: what it has in hand goes back, and the consumer is closed. */
   async return(): Promise<MessageResult> {
-    // Left by whoever works on the message: nobody needs to be told.
+    // Left by the code that works on the message: no report is needed.
     this.#current?.nack()
     this.#current = undefined
     await this.#stream.leave(this)

@@ -16,7 +16,7 @@ export class Message {
   readonly envelope: Envelope
   /** What the publisher said of it: content type, headers, correlation id and so on. */
   readonly properties: Properties
-  /** @internal What settles it; undefined once it is settled, and where nothing is to be settled. */
+  /** @internal What settles it; undefined once it is settled, and if it needs no settlement. */
   acker: Acker | undefined
   /** @internal */
   controller: AbortController | undefined
@@ -83,7 +83,7 @@ export class Message {
     try {
       return JSON.parse(text)
     } catch (error) {
-      // Without what V8 quotes of the body, which may be nobody's business in a log.
+      // Without what V8 quotes of the body, which does not belong into a log.
       const why = (error instanceof Error ? error.message : String(error)).replace(/, (?:\.\.\.)?"[\s\S]*$/, '')
       throw new DecodeError(`the body of ${nameOf(this)} is not JSON: ${why}`, { cause: error })
     }
@@ -129,7 +129,7 @@ export class Message {
   /** @internal The same for what no subscriber may be called for. `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
     const { acker } = this
-    // What is lost is not settled: `signal` still has to tell.
+    // What is lost is not settled: `signal` must still abort.
     if (acker === undefined || acker.over) return false
     this.acker = undefined
     try {
@@ -166,7 +166,7 @@ export class Message {
     return this.acker?.over === true || this.controller?.signal.aborted === true
   }
 
-  /** @internal Somebody else may have it, for `reason`, whoever works on it. Does nothing where it is settled. */
+  /** @internal The broker may give it to another consumer, because of `reason`. Does nothing if it is settled. */
   giveBack(reason: Error): void {
     if (!this.isHeld) return
     this.settle('nack', true)

@@ -44,7 +44,7 @@ export class RetryQueues {
     }
   }
 
-  /** Nobody has the queue any more: it is declared before the next message. */
+  /** The queue may be gone: it is declared before the next message. */
   forget(delay: number): void {
     this.#declared.delete(delay)
   }

@@ -12,7 +12,7 @@ const FEW = 64
 export class OutgoingQueue {
   #again = new Set<PendingPublish>()
   #firstAgain = new Oldest<PendingPublish>(this.#again)
-  /** A removed message stays here until its turn comes: nobody waits for it (`reject` is undefined). */
+  /** A removed message stays here until its turn comes: no caller waits for it (`reject` is undefined). */
   readonly #fresh = new Fifo<PendingPublish>()
   #removed = 0
 

@@ -103,7 +103,7 @@ export class PublisherChannel {
     this.#state = state
   }
 
-  /** Open it if there is none. `alone` where no other publisher of the connection may publish so at the same time. */
+  /** Open it if there is none. `alone` if no other publisher of the connection may publish so at the same time. */
   open(alone: boolean): void {
     if (this.#state !== 'none') return
     this.#to('opening')
@@ -152,7 +152,7 @@ export class PublisherChannel {
     })
   }
 
-  /** Nobody needs the channel that is being opened. */
+  /** The channel that is being opened is not needed. */
   stopOpening(): void {
     if (this.#state !== 'opening') return
     this.#opening?.abort()
@@ -179,7 +179,7 @@ export class PublisherChannel {
     this.#ready()
   }
 
-  /** Everything but the connection's end, which is told by itself, is passing. */
+  /** Everything but the connection's end, which is reported separately, passes. */
   #notOpened(error?: unknown): void {
     this.#opening = undefined
     this.#endTurn()

@@ -154,7 +154,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     this.#source.own(this)
   }
 
-  /** Nobody waits for it any more: it is not sent (again). */
+  /** No caller waits for it any more: it is not sent (again). */
   #giveUp(message: PendingPublish, error: Error): void {
     if (this.#queue.remove(message)) refuse(message, error)
     else this.#channel.window?.abandon(message, error)
@@ -248,7 +248,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 
   /** There is a channel, or none any more. */
   #ready(): void {
-    // Who searches no more neither waits for a turn to publish alone nor keeps one.
+    // A publisher that no longer searches neither waits for a turn to publish alone nor keeps one.
     this.#searched()
     if (this.#queue.length > 0 && this.#source.ending === undefined) this.#open()
     this.progressed()
@@ -302,7 +302,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   }
 }
 
-/** A message whose timeout has passed, or that was aborted, is nobody's. */
+/** A message whose timeout has passed, or that was aborted, has no caller that waits. */
 function isAwaited({ reject }: PendingPublish): boolean {
   return reject !== undefined
 }

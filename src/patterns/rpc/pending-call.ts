@@ -54,7 +54,7 @@ export class PendingCall {
   #resolve: (reply: Message) => void = ignore
   #reject: (error: Error) => void = ignore
 
-  /** `over` is told when it is ended, before its caller is. */
+  /** `over` is called when it has ended, before its caller's promise settles. */
   constructor(request: RpcRequest, site: CallSite, over: (call: PendingCall) => void) {
     this.request = request
     this.#site = site
@@ -69,7 +69,7 @@ export class PendingCall {
     return this.#state === 'ended'
   }
 
-  /** Aborts when nobody wants the request sent any more. */
+  /** Aborts when the request need not be sent any more. */
   get withdrawn(): AbortSignal {
     return this.#withdrawal.signal
   }

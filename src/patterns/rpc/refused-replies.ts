@@ -36,7 +36,7 @@ export class RefusedReplies {
 /** RabbitMQ ended in an error of its own: it is the address that it cannot take. */
 const INTERNAL_ERROR = 541
 
-/** What tells a request from others when it is delivered again. */
+/** What identifies a request when it is delivered again. */
 export function requestKey({ body, properties }: Message): string {
   const { replyTo, correlationId, messageId } = properties
   const named = `${replyTo} ${correlationId} ${messageId}`

@@ -9,14 +9,14 @@ const MESSAGE = 'x-exception-message'
 const HEADER_BYTES = 1_000
 const BODY_BYTES = 1_000_000
 
-/** What a handler threw, as a reply that can always be sent. Its stack stays here: it is nobody else's business. */
+/** What a handler threw, as a reply that can always be sent. Its stack stays here: callers must not see it. */
 export function errorReply(thrown: unknown): { readonly payload: string; readonly properties: BasicProperties } {
   const { name, message } = describeThrown(thrown)
   const headers = { [NAME]: cutText(name, HEADER_BYTES), [MESSAGE]: cutText(message, HEADER_BYTES) }
   return { payload: cutText(message, BODY_BYTES), properties: { contentType: 'text/plain', headers } }
 }
 
-/** The error that a reply tells of, if it does. */
+/** The error that a reply reports, or undefined. */
 export function remoteError(reply: Message): RemoteError | undefined {
   const { headers } = reply.properties
   const name = headers?.[NAME]

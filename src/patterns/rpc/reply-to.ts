@@ -8,7 +8,7 @@ const TERM = 131
 const NEW_PID = 88
 const ATOM_UTF8 = 118
 const SMALL_ATOM_UTF8 = 119
-/** Bytes of a process behind the name of its node: number, serial and creation. */
+/** Bytes of a process after the name of its node: number, serial and creation. */
 const PID_NUMBERS = 12
 
 /**

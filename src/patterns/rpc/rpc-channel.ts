@@ -45,7 +45,7 @@ export class RpcChannel implements DeliverySink {
       const consuming = channel.consumeInto(this, { noAck: true })
       const { session } = channel.lives
       if (session !== undefined) session.onOver = ending => this.#ended(ending)
-      // Its calls tell why it was closed.
+      // Its calls report why it was closed.
       channel.waitClosed().catch(ignore)
       await consuming
       if (this.#state === 'opening') this.#state = 'open'
@@ -60,7 +60,7 @@ export class RpcChannel implements DeliverySink {
     return this.#state === 'over'
   }
 
-  /** Nobody waits for a reply. */
+  /** No caller waits for a reply. */
   get isIdle(): boolean {
     return this.#state === 'open' && this.#calls.size === 0
   }
@@ -88,7 +88,7 @@ export class RpcChannel implements DeliverySink {
     )
   }
 
-  /** Nobody waits for its reply any more. */
+  /** No caller waits for its reply any more. */
   forget(call: PendingCall): void {
     const { correlationId } = call.request
     if (this.#calls.get(correlationId) === call) this.#calls.delete(correlationId)
@@ -109,7 +109,7 @@ export class RpcChannel implements DeliverySink {
     )
   }
 
-  // ---- replies, which are looked up by their correlation id: a late one is nobody's
+  // ---- replies, which are looked up by their correlation id: a late one is dropped
 
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
     const call = this.#calls.get(properties.correlationId ?? '')

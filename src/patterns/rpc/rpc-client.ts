@@ -30,7 +30,7 @@ export interface RpcCallOptions {
   readonly exchangeName?: string | undefined
   /**
    * Properties of the request. `replyTo` is the client's; a `correlationId` must be unique among the calls in flight. Default of
-   * `expiration`: the timeout, so that nobody works on a request whose caller has given it up.
+   * `expiration`: the timeout, so that no server works on a request whose caller has given it up.
    */
   readonly properties?: BasicProperties | undefined
   /** Milliseconds until the call rejects with `TimeoutError`; `Infinity` is no limit. Default: the client's. */
@@ -131,7 +131,7 @@ export class RpcClient {
       shortStringOption(target, 'properties.correlationId', given.correlationId) ?? `${this.#prefix}-${++this.#made}`
     const by = exchangeName === '' ? '' : ` by exchange "${exchangeName}"`
     const what = `${target} with correlationId "${correlationId}"${by}`
-    // A request that nobody takes in time is not to be worked on later.
+    // A request that no server takes in time must not be worked on later.
     const expires = given.expiration === undefined && timeout <= LONGEST_EXPIRATION
     const request: RpcRequest = {
       what,

@@ -83,7 +83,7 @@ export class RpcServer {
   }
 }
 
-/** Where no reply is asked for, or none can be made, the request is the dead-letter exchange's. */
+/** If no reply is asked for, or none can be made, the request goes to the dead-letter exchange. */
 function onFailure({ properties }: Message, error: unknown): 'reject' | 'requeue' {
   return properties.replyTo === undefined || isRefusal(error) ? 'reject' : 'requeue'
 }
@@ -102,7 +102,7 @@ class Replies {
     this.#publisher = new ReliablePublisher(source)
   }
 
-  /** Resolves when the request is answered, or somebody else will answer it. Rejects where nobody can. */
+  /** Resolves when the request is answered, or another server will answer it. Rejects if no server can. */
   async serve(handler: RpcHandler, request: Message, context: RpcHandleContext | undefined): Promise<void> {
     const { replyTo } = request.properties
     if (replyTo === undefined) {
@@ -119,7 +119,7 @@ class Replies {
       await this.#publish(request, reply)
     } catch (error) {
       if (this.#isSomebodyElses(request)) return
-      // What was refused once is not tried again: the caller is told in few words.
+      // What was refused once is not tried again: the caller gets a short error.
       if (before !== undefined || !isRefusal(error)) throw error
       reply = unsendable(error.message)
       await this.#publish(request, reply)
@@ -155,7 +155,7 @@ class Replies {
       this.#sending.set(key, alike.add(sending))
       await sending.confirmed
     } catch (error) {
-      // Where the broker closes the connection over the reply, the request comes again.
+      // If the broker closes the connection over the reply, the request comes again.
       if (isRefusal(error)) this.#refused.add(request, error)
       throw error
     } finally {
