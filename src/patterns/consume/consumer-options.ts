@@ -187,7 +187,7 @@ function checkRetryQueueNames(what: string, queueName: string, delays: readonly 
       `${what}: "onFailure" with retries needs a queue with a name of its own, not ${queueName}, which the broker chose`,
     )
   }
-  for (const delay of delays) shortStringOption(what, 'queueName', retryQueueName(queueName, delay))
+  for (const delay of delays) shortStringOption(what, 'queueName', retryQueueName(queueName, delay, true))
 }
 
 /** Deciders run in the asynchronous context in which the consumer was made. */

@@ -5,12 +5,12 @@ import { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import type { ErrorDestination } from './failure-action.ts'
 import { failureCopy, publishCopy, retryCopy } from './failure-copy.ts'
 import type { Message } from './message.ts'
-import { RetryQueues } from './retry-queues.ts'
+import { type RetryQueue, RetryQueues } from './retry-queues.ts'
 
 /** Publishes copies of the messages of one queue whose handlers failed. */
 export class FailureCopies {
   readonly #source: ChannelSource
-  readonly #publisher: ReliablePublisher
+  #publisher: ReliablePublisher
   readonly #retryQueues: RetryQueues
 
   constructor(source: ChannelSource, queueName: string) {
@@ -25,18 +25,34 @@ export class FailureCopies {
     await publishCopy(this.#publisher, message, destination, copy)
   }
 
-  /** Publish a copy to the queue in which it waits for `delay` milliseconds. */
+  /** Have a copy wait for `delay` milliseconds. Resolves when neither its queue nor it can be lost. */
   async delay(message: Message, delay: number): Promise<void> {
     const copy = retryCopy(message)
-    const routingKey = await this.#retryQueues.ready(delay)
+    let queue = await this.#retryQueues.ready(delay)
     try {
-      await publishCopy(this.#publisher, message, { exchangeName: '', routingKey }, copy)
+      await this.#publishTo(queue, message, delay, copy)
     } catch (error) {
-      // Somebody has deleted the queue, or it confirms nothing.
-      if (error instanceof TimeoutError || error instanceof MessageReturnedError) this.#retryQueues.forget(delay)
       if (!(error instanceof MessageReturnedError)) throw error
-      await this.#retryQueues.ready(delay)
-      await publishCopy(this.#publisher, message, { exchangeName: '', routingKey }, copy)
+      // Somebody has deleted the queue.
+      this.#retryQueues.forget(delay)
+      queue = await this.#retryQueues.ready(delay)
+      await this.#publishTo(queue, message, delay, copy)
+    }
+    await this.#retryQueues.lasts(queue)
+  }
+
+  async #publishTo(queue: RetryQueue, message: Message, delay: number, copy: BasicProperties): Promise<void> {
+    const publisher = this.#publisher
+    try {
+      await publishCopy(publisher, message, { exchangeName: '', routingKey: queue.name }, copy)
+    } catch (error) {
+      if (error instanceof TimeoutError) {
+        this.#retryQueues.substitute(delay, queue)
+        // RabbitMQ 3.10 handles nothing more of a channel for seconds after each publish to a queue without a leader.
+        if (publisher === this.#publisher) this.#publisher = new ReliablePublisher(this.#source)
+        void publisher.close({ timeout: 0 })
+      }
+      throw error
     }
   }
 

@@ -1,5 +1,5 @@
 import type { QueueArguments } from '../../channel/options.ts'
-import { knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
+import { forgetsQueueFor, knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { retryQueueName } from './failure-action.ts'
 
@@ -8,9 +8,16 @@ const IDLE = 3_600_000
 /** Milliseconds after which a queue is declared again before it gets another message, so that it never expires with one. */
 const REFRESH = 60_000
 
+/** A queue in which messages wait. */
+export interface RetryQueue {
+  readonly name: string
+  /** When the broker was first heard to have it. */
+  readonly since: number
+}
+
 interface Declared {
   readonly at: number
-  readonly done: Promise<unknown>
+  readonly done: Promise<RetryQueue>
 }
 
 /** The queues in which failed messages of one queue wait for their retries: one for each delay, declared when needed. */
@@ -18,28 +25,25 @@ export class RetryQueues {
   readonly #source: ChannelSource
   readonly #queueName: string
   readonly #declared = new Map<number, Declared>()
+  /** Delays whose queue has a substitute. */
+  readonly #substituted = new Set<number>()
 
   constructor(source: ChannelSource, queueName: string) {
     this.#source = source
     this.#queueName = queueName
   }
 
-  /** The name of the queue in which a message waits for `delay` milliseconds, once the broker has it. */
-  async ready(delay: number): Promise<string> {
-    const name = retryQueueName(this.#queueName, delay)
+  /** The queue in which a message waits for `delay` milliseconds, once the broker has it. */
+  async ready(delay: number): Promise<RetryQueue> {
     const known = this.#declared.get(delay)
     const now = this.#source.clock.now()
-    if (known !== undefined && now - known.at < REFRESH) {
-      await known.done
-      return name
-    }
-    const done = this.#declare(name, delay)
-    this.#declared.set(delay, { at: now, done })
+    if (known !== undefined && now - known.at < REFRESH) return await known.done
+    const declared = { at: now, done: this.#declare(delay, known?.done) }
+    this.#declared.set(delay, declared)
     try {
-      await done
-      return name
+      return await declared.done
     } catch (error) {
-      this.#declared.delete(delay)
+      if (this.#declared.get(delay) === declared) this.#declared.delete(delay)
       throw error
     }
   }
@@ -49,7 +53,27 @@ export class RetryQueues {
     this.#declared.delete(delay)
   }
 
-  async #declare(name: string, delay: number): Promise<void> {
+  /**
+   * The queue confirms nothing: another one takes its place. One whose node was killed just when it was declared has no
+   * leader, and never gets one (RabbitMQ 3.10.8); to delete it might lose the messages of one that is only slow.
+   */
+  substitute(delay: number, { name }: RetryQueue): void {
+    const substituted = this.#substituted.has(delay)
+    if (name !== retryQueueName(this.#queueName, delay, substituted)) return
+    if (substituted) this.#substituted.delete(delay)
+    else this.#substituted.add(delay)
+    this.#declared.delete(delay)
+  }
+
+  /** Resolves when the broker would have the queue again after a crash. */
+  async lasts({ since }: RetryQueue): Promise<void> {
+    const { clock, serverProperties } = this.#source
+    const left = since + forgetsQueueFor(serverProperties) - clock.now()
+    if (left > 0) await new Promise<void>(resolve => this.#source.after(left, resolve))
+  }
+
+  async #declare(delay: number, known: Promise<RetryQueue> | undefined): Promise<RetryQueue> {
+    const name = retryQueueName(this.#queueName, delay, this.#substituted.has(delay))
     const channel = await this.#source.openingChannel({ what: `queue.declare of "${name}"`, recover: false })
     const declared = channel.queueDeclare(name, {
       durable: true,
@@ -64,6 +88,7 @@ export class RetryQueues {
     })
     void channel.close()
     await declared
+    return (await known) ?? { name, since: this.#source.clock.now() }
   }
 
   /** A quorum queue forgets a message only once the queue that it goes back to has it. */

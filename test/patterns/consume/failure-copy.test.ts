@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { failureCopy } from '../../../src/patterns/consume/failure-copy.ts'
+import { ChannelClosedError } from '../../../src/errors.ts'
+import { failureCopy, publishCopy } from '../../../src/patterns/consume/failure-copy.ts'
 import { Message } from '../../../src/patterns/consume/message.ts'
+import type { ReliablePublisher } from '../../../src/patterns/publish/reliable-publisher.ts'
 import type { BasicProperties } from '../../../src/protocol/properties.ts'
 import { PublishEncoder } from '../../../src/protocol/publish-encoder.ts'
 import type { Properties } from '../../../src/protocol/received-properties.ts'
@@ -94,6 +96,44 @@ describe('The copy of a failed message', () => {
     })
     assert.equal(copy.headers?.['good'], 1)
     assert.equal(copy.headers?.['bad'], undefined)
+  })
+})
+
+describe('Publishing a copy', () => {
+  /** The properties of each attempt at a broker that closes the channel over those with one of `refused`. */
+  async function attempts(properties: BasicProperties, ...refused: ('userId' | 'replyTo')[]) {
+    const seen: BasicProperties[] = []
+    const publisher = {
+      publish: async (_body: unknown, _exchange: string, _key: string, sent: BasicProperties) => {
+        seen.push(sent)
+        if (refused.some(name => sent[name] !== undefined)) {
+          throw new ChannelClosedError('refused', { replyCode: 406, replyText: 'PRECONDITION_FAILED' })
+        }
+      },
+    } as unknown as ReliablePublisher
+    const destination = { exchangeName: '', routingKey: 'errors' }
+    const published = publishCopy(publisher, failed({}), destination, properties)
+    return { seen, error: await published.then(() => undefined, String) }
+  }
+  const whole = { messageId: 'm', userId: 'alice', replyTo: 'answers' }
+
+  it('goes on without the userId where that is refused, and keeps replyTo', async () => {
+    const { seen, error } = await attempts(whole, 'userId')
+    assert.deepEqual(seen, [whole, { messageId: 'm', replyTo: 'answers' }])
+    assert.equal(error, undefined)
+  })
+
+  it('goes on without replyTo where that is refused, too', async () => {
+    const { seen, error } = await attempts(whole, 'userId', 'replyTo')
+    assert.deepEqual(seen.at(-1), { messageId: 'm' })
+    assert.equal(error, undefined)
+    assert.deepEqual((await attempts({ messageId: 'm', replyTo: 'answers' }, 'replyTo')).seen.length, 2)
+  })
+
+  it('sends as it is what is not refused', async () => {
+    const { seen, error } = await attempts(whole)
+    assert.deepEqual(seen, [whole])
+    assert.equal(error, undefined)
   })
 })
 

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { connect, TimeoutError } from '../../../src/index.ts'
+// Loaded later, it would come by the machine's time.
+import '../../../src/patterns/consume/failure-copies.ts'
+import { startBroker } from '../../../src/testing/index.ts'
+import { VirtualClock } from '../../support/virtual-clock.ts'
+
+/** A consumer whose handler fails, on a clock of the test's. */
+async function failing(t: TestContext, release: '3.10' | '4.3') {
+  const clock = new VirtualClock()
+  const broker = await startBroker({ clock, release })
+  const errors: Error[] = []
+  const protocol = await connect({ ...broker.inMemory, clock, onError: error => errors.push(error) })
+  t.after(async () => {
+    await clock.until(protocol.close())
+    await broker.stop()
+  })
+  await clock.until(protocol.queueDeclare('q'))
+  const attempts: string[] = []
+  await clock.until(
+    protocol.consumer(
+      'q',
+      message => {
+        attempts.push(`${message.text()} ${message.attempt}`)
+        throw new Error('no use')
+      },
+      { onFailure: { retries: 1, delays: [1_000], otherwise: 'drop' } },
+    ),
+  )
+  const publish = (body: string) => protocol.publish(body, '', 'q')
+  return { clock, broker, errors, attempts, publish }
+}
+
+describe('A queue in which failed messages wait', () => {
+  it('has a substitute if it confirms nothing', async t => {
+    const { clock, broker, errors, attempts, publish } = await failing(t, '4.3')
+    broker.withholdConfirms()
+    const published = publish('bad')
+    await clock.advance(29_000)
+    assert.deepEqual(broker.queueNames(), ['q', 'q.retry.1000'])
+    assert.equal(broker.queue('q').unacked.length, 1, 'nobody knows whether the copy is safe')
+    await clock.advance(1_500)
+    assert.ok(errors.some(error => error instanceof TimeoutError))
+    broker.releaseConfirms()
+    await published
+    await clock.advance(3_000)
+    assert.deepEqual(broker.queueNames(), ['q', 'q.retry.1000', 'q.retry.1000.2'])
+    assert.deepEqual(attempts.slice(-2), ['bad 1', 'bad 2'])
+    assert.equal(broker.queue('q').unacked.length, 0)
+    // From then on that is the one.
+    void publish('worse')
+    await clock.advance(100)
+    assert.equal(broker.queue('q.retry.1000.2').ready.length, 1)
+  })
+
+  it('keeps the message in its own queue, too, while a broker that is killed would forget the new queue', async t => {
+    const { clock, broker, attempts, publish } = await failing(t, '3.10')
+    void publish('bad')
+    await clock.advance(2_400)
+    assert.deepEqual(attempts, ['bad 1', 'bad 2'])
+    assert.equal(broker.queue('q').unacked.length, 1)
+    await clock.advance(200)
+    assert.equal(broker.queue('q').unacked.length, 0)
+    void publish('worse')
+    await clock.advance(100)
+    assert.equal(broker.queue('q').unacked.length, 0, 'the queue is no longer new')
+    assert.equal(broker.queue('q.retry.1000').ready.length, 1)
+  })
+
+  it('is new to nobody at a broker that writes it to its disk at once', async t => {
+    const { clock, broker, publish } = await failing(t, '4.3')
+    void publish('bad')
+    await clock.advance(100)
+    assert.equal(broker.queue('q').unacked.length, 0)
+    assert.equal(broker.queue('q.retry.1000').ready.length, 1)
+  })
+})
