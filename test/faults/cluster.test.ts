@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { after, describe, it } from 'node:test'
+import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AmqpProtocol, connect } from '../../src/index.ts'
+import { type AmqpProtocol, type Channel, connect } from '../../src/index.ts'
 import { type RabbitNode, startCluster } from '../support/broker.ts'
+import { sized } from '../support/sizes.ts'
 import { until } from '../support/until.ts'
 import { ConsumeLoad, drain, PublishLoad } from './load.ts'
 
@@ -16,6 +17,10 @@ const FAILOVER = 300
 const FIRST_PAUSE = 50
 /** How often it may have to wait for the broker before it writes on. */
 const TURNS = 6
+/** Milliseconds in which two of three nodes are away. */
+const WITHOUT_MAJORITY = sized(5_000, 20_000)
+/** A queue on all three. */
+const QUEUE = 'majority'
 
 /**
  * A recovery by its frames. The time that ends in a write is the client's own, the time that ends in a read the broker's:
@@ -72,7 +77,12 @@ function nodeAt(port: number): RabbitNode {
   return node
 }
 
-describe('a cluster of three nodes with load on a quorum queue', { timeout: 180_000 }, () => {
+describe('a cluster of three nodes with load on a quorum queue', { timeout: 240_000 }, () => {
+  before(async () => {
+    await using protocol = await connect({ servers: cluster.nodes.map(({ host, port }) => ({ host, port })) })
+    await protocol.queueDeclare(QUEUE, { arguments: { 'x-queue-type': 'quorum' } })
+  })
+
   it('loses a node, killed, and the clients go on at another at once; nothing confirmed is missing', async t => {
     const servers = cluster.nodes.map(({ host, port }) => ({ host, port }))
     const watch = new FailoverWatch()
@@ -125,6 +135,31 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 180_
     t.diagnostic(
       `recovered ${watch.total.toFixed(0)} ms after it noticed, ${watch.own.toFixed(0)} ms of its own in ${watch.turns} turns; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; ` +
         `all ${publishes.offered} confirmed, ${received.length - firsts.length} of them there more than once`,
+    )
+  })
+
+  it('has no majority for a while: a publisher that retries nacks waits for it, and none is refused', async t => {
+    const [stays, victim] = cluster.nodes.filter(({ pid }) => pid !== undefined)
+    assert.ok(stays !== undefined && victim !== undefined)
+    await using protocol = await connect(stays.url)
+    await using publisher = await protocol.publisher({ onNack: 'retry' })
+    const to: Pick<Channel, 'publish'> = {
+      publish: (payload, _exchange, routingKey, properties) => publisher.publish(payload, routingKey, properties),
+    }
+    using publishes = new PublishLoad(to, QUEUE, RATE)
+    await sleep(500)
+    await victim.kill()
+    await sleep(WITHOUT_MAJORITY)
+    const waiting = publishes.pending
+    await victim.start()
+    await until('publishes are confirmed as they are made', () => publishes.pending < RATE, { timeout: 60_000 })
+    await publishes.stop()
+    const received = await drain(protocol, QUEUE)
+    publishes.check(received)
+    assert.equal(publishes.confirmed.size, publishes.offered, 'none was refused, lost or given up')
+    t.diagnostic(
+      `${waiting} of ${publishes.offered} waited; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; ` +
+        `${received.length - publishes.offered} there more than once`,
     )
   })
 })

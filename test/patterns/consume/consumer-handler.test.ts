@@ -529,10 +529,17 @@ describe('Closing a consumer with a handler', { concurrency: 4 }, () => {
 })
 
 describe('Messages that are held back', { concurrency: 2 }, () => {
-  for (const type of ['classic', 'quorum']) {
-    it(`keep no others of a ${type} queue away, though they are more than a prefetch window`, async () => {
+  const windows = [
+    { type: 'classic', prefetchCount: 4, count: 20 },
+    { type: 'quorum', prefetchCount: 4, count: 20 },
+    // The default is 32.
+    { type: 'classic', prefetchCount: undefined, count: 32 },
+    { type: 'quorum', prefetchCount: undefined, count: 100 },
+  ]
+  for (const { type, prefetchCount, count } of windows) {
+    it(`keep no others of a ${type} queue away, though they are ${count} at a prefetch of ${prefetchCount ?? 32}`, async () => {
       await using the = await scene()
-      const poison = Array.from({ length: 20 }, (_, i) => `poison ${i}`)
+      const poison = Array.from({ length: count }, (_, i) => `poison ${i}`)
       const queue = await the.queue(poison, { 'x-queue-type': type })
       const good: string[] = []
       let failed = 0
@@ -541,12 +548,12 @@ describe('Messages that are held back', { concurrency: 2 }, () => {
         failed++
         throw new Error('no')
       }
-      const consumer = await the.protocol.consumer(queue, handler, { prefetchCount: 4 })
+      const consumer = await the.protocol.consumer(queue, handler, { prefetchCount })
       await the.fill(queue, ['a', 'b', 'c'])
       await until('the others are handled', () => good.length === 3)
       await consumer.close()
-      assert.ok(failed >= 20)
-      await until('they are back', async () => (await the.inspect(queue)).messageCount === 20)
+      assert.ok(failed >= count)
+      await until('they are back', async () => (await the.inspect(queue)).messageCount === count)
     })
   }
 })
