@@ -1,12 +1,13 @@
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { REPLY_TO } from './channel-publishing.ts'
+import { REPLY_PREFIX } from './channel-publishing.ts'
 import { Consumer, type Delivery, type Receiver, type Settlement } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
 import { notAllowed, notImplemented, preconditionFailed, unknownDeliveryTag } from './refusals.ts'
+import { settledTogether, type Tagged } from './settlements.ts'
 
 interface Consuming {
   readonly consumer: Consumer
@@ -27,15 +28,6 @@ export interface ConsumeArguments {
   readonly arguments: FieldTable
 }
 
-type Group = Map<Queue, Delivery[]>
-
-/**
- * RabbitMQ names the queue of direct reply-to after the channel's process: the external term of a process of this node, in
- * base64, and a key. Clients of RabbitMQ 3 look whether it is one.
- */
-const TERM_OF_PROCESS = Buffer.from('\x83X\x77\x10rabbit@localhost\0\0\x02\0\0\0\0\0\0\0\0\x01', 'latin1')
-const REPLY_PREFIX = `${REPLY_TO}.${TERM_OF_PROCESS.toString('base64')}.`
-
 /** What comes out of one channel: its consumers, and the deliveries that are not settled. */
 export class ChannelConsuming {
   readonly #number: number
@@ -44,7 +36,7 @@ export class ChannelConsuming {
   readonly #consumers = new Map<string, Consuming>()
   readonly #unacked = new Map<number, Delivery>()
   /** Settled in a transaction that is not committed, by the order of the calls. */
-  #settledInTransaction: { readonly tags: readonly (readonly [number, Delivery])[]; readonly how: Settlement }[] = []
+  #settledInTransaction: { readonly tags: Tagged[]; readonly how: Settlement }[] = []
   #reply: ReplyConsumer | undefined
   #nextTag = 1
   #prefetch = 0
@@ -191,8 +183,11 @@ export class ChannelConsuming {
   /** @throws Refusal (406) where there is no such delivery. */
   settle(tag: number, multiple: boolean, how: Settlement, inTransaction: boolean): void {
     const tags = this.#take(tag, multiple)
-    if (inTransaction) this.#settledInTransaction.push({ tags, how })
-    else this.#settleAll(tags, how)
+    const last = this.#settledInTransaction.at(-1)
+    if (!inTransaction) this.#settleAll(tags, how)
+    // What is settled alike in a row is settled together, by tags.
+    else if (last !== undefined && this.#alike(last.how, how)) last.tags.push(...tags)
+    else this.#settledInTransaction.push({ tags, how })
   }
 
   commit(): void {
@@ -254,7 +249,8 @@ export class ChannelConsuming {
   }
 
   #deliverReply(consumerTag: string, message: Message): void {
-    const deliveryTag = this.#nextTag++
+    const deliveryTag = this.#nextTag
+    if (this.#host.release.repliesAreQueues) this.#nextTag++
     const { exchange, routingKey } = message
     const args = { consumerTag, deliveryTag, redelivered: false, exchangeName: exchange, routingKey }
     this.#host.sendContent(this.#number, methods.BasicDeliver, args, message)
@@ -266,8 +262,8 @@ export class ChannelConsuming {
   }
 
   /** The deliveries that a settlement is of, oldest first. */
-  #take(tag: number, multiple: boolean): (readonly [number, Delivery])[] {
-    const taken: (readonly [number, Delivery])[] = []
+  #take(tag: number, multiple: boolean): Tagged[] {
+    const taken: Tagged[] = []
     if (multiple && tag === 0) taken.push(...this.#unacked)
     else {
       const delivery = this.#unacked.get(tag)
@@ -279,19 +275,19 @@ export class ChannelConsuming {
     return taken
   }
 
-  #settleAll(tags: readonly (readonly [number, Delivery])[], how: Settlement): void {
-    const groups: Group = new Map()
-    for (const [, delivery] of tags) {
-      const queue = this.#host.vhost.queues.get(delivery.queue.name)
-      if (queue !== delivery.queue || queue === undefined) continue
-      const group = groups.get(queue)
-      if (group === undefined) groups.set(queue, [delivery])
-      else group.push(delivery)
-    }
+  #alike(one: Settlement, other: Settlement): boolean {
+    const requeues = [one, other].every(how => how === 'nack' || how === 'reject')
+    return one === other || (requeues && this.#host.release.nackCounts)
+  }
+
+  #settleAll(tags: readonly Tagged[], how: Settlement): void {
     const hadRoom = this.hasRoom
     const fromConsumers = tags.filter(([, { consumer }]) => consumer !== undefined).length
     this.#taken = Math.max(0, this.#taken - fromConsumers)
-    for (const [queue, deliveries] of groups) queue.settle(deliveries, how)
+    for (const group of settledTogether(tags)) {
+      const queue = group[0]?.queue
+      if (queue !== undefined && this.#host.vhost.queues.get(queue.name) === queue) queue.settle(group, how)
+    }
     if (!hadRoom && this.hasRoom) this.#wakeQueues()
   }
 

@@ -6,16 +6,24 @@ import { Message, withOthers, withSortedHeaders } from './message.ts'
 import type { Queue, Receipt } from './queue.ts'
 import {
   accessRefused,
+  breakage,
   channelError,
   noSuchExchange,
   notImplemented,
   preconditionFailed,
   resource,
+  undeliverable,
 } from './refusals.ts'
 import type { User } from './users.ts'
 
 export const REPLY_TO = 'amq.rabbitmq.reply-to'
 const REPLY_QUEUE = `${REPLY_TO}.`
+/**
+ * RabbitMQ names the queue of direct reply-to after the channel's process: the external term of a process of this node, in
+ * base64, and a key. Clients of RabbitMQ 3 look whether it is one.
+ */
+const TERM_OF_PROCESS = Buffer.from('\x83X\x77\x10rabbit@localhost\0\0\x02\0\0\0\0\0\0\0\0\x01', 'latin1')
+export const REPLY_PREFIX = `${REPLY_TO}.${TERM_OF_PROCESS.toString('base64')}.`
 const LONGEST_TIME = 315_360_000_000
 const NO_ROUTE = 312
 
@@ -34,6 +42,8 @@ interface Routed {
   readonly message: Message
   readonly mandatory: boolean
   readonly queues: ReadonlySet<Queue>
+  /** Queues of direct reply-to, of channels that may be gone. */
+  readonly repliesTo: readonly string[]
 }
 
 type Mode = 'plain' | 'confirm' | 'transaction' | 'committing'
@@ -106,12 +116,16 @@ export class ChannelPublishing {
     const message = this.#accepted(published)
     const exchange = this.#host.vhost.exchanges.get(published.exchangeName)
     if (exchange === undefined) return
+    const replies = exchange.name === '' ? message.routingKeys.filter(key => key.startsWith(REPLY_PREFIX)).sort() : []
+    const { repliesAreQueues } = this.#host.release
     const routed: Routed = {
       message,
       mandatory: published.mandatory,
       queues: this.#host.vhost.route(message, exchange),
+      repliesTo: repliesAreQueues ? [...new Set(replies)] : [],
     }
     this.#host.published(message)
+    if (!repliesAreQueues) for (const name of new Set(replies)) this.#reply(name, message)
     if (this.#mode === 'transaction') this.#waiting.push(routed)
     else this.#deliver(routed)
   }
@@ -172,25 +186,39 @@ export class ChannelPublishing {
     return withOthers(properties, { replyTo })
   }
 
-  #deliver({ message, mandatory, queues }: Routed): void {
+  #deliver({ message, mandatory, queues, repliesTo }: Routed): void {
     const fate = this.#mode === 'plain' ? 'take' : this.#host.confirmFate(message)
-    const tag = this.#mode === 'plain' ? 0 : this.#nextTag++
-    const reply = message.exchange === '' ? this.#host.replies.get(message.routingKey) : undefined
-    if (reply !== undefined) {
-      reply.post(() => reply.deliverReply(message))
-      if (tag !== 0) this.#receipt(tag, 1, undefined).settled(true)
+    const existing = this.#existing(queues)
+    const withheld = fate === 'withhold' ? message : undefined
+    const receipt = this.#mode === 'plain' ? undefined : this.#receipt(Math.max(1, existing.length), withheld)
+    if (fate === 'nack') {
+      receipt?.settled(false)
       return
     }
-    const existing = [...queues].filter(queue => this.#host.vhost.queues.get(queue.name) === queue)
-    if (existing.length === 0) {
-      if (mandatory) this.#return(message)
-      if (tag !== 0) this.#confirms.settled(tag, true)
-      return
+    for (const name of repliesTo) this.#reply(name, message)
+    if (mandatory && existing.length + repliesTo.length === 0) this.#return(message)
+    if (existing.length === 0) receipt?.settled(true)
+    for (const { queue, takes } of existing) {
+      if (takes) queue.publish(message, receipt, this)
+      else receipt?.settled(false)
     }
-    const receipt =
-      tag === 0 ? undefined : this.#receipt(tag, existing.length, fate === 'withhold' ? message : undefined)
-    if (fate === 'nack') receipt?.settled(false)
-    else for (const queue of existing) queue.publish(message, receipt, this)
+  }
+
+  #reply(queueName: string, message: Message): void {
+    const receiver = this.#host.replies.get(queueName)
+    receiver?.post(() => receiver.deliverReply(message))
+  }
+
+  /** What the queues have become since a message was routed to them, of which time goes by in transactions only. */
+  #existing(routed: ReadonlySet<Queue>): readonly { readonly queue: Queue; readonly takes: boolean }[] {
+    const { vhost, release } = this.#host
+    return [...routed].flatMap(was => {
+      const queue = vhost.queues.get(was.name)
+      if (!release.commitNeedsQueues) return queue === undefined ? [] : { queue, takes: true }
+      if (queue === undefined) throw undeliverable(was.name, vhost.name)
+      if (queue.type !== was.type) throw breakage()
+      return { queue, takes: queue === was || queue.type !== 'classic' }
+    })
   }
 
   #return(message: Message): void {
@@ -200,7 +228,8 @@ export class ChannelPublishing {
   }
 
   /** Waits for `count` queues, or for one that says no; then until a test releases the confirm of `withheld`. */
-  #receipt(tag: number, count: number, withheld: Message | undefined): Receipt {
+  #receipt(count: number, withheld: Message | undefined): Receipt {
+    const tag = this.#nextTag++
     this.#confirms.opened(tag)
     let left = count
     const settle = (taken: boolean) => {

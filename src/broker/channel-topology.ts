@@ -9,7 +9,7 @@ import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
 import { entryOf } from './field-kinds.ts'
 import { checkHeaderMatch } from './header-match.ts'
 import type { Queue } from './queue.ts'
-import { checkQueueArguments, compareQueueArguments, queueTypeOf } from './queue-arguments.ts'
+import { checkQueueArguments, compareQueueArguments, queueTypeOf, typeOfNameless } from './queue-arguments.ts'
 import {
   accessRefused,
   inequivalent,
@@ -204,7 +204,7 @@ export class ChannelTopology {
   }
 
   #serverNamed(table: FieldTable): string {
-    const type = queueTypeOf('', this.#host.vhost.name, table, this.#host.release)
+    const type = typeOfNameless(table, this.#host.release)
     if (type !== 'classic') {
       throw preconditionFailed(`Cannot declare a server-named queue for type rabbit_${type}_queue`)
     }

@@ -1,6 +1,6 @@
-import type { Settlement, Stored } from './consumer.ts'
+import type { Stored } from './consumer.ts'
 import type { Message } from './message.ts'
-import { MessageQueue } from './message-queue.ts'
+import { MessageQueue, type Return } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
 import { PrioritizedMessages } from './ready-messages.ts'
@@ -13,9 +13,14 @@ export class ClassicQueue extends MessageQueue {
     super(identity, host, new PrioritizedMessages(numberArgument(identity.arguments, 'x-max-priority') ?? 0))
   }
 
-  protected takeBack(stored: Stored, settlement: Settlement): 'ready' {
-    if (settlement !== 'nack') stored.deliveryCount++
+  protected takeBack(stored: Stored, how: Return): 'ready' {
+    if (how !== 'nack') stored.deliveryCount++
     return 'ready'
+  }
+
+  /** Of several priorities, one that came may be first, and is left there until the queue is used or its timer ends. */
+  protected override looksAtHead(dropped: boolean): boolean {
+    return dropped || this.messageCount === 1
   }
 
   protected outgoing({ message }: Stored): Message {

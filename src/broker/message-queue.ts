@@ -10,6 +10,9 @@ import { QueueLimits } from './queue-limits.ts'
 import type { ReadyMessages } from './ready-messages.ts'
 import { accessRefused, resource } from './refusals.ts'
 
+/** How a message comes back: `lost` with its channel. */
+export type Return = Settlement | 'lost'
+
 /** What classic and quorum queues have in common: each message goes to one consumer. */
 export abstract class MessageQueue implements Queue {
   abstract readonly type: QueueType
@@ -63,8 +66,8 @@ export abstract class MessageQueue implements Queue {
     return [...this.#given]
   }
 
-  /** What comes back to the queue: where it goes, and whether it has been there too often. */
-  protected abstract takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead'
+  /** What comes back to the queue: to its place or behind everything, if it has not been there too often. */
+  protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead'
   /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
@@ -72,6 +75,11 @@ export abstract class MessageQueue implements Queue {
   protected refuses(message: Message, _publisher: object | undefined): boolean {
     const { length, bytes } = this.messages
     return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)
+  }
+
+  /** Whether the first message may have expired since one has come, and maybe others were `dropped`. */
+  protected looksAtHead(_dropped: boolean): boolean {
+    return true
   }
 
   /** More or fewer messages are ready than before. */
@@ -109,8 +117,8 @@ export abstract class MessageQueue implements Queue {
     this.#give(false)
     // To a classic queue, what it gives away at once is new.
     stored.redelivered ||= failed
-    this.#dropExcess()
-    this.#dropExpired()
+    const dropped = this.#dropExcess()
+    if (this.looksAtHead(dropped)) this.#dropExpired()
     this.lengthChanged()
   }
 
@@ -118,7 +126,9 @@ export abstract class MessageQueue implements Queue {
     this.touch()
     this.#dropExpired()
     const stored = this.messages.shift()
-    this.#dropExpired()
+    // A quorum queue counts what is left before it looks at that.
+    if (this.type === 'classic') this.#dropExpired()
+    else this.#watchExpiry()
     this.lengthChanged()
     return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
   }
@@ -134,8 +144,7 @@ export abstract class MessageQueue implements Queue {
     for (const { consumer } of deliveries) {
       if (consumer !== undefined) this.#consumers.unblock(consumer.receiver)
     }
-    this.#dropExcess()
-    this.#give()
+    this.#giveReturned()
   }
 
   consume(consumer: Consumer, announce: () => void): void {
@@ -156,6 +165,7 @@ export abstract class MessageQueue implements Queue {
     this.#remove(consumer)
     consumer.receiver.post(announce)
     this.#afterConsumers()
+    this.#give()
   }
 
   receiversGone(receivers: ReadonlySet<Receiver>): void {
@@ -164,11 +174,10 @@ export abstract class MessageQueue implements Queue {
     const given = [...this.#given].filter(delivery => receivers.has(delivery.receiver))
     for (const delivery of this.inOrderOfReturn(given)) {
       this.#given.delete(delivery)
-      this.#takeBack(delivery.stored, 'reject')
+      this.#takeBack(delivery.stored, 'lost')
     }
-    this.#dropExcess()
     if (theirs.length > 0) this.#afterConsumers()
-    this.#give()
+    this.#giveReturned()
   }
 
   receiverReady(receiver: Receiver): void {
@@ -208,7 +217,7 @@ export abstract class MessageQueue implements Queue {
 
   restart(kept: (stored: Stored) => boolean): void {
     for (const consumer of this.#consumers.all) this.#remove(consumer)
-    for (const { stored } of this.#given) this.#takeBack(stored, 'reject')
+    for (const { stored } of this.#given) this.#takeBack(stored, 'lost')
     this.#given.clear()
     const stored = this.messages.all.filter(kept)
     this.messages.clear()
@@ -228,14 +237,16 @@ export abstract class MessageQueue implements Queue {
   }
 
   #afterConsumers(): void {
-    if (this.#consumers.count > 0) this.#give()
-    else if (this.autoDelete && this.#everConsumed) this.host.queueEnded(this)
+    if (this.#consumers.count > 0) return
+    if (this.autoDelete && this.#everConsumed) this.host.queueEnded(this)
     else this.touch()
   }
 
-  #takeBack(stored: Stored, settlement: Settlement): void {
+  #takeBack(stored: Stored, how: Return): void {
     stored.redelivered = true
-    if (this.takeBack(stored, settlement) === 'ready') this.messages.takeBack(stored)
+    const where = this.takeBack(stored, how)
+    if (where === 'ready') this.messages.takeBack(stored)
+    else if (where === 'last') this.messages.push(stored)
     else this.#die(stored, 'delivery_limit')
   }
 
@@ -243,13 +254,23 @@ export abstract class MessageQueue implements Queue {
     this.host.deadLetter(this, stored.message, reason, failures)
   }
 
-  /** What came or came back may be more than the queue holds. */
-  #dropExcess(): void {
-    if (this.limits.overflow !== 'drop-head') return
+  /** A quorum queue gives what has come back, and drops what is too much then; a classic one the other way round. */
+  #giveReturned(): void {
+    if (this.type === 'classic') this.#dropExcess()
+    this.#give()
+    if (this.type === 'quorum') this.#dropExcess()
+  }
+
+  /** What came or came back may be more than the queue holds. Returns whether it was. */
+  #dropExcess(): boolean {
+    if (this.limits.overflow !== 'drop-head') return false
+    let dropped = false
     while (this.messages.length > 0 && this.limits.isExceeded(this.messages.length, this.messages.bytes)) {
-      const dropped = this.messages.shift()
-      if (dropped !== undefined) this.#die(dropped, 'maxlen')
+      const first = this.messages.shift()
+      if (first !== undefined) this.#die(first, 'maxlen')
+      dropped = true
     }
+    return dropped
   }
 
   /** Give messages to consumers while there are both; without `expire` the first is given even if its time is over. */
@@ -268,7 +289,6 @@ export abstract class MessageQueue implements Queue {
       }
       consumer.receiver.post(() => consumer.receiver.deliver(delivery))
     }
-    this.#watchExpiry()
     this.lengthChanged()
   }
 

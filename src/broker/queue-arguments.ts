@@ -128,14 +128,33 @@ function isTypeUnset(table: FieldTable, { unsetTypes }: Release): boolean {
   return value === undefined || unsetTypes.includes(value)
 }
 
+/** The type of a queue by its arguments; undefined where there is no such type. */
+function knownTypeOf(table: FieldTable, release: Release): QueueType | undefined {
+  if (isTypeUnset(table, release)) return 'classic'
+  const { 'x-queue-type': type } = table
+  return typeof type === 'string' && Object.hasOwn(QUEUE_ARGUMENTS[release.name], type)
+    ? (type as QueueType)
+    : undefined
+}
+
 /** The type of a queue by its arguments. @throws Refusal (406) where there is no such type. */
 export function queueTypeOf(name: string, vhost: string, table: FieldTable, release: Release): QueueType {
-  const entry = entryOf(table, 'x-queue-type')
-  if (entry === undefined || isTypeUnset(table, release)) return 'classic'
-  const { kind, value } = entry
-  if (kind === 'longstr' && Object.hasOwn(QUEUE_ARGUMENTS[release.name], String(value))) return value as QueueType
+  const type = knownTypeOf(table, release)
+  if (type !== undefined) return type
+  const { kind, value } = entryOf(table, 'x-queue-type') ?? { kind: 'void', value: null }
   const wrong = kind === 'longstr' ? `"unsupported queue type '${value}'"` : `{unacceptable_type,${kind}}`
   throw preconditionFailed(`invalid arg 'x-queue-type' for ${resource('queue', name, vhost)}: ${wrong}`)
+}
+
+/** The same for a queue that is to get a name, for which RabbitMQ needs the type before it has checked it. */
+export function typeOfNameless(table: FieldTable, release: Release): QueueType {
+  const type = knownTypeOf(table, release)
+  if (type !== undefined) return type
+  const { 'x-queue-type': unknown } = table
+  if (!release.namesUnknownTypes) throw breakage()
+  if (unknown === null) return 'classic'
+  const isNamed = typeof unknown === 'string' || typeof unknown === 'boolean'
+  throw isNamed ? preconditionFailed(`unknown queue type '${unknown}'`) : breakage()
 }
 
 /** @throws Refusal (406) where the arguments of a new queue are not what its type takes. */
@@ -197,11 +216,18 @@ export function compareQueueArguments(
   release: Release,
 ): void {
   for (const argument of QUEUE_ARGUMENTS[release.name][type]) {
-    const [one, other] = [entryOf(current, argument), entryOf(given, argument)]
+    const one = comparable(argument, entryOf(current, argument), release)
+    const other = comparable(argument, entryOf(given, argument), release)
     if (argument === 'x-queue-type' && (one ?? other)?.value === 'classic' && !(one && other)) continue
     const differ = difference(one, other)
     if (differ !== undefined) throw inequivalent(argument, resource('queue', name, vhost), ...differ)
   }
+}
+
+function comparable(argument: string, entry: Entry | undefined, release: Release): Entry | undefined {
+  if (argument !== 'x-max-age' || !release.agesInMilliseconds || typeof entry?.value !== 'string') return entry
+  const age = ageOf(entry.value, release)
+  return age === undefined ? entry : { kind: 'longstr', value: String(age) }
 }
 
 export function numberArgument(table: FieldTable, name: string): number | undefined {

@@ -2,7 +2,7 @@ import { int64 } from '../protocol/values.ts'
 import { QUEUE_ARGUMENTS } from './argument-tables.ts'
 import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
 import type { Message } from './message.ts'
-import { MessageQueue } from './message-queue.ts'
+import { MessageQueue, type Return } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
 import { PrioritizedMessages, ReturnedFirst } from './ready-messages.ts'
@@ -46,6 +46,11 @@ export class QuorumQueue extends MessageQueue {
     super.consume(consumer, announce)
   }
 
+  override settle(deliveries: readonly Delivery[], settlement: Settlement): void {
+    const groups = this.#requeuesLast ? deliveries.map(delivery => [delivery]) : [deliveries]
+    for (const group of groups) super.settle(group, settlement)
+  }
+
   override get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     if (this.singleActive) {
       throw resourceLocked(
@@ -54,6 +59,11 @@ export class QuorumQueue extends MessageQueue {
       )
     }
     return super.get(receiver, noAck)
+  }
+
+  /** What is returned is published again, one by one, where a message may come back for ever. */
+  get #requeuesLast(): boolean {
+    return this.host.release.requeuesLast && this.#deliveryLimit === Number.POSITIVE_INFINITY
   }
 
   /**
@@ -87,10 +97,11 @@ export class QuorumQueue extends MessageQueue {
     })
   }
 
-  protected takeBack(stored: Stored, settlement: Settlement): 'ready' | 'dead' {
+  protected takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead' {
     stored.acquiredCount++
-    if (settlement !== 'nack' || this.host.release.nackCounts) stored.deliveryCount++
-    return stored.deliveryCount > this.#deliveryLimit ? 'dead' : 'ready'
+    if (how !== 'nack' || this.host.release.nackCounts) stored.deliveryCount++
+    if (stored.deliveryCount > this.#deliveryLimit) return 'dead'
+    return this.#requeuesLast && how !== 'lost' ? 'last' : 'ready'
   }
 
   protected outgoing({ message, deliveryCount, acquiredCount }: Stored, askedFor: boolean): Message {

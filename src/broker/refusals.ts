@@ -17,6 +17,7 @@ export type AtFault = Pick<AnyMethod, 'classId' | 'methodId'>
 
 const NO_METHOD: AtFault = { classId: 0, methodId: 0 }
 const LONGEST_TEXT = 255
+const LINE = 79
 
 /** What the broker refuses a client, by the code and the text that RabbitMQ has for it. */
 export class Refusal extends Error {
@@ -74,6 +75,21 @@ export function breakage(): Refusal {
 
 export function noSuchQueue(name: string, vhost: string): Refusal {
   return notFound(`no ${resource('queue', name, vhost)}`)
+}
+
+/** A queue that a message was routed to is gone. The text is a term as Erlang prints it, in lines of 80 characters. */
+export function undeliverable(name: string, vhost: string): Refusal {
+  const inFront = 'failed to deliver message: '
+  const [start, end] = [`{resource,<<"${vhost}">>,queue,`, `<<"${name}">>}}`]
+  const column = inFront.length + 4
+  const rest = fits(column, start + end) ? start + end : `${start}\n${' '.repeat(column + 4)}${end}`
+  const whole = `{not_found,${start}${end}`
+  const term = fits(inFront.length, whole) ? whole : `{not_found,\n${' '.repeat(column)}${rest}`
+  return new Refusal(ReplyCode.RESOURCE_ERROR, inFront + term)
+}
+
+function fits(column: number, text: string): boolean {
+  return column + text.length < LINE
 }
 
 export function noSuchExchange(name: string, vhost: string): Refusal {

@@ -16,6 +16,8 @@ export interface Release {
   readonly deliveryLimit: number
   /** basic.nack and basic.recover count as failed deliveries of quorum queues; later only basic.reject and lost channels do. */
   readonly nackCounts: boolean
+  /** A quorum queue without a limit of deliveries puts behind everything what is returned to it. */
+  readonly requeuesLast: boolean
   /** Quorum queues also tell how often a message was taken, in `x-acquired-count`. */
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
@@ -37,6 +39,15 @@ export interface Release {
   /** What `x-queue-master-locator` may be, and what is said to others. */
   readonly masterLocators: readonly unknown[]
   readonly masterLocatorText: string
+  /** A queue without a name whose type is unknown is refused; before, RabbitMQ broke on it. */
+  readonly namesUnknownTypes: boolean
+  /**
+   * A message is routed to direct reply-to as to a queue, also of a channel that is gone. Before, a reply left at once,
+   * also in a transaction, had no delivery tag of its own, and did not count as routed.
+   */
+  readonly repliesAreQueues: boolean
+  /** Ages of streams are compared, and told, in milliseconds. */
+  readonly agesInMilliseconds: boolean
   /** Values of `x-queue-type` that say nothing. */
   readonly unsetTypes: readonly unknown[]
   /** Refusals name the permission that is missing. */
@@ -62,6 +73,8 @@ export interface Release {
   readonly streamsKeepExtensions: boolean
   /** What streams say to basic.nack and basic.reject; undefined where these are acknowledgements. */
   readonly streamsRefuseNacks: ((stream: string) => string) | undefined
+  /** A transaction breaks on a queue that is gone when it is committed; before, its message went to those that are there. */
+  readonly commitNeedsQueues: boolean
   /** The highest priority that quorum queues know. */
   readonly quorumPriorities: number
   /** Headers of a message are put in order, though not the tables in them. */
@@ -82,6 +95,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     globalPrefetch: true,
     deliveryLimit: 0,
     nackCounts: true,
+    requeuesLast: true,
     acquiredCount: false,
     lastDeath: false,
     expirationFirst: false,
@@ -93,6 +107,9 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     queueVersions: [1, 2],
     masterLocators: ['min-masters', 'client-local', 'random'],
     masterLocatorText: '',
+    namesUnknownTypes: false,
+    repliesAreQueues: false,
+    agesInMilliseconds: false,
     unsetTypes: [],
     namesPermission: false,
     cancelBeforeConsumeOk: 'consume-ok',
@@ -106,6 +123,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
     streamsKeepExtensions: false,
     streamsRefuseNacks: stream => `basic.nack and basic.reject not supported by stream queues ${stream}`,
+    commitNeedsQueues: false,
     quorumPriorities: 0,
     sortsHeaders: false,
     unknownTypeEndsChannel: false,
@@ -120,6 +138,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     globalPrefetch: false,
     deliveryLimit: 20,
     nackCounts: false,
+    requeuesLast: false,
     acquiredCount: true,
     lastDeath: true,
     expirationFirst: true,
@@ -134,6 +153,9 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
       'Feature `queue_master_locator` is deprecated.\nBy default, this feature is not permitted anymore.\n' +
       'The feature will be removed from a future major RabbitMQ version, regardless of the configuration; actual ' +
       'version to be determined.\nTo continue using this feature',
+    namesUnknownTypes: true,
+    repliesAreQueues: true,
+    agesInMilliseconds: true,
     unsetTypes: ['', 'undefined'],
     namesPermission: true,
     cancelBeforeConsumeOk: 'cancel-ok',
@@ -147,6 +169,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,
     streamsKeepExtensions: true,
     streamsRefuseNacks: undefined,
+    commitNeedsQueues: true,
     quorumPriorities: 31,
     sortsHeaders: true,
     unknownTypeEndsChannel: true,

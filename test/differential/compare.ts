@@ -1,6 +1,7 @@
 import { BrokerEngine } from '../../src/broker/broker.ts'
 import type { ReleaseName } from '../../src/broker/release-name.ts'
 import { systemClock } from '../../src/lib/clock.ts'
+import * as methods from '../../src/protocol/methods.ts'
 import { ControlClient } from './control-client.ts'
 import { FrameClient } from './frame-client.ts'
 import { type Log, Run } from './run.ts'
@@ -8,7 +9,7 @@ import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 
 /** Kinds of sequences, with their share in all; `together` of them run at once: they do not meet, and mostly wait. */
 export const KINDS = [
-  { name: 'classic queues', types: ['classic'], expires: false, share: 0.75, together: 6 },
+  { name: 'classic queues', types: ['classic'], expires: false, share: 0.75, together: 12 },
   { name: 'quorum queues', types: ['classic', 'quorum'], expires: false, share: 0.15, together: 12 },
   { name: 'streams', types: ['stream', 'classic'], expires: false, share: 0.05, together: 12 },
   { name: 'what expires', types: ['classic'], expires: true, share: 0.05, together: 12 },
@@ -93,7 +94,23 @@ async function compare(
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.
   const compared = at === -1 ? steps.length : at
   if (at === -1 || same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))) return { steps: steps.length, compared }
+  if (breaksOnType(steps, theirs, at)) return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
+}
+
+/** A channel of RabbitMQ that got messages from a queue breaks on one of its name that has another type. */
+function breaksOnType(steps: readonly Step[], theirs: Log, at: number): boolean {
+  if (theirs[at]?.some(line => line.includes('connection.close {"replyCode":541,')) !== true) return false
+  const name = /"(?:queueName|key)":"[^"]+"/.exec(steps[at]?.text ?? '')?.[0].split(':')[1]
+  const isDeclared = ({ method, text }: Step, index: number) =>
+    method === methods.QueueDeclare &&
+    text.includes(`"queueName":${name},`) &&
+    theirs[index]?.some(line => line.includes('channel.close')) === false
+  const types = steps
+    .slice(0, at)
+    .filter(isDeclared)
+    .map(({ text }) => /"x-queue-type":"\w+"/.exec(text)?.[0] ?? 'classic')
+  return new Set(types.map(type => type.replace('"x-queue-type":"classic"', 'classic'))).size > 1
 }
 
 function inAnyOrder(lines: readonly string[] = []): readonly string[] {

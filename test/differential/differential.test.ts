@@ -8,7 +8,7 @@ const count = Number(process.env['ASYNCAMQP_SEQUENCES'] ?? 200)
 const first = Number(process.env['ASYNCAMQP_SEED'] ?? 1)
 const release = broker.isAtLeast(4) ? '4.3' : '3.10'
 
-describe('Random sequences of methods', () => {
+describe('Random sequences of methods', { concurrency: true }, () => {
   const skip = broker.waitsForRabbitMQ('it is what the broker in the process is compared with')
   for (const kind of KINDS) {
     it(`on ${kind.name} are answered by the broker in the process as by RabbitMQ`, { skip }, async t => {

@@ -1,0 +1,33 @@
+import type { Delivery } from './consumer.ts'
+
+/** A delivery with its tag. */
+export type Tagged = readonly [number, Delivery]
+
+/** What RabbitMQ settles together, in its order: the messages of one consumer of a queue, or one that was asked for. */
+export function settledTogether(tags: readonly Tagged[]): readonly (readonly Delivery[])[] {
+  const groups: Delivery[][] = []
+  for (const [, delivery] of tags.toSorted(byQueueAndConsumer)) {
+    const last = groups.at(-1)
+    if (last?.[0] !== undefined && areTogether(last[0], delivery)) last.push(delivery)
+    else groups.push([delivery])
+  }
+  return groups
+}
+
+function areTogether(one: Delivery, other: Delivery): boolean {
+  return one.queue === other.queue && other.consumer !== undefined && one.consumer?.tag === other.consumer.tag
+}
+
+/** Of one queue, what was asked for comes before what consumers have. */
+function byQueueAndConsumer([tag, one]: Tagged, [otherTag, other]: Tagged): number {
+  return (
+    inOrder(one.queue.name, other.queue.name) ||
+    Number(one.consumer !== undefined) - Number(other.consumer !== undefined) ||
+    inOrder(one.consumer?.tag ?? '', other.consumer?.tag ?? '') ||
+    tag - otherTag
+  )
+}
+
+function inOrder(one: string, other: string): number {
+  return one < other ? -1 : Number(one > other)
+}

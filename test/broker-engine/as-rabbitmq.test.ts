@@ -1,0 +1,234 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { ReleaseName } from '../../src/broker/release-name.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import type { FieldTable } from '../../src/protocol/values.ts'
+import { EngineClient, type EngineScene, startEngine } from './engine-client.ts'
+
+const RELEASES = ['3.10', '4.3'] as const
+
+function start(release: ReleaseName): EngineScene & { readonly client: EngineClient } {
+  const scene = startEngine({ release })
+  return { ...scene, client: EngineClient.open(scene.engine) }
+}
+
+function declare(client: EngineClient, queueName: string, table: FieldTable = {}): void {
+  client.send(1, methods.QueueDeclare, { queueName, durable: true, arguments: table })
+}
+
+function consume(client: EngineClient, queueName: string, consumerTag: string, prefetchCount: number): void {
+  client.send(1, methods.BasicQos, { prefetchCount })
+  client.send(1, methods.BasicConsume, { queueName, consumerTag })
+}
+
+/** Consumers with bodies, of what was delivered. */
+function delivered(client: EngineClient): string[] {
+  return client
+    .take()
+    .filter(({ name }) => name === 'basic.deliver')
+    .map(({ args, body }) => `${args.consumerTag} ${body}`)
+}
+
+function refusal(client: EngineClient): string {
+  const { name, args } = client.take().at(-1) ?? { name: 'nothing', args: {} }
+  return `${name} ${args.replyText}`
+}
+
+describe('What a channel settles', () => {
+  for (const release of RELEASES) {
+    it(`comes back consumer by consumer, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work')
+      consume(client, 'work', 't2', 0)
+      consume(client, 'work', 't3', 1)
+      for (const body of ['1', '2', '3']) client.publish(2, '', 'work', body)
+      assert.deepEqual(delivered(client), ['t2 1', 't3 2', 't2 3'])
+      client.send(1, methods.BasicRecover, { requeue: true })
+      assert.deepEqual(delivered(client), ['t2 1', 't2 3', 't2 2'])
+    })
+
+    it(`alike and in a row in a transaction is settled by tags at its commit, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work')
+      client.send(1, methods.TxSelect, {})
+      consume(client, 'work', 't', 3)
+      for (const body of ['1', '2', '3']) client.publish(2, '', 'work', body)
+      for (const deliveryTag of [3, 1]) client.send(1, methods.BasicNack, { deliveryTag, requeue: true })
+      client.take()
+      client.send(1, methods.TxCommit, {})
+      assert.deepEqual(delivered(client), ['t 1', 't 3'])
+    })
+  }
+})
+
+describe('A quorum queue', () => {
+  const quorum = { 'x-queue-type': 'quorum' }
+
+  it('puts what is returned behind everything where RabbitMQ 3.10 does', () => {
+    const returned = (release: ReleaseName, table: FieldTable) => {
+      const { client } = start(release)
+      declare(client, 'work', { ...quorum, ...table })
+      consume(client, 'work', 't', 1)
+      for (const body of ['1', '2']) client.publish(2, '', 'work', body)
+      client.take()
+      client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: true })
+      return delivered(client)
+    }
+    assert.deepEqual(returned('3.10', {}), ['t 2'])
+    assert.deepEqual(returned('3.10', { 'x-delivery-limit': 5 }), ['t 1'])
+    assert.deepEqual(returned('4.3', {}), ['t 1'])
+  })
+
+  for (const release of RELEASES) {
+    it(`gives what a lost channel had before it counts what is too much, as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      const other = EngineClient.open(engine)
+      declare(client, 'work', { ...quorum, 'x-max-length': 1 })
+      consume(client, 'work', 't', 0)
+      for (const body of ['1', '2', '3']) client.publish(2, '', 'work', body)
+      other.send(1, methods.BasicConsume, { queueName: 'work', consumerTag: 'other' })
+      client.lost()
+      assert.deepEqual(delivered(other), ['other 1', 'other 2', 'other 3'])
+    })
+
+    it(`counts for basic.get-ok what has expired behind it, as RabbitMQ ${release} does`, () => {
+      const { client } = start(release)
+      declare(client, 'work', quorum)
+      client.publish(1, '', 'work', '1')
+      client.publish(1, '', 'work', '2', { expiration: '0' })
+      client.take()
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      assert.equal(client.take()[0]?.args.messageCount, 1)
+    })
+  }
+})
+
+describe('A classic queue with priorities', () => {
+  for (const release of RELEASES) {
+    it(`does not look at a message that comes first and has expired, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work', { 'x-max-priority': 3 })
+      client.publish(1, '', 'work', '1')
+      client.publish(1, '', 'work', '2', { expiration: '0', priority: 1 })
+      client.take()
+      client.send(1, methods.QueuePurge, { queueName: 'work' })
+      assert.equal(client.take()[0]?.args.messageCount, 2)
+    })
+  }
+})
+
+describe('A transaction with a message for a queue that is deleted before the commit', () => {
+  const commit = (release: ReleaseName, queueName: string, was: FieldTable, becomes?: FieldTable) => {
+    const { engine, client } = start(release)
+    declare(client, queueName, was)
+    client.send(2, methods.TxSelect, {})
+    client.publish(2, '', queueName, 'lost', undefined, true)
+    client.send(1, methods.QueueDelete, { queueName })
+    if (becomes !== undefined) declare(client, queueName, becomes)
+    client.take()
+    client.send(2, methods.TxCommit, {})
+    const lines = client
+      .take()
+      .map(({ name, args }) => (args.replyText === undefined ? name : `${name} ${args.replyText}`))
+    return { lines, count: engine.queue(queueName, '/')?.messageCount }
+  }
+  const quorum = { 'x-queue-type': 'quorum' }
+
+  it('gives the rest of it to the queues that are there, as RabbitMQ 3.10 does', () => {
+    assert.deepEqual(commit('3.10', 'q', {}).lines, ['basic.return NO_ROUTE', 'tx.commit-ok'])
+    assert.deepEqual(commit('3.10', 'q', {}, {}), { lines: ['tx.commit-ok'], count: 1 })
+  })
+
+  it('breaks on it as RabbitMQ 4.3 does', () => {
+    const term = (inner: string) => [
+      `connection.close RESOURCE_ERROR - failed to deliver message: {not_found,${inner}}`,
+    ]
+    const start = '{resource,<<"/">>,queue,'
+    const indent = ' '.repeat(31)
+    assert.deepEqual(commit('4.3', 'q'.repeat(8), {}).lines, term(`${start}<<"qqqqqqqq">>}`))
+    assert.deepEqual(commit('4.3', 'q'.repeat(15), {}).lines, term(`\n${indent}${start}<<"${'q'.repeat(15)}">>}`))
+    const long = `\n${indent}${start}\n${indent}    <<"${'q'.repeat(16)}">>}`
+    assert.deepEqual(commit('4.3', 'q'.repeat(16), {}).lines, term(long))
+    const partial = 'channel.close PRECONDITION_FAILED - partial tx completion'
+    assert.deepEqual(commit('4.3', 'q', {}, {}), { lines: [partial], count: 0 })
+    assert.deepEqual(commit('4.3', 'q', quorum, quorum), { lines: ['tx.commit-ok'], count: 1 })
+    assert.deepEqual(commit('4.3', 'q', {}, quorum).lines, ['connection.close INTERNAL_ERROR'])
+  })
+})
+
+describe('A declaration', () => {
+  it('of a queue without a name and of an unknown type ends as with RabbitMQ 3.10 and 4.3', () => {
+    const declared = (release: ReleaseName, type: FieldTable[string]) => {
+      const { client } = start(release)
+      declare(client, '', { 'x-queue-type': type })
+      return refusal(client)
+    }
+    for (const type of ['odd', 5, true, null]) assert.equal(declared('3.10', type), 'connection.close INTERNAL_ERROR')
+    assert.equal(declared('4.3', 'odd'), "channel.close PRECONDITION_FAILED - unknown queue type 'odd'")
+    assert.equal(declared('4.3', true), "channel.close PRECONDITION_FAILED - unknown queue type 'true'")
+    assert.equal(declared('4.3', 5), 'connection.close INTERNAL_ERROR')
+    assert.match(
+      declared('4.3', null),
+      /invalid arg 'x-queue-type' for queue 'amq\.gen-.*: \{unacceptable_type,void\}$/,
+    )
+  })
+
+  it('of a stream again compares ages as RabbitMQ 3.10 and 4.3 do', () => {
+    const again = (release: ReleaseName, one: FieldTable, other: FieldTable) => {
+      const { client } = start(release)
+      const stream = { 'x-queue-type': 'stream' }
+      declare(client, 'log', { ...stream, ...one })
+      declare(client, 'log', { ...stream, ...other })
+      return refusal(client)
+    }
+    assert.match(again('3.10', { 'x-max-age': '60m' }, { 'x-max-age': '1h' }), /received '1h' but current is '60m'$/)
+    assert.match(again('4.3', { 'x-max-age': '60m' }, { 'x-max-age': '1h' }), /^queue.declare-ok/)
+    assert.match(again('4.3', {}, { 'x-max-age': '1h' }), /received the value '3600000' of type 'longstr' but current/)
+    assert.match(again('4.3', {}, { 'x-max-age': 'odd' }), /received the value 'odd' of type 'longstr' but current/)
+  })
+})
+
+describe('Direct reply-to', () => {
+  const scene = (release: ReleaseName) => {
+    const { engine, client } = start(release)
+    const asking = EngineClient.open(engine)
+    declare(client, 'questions')
+    asking.send(1, methods.BasicConsume, { queueName: 'amq.rabbitmq.reply-to', consumerTag: 'r', noAck: true })
+    asking.publish(1, '', 'questions', 'how much?', { replyTo: 'amq.rabbitmq.reply-to' })
+    client.send(1, methods.BasicGet, { queueName: 'questions', noAck: true })
+    const replyTo = client.take().at(-1)?.properties?.replyTo ?? ''
+    asking.take()
+    return { client, asking, replyTo }
+  }
+
+  it('was no queue in RabbitMQ 3.10: a reply has no route, no tag of its own, and waits for no commit', () => {
+    const { client, asking, replyTo } = scene('3.10')
+    client.publish(1, '', replyTo, '42', undefined, true)
+    assert.deepEqual(client.lines(), ['1 basic.return 42'])
+    client.send(1, methods.TxSelect, {})
+    client.publish(1, '', 'nowhere', '43', { headers: { CC: [replyTo] } })
+    assert.deepEqual(
+      asking.take().map(({ args, body }) => `${args.deliveryTag} ${body}`),
+      ['1 42', '1 43'],
+    )
+  })
+
+  it('is a queue in RabbitMQ 4.3, also after its channel has gone', () => {
+    const { client, asking, replyTo } = scene('4.3')
+    client.send(1, methods.TxSelect, {})
+    client.publish(1, '', replyTo, '42', undefined, true)
+    client.publish(1, '', 'nowhere', '43', { headers: { CC: [replyTo], BCC: [replyTo] } }, true)
+    assert.deepEqual(asking.take(), [])
+    client.take()
+    client.send(1, methods.TxCommit, {})
+    assert.deepEqual(client.lines(), ['1 tx.commit-ok'])
+    assert.deepEqual(
+      asking.take().map(({ args, body }) => `${args.deliveryTag} ${body}`),
+      ['1 42', '2 43'],
+    )
+    asking.lost()
+    client.publish(2, '', replyTo, 'late', undefined, true)
+    client.publish(2, '', 'amq.rabbitmq.reply-to.none', 'odd', undefined, true)
+    assert.deepEqual(client.lines(), ['2 basic.return odd'])
+  })
+})
