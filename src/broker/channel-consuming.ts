@@ -276,8 +276,8 @@ export class ChannelConsuming {
   }
 
   #alike(one: Settlement, other: Settlement): boolean {
-    const requeues = [one, other].every(how => how === 'nack' || how === 'reject')
-    return one === other || (requeues && this.#host.release.nackCounts)
+    const asNack = (how: Settlement) => how.replace('reject', 'nack')
+    return one === other || (this.#host.release.nackCounts && asNack(one) === asNack(other))
   }
 
   #settleAll(tags: readonly Tagged[], how: Settlement): void {

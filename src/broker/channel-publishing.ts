@@ -186,9 +186,10 @@ export class ChannelPublishing {
     return withOthers(properties, { replyTo })
   }
 
-  #deliver({ message, mandatory, queues, repliesTo }: Routed): void {
+  #deliver(routed: Routed): void {
+    const { message, mandatory, repliesTo } = routed
     const fate = this.#mode === 'plain' ? 'take' : this.#host.confirmFate(message)
-    const existing = this.#existing(queues)
+    const existing = this.#existing(routed)
     const withheld = fate === 'withhold' ? message : undefined
     const receipt = this.#mode === 'plain' ? undefined : this.#receipt(Math.max(1, existing.length), withheld)
     if (fate === 'nack') {
@@ -210,11 +211,17 @@ export class ChannelPublishing {
   }
 
   /** What the queues have become since a message was routed to them, of which time goes by in transactions only. */
-  #existing(routed: ReadonlySet<Queue>): readonly { readonly queue: Queue; readonly takes: boolean }[] {
+  #existing({ message, queues }: Routed): readonly { readonly queue: Queue; readonly takes: boolean }[] {
     const { vhost, release } = this.#host
-    return [...routed].flatMap(was => {
+    if (!release.commitNeedsQueues) {
+      const names = message.exchange === '' ? message.routingKeys : [...queues].map(({ name }) => name)
+      return [...new Set(names)].flatMap(name => {
+        const queue = vhost.queues.get(name)
+        return queue === undefined ? [] : { queue, takes: true }
+      })
+    }
+    return [...queues].map(was => {
       const queue = vhost.queues.get(was.name)
-      if (!release.commitNeedsQueues) return queue === undefined ? [] : { queue, takes: true }
       if (queue === undefined) throw undeliverable(was.name, vhost.name)
       if (queue.type !== was.type) throw breakage()
       return { queue, takes: queue === was || queue.type !== 'classic' }

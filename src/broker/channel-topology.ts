@@ -9,7 +9,13 @@ import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
 import { entryOf } from './field-kinds.ts'
 import { checkHeaderMatch } from './header-match.ts'
 import type { Queue } from './queue.ts'
-import { checkQueueArguments, compareQueueArguments, queueTypeOf, typeOfNameless } from './queue-arguments.ts'
+import {
+  checkMasterLocator,
+  checkQueueArguments,
+  compareQueueArguments,
+  queueTypeOf,
+  typeOfNameless,
+} from './queue-arguments.ts'
 import {
   accessRefused,
   inequivalent,
@@ -232,6 +238,7 @@ export class ChannelTopology {
     this.#checkExchangeArgument('x-dead-letter-exchange', 'queue', name, args.arguments)
     const type = queueTypeOf(name, vhost.name, args.arguments, release)
     checkQueueArguments(name, vhost.name, type, args.arguments, release)
+    if (type === 'classic') checkMasterLocator(args.arguments, args.exclusive, release)
     checkFlags(name, vhost.name, type, args)
     const identity = {
       name,

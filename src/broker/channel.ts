@@ -131,8 +131,11 @@ export class Channel implements Receiver {
       this.#publishing.flush()
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      if (error.endsConnection) this.#owner.fail(error, error.method ?? method)
-      else this.closeWith(error, error.method ?? method)
+      if (error.endsConnection) {
+        // It goes before the others: what it had may go to one of them.
+        this.#release('closed')
+        this.#owner.fail(error, error.method ?? method)
+      } else this.closeWith(error, error.method ?? method)
     }
   }
 
@@ -272,10 +275,10 @@ export class Channel implements Receiver {
       channel.#settle(deliveryTag, multiple, 'ack')
     }),
     on(methods.BasicNack, (channel, { deliveryTag, multiple, requeue }) => {
-      channel.#settle(deliveryTag, multiple, requeue ? 'nack' : 'discard')
+      channel.#settle(deliveryTag, multiple, requeue ? 'nack' : 'nack-dead')
     }),
     on(methods.BasicReject, (channel, { deliveryTag, requeue }) => {
-      channel.#settle(deliveryTag, false, requeue ? 'reject' : 'discard')
+      channel.#settle(deliveryTag, false, requeue ? 'reject' : 'reject-dead')
     }),
     on(methods.BasicRecover, (channel, { requeue }) => {
       channel.#consuming.recover(requeue)

@@ -79,8 +79,8 @@ export interface Delivery {
   readonly noAck: boolean
 }
 
-/** How a delivery ends. */
-export type Settlement = 'ack' | 'nack' | 'reject' | 'discard'
+/** How a delivery ends; `-dead` does not come back. */
+export type Settlement = 'ack' | 'nack' | 'reject' | 'nack-dead' | 'reject-dead'
 
 /** The queue of a delivery, as a channel sees it that settles it. */
 export interface Settler {

@@ -38,7 +38,9 @@ export function deadMessage(
       ...(release.expirationFirst ? {} : original),
     }
     death.count = int64(Number(death.count) + 1)
-    headers['x-death'] = [death, ...deaths.filter(other => other !== death)]
+    const isFirst = !Array.isArray(headers['x-death'])
+    const last = isFirst || !release.sortsLaterDeaths ? death : sorted(death)
+    headers['x-death'] = [last, ...deaths.filter(other => other !== death)]
     if (!('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
     if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
     if (routingKey !== undefined && !release.keepsCopies) delete headers['CC']
@@ -46,6 +48,11 @@ export function deadMessage(
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]
   return new Message(exchange, keys, message.blindKeys, kept, message.body, release.carriesFailures ? failures : 0)
+}
+
+function sorted(death: Death): Death {
+  const entries = Object.entries(death).sort(([one], [other]) => (one < other ? -1 : 1))
+  return Object.fromEntries(entries) as Death
 }
 
 function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, message: Message): FieldTable {

@@ -77,6 +77,12 @@ export abstract class MessageQueue implements Queue {
     return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)
   }
 
+  /** Those that expire first: the first of all, or of each priority. */
+  protected get heads(): readonly Stored[] {
+    const { first } = this.messages
+    return first === undefined ? [] : [first]
+  }
+
   /** Whether the first message may have expired since one has come, and maybe others were `dropped`. */
   protected looksAtHead(_dropped: boolean): boolean {
     return true
@@ -124,9 +130,9 @@ export abstract class MessageQueue implements Queue {
 
   get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     this.touch()
-    this.#dropExpired()
+    // A quorum queue looks at the message that it is to give, a classic one at those behind it.
+    if (this.type === 'quorum') this.#dropExpired()
     const stored = this.messages.shift()
-    // A quorum queue counts what is left before it looks at that.
     if (this.type === 'classic') this.#dropExpired()
     else this.#watchExpiry()
     this.lengthChanged()
@@ -138,13 +144,15 @@ export abstract class MessageQueue implements Queue {
       if (!this.#given.delete(delivery)) continue
       const { consumer, stored } = delivery
       if (consumer !== undefined) consumer.unacked--
-      if (settlement === 'discard') this.#die(stored, 'rejected', stored.deliveryCount + 1)
+      if (settlement === 'reject-dead') this.#die(stored, 'rejected', stored.deliveryCount + 1)
+      else if (settlement === 'nack-dead') this.#die(stored, 'rejected')
       else if (settlement !== 'ack') this.#takeBack(stored, settlement)
     }
     for (const { consumer } of deliveries) {
       if (consumer !== undefined) this.#consumers.unblock(consumer.receiver)
     }
-    this.#giveReturned()
+    if (settlement === 'nack' || settlement === 'reject') this.#giveReturned()
+    else this.#give()
   }
 
   consume(consumer: Consumer, announce: () => void): void {
@@ -256,7 +264,10 @@ export abstract class MessageQueue implements Queue {
 
   /** A quorum queue gives what has come back, and drops what is too much then; a classic one the other way round. */
   #giveReturned(): void {
-    if (this.type === 'classic') this.#dropExcess()
+    if (this.type === 'classic') {
+      this.#dropExcess()
+      this.#dropExpired()
+    }
     this.#give()
     if (this.type === 'quorum') this.#dropExcess()
   }
@@ -274,7 +285,7 @@ export abstract class MessageQueue implements Queue {
   }
 
   /** Give messages to consumers while there are both; without `expire` the first is given even if its time is over. */
-  #give(expire = true): void {
+  #give(expire = this.type === 'quorum'): void {
     if (this.#held || this.#ended) return
     if (expire) this.#dropExpired()
     for (; this.messages.length > 0; this.#dropExpired()) {
@@ -286,6 +297,7 @@ export abstract class MessageQueue implements Queue {
       if (!noAck) {
         consumer.unacked++
         if (consumer.options.heedsChannel) consumer.receiver.took()
+        if (this.type === 'quorum') this.#consumers.block(consumer)
       }
       consumer.receiver.post(() => consumer.receiver.deliver(delivery))
     }
@@ -329,21 +341,24 @@ export abstract class MessageQueue implements Queue {
   }
 
   /** What has expired goes when it is next to be given: RabbitMQ looks at the head of a queue alone. */
-  #dropExpired(): void {
+  #dropExpired(ofAll = false): void {
     const now = this.host.now()
-    for (let first = this.messages.first; first !== undefined && first.expiresAt <= now; first = this.messages.first) {
-      this.messages.shift()
-      this.#die(first, 'expired')
+    const isOver = (stored: Stored | undefined) => stored !== undefined && stored.expiresAt <= now
+    if (ofAll || isOver(this.messages.first)) {
+      for (let over = this.heads.find(isOver); over !== undefined; over = this.heads.find(isOver)) {
+        this.messages.drop(over)
+        this.#die(over, 'expired')
+      }
     }
     this.#watchExpiry()
   }
 
   #watchExpiry(): void {
     this.#expiry?.cancel()
-    const first = this.messages.first
-    if (first === undefined || first.expiresAt === Number.POSITIVE_INFINITY) return
-    this.#expiry = this.host.timers.after(Math.max(0, first.expiresAt - this.host.now()), () => {
-      this.#dropExpired()
+    const next = this.heads.reduce((soonest, { expiresAt }) => Math.min(soonest, expiresAt), Number.POSITIVE_INFINITY)
+    if (next === Number.POSITIVE_INFINITY) return
+    this.#expiry = this.host.timers.after(Math.max(0, next - this.host.now()), () => {
+      this.#dropExpired(true)
       this.lengthChanged()
       this.host.run()
     })

@@ -166,8 +166,13 @@ export function checkQueueArguments(
   release: Release,
 ): void {
   checkArguments(name, vhost, type, table, release, QUEUE_ARGUMENTS, CHECKS)
-  const locator = type === 'classic' ? entryOf(table, 'x-queue-master-locator')?.value : undefined
+}
+
+/** Where a classic queue is to be: with its connection if it is `exclusive`. @throws Refusal (541) */
+export function checkMasterLocator(table: FieldTable, exclusive: boolean, release: Release): void {
+  const locator = entryOf(table, 'x-queue-master-locator')?.value
   if (locator === undefined || release.masterLocators.includes(locator)) return
+  if (exclusive && release.masterLocatorText === '') return
   throw release.masterLocatorText === '' ? breakage() : new Refusal(ReplyCode.INTERNAL_ERROR, release.masterLocatorText)
 }
 

@@ -46,6 +46,13 @@ export class QueueConsumers {
     return undefined
   }
 
+  /** Set one aside at once that can take nothing more, and not when it is its turn. */
+  block(consumer: Consumer): void {
+    if (consumer.isReady) return
+    this.#ready = this.#ready.filter(other => other !== consumer)
+    this.#blocked.push(consumer)
+  }
+
   /** Let those of a channel, or of any, back in that can take messages again. */
   unblock(receiver?: Receiver): void {
     const blocked = this.#blocked

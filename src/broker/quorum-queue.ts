@@ -35,6 +35,11 @@ export class QuorumQueue extends MessageQueue {
     return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined
   }
 
+  /** With priorities, also what nobody would get yet. */
+  protected override get heads(): readonly Stored[] {
+    return this.host.release.quorumPriorities > 0 ? this.messages.heads : super.heads
+  }
+
   /** Who has asked for a message and not settled it counts too. */
   override get consumerCount(): number {
     return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length

@@ -56,10 +56,14 @@ export interface ReadyMessages {
   /** Of their bodies. */
   readonly bytes: number
   readonly first: Stored | undefined
+  /** The first of all, and those that are first of their kind. */
+  readonly heads: readonly Stored[]
   /** In the order in which they would be given. */
   readonly all: readonly Stored[]
   push(stored: Stored): void
   shift(): Stored | undefined
+  /** Without one of the heads. */
+  drop(head: Stored): void
   /** Back from whoever had it. */
   takeBack(stored: Stored): void
   clear(): void
@@ -80,7 +84,11 @@ export class PrioritizedMessages implements ReadyMessages {
   }
 
   get first(): Stored | undefined {
-    return this.#highest()?.first
+    return this.#lanes.findLast(lane => lane.length > 0)?.first
+  }
+
+  get heads(): readonly Stored[] {
+    return this.#lanes.flatMap(({ first }) => first ?? []).reverse()
   }
 
   get all(): readonly Stored[] {
@@ -98,19 +106,20 @@ export class PrioritizedMessages implements ReadyMessages {
   }
 
   shift(): Stored | undefined {
-    const stored = this.#highest()?.shift()
-    if (stored !== undefined) this.#count(stored, -1)
-    return stored
+    const { first } = this
+    if (first !== undefined) this.drop(first)
+    return first
+  }
+
+  drop(head: Stored): void {
+    this.#laneOf(head).shift()
+    this.#count(head, -1)
   }
 
   clear(): void {
     for (const lane of this.#lanes) lane.clear()
     this.length = 0
     this.bytes = 0
-  }
-
-  #highest(): Lane | undefined {
-    return this.#lanes.findLast(lane => lane.length > 0)
   }
 
   #laneOf({ message }: Stored): Lane {
@@ -141,6 +150,11 @@ export class ReturnedFirst implements ReadyMessages {
     return this.#returned.first ?? this.#fresh.first
   }
 
+  get heads(): readonly Stored[] {
+    const { first } = this.#returned
+    return first === undefined ? this.#fresh.heads : [first, ...this.#fresh.heads]
+  }
+
   get all(): readonly Stored[] {
     return [...this.#returned.all, ...this.#fresh.all]
   }
@@ -156,9 +170,15 @@ export class ReturnedFirst implements ReadyMessages {
   }
 
   shift(): Stored | undefined {
-    const stored = this.#returned.shift() ?? this.#fresh.shift()
-    if (stored !== undefined) this.bytes -= stored.message.size
-    return stored
+    const { first } = this
+    if (first !== undefined) this.drop(first)
+    return first
+  }
+
+  drop(head: Stored): void {
+    if (head === this.#returned.first) this.#returned.shift()
+    else this.#fresh.drop(head)
+    this.bytes -= head.message.size
   }
 
   clear(): void {

@@ -22,6 +22,8 @@ export interface Release {
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
+  /** Of a message that died before, what its last death is told by is in order. */
+  readonly sortsLaterDeaths: boolean
   /** Of a death, the expiration that the message had is told first. */
   readonly expirationFirst: boolean
   /** The story of a death tells the keys by which a message was routed; before, that of its publish and those in CC. */
@@ -98,6 +100,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     requeuesLast: true,
     acquiredCount: false,
     lastDeath: false,
+    sortsLaterDeaths: true,
     expirationFirst: false,
     deathsTellAllKeys: false,
     carriesFailures: false,
@@ -141,6 +144,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     requeuesLast: false,
     acquiredCount: true,
     lastDeath: true,
+    sortsLaterDeaths: false,
     expirationFirst: true,
     deathsTellAllKeys: true,
     carriesFailures: true,

@@ -91,6 +91,17 @@ describe('A quorum queue', () => {
       assert.deepEqual(delivered(other), ['other 1', 'other 2', 'other 3'])
     })
 
+    it(`gives to whoever waited longest since it could take more, as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      const other = EngineClient.open(engine)
+      declare(client, 'work', { ...quorum, 'x-delivery-limit': 9 })
+      consume(client, 'work', 't', 2)
+      for (const body of ['1', '2']) client.publish(2, '', 'work', body)
+      consume(other, 'work', 'other', 1)
+      client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: true })
+      assert.deepEqual(delivered(other), ['other 1'])
+    })
+
     it(`counts for basic.get-ok what has expired behind it, as RabbitMQ ${release} does`, () => {
       const { client } = start(release)
       declare(client, 'work', quorum)
@@ -103,8 +114,87 @@ describe('A quorum queue', () => {
   }
 })
 
+describe('A quorum queue with priorities', () => {
+  it('looks at the first message of each for what has expired', async () => {
+    const { engine, clock, client } = start('4.3')
+    declare(client, 'work', { 'x-queue-type': 'quorum' })
+    client.publish(1, '', 'work', '1', { priority: 9 })
+    client.publish(1, '', 'work', '2', { expiration: '100' })
+    client.publish(1, '', 'work', '3')
+    await clock.advance(100)
+    assert.deepEqual(
+      engine.queue('work', '/')?.ready.map(({ message }) => String(message.body)),
+      ['1', '3'],
+    )
+  })
+})
+
+describe('A channel whose mistake ends its connection', () => {
+  for (const release of RELEASES) {
+    it(`gives back what it had to the others of it, which are still there, as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      declare(client, 'work')
+      consume(client, 'work', 't', 0)
+      client.publish(1, '', 'work', '1')
+      client.send(2, methods.BasicConsume, { queueName: 'work', noAck: true })
+      client.send(1, methods.BasicRecover, { requeue: false })
+      assert.equal(engine.queue('work', '/')?.messageCount, 0)
+    })
+  }
+})
+
+describe('A message that dies', () => {
+  const died = (release: ReleaseName, settle: (client: EngineClient) => void) => {
+    const { client } = start(release)
+    declare(client, 'dead')
+    declare(client, 'work', { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' })
+    client.publish(1, '', 'work', '1')
+    client.send(1, methods.BasicGet, { queueName: 'work' })
+    settle(client)
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'dead' })
+    return client.take()[0]
+  }
+
+  it('by basic.reject has failed, and by basic.nack has not, as in RabbitMQ 4.3', () => {
+    const byReject = died('4.3', client => client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false }))
+    const byNack = died('4.3', client => client.send(1, methods.BasicNack, { deliveryTag: 1, requeue: false }))
+    assert.equal(byReject?.args.redelivered, true)
+    assert.equal(byNack?.args.redelivered, false)
+  })
+
+  it('again tells its last death in the order of the alphabet, as in RabbitMQ 3.10', () => {
+    const { client } = start('3.10')
+    declare(client, 'dead')
+    const next = { 'x-max-length': 0, 'x-dead-letter-exchange': '' }
+    declare(client, 'two', { ...next, 'x-dead-letter-routing-key': 'dead' })
+    declare(client, 'one', { ...next, 'x-dead-letter-routing-key': 'two' })
+    client.publish(1, '', 'one', '1')
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'dead' })
+    const deaths = client.take()[0]?.properties?.headers?.['x-death'] as readonly FieldTable[]
+    assert.deepEqual(
+      deaths.map(death => Object.keys(death)),
+      [
+        ['count', 'exchange', 'queue', 'reason', 'routing-keys', 'time'],
+        ['count', 'reason', 'queue', 'time', 'exchange', 'routing-keys'],
+      ],
+    )
+  })
+})
+
 describe('A classic queue with priorities', () => {
   for (const release of RELEASES) {
+    it(`gives a message that comes first and has expired to basic.get, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work', { 'x-max-priority': 3 })
+      client.publish(1, '', 'work', '1')
+      client.publish(1, '', 'work', '2', { expiration: '0', priority: 1 })
+      client.take()
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      assert.equal(client.take()[0]?.body, '2')
+    })
+
     it(`does not look at a message that comes first and has expired, as in RabbitMQ ${release}`, () => {
       const { client } = start(release)
       declare(client, 'work', { 'x-max-priority': 3 })
@@ -137,6 +227,12 @@ describe('A transaction with a message for a queue that is deleted before the co
   it('gives the rest of it to the queues that are there, as RabbitMQ 3.10 does', () => {
     assert.deepEqual(commit('3.10', 'q', {}).lines, ['basic.return NO_ROUTE', 'tx.commit-ok'])
     assert.deepEqual(commit('3.10', 'q', {}, {}), { lines: ['tx.commit-ok'], count: 1 })
+    const { engine, client } = start('3.10')
+    client.send(2, methods.TxSelect, {})
+    client.publish(2, '', 'later', 'early')
+    declare(client, 'later')
+    client.send(2, methods.TxCommit, {})
+    assert.equal(engine.queue('later', '/')?.messageCount, 1)
   })
 
   it('breaks on it as RabbitMQ 4.3 does', () => {
@@ -171,6 +267,12 @@ describe('A declaration', () => {
       declared('4.3', null),
       /invalid arg 'x-queue-type' for queue 'amq\.gen-.*: \{unacceptable_type,void\}$/,
     )
+  })
+
+  it('of an exclusive queue needs no place for it in RabbitMQ 3.10', () => {
+    const { client } = start('3.10')
+    client.send(1, methods.QueueDeclare, { exclusive: true, arguments: { 'x-queue-master-locator': 'odd' } })
+    assert.equal(client.take()[0]?.name, 'queue.declare-ok')
   })
 
   it('of a stream again compares ages as RabbitMQ 3.10 and 4.3 do', () => {

@@ -85,8 +85,9 @@ async function compare(
   const steps = sequence(seed, options)
   const { prefix, expires, types } = options
   const kind = types.find(type => type !== 'classic') ?? 'classic'
+  const rabbit = new Run(() => FrameClient.connect(rabbitUrl), prefix, { kind, expires, control })
   const [theirs, ours] = await Promise.all([
-    new Run(() => FrameClient.connect(rabbitUrl), prefix, { kind, expires, control }).run(steps),
+    rabbit.run(steps),
     new Run(() => FrameClient.enter(engine), prefix, { kind, expires }).run(steps),
   ])
   engine.stop()
@@ -94,7 +95,7 @@ async function compare(
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.
   const compared = at === -1 ? steps.length : at
   if (at === -1 || same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))) return { steps: steps.length, compared }
-  if (breaksOnType(steps, theirs, at)) return { steps: steps.length, compared }
+  if (at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at)) return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
 

@@ -8,6 +8,11 @@ export class OpenDeliveries {
   /** Whether the next basic.get-ok of a channel, or its next consumer without a name, needs none. */
   readonly #nextNoAck = new Map<string, boolean>()
 
+  /** How many channels have any. */
+  get channels(): number {
+    return [...this.#tags.values()].filter(tags => tags.size > 0).length
+  }
+
   of(channel: number): readonly number[] {
     return [...(this.#tags.get(channel) ?? [])]
   }
