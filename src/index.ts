@@ -82,6 +82,7 @@ export type {
   HandlerOptions,
   MessageHandler,
   NextOptions,
+  OffsetStore,
 } from './patterns/consume/consumer-options.ts'
 export type {
   ErrorDestination,

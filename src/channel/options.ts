@@ -85,8 +85,8 @@ export interface ConsumeArguments {
   /** Where in a stream to start. RabbitMQ's default: `next`, what comes from now on. */
   readonly 'x-stream-offset'?: StreamOffset | undefined
   /**
-   * Only chunks of a stream that have messages whose header `x-stream-filter-value` is this, or one of these. Other messages of such a chunk come
-   * too: look at the header. RabbitMQ 3.13 and newer.
+   * Only chunks of a stream that have messages whose header `x-stream-filter-value` is this, or one of these. A consumer of
+   * `protocol.consumer()` leaves out the other messages of such a chunk; a callback gets them too. RabbitMQ 3.13 and newer.
    */
   readonly 'x-stream-filter'?: string | readonly string[] | undefined
   /** With `x-stream-filter`, also chunks with messages that have no `x-stream-filter-value`. Default: false. */

@@ -136,6 +136,12 @@ export class Acker implements IncomingSource {
     return false
   }
 
+  /** Whether it is a stream's without doubt, so that an ack removes nothing. */
+  isKnownStream(tag: number): boolean {
+    for (const position of this.#positions) if (position.isStream === true && position.has(tag, false)) return true
+    return false
+  }
+
   /** How streams are told; undefined where nothing may be sent. */
   #onStreams(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Settlement | undefined {
     if (how === 'ack') return how

@@ -29,6 +29,25 @@ export type CancelDecider = (
   error: Error,
 ) => 'resume' | 'close' | undefined | void | Promise<'resume' | 'close' | undefined> | Promise<void>
 
+/**
+ * Keeps how far a consumer of a stream has come, in a file or a database for instance, so that the next run of the program
+ * goes on there:
+ *
+ *     const offsetStore = {
+ *       load: async () => BigInt(await readFile('offset', 'utf8').catch(() => '0')),
+ *       save: (offset: bigint) => writeFile('offset', String(offset)),
+ *     }
+ */
+export interface OffsetStore {
+  /** The offset to begin with. Undefined if nothing is stored: it begins as `x-stream-offset` says, `'first'` by default. */
+  load(): bigint | number | undefined | null | Promise<bigint | number | undefined | null>
+  /**
+   * Keep the offset of the first message that is not settled. It is called every 5 seconds if it has changed, and when the
+   * consumer is closed; never twice at once. If it throws, that goes to `onError`, and it is called again.
+   */
+  save(offset: bigint): unknown
+}
+
 /** Called with each message; it is settled when this returns, or its promise resolves. */
 export type MessageHandler = (message: Message) => unknown
 
@@ -45,6 +64,11 @@ export interface ConsumerOptions {
   readonly exclusive?: boolean | undefined
   /** Arguments of basic.consume, such as `x-priority` and `x-stream-offset`. */
   readonly arguments?: ConsumeArguments | undefined
+  /**
+   * Where the position in a stream is kept. Messages that were settled after the last save come again in the next run.
+   * Default: it is not kept.
+   */
+  readonly offsetStore?: OffsetStore | undefined
   /** Decides what follows when the broker has ended the consumer. Without, it always consumes again. */
   readonly onCancel?: CancelDecider | undefined
   /** Ends the wait for the start; later it closes the consumer, whose loop throws. */
@@ -109,6 +133,7 @@ export interface ConsumerSettings {
   readonly noAck: boolean
   readonly exclusive: boolean
   readonly arguments: ConsumeArguments | undefined
+  readonly offsetStore: OffsetStore | undefined
   readonly onCancel: CancelDecider | undefined
   readonly signal: AbortSignal | undefined
   readonly concurrency: number
@@ -119,7 +144,7 @@ export interface ConsumerSettings {
 }
 
 const PREFETCH_COUNT = 32
-const CONSUMER = ['prefetchCount', 'noAck', 'exclusive', 'arguments', 'onCancel', 'signal']
+const CONSUMER = ['prefetchCount', 'noAck', 'exclusive', 'arguments', 'offsetStore', 'onCancel', 'signal']
 const HANDLER = [...CONSUMER, 'concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
 const BATCH_WAIT = 1_000
 const MOST = 65_535
@@ -155,6 +180,7 @@ export function consumerSettings(
     noAck,
     exclusive: booleanOption(what, 'exclusive', options.exclusive) ?? false,
     arguments: options.arguments,
+    offsetStore: offsetStoreOption(what, options.offsetStore, noAck),
     onCancel: registered(functionOption(what, 'onCancel', options.onCancel)),
     signal: signalOption(what, 'signal', options.signal),
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
@@ -162,6 +188,16 @@ export function consumerSettings(
     slowHandlerThreshold: durationOption(what, 'slowHandlerThreshold', options.slowHandlerThreshold, 1),
     onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
   }
+}
+
+function offsetStoreOption(what: string, store: unknown, noAck: boolean): OffsetStore | undefined {
+  if (store === undefined) return undefined
+  const { load, save } = (store ?? {}) as Partial<OffsetStore>
+  if (typeof load !== 'function' || typeof save !== 'function') {
+    throw badValue(what, 'offsetStore', 'an object with load() and save()', store)
+  }
+  if (noAck) throw new EncodeError(`${what}: "offsetStore" has no meaning with noAck, which no stream takes`)
+  return store as OffsetStore
 }
 
 /** @throws EncodeError for anything but the options of a batch that can be full. */

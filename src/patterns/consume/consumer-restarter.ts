@@ -107,6 +107,12 @@ export class ConsumerRestarter {
     return this.#channel?.consumerTag
   }
 
+  /** The offset of the first message of a stream that is not settled, if it is known. */
+  get nextOffset(): bigint | undefined {
+    const offset = this.#channel?.resumeOffset ?? this.#request.arguments?.['x-stream-offset']
+    return typeof offset === 'bigint' ? offset : undefined
+  }
+
   /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
   get ackTimeout(): number | undefined {
     return this.#channel?.ackTimeout

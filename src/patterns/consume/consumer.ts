@@ -29,6 +29,7 @@ import { type MakeRuns, oneByOne, type Runs } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 import { HandlerWatch, type SlowHandlers } from './slow-handlers.ts'
+import type { StoredOffsets } from './stored-offsets.ts'
 
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
 export interface ConsumerEvents {
@@ -75,6 +76,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   readonly #settings: ConsumerSettings
   readonly #restarter: ConsumerRestarter
   readonly #policy: FailurePolicy
+  readonly #offsets: StoredOffsets | undefined
   readonly #heldBack: HeldBack
   readonly #hasHandler: boolean
   readonly #dispatcher: Dispatcher
@@ -101,8 +103,10 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     handler: MessageHandler | BatchHandler | undefined,
     makeRuns: MakeRuns,
     copies: FailureCopies | undefined,
+    offsets: StoredOffsets | undefined,
   ) {
     super()
+    this.#offsets = offsets
     this.queueName = settings.queueName
     this.#source = source
     this.#settings = settings
@@ -161,11 +165,14 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     options: HandlerOptions | BatchHandlerOptions,
   ): Promise<Consumer> {
     if (handler !== undefined && typeof handler !== 'function') throw badValue(what, 'handler', 'a function', handler)
-    const settings = consumerSettings(what, queueName, handler, options)
+    const checked = consumerSettings(what, queueName, handler, options)
+    const { offsetStore } = checked
+    const offsets = offsetStore && (await (await loadOffsets()).load(source, what, checked, offsetStore))
+    const settings = offsets?.applied(checked) ?? checked
     const makeRuns = settings.batch === undefined ? oneByOne : (await import('./batch-runs.ts')).inBatches
     // So that no file has to be read when a handler fails.
     const copies = typeof settings.onFailure === 'string' ? undefined : await loadCopies(source, queueName)
-    const consumer = new Consumer(source, settings, handler, makeRuns, copies)
+    const consumer = new Consumer(source, settings, handler, makeRuns, copies, offsets)
     const { signal } = settings
     try {
       await consumer.#restarter.start(signal)
@@ -175,6 +182,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       consumer.#dispatcher.end(undefined)
       throw error
     }
+    offsets?.start(() => consumer.#restarter.nextOffset)
     source.own(consumer.#part)
     if (signal?.aborted) consumer.#aborted()
     else if (signal !== undefined) consumer.#signal = onAbort(signal, consumer.#aborted)
@@ -299,7 +307,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       CLOSE_TIMEOUT,
       dispatcher.until(() => dispatcher.handlersIdle),
     )
-    await this.#policy.close()
+    await Promise.all([this.#policy.close(), this.#offsets?.close()])
   }
 
   // ---- the end
@@ -382,7 +390,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       dispatcher.until(() => !dispatcher.loopsHold),
     )
     dispatcher.giveUp()
-    const closed = Promise.all([channel?.close(), this.#policy.close()])
+    const closed = Promise.all([channel?.close(), this.#policy.close(), this.#offsets?.close()])
     await atMost(this.#source, Math.max(left(), CHANNEL_CLOSE_GRACE), closed)
     this.#end(this.#makeError, undefined)
   }
@@ -402,6 +410,10 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 async function loadCopies(source: ChannelSource, queueName: string): Promise<FailureCopies> {
   const { FailureCopies } = await import('./failure-copies.ts')
   return new FailureCopies(source, queueName)
+}
+
+async function loadOffsets(): Promise<typeof StoredOffsets> {
+  return (await import('./stored-offsets.ts')).StoredOffsets
 }
 
 function nameOf(onFailure: ConsumerSettings['onFailure']): string {

@@ -1,6 +1,7 @@
 import type { Acker } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
+import type { ConsumeArguments } from '../../channel/options.ts'
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { Clock, TimerSource } from '../../lib/clock.ts'
@@ -16,6 +17,7 @@ import { Message, StreamMessage } from './message.ts'
 import { MessageBuffer } from './message-buffer.ts'
 import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
 import type { HandlerWatch } from './slow-handlers.ts'
+import { streamFilter } from './stream-filter.ts'
 
 /**
  * Changes of state, all made by `#to`:
@@ -49,6 +51,7 @@ export interface DispatcherOptions {
   readonly queueName: string
   readonly noAck: boolean
   readonly prefetchCount: number
+  readonly arguments: ConsumeArguments | undefined
 }
 
 /**
@@ -61,6 +64,8 @@ export class Dispatcher implements DeliverySink {
   readonly context = new AsyncResource('asyncamqp')
   /** Nothing else limits what waits here. */
   readonly #unlimited: boolean
+  /** Undefined if every message is. */
+  readonly #isWanted: ((properties: Properties) => boolean) | undefined
   /** Undefined where the program asks for messages itself. */
   readonly #runs: Runs | undefined
   readonly #watch: HandlerWatch | undefined
@@ -83,7 +88,7 @@ export class Dispatcher implements DeliverySink {
   readonly #conditions = new Conditions()
 
   constructor(
-    { queueName, noAck, prefetchCount }: DispatcherOptions,
+    { queueName, noAck, prefetchCount, arguments: args }: DispatcherOptions,
     runs: Runs | undefined,
     watch: HandlerWatch | undefined,
     timers: TimerSource,
@@ -91,6 +96,7 @@ export class Dispatcher implements DeliverySink {
   ) {
     this.queueName = queueName
     this.noAck = noAck
+    this.#isWanted = streamFilter(args)
     this.#unlimited = noAck || prefetchCount === 0
     this.#runs = runs
     this.#watch = watch
@@ -124,6 +130,10 @@ export class Dispatcher implements DeliverySink {
 
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
     const acker = this.#acker
+    if (this.#isWanted?.(properties) === false && acker?.isKnownStream(envelope.deliveryTag) === true) {
+      acker.settle('ack', envelope.deliveryTag, false, false)
+      return
+    }
     let message: Message
     if (this.noAck || acker === undefined) message = new Message(body, envelope, properties, undefined)
     else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain, 0)

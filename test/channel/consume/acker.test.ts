@@ -74,6 +74,20 @@ describe('Acker', () => {
     assert.deepEqual(fixture.written(), ['basic.nack 10'])
   })
 
+  it('knows a message of a stream only if its queue is one without doubt', () => {
+    for (const [isStream, known] of [
+      [true, true],
+      [undefined, false],
+    ] as const) {
+      const { acker } = new Fixture()
+      const position = new StreamPosition(isStream)
+      position.delivered(101, 5)
+      acker.onStream(position)
+      assert.equal(acker.isKnownStream(101), known)
+      assert.equal(acker.isKnownStream(102), false)
+    }
+  })
+
   it('refuses what may be of a stream or of another queue as it is told, or not at all: never by an ack', () => {
     for (const takesRejectOfStream of [false, true]) {
       const fixture = new Fixture()

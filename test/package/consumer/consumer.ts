@@ -88,6 +88,7 @@ import {
   NoChannelAvailableError,
   type NoWaitOption,
   type NumericType,
+  type OffsetStore,
   type PasswordFunction,
   type Payload,
   type ProcessContext,
@@ -447,6 +448,8 @@ export async function work(protocol: AmqpProtocol): Promise<void> {
     const sent: boolean = message.nack({ requeue: false }) || message.reject({ requeue: true }) || message.ack()
     console.log(id, message.text(), message.deliveryCount, aborted, sent, message.envelope.routingKey)
   }
+  const offsetStore: OffsetStore = { load: async () => undefined, save: offset => console.log(offset + 1n) }
+  await protocol.consumer('readings', { offsetStore })
   const next: NextOptions = { timeout: 1_000, signal: AbortSignal.timeout(2_000) }
   const { value, done } = await consumer.next(next)
   if (done !== true) console.log(value.body.length)
