@@ -146,6 +146,12 @@ export class BrokerEngine implements ConnectionHost {
     return vhost
   }
 
+  /** With its queues, and their timers. */
+  deleteVirtualHost(name: string): void {
+    for (const queue of this.vhosts.get(name)?.queues.values() ?? []) queue.end()
+    this.vhosts.delete(name)
+  }
+
   /** Connections that are open see what is changed too. */
   setUser(name: string, options: UserOptions): void {
     const known = this.users.get(name)

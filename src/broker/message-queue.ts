@@ -32,6 +32,8 @@ export abstract class MessageQueue implements Queue {
   #position = 0
   #ordinal = 0
   #everConsumed = false
+  /** Of consumers that have to acknowledge in time. */
+  readonly #watches = new Set<Timer>()
   #expiry: Timer | undefined
   #idle: Timer | undefined
   #held = false
@@ -215,6 +217,7 @@ export abstract class MessageQueue implements Queue {
     this.#ended = true
     this.#idle?.cancel()
     this.#expiry?.cancel()
+    for (const watch of this.#watches) watch.cancel()
     for (const consumer of this.#consumers.all) {
       this.#remove(consumer)
       consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
@@ -330,7 +333,8 @@ export abstract class MessageQueue implements Queue {
   #watchConsumer(delivery: Delivery, consumer: Consumer): void {
     const timeout = this.consumerTimeout
     if (timeout === undefined) return
-    this.host.timers.after(timeout, () => {
+    const watch = this.host.timers.after(timeout, () => {
+      this.#watches.delete(watch)
       if (!this.#given.has(delivery)) return
       const theirs = [...this.#given].filter(other => other.consumer === consumer)
       this.#remove(consumer)
@@ -338,6 +342,7 @@ export abstract class MessageQueue implements Queue {
       consumer.receiver.post(() => consumer.receiver.timedOut(consumer, timeout))
       this.host.run()
     })
+    this.#watches.add(watch)
   }
 
   /** What has expired goes when it is next to be given: RabbitMQ looks at the head of a queue alone. */

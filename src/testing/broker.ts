@@ -7,12 +7,29 @@ import type { ReleaseName } from '../broker/release-name.ts'
 import type { UserOptions } from '../broker/user-options.ts'
 import type { ConnectOptions } from '../connection/settings/options.ts'
 import type { TransportFactory } from '../connection/wire/transport.ts'
-import { type Clock, systemClock } from '../lib/clock.ts'
+import { type Clock, systemClock, type Timer } from '../lib/clock.ts'
 import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
-import { checkBrokerOptions, checkCloseReason, checkUserOptions } from './check-options.ts'
+import {
+  checkBrokerOptions,
+  checkCloseReason,
+  checkCount,
+  checkDelay,
+  checkName,
+  checkReason,
+  checkUserOptions,
+} from './check-options.ts'
 import { Listener } from './listener.ts'
 import { MemoryTransport } from './memory-transport.ts'
-import { type BrokerMessage, ConnectionView, ExchangeView, QueueView, shown, type WaitOptions, Watch } from './views.ts'
+import {
+  type BrokerMessage,
+  ConnectionView,
+  ExchangeView,
+  existing,
+  QueueView,
+  shown,
+  type WaitOptions,
+  Watch,
+} from './views.ts'
 
 /** Options of a broker for tests. */
 export interface BrokerOptions {
@@ -57,6 +74,7 @@ export class Broker implements AsyncDisposable {
   readonly #watch: Watch
   /** In front of the host of a URL. */
   readonly #login: string
+  readonly #host: string
   readonly #listener: Listener
   readonly #tlsListener: Listener | undefined
   #publishedCount = 0
@@ -64,7 +82,9 @@ export class Broker implements AsyncDisposable {
   #refuses = false
   #frozen = false
   #delay = 0
-  #state: 'running' | 'stopped' = 'stopped'
+  /** What `slowDown` has put off. */
+  readonly #delayed = new Set<Timer>()
+  #state: 'running' | 'stopped' | 'disposed' = 'stopped'
 
   /** @internal Use `startBroker()`. */
   constructor(options: BrokerOptions) {
@@ -94,6 +114,7 @@ export class Broker implements AsyncDisposable {
     this.#watch = new Watch(this.#engine)
     const accept = (port: ClientPort) => this.#accept(port)
     const { host = LOCALHOST } = options
+    this.#host = host
     this.#listener = new Listener(accept, host, options.port ?? 0)
     this.#tlsListener = options.tls === undefined ? undefined : new Listener(accept, host, 0, options.tls)
   }
@@ -102,7 +123,7 @@ export class Broker implements AsyncDisposable {
 
   /** `amqp://guest:guest@127.0.0.1:port`, for any client of any language; the first of `users` logs in. */
   get url(): string {
-    return `amqp://${this.#login}${LOCALHOST}:${this.port}`
+    return `amqp://${this.#login}${hostOfUrl(this.#host, LOCALHOST)}:${this.port}`
   }
   /** The TCP port it listens on. */
   get port(): number {
@@ -111,14 +132,14 @@ export class Broker implements AsyncDisposable {
   /** The same with TLS. @throws Error unless the option `tls` was given. */
   get tlsUrl(): string {
     if (this.#tlsListener === undefined) throw new Error('this broker was started without tls')
-    return `amqps://${this.#login}localhost:${this.#tlsListener.port}`
+    return `amqps://${this.#login}${hostOfUrl(this.#host, 'localhost')}:${this.#tlsListener.port}`
   }
 
   /** Reaches the broker without a socket: an option of `connect()`. */
   get createTransport(): TransportFactory {
     return async (target, handler, _signal, onStep) => {
       onStep('connect')
-      if (this.#refuses || this.#state === 'stopped') throw connectionRefused(target.port)
+      if (this.#refuses || this.#state !== 'running') throw connectionRefused(target.port)
       const peer = { host: target.host, port: target.port, localPort: ++this.#memoryPort, encrypted: false }
       return new MemoryTransport(handler, peer, port => this.#accept(port))
     }
@@ -172,7 +193,7 @@ export class Broker implements AsyncDisposable {
 
   /** Take connections again. */
   async acceptConnections(): Promise<void> {
-    if (!this.#refuses || this.#state === 'stopped') return
+    if (!this.#refuses || this.#state !== 'running') return
     this.#refuses = false
     await this.#listener.start()
     await this.#tlsListener?.start()
@@ -193,6 +214,7 @@ export class Broker implements AsyncDisposable {
 
   /** Raise an alarm: connections that publish are blocked (connection.blocked), for this reason. */
   block(reason = 'low on memory'): void {
+    checkReason('block', reason)
     this.#engine.setAlarm(reason)
   }
 
@@ -201,16 +223,17 @@ export class Broker implements AsyncDisposable {
     this.#engine.setAlarm(undefined)
   }
 
-  /** Send everything this many milliseconds later; 0 ends that. */
+  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for what is no time. */
   slowDown(milliseconds: number): void {
+    checkDelay('slowDown', milliseconds)
     this.#delay = milliseconds
   }
 
-  /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. */
+  /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. @throws Error if there is none. */
   cancelConsumers(queueName: string, vhost = '/'): void {
-    const queue = this.#engine.queue(queueName, vhost)
-    for (const consumer of queue?.consumers ?? []) {
-      queue?.cancel(consumer, () => {})
+    const queue = existing(this.#engine, queueName, vhost)
+    for (const consumer of queue.consumers) {
+      queue.cancel(consumer, () => {})
       consumer.receiver.cancelled(consumer)
     }
     this.#engine.run()
@@ -228,6 +251,7 @@ export class Broker implements AsyncDisposable {
 
   /** Answer the next publishes on channels with confirms by basic.nack, and take none of them. */
   nackConfirms(count = 1): void {
+    checkCount('nackConfirms', count)
     this.#engine.nackNext(count)
   }
 
@@ -257,9 +281,10 @@ export class Broker implements AsyncDisposable {
     await this.#halt(false)
   }
 
-  /** Start again what was stopped or killed, on the same port. */
+  /** Start again what was stopped or killed, on the same port. @throws Error after the broker was disposed of. */
   async start(): Promise<void> {
     if (this.#state === 'running') return
+    if (this.#state === 'disposed') throw new Error('this broker has been disposed of: start another one')
     this.#state = 'running'
     this.#refuses = false
     this.#frozen = false
@@ -268,14 +293,16 @@ export class Broker implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#state = 'stopped'
+    this.#state = 'disposed'
     this.#engine.stop()
+    for (const timer of this.#delayed) timer.cancel()
+    this.#watch.end()
     await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
   }
 
   // ---- what there is in it
 
-  /** What a queue is and has, whether it exists or not. */
+  /** What a queue is and has, and what a test waits for in it. It need not exist yet. */
   queue(name: string, vhost = '/'): QueueView {
     return new QueueView(this.#engine, this.#watch, name, vhost)
   }
@@ -307,14 +334,16 @@ export class Broker implements AsyncDisposable {
 
   /** Add a virtual host while it runs. */
   addVirtualHost(name: string): void {
+    checkName('addVirtualHost', name)
     if (!this.#engine.vhosts.has(name)) this.#engine.addVirtualHost(name)
   }
 
-  /** Delete a virtual host with all that is in it; its connections are closed. */
+  /** Delete a virtual host with all that is in it; its connections are closed. @throws Error if there is none. */
   deleteVirtualHost(name: string): void {
+    if (!this.#engine.vhosts.has(name)) throw new Error(`there is no virtual host "${name}"`)
     const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `vhost '${name}' is deleted`)
     for (const connection of this.#named()) if (connection.vhost.name === name) connection.fail(reason)
-    this.#engine.vhosts.delete(name)
+    this.#engine.deleteVirtualHost(name)
     this.#engine.run()
   }
 
@@ -330,8 +359,9 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Wait until `count` connections, or more, are open. @throws TimeoutError */
-  hasConnections(count: number, options?: WaitOptions): Promise<void> {
+  async hasConnections(count: number, options?: WaitOptions): Promise<void> {
     const open = () => this.#named().length
+    checkCount('hasConnections', count)
     return this.#watch.until(
       () => open() >= count,
       `the broker has ${count} connections`,
@@ -341,7 +371,8 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Wait until `count` messages, or more, have been published. @throws TimeoutError */
-  hasPublished(count: number, options?: WaitOptions): Promise<void> {
+  async hasPublished(count: number, options?: WaitOptions): Promise<void> {
+    checkCount('hasPublished', count)
     return this.#watch.until(
       () => this.#publishedCount >= count,
       `${count} messages are published`,
@@ -356,7 +387,7 @@ export class Broker implements AsyncDisposable {
   }
 
   async #halt(inOrder: boolean): Promise<void> {
-    if (this.#state === 'stopped') return
+    if (this.#state !== 'running') return
     this.#state = 'stopped'
     if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
     this.#engine.restart(inOrder)
@@ -373,7 +404,11 @@ export class Broker implements AsyncDisposable {
         return
       }
       delayed.push(act)
-      clock.after(this.#delay, () => delayed.shift()?.())
+      const timer = clock.after(this.#delay, () => {
+        this.#delayed.delete(timer)
+        delayed.shift()?.()
+      })
+      this.#delayed.add(timer)
     }
     const connection = this.#engine.accept({
       ...port,
@@ -383,6 +418,12 @@ export class Broker implements AsyncDisposable {
     if (this.#frozen) connection.freeze(true)
     return connection
   }
+}
+
+/** `loopback` for what listens there, or everywhere. */
+function hostOfUrl(host: string, loopback: string): string {
+  if (host === LOCALHOST || host === '0.0.0.0' || host === '::') return loopback
+  return host.includes(':') ? `[${host}]` : host
 }
 
 function textOf(replyCode: number, text: string): string {
@@ -402,6 +443,11 @@ function connectionRefused(port: number): Error {
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
   checkBrokerOptions(options)
   const broker = new Broker(options)
-  await broker.start()
+  try {
+    await broker.start()
+  } catch (error) {
+    await broker[Symbol.asyncDispose]()
+    throw error
+  }
   return broker
 }

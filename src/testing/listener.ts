@@ -9,6 +9,8 @@ export class Listener {
   readonly #sockets = new Set<Socket>()
   readonly #host: string
   #port: number
+  #wanted = false
+  #starting: Promise<void> | undefined
 
   /** `tls`: as Node's `tls.createServer` takes it. */
   constructor(accept: Accept, host: string, port: number, tls?: TlsOptions) {
@@ -31,20 +33,33 @@ export class Listener {
 
   /** Listen: on a free port the first time, and on the same one later. */
   async start(): Promise<void> {
+    this.#wanted = true
+    this.#starting ??= this.#listen().finally(() => {
+      this.#starting = undefined
+    })
+    await this.#starting
+  }
+
+  async #listen(): Promise<void> {
+    if (this.#server.listening) return
     this.#server.listen(this.#port, this.#host)
     await once(this.#server, 'listening')
+    // Whoever changed their mind meanwhile had nothing to close yet.
+    if (!this.#wanted) this.#server.close()
     const address = this.#server.address()
     if (typeof address === 'object' && address !== null) this.#port = address.port
   }
 
   /** Accept no client; those that are connected stay. */
   refuse(): void {
+    this.#wanted = false
     if (this.#server.listening) this.#server.close()
   }
 
   /** Stop, once what was written has left; who does not take it is cut. */
   async stop(): Promise<void> {
     this.refuse()
+    await this.#starting?.catch(() => {})
     await Promise.all(
       [...this.#sockets].map(socket => {
         if (socket.writableFinished || !socket.writableEnded) socket.destroy()

@@ -10,7 +10,7 @@ import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
-import { checkWait } from './check-options.ts'
+import { checkCount, checkReason, checkWait } from './check-options.ts'
 
 /** A message as the broker has it. */
 export interface BrokerMessage {
@@ -65,12 +65,19 @@ export function shown(message: EngineMessage): BrokerMessage {
 export class Watch {
   readonly #engine: BrokerEngine
   readonly #waiting = new Set<() => void>()
+  #ended = false
 
   constructor(engine: BrokerEngine) {
     this.#engine = engine
     engine.onChange = () => {
       for (const look of [...this.#waiting]) look()
     }
+  }
+
+  /** Nothing comes true any more: what waits rejects. */
+  end(): void {
+    this.#ended = true
+    for (const look of [...this.#waiting]) look()
   }
 
   /** @throws TimeoutError if `isSo` does not come true in time; `state` says what was seen instead. */
@@ -84,10 +91,16 @@ export class Watch {
       const { timeout = WAIT } = options
       let timer: Timer | undefined
       const look = () => {
-        if (!isSo()) return
+        const is = isSo()
+        if (!is && !this.#ended) return
         this.#waiting.delete(look)
         timer?.cancel()
-        resolve()
+        if (is) resolve()
+        else reject(new Error(`the broker was disposed of before ${what}: ${state()}`))
+      }
+      if (this.#ended) {
+        look()
+        return
       }
       this.#waiting.add(look)
       const expired = () => {
@@ -99,7 +112,20 @@ export class Watch {
   }
 }
 
-/** A queue of the broker, there or not. */
+/** @internal @throws Error that names the queues that there are. */
+export function existing(engine: BrokerEngine, name: string, vhost: string): Queue {
+  return known('queue', engine.vhosts.get(vhost)?.queues ?? new Map(), name, vhost)
+}
+
+function known<T>(kind: 'queue' | 'exchange', all: ReadonlyMap<string, T>, name: string, vhost: string): T {
+  const one = all.get(name)
+  if (one !== undefined) return one
+  const names = [...all.keys()].map(other => `"${other}"`)
+  const there = names.length === 0 ? 'there is none' : `there are ${names.join(', ')}`
+  throw new Error(`there is no ${kind} "${name}" in virtual host "${vhost}"; ${there}`)
+}
+
+/** A queue of the broker. Of one that does not exist, only `exists` and `type` can be read, and be waited for. */
 export class QueueView {
   readonly name: string
   readonly vhost: string
@@ -118,35 +144,39 @@ export class QueueView {
     return this.#engine.queue(this.name, this.vhost)
   }
 
+  get #existing(): Queue {
+    return existing(this.#engine, this.name, this.vhost)
+  }
+
   get exists(): boolean {
     return this.#queue !== undefined
   }
   get durable(): boolean {
-    return this.#queue?.durable ?? false
+    return this.#existing.durable
   }
   get autoDelete(): boolean {
-    return this.#queue?.autoDelete ?? false
+    return this.#existing.autoDelete
   }
   /** Only the connection that declared it may use it. */
   get exclusive(): boolean {
-    return this.#queue?.owner !== undefined
+    return this.#existing.owner !== undefined
   }
   get type(): string | undefined {
     return this.#queue?.type
   }
   get arguments(): FieldTable {
-    return { ...this.#queue?.arguments }
+    return { ...this.#existing.arguments }
   }
   /** Messages that no consumer has, in the order of their delivery. */
   get ready(): readonly QueuedMessage[] {
-    return (this.#queue?.ready ?? []).map(({ message, redelivered }) => ({ ...shown(message), redelivered }))
+    return this.#existing.ready.map(({ message, redelivered }) => ({ ...shown(message), redelivered }))
   }
   /** Messages that were delivered and are not settled. */
   get unacked(): readonly QueuedMessage[] {
-    return (this.#queue?.unacked ?? []).map(({ stored, redelivered }) => ({ ...shown(stored.message), redelivered }))
+    return this.#existing.unacked.map(({ stored, redelivered }) => ({ ...shown(stored.message), redelivered }))
   }
   get consumers(): readonly BrokerConsumer[] {
-    return (this.#queue?.consumers ?? []).map(({ tag, unacked, options }) => {
+    return this.#existing.consumers.map(({ tag, unacked, options }) => {
       const { noAck, exclusive, prefetch, priority } = options
       return {
         consumerTag: tag,
@@ -160,24 +190,31 @@ export class QueueView {
     })
   }
 
-  /** Wait until the queue has neither ready nor unacknowledged messages. @throws TimeoutError */
+  /** Wait until the queue is there, and has neither ready nor unacknowledged messages. @throws TimeoutError */
   emptied(options?: WaitOptions): Promise<void> {
-    const isEmpty = () => this.#ready === 0 && this.#unacked === 0
+    let seen = false
+    const isEmpty = () => {
+      seen ||= this.exists
+      return seen && this.#ready === 0 && this.#unacked === 0
+    }
     return this.#until(isEmpty, `queue "${this.name}" is empty`, options)
   }
 
   /** Wait until `count` messages or more are ready. @throws TimeoutError */
-  hasReady(count: number, options?: WaitOptions): Promise<void> {
+  async hasReady(count: number, options?: WaitOptions): Promise<void> {
+    checkCount('hasReady', count)
     return this.#until(() => this.#ready >= count, `queue "${this.name}" has ${count} ready messages`, options)
   }
 
   /** Wait until `count` messages or more are with consumers, unacknowledged. @throws TimeoutError */
-  hasUnacked(count: number, options?: WaitOptions): Promise<void> {
+  async hasUnacked(count: number, options?: WaitOptions): Promise<void> {
+    checkCount('hasUnacked', count)
     return this.#until(() => this.#unacked >= count, `queue "${this.name}" has ${count} unacked messages`, options)
   }
 
   /** Wait until the queue has `count` consumers, or more. @throws TimeoutError */
-  hasConsumers(count: number, options?: WaitOptions): Promise<void> {
+  async hasConsumers(count: number, options?: WaitOptions): Promise<void> {
+    checkCount('hasConsumers', count)
     const has = () => (this.#queue?.consumers.length ?? 0) >= count
     return this.#until(has, `queue "${this.name}" has ${count} consumers`, options)
   }
@@ -197,13 +234,13 @@ export class QueueView {
   #until(isSo: () => boolean, what: string, options?: WaitOptions): Promise<void> {
     const state = () =>
       this.exists
-        ? `it has ${this.#ready} ready and ${this.#unacked} unacked messages and ${this.consumers.length} consumers`
+        ? `it has ${this.#ready} ready and ${this.#unacked} unacked messages and ${this.#queue?.consumers.length} consumers`
         : 'there is no such queue'
     return this.#watch.until(isSo, what, state, options)
   }
 }
 
-/** An exchange of the broker, there or not. */
+/** An exchange of the broker. Of one that does not exist, only `exists` and `type` can be read. */
 export class ExchangeView {
   readonly name: string
   readonly vhost: string
@@ -220,6 +257,10 @@ export class ExchangeView {
     return this.#engine.exchange(this.name, this.vhost)
   }
 
+  get #existing(): Exchange {
+    return known('exchange', this.#engine.vhosts.get(this.vhost)?.exchanges ?? new Map(), this.name, this.vhost)
+  }
+
   get exists(): boolean {
     return this.#exchange !== undefined
   }
@@ -227,20 +268,20 @@ export class ExchangeView {
     return this.#exchange?.type
   }
   get durable(): boolean {
-    return this.#exchange?.durable ?? false
+    return this.#existing.durable
   }
   get autoDelete(): boolean {
-    return this.#exchange?.autoDelete ?? false
+    return this.#existing.autoDelete
   }
   get internal(): boolean {
-    return this.#exchange?.internal ?? false
+    return this.#existing.internal
   }
   get arguments(): FieldTable {
-    return { ...this.#exchange?.arguments }
+    return { ...this.#existing.arguments }
   }
   /** What its messages go to. */
   get bindings(): readonly BrokerBinding[] {
-    return (this.#exchange?.bindings ?? []).map(({ destination, routingKey, arguments: table }) => ({
+    return this.#existing.bindings.map(({ destination, routingKey, arguments: table }) => ({
       destination: destination.name,
       destinationKind: destination instanceof Exchange ? 'exchange' : 'queue',
       routingKey,
@@ -290,6 +331,7 @@ export class ConnectionView {
 
   /** Close it, as an operator does (`CONNECTION_FORCED`). */
   close(replyText: string): void {
+    checkReason('close', replyText)
     this.#connection.fail(new Refusal(ReplyCode.CONNECTION_FORCED, replyText))
     this.#connection.flush()
   }

@@ -273,7 +273,7 @@ describe('Brokers in one process', () => {
     await assert.rejects(
       broker
         .queue('nowhere')
-        .emptied({ timeout: 1 })
+        .deleted({ timeout: 1 })
         .then(() => broker.hasConnections(1, { timeout: 1 })),
       {
         code: 'TIMEOUT_ERR',
