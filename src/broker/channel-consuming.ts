@@ -6,7 +6,7 @@ import { Consumer, type Delivery, type Receiver, type Settlement } from './consu
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
-import { notAllowed, notImplemented, preconditionFailed, unknownDeliveryTag } from './refusals.ts'
+import { breakage, notAllowed, notImplemented, preconditionFailed, Refusal, unknownDeliveryTag } from './refusals.ts'
 import { settledTogether, type Tagged } from './settlements.ts'
 
 interface Consuming {
@@ -207,7 +207,12 @@ export class ChannelConsuming {
     if (!requeue) throw notImplemented('requeue=false')
     const all = [...this.#unacked]
     this.#unacked.clear()
-    this.#settleAll(all, 'nack')
+    try {
+      this.#settleAll(all, 'nack')
+    } catch (error) {
+      // A stream says why it refuses, and RabbitMQ breaks on that.
+      throw error instanceof Refusal ? breakage() : error
+    }
   }
 
   /** A queue has ended a consumer. */

@@ -35,6 +35,7 @@ export abstract class MessageQueue implements Queue {
   /** Of consumers that have to acknowledge in time. */
   readonly #watches = new Set<Timer>()
   #expiry: Timer | undefined
+  #expiresNext = Number.POSITIVE_INFINITY
   #idle: Timer | undefined
   #held = false
   #ended = false
@@ -104,6 +105,8 @@ export abstract class MessageQueue implements Queue {
   }
 
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
+    // Of timers that are due at once, that of another queue may have come first.
+    if (this.#expiresNext <= this.host.now()) this.#dropExpired(true)
     if (this.refuses(message, publisher)) {
       if (this.limits.overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
       receipt?.settled(false)
@@ -360,9 +363,9 @@ export abstract class MessageQueue implements Queue {
 
   #watchExpiry(): void {
     this.#expiry?.cancel()
-    const next = this.heads.reduce((soonest, { expiresAt }) => Math.min(soonest, expiresAt), Number.POSITIVE_INFINITY)
-    if (next === Number.POSITIVE_INFINITY) return
-    this.#expiry = this.host.timers.after(Math.max(0, next - this.host.now()), () => {
+    this.#expiresNext = Math.min(...this.heads.map(({ expiresAt }) => expiresAt))
+    if (this.#expiresNext === Number.POSITIVE_INFINITY) return
+    this.#expiry = this.host.timers.after(Math.max(0, this.#expiresNext - this.host.now()), () => {
       this.#dropExpired(true)
       this.lengthChanged()
       this.host.run()

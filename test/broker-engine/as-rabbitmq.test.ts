@@ -334,3 +334,15 @@ describe('Direct reply-to', () => {
     assert.deepEqual(client.lines(), ['2 basic.return odd'])
   })
 })
+
+describe('A stream', () => {
+  it('ends the connection by basic.recover where RabbitMQ 3.10 breaks on it', () => {
+    const { client } = start('3.10')
+    declare(client, 'log', { 'x-queue-type': 'stream' })
+    client.publish(1, '', 'log', '1')
+    client.send(1, methods.BasicQos, { prefetchCount: 1 })
+    client.send(1, methods.BasicConsume, { queueName: 'log', arguments: { 'x-stream-offset': 'first' } })
+    client.send(1, methods.BasicRecover, { requeue: true })
+    assert.equal(refusal(client), 'connection.close INTERNAL_ERROR')
+  })
+})

@@ -95,7 +95,10 @@ async function compare(
   // Which of two queues gives its message to a channel first is a matter of chance; from there on the tags differ.
   const compared = at === -1 ? steps.length : at
   if (at === -1 || same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))) return { steps: steps.length, compared }
-  if (at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at)) return { steps: steps.length, compared }
+  const isAnyQueues =
+    queuesOf(steps, theirs, at, ours[at]).size > 1 && same(givenByAny(theirs[at]), givenByAny(ours[at]))
+  if (isAnyQueues || at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at))
+    return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
 
@@ -112,6 +115,27 @@ function breaksOnType(steps: readonly Step[], theirs: Log, at: number): boolean 
     .filter(isDeclared)
     .map(({ text }) => /"x-queue-type":"\w+"/.exec(text)?.[0] ?? 'classic')
   return new Set(types.map(type => type.replace('"x-queue-type":"classic"', 'classic'))).size > 1
+}
+
+/** The queues of the consumers that got something. */
+function queuesOf(steps: readonly Step[], log: Log, at: number, ours: readonly string[] = []): ReadonlySet<string> {
+  const queues = new Map<string, string>()
+  for (const [index, { method, connection, channel, text }] of steps.slice(0, at).entries()) {
+    const [, queue = ''] = /"queueName":"([^"]+)"/.exec(text) ?? []
+    const answer = log[index]?.find(line => line.startsWith(`${connection}.${channel} basic.consume-ok`)) ?? text
+    const [, tag] = /"consumerTag":"([^"]+)"/.exec(answer) ?? []
+    if (method === methods.BasicConsume) queues.set(`${connection}.${channel} ${tag}`, queue)
+  }
+  const givers = [...(log[at] ?? []), ...ours].map(line => {
+    const [, receiver, tag] = /^(\S+) basic.deliver {"consumerTag":"([^"]+)"/.exec(line) ?? []
+    return queues.get(`${receiver} ${tag}`) ?? ''
+  })
+  return new Set(givers.filter(queue => queue !== ''))
+}
+
+/** Where a channel may have few messages, the first queue is the only one. */
+function givenByAny(lines: readonly string[] = []): readonly string[] {
+  return inAnyOrder(lines.map(line => line.replace(/basic.deliver {"consumerTag":"[^"]+"/, 'basic.deliver {')))
 }
 
 function inAnyOrder(lines: readonly string[] = []): readonly string[] {
