@@ -135,10 +135,10 @@ export abstract class MessageQueue implements Queue {
 
   get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     this.touch()
-    // A quorum queue looks at the message that it is to give, a classic one at those behind it.
+    // A quorum queue looks at the message that it is to give, and goes on when that is settled; a classic one goes on.
     if (this.type === 'quorum') this.#dropExpired()
     const stored = this.messages.shift()
-    if (this.type === 'classic') this.#dropExpired()
+    if (this.type === 'classic' || noAck) this.#dropExpired()
     else this.#watchExpiry()
     this.lengthChanged()
     return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
