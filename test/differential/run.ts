@@ -90,7 +90,7 @@ export class Run {
     this.#expires = expires
   }
 
-  /** The step from which on the order in quorum queues is a matter of chance. */
+  /** The step from which on what is in the queues is a matter of chance. */
   get chanceFrom(): number {
     return this.#chanceFrom
   }
@@ -206,7 +206,11 @@ export class Run {
     const confirms: (readonly [number, string])[] = []
     // What else several messages brought about may come or not where one of them closes the channel.
     const chance = several && frames.some(({ method }) => method === methods.ChannelClose)
-    const told = frames.filter(({ method }) => !(chance && BY_CHANCE.has(method)))
+    // So may what was on its way to the channel when the server closed it, which is then not in its queue.
+    const end = frames.findIndex(({ method }) => method === methods.ChannelClose)
+    const late = frames.filter(({ method }, index) => end !== -1 && index > end && method === methods.BasicDeliver)
+    if (late.length > 0) this.#chanceFrom = Math.min(this.#chanceFrom, this.#steps)
+    const told = frames.filter(frame => !(chance && BY_CHANCE.has(frame.method)) && !late.includes(frame))
     for (const { channel, method, args, properties, body, settles = [] } of told) {
       if (method === methods.BasicAck || method === methods.BasicNack) {
         // Which confirms are sent together, and in which order, is a matter of time.
