@@ -12,6 +12,7 @@ import type { Queue } from './queue.ts'
 import {
   checkMasterLocator,
   checkQueueArguments,
+  checkStreamSizes,
   compareQueueArguments,
   queueTypeOf,
   typeOfNameless,
@@ -240,6 +241,7 @@ export class ChannelTopology {
     checkQueueArguments(name, vhost.name, type, args.arguments, release)
     if (type === 'classic') checkMasterLocator(args.arguments, args.exclusive, release)
     checkFlags(name, vhost.name, type, args)
+    if (type === 'stream') checkStreamSizes(args.arguments, release)
     const identity = {
       name,
       durable: args.durable && !args.exclusive,

@@ -106,6 +106,9 @@ const CONSUMER_CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ],
 ])
 
+const LARGEST_SEGMENT = 3_000_000_000
+const SMALLEST_FILTER = 16
+const LARGEST_FILTER = 255
 const UNITS: Readonly<Record<string, number>> = {
   Y: 31_536_000_000,
   M: 2_592_000_000,
@@ -174,6 +177,17 @@ export function checkMasterLocator(table: FieldTable, exclusive: boolean, releas
   if (locator === undefined || release.masterLocators.includes(locator)) return
   if (exclusive && release.masterLocatorText === '') return
   throw release.masterLocatorText === '' ? breakage() : new Refusal(ReplyCode.INTERNAL_ERROR, release.masterLocatorText)
+}
+
+/** What a stream says of its sizes when all else is right. @throws Refusal (406) */
+export function checkStreamSizes(table: FieldTable, release: Release): void {
+  const segment = numberArgument(table, 'x-stream-max-segment-size-bytes') ?? 0
+  if (segment > LARGEST_SEGMENT) throw preconditionFailed('Exceeded max value for x-stream-max-segment-size-bytes')
+  if (!QUEUE_ARGUMENTS[release.name].stream.includes('x-stream-filter-size-bytes')) return
+  const filter = numberArgument(table, 'x-stream-filter-size-bytes') ?? SMALLEST_FILTER
+  if (filter < SMALLEST_FILTER || filter > LARGEST_FILTER) {
+    throw preconditionFailed('Invalid value for x-stream-filter-size-bytes')
+  }
 }
 
 /** @throws Refusal (406) where the arguments of a consumer are not what queues of this type take. */

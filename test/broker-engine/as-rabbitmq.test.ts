@@ -338,6 +338,23 @@ describe('Direct reply-to', () => {
 })
 
 describe('A stream', () => {
+  it('has sizes within the bounds of RabbitMQ', () => {
+    const declared = (release: ReleaseName, table: FieldTable) => {
+      const { client } = start(release)
+      declare(client, 'log', { 'x-queue-type': 'stream', ...table })
+      return refusal(client)
+    }
+    const tooLarge = 'channel.close PRECONDITION_FAILED - Exceeded max value for x-stream-max-segment-size-bytes'
+    const wrong = 'channel.close PRECONDITION_FAILED - Invalid value for x-stream-filter-size-bytes'
+    for (const release of RELEASES) {
+      assert.equal(declared(release, { 'x-stream-max-segment-size-bytes': 3_000_000_001 }), tooLarge)
+      assert.match(declared(release, { 'x-stream-max-segment-size-bytes': 3_000_000_000 }), /^queue.declare-ok/)
+    }
+    for (const size of [0, 15, 256]) assert.equal(declared('4.3', { 'x-stream-filter-size-bytes': size }), wrong)
+    for (const size of [16, 255])
+      assert.match(declared('4.3', { 'x-stream-filter-size-bytes': size }), /^queue.declare-ok/)
+  })
+
   it('ends the connection by basic.recover where RabbitMQ 3.10 breaks on it', () => {
     const { client } = start('3.10')
     declare(client, 'log', { 'x-queue-type': 'stream' })
