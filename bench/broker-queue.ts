@@ -30,7 +30,7 @@ export class BrokerQueue {
       const bytes = batch.subarray(0, Math.min(left, BATCH) * message.length)
       if (!this.#raw.socket.write(bytes)) await once(this.#raw.socket, 'drain')
     }
-    // Answered behind everything published before it.
+    // Answered after everything published before it.
     await this.#raw.queueDeclare(this.name)
   }
 

@@ -53,12 +53,12 @@ export async function measure(
 }
 
 /**
- * Runs batches that grow until one is long enough to tell the rate. Returns how many messages fill the budget at that
+ * Runs batches that grow until one is long enough to show the rate. Returns how many messages fill the budget at that
  * rate.
  */
 export async function warmUp(run: (count: number) => Promise<void>, budget: Budget, multiple = 1): Promise<number> {
   let count = multiple * Math.max(1, Math.ceil(20 / multiple))
-  // The first batches are cold, and a stall in one of them tells nothing of the rate.
+  // The first batches are cold, and a stall in one of them says nothing of the rate.
   const warm = { cpuMillis: 0, wallMillis: 0 }
   for (let batch = 1; ; batch += 1) {
     const usage = await timed(() => run(count))

@@ -1,5 +1,5 @@
 /**
- * Measures the package beside its peers: `npm run bench`; `npm run bench -- --help` tells the options.
+ * Measures the package beside its peers: `npm run bench`; `npm run bench -- --help` shows the options.
  */
 import { fileURLToPath } from 'node:url'
 import { startBroker } from '../scripts/broker/find.mjs'

@@ -1,4 +1,4 @@
-// RPC: ask the server for Fibonacci numbers, several at once, and tell the answers apart by their correlation id.
+// RPC: ask the server for Fibonacci numbers, several at once, and match the answers by their correlation id.
 import { randomUUID } from 'node:crypto'
 import { connect } from 'asyncamqp'
 

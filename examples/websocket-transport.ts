@@ -3,7 +3,7 @@
 //   const protocol = await connect({ createTransport: webSocketTransport('wss://relay.example/amqp') })
 //
 // A relay is a few lines on a server; test/support/websocket-relay.ts is one. It must check who connects: it opens the
-// broker's port to whoever may open the WebSocket. A bundler needs the packages "buffer" and "events" (npm install them).
+// broker's port to every client that may open the WebSocket. A bundler needs the packages "buffer" and "events" (npm install them).
 import { Buffer } from 'node:buffer'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from 'asyncamqp'
 

@@ -4,7 +4,7 @@
  *   node scripts/broker.mjs                      starts one and prints its URLs, until Ctrl-C
  *   node scripts/broker.mjs -- command args      runs a command with AMQP_URL set, and stops the broker after it
  *   node scripts/broker.mjs --rabbitmq 4         starts RabbitMQ in this version; ASYNCAMQP_RABBITMQ says it too
- *   node scripts/broker.mjs --install            installs Debian's package, as root, where there is no RabbitMQ
+ *   node scripts/broker.mjs --install            installs Debian's package, as root, if there is no RabbitMQ
  *   node scripts/broker.mjs --testing            starts the one of asyncamqp/testing (npm run build makes it)
  *   node scripts/broker.mjs --certificates DIR   only writes certificates, which docker-compose.yml uses
  */
@@ -23,7 +23,7 @@ export { createAuthority, startBroker, startCluster, startNode }
 export const logBroker = line => console.log(`broker: ${line}`)
 
 /**
- * What a program is told of a broker: `AMQP_URL` and `AMQP_MANAGEMENT_URL` for any program, everything for the tests.
+ * What a program gets of a broker: `AMQP_URL` and `AMQP_MANAGEMENT_URL` for any program, everything for the tests.
  *
  * @param {import('./broker/types.d.ts').Broker} broker
  */

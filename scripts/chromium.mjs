@@ -14,7 +14,7 @@ export function findChromium() {
 }
 
 /**
- * Installs Debian's package where there is none, as root. Tests can do without.
+ * Installs Debian's package if there is none, as root. Tests can do without.
  *
  * @param {import('./broker/types.d.ts').Log} log
  */

@@ -13,7 +13,7 @@ import { run } from './run.mjs'
 const lowestNode = [20, 19]
 
 /**
- * Says so, instead of failing somewhere deep, where Node is too old.
+ * Says so if Node is too old, instead of failing somewhere deep.
  *
  * @param {string} [version] of another binary than the one that runs this
  */
@@ -35,7 +35,7 @@ export async function installDependencies(log) {
   if (installed >= modificationTime(join(projectRoot, 'package-lock.json'))) return
   log('installing the dependencies (npm ci)')
   const { npm_execpath: npmScript } = process.env
-  // npm tells the scripts it runs where it is; beside it, there may be another one on the PATH, or a npm.cmd.
+  // npm sets a variable with its own path for the scripts that it runs; beside it, there may be another one on the PATH, or a npm.cmd.
   const code = npmScript?.endsWith('.js')
     ? await run(process.execPath, [npmScript, 'ci'], { cwd: projectRoot })
     : await run('npm', ['ci'], { cwd: projectRoot })

@@ -2,7 +2,7 @@
  * Shows what the package does, from a fresh clone on.
  *
  *   npm start                 with the RabbitMQ that is here, or else with the broker of asyncamqp/testing
- *   npm start -- --install    as root, installs Debian's RabbitMQ where there is none
+ *   npm start -- --install    as root, installs Debian's RabbitMQ if there is none
  *   npm start -- --testing    with the broker of asyncamqp/testing
  */
 import { parseArgs } from 'node:util'

@@ -7,9 +7,9 @@
  *   npm test -- --node 22              with another Node, from npm, in this version
  *   npm test -- --runtime bun          with Bun from npm instead of Node; or deno
  *   npm test -- --rabbitmq 4           with another RabbitMQ, in this version
- *   npm test -- --concurrency N        N files at a time; 2 unless told
- *   npm test -- --install              as root, installs Debian's RabbitMQ and Chromium where there are none
- *   npm test -- --testing              with the broker of asyncamqp/testing, even where there is a RabbitMQ
+ *   npm test -- --concurrency N        N files at a time; 2 by default
+ *   npm test -- --install              as root, installs Debian's RabbitMQ and Chromium if there are none
+ *   npm test -- --testing              with the broker of asyncamqp/testing, even if there is a RabbitMQ
  *   npm test -- --coverage             and says which lines of dist they reach
  */
 import { execFileSync } from 'node:child_process'

@@ -110,7 +110,7 @@ export interface ProtocolCloseOptions {
   readonly replyCode?: number | undefined
   /** What the broker's log shows. Default: `Normal Shutdown`. */
   readonly replyText?: string | undefined
-  /** Milliseconds for the whole of it. Default: 5,000. */
+  /** Milliseconds for the whole close. Default: 5,000. */
   readonly timeout?: number | undefined
 }
 
@@ -163,12 +163,12 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#session.report(thrown, 'unhandled'), event, ...args)
   }
 
-  /** Where it stands. While it is `connecting` or `recovering`, calls wait. */
+  /** The state of the connection. While it is `connecting` or `recovering`, calls wait. */
   get state(): ConnectionState {
     return this.#session.state
   }
 
-  /** Why the broker blocks publishers; undefined while it does not. */
+  /** Why the broker blocks publishers now; undefined if it does not. */
   get blocked(): string | undefined {
     return this.#session.connection?.blockedReason
   }
@@ -254,12 +254,12 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /**
-   * Consume from a queue on a channel of its own. The consumer survives what ends it at the broker, and fails alone.
+   * Consume from a queue, on a separate channel. The consumer starts again after the broker has ended it, and its errors disturb nothing else.
    *
    *     for await (const message of consumer) await work(message.json())
    *
-   * acks a message when the loop asks for the next one, and gives it back when the loop is left. With a `handler`,
-   * `concurrency` of them run at a time, and a message is acked when its handler returns; when it throws, `onFailure`
+   * The loop acks a message when it asks for the next one, and gives it back to the queue when it is left. With a `handler`,
+   * up to `concurrency` of them run at a time, and a message is acked when its handler returns; when it throws, `onFailure`
    * decides.
    *
    * @throws ChannelClosedError 404 if there is no such queue, 403 if it is refused or exclusively another consumer's,
@@ -267,13 +267,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * reason if the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
-  /** With a handler of batches: it is given up to `batch.size` messages at once, which are acked when it has returned. */
+  /** Consume with a handler of batches: it gets up to `batch.size` messages at once, which are acked when it has returned. */
   /**
-   * The same with a handler that gets arrays of messages: as soon as there are `batch.size`, or `batch.wait` milliseconds
+   * Consume with a handler that gets arrays of messages: as soon as there are `batch.size`, or `batch.wait` milliseconds
    * after the first.
    */
   consumer(queueName: string, handler: BatchHandler, options: BatchHandlerOptions): Promise<Consumer>
-  /** With a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
+  /** Consume with a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
   consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
   consumer(
     queueName: string,
@@ -294,7 +294,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /**
    * Publish a message (basic.publish) and wait until the broker has confirmed it, across lost connections: one whose
-   * fate is unknown is sent again, in the first order and before anything newer. Each exchange has a channel of its own
+   * fate is unknown is sent again, in the original order and before anything newer. Each exchange has a channel of its own
    * for this. Messages are persistent unless they have a `deliveryMode`.
    *
    * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
@@ -324,8 +324,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /**
-   * Do `work` in a transaction on a channel of its own (tx.select): committed when it is done, rolled back when it
-   * throws, whose error this rejects with. It is never repeated: if the connection is lost, it rejects, and a commit in
+   * Run `work` in a transaction (tx.select) on a separate channel. It is committed when `work` is done, and rolled back when `work`
+   * throws; then this rejects with that error. It is never repeated: if the connection is lost, this rejects, and a commit in
    * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
@@ -337,7 +337,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** With `noWait`: resolves, without a result, when the method is written. */
   queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   /**
-   * Make a queue, or check that it is there as described (queue.declare). An exclusive one is this connection's.
+   * Declare a queue (queue.declare): create it, or check that it exists with the same properties. An exclusive queue belongs to this connection.
    *
    * @param queueName '' lets the server make a name, which is in the result; the queue is then exclusive by default.
    * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's, 404 if it
@@ -360,14 +360,14 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Have messages of an exchange go to a queue (queue.bind). */
+  /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = {}): Promise<void> {
     return this.#isolated(this.queueBind, 'queue.bind', queueName, options, (channel, given) =>
       channel.queueBind(queueName, exchangeName, routingKey, given),
     )
   }
 
-  /** Undo a binding (queue.unbind), known by all its arguments. It is not an error if there is none. */
+  /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
     return this.#isolated(this.queueUnbind, 'queue.unbind', queueName, options, (channel, given) =>
       channel.queueUnbind(queueName, exchangeName, routingKey, given),
@@ -376,7 +376,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /** With `noWait`: resolves, without a result, when the method is written. */
   queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
-  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
     return this.#isolated(this.queuePurge, 'queue.purge', queueName, options, (channel, given) =>
@@ -385,7 +385,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /**
-   * Make an exchange, or check that it is there as described (exchange.declare).
+   * Declare an exchange (exchange.declare): create it, or check that it exists with the same properties.
    *
    * @throws ChannelClosedError 406 if it exists and is different. For an unknown type, ChannelClosedError 406 from
    * RabbitMQ 4 on, ConnectionClosedError 503 before.
@@ -403,7 +403,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Have messages of one exchange go to another (exchange.bind, RabbitMQ's extension). */
+  /** Bind an exchange to another one (exchange.bind, RabbitMQ's extension): messages of the source go to the destination too. */
   exchangeBind(
     exchangeDestination: string,
     exchangeSource: string,
@@ -415,7 +415,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     )
   }
 
-  /** Undo a binding of exchanges (exchange.unbind, RabbitMQ's extension), known by all its arguments. */
+  /** Remove a binding of exchanges (exchange.unbind, RabbitMQ's extension); all its arguments identify it. */
   exchangeUnbind(
     exchangeDestination: string,
     exchangeSource: string,
@@ -449,7 +449,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /**
    * Answer the requests in a queue, `concurrency` at a time (32 by default). It declares nothing. A request is acked once
    * the broker has confirmed its reply; what `handler` throws reaches the caller as a `RemoteError`. A request without
-   * `replyTo` is answered by nothing; if its handler throws, it goes to the queue's dead-letter exchange.
+   * `replyTo` gets no reply; if its handler throws, it goes to the queue's dead-letter exchange.
    *
    * @throws as `consumer` does.
    */
@@ -460,7 +460,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /**
-   * Close the connection gracefully (connection.close): stop consumers, let handlers end that run, wait for confirms,
+   * Close the connection gracefully (connection.close): stop consumers, let running handlers end, wait for confirms,
    * then close, all within `timeout`. It always resolves; what was still pending then rejects. A second call gets the same promise.
    * A handler must not await it, since it waits for that handler.
    */

@@ -417,7 +417,7 @@ export function describeThrown(thrown: unknown): DescribedThrown {
 }
 
 /**
- * Whatever was thrown, as an Error that can be read: itself where it is one, or one with it as its `cause`. Never throws.
+ * Whatever was thrown, as an Error that can be read: itself if it is one, or one with it as its `cause`. Never throws.
  */
 export function asError(thrown: unknown): Error {
   if (isError(thrown) && isReadable(thrown)) return thrown

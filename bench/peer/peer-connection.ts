@@ -10,7 +10,7 @@ const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 const CONSUME_NO_ACK = 2
 const CONSUME_NO_WAIT = 8
 
-/** One client's connection: skips from frame to frame and looks at as few bytes as tell them apart. */
+/** One client's connection: skips from frame to frame and looks at as few bytes as distinguish them. */
 export class PeerConnection {
   readonly #socket: Socket
   readonly #work: Workload

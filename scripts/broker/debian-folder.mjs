@@ -31,7 +31,7 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
 const script = name => fileURLToPath(new URL(name, import.meta.url))
 
 /**
- * Why no Debian folder can have this version of RabbitMQ here, or undefined where one can.
+ * Why no Debian folder can have this version of RabbitMQ here, or undefined if one can.
  *
  * @param {string} wanted
  * @returns {{ reason: string, remedy: string } | undefined}
@@ -102,7 +102,7 @@ function offerOf(wanted) {
 }
 
 /**
- * What it is known to have, or where there is a folder, what that has: a release that is not out yet moves on.
+ * What it is known to have, or if there is a folder, what that has: a release that is not out yet moves on.
  *
  * @param {Offer} offer
  */

@@ -1,6 +1,6 @@
 /**
  * Erlang's port mapper, one for each group of nodes: the one that a node would start by itself listens on all
- * addresses, is shared with everybody on the machine and stays behind.
+ * addresses, is shared with everybody on the machine and keeps running.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -18,9 +18,9 @@ import { isVersion, wantedVersion } from './version.mjs'
  */
 
 /**
- * Finds a broker: the one that `AMQP_URL` names; else a private node of an installed RabbitMQ; else, where `install` asks
+ * Finds a broker: the one that `AMQP_URL` names; else a private node of an installed RabbitMQ; else, if `install` asks
  * for it, the same after installing Debian's package, as root; else one in Docker; else the one of `asyncamqp/testing`,
- * which has to be built. Where a version is asked for that is not the installed one, a folder with another Debian
+ * which has to be built. If a version is asked for that is not the installed one, a folder with another Debian
  * release, as root, takes the place of the package.
  *
  * @param {import('./types.d.ts').FindOptions} [options] `testing`: none but the broker of `asyncamqp/testing`
@@ -122,7 +122,7 @@ export async function startCluster(size, options = {}) {
 }
 
 /**
- * The RabbitMQ to start nodes with, installed where that is asked for, or undefined where this machine can have none.
+ * The RabbitMQ to start nodes with, installed where that is asked for, or undefined if this machine can have none.
  *
  * @param {string | undefined} wanted
  * @param {boolean} install whether to

@@ -8,7 +8,7 @@ const methodFrame = 1
 const frameHeaderSize = 7
 
 /**
- * What a server's connection.start says of it, or undefined where none comes. A port that is open alone is not yet a
+ * What a server's connection.start says of it, or undefined if none comes. A port that is open alone is not yet a
  * broker that takes connections.
  *
  * @param {{ host: string, port: number, timeout?: number }} address

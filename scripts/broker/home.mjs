@@ -1,6 +1,6 @@
 /**
  * The folder of one run under .broker: it holds what its brokers need and write, and a list of their processes, by
- * which a later run ends what a run that was killed has left behind.
+ * which a later run ends what a run that was killed has left.
  */
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ export const projectRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url
 export const brokersFolder = join(projectRoot, '.broker')
 
 export class Home {
-  /** Tells this run from every other one, in the names of nodes too. */
+  /** Distinguishes this run from every other one, in the names of nodes too. */
   id
   folder
   #log
@@ -67,7 +67,7 @@ export class Home {
   async destroy() {
     this.#cancelExit()
     this.#removeNow()
-    // Lets Node take notice of the ends of its children, which would stay as zombies where nobody else does.
+    // Lets Node take notice of the ends of its children, which would stay as zombies otherwise.
     await sleep(10)
   }
 

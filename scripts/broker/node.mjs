@@ -184,7 +184,7 @@ export class RabbitNode {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(this.dataDir, name), text)
 
     const { home, installation } = this.#surroundings
-    // A file and not a pipe: a node whose output nobody reads stops during its boot.
+    // A file and not a pipe: a node whose output is not read stops during its boot.
     const output = openSync(join(this.dataDir, 'output.log'), 'w')
     const [program, ...args] = installation.serverCommand
     const child = spawn(program, args, {
@@ -212,7 +212,7 @@ export class RabbitNode {
     for (;;) {
       if (this.#process === undefined) throw new Error(`RabbitMQ ended while it started. ${this.#lastWords()}`)
       const greeting = await greet({ host: this.host, port: this.port })
-      // The name tells this node from another broker that took the port, say one of a second checkout.
+      // The name distinguishes this node from another broker that took the port, say one of a second checkout.
       if (
         greeting?.clusterName?.includes(this.#surroundings.home.id) &&
         (await managementAnswers(this.managementUrl))

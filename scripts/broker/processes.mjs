@@ -43,7 +43,7 @@ function startTime(pid) {
   }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // Counted from behind the name in parentheses, which may hold spaces: state is the first, starttime the 20th.
+    // Counted from after the name in parentheses, which may hold spaces: state is the first, starttime the 20th.
     const [state, ...rest] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return state === 'Z' ? undefined : rest[18]
   } catch {

@@ -65,7 +65,7 @@ export class TestingManagement {
   }
 
   /**
-   * The answer to send: null where there is nothing to say, undefined for what does not exist.
+   * The answer to send: null if there is nothing to say, undefined for what does not exist.
    *
    * @param {string} method
    * @param {string[]} path

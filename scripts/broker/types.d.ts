@@ -22,7 +22,7 @@ export interface BrokerAddress {
   readonly clientKeyFile?: string | undefined
   /** The user that EXTERNAL logs in with the client certificate. */
   readonly clientUser?: string | undefined
-  /** RabbitMQ's version, as its connection.start tells it. */
+  /** RabbitMQ's version, as in its connection.start. */
   readonly version?: string | undefined
   /** The version that was asked for, as `4` or `4.0.5`, if one was. */
   readonly rabbitmq?: string | undefined
@@ -39,7 +39,7 @@ export interface Broker extends BrokerAddress {
 }
 
 export interface FindOptions extends Pick<NodeOptions, 'log' | 'keep' | 'rabbitmq'> {
-  /** Install Debian's package, as root, where there is no RabbitMQ. Default: false. */
+  /** Install Debian's package, as root, if there is no RabbitMQ. Default: false. */
   readonly install?: boolean | undefined
   /** Use the broker of `asyncamqp/testing`, whatever else is here. Default: false. */
   readonly testing?: boolean | undefined
@@ -82,7 +82,7 @@ export interface RabbitNode {
   start(): Promise<void>
   /** Stops it in order (SIGTERM), which takes some seconds; its data stays. */
   stop(): Promise<void>
-  /** Ends it at once (SIGKILL); its data stays as it is on the disk, where the last second's may be missing. */
+  /** Ends it at once (SIGKILL); its data stays as it is on the disk; the last second's may be missing. */
   kill(): Promise<void>
   /** Stops its process in its tracks (SIGSTOP): connections stay open and nothing answers. */
   freeze(): void

@@ -1,6 +1,6 @@
 /**
  * What the tests use of `node:test`, for other runtimes than Node. Their own runners fail a test for every rejection that
- * nobody handles, also where the test listens for it, and cannot leave out a test by its name.. `run-file.mjs` runs a file of tests by it.
+ * no code handles, also if the test listens for it, and cannot leave out a test by its name.. `run-file.mjs` runs a file of tests by it.
  */
 import { inspect } from 'node:util'
 import { skips } from './skips.mjs'
@@ -43,7 +43,7 @@ const report = { passed: 0, failed: [], skipped: [] }
 const rows = new Set()
 /** Those by which no test was left out yet. @type {Set<import('./skips.mjs').Skip>} */
 const unused = new Set()
-/** Errors that nobody handled, while tests run. @type {((error: unknown) => void)[]} */
+/** Unhandled errors, while tests run. @type {((error: unknown) => void)[]} */
 const running = []
 
 /** @param {string} title @param {Suite | undefined} parent @param {Options} options @returns {Suite} */

@@ -5,7 +5,7 @@ import { Oldest } from '../lib/oldest.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
-/** One call of the program's: what errors call it, where it was made, and how long it may wait. */
+/** One call of the program's: what errors call it, the place at which it was made, and how long it may wait. */
 export interface CallContext extends CallOptions {
   /** `queue.declare of "orders"` */
   readonly what: string
@@ -19,9 +19,9 @@ export interface CallContext extends CallOptions {
 }
 
 /**
- * Milliseconds that are left of the call's own timeout, where it has one.
+ * Milliseconds that are left of the call's own timeout, if it has one.
  *
- * @throws TimeoutError where none are: it is not to be sent.
+ * @throws TimeoutError if none are: it must not be sent.
  */
 export function timeLeft({ what, timeout, since, outcome }: CallContext, now: number): number | undefined {
   if (timeout === undefined || since === undefined) return timeout
@@ -39,7 +39,7 @@ export interface Call {
   /** Class and method number in one. */
   readonly methodKey: number
   readonly replyKey: ReplyKey
-  /** What the reply does before the promise resolves; `abandoned` where nobody waits for it any more. */
+  /** What the reply does before the promise resolves; `abandoned` if no caller waits for it any more. */
   readonly effect: ((reply: unknown, abandoned: boolean) => void) | undefined
   /** The caller's promise; undefined once it is settled. */
   promise: { resolve(reply: unknown): void; reject(error: Error): void } | undefined
@@ -51,7 +51,7 @@ export interface Call {
 
 /**
  * The synchronous methods of one channel that wait for their replies: one queue for each reply method, since RabbitMQ
- * answers a channel in order, but for consume-ok and cancel-ok, which come by way of the queue and overtake nobody.
+ * answers a channel in order, but for consume-ok and cancel-ok, which come by way of the queue and overtake no other reply.
  */
 export class Calls {
   readonly #port: ChannelPort
@@ -64,7 +64,7 @@ export class Calls {
   #headTimed: Call | undefined
   readonly #consequence: string
 
-  /** `timedOut` does what follows from a timeout, and `consequence` tells of it. */
+  /** `timedOut` does what follows from a timeout, and `consequence` is the error's text for it. */
   constructor(port: ChannelPort, timedOut: (call: Call, error: TimeoutError) => void, consequence: string) {
     this.#port = port
     this.#timedOut = timedOut
@@ -82,7 +82,7 @@ export class Calls {
     return this.#all.size
   }
 
-  /** Start waiting; `write` puts the method on the wire, and where it throws nothing was started. */
+  /** Start waiting; `write` puts the method on the wire, and if it throws, nothing was started. */
   start<R>(
     context: CallContext,
     methodKey: number,
@@ -186,7 +186,7 @@ export class Calls {
     return (this.#byReply.get(replyKey)?.length ?? 0) > 0
   }
 
-  /** Give the oldest call that waits for it its reply. Returns false where none does. */
+  /** Give the oldest call that waits for it its reply. Returns false if none does. */
   settle(replyKey: ReplyKey, reply: unknown): boolean {
     const queue = this.#byReply.get(replyKey)
     const call = queue?.shift()
@@ -204,7 +204,7 @@ export class Calls {
     return true
   }
 
-  /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if nobody waits. */
+  /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if no call waits. */
   refuse<R>(replyKey: ReplyKey, reply: R, error: Error): boolean {
     const call = this.#byReply.get(replyKey)?.peek()
     const waits = call?.promise !== undefined

@@ -33,7 +33,7 @@ export interface ServerRequests {
   returned(message: ReturnedMessage): void
 }
 
-/** Who waits for what comes in on a channel. */
+/** The parts of a channel that wait for incoming frames. */
 export interface Awaiting {
   readonly window: ConfirmWindow
   readonly acker: Acker
@@ -148,16 +148,16 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   }
 
   #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
-    // A reply to what was given up before this channel was closed is nobody's.
+    // A reply to a call that was given up before this channel was closed is dropped.
     if (!this.#calls.settle(key, reply) && this.#requests.state !== 'closing') throw this.#unasked(method)
   }
 
   #unasked(method: AnyMethod): ProtocolError {
-    return new ProtocolError(`${method.name} came on channel ${this.#id}, where nothing waits for it`)
+    return new ProtocolError(`${method.name} came on channel ${this.#id}, but no call waits for it`)
   }
 
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
-    // What comes behind a close of our own is the queue's again.
+    // What comes after a close of our own goes back to the queue.
     if (content.kind === undefined) {
       if (this.#requests.state !== 'closing') this.#deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {

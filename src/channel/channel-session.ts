@@ -40,7 +40,7 @@ export interface ChannelEvents {
   closing(ending: CloseReason): void
   /** More may be published. */
   moreMayGo(): void
-  /** A message came back; `told` where a promise of its publish rejects with it. */
+  /** A message came back; `told` if a promise of its publish rejects with it. */
   returned(message: ReturnedMessage, told: boolean): void
   /** The broker has ended a consumer: its tag may serve another. */
   consumerGone(consumerTag: string): void
@@ -52,17 +52,17 @@ export interface ChannelEvents {
   ended(session: ChannelSession, ending: CloseReason): void
 }
 
-/** What becomes of a basic.consume at the broker, whoever still waits for it. */
+/** The outcome of a basic.consume at the broker, whether or not a caller still waits for it. */
 export interface ConsumeObserver {
   /** Its bytes are in the buffer. */
   written(): void
   /** consume-ok has come. */
   consuming(): void
-  /** Nobody waited for it any more, and it was cancelled. */
+  /** No caller waited for it any more, and it was cancelled. */
   gone(): void
 }
 
-/** What an earlier life of the channel left: where its tags ended, and what of its publishes is to be told. */
+/** What an earlier life of the channel left: the last of its tags, and the failed publishes that were not reported. */
 export interface Inheritance {
   readonly delivery: number
   readonly publish: number
@@ -93,7 +93,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   readonly acker: Acker
   readonly deliveries: Deliveries
   readonly frames: ChannelFrames
-  /** Called when the life is over, before anybody is told otherwise: what it delivered is the broker's again. */
+  /** Called when the life is over, before the end is reported in any other way: the broker has what it delivered again. */
   onOver: ((ending: CloseReason) => void) | undefined
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
@@ -102,9 +102,9 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #state: State = 'opening'
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
-  /** What a close of our own ends with: the call that timed out, or nothing where the program asked. */
+  /** What a close of our own ends with: the call that timed out, or nothing if the program asked. */
   #closeReason: AmqpError | undefined
-  /** The server's close, where it crossed ours. */
+  /** The server's close, if it crossed ours. */
   #crossed: CloseReason | undefined
   #closedByServer = false
 
@@ -125,7 +125,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#calls = new Calls(
       port,
       (_call, error) => this.#abort(error),
-      'its channel is closed, since nobody knows what the server made of it',
+      'its channel is closed, since its outcome at the server is unknown',
     )
     const { window, acker, deliveries } = this
     const awaiting = { window, acker, deliveries, calls: this.#calls }
@@ -146,7 +146,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#state = state
   }
 
-  /** Write channel.open; the methods behind it need not wait for the reply. */
+  /** Write channel.open; the methods after it need not wait for the reply. */
   open(options: CallOptions): Promise<void> {
     const { signal, timeout } = options
     return this.#start(
@@ -174,7 +174,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     })
   }
 
-  /** Throw where nothing can be sent on this channel any more. */
+  /** Throw if nothing can be sent on this channel any more. */
   assertOpen({ what, site, outcome }: CallContext): void {
     if (this.#state === 'opening' || this.#state === 'open') return
     const ending = this.#ending ?? closedByClient(this.id, this.#closeReason)
@@ -186,7 +186,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#port.written()
   }
 
-  /** Send a method that nobody replies to. */
+  /** Send a method that has no reply. */
   send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): void {
     this.assertOpen(context)
     this.#encode(method, args)
@@ -248,7 +248,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /**
-   * Consume; the consumer's callbacks start once the promise has resolved. Where it rejects, the consumer has ended,
+   * Consume; the consumer's callbacks start once the promise has resolved. If it rejects, the consumer has ended,
    * unless it is a consumer `again`, which may be tried once more in another life.
    */
   consume(
@@ -260,7 +260,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   ): Promise<void> {
     const { tag, sink } = consumer
     const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
-    // From a microtask, nextTick comes after all others: whoever awaits the promise, however far up, goes first.
+    // nextTick runs after all pending microtasks: code that awaits the promise, however far up, goes first.
     started.then(
       () => nextTick(() => sink.start()),
       () => {
@@ -299,7 +299,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
       began()
       observer?.consuming()
-      // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.
+      // The program does not know this consumer: let the broker forget it too, and give back what it sent.
       if (abandoned) {
         const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
         this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
@@ -309,7 +309,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   /**
-   * Cancel a consumer; RabbitMQ answers a cancel only where it does not overtake the consume-ok. With noWait too: only
+   * Cancel a consumer; RabbitMQ answers a cancel only if it does not overtake the consume-ok. With noWait too: only
    * cancel-ok says that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's: it
    * is given the consumer that was cancelled, if this life has one under the tag. `written` runs when the bytes are in
    * the buffer.
@@ -358,7 +358,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return Promise.resolve()
   }
 
-  /** Fetch one message, or null where the queue is empty. */
+  /** Fetch one message, or null if the queue is empty. */
   get(queue: string, noAck: boolean, context: CallContext): Promise<GetResult | null> {
     return this.#start<GetResult | null>(
       context,
@@ -368,13 +368,13 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       (result: GetResult | RefusedGet | null, abandoned) => {
         if (result === null || noAck) return
         if ('refused' in result) this.acker.settle('reject', result.refused, false, false)
-        // Nobody will see it: it is the queue's again.
+        // It will not be handed out: it goes back to the queue.
         else if (abandoned) this.acker.giveBack(result.envelope.deliveryTag)
       },
     )
   }
 
-  /** Close the channel. Again: the same promise. */
+  /** Close the channel. A second call returns the same promise. */
   close(replyCode: number, replyText: string): Promise<void> {
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
@@ -388,7 +388,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
         isWritten = true
       },
       () => {
-        // Behind its answer nothing comes, also where its own close crossed ours.
+        // Nothing comes after its answer, also if its own close crossed ours.
         this.#closedByServer = false
         this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
       },
@@ -431,7 +431,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.onOver?.(ending)
     this.#gate.failAll(what => ending.errorFor(what, false))
     this.#failAll(ending, ChannelClose.key)
-    // The server goes on sending until it has read our close-ok; behind its own, nothing comes.
+    // The server goes on sending until it has read our close-ok; after its own, nothing comes.
     this.#port.release(this.id, this.#closedByServer)
     this.#events.ended(this, ending)
   }

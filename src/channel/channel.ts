@@ -104,14 +104,14 @@ const CONSUME = [...BINDING, 'consumerTag', 'noLocal', 'noAck', 'exclusive', 'co
 const NONE = {}
 
 /**
- * A channel: everything a program does at the broker, it does on one. Made by `protocol.channel()`.
+ * A channel of the protocol level, with the methods of AMQP one to one. Made by `protocol.channel()`.
  *
  * Synchronous methods are pipelined: those started together go out together, and each promise resolves with the
- * server's reply. Where the connection is recovered, the channel goes on as the same object.
+ * server's reply. If the connection is recovered, the channel goes on as the same object.
  */
 export class Channel {
   #returnCallback: ReturnCallback | undefined
-  /** The same, in the context in which it was set. */
+  /** The callback, in the context in which it was set. */
   #runReturnCallback: ReturnCallback | undefined
   readonly #lives: RecoveringChannel
   readonly #cancellationCallbacks: CancellationCallback[] = []
@@ -158,7 +158,7 @@ export class Channel {
   /** With `noWait`: resolves, without a result, when the method is written. */
   queueDeclare(queueName: string | undefined, options: QueueDeclareOptions & NoWait): Promise<undefined>
   /**
-   * Make a queue, or check that it is there as described (queue.declare).
+   * Declare a queue (queue.declare): create it, or check that it exists with the same properties.
    *
    * @param queueName '' lets the server make a name, which is in the result; the queue is then exclusive by default.
    * @throws ChannelClosedError 406 if the queue exists and is different, 405 if it is another connection's.
@@ -237,7 +237,7 @@ export class Channel {
     )
   }
 
-  /** Have messages of an exchange go to a queue (queue.bind). */
+  /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
     return this.#method(this.queueBind, 'queue.bind', queueName, options, BINDING, context => {
       const { noWait } = options
@@ -254,7 +254,7 @@ export class Channel {
     })
   }
 
-  /** Undo a binding (queue.unbind), known by all its arguments. It is not an error if there is none. */
+  /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
     return this.#method(this.queueUnbind, 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
       const args = argumentsOf('queue.unbind', options.arguments)
@@ -272,7 +272,7 @@ export class Channel {
 
   /** With `noWait`: resolves, without a result, when the method is written. */
   queuePurge(queueName: string, options: PurgeOptions & NoWait): Promise<undefined>
-  /** Throw away the messages of a queue that no consumer has (queue.purge). */
+  /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(this.queuePurge, 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
@@ -284,7 +284,7 @@ export class Channel {
   // ---- exchanges
 
   /**
-   * Make an exchange, or check that it is there as described (exchange.declare).
+   * Declare an exchange (exchange.declare): create it, or check that it exists with the same properties.
    *
    * @throws ChannelClosedError 406 if it exists and is different. For an unknown type, ChannelClosedError 406 from
    * RabbitMQ 4 on, ConnectionClosedError 503 before.
@@ -326,7 +326,7 @@ export class Channel {
     )
   }
 
-  /** Have messages of one exchange go to another (exchange.bind, RabbitMQ's extension). */
+  /** Bind an exchange to another one (exchange.bind, RabbitMQ's extension): messages of the source go to the destination too. */
   exchangeBind(
     exchangeDestination: string,
     exchangeSource: string,
@@ -346,7 +346,7 @@ export class Channel {
     })
   }
 
-  /** Undo a binding of exchanges (exchange.unbind, RabbitMQ's extension), known by all its arguments. */
+  /** Remove a binding of exchanges (exchange.unbind, RabbitMQ's extension); all its arguments identify it. */
   exchangeUnbind(
     exchangeDestination: string,
     exchangeSource: string,
@@ -370,8 +370,8 @@ export class Channel {
 
   /**
    * Publish a message (basic.publish). Resolves when it is on its way and more may be written: awaiting it is the
-   * backpressure, not a receipt. It need not be awaited: a channel that ends under it, or has
-   * too many waiting (`maxWaiting`), tells `onError` once.
+   * backpressure, not a receipt. It need not be awaited: if its channel ends first, or has
+   * too many waiting (`maxWaiting`), `onError` gets the error once.
    *
    * @param payload a string is sent as UTF-8. Bytes may be changed, or transferred to a worker, once the promise has
    * resolved.
@@ -394,8 +394,8 @@ export class Channel {
   }
 
   /**
-   * Publish a message (basic.publish); on a channel in confirm mode, resolves when the broker has confirmed it, and
-   * else as `basicPublish` does.
+   * Publish a message (basic.publish); on a channel in confirm mode, resolves when the broker has confirmed it, and otherwise
+   * as `basicPublish` does.
    *
    * @param payload as of `basicPublish`. After a timeout or an abort whose `outcome` is `'unknown'` its bytes may still be
    * on their way out, until something later on this channel is confirmed or answered.
@@ -438,7 +438,7 @@ export class Channel {
   /**
    * Wait until the broker has settled everything that this channel has published before the call, in confirm mode.
    *
-   * @throws PublishFailedError where it nacked one since the last call; the reason where the channel ends first, or where
+   * @throws PublishFailedError if it nacked one since the last call; the reason if the channel ends first, or if
    * one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode, in which
    * alone the broker confirms.
    */
@@ -468,7 +468,7 @@ export class Channel {
   }
 
   /**
-   * Have `callback` called with each message of a queue (basic.consume). Calls start in the order of delivery and don't
+   * Call `callback` with each message of a queue (basic.consume). Calls start in the order of delivery and do not
    * wait for each other, unless `concurrency` says so; the first comes after the promise has resolved. What a callback
    * throws goes to `onError`, or is an unhandled rejection.
    *
@@ -526,7 +526,7 @@ export class Channel {
 
   /**
    * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue. A tag that is
-   * not known is no error. With `noWait` it resolves at once, and the tag may be used again: cancel-ok is asked for in
+   * not known is not an error. With `noWait` it resolves at once, and the tag may be used again: cancel-ok is asked for in
    * any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
@@ -616,7 +616,7 @@ export class Channel {
   txSelect(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
-        // Again: what is under way goes on.
+        // A second call: what is under way goes on.
         if (this.#lives.modes.transaction !== 'none') return NO_EFFECT
         this.#lives.transactionTo('idle')
         return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
@@ -652,7 +652,7 @@ export class Channel {
   }
 
   /**
-   * Do `work` in a transaction: committed when it is done, rolled back when it throws, whose error this rejects with.
+   * Run `work` in a transaction. It is committed when `work` is done, and rolled back when `work` throws; then this rejects with that error.
    * The channel stays transactional. It can do one at a time: while one is under way, another one rejects.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
@@ -729,7 +729,7 @@ export class Channel {
   /** `exchangeDeclare`, by aioamqp's short name. */
   declare exchange: Channel['exchangeDeclare']
 
-  // ---- behind the methods
+  // ---- used by the methods
 
   get #topology(): TopologyRecorder | undefined {
     return this.#lives.topology

@@ -6,7 +6,7 @@ import { describeReply, replyHint } from './rabbitmq.ts'
 export interface CloseReasonParts {
   /** What is over: the channel alone, or its connection. */
   readonly scope: 'channel' | 'connection'
-  /** For whoever asks why. Undefined if the program asked for the end. */
+  /** The reason of the end. Undefined if the program asked for the end. */
   readonly error: AmqpError | undefined
   /** Class and method number in one of the method that the server found at fault; 0 if none. */
   readonly methodKey?: number
@@ -18,7 +18,7 @@ export interface CloseReasonParts {
 
 /**
  * Why a channel or a connection is over, and the errors that follow for what was pending. It knows whether anybody was
- * told: an end that no promise rejects with must be reported in another way.
+ * reported: an end that no promise rejects with must be reported in another way.
  */
 export class CloseReason {
   readonly scope: 'channel' | 'connection'
@@ -41,13 +41,13 @@ export class CloseReason {
     return this.#told
   }
 
-  /** A fresh error for one operation, which is told of this end by it. */
+  /** A fresh error for one operation that this end rejects. */
   errorFor(what: string, atFault: boolean, outcome?: PublishOutcome): AmqpError {
     this.#told = true
     return this.#makeError(what, atFault, outcome)
   }
 
-  /** The same for an operation that the program need not have awaited: by this error, nobody is told. */
+  /** An error for an operation that the program need not have awaited: it does not count as a report. */
   errorForForgotten(what: string, outcome: PublishOutcome): AmqpError {
     return this.#makeError(what, false, outcome)
   }
@@ -89,7 +89,7 @@ export function closedByServer(
 /** The connection that the channel was to go on with has no number for it. */
 export function withoutNumber(channelId: number, server: string, channelMax: number): CloseReason {
   const error = new NoChannelAvailableError(
-    `channel ${channelId} is closed: ${server}, where the connection was recovered, allows ${channelMax} channels (channel_max), and the older ones have them`,
+    `channel ${channelId} is closed: ${server}, to which the connection was recovered, allows ${channelMax} channels (channel_max), and the older ones have them`,
   )
   return new CloseReason({
     scope: 'channel',

@@ -32,7 +32,7 @@ export interface QueueArguments {
   readonly 'x-dead-letter-routing-key'?: string | undefined
   /** `at-least-once` needs `x-overflow: 'reject-publish'`. Default: `at-most-once`. Quorum queues. */
   readonly 'x-dead-letter-strategy'?: 'at-most-once' | 'at-least-once' | undefined
-  /** Highest priority that the queue tells from lower ones, 1 to 255. Classic queues: a quorum queue knows priorities without it. */
+  /** Highest priority that the queue distinguishes, 1 to 255. Classic queues: a quorum queue knows priorities without it. */
   readonly 'x-max-priority'?: number | undefined
   /** One consumer at a time gets the messages, and another one when it is gone. Default: false. Classic and quorum queues. */
   readonly 'x-single-active-consumer'?: boolean | undefined

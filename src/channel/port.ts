@@ -9,7 +9,7 @@ export interface Deadline {
   cancel(): void
 }
 
-/** Who waits for written bytes to leave. Exactly one of the two is called. */
+/** A waiter for written bytes to leave. Exactly one of the two is called. */
 export interface Departure {
   sent(): void
   lost(ending: CloseReason): void
@@ -18,15 +18,15 @@ export interface Departure {
 /** What becomes known of errors that no promise carries. */
 export interface ErrorReporter {
   /**
-   * Give an error to `onError`. Where there is none, the program's own errors become unhandled rejections, and others
+   * Give an error to `onError`. If there is none, the program's own errors become unhandled rejections, and others
    * a warning, to the logger if there is one, which says `what` failed.
    */
   report(error: unknown, fallback: 'unhandled' | 'warn', what?: string): void
 }
 
-/** Who takes the frames of a channel. */
+/** The receiver of the frames of a channel. */
 export interface FrameReceiver {
-  /** Returns where to go on: behind the frame, or behind its content where that was taken too. */
+  /** Returns the offset at which to go on: after the frame, or after its content if that was taken too. */
   methodFrame(buffer: Buffer, start: number, end: number, limit: number): number
   /** `length` is that of the whole payload, of which only the start is given if it is too large to be read. */
   headerFrame(buffer: Buffer, start: number, end: number, length: number): void
@@ -71,7 +71,7 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   /** Something was written: it leaves at the end of this tick at the latest. */
   written(): void
   /**
-   * A publish was written: undefined where its caller may go on at once, `'full'` where it should wait until the
+   * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the
    * socket takes more, or else a promise that gives the event loop a turn.
    */
   publishWritten(): Promise<void> | 'full' | undefined

@@ -124,7 +124,7 @@ export function isLimitReached(replyText: string): boolean {
  *     ACCESS_REFUSED - queue 'orders' in vhost '/' in exclusive use
  *     ACCESS_REFUSED - access to queue 'orders' in vhost '/' refused for user 'guest'
  *
- * The end of a text above 255 bytes is cut off, and names are the program's: only the beginning tells.
+ * The end of a text above 255 bytes is cut off, and names are the program's: only the beginning counts.
  */
 export function isExclusiveUse({ replyCode, replyText }: ChannelClosedError): boolean {
   return replyCode === 403 && /^ACCESS_REFUSED - queue '/i.test(replyText ?? '')

@@ -33,7 +33,7 @@ import { type Effect, WrittenEffects, type WrittenMethod } from './written-effec
 
 /** What a channel knows of the long life it is a part of. */
 export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSink {
-  /** Undefined where nothing is recovered. */
+  /** Undefined if nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
   readonly routes: PublishRoutes
   readonly maxWaiting: number
@@ -57,7 +57,7 @@ export interface RecoveringChannelEvents {
 
 /**
  * Milliseconds between the last acks and a close. A channel of RabbitMQ hands a quorum queue 32 settlements at a time,
- * and forgets the rest when it is closed: what was acked would come again. Nothing tells when the queue has all.
+ * and forgets the rest when it is closed: what was acked would come again. Nothing says when the queue has all.
  */
 const LEAST_SETTLING = 50
 
@@ -72,7 +72,7 @@ export interface LastingMethod<M extends SyncMethod> {
 
 /**
  * The lives of one channel, one after the other: a `ChannelSession` on each connection. It keeps what the next one
- * needs (modes, consumers, where the tags ended), and what the program asks for in between.
+ * needs (modes, consumers, the last of the tags), and what the program asks for in between.
  *
  *     open ──connection lost──▶ recovering ──reopened──▶ reopened ──resumed──▶ open
  *       └──closed by anybody──▶ closed ◀──recovery gave up──┘
@@ -144,7 +144,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#session
   }
 
-  /** What a keeper publishes to; undefined where the channel has no life that may be used. */
+  /** What a keeper publishes to; undefined if the channel has no life that may be used. */
   get window(): ConfirmWindow | undefined {
     return this.publishing.window
   }
@@ -215,7 +215,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#use(operation, context, false)
   }
 
-  /** The same, behind every publish that waits to be written. */
+  /** A channel's close, after every publish that waits to be written. */
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
     return this.#use(operation, context, this.publishing.waiting > 0)
   }
@@ -347,7 +347,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   /**
-   * A rejection of a method that the program need not await: where the channel is over, that is told once, to
+   * A rejection of a method that the program need not await: if the channel is over, that is reported once, to
    * `onError`, and not for each of them.
    */
   forgotten<T>(error: unknown): Promise<T> {
@@ -474,7 +474,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
     session.endDeliveries(ending, recovers)
-    // Closed by the server while it is being recovered: whoever recovers it decides what comes of that.
+    // Closed by the server while it is being recovered: its recovery decides what comes of that.
     if (this.#state === 'recovering' && this.#recovers) return
     if (recovers) {
       this.#state = 'recovering'
@@ -595,7 +595,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#closedWaiters = []
   }
 
-  /** Resolves when the program closed the channel; rejects with the reason where it was not asked for. */
+  /** Resolves when the program closed the channel; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
     if (this.#ending !== undefined) {
       return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)

@@ -23,7 +23,7 @@ export class ChannelIds {
     return this.#used.size
   }
 
-  /** A free number from 1 to `channelMax`, or undefined where all are in use. */
+  /** A free number from 1 to `channelMax`, or undefined if all are in use. */
   take(): number | undefined {
     const id = this.#released.shift() ?? this.#fresh() ?? this.#unsafe.shift()
     if (id !== undefined) this.#used.add(id)

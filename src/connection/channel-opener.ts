@@ -30,7 +30,7 @@ export interface OpeningChannel {
 }
 
 /**
- * The one place where channels are opened for the program. Who cannot have one at once waits, first come, first served:
+ * The one place where channels are opened for the program. A caller that cannot have one at once waits, first come, first served:
  *
  *     open ──▶ a connection? ──no──▶ #connections ──connected──┐
  *                   │ ◀─────────────────────────────────────────┘
@@ -115,7 +115,7 @@ export class ChannelOpener {
     this.#host.remember(lives)
     const opened = lives.begin(connection, id, { signal })
     this.#host.begun(lives)
-    // Nobody has it: it must not come back with the next connection.
+    // No caller has it: it must not come back with the next connection.
     opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
     return { channel, opened }
   }

@@ -57,16 +57,16 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   /** What checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /**
-   * A channel of its own. Waits for a number where all are in use, and for a recovery.
+   * A channel of its own. Waits for a number if all are in use, and for a recovery.
    *
-   * @throws the reason where the connection is closed; AbortError, TimeoutError.
+   * @throws the reason if the connection is closed; AbortError, TimeoutError.
    */
   channel(options?: SourcedChannelOptions): Promise<Channel>
   /**
-   * The same, but once there is a number, methods may be called at once: they leave with channel.open in one write.
+   * A channel like that of `channel`, but once there is a number, methods may be called at once: they leave with channel.open in one write.
    */
   openingChannel(options?: SourcedChannelOptions): Promise<Channel>
-  /** The same, with channel.open written before it returns, if nothing has to be waited for; else undefined. */
+  /** A channel whose channel.open is written before this returns, if nothing has to be waited for; else undefined. */
   tryOpenChannel(options?: SourcedChannelOptions): Channel | undefined
   /** Somebody waits for a channel number: close channels that are idle. */
   readonly channelWanted: boolean

@@ -5,7 +5,7 @@ import type { FrameSink } from '../protocol/frame-parser.ts'
 import { ChannelOpenOk } from '../protocol/methods.ts'
 import { ChannelIds } from './channel-ids.ts'
 
-/** Takes frames that nobody wants. */
+/** Takes frames that are dropped. */
 const ABSORBER: FrameReceiver = {
   methodFrame: (_buffer, _start, end) => end + 1,
   headerFrame: () => {},
@@ -36,13 +36,13 @@ class Reopening implements FrameReceiver {
 }
 
 /**
- * Who takes the frames of which channel, with channel 0 as one of them. A parser gives every frame here.
+ * The receivers of frames by their channel, with channel 0 as one of them. A parser gives every frame here.
  *
  *     free ──take, attach──▶ in use ──close-ok──▶ free
  *                              └──the server closed it──▶ absorbing ──take, attach──▶ absorbing ──open-ok──▶ in use
  *
- * RabbitMQ sends channel.close while deliveries of that channel are still on their way to the socket: they come behind it,
- * until it has read our close-ok. They are the queue's again, and nobody's here. A frame on any other number that is not
+ * RabbitMQ sends channel.close while deliveries of that channel are still on their way to the socket: they come after it,
+ * until it has read our close-ok. They go back to the queue, and are dropped here. A frame on any other number that is not
  * in use breaks the protocol.
  */
 export class ChannelTable implements FrameSink {
@@ -118,7 +118,7 @@ export class ChannelTable implements FrameSink {
   }
 
   /**
-   * The connection is over: every channel learns of it, and what still comes in the same read is nobody's.
+   * The connection is over: every channel learns of it, and what still comes in the same read is dropped.
    */
   end(ending: CloseReason): void {
     this.#ended = ending

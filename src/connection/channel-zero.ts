@@ -46,12 +46,12 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   #asking: ((error: Error) => void) | undefined
   #ending: CloseReason | undefined
 
-  /** `waitingFor` is told what the handshake waits for, for the message of a timeout. */
+  /** `waitingFor` is called with what the handshake waits for, for the message of a timeout. */
   constructor(port: ChannelPort, events: ChannelZeroEvents, waitingFor: (step: string) => void) {
     this.#port = port
     this.#events = events
     this.waitingFor = waitingFor
-    this.#calls = new Calls(port, () => {}, 'nobody knows what the server made of it')
+    this.#calls = new Calls(port, () => {}, 'its outcome at the server is unknown')
   }
 
   // ---- the handshake
@@ -79,7 +79,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#events.tuned(negotiated)
   }
 
-  /** The handshake is done. What came behind its last method is looked at now. */
+  /** The handshake is done. What came after its last method is looked at now. */
   opened(): void {
     const rest = this.#handshake ?? []
     this.#handshake = undefined
@@ -134,7 +134,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
       case ConnectionUpdateSecretOk.key:
         if (this.#calls.settle(method.key, undefined)) return
     }
-    throw new ProtocolError(`${method.name} came on channel 0, where it was not due`)
+    throw new ProtocolError(`${method.name} came on channel 0 when it was not due`)
   }
 
   /** Give the server a new secret before the old one expires (connection.update-secret). */
@@ -161,7 +161,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   }
 }
 
-/** What a handshake is told that goes no further. */
+/** The error of a handshake that goes no further. */
 function endedBy(ending: CloseReason): Error {
   return ending.error ?? ending.errorFor('connect', false)
 }

@@ -25,7 +25,7 @@ import { connectSocket } from './wire/socket-transport.ts'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
 
-/** What a connection tells of itself. */
+/** What a connection reports. */
 export interface ConnectionEvents {
   report(error: unknown, fallback: 'unhandled' | 'warn'): void
   /** The broker blocks publishers for this reason; undefined when it no longer does. */
@@ -53,7 +53,7 @@ const NEXT: Record<State, readonly State[]> = {
 
 /** Bytes of a frame before the sizes are agreed on. */
 const FRAME_MAX_BEFORE_TUNE = 131_072
-/** Milliseconds that the socket may take to close behind the last bytes. */
+/** Milliseconds that the socket may take to close after the last bytes. */
 const LINGER = 1_000
 
 /** One life of a connection: from the protocol header on one transport until that is closed. */
@@ -76,7 +76,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   readonly #outgoing: WriteBatcher
   readonly #incoming: FrameReader
   readonly #deadlines: Deadlines
-  /** Who takes the frames, and which channel numbers are free. */
+  /** The receivers of the frames, and the channel numbers that are free. */
   readonly channels: ChannelTable
   readonly #zero: ChannelZero
   #heartbeat: Heartbeat | undefined
@@ -117,9 +117,9 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   /**
-   * Connect to one server, and open the connection. `step` is told what is being waited for.
+   * Connect to one server, and open the connection. `step` is called with what is being waited for.
    *
-   * @throws what stood in the way; nothing is left behind.
+   * @throws what stood in the way; nothing is left open.
    */
   static async open(
     server: ServerSettings,
@@ -158,7 +158,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   async #open(settings: Settings, server: ServerSettings): Promise<void> {
     await shakeHands(this.#zero, settings, server)
-    // The broker may have closed, or blocked, in the bytes behind its open-ok.
+    // The broker may have closed, or blocked, in the bytes after its open-ok.
     this.#throwEnded()
     this.#to('open')
     this.#gateChanged()
@@ -214,7 +214,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     return this.blockedReason !== undefined
   }
 
-  // ---- what channel 0 tells
+  // ---- what channel 0 reports
 
   tuned(negotiated: Negotiated): void {
     this.negotiated = negotiated
@@ -244,7 +244,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#zero.blockedChanged()
     for (const channel of this.channels.channels) channel.blockedChanged()
     this.afterRead(() => {
-      // One that ended in the same read blocks nobody.
+      // One that ended in the same read does not block.
       if (this.#state !== 'closed') this.#events.blocked(reason)
     })
   }
@@ -256,7 +256,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   closeAgreed(): void {
-    if (this.#state !== 'closing') throw new ProtocolError('connection.close-ok came, where it was not due')
+    if (this.#state !== 'closing') throw new ProtocolError('connection.close-ok came when it was not due')
     this.#end(closedByProgram(this.server), true)
   }
 
@@ -357,7 +357,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#deadlines.clear()
   }
 
-  /** The server broke the protocol: tell it how (§4.10), and give the connection up. */
+  /** The server broke the protocol: send it the reply code (§4.10), and give the connection up. */
   #violated(thrown: unknown): void {
     if (this.#state === 'closed') return
     if (!(thrown instanceof FrameError || thrown instanceof ProtocolError)) throw thrown
@@ -409,11 +409,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     return this.#zero.updateSecret(secret, reason)
   }
 
-  /** The one place where a connection ends; `agreed` where the server sends nothing more. */
+  /** The one place where a connection ends; `agreed` if the server sends nothing more. */
   #end(reason: CloseReason, agreed = false): void {
     if (this.#state === 'closed') return
     const wasOpen = this.#state !== 'opening'
-    // Behind a connection.close of the program's, however it ends is the end that was asked for.
+    // After a connection.close of the program's, however it ends is the end that was asked for.
     const ending = this.#state === 'closing' ? closedByProgram(this.server) : reason
     this.#to('closed')
     this.#ending = ending

@@ -58,7 +58,7 @@ export function addressOf({ host, port }: ServerSettings): string {
 /**
  * Open a connection to one of `servers`, in this order, or all at once in a race, all within `settings.connectTimeout`.
  *
- * @throws ConnectionFailedError with every attempt, AuthenticationError where the only server refuses the login or the
+ * @throws ConnectionFailedError with every attempt, AuthenticationError if the only server refuses the login or the
  * virtual host, AbortError or TimeoutError by `signal`.
  */
 export async function dial(
@@ -170,7 +170,7 @@ function describeStep(step: string): string {
   return step
 }
 
-/** What to do about it, where that is known. */
+/** What to do about it, if that is known. */
 function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
   const { code } = cause as NodeJS.ErrnoException
   if (code === 'ECONNREFUSED') return ' (nothing listens there)'

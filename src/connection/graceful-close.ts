@@ -19,7 +19,7 @@ export interface GracefulHost extends Lifetime {
  *
  *     parts and consumers that bring work in ──▶ the other parts ──▶ channels ──▶ the connection
  *
- * Who brings work in goes first: it may need the others.
+ * A part that brings work in goes first: it may need the others.
  */
 export class GracefulClose {
   readonly #host: GracefulHost
@@ -56,7 +56,7 @@ export class GracefulClose {
     if (busy.length > 0) await this.#atMost(busy.map(channel => channel.drain()))
   }
 
-  /** A part that brings work in, and began only after the close had: nobody else tells it to stop. */
+  /** A part that brings work in, and began only after the close had: nothing else stops it. */
   join(part: Closable): void {
     this.#joined.push(part.close({ timeout: this.#workLeft }))
   }

@@ -34,7 +34,7 @@ import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
 import type { TransportPeer } from './wire/transport.ts'
 
-/** What a program is told of its connection. */
+/** What a program hears of its connection. */
 export interface RecoveringConnectionEvents {
   blocked(reason: string): void
   unblocked(): void
@@ -73,7 +73,7 @@ const FLAPPING_MS = 1_000
 const FLAPPING_AT_ONCE = 3
 
 const NO_HEARTBEAT =
-  'heartbeat is 0: nobody notices a connection that falls silent, and what waits for the broker without a timeout may wait for ever; leave heartbeat out, or set publishTimeout'
+  'heartbeat is 0: a connection that falls silent is not noticed, and what waits for the broker without a timeout may wait for ever; leave heartbeat out, or set publishTimeout'
 
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
@@ -109,7 +109,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #lifecycle: LifecycleReporter
   /** Of channels that are closed. */
   readonly #past = { published: 0, delivered: 0 }
-  /** Listeners were told of a block, and not of its end. */
+  /** Listeners have got a block, and not its end. */
   #isBlocked = false
   /** To connect, since the program asked for it or the connection was lost. */
   #attempt = 1
@@ -268,7 +268,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   async openingChannel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    // Who uses it learns from its own methods why it could not be opened.
+    // The program learns from its own methods why it could not be opened.
     return (await this.#opener.open(options, true)).channel
   }
 
@@ -369,9 +369,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     )
   }
 
-  // ---- what the connection tells
+  // ---- what the connection reports
 
-  /** Give an error to `onError`; where there is none, the program's own goes unhandled, others are warned of. */
+  /** Give an error to `onError`; if there is none, the program's own goes unhandled, others are warned of. */
   report(thrown: unknown, fallback: 'unhandled' | 'warn', what?: string): void {
     const { onError, logger } = this.#settings
     const error = asError(thrown)
@@ -382,7 +382,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   blocked(reason: string | undefined): void {
-    // Told of the end already.
+    // The end was reported already.
     if (this.#state === 'closed') return
     if (reason === undefined) this.#unblock()
     else {
@@ -425,7 +425,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.state === 'recovering') void this.#recover(reason)
   }
 
-  /** Whatever blocked is gone: who was told of it is told of its end. */
+  /** What blocked is gone: listeners that got the block get its end. */
   #unblock(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
@@ -575,7 +575,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   /**
    * Close gracefully, within `timeout` milliseconds: consumers are stopped, handlers that run end, publishes are
-   * confirmed, then the connection is closed. Never rejects. Again: the same promise.
+   * confirmed, then the connection is closed. Never rejects. A second call returns the same promise.
    */
   close(replyCode: number, replyText: string, timeout: number): Promise<void> {
     this.#closing ??= this.#close(replyCode, replyText, timeout)
@@ -630,7 +630,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.occurred('connection.closed', { error }, () => this.#events.closed(error))
   }
 
-  /** Resolves when the program closed the connection; rejects with the reason where it was not asked for. */
+  /** Resolves when the program closed the connection; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
     if (this.#ending !== undefined) {
       return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)

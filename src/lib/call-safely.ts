@@ -53,7 +53,7 @@ export function surface(thrown: unknown): void {
   void Promise.reject(asError(thrown))
 }
 
-/** Have the process warn of an error: itself where Node takes it, which minds errors of another realm. */
+/** Have the process warn of an error: itself if Node takes it, which minds errors of another realm. */
 export function warn(error: Error): void {
   try {
     emitWarning(error)

@@ -6,7 +6,7 @@ import { atMost } from '../lib/at-most.ts'
 import { badValue, durationOption, signalOption } from '../protocol/option-check.ts'
 
 /**
- * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and where the
+ * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and if the
  * method fails nothing else does. Waits for a channel number if none is free.
  *
  * @param below the public method that this is for: errors show where that was called.

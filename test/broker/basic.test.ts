@@ -82,7 +82,7 @@ describe('basic.cancel', { timeout: 10_000 }, () => {
 })
 
 describe('basic.get', { timeout: 10_000 }, () => {
-  it('gives body, envelope, properties and the count of messages behind it', async () => {
+  it('gives body, envelope, properties and the count of messages after it', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
     const exchange = fixture.exchangeName()
@@ -128,7 +128,7 @@ describe('settling a delivery', { timeout: 10_000 }, () => {
     assert.equal((await fixture.inspect(queue)).messageCount, 0)
   })
 
-  it('is undone by the end of the channel where nothing was settled', async () => {
+  it('is undone by the end of the channel if nothing was settled', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
     const { queue } = await channel.queueDeclare()

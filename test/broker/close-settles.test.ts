@@ -6,7 +6,7 @@ import { uniqueName } from '../support/names.ts'
 
 const MESSAGES = 500
 
-describe('close() behind a burst of acks', () => {
+describe('close() after a burst of acks', () => {
   it('leaves nothing that was acknowledged in a quorum queue', async () => {
     const queue = uniqueName('settles')
     const first = await connect(broker.url)

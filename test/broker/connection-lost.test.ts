@@ -7,7 +7,7 @@ import { rejection } from '../support/rejection.ts'
 import { openRelay } from '../support/relay.ts'
 
 describe('a connection that breaks', { timeout: 10_000 }, () => {
-  it('is closed within a second, its channels too, and onError is told', async () => {
+  it('is closed within a second, its channels too, and onError is called', async () => {
     await using relay = await openRelay(broker.host, broker.port)
     const errors = new Inbox<Error>()
     const closed = new Inbox<Error | undefined>()

@@ -67,7 +67,7 @@ describe('basic.consume', { timeout: 10_000 }, () => {
     assert.equal(toSecond.body.toString(), 'to the second')
     assert.equal(toSecond.envelope.consumerTag, 'of-the-second')
 
-    // A consumer tag is local to its channel (§1.8.3.3): the other channel's cancel is answered and ends nobody.
+    // A consumer tag is local to its channel (§1.8.3.3): the other channel's cancel is answered and ends no consumer.
     const cancelled = await Promise.all([
       channel.basicCancel(tags[0].consumerTag),
       other.basicCancel(tags[1].consumerTag),

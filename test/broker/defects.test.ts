@@ -211,7 +211,7 @@ describe('a consumer’s callback', { timeout: 10_000 }, () => {
     assert.equal(channel.isOpen, true)
   })
 
-  it('that throws where there is no onError becomes an unhandled rejection', async () => {
+  it('that throws if there is no onError becomes an unhandled rejection', async () => {
     const program = `
       const { connect } = await import(${JSON.stringify(new URL('../../src/index.js', import.meta.url).href)})
       process.on('unhandledRejection', error => {
@@ -280,7 +280,7 @@ describe('a delivery', { timeout: 10_000 }, () => {
     assert.deepEqual(first.inbox.received, [])
   })
 
-  it('to a tag that nobody has is not lost in silence: it ends the connection, whose broker keeps the message', async () => {
+  it('to an unknown tag is not lost in silence: it ends the connection, whose broker keeps the message', async () => {
     await using conversation = await converse()
     const { peer, protocol } = conversation
     const channel = await conversation.openChannel()
@@ -463,7 +463,7 @@ describe('the error of a closed channel', { timeout: 10_000 }, () => {
     assert.ok(error.replyCode === undefined || typeof error.replyCode === 'number')
   })
 
-  it('tells of a channel the server closed while it was idle, to later calls and to those who wait', async () => {
+  it('reports a channel the server closed while it was idle, to later calls and to those who wait', async () => {
     const errors = new Inbox<Error>()
     await using fixture = await openFixture({ onError: error => errors.add(error) })
     const { channel } = fixture
@@ -521,7 +521,7 @@ describe('a server that does not answer', { timeout: 10_000 }, () => {
     await peer.closed
   })
 
-  it('fails a call at rpcTimeout, and the channel, whose state nobody knows then', async () => {
+  it('fails a call at rpcTimeout, and the channel, whose state is unknown then', async () => {
     await using conversation = await converse({ rpcTimeout: 200 })
     const { peer, protocol } = conversation
     const channel = await conversation.openChannel()
@@ -577,7 +577,7 @@ describe('a login', { timeout: 10_000 }, () => {
     }
   })
 
-  it('uses the SASL mechanism it was told to', async () => {
+  it('uses the SASL mechanism of the option', async () => {
     for (const [loginMethod, expected] of [
       ['EXTERNAL', ''],
       ['PLAIN', '\0guest\0guest'],

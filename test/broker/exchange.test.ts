@@ -49,7 +49,7 @@ describe('exchange.declare', { timeout: 10_000 }, () => {
     assert.equal(channel.isOpen, true)
   })
 
-  it('in its passive form closes the channel with 404 where there is none', async () => {
+  it('in its passive form closes the channel with 404 if there is none', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
     const missing = uniqueName('missing')

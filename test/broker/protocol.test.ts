@@ -27,7 +27,7 @@ describe('an AmqpProtocol', { timeout: 10_000 }, () => {
     assert.equal(protocol.peer.encrypted, false)
   })
 
-  it('tells the server the client properties it was given, beside its own', async () => {
+  it('sends the server the client properties it was given, beside its own', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { clientProperties: { program: 'test', version: 'mine' }, recovery: false })
     const peer = await server.accept()

@@ -54,7 +54,7 @@ describe('queue.declare', { timeout: 10_000 }, () => {
     assert.match(error.replyText ?? '', /inequivalent arg 'x-message-ttl'.*received.*2147483647.*current.*2147483648/)
   })
 
-  it('in its passive form closes the channel with 404 where there is none', async () => {
+  it('in its passive form closes the channel with 404 if there is none', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
     const missing = uniqueName('missing')

@@ -65,7 +65,7 @@ describe('Calls', () => {
     await rejection(refused, AbortError)
   })
 
-  it('absorb the reply to a call that was aborted, and tell its effect so', async () => {
+  it('absorb the reply to a call that was aborted, and say so to its effect', async () => {
     const { calls, declare, port } = bound(new Fixture())
     const abort = new AbortController()
     const effects: boolean[] = []
@@ -105,7 +105,7 @@ describe('Calls', () => {
     assert.equal(listeners, 0)
   })
 
-  it('run the general timeout for the oldest call only, each time anew', async () => {
+  it('run the general timeout for the oldest call only, from the start each time', async () => {
     const { calls, declare, bind, port, timedOut } = bound(new Fixture())
     const a = declare('a')
     const b = follow(bind('b'))
@@ -125,7 +125,7 @@ describe('Calls', () => {
     )
   })
 
-  it('go on with the general timeout behind a call that was aborted and is not answered', async () => {
+  it('go on with the general timeout after a call that was aborted and is not answered', async () => {
     const { declare, port } = bound(new Fixture())
     const abort = new AbortController()
     const aborted = declare('a', { signal: abort.signal })
@@ -153,7 +153,7 @@ describe('Calls', () => {
     assert.equal(timedOut.length, 1)
   })
 
-  it('run a timeout of the call’s own from when it was made, also where it is sent later', async () => {
+  it('run a timeout of the call’s own from when it was made, also if it is sent later', async () => {
     const { port, declare } = bound(new Fixture())
     const late = declare('a', { timeout: 50, since: port.clock.now() - 30 })
     const left = port.running[0]?.milliseconds ?? 0

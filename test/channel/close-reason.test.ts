@@ -50,7 +50,7 @@ describe('a channel closed by the server', () => {
 })
 
 describe('a channel closed by the client', () => {
-  it('is no error where the program asked for it, but one for what was pending', () => {
+  it('is not an error if the program asked for it, but is one for what was pending', () => {
     const ending = closedByClient(2)
     assert.equal(ending.error, undefined)
     assert.equal(
@@ -73,7 +73,7 @@ describe('a channel closed by the client', () => {
 })
 
 describe('a reason to close', () => {
-  it('knows whether anybody was told: by an error of an operation, or by somebody who takes care of the rest', () => {
+  it('knows whether it was reported: by an error of an operation, or by the code that takes care of the rest', () => {
     const make = () => closedByServer(1, 404, 'NOT_FOUND', 0, 0)
     const [unknown, known, takenOver] = [make(), make(), make()]
     known.errorFor('queue.declare of "q"', true)

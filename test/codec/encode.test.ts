@@ -92,7 +92,7 @@ describe('encodeContentHeader', () => {
     assert.deepEqual(codec.encodeContentHeader(3, 2 ** 40, frame.properties), bytes)
   })
 
-  it('writes none where there are none', () => {
+  it('writes none if there are none', () => {
     assert.equal(codec.encodeContentHeader(1, 0).toString('hex'), '0200010000000e003c000000000000000000000000ce')
   })
 

@@ -151,7 +151,7 @@ describe('FrameReader', () => {
     assert.match(failure(() => new FrameReader().push(Buffer.from('GET / HTTP/1.1')).read()).message, /71 is not/)
   })
 
-  it('reads frames of the size that it is told', () => {
+  it('reads frames of the size that is set', () => {
     const body = codec.encodeBody(1, Buffer.alloc(200_000))
     assert.equal(new FrameReader({ frameMax: 0 }).push(body).read()?.type, 'body')
     const reader = new FrameReader()

@@ -98,7 +98,7 @@ describe('opening a channel', () => {
     assert.equal((await second).queue, 'two')
   })
 
-  it('is refused at once where all numbers are in use and nobody can spare one', async () => {
+  it('is refused at once if all numbers are in use and none can be spared', async () => {
     const { protocol } = await crowded()
     const error = await rejection(protocol.channel(), NoChannelAvailableError)
     assert.equal(
@@ -164,7 +164,7 @@ describe('opening a channel', () => {
 })
 
 describe('a channel that the server closes', () => {
-  it('ends alone, though deliveries that were on their way come behind its channel.close', async () => {
+  it('ends alone, though deliveries that were on their way come after its channel.close', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     const other = await protocol.channel()
     const bodies: string[] = []
@@ -211,7 +211,7 @@ describe('a channel that the server closes', () => {
     assert.equal(protocol.state, 'open')
   })
 
-  it('does not make a frame behind an orderly close-ok, or on a number that was never used, any less a violation', async () => {
+  it('does not make a frame after an orderly close-ok, or on a number that was never used, any less a violation', async () => {
     for (const id of [1, 9]) {
       const { peer, channel, protocol } = await converseOnChannel()
       const violation = rejection(protocol.waitClosed(), ProtocolError)

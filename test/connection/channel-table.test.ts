@@ -110,7 +110,7 @@ describe('ChannelTable', () => {
     assert.deepEqual(again.frames.seen, ['method 0', 'method 0', 'header', 'body'])
   })
 
-  it('says whether a number is free, and fails where none is', () => {
+  it('says whether a number is free, and fails if none is', () => {
     const { table } = new Fixture(1)
     assert.equal(table.available, true)
     table.take()

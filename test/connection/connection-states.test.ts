@@ -7,7 +7,7 @@ import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-/** What a protocol tells, with its state at that moment. */
+/** What a protocol emits, with its state at that moment. */
 function diary(protocol: AmqpProtocol): string[] {
   const lines: string[] = []
   protocol.on('disconnected', error => lines.push(`disconnected ${error.name}, ${protocol.state}`))
@@ -85,7 +85,7 @@ describe('a connection', () => {
     await rejection(protocol.channel(), ConnectionClosedError)
   })
 
-  it('reports its end to nobody where a promise was rejected with it', async () => {
+  it('does not report its end if a promise was rejected with it', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     const pending = rejection(channel.queueDeclare('q'), ConnectionLostError)
     await turn()

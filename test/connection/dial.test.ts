@@ -77,14 +77,14 @@ describe('the order of servers', () => {
       .map(({ host }) => host)
       .join('')
 
-  it('is the one given, and begins behind the server that was lost', () => {
+  it('is the one given, and begins after the server that was lost', () => {
     assert.equal(hosts('ordered'), 'abcd')
     assert.equal(hosts('ordered', 'b:5672'), 'cdab')
     assert.equal(hosts('ordered', 'd:5672'), 'abcd')
     assert.equal(hosts('race', 'x:5672'), 'abcd')
   })
 
-  it('is random where told, with the server that was lost last', () => {
+  it('is random if the option says so, with the server that was lost last', () => {
     const [fresh, behind] = [new Set<string>(), new Set<string>()]
     for (let seed = 0; seed < 500; seed++) {
       fresh.add(hosts('random', undefined, seed))
@@ -125,7 +125,7 @@ describe('dial', () => {
     )
   })
 
-  it('rejects with the refusal itself where there is one server', async () => {
+  it('rejects with the refusal itself if there is one server', async () => {
     const brokers = new Brokers()
     brokers.refusing('a')
     const error = await rejection(brokers.connect(['a']), AuthenticationError)
@@ -183,7 +183,7 @@ describe('dial', () => {
       await within(1_000, 'the end', broker.peers[0]?.ended ?? Promise.reject(new Error('not tried')))
   })
 
-  it('takes the servers in a random order where told', async () => {
+  it('takes the servers in a random order if the option says so', async () => {
     const first = new Set<string>()
     for (let i = 0; i < 60; i++) {
       const brokers = new Brokers()
@@ -225,7 +225,7 @@ describe('dial', () => {
     await protocol.close()
   })
 
-  it('lists every attempt of a race that nobody won', async () => {
+  it('lists every attempt of a race without a winner', async () => {
     const brokers = new Brokers()
     brokers.failing('a', refused())
     brokers.refusing('b')
@@ -257,7 +257,7 @@ describe('dial', () => {
     },
   ]
   for (const { what, options, says } of hanging) {
-    it(`ends within connectTimeout, and at the signal, where ${what} never answers`, async () => {
+    it(`ends within connectTimeout, and at the signal, if ${what} never answers`, async () => {
       const brokers = new Brokers()
       brokers.good('a').prepare = peer =>
         peer.answers.set('protocol header', () =>
@@ -312,7 +312,7 @@ describe('dial', () => {
     }
   })
 
-  it('tries nobody where the signal is aborted already', async () => {
+  it('tries no server if the signal is aborted already', async () => {
     const brokers = new Brokers()
     brokers.good('a')
     await rejection(brokers.connect(['a'], { signal: AbortSignal.abort() }), AbortError)

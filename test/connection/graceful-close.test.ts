@@ -73,7 +73,7 @@ describe('a graceful close', () => {
     assert.equal(close.timeLeft, 4_400)
   })
 
-  it('waits for nothing where nothing is under way', async () => {
+  it('waits for nothing if nothing is under way', async () => {
     const host = new Host()
     await new GracefulClose(host, 5_000).finishWork()
     assert.equal(host.clock.now(), 0)
@@ -107,7 +107,7 @@ describe('a graceful close', () => {
     assert.equal(close.timeLeft, 200)
   })
 
-  it('waits as long as it takes where there is no limit', async () => {
+  it('waits as long as it takes if there is no limit', async () => {
     const host = new Host()
     host.part('consumer', 86_400_000, true)
     host.channel('busy', 86_400_000)
@@ -117,7 +117,7 @@ describe('a graceful close', () => {
     assert.equal(close.timeLeft, Number.POSITIVE_INFINITY)
   })
 
-  it('waits for nothing where there is no time', async () => {
+  it('waits for nothing if there is no time', async () => {
     const host = new Host()
     host.part('consumer', 10, true)
     const outcome = follow(new GracefulClose(host, 0).finishWork())

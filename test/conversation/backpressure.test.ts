@@ -22,7 +22,7 @@ function slow(work: () => Promise<unknown> = () => Promise.resolve()) {
   }
 }
 
-describe('a consumer that falls behind', () => {
+describe('a consumer that is too slow', () => {
   it('pauses reading past maxBuffered, and reading goes on when it has caught up by half', async () => {
     const { peer, channel } = await converseOnChannel({ maxBuffered: 100_000 })
     const { callback, release, state } = slow()
@@ -53,7 +53,7 @@ describe('a consumer that falls behind', () => {
     for (let tag = 1; tag <= 20; tag++) peer.send(delivery(1, 'c', tag, Buffer.alloc(10_000)))
     await turn()
     assert.equal(peer.transport.paused, false)
-    // Behind all these deliveries, the reply comes.
+    // After all these deliveries, the reply comes.
     peer.reply(1, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 })
     await turn()
     assert.equal(peer.transport.paused, true, 'nothing awaits the broker any more')
@@ -114,7 +114,7 @@ describe('a consumer that falls behind', () => {
     assert.equal(closed.state, 'resolved')
   })
 
-  it('lets heartbeats go on while reading is paused, and silence is death only where nothing is left to read', async () => {
+  it('lets heartbeats go on while reading is paused, and silence is death only if nothing is left to read', async () => {
     const broker = new FakeBroker({ heartbeat: 1 })
     const { peer, channel, protocol } = await converseOnChannel({ maxBuffered: 1_000, heartbeat: 1 }, broker)
     const { callback } = slow()

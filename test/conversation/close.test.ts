@@ -145,7 +145,7 @@ describe('closing a channel', () => {
     assert.equal((await rejection(channel.waitClosed(), ChannelClosedError)).replyCode, 404)
   })
 
-  it('by the server with nobody waiting is told to onError, once', async () => {
+  it('by the server without a call that waits is reported to onError, once', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     peer.reply(1, methods.ChannelClose, {
       replyCode: 406,
@@ -187,7 +187,7 @@ describe('closing a channel', () => {
     assert.equal(next.isOpen, true)
   })
 
-  it('absorbs what comes before close-ok, and sends nothing behind channel.close', async () => {
+  it('absorbs what comes before close-ok, and sends nothing after channel.close', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     peer.answers.delete(methods.ChannelClose.name)
     const called: string[] = []
@@ -320,11 +320,11 @@ describe('closing a connection', () => {
   const ends: readonly (readonly [string, (peer: FakePeer) => void])[] = [
     ['a reset', peer => peer.transport.break(new Error('read ECONNRESET'))],
     ['the end of the stream', peer => peer.finish()],
-    ['bytes that are no frames', peer => peer.send(Buffer.from('garbage that is long enough'))],
+    ['bytes that are not a frames', peer => peer.send(Buffer.from('garbage that is long enough'))],
     ['a stray method', peer => peer.reply(9, methods.BasicQosOk, {})],
   ]
   for (const [what, end] of ends) {
-    it(`is done, and no error, where ${what} comes in place of close-ok`, async () => {
+    it(`is done, and not an error, if ${what} comes in place of close-ok`, async () => {
       const { peer, channel, protocol, errors } = await converseOnChannel()
       peer.answers.delete(methods.ConnectionClose.name)
       const disconnected: Error[] = []
@@ -368,7 +368,7 @@ describe('closing a connection', () => {
     await publish
   })
 
-  it('in the bytes behind open-ok is a failed connect, with the reason', async () => {
+  it('in the bytes after open-ok is a failed connect, with the reason', async () => {
     const broker = new FakeBroker()
     broker.prepare = peer => {
       peer.answers.set(methods.ConnectionOpen.name, () =>

@@ -263,7 +263,7 @@ describe('A consumer whose connection is lost', () => {
     assert.deepEqual(started, ['1', '2', '3'])
   })
 
-  it('runs what had arrived without acks to the last, also where no connection follows, and is over then', async () => {
+  it('runs what had arrived without acks to the last, also if no connection follows, and is over then', async () => {
     const fixture = new Fixture()
     const protocol = await fixture.connect({ recovery: false })
     const log: string[] = []
@@ -391,7 +391,7 @@ describe('Closing a consumer', () => {
     assert.equal(started, 1)
   })
 
-  it('aborts the signal of what it gives back past its timeout, also where it is first read after that', async () => {
+  it('aborts the signal of what it gives back past its timeout, also if it is first read after that', async () => {
     const fixture = new Fixture()
     const messages: Message[] = []
     const hang = (message: Message) => {
@@ -411,7 +411,7 @@ describe('Closing a consumer', () => {
 })
 
 describe('A message whose settlement was not sent', () => {
-  it('still aborts its signal, also where that is first read then', async () => {
+  it('still aborts its signal, also if that is first read then', async () => {
     const fixture = new Fixture()
     const messages: Message[] = []
     const hang = (message: Message) => {

@@ -146,7 +146,7 @@ describe('The asynchronous context', () => {
     assert.deepEqual(stores, ['connected'])
   })
 
-  it('of a promise is that of its caller, whoever opened the channel or published first', async () => {
+  it('of a promise is that of its caller, not of the code that opened the channel or published first', async () => {
     const the = await storage.run('connected', () => converse({}, agreeingBroker()))
     const stores: unknown[] = []
     const publish = (caller: string): Promise<void> =>

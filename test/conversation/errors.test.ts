@@ -65,7 +65,7 @@ describe('errors of rejected calls', () => {
     assert.equal(protocol.state, 'open')
   })
 
-  it('show it, and what was called, where a part of the intent level waited for a connection that never came', async () => {
+  it('show it, and what was called, if a part of the intent level waited for a connection that never came', async () => {
     const { peer, protocol } = await converse({ recovery: { initialDelay: 60_000 } })
     peer.transport.break(new Error('read ECONNRESET'))
     await turn()

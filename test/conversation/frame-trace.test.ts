@@ -46,13 +46,13 @@ describe('a trace of frames', () => {
     await protocol.updateSecret('t0ken', 'it expires')
     await turn()
     const text = lines.join('\n')
-    assert.doesNotMatch(text, /Ace|777|s3c|t0ken|xxx|no frame/)
+    assert.doesNotMatch(text, /Ace|777|s3c|t0ken|xxx|not a frame/)
     assert.equal(lines.filter(line => line.includes('protocol header')).length, 1)
     assert.match(text, /channel 1 body, 4088 bytes\n.*channel 1 body, 8 bytes/s)
     assert.match(text, /newSecret: '\*\*\*'/)
   })
 
-  it('is written only where it is asked for', async () => {
+  it('is written only if it is asked for', async () => {
     const lines: string[] = []
     const logger = { debug: (line: string) => void lines.push(line) }
     await converseOnChannel({ logger })

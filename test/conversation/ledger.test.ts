@@ -222,7 +222,7 @@ describe('a queue that the broker named', () => {
     assert.deepEqual(the.seen('queueRenamed'), [])
   })
 
-  it('is made anew once it is gone, and everything follows its new name, publishes included', async () => {
+  it('is declared again once it is gone, and everything follows its new name, publishes included', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     const { queue } = await channel.queueDeclare('', { exclusive: false })
@@ -249,7 +249,7 @@ describe('a queue that the broker named', () => {
     ])
   })
 
-  it('waits for its node if that is down, and is not made anew', async () => {
+  it('waits for its node if that is down, and is not declared again', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     const { queue } = await channel.queueDeclare('', { exclusive: false })
@@ -266,7 +266,7 @@ describe('a queue that the broker named', () => {
     assert.deepEqual(the.seen('queueRenamed'), [])
   })
 
-  it('has its bindings made behind its declare, in one batch', async () => {
+  it('has its bindings made after its declare, in one batch', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     for (const key of ['a', 'b']) {

@@ -32,7 +32,7 @@ function header(bodySize: number, list: Buffer): Buffer {
 const headers = (table: Buffer): Buffer => Buffer.concat([Buffer.from('2000', 'hex'), table])
 const deep = (depth: number): Buffer => headers(nestedTables(depth))
 
-/** A header of 17 MiB, which is more than is read where no frame size was agreed on. */
+/** A header of 17 MiB, which is more than is read if no frame size was agreed on. */
 function large(): Buffer {
   const text = Buffer.alloc(17 * 1024 * 1024)
   const sizes = Buffer.alloc(11)

@@ -80,7 +80,7 @@ describe('the log of a connection', () => {
     ])
   })
 
-  it('has one line for a channel that was closed, also where no promise tells, and no more than one a minute', async () => {
+  it('has one line for a channel that was closed, also if no promise rejects, and no more than one a minute', async () => {
     const { the, lines } = await logged()
     the.refuse.set('queue.declare q', { replyCode: 404, replyText: 'NOT_FOUND - no queue' })
     const ask = async (): Promise<void> => {

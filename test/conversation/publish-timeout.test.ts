@@ -67,7 +67,7 @@ describe('publishTimeout', () => {
     assert.deepEqual([a?.state, b?.state], ['pending', 'pending'])
   })
 
-  it('takes back what waits for a blocked broker, and reports the first that nobody need await', async () => {
+  it('takes back what waits for a blocked broker, and reports the first that need not be awaited', async () => {
     const { protocol, peer, clock, errors } = await silent({ publishTimeout: 1_000 })
     const channel = await protocol.channel()
     const confirming = await protocol.channel({ publisherConfirms: true })
@@ -105,7 +105,7 @@ describe('publishTimeout', () => {
     assert.equal(stuck.error.outcome, 'unknown')
   })
 
-  it('leaves no timer behind where there was nothing to wait for', async () => {
+  it('leaves no timer behind if there was nothing to wait for', async () => {
     const { protocol, clock } = await silent({ publishTimeout: 1_000 })
     const channel = await protocol.channel()
     const before = clock.pending

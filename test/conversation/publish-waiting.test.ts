@@ -101,7 +101,7 @@ describe('a timeout or a signal', () => {
     assert.deepEqual(came(peer).split(' ').slice(1), ['next'])
   })
 
-  it('ends a txCommit that waits behind publishes, which then never goes', async () => {
+  it('ends a txCommit that waits after publishes, which then never goes', async () => {
     const the = await scene()
     const { peer, channel, clock } = the
     await channel.txSelect()
@@ -115,7 +115,7 @@ describe('a timeout or a signal', () => {
     assert.equal(came(peer), 'tx.select a tx.rollback')
   })
 
-  it('ends waitForConfirms, in front of the write of what it waits for as behind it', async () => {
+  it('ends waitForConfirms, before the write of what it waits for and after it', async () => {
     const the = await scene({}, true)
     const { channel, clock } = the
     void channel.basicPublish('a', 'e', 'k')
@@ -168,7 +168,7 @@ describe('a timeout or a signal', () => {
   })
 })
 
-describe('what must stay behind publishes', () => {
+describe('what must stay after publishes', () => {
   it('stays: a commit and a rollback go after those that were called before', async () => {
     const the = await scene()
     const { peer, channel } = the
@@ -199,7 +199,7 @@ describe('what must stay behind publishes', () => {
     assert.equal(came(the.peer), 'a tx.select b tx.rollback')
   })
 
-  it('stays: a transaction that fails while its messages wait is rolled back behind them, before the next one', async () => {
+  it('stays: a transaction that fails while its messages wait is rolled back after them, before the next one', async () => {
     const the = await scene({ maxWaiting: 1 })
     const { peer, channel } = the
     await channel.txSelect()
@@ -281,7 +281,7 @@ describe('what must stay behind publishes', () => {
   })
 })
 
-describe('a publish behind a confirmSelect that waits', () => {
+describe('a publish after a confirmSelect that waits', () => {
   it('waits for its confirm', async () => {
     const the = await scene({ recovery: true })
     const declared = the.channel.queueDeclare('q')
@@ -332,7 +332,7 @@ describe('waitForConfirms after a loss', () => {
 })
 
 describe('a transaction', () => {
-  it('whose connection is lost for good is over with it: errors say so, and onError is told once', async () => {
+  it('whose connection is lost for good is over with it: errors say so, and onError is called once', async () => {
     const the = await scene()
     await the.channel.txSelect()
     await the.channel.basicPublish('a', 'e', 'k')
@@ -381,7 +381,7 @@ describe('maxWaiting', () => {
 })
 
 describe('a message that was published and forgotten', () => {
-  it('is told to onError, once for all of them, when its channel or its connection ends before it was written', async () => {
+  it('is reported to onError, once for all of them, when its channel or its connection ends before it was written', async () => {
     const ends: Record<string, (the: Scene) => unknown> = {
       'the program closes the channel': ({ channel }) => channel.close(),
       'the server closes the channel': ({ peer }) =>
@@ -406,7 +406,7 @@ describe('a message that was published and forgotten', () => {
     }
   })
 
-  it('is told to onError where it cannot be encoded and has to wait', async () => {
+  it('is reported to onError if it cannot be encoded and has to wait', async () => {
     const the = await scene()
     block(the)
     void the.channel.basicPublish('a', 'e', 'k'.repeat(256))
@@ -423,7 +423,7 @@ describe('a message that was published and forgotten', () => {
     assert.ok(other.errors[0] instanceof EncodeError)
   })
 
-  it('is told to onError where too many wait, once until none waits', async () => {
+  it('is reported to onError if too many wait, once until none waits', async () => {
     const the = await scene({ maxWaiting: 1 })
     for (const told of [1, 2]) {
       block(the)
@@ -439,7 +439,7 @@ describe('a message that was published and forgotten', () => {
     assert.equal(came(the.peer), 'waits waits')
   })
 
-  it('is no unhandled rejection when the connection is lost under its bytes, or when too many wait, and each loss is told once', async () => {
+  it('is not an unhandled rejection when the connection is lost under its bytes, or when too many wait, and each loss is reported once', async () => {
     const the = await scene({ maxWaiting: 0 })
     the.peer.transport.stall()
     // One goes by reference; the others wait until the socket takes more.

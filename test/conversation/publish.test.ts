@@ -64,7 +64,7 @@ describe('confirms', () => {
     assert.deepEqual([first.state, second.state], ['pending', 'resolved'])
   })
 
-  it('count publishes that nobody awaits, too', async () => {
+  it('count publishes that are not awaited, too', async () => {
     const { peer, channel } = await confirming()
     await channel.basicPublish('a', '', 'q')
     const b = follow(channel.publish('b', '', 'q'))
@@ -121,7 +121,7 @@ describe('confirms', () => {
     assert.deepEqual(errors, [])
   })
 
-  it('tell the returnCallback of what came back, and without one onError where no promise does', async () => {
+  it('go to the returnCallback when they come back, and without one to onError if no promise rejects', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     void channel.basicPublish('a', '', 'nowhere', undefined, { mandatory: true })
     await turn()

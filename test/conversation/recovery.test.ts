@@ -51,7 +51,7 @@ describe('a connection that is lost', () => {
     assert.equal(begun[0]?.opening.state, 'resolved')
   })
 
-  it('blocks nobody any more when unblocked is emitted', async () => {
+  it('does not block any more when unblocked is emitted', async () => {
     const the = await Recoverable.open()
     the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
     await turn()
@@ -62,7 +62,7 @@ describe('a connection that is lost', () => {
     assert.deepEqual(inListener, [undefined])
   })
 
-  it('tells of the end of a block also where it is lost before it is recovered', async () => {
+  it('emits the end of a block also if it is lost before it is recovered', async () => {
     const the = await Recoverable.open()
     await the.protocol.exchangeDeclare('orders', 'direct')
     the.silent.add('exchange.declare')
@@ -77,7 +77,7 @@ describe('a connection that is lost', () => {
     assert.equal(the.protocol.blocked, undefined)
   })
 
-  it('tells of no block that came in the same read as its end, and was never told of', async () => {
+  it('emits no block that came in the same read as its end', async () => {
     const the = await Recoverable.open()
     const blocked = methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' })
     const forced = { replyCode: 320, replyText: 'CONNECTION_FORCED', classId: 0, methodId: 0 }
@@ -87,7 +87,7 @@ describe('a connection that is lost', () => {
     assert.deepEqual([...the.seen('blocked'), ...the.seen('unblocked')], [])
   })
 
-  it('tells of the end of a block before that of a protocol that is closed meanwhile', async () => {
+  it('emits the end of a block before that of a protocol that is closed meanwhile', async () => {
     const the = await Recoverable.open()
     await the.protocol.exchangeDeclare('orders', 'direct')
     the.silent.add('exchange.declare')
@@ -378,7 +378,7 @@ describe('what goes on first', () => {
     assert.equal(publish.state, 'resolved')
   })
 
-  it('is no new channel that needs the last number, which waits until all is back', async () => {
+  it('does not include a new channel that needs the last number, which waits until all is back', async () => {
     const the = await Recoverable.open({ channelMax: 3 })
     const channels = [await the.protocol.channel(), await the.protocol.channel()]
     await channels[0]?.queueDeclare('q')
@@ -471,7 +471,7 @@ describe('consumers', () => {
     assert.deepEqual(the.sent('queue.declare', 'basic.consume'), ['basic.consume q tag'])
   })
 
-  it('come back also where their tag was that of one whose cancel was not answered yet', async () => {
+  it('come back also if their tag was that of one whose cancel was not answered yet', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.basicConsume(() => {}, 'old', { consumerTag: 'tag' })
@@ -482,7 +482,7 @@ describe('consumers', () => {
     assert.deepEqual(the.sent('basic.consume'), ['basic.consume new tag'])
   })
 
-  it('of a queue that may be a stream go on by its time, but not where none could be one, since it had no limit', async () => {
+  it('of a queue that may be a stream go on by its time, but not if none could be one, since it had no limit', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.basicConsume(() => {}, 'q', { consumerTag: 'unlimited' })
@@ -579,7 +579,7 @@ describe('consumers', () => {
       channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
       for (const tag of ['good', 'better']) await channel.basicConsume(() => {}, 'q', { consumerTag: tag })
       await channel.basicConsume(() => {}, other, { consumerTag: 'bad' })
-      // RabbitMQ's consume-ok comes by way of the queue: behind the answers to all that came in the same write.
+      // RabbitMQ's consume-ok comes by way of the queue: after the answers to all that came in the same write.
       const { prepare } = the.broker
       the.broker.prepare = peer => {
         prepare(peer)
@@ -802,7 +802,7 @@ describe('a transaction whose connection is lost', () => {
     assert.deepEqual(the.sent('tx.rollback'), [], 'the broker has rolled it back itself')
   })
 
-  it('is lost also where tx.select was called in it again', async () => {
+  it('is lost also if tx.select was called in it again', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.txSelect()
@@ -853,7 +853,7 @@ describe('an entry of the ledger that the server closes the connection over', ()
 })
 
 describe('a new secret', () => {
-  it('is used by the next login also where its reply was lost', async () => {
+  it('is used by the next login also if its reply was lost', async () => {
     const the = await Recoverable.open()
     const logins: string[] = []
     const { prepare } = the.broker

@@ -22,7 +22,7 @@ const DECLARED = { queue: 'q', messageCount: 0, consumerCount: 0 }
 const GET_OK = { deliveryTag: 1, redelivered: false, exchangeName: '', routingKey: 'q', messageCount: 0 }
 
 describe('replies', () => {
-  it('of consume come behind those of later methods, as RabbitMQ sends them', async () => {
+  it('of consume come after those of later methods, as RabbitMQ sends them', async () => {
     const { peer, channel } = await converseOnChannel()
     const order: string[] = []
     const note = (name: string) => () => order.push(name)
@@ -43,7 +43,7 @@ describe('replies', () => {
     assert.deepEqual(order.sort(), ['consume', 'declare', 'get', 'qos'])
   })
 
-  it('of consume and cancel are told apart by consumer tag', async () => {
+  it('of consume and cancel are matched by consumer tag', async () => {
     const { peer, channel } = await converseOnChannel()
     const started = ['a', 'b', 'c'].map(consumerTag => follow(channel.basicConsume(() => {}, 'q', { consumerTag })))
     await peer.took(3)
@@ -158,7 +158,7 @@ describe('replies', () => {
     const error = await within(1000, 'the timeout', timed)
     assert.equal(
       error.message,
-      'queue.declare of "q" was not answered by localhost:5672 within 20 ms; its channel is closed, since nobody knows what the server made of it',
+      'queue.declare of "q" was not answered by localhost:5672 within 20 ms; its channel is closed, since its outcome at the server is unknown',
     )
     assert.equal(error.code, 'TIMEOUT_ERR')
     await turn()
@@ -205,7 +205,7 @@ describe('replies', () => {
     const error = await within(1000, 'the timeout', timed)
     assert.equal(
       error.message,
-      'connection.update-secret was not answered by localhost:5672 within 20 ms; nobody knows what the server made of it',
+      'connection.update-secret was not answered by localhost:5672 within 20 ms; its outcome at the server is unknown',
     )
     peer.reply(0, methods.ConnectionUpdateSecretOk, {})
     await turn()
@@ -313,7 +313,7 @@ describe('basic.qos for the whole channel', () => {
     { product: 'RabbitMQ' },
     { product: 'other', version: '7.0' },
   ]) {
-    it(`warns nobody with ${JSON.stringify(properties)}`, async () => {
+    it(`does not warn with ${JSON.stringify(properties)}`, async () => {
       assert.deepEqual(await warnings(properties), [])
     })
   }
@@ -391,7 +391,7 @@ describe('a consumer', () => {
     assert.deepEqual(slow, ['1', '3'])
   })
 
-  it('that throws or rejects tells onError, and the next message comes all the same', async () => {
+  it('that throws or rejects is reported to onError, and the next message comes all the same', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     let calls = 0
     await startConsumer(
@@ -469,7 +469,7 @@ describe('a consumer', () => {
     )
   })
 
-  it('that the server cancels is told so, answered where it asks, and gets no more', async () => {
+  it('that the server cancels gets its error, answered if it asks, and gets no more', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     const told: string[] = []
     channel.addCancellationCallback((ch, tag) => {
@@ -523,7 +523,7 @@ describe('a consumer', () => {
     })
   }
 
-  it('that is cancelled with noWait gives back what still comes, and the next under its tag starts behind the cancel-ok', async () => {
+  it('that is cancelled with noWait gives back what still comes, and the next under its tag starts after the cancel-ok', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     const called: string[] = []
     await startConsumer({ peer, channel }, (_ch, body) => called.push(`old ${body}`), { consumerTag: 'c' })
@@ -562,7 +562,7 @@ describe('a consumer', () => {
     assert.equal(protocol.state, 'closed')
   })
 
-  it('that is cancelled with noWait is not told when the server cancels it, too', async () => {
+  it('that is cancelled with noWait gets no error when the server cancels it, too', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
     await channel.basicCancel('c', { noWait: true })
@@ -572,7 +572,7 @@ describe('a consumer', () => {
     assert.deepEqual(errors, [])
   })
 
-  it('that waits for a cancel-ok rejects where the channel ends before', async () => {
+  it('that waits for a cancel-ok rejects if the channel ends before', async () => {
     const { peer, channel } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
     await channel.basicCancel('c', { noWait: true })
@@ -584,7 +584,7 @@ describe('a consumer', () => {
     assert.equal((await consuming).replyCode, 404)
   })
 
-  it('is started behind the cancel-ok of its tag, also where there was none to cancel', async () => {
+  it('is started after the cancel-ok of its tag, also if there was none to cancel', async () => {
     const { peer, channel, protocol } = await converseOnChannel()
     const called: string[] = []
     const cancelled = channel.basicCancel('c')
@@ -701,7 +701,7 @@ describe('a consumer', () => {
     assert.equal(consumer?.position.resumeOffset, 2n)
   })
 
-  it('of a stream is left in the order of the tags, also where a message between them was too large', async () => {
+  it('of a stream is left in the order of the tags, also if a message between them was too large', async () => {
     const { peer, channel } = await converseOnChannel({ maxMessageSize: 1_000 })
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c', arguments: { 'x-stream-offset': 'first' } })
     await turn()
@@ -724,7 +724,7 @@ describe('a consumer', () => {
     assert.equal(consumer?.position.resumeOffset, 5n)
   })
 
-  it('that nobody told to be cancelled is reported to onError', async () => {
+  it('that has no cancellation callback is reported to onError', async () => {
     const { peer, channel, errors } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'a' })
     peer.reply(1, methods.BasicCancel, { consumerTag: 'a', noWait: true })

@@ -101,7 +101,7 @@ describe('The trace of a publish', () => {
       })
       const channel = await protocol.channel()
       broker.block()
-      // It is told of the block when it publishes.
+      // It gets the block when it publishes.
       await channel.basicPublish('x', '', 'q')
       await turn()
       const waiting = follow(channel.basicPublish('x', '', 'q'))

@@ -165,7 +165,7 @@ describe('The tracing channel asyncamqp:process', () => {
     )
   })
 
-  it('runs the handler within what a subscriber sets around it, and tells the connections of a process apart', async () => {
+  it('runs the handler within what a subscriber sets around it, and distinguishes the connections of a process', async () => {
     record<ProcessContext>('process', (event, context) => {
       if (event === 'start') context.around = run => storage.run(`around ${context.messageId}`, run)
     })

@@ -122,7 +122,7 @@ describe('the lines of the log', () => {
     )
   })
 
-  it('say where there is no recovery, and what broke the protocol', () => {
+  it('say if there is no recovery, and what broke the protocol', () => {
     assert.match(
       line('connection.lost', { willRecover: false }) ?? '',
       /^error .*; recovery is off, so it stays closed$/,

@@ -13,7 +13,7 @@ export class ControlClient {
   readonly #unreachable = new Set<string>()
   #client: FrameClient | undefined
 
-  /** `name` is no other one's. */
+  /** `name` is unique. */
   constructor(url: string, name: string) {
     this.#url = url
     this.#logQueue = `${name}-log`
@@ -45,7 +45,7 @@ export class ControlClient {
 
   /**
    * Resolves when quorum queues have written to disk what they had got: there is one log for all of them, so that a
-   * message to another one that is confirmed comes behind.
+   * message to another one that is confirmed comes after.
    */
   async logBarrier(): Promise<void> {
     const client = await this.#connected()

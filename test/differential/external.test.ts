@@ -22,7 +22,7 @@ describe('A client of the broker in the process with a certificate', () => {
     assert.equal(broker.queue('mine').exists, true)
   })
 
-  it('is refused where it has none, or where no user has its name', async () => {
+  it('is refused if it has none, or if no user has its name', async () => {
     await using broker = await startBroker({ tls })
     await assert.rejects(connect(broker.tlsUrl, { ssl: { ca }, ...external }), AuthenticationError)
     const ssl = { ca, cert: client.certificate, key: client.key }

@@ -25,7 +25,7 @@ describe('What a client sends from its first byte on', () => {
     )
   })
 
-  it('is refused as by RabbitMQ where it is no method, frame or message that makes sense', { skip }, async () => {
+  it('is refused as by RabbitMQ if it is not a method, frame or message that makes sense', { skip }, async () => {
     await using ours = await startBroker({ release })
     await Promise.all(
       MISTAKES.map(async mistake => {

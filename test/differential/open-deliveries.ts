@@ -1,6 +1,6 @@
 import * as methods from '../../src/protocol/methods.ts'
 
-/** Delivery tags of a connection that are to be settled, by channel, so that steps can settle what there is. */
+/** Delivery tags of a connection that are not settled, by channel, so that steps can settle what there is. */
 export class OpenDeliveries {
   readonly #tags = new Map<number, Set<number>>()
   /** Consumers whose messages need no settling, with their channels. */

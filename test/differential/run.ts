@@ -22,7 +22,7 @@ const ANSWERS: ReadonlyMap<methods.AnyMethod, readonly methods.AnyMethod[]> = ne
   [methods.TxCommit, [methods.TxCommitOk, methods.ChannelClose, methods.ConnectionClose]],
 ])
 
-/** Behind these, messages may go from queue to queue, and back to a channel. */
+/** After these, messages may go from queue to queue, and back to a channel. */
 const MOVES_MESSAGES: ReadonlySet<methods.AnyMethod> = new Set<methods.AnyMethod>([
   methods.BasicPublish,
   methods.BasicAck,
@@ -115,7 +115,7 @@ export class Run {
     step.do(client, this.#seen)
     if (step.method === methods.QueueDeclare) this.#control?.declared()
     if (step.method === methods.ConnectionClose && this.#control !== undefined) await this.#quiet(QUIET)
-    // Nothing may come behind these before they are answered, not even a barrier.
+    // Nothing may come after these before they are answered, not even a barrier.
     const answers = ANSWERS.get(step.method)
     if (answers !== undefined) {
       await client.until(() => client.received.some(({ method }) => answers.includes(method)))
@@ -229,7 +229,7 @@ export class Run {
   #shown(value: unknown): string {
     const text = JSON.stringify(value, (name, part) => {
       if (name === 'time') return 'a time'
-      // Streams tell how many messages they have some seconds late.
+      // Streams report how many messages they have some seconds late.
       if (name === 'messageCount' && this.#kind === 'stream') return 'some'
       if (typeof part === 'bigint') return Number(part)
       const types = typeof part === 'object' && part !== null ? WireTypes.of(part) : undefined

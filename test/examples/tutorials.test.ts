@@ -154,7 +154,7 @@ describe('The tutorial examples', { concurrency: 2 }, () => {
       await stop(server)
     }))
 
-  it('tell an RPC client at once that no server is there', () =>
+  it('reject an RPC call at once if no server is there', () =>
     inOwnVhost(async url => {
       await using client = new ExampleProcess('rpc-client', url)
       const { exitCode, errors } = await client.exited()

@@ -74,7 +74,7 @@ describe('a network that swallows everything', { timeout: 60_000, concurrency: t
     assert.deepEqual(to.events, [])
   })
 
-  it('tells of the reset that came meanwhile when it heals', async () => {
+  it('reports the reset that came meanwhile when it heals', async () => {
     await using to = await openRecovering(vhost.url, { heartbeat: 30 })
     to.proxy.blackhole()
     resetSocket(to.proxy.last.server)
@@ -84,7 +84,7 @@ describe('a network that swallows everything', { timeout: 60_000, concurrency: t
   })
 })
 
-describe('close() where nothing passes', { timeout: 60_000 }, () => {
+describe('close() when nothing passes', { timeout: 60_000 }, () => {
   it('takes no longer than its limit, rejects what was pending, and leaves nothing behind', async () => {
     using leftovers = new Leftovers()
     await using to = await openRecovering(vhost.url)

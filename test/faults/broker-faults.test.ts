@@ -21,7 +21,7 @@ const RATE = 500
  */
 async function definitionsOnDisk(): Promise<void> {
   const sync = 'mnesia_recover:sync(), ok = mnesia:sync_log()'
-  // Where Khepri keeps the definitions, there is no Mnesia.
+  // If Khepri keeps the definitions, there is no Mnesia.
   await node.ctl('eval', `[begin ${sync} end || whereis(mnesia_recover) =/= undefined].`)
 }
 
@@ -55,7 +55,7 @@ async function underLoad(
 }
 
 describe('a broker under load', { timeout: 180_000 }, () => {
-  it('that is frozen for less than two heartbeat intervals loses nothing, and nobody notices', async () => {
+  it('that is frozen for less than two heartbeat intervals loses nothing, and is not noticed', async () => {
     const { losses, publishes } = await underLoad(
       'frozen-short',
       async () => {
@@ -149,7 +149,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
       const raised = raise()
       const blocked = once(protocol, 'blocked')
       await raised
-      // The broker tells a connection of it when that publishes.
+      // The broker sends it to a connection when that publishes.
       const first = channel.publish('first', '', 'blocked', { deliveryMode: 2 })
       const [reason] = (await blocked) as [string]
       assert.match(reason, new RegExp(resource))

@@ -148,7 +148,7 @@ async function cutRecoveryAt(direction: Direction, offset: number): Promise<numb
     while (came.length === 0) {
       const before = losses
       const publish = pending.track('publish', channel.publish('through', `${queue}-exchange`, 'key'))
-      // Cut behind the recovery, it was on its way: only the program can know whether to send it again.
+      // Cut after the recovery, it was on its way: only the program can know whether to send it again.
       const error = await publish.then(() => undefined, asLost)
       assert.ok(error === undefined || error.outcome === 'unknown', where)
       // Cut between its confirm and its delivery, it went with the exclusive queue of that connection.

@@ -10,7 +10,7 @@ import * as connection from './matrix/connection-faults.ts'
 import { type Line, seconds } from './matrix/line.ts'
 
 const started = performance.now()
-// Nothing happens for minutes in this one: it disturbs nobody.
+// Nothing happens for minutes in this one: it does not disturb the others.
 const blackholeByDefault = connection.blackholeByDefault()
 
 // Those that need quiet come first, then those that only wait, at once.

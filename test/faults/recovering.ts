@@ -30,7 +30,7 @@ export class Recovering implements AsyncDisposable {
     return this.events.filter(([each]) => each === name).map(([, ...args]) => args)
   }
 
-  /** Resolves when the connection has been recovered so many times since `act` was called. */
+  /** Resolves when the connection has been recovered this many times since `act` was called. */
   async recoveredAfter(act: () => void | Promise<void>, timeout = 20_000): Promise<void> {
     const wanted = this.#recoveries + 1
     await act()

@@ -228,7 +228,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     assert.equal((await waiting).replyCode, 406)
     assert.equal(one.isOpen, false)
     assert.equal(two.isOpen, true)
-    // Nobody answers its basic.cancel.
+    // Its basic.cancel gets no answer.
     await protocol.close({ timeout: 100 })
   })
 })
@@ -279,7 +279,7 @@ describe('calls made while a connection is recovered', { timeout: 30_000 }, () =
     assert.equal(await management().queue(vhost.name, name), undefined)
   })
 
-  it('have their timeout from the call on, and not anew where they are sent', async () => {
+  it('have their timeout from the call on, and not again when they are sent', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { heartbeat: 0, onError: () => {} })
     const first = await server.accept()

@@ -97,7 +97,7 @@ describe('a recovered consumer', { timeout: 30_000 }, () => {
     assert.deepEqual(settlements(to), [1])
   })
 
-  it("acks of slow work across a loss settle nobody else's messages", async () => {
+  it('acks of slow work across a loss settle no other messages', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel({ publisherConfirms: true })
     const name = uniqueName('slow')
@@ -153,7 +153,7 @@ describe('a recovered consumer', { timeout: 30_000 }, () => {
     assert.equal((await channel.queueDelete(name)).messageCount, 0)
   })
 
-  it('is told by its cancellation callback and recoveryFailed where its queue is gone; others go on', async () => {
+  it('gets its cancellation callback and recoveryFailed if its queue is gone; others go on', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
     const [gone, there] = [uniqueName('gone'), uniqueName('there')]

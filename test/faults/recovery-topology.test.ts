@@ -193,7 +193,7 @@ describe('exchanges, queues and bindings that the broker lost', { timeout: 120_0
 })
 
 describe('a server-named queue', { timeout: 30_000 }, () => {
-  it('gets a new name, told by queueRenamed, under which its bindings and consumers are recovered', async () => {
+  it('gets a new name, reported by queueRenamed, under which its bindings and consumers are recovered', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
     const { queue: first } = await channel.queueDeclare()
@@ -332,7 +332,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     assert.deepEqual(to.seen('recoveryFailed'), [])
   })
 
-  it('keeps nothing else waiting where it is a queue that stays locked (405), which comes back behind all others', async () => {
+  it('keeps nothing else waiting if it is a queue that stays locked (405), which comes back after all others', async () => {
     await using to = await openRecovering(vhost.url)
     const [channel, other] = [await to.protocol.channel(), await to.protocol.channel({ publisherConfirms: true })]
     const [locked, free, exchange] = [uniqueName('locked'), uniqueName('free'), uniqueName('exchange')]
@@ -375,7 +375,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     await channel.exchangeDelete(exchange)
   })
 
-  it('is given up, with its consumers, where another connection has the queue', async () => {
+  it('is given up, with its consumers, if another connection has the queue', async () => {
     await using to = await openRecovering(vhost.url, { heartbeat: 5 })
     const channel = await to.protocol.channel()
     const name = uniqueName('taken')
@@ -480,7 +480,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     }
     const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
     peer.destroy()
-    // At first both are asked for, and nobody knows which it was; then one by one.
+    // At first both are asked for, and it is unknown which it was; then one by one.
     for (const _attempt of [1, 2]) {
       const next = await server.accept()
       await next.handshake()
@@ -499,7 +499,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     await protocol.close({ timeout: 100 })
   })
 
-  it('ends the attempt, and its connection with it, where nothing comes for an answer', async () => {
+  it('ends the attempt, and its connection with it, if nothing comes for an answer', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { heartbeat: 0, rpcTimeout: 150, onError: () => {} })
     const peer = await server.accept()

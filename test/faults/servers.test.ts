@@ -92,7 +92,7 @@ describe('several servers', { timeout: 30_000 }, () => {
     assert.equal(protocol.peer.port, first.port)
   })
 
-  it('are each named by the error, with what each failed at, where none can be reached', async () => {
+  it('are each named by the error, with what each failed at, if none can be reached', async () => {
     await using given = await openServers(3)
     const [first, second, third] = given.proxies
     assert.ok(first !== undefined && second !== undefined && third !== undefined)
@@ -204,7 +204,7 @@ describe('a server that falls silent', { timeout: 30_000 }, () => {
     ['start-ok', 'connection.tune'],
     ['tune-ok', 'connection.open-ok'],
   ] as const) {
-    it(`is left where nothing comes behind ${after}`, async () => {
+    it(`is left if nothing comes after ${after}`, async () => {
       await using server = await openScriptedServer()
       const left = leftAt(server.url, step, new RegExp(step.replace('.', '\\.')))
       const peer = await server.accept()

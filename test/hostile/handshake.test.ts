@@ -225,7 +225,7 @@ const cases: readonly Case[] = [
       Buffer.concat([methodFrame(0, methods.ConnectionOpenOk, {}), methodFrame(0, methods.ConnectionTune, {})]),
     ),
     kind: ProtocolError,
-    message: /connection\.tune came on channel 0, where it was not due/,
+    message: /connection\.tune came on channel 0 when it was not due/,
   },
 ]
 

@@ -19,7 +19,7 @@ const [METHOD, HEADER, BODY, HEARTBEAT] = [1, 2, 3, 8]
 export interface MalformedCase {
   readonly name: string
   readonly bytes: readonly Uint8Array[]
-  /** How the connection ends; undefined where it goes on. */
+  /** How the connection ends; undefined if it goes on. */
   readonly ends: { readonly kind: typeof FrameError | typeof ProtocolError; readonly replyCode: number } | undefined
 }
 
@@ -60,7 +60,7 @@ function header(bodySize: number | bigint, list: string, classId = 60, weight = 
   return rawFrame(HEADER, 1, Buffer.concat([head, hex(list)]))
 }
 
-/** A delivery whose headers are these octets behind the table's length. */
+/** A delivery whose headers are these octets after the table's length. */
 function withHeaders(table: Buffer, length = table.length): Uint8Array[] {
   const size = Buffer.alloc(4)
   size.writeUInt32BE(length)

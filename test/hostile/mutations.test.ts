@@ -233,7 +233,7 @@ describe('a session with octets changed on their way', () => {
     const measured = new Mutator([])
     await work(mutating(measured).broker)
     const random = new Random(seed)
-    // Most of the stream is one body, where changes do nothing.
+    // Most of the stream is one body, in which changes do nothing.
     const places = (): number => {
       const at = random.below(4_000)
       return at < 2_000 ? at : measured.total - (at - 2_000) - 1

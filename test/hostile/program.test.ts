@@ -20,7 +20,7 @@ type Hostile = () => unknown
 
 /** A place where the program's code is called. */
 interface Place {
-  /** How often what it threw is told to `onError`, or else as an unhandled rejection. */
+  /** How often what it threw is reported to `onError`, or else as an unhandled rejection. */
   readonly told: number
   readonly byRejection?: boolean
   /** Have `hostile` called there, and see that all else goes on. */
@@ -473,7 +473,7 @@ const CALLS_BACK: Readonly<Record<string, (protocol: AmqpProtocol) => void>> = {
 describe('Code of the program that calls back', () => {
   for (const [place, { run }] of Object.entries(PLACES)) {
     for (const [what, callBack] of Object.entries(CALLS_BACK)) {
-      it(`as ${place}, and ${what}, has all of it closed, and its error told`, async () => {
+      it(`as ${place}, and ${what}, has all of it closed, and its error reported`, async () => {
         const escaped: unknown[] = []
         let protocol: AmqpProtocol | undefined
         const unhandled = await collecting(async () => {

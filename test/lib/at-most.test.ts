@@ -38,7 +38,7 @@ describe('atMost', () => {
     assert.equal(owner.listeners.size, 0)
   })
 
-  it('does not wait past the end of its owner, nor behind it', async () => {
+  it('does not wait past the end of its owner, nor after it', async () => {
     const owner = new Owner()
     const waiting = follow(atMost(owner, 100, never))
     for (const run of [...owner.listeners]) run()

@@ -53,7 +53,7 @@ describe('describeThrown', () => {
     })
   }
 
-  it('finds name and message in an object that is no error', () => {
+  it('finds name and message in an object that is not an error', () => {
     const { name, message } = describeThrown({ name: 'Odd', message: 'no error' })
     assert.deepEqual([name, message], ['Odd', 'no error'])
   })
@@ -61,7 +61,7 @@ describe('describeThrown', () => {
 
 describe('callSafely', () => {
   for (const [form, hostile] of Object.entries(hostileForms('thrown'))) {
-    it(`tells once of code that ${form}`, async () => {
+    it(`reports once code that ${form}`, async () => {
       const failures: unknown[] = []
       callSafely(hostile, thrown => failures.push(thrown))
       await turn()

@@ -117,7 +117,7 @@ describe('Deadlines', () => {
     assert.equal(timers(), before)
   })
 
-  it('arms its timer once for many that follow one another, where that keeps no process alive', async t => {
+  it('arms its timer once for many that follow one another, if that keeps no process alive', async t => {
     const arm = t.mock.method(globalThis, 'setTimeout')
     const deadlines = new Deadlines(systemClock)
     for (let i = 0; i < 100; i++) deadlines.after(20_000 + i, () => assert.fail('expired')).cancel()

@@ -25,7 +25,7 @@ describe('A mutex', () => {
     await mutex.acquire('fourth')
   })
 
-  it('goes to nobody who comes between a release and the one it was given to', async () => {
+  it('goes to no caller that comes between a release and the one it was given to', async () => {
     const mutex = new Mutex(new VirtualClock())
     const release = await mutex.acquire('first')
     const second = follow(mutex.acquire('second'))

@@ -26,7 +26,7 @@ describe('Oldest', () => {
     )
   })
 
-  it('looks at each a few times, however many there are, and also behind one that stays', () => {
+  it('looks at each a few times, however many there are, and also after one that stays', () => {
     let looks = 0
     class Counted extends Set<number> {
       override has(key: number): boolean {

@@ -40,7 +40,7 @@ describe('An emitter that keeps the contexts of its listeners', () => {
       assert.equal(emitter.listenerCount('told'), 0)
     })
 
-    it(`forgets a listener added by ${add} when it is taken off before anything was told`, () => {
+    it(`forgets a listener added by ${add} when it is taken off before anything was emitted`, () => {
       const emitter = new SafeEmitter<Events>()
       const listener = (): void => assert.fail()
       emitter[add]('told', listener).removeListener('told', listener)
@@ -49,7 +49,7 @@ describe('An emitter that keeps the contexts of its listeners', () => {
     })
   }
 
-  it('keeps the order of listeners, and tells of new ones, as an EventEmitter does', () => {
+  it('keeps the order of listeners, and emits new ones, as an EventEmitter does', () => {
     const calls = (emitter: EventEmitter): unknown[] => {
       const heard: unknown[] = []
       emitter.on('newListener', (event, listener) => heard.push(event, listener.name))
@@ -83,7 +83,7 @@ describe('An emitter that keeps the contexts of its listeners', () => {
 
 describe('emitSafely', () => {
   for (const [form, hostile] of Object.entries(hostileForms('thrown'))) {
-    it(`tells the other listeners where one ${form}`, async () => {
+    it(`calls the other listeners if one ${form}`, async () => {
       const emitter = new SafeEmitter<Events>()
       const heard: string[] = []
       const failures: unknown[] = []
@@ -96,7 +96,7 @@ describe('emitSafely', () => {
     })
   }
 
-  it('tells those that listened when it began, also where one takes another off', () => {
+  it('calls those that listened when it began, also if one takes another off', () => {
     const emitter = new SafeEmitter<Events>()
     const heard: string[] = []
     const last = (): void => void heard.push('last')

@@ -99,7 +99,7 @@ describe('WaitList', () => {
     assert.equal(await promise, 'taken')
   })
 
-  it('lets whoever waits again while all are woken wait for the next time', () => {
+  it('lets a caller that waits again while all are woken wait for the next time', () => {
     const { list, log, ...fixture } = bound(new Fixture())
     void list.wait({ what: 'again' }, () => {
       log.push('first time')
@@ -110,7 +110,7 @@ describe('WaitList', () => {
     assert.equal(list.length, 1)
   })
 
-  it('takes out of the middle in constant time whoever leaves', () => {
+  it('takes a waiter that leaves out of the middle in constant time', () => {
     const { list } = new Fixture()
     const granted: number[] = []
     const places = Array.from({ length: 10 }, (_, i) =>

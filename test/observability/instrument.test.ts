@@ -41,7 +41,7 @@ describe('instrument()', () => {
     instrumentation.disable()
   })
 
-  it('traces and measures one connection alone, if it is told so', async () => {
+  it('traces and measures one connection alone, if the option says so', async () => {
     await using broker = await startBroker()
     await using one = await connect(broker.url, { connectionName: 'one' })
     await using other = await connect(broker.url, { connectionName: 'other' })
@@ -83,7 +83,7 @@ describe('instrument()', () => {
     await published
   })
 
-  it('says nothing of what a program or a message says, unless it is told to', async () => {
+  it('says nothing of what a program or a message says, unless the option asks for it', async () => {
     await using broker = await startBroker()
     await using protocol = await connect(broker.url)
     await protocol.queueDeclare('q')

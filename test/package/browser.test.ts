@@ -16,7 +16,7 @@ class MessageChannel {
   readonly port2 = { postMessage: () => setImmediate(() => this.port1.onmessage?.()) }
 }
 
-/** What a browser has of that which is no part of the language. */
+/** What a browser has that is not part of the language. */
 const WEB = {
   ...{ AbortController, AbortSignal, DOMException, TextDecoder, TextEncoder, URL, URLSearchParams },
   ...{ MessageChannel, clearTimeout, console, crypto, performance, queueMicrotask, setTimeout },
@@ -105,7 +105,7 @@ describe('The package in a browser', { timeout: 30_000 }, () => {
     await protocol.close()
   })
 
-  it('says what to do where there are no sockets', async () => {
+  it('says what to do if there are no sockets', async () => {
     const { connect, ConnectionFailedError } = loadPackage()
     const error = await connect('amqp://localhost').catch(thrown => thrown)
     assert.ok(error instanceof ConnectionFailedError)

@@ -105,7 +105,7 @@ describe('The package', () => {
     }
   })
 
-  it('tells the licence of every package that its code has parts of', async () => {
+  it('has the licence of every package that its code has parts of', async () => {
     const ours = [
       'index.js',
       'client.js',

@@ -109,7 +109,7 @@ export function deferred<T = void>(): { readonly promise: Promise<T>; resolve(va
   return { promise, resolve }
 }
 
-/** The next time that an event is told. */
+/** The next time that an event is emitted. */
 export async function told<T>(
   emitter: { once(event: string, listener: (value: T) => void): unknown },
   event: string,

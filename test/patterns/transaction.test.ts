@@ -13,7 +13,7 @@ function agree({ peer }: PublishedTo): void {
 }
 
 describe('protocol.transaction', () => {
-  it('is refused before anything is sent if its work is no function, as a channel refuses it', async t => {
+  it('is refused before anything is sent if its work is not a function, as a channel refuses it', async t => {
     const the = await publishing(t, {}, agree)
     const channel = await the.protocol.channel()
     const { frames } = the.current.peer

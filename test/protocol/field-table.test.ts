@@ -286,7 +286,7 @@ describe('a field table', () => {
     assert.deepStrictEqual(encode({ v: list }), single('41 00000008 53 00000001 78 62 02'))
   })
 
-  it('remembers wire types where nobody sees it', () => {
+  it('remembers wire types hidden from programs', () => {
     const table = decode(single('62 05'))
     assert.deepStrictEqual(table, { v: 5 })
     assert.deepStrictEqual(Reflect.ownKeys(table), ['v'])
@@ -459,7 +459,7 @@ describe('a bad field table', () => {
   })
 })
 
-/** Where it ends, or that it is refused; any other exception is the caller's to see. */
+/** The offset of its end, or that it is refused; any other exception is the caller's to see. */
 function outcome(read: () => number): number | 'refused' {
   try {
     return read()

@@ -7,7 +7,7 @@ import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
 
 const FRAME_MAX = 4096
 
-/** What a parser told: bodies joined over their pieces, each piece copied as it came. */
+/** What a parser reported: bodies joined over their pieces, each piece copied as it came. */
 class Told implements FrameSink {
   readonly frames: string[] = []
   #body: Buffer[] = []
@@ -94,7 +94,7 @@ describe('FrameParser', () => {
     ])
   })
 
-  it('tells the same of a stream in any pieces as of the whole', () => {
+  it('reports the same of a stream in any pieces as of the whole', () => {
     fc.assert(
       fc.property(fc.array(anyFrame, { maxLength: 8 }), fc.array(fc.nat(10_000), { maxLength: 30 }), (frames, cuts) => {
         const bytes = Buffer.concat(frames)
@@ -201,7 +201,7 @@ describe('FrameParser', () => {
     assert.deepEqual(told.frames, ['body 1 0000'])
   })
 
-  it('reserves no more than came, however large a frame is announced, where no size is agreed', () => {
+  it('reserves no more than came, however large a frame is announced, if no size is agreed', () => {
     for (const type of [1, 2, 3]) {
       const before = process.memoryUsage().arrayBuffers
       const header = Buffer.from('010001ffffffe0', 'hex')

@@ -19,21 +19,21 @@ describe('interning short strings', () => {
     )
   })
 
-  it('never takes octets that are no UTF-8 for a text that came before', () => {
+  it('never takes octets that are not UTF-8 for a text that came before', () => {
     const latin1 = Buffer.from('caf\xe9', 'latin1')
     assert.equal(internShortstr(latin1, 0, 4), 'caf\ufffd')
     assert.equal(internShortstr(Buffer.from('café'), 0, 5), 'café')
     assert.equal(internShortstr(latin1, 0, 4), 'caf\ufffd')
   })
 
-  it('tells apart texts that share a slot', () => {
+  it('distinguishes texts that share a slot', () => {
     for (let i = 0; i < 5_000; i++) {
       const bytes = Buffer.from(`a${i.toString().padStart(4, '0')}z`)
       assert.equal(internShortstr(bytes, 0, bytes.length), bytes.toString())
     }
   })
 
-  it('tells a text from its beginning, where both share a slot', () => {
+  it('distinguishes a text from its beginning if both share a slot', () => {
     const letters = ['a', 'b', 'c', 'd']
     const texts = [...letters]
     for (let from = 0; texts.length < 5_000; from++) for (const letter of letters) texts.push(`${texts[from]}${letter}`)

@@ -55,7 +55,7 @@ describe('checkOptions', () => {
     })
   }
 
-  it('suggests a synonym only where that option exists', () => {
+  it('suggests a synonym only if that option exists', () => {
     refuses(
       () => checkOptions('basic.qos', { prefetch: 1 }, ['prefetchCount']),
       'basic.qos: unknown option "prefetch"; did you mean "prefetchCount"?',
@@ -66,7 +66,7 @@ describe('checkOptions', () => {
     )
   })
 
-  it('lists what is known where nothing is near', () => {
+  it('lists what is known if nothing is near', () => {
     refuses(
       () => checkOptions('x', { constructor: 1 }, ['noAck', 'queue']),
       'x: unknown option "constructor"; known are noAck, queue',

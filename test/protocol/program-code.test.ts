@@ -280,7 +280,7 @@ describe('bytes of another realm', () => {
     assert.deepStrictEqual(encode(foreign('new Uint8Array([1, 2])')), encode(Buffer.from([1, 2])))
   })
 
-  it('are no payload if they only look like it', () => {
+  it('are not a payload if they only look like it', () => {
     const to = sender()
     to.send(undefined, Buffer.from('x'))
     const fakes: readonly unknown[] = [

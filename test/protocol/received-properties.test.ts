@@ -11,7 +11,7 @@ describe('received properties', () => {
   it('keep the wire types of headers and timestamp when they are published again', () => {
     const lists = [
       hex('0040 00000000ffffffff'),
-      // Types u, b, f, S of octets that are no UTF-8, and t.
+      // Types u, b, f, S of octets that are not UTF-8, and t.
       hex('2000 0000001d 0161 75 0001 0162 62 ff 0163 66 3f800000 0164 53 00000002 fffe 0165 7400'),
       hex('2000 00000008 0161 73 0005 0162 56'),
     ]

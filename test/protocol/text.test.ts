@@ -31,7 +31,7 @@ describe('cutText', () => {
     )
   })
 
-  it('cuts to a short string unless it is told otherwise', () => {
+  it('cuts to a short string unless a length is given', () => {
     assert.equal(cutText('x'.repeat(300)), 'x'.repeat(255))
     assert.equal(cutText(`${'x'.repeat(253)}€`), 'x'.repeat(253))
     assert.equal(cutText(`${'x'.repeat(252)}😀`), 'x'.repeat(252))

@@ -32,7 +32,7 @@ export class Entities {
     return this.#entities.keys()
   }
 
-  /** Undefined where it is not known, null where the program never had to do with it. */
+  /** Undefined where it is not known, null if the program never had to do with it. */
   isThere(key: string): boolean | undefined | null {
     const entity = this.#entities.get(key)
     return entity === undefined ? null : entity.there

@@ -63,7 +63,7 @@ class World {
       channelMax: this.#random.pick([30, 0]),
       ...(this.#random.chance(0.2) && { maxWaiting: 10 }),
       frameMax: this.#random.pick([8_192, 0]),
-      // What has no promise is told here; nothing else has to be done with it.
+      // What has no promise is reported here; nothing else has to be done with it.
       onError: () => {},
     }
     this.#programs = Array.from(

@@ -36,7 +36,7 @@ export interface Consuming {
   isPaused: boolean
   /** Its `close()` was called: nothing begins any more. */
   closing: boolean
-  /** Its `close()` has resolved, or it has told of its end. */
+  /** Its `close()` has resolved, or it has emitted its end. */
   closed: boolean
 }
 

@@ -3,7 +3,7 @@
  *
  *   node build/test/simulation/main.js                        for a minute, from fresh seeds
  *   node build/test/simulation/main.js --seconds 3600         for an hour
- *   node build/test/simulation/main.js --cpu                  for a minute of the processor's time, where others use it too
+ *   node build/test/simulation/main.js --cpu                  for a minute of the processor's time, which others may use too
  *   node build/test/simulation/main.js --seed 17              one history again, and what is wrong with it
  *   node build/test/simulation/main.js --seed 17 --shrink     and the fewest of its steps that still fail
  *   node build/test/simulation/main.js --histories 1000       so many, from seed 1 on
@@ -53,7 +53,7 @@ async function one(seed: number): Promise<void> {
 }
 
 async function many(): Promise<void> {
-  // Stacks are dear, and nobody reads them: a history that is wrong is run again.
+  // Stacks are expensive, and not read: a history that is wrong is run again.
   Error.stackTraceLimit = 0
   const started = process.hrtime.bigint()
   const elapsed = (): number => Number(process.hrtime.bigint() - started) / 1e9

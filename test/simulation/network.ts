@@ -22,7 +22,7 @@ export const GOOD_LINK: LinkConditions = { delay: [0, 1], chunk: 65_536, rate: N
 
 /** The broker's end of a connection. */
 export interface ServerEnd {
-  /** Bytes that the client sent: nobody else has them. */
+  /** Bytes that the client sent: no other code has them. */
   bytes(chunk: Buffer): void
   /** The client has ended its side. */
   ended(): void
@@ -45,7 +45,7 @@ export type Listener = ((socket: ServerSocket) => ServerEnd) | undefined
 
 const HIGH_WATER_MARK = 65_536
 const READ_BUFFER_SIZE = 65_536
-/** What is read goes through this one buffer, of all links: whoever keeps bytes of it keeps nonsense. */
+/** What is read goes through this one buffer, of all links: code that keeps bytes of it keeps nonsense. */
 const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE)
 
 /** One way of a link: bytes leave in order, each after its delay and never before those before it. */
@@ -220,7 +220,7 @@ export class Link implements Transport {
         if (this.#state !== 'closed' && !this.#serverEnded) this.toClient.send(bytes)
       },
       end: () => this.serverEnds(),
-      // Where the network swallows everything, the client learns nothing of it.
+      // If the network swallows everything, the client learns nothing of it.
       destroy: () => {
         if (!this.swallows) this.cut()
       },

@@ -92,7 +92,7 @@ export class Program implements Desk {
     return this.#protocol
   }
 
-  /** What is left where nothing is pending. */
+  /** What is left if nothing is pending. */
   get leftovers(): string[] {
     const left: string[] = []
     if (this.#programClock.keeping > 0) left.push(`program ${this.number}: a timer keeps the process alive`)
@@ -237,7 +237,7 @@ export class Program implements Desk {
 
   #publish(protocol: AmqpProtocol, step: StepOf<'publish'>): void {
     const { way } = step
-    // What comes back of other ways, no promise tells of.
+    // What comes back by other ways is reported by no promise.
     const nowhere = step.nowhere === true && (way === 'protocol' || way === 'publisher' || way === 'confirm')
     // A key that may be bound or not: the message is taken, or comes back.
     const byKey = step.nowhere === true && way === 'confirm'
@@ -287,7 +287,7 @@ export class Program implements Desk {
     }
   }
 
-  /** Publish without waiting for each, and wait for all: what confirms tell is told for all of them at once. */
+  /** Publish without waiting for each, and wait for all: confirms are reported for all of them at once. */
   #batch({ queue, count }: StepOf<'batch'>): void {
     const name = queueName(queue)
     const batch = Array.from({ length: count }, () => this.journal.publishing(this.number, 'batch', name))
@@ -297,7 +297,7 @@ export class Program implements Desk {
     const done = this.channel('batch', true).then(async channel => {
       for (const published of batch) {
         const { id } = published
-        // The wait tells of what was published, and not of what was refused before.
+        // The wait reports what was published, and not of what was refused before.
         channel
           .basicPublish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 })
           .catch(error => this.journal.failed(published, error))
@@ -486,7 +486,7 @@ export class Program implements Desk {
         if (good ? value.ack() : value.reject()) this.journal.settled.add(id)
       }
     } catch {
-      // A timeout, or the end of its connection. What it would still be given, nobody would ask for.
+      // A timeout, or the end of its connection. What it would still be given is not asked for.
       await consumer.close()
     }
   }
@@ -545,7 +545,7 @@ export class Program implements Desk {
         await channel.basicCancel(consumerTag, { noWait: way === 2 && !noAck })
         if (way !== 0) return
       } catch {
-        // Whether it is cancelled, nobody knows.
+        // It is unknown whether it is cancelled.
       }
       await channel.close()
     }

@@ -9,7 +9,7 @@ import type { Running } from './running.ts'
 const AFTERMATH = 120_000
 /** Virtual milliseconds in which at least one message leaves a queue that a consumer empties, and one promise ends. */
 const PATIENCE = 180_000
-/** Virtual milliseconds that anything may take where nothing is wrong: a client with little room reads in sips, seconds apart. */
+/** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
 
 /** What must hold when all faults are over, and everything had time to settle. */
@@ -26,7 +26,7 @@ export class Rest {
     this.#clock = clock
   }
 
-  /** `healed` is when the faults were over, `restarted` when the broker last began anew. */
+  /** `healed` is when the faults were over, `restarted` when the broker last started. */
   async judge(healed: number, restarted: number): Promise<string[]> {
     const wrong = await this.#allEnds()
     for (const { protocol, number, lostAt } of this.#programs) {
@@ -123,7 +123,7 @@ export class Rest {
     return wrong
   }
 
-  /** Whoever reads a stream from its first message on has seen all of it. */
+  /** A consumer that reads a stream from its first message on has seen all of it. */
   #stream(): string[] {
     const { queued, forgot } = this.#broker.evidence()
     const log = queued.get(STREAM) ?? []
@@ -182,7 +182,7 @@ export class Rest {
     }
   }
 
-  /** No consumer is left: nobody has a message in hand, and nothing waits for anything. */
+  /** No consumer is left: none has a message in hand, and nothing waits for anything. */
   judgeIdle(): string[] {
     const wrong: string[] = []
     const { unacked, consumers } = this.#broker.evidence()

@@ -7,7 +7,7 @@ import { randomSteps, type Step } from './steps.ts'
 
 const SEEDS = 60
 const LENGTH = 200
-/** The same for each run: a change is to be judged by itself. The command looks where none has looked before. */
+/** These are the same for each run: a change must be judged by itself. The command looks at others each time. */
 const first = Number(process.env['ASYNCAMQP_SIMULATION_SEED'] ?? 1)
 
 describe('Programs, a network and a broker in one process', { timeout: 600_000 }, () => {

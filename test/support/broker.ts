@@ -36,12 +36,12 @@ function need<K extends keyof BrokerAddress>(field: K): NonNullable<BrokerAddres
 }
 
 /**
- * The broker that all tests share. What one named by `AMQP_URL` does not offer throws when it is read; `has` tells
+ * The broker that all tests share. What one named by `AMQP_URL` does not offer throws when it is read; `has` says
  * before.
  */
 export const broker = {
   has: (field: keyof BrokerAddress): boolean => given[field] !== undefined,
-  /** Why a test is skipped that needs what the broker of `asyncamqp/testing` has not; false where RabbitMQ is used. */
+  /** Why a test is skipped that needs what the broker of `asyncamqp/testing` has not; false if RabbitMQ is used. */
   waitsForRabbitMQ: (why: string): string | false => given.kind === 'testing' && `waits for a RabbitMQ: ${why}`,
   /** `amqp://user:password@host:port`, for the default vhost. */
   get url(): string {

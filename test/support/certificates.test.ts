@@ -81,7 +81,7 @@ describe('certificates for tests', () => {
     )
   })
 
-  it('may be valid beyond 2049, where the encoding of the year changes', async () => {
+  it('may be valid beyond 2049, when the encoding of the year changes', async () => {
     const authority = await createAuthority()
     const notAfter = new Date('2051-02-03T04:05:06Z')
     const { certificate } = authority.issue({ commonName: 'late', usage: 'client', notAfter })

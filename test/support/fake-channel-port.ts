@@ -11,7 +11,7 @@ export interface FakeDeadline {
   cancel(): void
 }
 
-/** A connection as a channel sees it, where nothing happens but what a test does. */
+/** A connection as a channel sees it, in which nothing happens but what a test does. */
 export class FakeChannelPort implements ChannelPort {
   readonly writer = new Writer()
   readonly clock = new VirtualClock()

@@ -14,7 +14,7 @@ export interface Shape {
   readonly pieceSize?: number
 }
 
-/** What happens once so many bytes of a link have passed in one direction. */
+/** What happens once this many bytes of a link have passed in one direction. */
 interface Planned {
   readonly direction: Direction
   readonly offset: number
@@ -153,7 +153,7 @@ export class Link {
     }
   }
 
-  /** The bytes that passed in one direction, where the proxy records. */
+  /** The bytes that passed in one direction, if the proxy records. */
   recorded(direction: Direction): Buffer {
     return Buffer.concat(this[direction].recorded)
   }
@@ -165,7 +165,7 @@ export class Link {
     resetSocket(this.server)
   }
 
-  /** End both sides in order, behind what was written to them. */
+  /** End both sides in order, after what was written to them. */
   end(): void {
     if (this.#over) return
     this.#over = true
@@ -202,7 +202,7 @@ export interface FaultProxyOptions {
 export class FaultProxy implements AsyncDisposable {
   /** Links, the last one last; those that are over are forgotten when another one begins, unless the proxy records. */
   links: Link[] = []
-  /** Connections that clients have made, those without a server behind them too. */
+  /** Connections that clients have made, those without a server too. */
   accepted = 0
   #port = 0
   readonly #host: string
@@ -222,7 +222,7 @@ export class FaultProxy implements AsyncDisposable {
     this.#records = record
   }
 
-  /** Where clients connect to, on 127.0.0.1. */
+  /** The port that clients connect to, on 127.0.0.1. */
   get port(): number {
     return this.#port
   }
@@ -301,7 +301,7 @@ export class FaultProxy implements AsyncDisposable {
     for (const { client, server } of this.links) (direction === 'toClient' ? client : server).end()
   }
 
-  /** Nothing passes any more, in one direction or both, and nobody is told; new connections get no answer. */
+  /** Nothing passes any more, in one direction or both, without a word; new connections get no answer. */
   blackhole(direction?: Direction): void {
     for (const each of ['toServer', 'toClient'] as const) {
       if (direction === undefined || direction === each) this.#blackholes[each] = true

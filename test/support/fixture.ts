@@ -20,7 +20,7 @@ export interface Delivered {
   readonly properties: BasicProperties
 }
 
-/** A connection to the broker without recovery, and a channel; whatever was named through it is deleted behind it. */
+/** A connection to the broker without recovery, and a channel; whatever was named through it is deleted after it. */
 export class Fixture implements AsyncDisposable {
   readonly protocol: AmqpProtocol
   readonly channel: Channel

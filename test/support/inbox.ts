@@ -1,4 +1,4 @@
-/** Milliseconds after which a wait is in vain: long for a busy machine, short for a test. */
+/** Milliseconds after which a wait has failed: long for a busy machine, short for a test. */
 const PATIENCE = 8000
 
 /** What a callback was called with, for a test to await in order. */

@@ -14,7 +14,7 @@ describe('the management API for tests', () => {
     assert.equal((await management().exchange(vhost.name, 'amq.topic'))?.type, 'topic')
   })
 
-  it('tells of a queue that is not there as undefined, and of one that is by its figures', async () => {
+  it('shows a queue that is not there as undefined, and of one that is by its figures', async () => {
     const name = uniqueName('queue')
     assert.equal(await management().queue(vhost.name, name), undefined)
     const path = `queues/${encodeURIComponent(vhost.name)}/${name}`
@@ -30,7 +30,7 @@ describe('the management API for tests', () => {
     )
   })
 
-  it('sees a broker whose version is told', () => {
+  it('sees a broker whose version is given', () => {
     assert.match(broker.version, /^\d+\.\d+/)
     assert.equal(broker.isAtLeast(3), true)
     assert.equal(broker.isAtLeast(99), false)

@@ -10,7 +10,7 @@ export interface QueueInfo {
   readonly auto_delete: boolean
   readonly arguments: Readonly<Record<string, unknown>>
   readonly type: string
-  /** The figures are missing until the queue has told them for the first time. */
+  /** The figures are missing until the queue has reported them for the first time. */
   readonly messages?: number
   readonly messages_ready?: number
   readonly messages_unacknowledged?: number
@@ -114,7 +114,7 @@ export class Management {
     await this.request('DELETE', `users/${encodeURIComponent(name)}`)
   }
 
-  /** Lets a user do everything on a vhost, unless told what. */
+  /** Lets a user do everything on a vhost, unless permissions are given. */
   async setPermissions(vhost: string, user: string, permissions: Partial<Permissions> = {}): Promise<void> {
     const path = `permissions/${encodeURIComponent(vhost)}/${encodeURIComponent(user)}`
     await this.request('PUT', path, { ...allPermissions, ...permissions })
@@ -128,14 +128,14 @@ export class Management {
     await this.request('PUT', `policies/${encodeURIComponent(vhost)}/${encodeURIComponent(name)}`, policy)
   }
 
-  /** Those that the broker tells of by now, which may take a second after they opened. */
+  /** Those that the broker reports by now, which may take a second after they opened. */
   async connections(): Promise<ConnectionInfo[]> {
     const connections = (await this.request<ConnectionInfo[]>('GET', 'connections')) ?? []
     // One that is about to go is listed by its name alone.
     return connections.filter(connection => connection.client_properties !== undefined)
   }
 
-  /** Waits until the broker tells of the connection that calls itself by this name (`connectionName`). */
+  /** Waits until the broker reports the connection that calls itself by this name (`connectionName`). */
   async connection(connectionName: string, options?: UntilOptions): Promise<ConnectionInfo> {
     return await until(
       `the broker lists the connection "${connectionName}"`,
@@ -147,13 +147,13 @@ export class Management {
     )
   }
 
-  /** Has the broker close the connection of this name, once it tells of it (320, CONNECTION_FORCED). */
+  /** Has the broker close the connection of this name, once it reports it (320, CONNECTION_FORCED). */
   async closeConnection(connectionName: string, reason = 'closed by a test', options?: UntilOptions): Promise<void> {
     const { name } = await this.connection(connectionName, options)
     await this.request('DELETE', `connections/${encodeURIComponent(name)}`, undefined, { 'x-reason': reason })
   }
 
-  /** Undefined where there is none. */
+  /** Undefined if there is none. */
   async queue(vhost: string, name: string): Promise<QueueInfo | undefined> {
     return await this.request('GET', `queues/${encodeURIComponent(vhost)}/${encodeURIComponent(name)}`)
   }
@@ -184,7 +184,7 @@ export class Management {
     }
   }
 
-  /** Undefined where there is none. */
+  /** Undefined if there is none. */
   async exchange(vhost: string, name: string): Promise<ExchangeInfo | undefined> {
     return await this.request('GET', `exchanges/${encodeURIComponent(vhost)}/${encodeURIComponent(name)}`)
   }

@@ -25,7 +25,7 @@ export class MemoryTransport implements Transport {
   pending = 0
   /** Whether the network takes what is written. */
   #flowing = true
-  /** A write asked to wait: only then does a socket tell when it takes more. */
+  /** A write asked to wait: only then does a socket report when it takes more. */
   #needsDrain = false
   #sent: (() => void)[] = []
   readonly #readBuffer = Buffer.alloc(READ_BUFFER_SIZE)
@@ -98,7 +98,7 @@ export class MemoryTransport implements Transport {
     this.#arrive()
   }
 
-  /** End the stream towards the client, behind what was delivered. */
+  /** End the stream towards the client, after what was delivered. */
   finish(): void {
     this.#arriving.push('end')
     this.#arrive()

@@ -75,7 +75,7 @@ export class Program implements AsyncDisposable {
 
 /** Run the text of an ES module in a process of its own, to its end. From a file: not every runtime imports from `-e`. */
 export function runText(program: string): { readonly stdout: string; readonly status: number | null } {
-  // In the project, where every runtime finds the packages that the library imports.
+  // In the project, in which every runtime finds the packages that the library imports.
   const folder = mkdtempSync(fileURLToPath(new URL('../../program-', import.meta.url)))
   try {
     const file = join(folder, 'program.mjs')

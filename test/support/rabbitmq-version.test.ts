@@ -39,7 +39,7 @@ describe('a version of RabbitMQ that is asked for', () => {
     assert.match(errors, /^AMQP_URL names a broker that is RabbitMQ [\d.]+, not 1\.0: unset one of the two\.\n$/)
   })
 
-  it('is that of the broker that AMQP_URL names, where it is the same', () => {
+  it('is that of the broker that AMQP_URL names, if it is the same', () => {
     const [major = ''] = broker.version.split('.')
     assert.deepEqual(ask(['--rabbitmq', major], { AMQP_URL: broker.url }), { status: 0, errors: '' })
   })

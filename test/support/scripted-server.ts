@@ -46,7 +46,7 @@ export interface Handshake extends Login {
 }
 
 /**
- * The server's end of one connection: it says what a test tells it to, true or not. By itself it only answers the
+ * The server's end of one connection: it sends what a test wants, true or not. By itself it only answers the
  * client's connection.close and channel.close, unless `answersClose` is false.
  */
 export class ScriptedPeer {
@@ -180,7 +180,7 @@ export class ScriptedPeer {
     if (!this.#socket.destroyed) this.#socket.write(bytes)
   }
 
-  /** Ends the stream behind what was sent. */
+  /** Ends the stream after what was sent. */
   end(): void {
     this.#socket.end()
   }

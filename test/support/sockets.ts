@@ -18,7 +18,7 @@ export function hasNoDelay(socket: net.Socket): boolean {
   return symbol !== undefined && Reflect.get(socket, symbol) === true
 }
 
-/** Reset a connection (RST). Node leaves it open for good, and spins at exit, where it is in the middle of its shutdown. */
+/** Reset a connection (RST). Node leaves it open for good, and spins at exit, if it is in the middle of its shutdown. */
 export function resetSocket(socket: net.Socket): void {
   if (socket.writableEnded && !socket.writableFinished) socket.destroy()
   else socket.resetAndDestroy()

@@ -86,7 +86,7 @@ for (const [way, options] of ways) {
       assert.equal(protocol.state, 'open')
     })
 
-    it('takes no connections while it is stopped, whatever it is told', async () => {
+    it('takes no connections while it is stopped, whatever is called', async () => {
       await using broker = await startBroker()
       broker.refuseConnections()
       await broker.stop()

@@ -46,7 +46,7 @@ export class Acker implements IncomingSource {
   readonly #positions = new Set<StreamPosition>()
   /** Deliveries of streams. */
   #ofStreams = 0
-  /** Streams have been told that all up to this tag is done with, whether it is settled or not. */
+  /** Streams have got acks for all up to this tag, whether it is settled or not. */
   #roomMadeUpTo = 0
   readonly #watching = new Set<AbortController>()
   readonly #settledListeners = new Set<() => void>()
@@ -82,13 +82,13 @@ export class Acker implements IncomingSource {
     this.#ofStreams++
   }
 
-  /** It is no stream, though some of its deliveries looked so: which, is not known any more. */
+  /** It is not a stream, though some of its deliveries looked so: which ones, is not known any more. */
   onNoStream(position: StreamPosition): void {
     if (this.#positions.delete(position)) this.#ofStreams = Number.NEGATIVE_INFINITY
   }
 
   /**
-   * Settle a delivery. Returns false, with nothing sent, where it came in an earlier life of the channel, this one is
+   * Settle a delivery. Returns false, with nothing sent, if it came in an earlier life of the channel, this one is
    * over, a stream's message is requeued, or it is not known whether it is a stream's and the broker minds.
    */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
@@ -142,7 +142,7 @@ export class Acker implements IncomingSource {
     return false
   }
 
-  /** How streams are told; undefined where nothing may be sent. */
+  /** The ack for streams; undefined if nothing may be sent. */
   #onStreams(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Settlement | undefined {
     if (how === 'ack') return how
     if (!requeue && this.#port.takesRejectOfStream) return how
@@ -171,7 +171,7 @@ export class Acker implements IncomingSource {
 
   /**
    * Have a stream send more: what is not settled counts for the prefetch window no more, and can be settled as before. The
-   * stream keeps its messages, and where a consumer goes on is known here: to ack one tells the broker nothing else.
+   * stream keeps its messages, and the position of a consumer is known here: an ack says nothing else to the broker.
    */
   makeRoom(position: StreamPosition): void {
     const tag = position.lastUnsettled

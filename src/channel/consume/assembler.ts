@@ -67,8 +67,8 @@ export class Assembler<Content> {
   }
 
   /**
-   * The same, where header and body mostly stand right behind it, from `start` on, and end before `limit`: takes them at
-   * once. Returns where to go on, which is `start` where they are not that simple.
+   * The same for header and body that mostly stand right after it, from `start` on, and end before `limit`: takes them at
+   * once. Returns the offset at which to go on, which is `start` if they are not that simple.
    */
   take(content: Content, buffer: Buffer, start: number, limit: number): number {
     const view = viewOf(buffer)
@@ -147,7 +147,7 @@ export class Assembler<Content> {
 
   body(buffer: Buffer, start: number, end: number, frameEnded: boolean): void {
     if (this.#state !== 'body') {
-      throw new ProtocolError(`a body frame came on channel ${this.#channelId} where none was due`, { replyCode: 505 })
+      throw new ProtocolError(`a body frame came on channel ${this.#channelId} when none was due`, { replyCode: 505 })
     }
     const size = this.#size
     const received = this.#received + end - start

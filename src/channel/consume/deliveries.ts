@@ -31,7 +31,7 @@ export class Deliveries {
     return this.#consumers.get(tag)
   }
 
-  /** @throws DuplicateConsumerTagError where the tag is another one's. */
+  /** @throws DuplicateConsumerTagError if the tag is another one's. */
   add(consumer: Consumer): void {
     if (this.#consumers.has(consumer.tag)) throw tagInUse(consumer, this.#channelId)
     this.#lastConsumer = undefined
@@ -39,7 +39,7 @@ export class Deliveries {
     consumer.sink.attach(this.#acker, this.#port)
   }
 
-  /** Nothing more comes for this consumer. Whoever has its tag by now keeps it. */
+  /** Nothing more comes for this consumer. A consumer that has its tag by now keeps it. */
   remove(consumer: Consumer): void {
     if (this.#consumers.get(consumer.tag) !== consumer) return
     this.#consumers.delete(consumer.tag)
@@ -82,7 +82,7 @@ export class Deliveries {
 
   /**
    * A message came that was not taken into memory: a dead-letter exchange may have it, or else it would come for ever.
-   * Returns whether somebody is told of `error`.
+   * Returns whether `error` is reported.
    */
   refused(envelope: Envelope, properties: Properties, error: Error): boolean {
     const consumer = this.#consumerOf(envelope)

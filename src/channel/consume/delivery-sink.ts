@@ -33,20 +33,20 @@ export interface DeliverySink {
   /** `basicConsume` has resolved: the program's code may run. */
   start(): void
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void
-  /** A message was not taken into memory, for `error`. Returns whether somebody is told of it. */
+  /** A message was not taken into memory, for `error`. Returns whether it is reported. */
   refused?(error: Error, properties: Properties): boolean
   /** The broker sends nothing more: what waits is given back. What still comes is given back, too. */
   cancelled(): void
   /** The channel's life is over: what waits is the broker's again. `recovers` if another life will consume for it. */
   lost(reason: Error, recovers: boolean): void
-  /** Nobody wants what waits, whatever it is; no more of the program's code is started. */
+  /** What waits is dropped, whatever it is; no more of the program's code is started. */
   discard(): void
   /** Resolves when none of the program's code runs, and none will. */
   idle(): Promise<void>
   readonly figures?: SinkFigures
 }
 
-/** One consumer of a channel. Its identity, and not its tag, tells it from one that has the tag later. */
+/** One consumer of a channel. Its identity, and not its tag, distinguishes it from one that has the tag later. */
 export interface Consumer {
   readonly tag: string
   readonly sink: DeliverySink

@@ -22,7 +22,7 @@ interface RecordedConsumer {
   counted: boolean
 }
 
-/** A consumer that is to be started again. */
+/** A consumer that recovery will start again. */
 export interface MissingConsumer {
   readonly tag: string
   /** By the name that it has now. */

@@ -1,6 +1,6 @@
 import { ChannelClosedError } from '../../errors.ts'
 
-/** A delivery of a stream that the program has not settled, or behind one that it has not. */
+/** A delivery of a stream that the program has not settled, or that comes after one that it has not. */
 interface Seen {
   readonly tag: number
   readonly offset: number | bigint
@@ -16,18 +16,18 @@ export function isNoStream(error: Error): boolean {
   )
 }
 
-/** Settled deliveries at the front that are kept before the list is made anew. */
+/** Settled deliveries at the front that are kept before the list is copied. */
 const MOST_DONE = 1_024
 
 /**
- * How far a consumer of a stream has come: a stream keeps its messages, so whoever consumes again must say from where.
- * That is the first message that is not settled, so that none is left out; those after it come again. Where none has
- * come, it is where the consumer began.
+ * How far a consumer of a stream has come: a stream keeps its messages, so a consumer that starts again must say from which offset.
+ * That is the first message that is not settled, so that none is left out; those after it come again. If none has
+ * come, it is the place at which the consumer began.
  */
 export class StreamPosition {
   /**
-   * Whether the queue is a stream. Where somebody else declared it, this is undefined until a message tells that it is
-   * none, or the broker grants an offset. That messages have offsets is no proof: they may be forwarded from a stream.
+   * Whether the queue is a stream. If another connection declared it, this is undefined until a message shows that it is
+   * not one, or the broker grants an offset. Messages with offsets do not prove it: they may be forwarded from a stream.
    */
   isStream: boolean | undefined
   /** In the order of delivery; from `#head` on, the first that is not settled. */
@@ -67,7 +67,7 @@ export class StreamPosition {
   }
 
   /**
-   * The broker refused to consume (`error`) from an offset: the queue is no stream, and its messages have the header
+   * The broker refused to consume (`error`) from an offset: the queue is not a stream, and its messages have the header
    * from where they were before. Returns whether there is another way to consume, without an offset.
    */
   refused(error: Error): boolean {
@@ -93,7 +93,7 @@ export class StreamPosition {
     return 0
   }
 
-  /** Its messages look like a stream's, and nothing has told yet. */
+  /** Its messages look like a stream's, and nothing has proved it yet. */
   get isUncertain(): boolean {
     return this.isStream === undefined && (this.#next !== undefined || !this.isSettled)
   }
@@ -134,7 +134,7 @@ export class StreamPosition {
     }
   }
 
-  /** Where a tag stands, or would: tags only rise. */
+  /** The place of a tag, or the one that it would have: tags only rise. */
   #find(tag: number): number {
     let [low, high] = [this.#head, this.#seen.length]
     while (low < high) {
@@ -150,7 +150,7 @@ export class StreamPosition {
     this.#head = 0
   }
 
-  /** Where to go on from; undefined where the program's own argument holds. */
+  /** Where to go on from; undefined if the program's own argument holds. */
   get resumeOffset(): bigint | Date | undefined {
     if (this.isStream === false) return undefined
     const first = this.#seen[this.#head]

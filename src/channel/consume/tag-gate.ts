@@ -49,7 +49,7 @@ export class TagGate {
       // The answer that it waits for must be read.
       this.#port.awaiting(1)
       const granted = (): void => {
-        // First of all: where it throws, `failed` is called.
+        // First of all: if it throws, `failed` is called.
         resolve(run())
         this.#port.awaiting(-1)
       }

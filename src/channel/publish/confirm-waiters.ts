@@ -5,7 +5,7 @@ import type { ChannelPort } from '../port.ts'
 /** Waiters that do not wait any more, and are kept all the same, at least. */
 const FEW = 64
 
-/** The newest message that the broker did not take, and that no `waitForConfirms` has told of yet. */
+/** The newest message that the broker did not take, and that no `waitForConfirms` has reported yet. */
 export interface Unheard {
   readonly tag: number
   makeError(): Error
@@ -32,7 +32,7 @@ class ConfirmWaiter implements Waiter {
 }
 
 /**
- * Who waits until everything published before is settled. Tags only rise: nobody's wait ends before that of somebody who
+ * A waiter for everything published before to be settled. Tags only rise: no wait ends before that of a waiter which
  * came earlier.
  */
 export class ConfirmWaiters {
@@ -49,12 +49,12 @@ export class ConfirmWaiters {
     this.#unheard = unheard
   }
 
-  /** What nobody has been told of: whoever asks in the next life is. */
+  /** What was not reported: the next life reports it to the first that asks. */
   get unheard(): Unheard | undefined {
     return this.#unheard
   }
 
-  /** Resolves when all up to this tag is settled; rejects where one of them is lost, or was since the last call. */
+  /** Resolves when all up to this tag is settled; rejects if one of them is lost, or was since the last call. */
   wait(upTo: number, bounds: WaitBounds): Promise<void> {
     return new Promise((resolve, reject) => {
       const waiter = new ConfirmWaiter(upTo, this.#unheard, error => {

@@ -19,15 +19,15 @@ import { nackError, returnError, suspects, unsettledError } from './publish-erro
 import { Returns } from './returns.ts'
 import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
 
-/** Who publishes on a channel of its own, keeps what the broker has not confirmed, and decides what becomes of it. */
+/** A publisher on a channel of its own, which keeps what the broker has not confirmed, and decides what becomes of it. */
 export interface PublishKeeper {
   /** Publishes were settled, or more may be written. */
   progressed(): void
-  /** The broker nacked a message. Returns whether it is to be sent again: it stays with what is not settled. */
+  /** The broker nacked a message. Returns whether it will be sent again: it stays with what is not settled. */
   nacked(publish: PendingPublish): boolean
   /**
-   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; where `reject` is
-   * undefined, nobody waits for it any more.
+   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; if `reject` is
+   * undefined, no caller waits for it any more.
    */
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void
 }
@@ -46,7 +46,7 @@ export class ConfirmWindow {
   /** Nacked, and kept for the keeper. */
   #kept: PendingPublish[] = []
 
-  /** Delivery tags of publishes go on behind `offset`; `unheard` is what the last life leaves to be told. */
+  /** Delivery tags of publishes go on after `offset`; `unheard` is what the last life did not report. */
   constructor(port: ChannelPort, channelId: number, offset: number, routes = PLAIN_ROUTES, unheard?: Unheard) {
     this.port = port
     this.#channelId = channelId
@@ -74,7 +74,7 @@ export class ConfirmWindow {
     return this.#unconfirmed.size
   }
 
-  /** The same, and those whose nack is the keeper's. */
+  /** Those that count, and those whose nack is the keeper's. */
   get unsettled(): number {
     return this.#unconfirmed.size + this.#kept.length
   }
@@ -107,7 +107,7 @@ export class ConfirmWindow {
   // ---- writing
 
   /**
-   * Write a message that nobody waits for longer than until it is written: undefined where that is so at once.
+   * Write a message whose caller waits only until it is written: undefined if that is so at once.
    *
    * @throws EncodeError; nothing has changed then.
    */
@@ -130,8 +130,8 @@ export class ConfirmWindow {
   }
 
   /**
-   * Write a message that somebody waits for: it is settled when the broker has confirmed it, or where it is not to be, when
-   * it has left. False where it may not be written now.
+   * Write a message that somebody waits for: it is settled when the broker has confirmed it, or if it will not be, when
+   * it has left. False if it may not be written now.
    *
    * @throws EncodeError; nothing has changed then.
    */
@@ -169,14 +169,14 @@ export class ConfirmWindow {
     return this.port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
   }
 
-  /** Nobody waits for its confirm. It may come back, though, which must not be taken for another's return. */
+  /** No caller waits for its confirm. It may come back, though, which must not be taken for another's return. */
   #count(exchange: string, routingKey: string, properties: BasicProperties | undefined, mandatory: boolean): void {
     this.#unconfirmed.add(
       mandatory ? pendingPublish(undefined, exchange, routingKey, properties, true, false) : UNTRACKED,
     )
   }
 
-  /** Settle a message when its own bytes have left, or where they were copied, when more may be written. */
+  /** Settle a message when its own bytes have left, or if they were copied, when more may be written. */
   #leave(publish: PendingPublish, byReference: boolean): void {
     const { port } = this
     const departure: Departure = {
@@ -203,15 +203,15 @@ export class ConfirmWindow {
   // ---- settling
 
   /**
-   * The broker settled one publish, or all up to it. One that is settled already is no harm.
+   * The broker settled one publish, or all up to it. One that is settled already does no harm.
    *
-   * @throws ProtocolError where there is no such publish.
+   * @throws ProtocolError if there is no such publish.
    */
   settle(tag: number, multiple: boolean, acked: boolean): void {
     const { lastTag } = this
     if (tag > lastTag || (tag === 0 && !multiple)) {
       throw new ProtocolError(
-        `${acked ? 'basic.ack' : 'basic.nack'} of delivery tag ${tag} came on channel ${this.#channelId}, where nothing was published under it`,
+        `${acked ? 'basic.ack' : 'basic.nack'} of delivery tag ${tag} came on channel ${this.#channelId}, but nothing was published under it`,
       )
     }
     const settled = acked ? this.#acked : this.#nacked
@@ -248,12 +248,12 @@ export class ConfirmWindow {
     refuse(publish, error)
   }
 
-  /** A message came back, which the broker says before it settles it. Returns whether a promise will tell. */
+  /** A message came back, which the broker says before it settles it. Returns whether a promise will report it. */
   returned(message: ReturnedMessage): boolean {
     return this.#returns.match(message)?.reject !== undefined
   }
 
-  /** Nobody waits for this publish any more: `error` tells its caller. The tag goes on counting. */
+  /** No caller waits for this publish any more: it rejects with `error`. The tag goes on counting. */
   abandon(publish: PendingPublish, error: Error): void {
     if (publish.tag === 0) refuse(publish, error)
     else this.#refuse(publish, error)
@@ -274,7 +274,7 @@ export class ConfirmWindow {
   // ---- the end
 
   /**
-   * What is not settled, oldest first, and no longer here; also what nobody waits for any more. What has come back is
+   * What is not settled, oldest first, and no longer here; also what no caller waits for any more. What has come back is
    * rejected instead.
    */
   takeUnsettled(): PendingPublish[] {
@@ -301,7 +301,7 @@ export class ConfirmWindow {
       this.#keeper.ended(this, left, ending)
       return
     }
-    // Where one of them is nobody's, it may have been that one.
+    // If one of them has no caller that waits, it may have been that one.
     const meant = ending.scope === 'channel' && !left.includes(UNTRACKED) ? suspects(ending, left) : []
     const [only] = meant.length === 1 ? meant : []
     for (const publish of left) {

@@ -17,19 +17,19 @@ export interface OutgoingMessage {
 
 /** A message on its way out that somebody waits for, or that may come back. Plain fields: one is made for each. */
 export interface PendingPublish extends OutgoingMessage {
-  /** Its caller waits for the broker's confirm, where there is one, and not only until it is written. */
+  /** Its caller waits for the broker's confirm, if there is one, and not only until it is written. */
   readonly confirmed: boolean
   /** How often it was written: what is certain of it depends on that. */
   writes: number
-  /** Its delivery tag, where it was written last; 0 where the broker does not confirm it. */
+  /** Its delivery tag on the channel on which it was written last; 0 if the broker does not confirm it. */
   tag: number
   returned: ReturnedMessage | undefined
-  /** Undefined where nobody waits (any more). */
+  /** Undefined if no caller waits (any more). */
   resolve: ((written: void | PromiseLike<void>) => void) | undefined
   reject: ((error: Error) => void) | undefined
   /** Its place among what is not written, while it is there. */
   waiting: Place | undefined
-  /** What ends the wait for it, where its caller bounds that. */
+  /** What ends the wait for it, if its caller bounds that. */
   bound: Place | undefined
 }
 
@@ -70,7 +70,7 @@ export function promiseOf(publish: PendingPublish): Promise<void> {
   return new Promise(fill)
 }
 
-/** Tell its caller that all is well; harmless where nobody waits. Where it has `written` to wait for, when that ends. */
+/** Resolve its promise; harmless if no caller waits. If it has `written` to wait for, when that ends. */
 export function fulfil(publish: PendingPublish, written?: Promise<void>): void {
   const { resolve, bound } = publish
   if (resolve === undefined) return
@@ -80,7 +80,7 @@ export function fulfil(publish: PendingPublish, written?: Promise<void>): void {
   resolve(written)
 }
 
-/** Tell its caller why not. Returns false where nobody waits. */
+/** Reject its promise. Returns false if no caller waits. */
 export function refuse(publish: PendingPublish, error: Error): boolean {
   const { reject, bound } = publish
   if (reject === undefined) return false
@@ -91,14 +91,14 @@ export function refuse(publish: PendingPublish, error: Error): boolean {
   return true
 }
 
-/** Throw an AbortError or a TimeoutError where its signal is aborted before anything is done for it. */
+/** Throw an AbortError or a TimeoutError if its signal is aborted before anything is done for it. */
 export function assertNotAborted(publish: PendingPublish, bounds: CallOptions | undefined): void {
   if (bounds?.signal?.aborted) throw abortedBy(bounds.signal, describeMessage(publish), 'notSent')
 }
 
 /**
  * Bound the wait for a publish, from now until it is settled, by a timeout, a signal or both: then `giveUp` gets the error
- * for its caller; at once where a getter of the message has aborted the signal. `list` holds nothing but such bounds.
+ * for its caller; at once if a getter of the message has aborted the signal. `list` holds nothing but such bounds.
  */
 export function boundPublish(
   publish: PendingPublish,
@@ -155,7 +155,7 @@ export function outcomeOf({ writes }: PendingPublish): 'notSent' | 'unknown' {
   return writes === 0 ? 'notSent' : 'unknown'
 }
 
-/** The same of one that the broker refused: where it was written before, that copy may be in a queue. */
+/** The same of one that the broker refused: if it was written before, that copy may be in a queue. */
 export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown' {
   return writes === 1 ? 'refused' : 'unknown'
 }
@@ -180,7 +180,7 @@ export function describePublish(
   return `publish of ${message} to ${place} with routing key ${quoted(routingKey)}${number}`
 }
 
-/** What is no string is refused by another error, unless this one comes first. */
+/** A value that is not a string is refused by another error, unless this one comes first. */
 function quoted(name: unknown): string {
   return typeof name === 'string' ? `"${name}"` : inspectShort(name)
 }

@@ -24,7 +24,7 @@ export function nackError(publish: PendingPublish, tag: number): PublishFailedEr
   })
 }
 
-/** The error for a message that came back; without `publish`, for one that no promise tells of. */
+/** The error for a message that came back; without `publish`, for one that no promise reports. */
 export function returnError(returned: ReturnedMessage, publish?: PendingPublish): MessageReturnedError {
   const { body, envelope, properties, refused } = returned
   const { exchangeName, routingKey, replyCode, replyText } = envelope
@@ -58,7 +58,7 @@ export function suspects<T extends Place>(ending: CloseReason, unsettled: readon
 }
 
 /**
- * The error for a publish that was not settled when its channel or connection ended. `meant` where the server can only
+ * The error for a publish that was not settled when its channel or connection ended. `meant` if the server can only
  * have meant this one.
  */
 export function unsettledError(ending: CloseReason, publish: PendingPublish, meant: boolean): AmqpError {

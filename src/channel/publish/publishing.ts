@@ -37,7 +37,7 @@ export interface PublishingHost extends ErrorReporter, EndpointSource {
   readonly maxWaiting: number
   /** What checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
-  /** Throw where nothing may be asked of the channel any more. */
+  /** Throw if nothing may be asked of the channel any more. */
   assertUsable(context: CallContext): void
   /** Whether the queues and exchanges that a call names are there. */
   isBack(context: CallContext): boolean
@@ -81,7 +81,7 @@ class WaitingOperation implements Waiter {
 export class Publishing implements PublishSource {
   readonly #host: PublishingHost
   readonly #list: WaitList
-  /** Nothing but timeouts and signals of publishes, which go on behind the write. */
+  /** Nothing but timeouts and signals of publishes, which go on after the write. */
   readonly #bounds: WaitList
   /** Of publishes without a timeout of their own. */
   #default: CallOptions | undefined
@@ -100,7 +100,7 @@ export class Publishing implements PublishSource {
   #passedOver = false
   /** The first that was lost of those that the program need not have awaited. */
   #lost: Error | undefined
-  /** `onError` was told that too many wait; until none does. */
+  /** `onError` has got the error that too many wait; until none does. */
   #overflowing = false
 
   constructor(host: PublishingHost) {
@@ -109,7 +109,7 @@ export class Publishing implements PublishSource {
     this.#bounds = new WaitList(host)
   }
 
-  /** What the life that the channel has publishes; undefined where it has none that may be used. */
+  /** What the life that the channel has publishes; undefined if it has none that may be used. */
   get window(): ConfirmWindow | undefined {
     return this.#window
   }
@@ -246,7 +246,7 @@ export class Publishing implements PublishSource {
       this.#publish(publish)
       if (this.#default !== undefined) this.#limit(publish, promise, this.#default)
     } catch (error) {
-      // Called and forgotten: nobody else would tell.
+      // The call was not awaited: nothing else would report it.
       if (error instanceof EncodeError) this.#host.report(notSent(error), 'unhandled')
       else if (error instanceof BufferFullError) this.#reportFirst(error)
       else throw error
@@ -306,7 +306,7 @@ export class Publishing implements PublishSource {
     if (this.#list.length > 0 || !this.#write(publish)) this.#enqueue(publish)
   }
 
-  /** False where it may not be written now. */
+  /** False if it may not be written now. */
   #write(publish: PendingPublish): boolean {
     if (this.#window?.write(publish) !== true) return false
     if (this.transactional) this.#host.transactionBegun()
@@ -350,7 +350,7 @@ export class Publishing implements PublishSource {
     refuse(publish, error)
   }
 
-  /** Nobody waits for it any more: it is not written, or where it was, its confirm is for nobody. */
+  /** No caller waits for it any more: it is not written, or if it was, its confirm is dropped. */
   #giveUp(publish: PendingPublish, error: Error): void {
     if (publish.waiting === undefined) {
       this.#life?.abandon(publish, error)
@@ -371,8 +371,8 @@ export class Publishing implements PublishSource {
   // ---- what waits with them
 
   /**
-   * Do `operation` when its turn comes: when the channel has a life, and where it is to stay `behindPublishes`, when those
-   * that wait now are written. One that stays behind them is never too many: they were let in without their end.
+   * Do `operation` when its turn comes: when the channel has a life, and if it must stay `behindPublishes`, when those
+   * that wait now are written. One that stays after them is never too many: they were let in without their end.
    */
   defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -387,7 +387,7 @@ export class Publishing implements PublishSource {
       }
       const failed = (error: Error): void => {
         reject(error)
-        // What waited behind it may go.
+        // What waited after it may go.
         this.resume()
       }
       const waiter = new WaitingOperation(context, granted, failed)
@@ -401,7 +401,7 @@ export class Publishing implements PublishSource {
     return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
-  /** Reject all that waits. Returns whether `onError` was told, once, of what the program need not have awaited. */
+  /** Reject all that waits. Returns whether `onError` got, once, what the program need not have awaited. */
   failAll(makeError: (what: string) => Error): boolean {
     this.end()
     this.#list.failAll(bounds => makeError(describeWait(bounds)))

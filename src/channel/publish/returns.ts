@@ -20,15 +20,15 @@ const SCALARS = [
   'clusterId',
 ] as const satisfies readonly (keyof BasicProperties)[]
 
-/** Messages that are looked at in vain for each that came back, in the long run. */
+/** Messages that are compared without a match for each that came back, in the long run. */
 const LOOKED_AT = 64
 
 /**
  * Which publish a message that came back belongs to. They come back in the order they were published, each before its
- * confirm, but those that a queue took are still among the unconfirmed. So it is the first behind the last one that is
- * alike in all; where none is, the broker has changed it on the way, and it is the first to that place.
+ * confirm, but those that a queue took are still among the unconfirmed. So it is the first after the last one that is
+ * alike in all; if none is, the broker has changed it on the way, and it is the first to that place.
  *
- * What was passed over is not looked at again, and what was looked at in vain is paid for by the next ones: all in all
+ * What was passed over is not looked at again, and what was compared without a match is paid for by the next ones: all in all
  * the work is linear.
  */
 export class Returns {
@@ -96,7 +96,7 @@ function isAlike({ payload, properties }: PendingPublish, returned: ReturnedMess
 }
 
 function sameBody(payload: Uint8Array | string | undefined, { body, refused }: ReturnedMessage): boolean {
-  // Of a publish that nobody awaits: the program may have changed it since.
+  // The program does not await this publish: it may have changed it since.
   if (payload === undefined) return true
   if (typeof payload !== 'string') {
     return refused === undefined ? body.equals(payload) : payload.length === refused.size
@@ -105,7 +105,7 @@ function sameBody(payload: Uint8Array | string | undefined, { body, refused }: R
   return payload.length <= body.length && body.equals(Buffer.from(payload))
 }
 
-/** Headers are told apart by their strings, numbers and booleans; what else they hold is not looked into. */
+/** Headers are compared by their strings, numbers and booleans; what else they hold is not looked into. */
 function sameHeaders(sent: FieldTable | undefined, returned: FieldTable | undefined): boolean {
   for (const name in sent) {
     const [one, other] = [sent[name], returned?.[name]]

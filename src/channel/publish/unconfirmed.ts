@@ -1,13 +1,13 @@
 import { Oldest } from '../../lib/oldest.ts'
 import { type PendingPublish, pendingPublish } from './message.ts'
 
-/** A publish nobody waits for: only its tag counts. */
+/** A publish without a caller that waits: only its tag counts. */
 export const UNTRACKED: PendingPublish = pendingPublish(undefined, '', '', undefined, false, false)
 
 const SMALLEST_RING = 256
 
 /**
- * The publishes that the broker has not settled, by delivery tag: a ring, and what it left behind when the broker went
+ * The publishes that the broker has not settled, by delivery tag: a ring, and what did not fit into it when the broker went
  * on to settle newer ones.
  *
  *     tags     settled, stragglers | floor ... unsettled, with gaps ... | next
@@ -24,7 +24,7 @@ export class Unconfirmed {
   readonly #stragglers = new Map<number, PendingPublish>()
   readonly #oldestStraggler = new Oldest<number>(this.#stragglers)
 
-  /** Tags go on behind `offset`. */
+  /** Tags go on after `offset`. */
   constructor(offset: number) {
     this.#floor = offset + 1
     this.#next = offset + 1
@@ -39,7 +39,7 @@ export class Unconfirmed {
     return this.#next - 1
   }
 
-  /** The tag of the oldest, or the next tag where there is none. */
+  /** The tag of the oldest, or the next tag if there is none. */
   get oldest(): number {
     return this.#oldestStraggler.key ?? this.#floor
   }
@@ -58,7 +58,7 @@ export class Unconfirmed {
     return tag
   }
 
-  /** The memory is that of what is unsettled, and not of all that was published behind the oldest. */
+  /** The memory is that of what is unsettled, and not of all that was published after the oldest. */
   #makeRoom(end: number): void {
     const { length } = this.#ring
     if (this.#count < length / 2) {
@@ -82,12 +82,12 @@ export class Unconfirmed {
     this.#mask = mask
   }
 
-  /** The publish of this tag, where it is in the ring. */
+  /** The publish of this tag, if it is in the ring. */
   at(tag: number): PendingPublish | undefined {
     return tag < this.#floor || tag >= this.#next ? undefined : this.#ring[tag & this.#mask]
   }
 
-  /** Take one out; undefined where it is settled already. */
+  /** Take one out; undefined if it is settled already. */
   take(tag: number): PendingPublish | undefined {
     if (tag < this.#floor) {
       const straggler = this.#stragglers.get(tag)

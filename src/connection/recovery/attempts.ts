@@ -109,7 +109,7 @@ export class Attempts {
 }
 
 function outcomeOf(error: Error): AttemptOutcome {
-  // A login or a virtual host was refused, or what was to be restored.
+  // A login or a virtual host was refused, or something that recovery restores.
   if (!(error instanceof ConnectionFailedError)) return 'refused'
   if (error.attempts.some(({ cause }) => cause instanceof AuthenticationError)) return 'refused'
   return error.attempts.some(({ step }) => step === 'lookup') ? 'unresolved' : 'unanswered'

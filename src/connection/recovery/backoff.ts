@@ -6,7 +6,7 @@ const FIRST_WINDOW = 50
 /** The shortest window that grows, in milliseconds: an initial delay of 0 would never grow. */
 const SMALLEST_WINDOW = 100
 /**
- * While no server answers, an attempt is cheap, and nobody knows when one will be back. A random pause of up to this many
+ * While no server answers, an attempt is cheap, and it is unknown when one will be back. A random pause of up to this many
  * milliseconds notices it after 0.4 s in one half of all cases and 1 s in nine of ten, with 34 attempts in 20 s.
  */
 const EARLY_WINDOW = 1_400

@@ -2,7 +2,7 @@ import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from '../../chann
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../../protocol/methods.ts'
 import type { Connection } from '../connection.ts'
 
-/** Nobody has it but the recovery, which learns from its calls what becomes of it. */
+/** Only the recovery has it, which learns from its calls what becomes of it. */
 const NO_EVENTS: ChannelEvents = {
   closing: () => {},
   returned: () => {},
@@ -22,7 +22,7 @@ export class BareChannel {
     const id = connection.channels.take()
     this.#session = new ChannelSession(connection, id, NO_EVENTS, NO_EARLIER_LIFE)
     connection.adopt(this.#session)
-    // Its calls tell why it could not be opened.
+    // Its calls report why it could not be opened.
     this.#session.open({}).catch(() => {})
   }
 

@@ -1,7 +1,7 @@
 import type { Effect } from '../../channel/written-effects.ts'
 import { Fifo } from '../../lib/fifo.ts'
 
-/** Changes that may wait behind one that nothing replies to, before that one is taken for done. */
+/** Changes that may wait after one that has no reply, before that one is taken for done. */
 const MOST_WAITING = 1_000
 
 interface Entry<T> {

@@ -42,7 +42,7 @@ export class Patience {
     return this.#age < (isLocked(error) ? SHORT_LOCK : CLEARING_UP)
   }
 
-  /** Whether it is still likely to pass, so that nobody need hear of it. */
+  /** Whether it is still likely to pass, so that it is not reported. */
   lasts(error: Error): boolean {
     return this.#age < this.#limit(error)
   }

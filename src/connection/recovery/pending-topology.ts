@@ -4,7 +4,7 @@ import type { Topology } from './topology.ts'
 
 /**
  * What of the ledger is away while a connection is recovered. A publish waits for its exchange, for every binding from
- * it and from the exchanges behind it, and on the default exchange for its queue; what a publish waits for is wanted
+ * it and from the exchanges that it leads to, and on the default exchange for its queue; what a publish waits for is wanted
  * first.
  */
 export class PendingTopology implements PublishRoutes {

@@ -60,7 +60,7 @@ export class Recovery {
   #patience: Patience
   /** A consumer made the server close the connection: each is tried alone, to know which. */
   #consumersInTurn = false
-  /** Who waits for entries of the ledger. */
+  /** The waiters for entries of the ledger. */
   #waiting: (() => void)[] = []
   #topologyIsBack = false
 

@@ -14,7 +14,7 @@ const BATCH = 200
 const SMALLEST_BATCH = 20
 /** Refusals after which the rest of a round waits for the next: most pass together, and each costs a channel. */
 const MOST_REFUSALS = 20
-/** Pauses in milliseconds between rounds that nobody waits for. */
+/** Pauses in milliseconds between rounds that nothing waits for. */
 const FIRST_LATE_PAUSE = 500
 const LAST_LATE_PAUSE = 10_000
 
@@ -93,7 +93,7 @@ export class TopologyRecovery {
         if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
         await this.#port.pause(pauseBetween(round))
       }
-      // What the program has deleted meanwhile is waited for by nobody.
+      // Nothing waits for what the program has deleted meanwhile.
       this.#pending.clear()
     } finally {
       // Somebody may need its number.
@@ -135,7 +135,7 @@ export class TopologyRecovery {
   /** Make one queue and its bindings again: the broker deleted it with the last consumer of the old connection. */
   async remake(queueName: string): Promise<void> {
     const queue = this.#topology.queue(queueName)
-    // One that the server names was made on this connection: nobody but the program has deleted it.
+    // One that the server names was made on this connection: only the program can have deleted it.
     if (queue?.recovers !== true || queue.definition.queueName === '') return
     if (this.#entries.some(({ record }) => record === queue)) return
     const records = [queue, ...this.#topology.bindingsTo(queue.name)]
@@ -171,7 +171,7 @@ export class TopologyRecovery {
           if (this.#isLate || this.#port.patience.holdsUp(error)) refusals++
           if (verdict !== 'never') left.push(refused)
           if (verdict === 'givenUp') {
-            // Its bindings are tried now, and what they are refused with is told.
+            // Its bindings are tried now, and a refusal is reported.
             givenUp.push(refused)
             const isOfIt = ({ record }: Entry): boolean =>
               record.kind === 'binding' && this.#destination(record) === refused.record
@@ -263,7 +263,7 @@ export class TopologyRecovery {
     const { queueName: given, durable, exclusive, autoDelete, arguments: args } = queue.definition
     const what = `queue.declare of "${queue.name}"`
     if (given === '' && !this.#isMadeAnew(entry, queue)) {
-      // RabbitMQ lets nobody declare a name of its own, but tells whether it is there.
+      // RabbitMQ lets no client declare a name that it reserves, but a passive declare says whether it is there.
       await channel.call(QueueDeclare, { queueName: queue.name, passive: true }, what)
       return
     }

@@ -20,7 +20,7 @@ const MOST_LOOKED_AT = 100
 /**
  * The ledger: what the program has made at the broker, in the order it was made. It follows what the program deletes,
  * and what the broker then deletes by itself: an auto-delete queue goes with its last consumer, an auto-delete exchange
- * with the last binding from it, a queue that expires when nobody uses it.
+ * with the last binding from it, a queue that expires without use.
  */
 export class Topology implements TopologyRecorder, Ledger {
   readonly #clock: Clock
@@ -156,7 +156,7 @@ export class Topology implements TopologyRecorder, Ledger {
   }
 
   /**
-   * The connection is lost. A queue that expires (x-expires) and that nobody used for as long was deleted before; an
+   * The connection is lost. A queue that expires (x-expires) and that was unused for as long was deleted before; an
    * exclusive one that does not recover goes now.
    */
   connectionLost(): void {

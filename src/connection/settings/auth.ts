@@ -9,7 +9,7 @@ export interface SaslMechanism {
   readonly name: string
   /**
    * Called without `challenge` for the first response (connection.start-ok), then once for each challenge of the
-   * server (connection.secure). Called anew at each login.
+   * server (connection.secure). Called again at each login.
    */
   response(challenge?: Buffer): SaslResponse | Promise<SaslResponse>
 }
@@ -22,7 +22,7 @@ export const SASL_NAMES = ['PLAIN', 'AMQPLAIN', 'EXTERNAL'] as const
 /** The mechanisms that this client knows. */
 export type SaslName = (typeof SASL_NAMES)[number]
 
-/** Who logs in, and how. */
+/** The user that logs in, and how. */
 export interface Credentials {
   readonly login: string
   readonly password: string | PasswordFunction

@@ -118,7 +118,7 @@ export async function shakeHands(port: HandshakePort, settings: Settings, server
   return negotiated
 }
 
-/** The lower of both limits, where 0 is none. */
+/** The lower of both limits; 0 is none. */
 function lower(ours: number, theirs: number): number {
   if (ours === 0) return theirs
   return theirs === 0 ? ours : Math.min(ours, theirs)

@@ -64,7 +64,7 @@ export interface ConnectOptions {
   /** Most channels of the connection, if the server does not allow fewer; 0: as many as it allows. Default: 0. */
   readonly channelMax?: number | undefined
   /**
-   * Bytes of a frame, if the server does not want less; 0 or 4096 and more, for RabbitMQ 4.3 8192 and more. Default: 0,
+   * Bytes of the largest frame, if the server does not want less; 0, or 4096 and more (RabbitMQ 4.3: 8192 and more). Default: 0,
    * what the server wants.
    */
   readonly frameMax?: number | undefined
@@ -85,13 +85,13 @@ export interface ConnectOptions {
   /** Milliseconds that a synchronous method may stay unanswered. Default: 20,000. */
   readonly rpcTimeout?: number | undefined
   /**
-   * Encoded bytes that may wait for the socket, a blocked broker or a recovery; past it publishes wait, and hold
+   * Encoded bytes that may wait for the socket, a blocked broker or a recovery; above it publishes wait, and hold
    * their payload. As many bytes of deliveries may wait for their callbacks before reading pauses, and four times as
    * many while something waits for the broker. Default: 16 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**
-   * How many publishes of one channel or publisher may wait so, or for room within `maxInFlight`, before further ones
+   * Number of publishes of one channel or publisher that may wait so, or for room within `maxInFlight`; further ones
    * reject with `BufferFullError`. Default: no limit.
    */
   readonly maxWaiting?: number | undefined
@@ -118,7 +118,7 @@ export interface ConnectOptions {
   /** Called with every error that has no promise to reject. */
   readonly onError?: ((error: Error) => void) | undefined
   /**
-   * Gets a line for what happens: connections that are opened, lost and recovered, consumers that are cancelled, what was
+   * Gets a line for each event: connections that are opened, lost and recovered, consumers that are cancelled, what was
    * sent again, and errors without a promise, if there is no `onError`.
    */
   readonly logger?: Logger | undefined

@@ -30,7 +30,7 @@ export class Secrets {
     if (typeof answer === 'function') {
       const last = this.#answers.get(answer)
       const given = await answer()
-      // Whoever logs in says what is wrong with it.
+      // The login reports what is wrong with it.
       if (typeof given !== 'string') return given
       this.#answers.set(answer, given)
       // Something pushed while it was asked is newer than its answer.

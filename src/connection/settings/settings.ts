@@ -23,7 +23,7 @@ import type { ConnectOptions, ConnectUrl, RecoveryOptions, ServerOrder } from '.
 import { isUrl, resolveServers, type ServerSettings } from './server-settings.ts'
 import { FRAME_MIN_SIZE, LONGEST_HEARTBEAT } from './uri.ts'
 
-/** Everything that `connect()` was told, checked and with its defaults. */
+/** All options of `connect()`, checked and with their defaults. */
 export interface Settings {
   /** At least one. */
   readonly servers: readonly ServerSettings[]
@@ -38,7 +38,7 @@ export interface Settings {
   /** Complete: with product, version, platform, name and capabilities. */
   readonly clientProperties: Readonly<Record<string, unknown>>
   readonly connectionName: string
-  /** Which connection of the process it is, counted from 1: by it, tools tell them apart. */
+  /** Which connection of the process it is, counted from 1: tools distinguish connections by it. */
   readonly connectionId: number
   /** Milliseconds, or `Infinity`; so are all times. */
   readonly connectTimeout: number

@@ -52,7 +52,7 @@ const PARAMETERS = [
   'server_name_indication',
 ]
 
-// WHATWG's URL is not used: it mangles hosts, drops empty credentials and cannot tell absent from empty.
+// WHATWG's URL is not used: it mangles hosts, drops empty credentials and cannot distinguish absent from empty.
 const URI = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?(#.*)?$/is
 
 /**
@@ -97,7 +97,7 @@ export function parseUri(url: string | URL): UriParts {
 
 /**
  * A URI as a message or a log may show it: without its password and its query. If it is not clear where the password ends,
- * since something in it was not percent-encoded, everything behind the user's name is hidden.
+ * since something in it was not percent-encoded, everything after the user's name is hidden.
  */
 export function maskUri(text: string): string {
   const [, scheme = '', rest = ''] = /^(amqps?:\/\/)?(.*)$/is.exec(text) ?? []
@@ -120,7 +120,7 @@ export function maskUri(text: string): string {
 /** The URI as it was given, for messages that must not show its password. */
 class UriText {
   readonly #text: string
-  /** An '@' comes only behind the authority: it may end a password that holds a bare '/', '?' or '#'. */
+  /** An '@' comes only after the authority: it may end a password that holds a bare '/', '?' or '#'. */
   readonly misplacedAt: boolean
   /** An '@' in the query: perhaps it all is the rest of a password with a bare '?'. */
   readonly #isQuerySecret: boolean

@@ -1,4 +1,4 @@
-/** What the first bytes of a server say of it, where it is no AMQP 0-9-1 server; undefined where they say nothing. */
+/** What the first bytes of a server say of it, if it is not an AMQP 0-9-1 server; undefined if they say nothing. */
 export function explainFirstBytes(bytes: Buffer, encrypted: boolean): string | undefined {
   if (bytes.length === 0) {
     if (encrypted) return 'the server closed the connection before it said anything: is this not an AMQP port?'

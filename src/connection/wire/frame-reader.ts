@@ -5,7 +5,7 @@ import { explainFirstBytes } from './first-bytes.ts'
 import { ReadThrottle } from './read-throttle.ts'
 import type { Transport } from './transport.ts'
 
-/** Bytes that tell what kind of server this is. */
+/** Number of bytes that show what kind of server this is. */
 const TELLING_BYTES = 16
 
 /**

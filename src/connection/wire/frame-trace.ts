@@ -51,7 +51,7 @@ export class FrameTrace implements FrameSink {
     try {
       this.#parser.push(Buffer.from(buffer.buffer, buffer.byteOffset, length), length)
     } catch (error) {
-      this.#line(`bytes that are no frame: ${String(error)}`)
+      this.#line(`bytes that are not a frame: ${String(error)}`)
     }
   }
 

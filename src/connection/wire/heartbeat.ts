@@ -7,14 +7,14 @@ export interface HeartbeatPort {
   lastWrite(): number
   /** When bytes last came. */
   lastRead(): number
-  /** Read what is there, once, also where reading is paused. */
+  /** Read what is there, once, also if reading is paused. */
   readOnce(): void
   beat(): void
   dead(): void
 }
 
 /**
- * Heartbeats both ways (§4.2.7): one is sent where nothing else left for half an interval, and a peer that is silent
+ * Heartbeats both ways (§4.2.7): one is sent if nothing else left for half an interval, and a peer that is silent
  * for two intervals is dead.
  *
  * A process that was busy must not take its own absence for the peer's: before it judges, what has come in meanwhile

@@ -75,7 +75,7 @@ export class ReadThrottle {
     this.#arm()
   }
 
-  /** Past the hard limit, whoever waits for a frame gets it in the end. */
+  /** Past the hard limit, a call that waits for a frame gets it in the end. */
   #arm(): void {
     if (this.#state === 'reading' || this.#awaiting === 0) {
       this.#sip?.cancel()

@@ -106,7 +106,7 @@ function startTls(
   }
 }
 
-/** What the check of a certificate finds: the program's own may throw or return anything, and is no promise. */
+/** What the check of a certificate finds: the program's own may throw or return anything, and does not count as a promise. */
 function identityFault(check: () => unknown): Error | undefined {
   try {
     const fault = check()
@@ -133,7 +133,7 @@ class SocketTransport implements Transport {
     })
     socket.once('end', () => {
       this.#ended = true
-      // An alert of TLS comes as an error, and the end behind it; which of the two it was, the error says.
+      // An alert of TLS comes as an error, and the end after it; which of the two it was, the error says.
       if (!failed) handler.onEnd()
     })
   }
@@ -144,7 +144,7 @@ class SocketTransport implements Transport {
 
   write(segments: readonly Uint8Array[], sent?: () => void): boolean {
     const socket = this.#socket
-    // Node makes an error of a write behind an end, which would hide that the end was in order.
+    // Node makes an error of a write after an end, which would hide that the end was in order.
     if (this.#ended || socket.writableEnded || socket.destroyed) return false
 
     const last = segments.length - 1
@@ -160,7 +160,7 @@ class SocketTransport implements Transport {
       }
     }
     if (last > 0) socket.uncork()
-    // Node asks to wait before it has tried; what the kernel took is no reason to wait.
+    // Node asks to wait before it has tried; what the kernel took need not be waited for.
     return socket.writableLength === 0 || !socket.writableNeedDrain
   }
 
@@ -173,7 +173,7 @@ class SocketTransport implements Transport {
   }
 
   end(agreed = false): void {
-    // RabbitMQ resets the connection behind its close-ok: reading on would only make an error of that. TLS would lose
+    // RabbitMQ resets the connection after its close-ok: reading on would only make an error of that. TLS would lose
     // what is pending.
     if (agreed && !this.peer.encrypted) this.#socket.destroySoon()
     else this.#socket.end()

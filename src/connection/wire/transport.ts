@@ -33,7 +33,7 @@ export interface TransportHandler {
 export interface Transport {
   /**
    * Send `segments`, in order, in as few system calls as possible. They must not change until they have left. None is
-   * empty: one that has become so behind others was transferred away, and the stream without it is broken.
+   * empty: one that has become so in the queue was transferred away, and the stream without it is broken.
    *
    * @param sent called later, once all of them have left; never if the transport fails before.
    * @returns `false`: write no more before `onDrain`.
@@ -43,7 +43,7 @@ export interface Transport {
   readonly pending: number
   /** Read no more, until `resume()`. The end of the stream may then go unseen. */
   pause(): void
-  /** Read on. What came meanwhile is given within one turn of the event loop: where nothing is, the peer may be judged dead. */
+  /** Read on. What came meanwhile is given within one turn of the event loop: if nothing came, the peer may be judged dead. */
   resume(): void
   /**
    * End this side, after what is pending.
@@ -66,7 +66,7 @@ export interface TransportPeer {
 
 /**
  * Make a connected transport: with TLS, after the handshake and the check of the server's name. When `signal` aborts
- * before that, leave nothing behind and reject. Call `onStep` with what is being waited for, for the message of a timeout.
+ * before that, leave nothing open and reject. Call `onStep` with what is being waited for, for the message of a timeout.
  */
 export type TransportFactory = (
   target: TransportTarget,

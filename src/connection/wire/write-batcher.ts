@@ -36,7 +36,7 @@ export class WriteBatcher {
   #turnPublishes = 0
   #turnBytes = 0
   #turn: Promise<void> | undefined
-  /** Who waits for bytes of the next write. */
+  /** The waiters for bytes of the next write. */
   #leaving: Departure[] = []
   /** The same of each write that has not left, in their order. */
   readonly #underWay = new Fifo<readonly Departure[]>()
@@ -64,7 +64,7 @@ export class WriteBatcher {
     nextTick(this.#flush)
   }
 
-  /** Undefined where the caller may go on, `'full'` where it should wait for the socket, or a turn to wait for. */
+  /** Undefined where the caller may go on, `'full'` if it should wait for the socket, or a turn to wait for. */
   publishWritten(): Promise<void> | 'full' | undefined {
     this.written()
     if (this.#saturated) return 'full'
@@ -112,7 +112,7 @@ export class WriteBatcher {
   }
 
   /**
-   * What is sealed leaves at once when it is much, and without the chunk behind it, which has only just begun; unless
+   * What is sealed leaves at once when it is much, and without the chunk after it, which has only just begun; unless
    * that is no more than the end of a frame whose body is sealed.
    */
   #sendSealed(): void {
@@ -150,7 +150,7 @@ export class WriteBatcher {
     }
   }
 
-  /** The oldest write has left. A socket says nothing else of one that it did not ask to wait behind. */
+  /** The oldest write has left. A socket says nothing else of one that it did not ask to wait after. */
   readonly #sent = (): void => {
     for (const waiter of this.#underWay.shift() ?? NOBODY) waiter.sent()
     const { pending } = this.#transport

@@ -8,7 +8,7 @@ import type { Dispatcher } from './dispatcher.ts'
 /** Milliseconds before a consumer is asked for again; they double up to the last. */
 const FIRST_PAUSE = 50
 const LAST_PAUSE = 500
-/** The same where the broker refused it by name: what is missing or locked may come back. */
+/** The last pause if the broker refused it by name: what is missing or locked may come back. */
 const LAST_PAUSE_REFUSED = 5_000
 /** Milliseconds after which a consumer that was ended again counts as one that had worked. */
 const PROVEN = 5_000
@@ -71,7 +71,7 @@ export class ConsumerRestarter {
     this.#state = state
   }
 
-  /** Consume for the first time; rejects where the broker or the signal says no. */
+  /** Consume for the first time; rejects if the broker or the signal says no. */
   async start(signal: AbortSignal | undefined): Promise<void> {
     await this.#open(signal)
     this.#forgetEnd = this.#source.onEnded(() => this.#sourceEnded())

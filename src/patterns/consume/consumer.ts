@@ -34,11 +34,11 @@ import type { StoredOffsets } from './stored-offsets.ts'
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
 export interface ConsumerEvents {
   /**
-   * The broker has ended it: by a `ConsumerCancelledError`, a `ChannelClosedError` or a `ConnectionLostError`. Messages
+   * The broker has ended the consumer. The error is a `ConsumerCancelledError`, a `ChannelClosedError` or a `ConnectionLostError`. Messages
    * in hand can no longer be settled. It consumes again, unless `onCancel` says otherwise.
    */
   cancelled: [error: Error]
-  /** It consumes again. */
+  /** The consumer has started again. */
   resumed: []
   /** `handlers` have run for longer than `slowHandlerThreshold`, and one of them for `milliseconds` at least. */
   slow: [handlers: number, milliseconds: number]
@@ -93,7 +93,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   readonly whenEnded: Promise<void> = new Promise(resolve => {
     this.#resolveEnded = resolve
   })
-  /** Why loops throw; undefined where they end normally. */
+  /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
   #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
 
@@ -232,14 +232,14 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   /**
-   * Start no handler and give no loop a message until `resume`. What has begun goes on; up to `prefetchCount` messages
-   * stay here, and go back to the queue if it is closed meanwhile. A batch that is being collected is still handed over.
+   * Stop handing out messages until `resume`. Handlers that run go on; up to `prefetchCount` messages
+   * stay here, and go back to the queue if the consumer is closed meanwhile. A batch that is being collected is still handed over.
    */
   pause(): void {
     this.#dispatcher.paused = true
   }
 
-  /** Go on after `pause`. */
+  /** Hand out messages again after `pause`. */
   resume(): void {
     this.#dispatcher.paused = false
   }
@@ -321,7 +321,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   /**
-   * Close gracefully: have the broker send nothing more, give back what no handler or loop has seen (basic.nack with requeue), wait
+   * Close gracefully: cancel at the broker, give back what no handler or loop has seen (basic.nack with requeue), wait
    * until the handlers that run have ended and their messages are settled, close the channel. What is not done within
    * `timeout` is given back. Never rejects for anything but a bad option.
    *

@@ -83,7 +83,7 @@ export class Dispatcher implements DeliverySink {
   #held = 0
   /** Consumers of the channel there is: for a moment two, while one takes the other's place. */
   #consumers = 0
-  /** Why loops throw; undefined where they end normally. */
+  /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
   readonly #conditions = new Conditions()
 

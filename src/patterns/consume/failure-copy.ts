@@ -11,7 +11,7 @@ import type { Message } from './message.ts'
 /** Bytes that are kept of the error, so that the header frame hardly grows. */
 const MESSAGE_BYTES = 1_000
 const STACK_BYTES = 4_000
-/** And where that is too much. */
+/** And if that is too much. */
 const SHORT_MESSAGE_BYTES = 200
 
 /**

@@ -11,7 +11,7 @@ const ACK_TIMEOUT_SHARE = 1 / 3
 const MOST_WINDOWS = 16
 
 /**
- * Failed messages, each of which stays unacked for a pause before it goes back to its queue. Where they take half of the
+ * Failed messages, each of which stays unacked for a pause before it goes back to its queue. If they take half of the
  * prefetch window, the consumer gets a new one, so that they keep no others away; and no pause outlasts the time that
  * the broker gives an ack.
  */

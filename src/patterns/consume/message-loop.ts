@@ -6,7 +6,7 @@ export type MessageResult = IteratorResult<Message, undefined>
 export interface Loop {
   /** Messages in its hand that are not settled. */
   readonly unsettled: number
-  /** A message answers one of its questions. Returns false where the program is to settle it. */
+  /** A message answers one of its questions. Returns false if the program is to settle it. */
   given(message: Message): boolean
   /** No more messages will come: it may hand on what it has collected. */
   flush(): void

@@ -29,8 +29,8 @@ export interface PublisherOptions {
   /** Messages without a `deliveryMode` get 2: in a durable queue they survive a restart of the broker. Default: true. */
   readonly persistent?: boolean | undefined
   /**
-   * Messages that may be on their way to a confirm at a time; further ones wait, in order. It bounds what is on the wire,
-   * not what waits, payloads included: for that, await what `publish` returns. A loop that does not fills the memory,
+   * Number of messages that may wait for their confirms at a time; further ones wait, in order. It bounds what is on the wire,
+   * not what waits, payloads included: for that, await what `publish` returns. A loop that does not await fills the memory,
    * unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
    */
   readonly maxInFlight?: number | undefined
@@ -40,7 +40,7 @@ export interface PublisherOptions {
    */
   readonly publishTimeout?: number | undefined
   /**
-   * What becomes of a message that the broker nacked (basic.nack): a quorum queue without a majority nacks, and a queue
+   * What happens to a message that the broker nacked (basic.nack): a quorum queue without a majority nacks, and a queue
    * that is full with `x-overflow: 'reject-publish'`.
    *
    * - `'reject'` (the default): its `publish` rejects with `PublishFailedError`.

@@ -171,7 +171,7 @@ class Replies {
   }
 }
 
-/** The handler's reply, or its error as one; undefined where its work was broken off. */
+/** The handler's reply, or its error as one; undefined if its work was broken off. */
 async function answer(
   handler: RpcHandler,
   request: Message,

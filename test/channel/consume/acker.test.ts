@@ -36,7 +36,7 @@ describe('Acker', () => {
     assert.equal(made.acker.sent, 3)
   })
 
-  it('refuses what is no tag', () => {
+  it('refuses what is not a tag', () => {
     const { acker } = new Fixture()
     for (const tag of [0, -1, 1.5, Number.NaN, 2 ** 53]) {
       assert.throws(() => acker.settle('ack', tag, false, false), EncodeError)
@@ -88,7 +88,7 @@ describe('Acker', () => {
     }
   })
 
-  it('refuses what may be of a stream or of another queue as it is told, or not at all: never by an ack', () => {
+  it('refuses what may be of a stream or of another queue as asked, or not at all: never by an ack', () => {
     for (const takesRejectOfStream of [false, true]) {
       const fixture = new Fixture()
       const { acker, port } = fixture
@@ -110,7 +110,7 @@ describe('Acker', () => {
     }
   })
 
-  it('refuses no range of messages of which some are of a stream and some are not, where the broker minds', () => {
+  it('refuses no range of messages of which some are of a stream and some are not, if the broker minds', () => {
     for (const takesRejectOfStream of [false, true]) {
       const fixture = new Fixture()
       const { acker, port } = fixture
@@ -192,7 +192,7 @@ describe('Acker', () => {
     assert.equal(acker.watch().signal.reason, reason)
   })
 
-  it('calls whoever waits for a settlement, and at the end', () => {
+  it('calls the waiter for a settlement, and at the end', () => {
     const { acker } = new Fixture()
     let calls = 0
     const forget = acker.onSettled(() => calls++)

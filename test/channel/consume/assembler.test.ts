@@ -53,7 +53,7 @@ class Fixture {
   }
 }
 
-/** Header and body are taken at once, where they stand whole, as they are frame by frame. */
+/** Header and body are taken at once if they stand whole, as they are frame by frame. */
 function assertSameOutcome(bytes: Buffer, limit: number): void {
   const outcome = (whole: boolean): string => {
     const { assembler, taken } = new Fixture()
@@ -156,7 +156,7 @@ describe('Assembler', () => {
     )
   })
 
-  it('keeps nothing of a message above the limit, and tells its size when it is over', () => {
+  it('keeps nothing of a message above the limit, and reports its size when it is over', () => {
     const fixture = new Fixture(10)
     fixture.assembler.expect('a')
     fixture.header(11)
@@ -183,7 +183,7 @@ describe('Assembler', () => {
     assert.equal(fixture.taken.length, 0)
   })
 
-  it('takes content that stands whole behind its method as it takes it frame by frame', () => {
+  it('takes content that stands whole after its method as it takes it frame by frame', () => {
     const size = fc.oneof(fc.nat(30), fc.integer({ min: FRAME_MAX - 12, max: FRAME_MAX + 4 }))
     const content = fc.record({
       size,
@@ -210,7 +210,7 @@ describe('Assembler', () => {
     )
   })
 
-  it('refuses a header above the size of a frame, and a body frame behind an empty body, also where both stand whole', () => {
+  it('refuses a header above the size of a frame, and a body frame after an empty body, also if both stand whole', () => {
     const contents = [
       [Buffer.from(`200000000fa0${'fe'.repeat(4000)}`, 'hex'), 3],
       [Buffer.from(`2000000013860161530000137f${'78'.repeat(4991)}`, 'hex'), 3],

@@ -73,7 +73,7 @@ class Fixture {
 }
 
 describe('Consumer', () => {
-  it('calls nobody before basicConsume has resolved, then in the order of delivery', () => {
+  it('calls no callback before basicConsume has resolved, then in the order of delivery', () => {
     const fixture = new Fixture()
     fixture.offer(1, 2)
     assert.deepEqual(fixture.called, [])
@@ -131,7 +131,7 @@ describe('Consumer', () => {
     )
   })
 
-  it('gives back what no callback has seen when it ends, and calls nobody after that', async () => {
+  it('gives back what no callback has seen when it ends, and calls none after that', async () => {
     const fixture = new Fixture({ concurrency: 1 })
     fixture.hold()
     fixture.consumer.start()
@@ -211,7 +211,7 @@ describe('Consumer', () => {
     assert.equal(next.heldBytes, 0)
   })
 
-  it('drops what arrived where nobody wants it', async () => {
+  it('drops what arrived if it is not wanted', async () => {
     const fixture = new Fixture({ noAck: true })
     fixture.offer(1, 2)
     fixture.consumer.discard()

@@ -14,7 +14,7 @@ describe('The position of a stream consumer', () => {
     assert.equal(new StreamPosition(true).resumeOffset, undefined)
   })
 
-  it('is when the consumer began where nothing has come, and it asked for what comes from then on', () => {
+  it('is when the consumer began if nothing has come, and it asked for what comes from then on', () => {
     for (const offset of [undefined, 'next', 'last']) {
       const position = new StreamPosition(undefined, offset)
       position.began(1_700_000_000_999)
@@ -64,7 +64,7 @@ describe('The position of a stream consumer', () => {
     assert.equal(position.resumeOffset, 102n)
   })
 
-  it('is behind the last message once all are settled', () => {
+  it('is after the last message once all are settled', () => {
     const position = seen(100, 101, 102)
     position.settled(2, true)
     assert.equal(position.resumeOffset, 102n)
@@ -94,7 +94,7 @@ describe('The position of a stream consumer', () => {
     assert.equal(position.resumeOffset, 101n)
   })
 
-  it('is kept of a queue whose messages have offsets, until something tells what it is', () => {
+  it('is kept of a queue whose messages have offsets, until something shows what it is', () => {
     const stream = new StreamPosition(undefined)
     stream.delivered(1, 100)
     assert.equal(stream.isStream, undefined, 'it may be forwarded')

@@ -134,7 +134,7 @@ describe('a confirm window', () => {
     await turn()
     assert.equal(outcome.state, 'resolved')
     assert.equal(the.port.waiting, 0)
-    assert.throws(() => new ConfirmWindow(the.port, 1, 0).settle(1, false, true), /where nothing was published/)
+    assert.throws(() => new ConfirmWindow(the.port, 1, 0).settle(1, false, true), /but nothing was published/)
   })
 
   it('settles as a map of tags would, for any order of publishes and settlements', async () => {
@@ -185,7 +185,7 @@ describe('a confirm window', () => {
     )
   })
 
-  it('needs memory for what is unconfirmed, and not for all that was published behind it', () => {
+  it('needs memory for what is unconfirmed, and not for all that was published after it', () => {
     const the = new Fixture()
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
@@ -210,7 +210,7 @@ describe('a confirm window', () => {
     assert.equal(the.window.unsettled, 0)
   })
 
-  it('goes on counting behind a publish that is abandoned', async () => {
+  it('goes on counting after a publish that is abandoned', async () => {
     const the = new Fixture()
     const [abandoned, next] = [the.publish(), the.publish()]
     the.window.abandon(abandoned.publish, new ChannelClosedError('given up'))
@@ -249,7 +249,7 @@ describe('a confirm window', () => {
 })
 
 describe('a confirm window that ends', () => {
-  it('tells a message that came back apart', async () => {
+  it('distinguishes a message that came back', async () => {
     const the = new Fixture(10)
     const [plain, back] = [the.publish(), the.publish({ payload: 'x' })]
     the.window.returned(returned('x'))
@@ -323,7 +323,7 @@ describe('a confirm window that ends', () => {
     }
   })
 
-  it('calls none refused where it may have been one that nobody awaits, another channel’s, or an earlier copy', async () => {
+  it('calls none refused if it may have been one that is not awaited, another channel’s, or an earlier copy', async () => {
     const text = "NOT_FOUND - no exchange '' in vhost '/'"
     const cases: [(the: Fixture) => Published, 'channel' | 'connection'][] = [
       [
@@ -392,7 +392,7 @@ describe('who waits for a confirm window', () => {
     assert.equal(the.port.waiting, 0)
   })
 
-  it('hears once of a nack since the last call, also of a publish nobody awaited', async () => {
+  it('hears once of a nack since the last call, also of a publish that was not awaited', async () => {
     const the = new Fixture()
     the.forget()
     the.forget()
@@ -422,7 +422,7 @@ describe('who waits for a confirm window', () => {
     await the.window.wait({ what: 'wait', site: undefined })
   })
 
-  it('hears of a loss, and where nobody did, in the next life', async () => {
+  it('hears of a loss, and if none did, in the next life', async () => {
     const the = new Fixture()
     the.forget()
     const waiting = follow(the.window.wait({ what: 'wait', site: undefined }))
@@ -435,7 +435,7 @@ describe('who waits for a confirm window', () => {
     await next.wait({ what: 'wait', site: undefined })
   })
 
-  it('was told of a loss by the call that it ended, and is not told again', async () => {
+  it('got a loss from the call that it ended, and does not get it again', async () => {
     const the = new Fixture()
     the.forget()
     const waiting = follow(the.window.wait({ what: 'wait', site: undefined }))
@@ -480,7 +480,7 @@ describe('a message that came back', () => {
     assert.equal(error.outcome, 'refused')
   })
 
-  it('is told apart by routing key, content and properties, and twins get theirs in order', async () => {
+  it('is matched by routing key, content and properties, and twins get theirs in order', async () => {
     const the = new Fixture()
     const all = [
       the.publish({ payload: 'x', routingKey: 'a' }),
@@ -522,7 +522,7 @@ describe('a message that came back', () => {
     assert.deepEqual(states(all), ['resolved', 'rejected', 'resolved'])
   })
 
-  it('that nobody awaits is not taken for one that somebody awaits', async () => {
+  it('that is not awaited is not taken for one that is awaited', async () => {
     const the = new Fixture()
     const first = the.publish({ payload: 'a' })
     void the.window.send('b', '', 'q', undefined, true)

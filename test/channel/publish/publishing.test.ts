@@ -83,7 +83,7 @@ describe('what a channel publishes', () => {
     assert.ok(all.every(({ state }) => state === 'resolved'))
   })
 
-  it('waits on where the new life takes nothing yet, while other operations go, but for those behind it', async () => {
+  it('waits on if the new life takes nothing yet, while other operations go, but for those after it', async () => {
     const the = new Fixture()
     void the.publish('a')
     const operation = the.operation('b')
@@ -153,7 +153,7 @@ describe('what a channel publishes', () => {
     assert.equal(the.written, 'c')
   })
 
-  it('is of unknown fate when they end it behind the write, and the channel goes on', async () => {
+  it('is of unknown fate when they end it after the write, and the channel goes on', async () => {
     const the = new Fixture()
     const window = the.begin()
     const timed = the.publish('a', { timeout: 50 })
@@ -222,7 +222,7 @@ describe('what a channel publishes', () => {
     assert.equal(none.written, 'a')
   })
 
-  it('is checked before it waits; of one that need not be awaited onError is told', async () => {
+  it('is checked before it waits; onError gets the error of one that need not be awaited', async () => {
     const the = new Fixture()
     the.begin()
     the.port.publishable = false
@@ -233,7 +233,7 @@ describe('what a channel publishes', () => {
     assert.equal(the.publishing.waiting, 0)
   })
 
-  it('rejects when the channel is over, each with an error of its own; of those that nobody need await onError is told once', async () => {
+  it('rejects when the channel is over, each with an error of its own; onError is called once for those that need not be awaited', async () => {
     const the = new Fixture()
     the.begin()
     the.port.publishable = false

@@ -18,7 +18,7 @@ describe('the key of arguments', () => {
     assert.equal(argumentsKey({ a: 1, b: 'x', c: [1] }), argumentsKey({ c: [1], b: 'x', a: 1 }))
   })
 
-  it('tells values and wire types apart', () => {
+  it('distinguishes values and wire types', () => {
     const tables: FieldTable[] = [
       {},
       { n: 1 },

@@ -49,7 +49,7 @@ describe('what is away while a connection is recovered', () => {
     assert.equal(pending.somethingWanted, false)
   })
 
-  it('is wanted as far as a publish needs it: its exchange, those behind it, and their queues', () => {
+  it('is wanted as far as a publish needs it: its exchange, those that it leads to, and their queues', () => {
     const the = made()
     the.pending.lost()
     the.pending.isBack('x', 'k')
@@ -58,7 +58,7 @@ describe('what is away while a connection is recovered', () => {
     assert.deepEqual(wanted(the), ['x', 'y', 'q', 's', 'from x', 'from y'])
   })
 
-  it('lets a publish go once its exchange, every binding behind it and their queues are back', () => {
+  it('lets a publish go once its exchange, every binding from it and their queues are back', () => {
     const the = made()
     const { topology, pending } = the
     pending.lost()

@@ -45,7 +45,7 @@ describe('chooseMechanism', () => {
     assert.equal(chooseMechanism(wanted, 'PLAIN AMQPLAIN').name, 'AMQPLAIN')
   })
 
-  it('says what the server offers where nothing is shared', () => {
+  it('says what the server offers if nothing is shared', () => {
     assert.throws(
       () => chooseMechanism(guest, 'EXTERNAL  X-TOKEN'),
       new AuthenticationError('the server does not offer the SASL mechanism PLAIN, only EXTERNAL, X-TOKEN'),

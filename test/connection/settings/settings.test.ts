@@ -371,7 +371,7 @@ describe('TLS settings', () => {
   })
   after(() => files.remove())
 
-  it('verify the server unless told otherwise, and the option wins', () => {
+  it('verify the server unless an option says otherwise, and the option wins', () => {
     assert.deepEqual(serverOf('amqps://host').tls, { rejectUnauthorized: true })
     assert.deepEqual(serverOf('amqps://host?verify=verify_none').tls, { rejectUnauthorized: false })
     assert.deepEqual(serverOf('amqps://host?verify=verify_none', { verifySsl: true }).tls, { rejectUnauthorized: true })
@@ -397,7 +397,7 @@ describe('TLS settings', () => {
     })
   })
 
-  it('look for the key in certfile where no keyfile is named', () => {
+  it('look for the key in certfile if no keyfile is named', () => {
     const { tls } = serverOf(`amqps://host?certfile=${files.certFile}`)
     assert.deepEqual(tls?.key, files.cert)
   })
@@ -418,7 +418,7 @@ describe('TLS settings', () => {
     )
   })
 
-  it('refuse TLS parameters where nothing is encrypted', () => {
+  it('refuse TLS parameters if nothing is encrypted', () => {
     for (const parameter of [
       'cacertfile=x',
       'certfile=x',

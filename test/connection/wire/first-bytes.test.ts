@@ -23,7 +23,7 @@ describe('The first bytes of a server that is none of AMQP 0-9-1', () => {
     })
   }
 
-  it('are not said to need TLS where there is TLS', () => {
+  it('are not said to need TLS if there is TLS', () => {
     assert.equal(
       explainFirstBytes(Buffer.alloc(0), true),
       'the server closed the connection before it said anything: is this not an AMQP port?',

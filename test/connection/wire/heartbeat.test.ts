@@ -39,7 +39,7 @@ class Fixture implements Disposable {
 }
 
 describe('Heartbeat', () => {
-  it('sends one where nothing else left for half an interval', async () => {
+  it('sends one if nothing else left for half an interval', async () => {
     using fixture = new Fixture()
     for (let second = 0; second < 60; second++) {
       fixture.read = fixture.clock.now()

@@ -209,7 +209,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         assert.equal(String(other.read() ?? (await once(other, 'data'))[0]), 'abc')
       })
 
-      it('ends, and sends no broken stream, where bytes that wait in the socket were transferred away', async t => {
+      it('ends, and sends no broken stream, if bytes that wait in the socket were transferred away', async t => {
         const { handler, transport, other } = await open(t)
         other.pause()
         transport.write([Buffer.alloc(30_000_000)])
@@ -230,7 +230,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         assert.ok(received <= 30_000_000)
       })
 
-      it('asks to wait while the peer does not read, says when to go on, and tells what was sent in order', async t => {
+      it('asks to wait while the peer does not read, says when to go on, and reports what was sent in order', async t => {
         const { handler, transport, other } = await open(t)
         other.pause()
         const chunk = Buffer.alloc(1_000_000)
@@ -292,7 +292,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         assert.ok(pauses > 1)
       })
 
-      it('tells the end of the peer once, then the close, and drops what is written after it', async t => {
+      it('reports the end of the peer once, then the close, and drops what is written after it', async t => {
         const { handler, transport, other } = await open(t)
         other.end('bye')
         await handler.untilEvent('end')
@@ -445,7 +445,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
     assert.equal(transport.pending, 0)
   })
 
-  it('sees an end that came right behind bytes it was paused for, after resume()', async t => {
+  it('sees an end that came right after bytes it was paused for, after resume()', async t => {
     const peer = await listenPlain(t)
     const handler = new Recorder()
     const transport = await handler.connect({ host: '127.0.0.1', port: peer.port, tls: undefined })
@@ -460,7 +460,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
     assert.deepEqual(handler.events, ['end', 'close'])
   })
 
-  it('says that it looks a name up, and rejects where the name is unknown', async () => {
+  it('says that it looks a name up, and rejects if the name is unknown', async () => {
     const handler = new Recorder()
     const error = await rejectionOf(handler.connect({ host: 'broker.invalid', port: 5672, tls: undefined }))
     assert.match(String(error.code), /^(ENOTFOUND|EAI_AGAIN)$/)
@@ -554,7 +554,7 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     ['returns a promise', async () => undefined, /^checkServerIdentity must return an Error or undefined$/],
     ['finds a fault', () => new Error('not this one'), /^not this one$/],
   ] as const) {
-    it(`rejects where a checkServerIdentity of the program’s own ${what}`, async t => {
+    it(`rejects if a checkServerIdentity of the program’s own ${what}`, async t => {
       const peer = await listenTls(t)
       const handler = new Recorder()
       const options = { checkServerIdentity: checkServerIdentity as TlsOptions['checkServerIdentity'] }
@@ -563,7 +563,7 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     })
   }
 
-  it('tells by its alert that the server wants a certificate of the client, and not as an end of the stream', async t => {
+  it('says by its alert that the server wants a certificate of the client, and not as an end of the stream', async t => {
     const peer = await listenTls(t, { requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' })
     const handler = new Recorder()
     const transport = await handler.connect(target(peer.port))

@@ -10,7 +10,7 @@ import { turn } from '../../support/settled.ts'
 import { until } from '../../support/until.ts'
 import { type Certificates, makeCertificates } from './certificates.ts'
 
-/** A transport, and the network behind it. */
+/** A transport, and the network beyond it. */
 interface Scene {
   readonly transport: Transport
   readonly events: string[]
@@ -72,7 +72,7 @@ const SCENES: readonly (readonly [string, (t: TestContext) => Promise<Scene>])[]
 
 for (const [where, scene] of SCENES) {
   describe(`a transport ${where}`, () => {
-    it('tells of each write that it has left, in their order, and never within the write', async t => {
+    it('reports of each write that it has left, in their order, and never within the write', async t => {
       const { transport, flow, stall } = await scene(t)
       const sent: number[] = []
       let waiting = 0
@@ -106,7 +106,7 @@ for (const [where, scene] of SCENES) {
       assert.equal(transport.pending, 0)
     })
 
-    it('tells no drain where it never asked to wait', async t => {
+    it('reports no drain if it never asked to wait', async t => {
       const { transport, events, flow, stall } = await scene(t)
       stall()
       let left = false
@@ -128,7 +128,7 @@ for (const [where, scene] of SCENES) {
       assert.deepEqual(events, [])
     })
 
-    it('asks to wait behind much, and then tells when nothing is pending', async t => {
+    it('asks to wait after much, and then reports when nothing is pending', async t => {
       const { transport, events, flow, stall } = await scene(t)
       stall()
       while (transport.write([Buffer.alloc(100_000)])) await turn()

@@ -36,7 +36,7 @@ function departure(): Departure & { readonly told: string[] } {
 }
 
 describe('WriteBatcher', () => {
-  it('sends what one tick writes in one write, behind its promises', async () => {
+  it('sends what one tick writes in one write, after its promises', async () => {
     const fixture = new Fixture()
     fixture.write(Buffer.from('a'))
     fixture.write(Buffer.from('b'))
@@ -56,7 +56,7 @@ describe('WriteBatcher', () => {
     assert.deepEqual(fixture.transport.writes.map(String), ['ab'])
   })
 
-  it('ends the stream, and writes nothing of it, where bytes sent by reference were transferred away', async () => {
+  it('ends the stream, and writes nothing of it, if bytes sent by reference were transferred away', async () => {
     const fixture = new Fixture()
     const { outgoing, transport } = fixture
     const body = new Uint8Array(20_000)
@@ -126,7 +126,7 @@ describe('WriteBatcher', () => {
     assert.ok(fixture.outgoing.publishWritten() instanceof Promise)
   })
 
-  it('says full from the write that the socket asked to wait behind, until it drains', async () => {
+  it('says full from the write that the socket asked to wait after, until it drains', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
     fixture.write(Buffer.alloc(10))
@@ -145,7 +145,7 @@ describe('WriteBatcher', () => {
     assert.equal(fixture.outgoing.publishWritten(), undefined)
   })
 
-  it('tells when more than maxBuffered waits, and when no longer', async () => {
+  it('reports when more than maxBuffered waits, and when no longer', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
     fixture.write(Buffer.alloc(60_000))
@@ -160,7 +160,7 @@ describe('WriteBatcher', () => {
     assert.equal(fixture.fullChanges, 2)
   })
 
-  it('is full no longer, whatever maxBuffered is, though a socket tells no drain of a little', async () => {
+  it('is full no longer, whatever maxBuffered is, though a socket reports no drain of a little', async () => {
     for (const maxBuffered of [1, 10, 1_000, 65_535]) {
       const fixture = new Fixture(maxBuffered)
       fixture.transport.open = false
@@ -176,12 +176,12 @@ describe('WriteBatcher', () => {
     }
   })
 
-  it('tells who waits for a departure when the write with those bytes has left, and not an earlier one', async () => {
+  it('calls the waiters for a departure when the write with those bytes has left, and not an earlier one', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
     const waiters = [departure(), departure(), departure()] as const
     const encoder = fixture.outgoing.encoder(131_072)
-    // Sent at the end of the tick; at once, without the chunk behind it; at once, with it.
+    // Sent at the end of the tick; at once, without the chunk after it; at once, with it.
     for (const [i, size] of [20_000, 100_000, 50_000].entries()) {
       encoder.publish(1, '', 'q', false, undefined, Buffer.alloc(size))
       fixture.outgoing.departure(waiters[i] as Departure)
@@ -198,7 +198,7 @@ describe('WriteBatcher', () => {
     assert.deepEqual(told(), [1, 1, 1])
   })
 
-  it('tells all who wait that the connection is lost, once', async () => {
+  it('calls all waiters once when the connection is lost', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
     const waiters = [departure(), departure(), departure()] as const

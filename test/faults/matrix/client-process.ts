@@ -121,7 +121,7 @@ const commands = {
     return Math.max(most, process.memoryUsage.rss()) - before
   },
 
-  /** Closes while so many publishes are in flight. */
+  /** Closes while this many publishes are in flight. */
   async closeBehind(count: number, timeout?: number): Promise<void> {
     for (let n = 0; n < count; n++) offer('nowhere', 1)
     // Written, and not yet answered.
@@ -129,7 +129,7 @@ const commands = {
     await connection().close(timeout)
   },
 
-  /** Publishes so many a second, in bursts each 10 ms. */
+  /** Publishes this many a second, in bursts each 10 ms. */
   startLoad(queue: string, rate: number): void {
     const started = performance.now()
     timer = setInterval(() => {

@@ -25,7 +25,7 @@ export interface CloseReason {
   readonly failure?: Failure
 }
 
-/** A client in a process of its own, where it may crash, hang or grow. */
+/** A client in a process of its own, which may crash, hang or grow. */
 export class MeasuredClient implements AsyncDisposable {
   /** How often the client said that its connection was lost. */
   losses = 0
@@ -70,14 +70,14 @@ export class MeasuredClient implements AsyncDisposable {
   async call<K extends keyof Commands>(command: K, ...args: Parameters<Commands[K]>): Promise<Result<K>> {
     const call: Call = { id: ++this.#lastId, command, args }
     const answered = once(this.#events, String(call.id))
-    // Where the process is gone, its end says so.
+    // If the process is gone, its end says so.
     this.#child.send(call, () => {})
     const [{ value, failure }] = await Promise.race([answered, this.#untilEnded()])
     if (failure !== undefined) throw new CallFailed(failure)
     return value
   }
 
-  /** Waits for a call for so many milliseconds at most. */
+  /** Waits for a call for this many milliseconds at most. */
   async ending<K extends keyof Commands>(
     limit: number,
     command: K,
@@ -108,7 +108,7 @@ export class MeasuredClient implements AsyncDisposable {
 
   async #untilEnded(): Promise<never> {
     const code = await this.exited
-    // Its last words may come behind its end.
+    // Its last words may come after its end.
     await sleep(100)
     const reason = /^\w*Error\b.*$/m.exec(this.#errors)?.[0]
     throw new ProcessEnded(

@@ -3,7 +3,7 @@
  *
  *   node bare-client.js URL MODE
  *
- * `lost` ends when its connection has been lost and a publish has told so; `recovers` goes on; `close` closes, while
+ * `lost` ends when its connection has been lost and a publish has shown it; `recovers` goes on; `close` closes, while
  * nothing passes any more.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

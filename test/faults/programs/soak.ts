@@ -1,5 +1,5 @@
 /**
- * Works as hard as one connection lets it, for so many seconds, and tells its heap once a second.
+ * Works as hard as one connection lets it, for a number of seconds, and prints its heap once a second.
  *
  *   node --expose-gc soak.js URL SECONDS
  */

@@ -77,7 +77,7 @@ await channel.basicGet('q').then(message => message.body)
 await channel.basicClientAck('1')
 // @ts-expect-error: basic.reject has no `multiple`
 await channel.basicReject(1, { multiple: true })
-// @ts-expect-error: a number is no message
+// @ts-expect-error: a number is not a message
 await protocol.publish(5, 'e', 'k')
 // @ts-expect-error: the option is `exchangeName`
 await protocol.publisher({ exchange: 'e' })

@@ -197,7 +197,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     await until('all are done', () => good === 10)
   })
 
-  it('is counted against the delivery limit of a quorum queue, whose count the message tells', async () => {
+  it('is counted against the delivery limit of a quorum queue, whose count the message has', async () => {
     await using the = await scene()
     const dead = await the.queue()
     const queue = await the.queue(['poison'], {
@@ -354,7 +354,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     assert.ok(the.errors[1] instanceof EncodeError)
   })
 
-  it('warns where there is no onError, and ends no process', async () => {
+  it('warns if there is no onError, and ends no process', async () => {
     const warnings: string[] = []
     const ignore = (): void => {}
     const logger = { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore }

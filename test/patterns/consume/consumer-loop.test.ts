@@ -103,7 +103,7 @@ describe('A loop over a consumer', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 0)
   })
 
-  it('ends in peace when the consumer is closed in its body, which acks the message in hand', async () => {
+  it('ends normally when the consumer is closed in its body, which acks the message in hand', async () => {
     await using the = await scene({ clock: impatientClock(2_000) })
     const queue = await the.queue(['a', 'b', 'c'])
     const consumer = await the.protocol.consumer(queue)
@@ -114,7 +114,7 @@ describe('A loop over a consumer', { concurrency: 4 }, () => {
     )
   })
 
-  it('ends in peace when the consumer is closed while it waits', async () => {
+  it('ends normally when the consumer is closed while it waits', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const consumer = await the.protocol.consumer(queue)
@@ -285,7 +285,7 @@ describe('A consumer with noAck', { concurrency: 4 }, () => {
 })
 
 describe('protocol.consumer()', { concurrency: 4 }, () => {
-  it('rejects where there is no such queue, and disturbs nothing else', async () => {
+  it('rejects if there is no such queue, and disturbs nothing else', async () => {
     await using the = await scene()
     const queue = await the.queue(['a'])
     const other = await the.protocol.consumer(queue)
@@ -296,7 +296,7 @@ describe('protocol.consumer()', { concurrency: 4 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
-  it('rejects where another consumer has the queue for itself', async () => {
+  it('rejects if another consumer has the queue for itself', async () => {
     await using the = await scene()
     const queue = await the.queue()
     await the.protocol.consumer(queue, { exclusive: true })

@@ -64,7 +64,7 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
     assert.equal(the.protocol.channelsIdsCount, 1)
   })
 
-  it('is reported where nobody listens', async () => {
+  it('is reported if there is no listener', async () => {
     await using the = await scene()
     const queue = await the.queue()
     await the.protocol.consumer(queue)
@@ -198,7 +198,7 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
     ['its connection is lost', (the: Scene) => the.closeConnection()],
     ['its channel is closed', async (_the: Scene, message: Message) => killChannel(message)],
   ] as const) {
-    it(`goes on behind what is settled after ${what}`, async () => {
+    it(`goes on after what is settled, after ${what}`, async () => {
       await using the = await scene()
       const queue = await the.queue(bodies, stream)
       const consumer = await the.protocol.consumer(queue, first)
@@ -218,7 +218,7 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
       await consumer.close({ timeout: 0 })
     })
 
-    it(`that somebody else declared misses nothing after ${what}, without being told an offset`, async () => {
+    it(`that another connection declared misses nothing after ${what}, without an offset`, async () => {
       await using the = await scene()
       const queue = await the.queue([], stream)
       const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
@@ -370,7 +370,7 @@ describe('A consumer that may no longer consume', { concurrency: 3 }, () => {
     ['whose connection was lost', {}, (_, restricted) => restricted.closeConnection()],
   ]
   for (const [when, options, interrupt] of ends) {
-    it(`${when} says so, tries on until it may again, and nobody else waits`, async t => {
+    it(`${when} says so, tries on until it may again, and no other consumer waits`, async t => {
       const user = uniqueName('user')
       await management().createUser(user, 'secret')
       t.after(() => management().deleteUser(user))
@@ -455,7 +455,7 @@ describe('A consumer whose connection is lost', { concurrency: 2 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
-  it('ends with the reason where recovery is off', async () => {
+  it('ends with the reason if recovery is off', async () => {
     await using the = await scene({ recovery: false })
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(queue)

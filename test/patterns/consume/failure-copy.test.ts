@@ -46,7 +46,7 @@ describe('The copy of a failed message', () => {
     }
   })
 
-  it('neither expires nor tells what was counted of the original, nor goes where that went', () => {
+  it('neither expires nor has what was counted of the original, nor goes where that went', () => {
     const death = [{ queue: 'q', reason: 'rejected', count: 3 }]
     const gone = { CC: ['q'], BCC: ['q'], 'x-delivery-count': 3, 'x-acquired-count': 4, 'x-stream-offset': 5n }
     const copy = copyOf({ expiration: '1500', headers: { ...gone, 'x-death': death, tenant: 7 } }, new Error('no'))
@@ -78,7 +78,7 @@ describe('The copy of a failed message', () => {
     })
   }
 
-  it('has only where it came from where nothing else has room', () => {
+  it('has only the place it came from if nothing else has room', () => {
     const envelope = { ...failed({}).envelope, exchangeName: 'x'.repeat(255), routingKey: 'k'.repeat(255) }
     const message = new Message(Buffer.alloc(0), envelope, received({ messageId: 'm' }), undefined)
     const copy = failureCopy(message, new Error('no'), () => {

@@ -27,7 +27,7 @@ function recorder() {
 
 describe('A retry policy', { concurrency: 4 }, () => {
   for (const type of TYPES) {
-    it(`has a message of a ${type} queue handled so many times, then parks it with the error`, async () => {
+    it(`has a message of a ${type} queue handled as often as asked, then parks it with the error`, async () => {
       await using the = await scene()
       const queue = await the.queue(['bad'], { 'x-queue-type': type })
       const parked = await the.queue()
@@ -95,7 +95,7 @@ describe('A retry policy', { concurrency: 4 }, () => {
     assert.deepEqual(attempts, ['bad 1', 'bad 2'])
   })
 
-  it('drops it at the end if told so, past every dead-letter exchange', async () => {
+  it('drops it at the end if the policy says so, past every dead-letter exchange', async () => {
     await using the = await scene()
     const dead = await the.queue()
     const queue = await the.queue(['bad'], { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead })

@@ -68,7 +68,7 @@ describe('A queue in which failed messages wait', () => {
     assert.equal(broker.queue('q.retry.1000').ready.length, 1)
   })
 
-  it('is new to nobody at a broker that writes it to its disk at once', async t => {
+  it('does not count as new at a broker that writes it to its disk at once', async t => {
     const { clock, broker, publish } = await failing(t, '4.3')
     void publish('bad')
     await clock.advance(100)

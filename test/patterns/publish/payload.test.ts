@@ -82,7 +82,7 @@ describe('A payload', () => {
     assert.throws(() => toJson('publish', { bytes: new Uint8Array(1) }), /"bytes" is an object \(Uint8Array\)/)
   })
 
-  it('is refused with the reason if JSON.stringify throws or returns nothing, or if it is no object', () => {
+  it('is refused with the reason if JSON.stringify throws or returns nothing, or if it is not an object', () => {
     const round: Record<string, unknown> = {}
     round['self'] = round
     const thrower = {

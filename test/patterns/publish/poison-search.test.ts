@@ -65,7 +65,7 @@ describe('The search for a message that the broker refuses', () => {
     assert.equal(search.state, 'none')
   })
 
-  it('blames nobody if the channel or the connection ended for another reason', () => {
+  it('blames no message if the channel or the connection ended for another reason', () => {
     const other = closedByServer(1, 404, "NOT_FOUND - no queue 'q'", 60, 20)
     const shutdown = connectionClosedByServer('host:5672', 320, 'CONNECTION_FORCED', 0, 0)
     for (const ending of [cut, closedByClient(1), other, shutdown]) {
@@ -152,7 +152,7 @@ describe('The search for a message that the broker refuses', () => {
     assert.equal(search.state, 'none')
   })
 
-  it('forgets messages that nobody waits for any more', () => {
+  it('forgets messages that no caller waits for any more', () => {
     const search = new PoisonSearch<Message>()
     const messages = [message(1), message(2)]
     const verdict = search.channelEnded(messages, channelClosed(), ({ id }) => id === 2)

@@ -39,7 +39,7 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     )
   })
 
-  it('tells of a message that no queue took on the default exchange, and elsewhere if asked', async () => {
+  it('rejects for a message that no queue took on the default exchange, and elsewhere if asked', async () => {
     await using the = await scene()
     await rejection(the.protocol.publish('', '', 'no-such-queue'), MessageReturnedError)
     await the.protocol.publish('', '', 'no-such-queue', {}, { mandatory: false })
@@ -114,7 +114,7 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 20)
   })
 
-  it('closes channels that nobody publishes on', async () => {
+  it('closes channels that are not published on', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const source = new ProtocolSource(the.protocol)

@@ -66,7 +66,7 @@ async function raiseAlarm({ protocol, queue }: Scene, publish: Publish): Promise
     const sent = publish('body', { messageId: 'sent' })
     sent.catch(() => {})
     if (await Promise.race([blocked, sent.then(() => false)])) return { sent }
-    // The broker has not told all its connections of the alarm yet.
+    // The broker has not sent the alarm to all its connections yet.
     await protocol.queuePurge(queue)
   }
 }

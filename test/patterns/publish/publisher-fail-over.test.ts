@@ -115,14 +115,14 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     assert.equal(the.protocol.channelsIdsCount, 1)
   })
 
-  it('that was passing is followed by the next connection, where this one is lost too', async t => {
+  it('that was passing is followed by the next connection, if this one is lost too', async t => {
     const the = await open(t)
     const peer = await recover(the, the.peer)
     const sent = ['1', '2'].map(body => the.publisher.publish(body, 'q'))
     const first = await openChannel(peer)
     await bodies(peer, first, 2)
     peer.send(first, methods.BasicNack, nack(2, true))
-    // What comes behind the nack tells that it has been read.
+    // What comes after the nack shows that it has been read.
     const unblocked = once(the.protocol, 'unblocked')
     peer.send(0, methods.ConnectionBlocked, { reason: 'to tell' })
     peer.send(0, methods.ConnectionUnblocked, {})

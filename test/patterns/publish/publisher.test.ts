@@ -64,7 +64,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(await bodies(the, queue), all)
   })
 
-  it('makes messages persistent unless they say otherwise, or it was told not to', async () => {
+  it('makes messages persistent unless they or the option say otherwise', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const publisher = await the.protocol.publisher()
@@ -142,7 +142,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(await bodies(the, queue), ['good'])
   })
 
-  it('refuses what cannot be sent at once, where it would have to wait', async t => {
+  it('refuses what cannot be sent, at once, if it would have to wait', async t => {
     const [the, proxy] = await proxied(t)
     const queue = await the.queue()
     const publisher = await the.protocol.publisher({ maxInFlight: 1 })
@@ -184,7 +184,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
-  it('refuses options that nobody reads and values that cannot be', async () => {
+  it('refuses options that are unknown and values that cannot be', async () => {
     await using the = await scene()
     for (const options of [
       { exchange: 'x' },
@@ -200,7 +200,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     await rejection(publisher.publish('', '', {}, { signal: 'x' as unknown as AbortSignal }), EncodeError)
   })
 
-  it('tells of a message that no queue of the default exchange took, and of one elsewhere only if asked', async () => {
+  it('rejects for a message that no queue of the default exchange took, and of one elsewhere only if asked', async () => {
     await using the = await scene()
     const publisher = await the.protocol.publisher()
     const error = await rejection(publisher.publish('lost', 'no-such-queue', { messageId: 'm1' }), MessageReturnedError)
@@ -233,7 +233,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 2000)
   })
 
-  it('matches returns by their headers where nothing else tells messages apart', async () => {
+  it('matches returns by their headers if nothing else distinguishes messages', async () => {
     await using the = await scene()
     const queue = await the.queue()
     await the.outside.queueBind(queue, 'amq.headers', '', { arguments: { kind: 'wanted' } })
@@ -329,7 +329,7 @@ describe('A publisher', { concurrency: 4 }, () => {
       if (result.status === 'fulfilled') continue
       assert.ok(result.reason instanceof ChannelClosedError)
       assert.equal(result.reason.replyCode, 406)
-      // It was written twice, and nothing tells what the broker did with the first copy.
+      // It was written twice, and nothing says what the broker did with the first copy.
       assert.equal(result.reason.outcome, 'unknown')
     }
     const arrived = await bodies(the, queue)
@@ -393,7 +393,7 @@ describe('A publisher', { concurrency: 4 }, () => {
           .filter(n => missing === 0 || n !== 10),
       )
     }
-    // Nobody holds the turn: the next ones are not kept waiting.
+    // The turn is free: the next ones are not kept waiting.
     await Promise.all([guilty, careful, others].map(publisher => publisher.publish('after', queue)))
     assert.deepEqual(the.errors, [])
   })
@@ -492,7 +492,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
-  it('does not send again what nobody waits for any more', async t => {
+  it('does not send again what no caller waits for any more', async t => {
     const [the, proxy] = await proxied(t)
     const queue = await the.queue()
     const publisher = await the.protocol.publisher()
@@ -523,7 +523,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.deepEqual(await bodies(the, queue), numbers(0, 5))
   })
 
-  it('refuses more than maxWaiting behind those that may be in flight', async t => {
+  it('refuses more than maxWaiting beside those that may be in flight', async t => {
     const [the, proxy] = await proxied(t, { maxWaiting: 5 })
     const queue = await the.queue()
     const publisher = await the.protocol.publisher({ maxInFlight: 3 })

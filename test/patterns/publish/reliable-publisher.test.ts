@@ -85,7 +85,7 @@ describe('The channel of a publisher', () => {
     await the.protocol.queueDeclare('q', { timeout: 1_000, noWait: true })
   })
 
-  it('is not kept for a message that nobody waits for any more', async t => {
+  it('is not kept for a message that no caller waits for any more', async t => {
     const the = await publishing(t, { channelMax: 1 })
     const held = await the.protocol.channel()
     const expired = rejection(the.protocol.publish('1', 'a', '', {}, { timeout: 50 }), Error)
@@ -437,7 +437,7 @@ describe('Messages of unknown fate', () => {
         else connection.ack(message)
       }
     })
-    // What waits behind the only candidate was never in doubt.
+    // What waits after the only candidate was never in doubt.
     const first = await the.protocol.publisher({ maxInFlight: 1 })
     const second = await the.protocol.publisher()
     const sent = ['bad', 'newer'].map(body => first.publish(body, 'q')).map(follow)

@@ -125,7 +125,7 @@ function returned(channel: number, correlationId: string): Buffer {
 }
 
 describe('An RPC call that no queue takes', () => {
-  it('is told from others that are alike by its correlation id', async () => {
+  it('is distinguished from others that are alike by its correlation id', async () => {
     const the = await rpcConversation()
     const calls = ['a', 'b', 'c'].map(id => the.client.call('q', 'same', ID(id)))
     const refused = rejection(calls[1] ?? Promise.resolve(), MessageReturnedError)
@@ -183,7 +183,7 @@ describe('The time of an RPC call', () => {
     assert.deepEqual(framesOf(the, 'basic.publish'), [])
   })
 
-  it('past, one whose request was written is of unknown outcome, and a late reply is nobody’s', async () => {
+  it('past, one whose request was written is of unknown outcome, and a late reply is dropped', async () => {
     const clock = new VirtualClock()
     const the = await rpcConversation({ timeout: 50 }, { clock })
     const called = rejection(the.client.call('q', '', ID('one')), TimeoutError)
@@ -322,7 +322,7 @@ describe('An RPC server', () => {
     }
   })
 
-  it('tells the caller where the broker refuses the reply, and answers no more than that', async () => {
+  it('answers the caller if the broker refuses the reply, and answers no more than that', async () => {
     const the = await served(() => 'x'.repeat(100), { replyTo: 'queue', correlationId: 'one' })
     const [large] = framesOf(the, 'basic.publish')
     the.peer.reply(large?.channel ?? 0, methods.ChannelClose, {
@@ -464,7 +464,7 @@ describe('An RPC server', () => {
 })
 
 describe('A reply that this client does not take', () => {
-  it('rejects its call, and is reported only where nobody waits for it', async () => {
+  it('rejects its call, and is reported only if no caller waits for it', async () => {
     const the = await rpcConversation({}, { maxMessageSize: 10 })
     const called = rejection(the.client.call('q', '', ID('one')), ProtocolError)
     await turn()

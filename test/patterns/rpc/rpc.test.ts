@@ -107,7 +107,7 @@ describe('An RPC call', { concurrency: 4 }, () => {
     assert.deepEqual(the.errors, [])
   })
 
-  it('rejects where the handler returns what cannot be sent', async () => {
+  it('rejects if the handler returns what cannot be sent', async () => {
     await using the = await scene()
     const queue = await the.queue()
     await the.protocol.rpcServer(queue, () => 42 as unknown as string)
@@ -117,21 +117,21 @@ describe('An RPC call', { concurrency: 4 }, () => {
     assert.match(error.message, /reply of an rpcServer handler/)
   })
 
-  it('rejects at once where no queue takes it', async () => {
+  it('rejects at once if no queue takes it', async () => {
     await using the = await scene()
     const client = await the.protocol.rpcClient()
     const error = await rejection(client.call('no-such-queue', 'x'), MessageReturnedError)
     assert.equal(error.replyCode, 312)
   })
 
-  it('rejects where the broker refuses the request', async () => {
+  it('rejects if the broker refuses the request', async () => {
     await using the = await scene()
     const queue = await the.queue([], { 'x-max-length': 0, 'x-overflow': 'reject-publish' })
     const client = await the.protocol.rpcClient()
     await rejection(client.call(queue, 'x'), PublishFailedError)
   })
 
-  it('rejects where its exchange is missing, which costs calls by others nothing', async () => {
+  it('rejects if its exchange is missing, which costs calls by others nothing', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const goOn = deferred()
@@ -180,7 +180,7 @@ describe('An RPC call', { concurrency: 4 }, () => {
     assert.equal((await client.call(queue, 'quick', { timeout: 5_000 })).text(), 'answer')
   })
 
-  it('that nobody takes in time is not answered later', async () => {
+  it('that no server takes in time is not answered later', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const client = await the.protocol.rpcClient()
@@ -359,7 +359,7 @@ describe('An RPC server', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 0)
   })
 
-  it('rejects where there is no such queue, and names bad arguments', async () => {
+  it('rejects if there is no such queue, and names bad arguments', async () => {
     await using the = await scene()
     const error = await rejection(
       the.protocol.rpcServer('no-such-queue', () => {}),

@@ -23,7 +23,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '60' },
     /** The first seed: the same histories for each, so that a run can be repeated. */
     first: { type: 'string', default: '1' },
-    /** One of so many parts of the list: `2/3`. */
+    /** One of several parts of the list: `2/3`. */
     part: { type: 'string', default: '1/1' },
   },
   allowPositionals: true,

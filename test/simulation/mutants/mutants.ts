@@ -112,7 +112,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'one message is left out after an interruption',
   ],
   [
-    'the answer to a cancel ends whoever has the tag',
+    'the answer to a cancel ends the consumer that has the tag now',
     'channel/consume/deliveries.ts',
     'if (this.#consumers.get(consumer.tag) !== consumer) return',
     'if (this.#consumers.get(consumer.tag) === undefined) return',
@@ -155,7 +155,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'another message rejects than the one that came back',
   ],
   [
-    'a return is no failure',
+    'a return does not count as a failure',
     'channel/publish/confirm-window.ts',
     'if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))\n    else if',
     'if (publish.returned !== undefined) fulfil(publish)\n    else if',
@@ -183,7 +183,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the first order holds across a recovery',
   ],
   [
-    'messages that are sent again go behind new ones',
+    'messages that are sent again go after new ones',
     'patterns/publish/outgoing-queue.ts',
     'if (again !== undefined) return again',
     'if (again !== undefined && this.#fresh.length === this.#removed) return again',
@@ -204,7 +204,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the last one may still be refused',
   ],
   [
-    'a nack is not told to who waits for confirms',
+    'a nack is not reported to the waiter for confirms',
     'channel/publish/confirm-waiters.ts',
     'last.unheard = unheard\n      this.#unaware.pop()',
     'this.#unaware.pop()',
@@ -218,7 +218,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'it fills the socket, and nothing else gets through',
   ],
   [
-    'nobody is told that the socket takes more',
+    'no waiter is called when the socket takes more',
     'connection/wire/write-batcher.ts',
     'for (const waiter of draining) waiter.sent()',
     'for (const waiter of draining.slice(1)) waiter.sent()',
@@ -277,8 +277,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer that was given up stays at the broker',
     'channel/channel-session.ts',
-    'observer?.consuming()\n      // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned) {',
-    'observer?.consuming()\n      // Nobody knows of this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned && args.noAck === true) {',
+    'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned) {',
+    'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned && args.noAck === true) {',
     'it takes messages that nobody sees',
   ],
   // ---- calls
@@ -304,21 +304,21 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'memory grows with each call under one signal',
   ],
   [
-    'the last of those who wait is not told of the end',
+    'the last of those who wait is not called at the end',
     'lib/wait-list.ts',
     'left > 0 && this.#first !== undefined; left--',
     'left > 1 && this.#first !== undefined; left--',
     'its promise never ends',
   ],
   [
-    'deadlines behind the first are not armed',
+    'deadlines after the first are not armed',
     'lib/deadlines.ts',
     '} finally {\n      this.#arm()\n    }',
     '} finally {\n      this.#turn = undefined\n    }',
     'later timeouts never come',
   ],
   [
-    'a channel number that is free wakes nobody',
+    'a channel number that is free wakes no waiter',
     'connection/channel-opener.ts',
     'queueMicrotask(this.#giveOut)',
     'if (this.#numbers.length > 3) queueMicrotask(this.#giveOut)',
@@ -811,7 +811,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'channel/channel-session.ts',
     '(_call, error) => this.#abort(error)',
     '(_call, error) => void error',
-    'nobody knows what the server made of the call, and the channel goes on',
+    'the outcome of the call at the server is unknown, and the channel goes on',
   ],
   [
     'a late consume-ok is not answered with a cancel of its own tag',

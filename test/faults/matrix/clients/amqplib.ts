@@ -9,7 +9,7 @@ export const open: Open = async (url, settings, onLost) => {
   const openChannel = async (): Promise<ConfirmChannel> => {
     for (;;) {
       try {
-        // Waits for the connection where there is none.
+        // Waits for the connection if there is none.
         const channel = await connection.createConfirmChannel()
         if (onLost !== undefined) channel.on('error', () => {})
         channel.once('close', reopen)
@@ -23,7 +23,7 @@ export const open: Open = async (url, settings, onLost) => {
   let channel = openChannel()
   const reopen = (): void => {
     channel = openChannel()
-    // Publishes tell it.
+    // Publishes show it.
     channel.catch(() => {})
   }
   if (onLost !== undefined) connection.on('disconnect', onLost).on('error', () => {})
