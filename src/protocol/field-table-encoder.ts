@@ -52,7 +52,8 @@ export function encodeTable(
   name: string,
 ): void {
   writer.path[0] = name
-  if (types.isMap(table) || isPlainObject(table)) writeTable(writer, table, 1)
+  // A plain object is told sooner than a Map.
+  if (isPlainObject(table) || types.isMap(table)) writeTable(writer, table, 1)
   else throw new EncodeError(`${name} must be a plain object or a Map, not ${inspectShort(table)}`)
 }
 
@@ -65,7 +66,7 @@ function writeTable(
   const start = writer.offset
   writer.reserve(4 + ENTRY)
   writer.long(0)
-  if (types.isMap(table)) {
+  if (!isPlainObject(table)) {
     for (const [key, value] of table as ReadonlyMap<unknown, FieldValue | undefined>) {
       if (typeof key !== 'string') {
         throw new EncodeError(`${where(writer, depth - 1)} has the key ${inspectShort(key)}, which is not a string`)
@@ -76,7 +77,7 @@ function writeTable(
     const remembered = WireTypes.of(table)
     for (const key in table) {
       if (!Object.hasOwn(table, key)) continue
-      const value = (table as FieldTable)[key]
+      const value = table[key]
       if (remembered === undefined && writeShortEntry(writer, key, value)) continue
       if (value !== undefined) writeEntry(writer, key, value, remembered, depth)
     }
@@ -210,7 +211,7 @@ function writeObject(writer: Writer, value: object, depth: number): void {
     writeBytes(writer, value)
   } else if (types.isDate(value)) {
     writeDate(writer, value, depth)
-  } else if (types.isMap(value) || isPlainObject(value)) {
+  } else if (isPlainObject(value) || types.isMap(value)) {
     if ('!' in value) refuseTypeNotation(writer, value as FieldTable, depth)
     writer.octet(TABLE)
     writeTable(writer, value as FieldTable, depth + 1)

@@ -3,17 +3,16 @@ import { copyWords, equalBytes, isAscii, viewOf } from './bytes.ts'
 /** A power of two. */
 const SLOTS = 1024
 const SLOT_SHIFT = 22
-const LONGEST = 64
+/** What is longer is an id as a rule, and comes once. */
+const LONGEST = 32
 
-/** Strings of ASCII only, so that equal codes mean equal bytes. Each slot holds the last one that fell there. */
+/**
+ * For all connections, whose tags and names are alike ("consume 16 B": 0.48 µs instead of 0.64). Strings of ASCII only, so
+ * that equal codes mean equal bytes. Each slot holds the last one that fell there.
+ */
 const strings: string[] = Array.from({ length: SLOTS }, () => '')
 /** Their character codes, one slot after the other. */
 const codes = new DataView(new ArrayBuffer(SLOTS * LONGEST))
-
-/** The method that `Buffer.toString` ends up in: to call it directly halves the cost of a short string. Browsers lack it. */
-interface SlicedBuffer extends Buffer {
-  latin1Slice?(start: number, end: number): string
-}
 
 /** The UTF-8 text from `start` to `end`. */
 export function internShortstr(buffer: Buffer, start: number, end: number): string {
@@ -37,7 +36,7 @@ export function internAscii(buffer: Buffer, start: number, end: number): string 
   const known = strings[slot] as string
   if (known.length === length && equalBytes(codes, slot * LONGEST, view, start, length)) return known
   if (!isAscii(view, start, end)) return undefined
-  const text = (buffer as SlicedBuffer).latin1Slice?.(start, end) ?? buffer.toString('latin1', start, end)
+  const text = buffer.toString('latin1', start, end)
   strings[slot] = text
   copyWords(view, start, end, codes, slot * LONGEST)
   return text

@@ -1,7 +1,6 @@
 import { ownCopy } from './bytes.ts'
 import { decodeTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
-import { KnownHeaders } from './known-headers.ts'
 import { dateOf } from './late-date.ts'
 import {
   APP_ID,
@@ -53,7 +52,6 @@ interface Decoded {
 const NOTHING = Buffer.alloc(0)
 const SLAB_SIZE = 8192
 const slab = new Slab(SLAB_SIZE)
-const knownHeaders = new KnownHeaders()
 
 /**
  * The properties of a received message. They are decoded when first read, so that programs that read none do not pay for
@@ -129,7 +127,7 @@ export class Properties implements BasicProperties {
   get headers(): FieldTable | undefined {
     const values = this.#values()
     if (values.headers === undefined && values.headersAt !== -1) {
-      values.headers = knownHeaders.decode(this.wireBytes, values.headersAt)
+      values.headers = decodeTable(new Reader(this.wireBytes, values.headersAt, this.wireEnd))
     }
     return values.headers
   }

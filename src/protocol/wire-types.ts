@@ -26,8 +26,8 @@ function given(target: object): object {
 
 /**
  * Remembers the wire types of a decoded table or array, in a private member that is added to that object. The member is
- * not compared, copied or printed. A WeakMap would do the same, but setting an entry of it costs
- * 650 ns, and this 6 ns.
+ * not compared, copied or printed. A WeakMap would do the same, and cost more ("consume 16 B, properties, all read", with
+ * a count of 64 bits as Java sends it: 2.4 µs instead of 1.8).
  */
 export class WireTypes extends (given as unknown as new (target: object) => object) {
   #entries: readonly Remembered[]

@@ -27,8 +27,6 @@ export class Writer {
   position = 0
   /** Bytes sealed in `segments`, before those in `buffer`. */
   sealed = 0
-  /** Grows whenever `buffer` is replaced or reused: an offset into it is valid while this stays the same. */
-  generation = 0
   /** Names and indexes down to the field of a table that is being written: for errors. */
   readonly path: (string | number)[] = []
   #segments: Uint8Array[] = []
@@ -131,7 +129,6 @@ export class Writer {
     this.position = 0
     this.#start = 0
     this.#mark = 0
-    this.generation++
   }
 
   #nextChunk(): Buffer {

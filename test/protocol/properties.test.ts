@@ -73,6 +73,20 @@ describe('properties', () => {
     assert.deepEqual(encode({ contentType: undefined, headers: undefined, priority: 1 }), hex('0800 01'))
   })
 
+  it('have their getters asked once for each message', () => {
+    let reads = 0
+    const counting: BasicProperties = {
+      get messageId() {
+        return `id-${++reads}`
+      },
+      headers: Object.defineProperty({}, 'seq', { enumerable: true, get: () => ++reads }),
+    }
+    for (let n = 0; n < 8; n += 2) {
+      assert.deepEqual(encode(counting), encode({ messageId: `id-${n + 1}`, headers: { seq: n + 2 } }))
+    }
+    assert.equal(reads, 8)
+  })
+
   it('cut the milliseconds of a timestamp', () => {
     assert.deepEqual(encode({ timestamp: new Date(1_999) }), hex('0040 0000000000000001'))
   })

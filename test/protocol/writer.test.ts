@@ -89,20 +89,6 @@ describe('Writer', () => {
     assert.equal(writer.waiting, 0)
   })
 
-  it('tells by its generation when what stood in its buffer no longer does', () => {
-    const writer = new Writer()
-    const { generation } = writer
-    writer.begin()
-    writer.octet(1)
-    writer.reuse()
-    assert.equal(writer.generation, generation, 'reused while something waits')
-    writer.take()
-    writer.reuse()
-    assert.equal(writer.generation, generation + 1)
-    writer.reserve(2 * CHUNK_SIZE)
-    assert.equal(writer.generation, generation + 2)
-  })
-
   it('gives out, in any order of writing, moving, rolling back, referring and taking, what was written', () => {
     const size = fc.oneof(fc.nat(40), fc.nat(3 * CHUNK_SIZE))
     const step = fc.oneof(

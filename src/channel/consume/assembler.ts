@@ -1,10 +1,9 @@
 import { FrameError, ProtocolError } from '../../errors.ts'
-import { copyToHeap, MAX_HEAP_BYTES, ownCopy, Slice, viewOf } from '../../protocol/bytes.ts'
+import { copyToHeap, MAX_HEAP_BYTES, ownCopy, viewOf } from '../../protocol/bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../../protocol/constants.ts'
 import { MAX_DEPTH } from '../../protocol/field-types.ts'
 import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from '../../protocol/layouts.ts'
 import { Properties } from '../../protocol/received-properties.ts'
-import { Slab } from '../../protocol/slab.ts'
 
 /** Bodies up to this size get a buffer of their announced size at once; a larger one, when this much has come. */
 const TRUSTED_SIZE = 1_048_576
@@ -192,15 +191,15 @@ export class Assembler<Content> {
   }
 }
 
-/** Bodies of at least this many bytes get memory from the system; smaller ones share what the system gave. */
+/** Bodies of at least this many bytes get memory from the system; smaller ones share what Node keeps for buffers. */
 const MIN_OWN_MEMORY = 4_096
-const slab = new Slab(4 * MIN_OWN_MEMORY)
 
 /** The bytes from `start` to `end`, in a buffer of the receiver's own. */
 function copyOf(buffer: Buffer, start: number, end: number): Buffer {
   const size = end - start
   if (size <= MAX_HEAP_BYTES) return copyToHeap(buffer, start, size)
   if (size >= MIN_OWN_MEMORY) return ownCopy(buffer, start, end)
-  const at = slab.copyIn(buffer, start, end)
-  return new Slice(slab.memory, at, size)
+  const copy = Buffer.allocUnsafe(size)
+  buffer.copy(copy, 0, start, end)
+  return copy
 }
