@@ -96,7 +96,9 @@ export class QuorumQueue extends MessageQueue {
   protected override inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
     const byTag = this.host.release.ordersConsumersByTag
     return given.toSorted((one, other) => {
-      if (!byTag) return one.ordinal - other.ordinal
+      // By their age, and after them what was asked for.
+      const asked = Number(one.consumer === undefined) - Number(other.consumer === undefined)
+      if (!byTag) return asked || one.ordinal - other.ordinal
       const [tag, otherTag] = [one.consumer?.tag ?? '', other.consumer?.tag ?? '']
       return tag < otherTag ? -1 : tag > otherTag ? 1 : 0
     })

@@ -116,6 +116,27 @@ describe('A quorum queue', () => {
   }
 })
 
+describe('A channel that is lost', () => {
+  for (const [release, order] of [
+    ['3.10', ['1', '2']],
+    ['4.3', ['2', '1']],
+  ] as const) {
+    it(`returns to a quorum queue what it asked for and what its consumers have as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      declare(client, 'work', { 'x-queue-type': 'quorum' })
+      client.publish(1, '', 'work', '1')
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag: 't' })
+      client.publish(1, '', 'work', '2')
+      client.lost()
+      assert.deepEqual(
+        engine.queue('work', '/')?.ready.map(({ message }) => String(message.body)),
+        order,
+      )
+    })
+  }
+})
+
 describe('A quorum queue with priorities', () => {
   it('looks at the first message of each for what has expired', async () => {
     const { engine, clock, client } = start('4.3')
