@@ -77,10 +77,8 @@ export class VirtualHost {
         else queues.add(destination)
       }
       const alternate = one.alternate === undefined ? undefined : this.exchanges.get(one.alternate)
-      if (destinations.size === 0 && alternate !== undefined) {
-        if (alternate.name !== '') seen.add(alternate)
-        else for (const queue of this.route(message, alternate)) queues.add(queue)
-      }
+      // The default exchange has no bindings: as an alternate it leads nowhere, as in RabbitMQ.
+      if (destinations.size === 0 && alternate !== undefined) seen.add(alternate)
     }
     return queues
   }

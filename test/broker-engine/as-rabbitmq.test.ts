@@ -116,6 +116,20 @@ describe('A quorum queue', () => {
   }
 })
 
+describe('The default exchange', () => {
+  for (const release of RELEASES) {
+    it(`leads nowhere as an alternate exchange, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'q')
+      const table = { 'alternate-exchange': '' }
+      client.send(1, methods.ExchangeDeclare, { exchangeName: 'x', typeName: 'fanout', arguments: table })
+      client.take()
+      client.publish(1, 'x', 'q', '1', undefined, true)
+      assert.deepEqual(client.lines(), ['1 basic.return 1'])
+    })
+  }
+})
+
 describe('A channel that is lost', () => {
   for (const [release, order] of [
     ['3.10', ['1', '2']],
