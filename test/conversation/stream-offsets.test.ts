@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type AmqpProtocol, connect, EncodeError, type OffsetStore } from '../../src/index.ts'
+import { AbortError, type AmqpProtocol, connect, EncodeError, type OffsetStore } from '../../src/index.ts'
 // Loaded before the clock stands still.
 import '../../src/patterns/consume/stored-offsets.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
@@ -168,6 +168,19 @@ describe('the offset store of a consumer of a stream', () => {
         )
         assert.match(error.message, /offsetStore\.load\(\)/)
       }
+    }))
+
+  it('that never loads ends with the signal', () =>
+    scene(async ({ protocol }) => {
+      const abort = new AbortController()
+      const offsetStore = { load: () => new Promise<never>(() => {}), save() {} }
+      const rejected = rejection(
+        protocol.consumer('s', () => {}, { offsetStore, signal: abort.signal }),
+        AbortError,
+      )
+      await turn()
+      abort.abort()
+      assert.match((await rejected).message, /^consuming from "s" was aborted/)
     }))
 
   it('must have both methods, and acks', () =>

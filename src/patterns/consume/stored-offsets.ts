@@ -1,5 +1,7 @@
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { abortedBy } from '../../errors.ts'
+import { abortable } from '../../lib/abortable.ts'
 import { badValue } from '../../protocol/option-check.ts'
 import type { ConsumerSettings, OffsetStore } from './consumer-options.ts'
 
@@ -25,8 +27,8 @@ export class StoredOffsets {
   }
 
   /** Ask the store. Rejects with what it throws; EncodeError if it gives anything but an offset. */
-  static async load(source: ChannelSource, what: string, { queueName }: ConsumerSettings, store: OffsetStore) {
-    const offset: unknown = await store.load()
+  static async load(source: ChannelSource, what: string, { queueName, signal }: ConsumerSettings, store: OffsetStore) {
+    const offset = await loaded(store, signal, `consuming from "${queueName}"`)
     if (offset === undefined || offset === null) return new StoredOffsets(source, store, queueName, undefined)
     const isOffset = typeof offset === 'bigint' || (typeof offset === 'number' && Number.isSafeInteger(offset))
     if (!isOffset || offset < 0) throw badValue(what, 'offsetStore.load()', 'an offset or undefined', offset)
@@ -72,5 +74,13 @@ export class StoredOffsets {
   async close(): Promise<void> {
     this.#next?.cancel()
     await this.#save()
+  }
+}
+
+async function loaded(store: OffsetStore, signal: AbortSignal | undefined, what: string): Promise<unknown> {
+  try {
+    return await (signal === undefined ? store.load() : abortable(signal, () => store.load()))
+  } catch (error) {
+    throw signal?.aborted ? abortedBy(signal, what) : error
   }
 }
