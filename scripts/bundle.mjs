@@ -24,8 +24,8 @@ const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
 const LONGEST_LINE = 200
 
-/** Files without white space, which take the least room: what no production service loads. */
-const compact = new Set(['testing'])
+/** Files without white space, which take the least room: the broker for tests, and the codec and the errors. */
+const compact = new Set(['testing', 'core'])
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -153,8 +153,9 @@ function withSourceNames(code, modules, folder) {
     const start = code.indexOf(own, end)
     if (start < 0) throw new Error(`The bundle does not contain the code of ${id}.`)
     const file = relative(folder, id).replaceAll(sep, '/').replace(/\.js$/, '')
-    const name = id === bufferLayoutFile ? 'buffer-layout' : `src/${file}`
-    parts.push(code.slice(end, start), `// ${name}\n`, own)
+    // With "!" it stays in files without white space.
+    const name = id === bufferLayoutFile ? '! buffer-layout' : ` src/${file}`
+    parts.push(code.slice(end, start), `//${name}\n`, own)
     end = start + own.length
   }
   return parts.join('') + code.slice(end)

@@ -121,7 +121,7 @@ describe('The package', () => {
     const files = [...ours, 'opentelemetry.js']
     const codes = await Promise.all(files.map(file => project.read(`node_modules/asyncamqp/dist/${file}`)))
     const code = codes.join('')
-    const parts = Array.from(code.matchAll(/^\/\/ (?!src\/)(\S+)$/gm), match => match[1])
+    const parts = Array.from(code.matchAll(/(?:^\/\/ (?!src\/)|\/\/! )(\S+)$/gm), match => match[1])
     const licenses = await project.read('node_modules/asyncamqp/dist/THIRD-PARTY-LICENSES.txt')
     assert.deepEqual(parts, ['buffer-layout'])
     assert.match(licenses, /parts of buffer-layout 1\.2\.2 .*\n\nThe MIT License \(MIT\)\n\nCopyright \(c\)/)
