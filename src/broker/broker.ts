@@ -30,7 +30,7 @@ interface Withheld {
   readonly confirm: () => void
 }
 
-/** What happens to confirms that are to be sent, while a test wants it. */
+/** What happens to confirms before they are sent, while a test wants it. */
 interface Confirming {
   /** How many more publishes the broker refuses. */
   nacks: number
@@ -124,7 +124,7 @@ export class BrokerEngine implements ConnectionHost {
     this.#toWrite.delete(connection)
   }
 
-  // ---- as whoever runs it sees it
+  // ---- for the program that runs it
 
   /** A client has connected. */
   accept(port: ClientPort): ClientConnection {

@@ -180,7 +180,7 @@ export class ChannelConsuming {
     this.#host.sendContent(this.#number, methods.BasicDeliver, args, message)
   }
 
-  /** @throws Refusal (406) where there is no such delivery. */
+  /** @throws Refusal (406) if there is no such delivery. */
   settle(tag: number, multiple: boolean, how: Settlement, inTransaction: boolean): void {
     const tags = this.#take(tag, multiple)
     const last = this.#settledInTransaction.at(-1)
@@ -227,7 +227,7 @@ export class ChannelConsuming {
     for (const queue of this.leave()) queue.receiversGone(new Set([this.#receiver]))
   }
 
-  /** Close without telling the queues that it has anything of. Returns these. */
+  /** Close without a word to the queues that it has messages or consumers of. Returns these. */
   leave(): ReadonlySet<Queue> {
     const queues = new Set<Queue>()
     for (const { queue } of this.#consumers.values()) queues.add(queue)

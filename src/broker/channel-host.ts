@@ -20,7 +20,7 @@ export interface ChannelHost {
   post(turn: () => void): void
   send<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>): void
   sendContent<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>, message: Message): void
-  /** A name that nobody else has: `amq.gen-` and the like before it. */
+  /** A unique name: `amq.gen-` and the like before it. */
   uniqueName(prefix: string): string
   confirmFate(message: Message): ConfirmFate
   /** Keep a confirm back until a test wants it to go. */
@@ -28,7 +28,7 @@ export interface ChannelHost {
   published(message: Message): void
 }
 
-/** Who gets the replies that are sent to a direct reply-to queue. */
+/** The receiver of replies to a direct reply-to queue. */
 export interface ReplyReceiver extends Pick<Receiver, 'post'> {
   deliverReply(message: Message): void
 }

@@ -151,7 +151,7 @@ export class ChannelPublishing {
     if (this.#mode !== 'transaction') throw preconditionFailed('channel is not transactional')
   }
 
-  /** The message, where there is nothing against it. @throws Refusal */
+  /** The message, if there is nothing against it. @throws Refusal */
   #accepted({ exchangeName, routingKey, immediate, properties, body }: Published): Message {
     const { vhost, user, release } = this.#host
     if (immediate) throw notImplemented('immediate=true')
@@ -257,7 +257,7 @@ export class ChannelPublishing {
     }
   }
 
-  /** Confirms that come in a row are sent together, behind them. */
+  /** Confirms that come in a row are sent together, after them. */
   #flushSoon(): void {
     if (this.#flushPosted) return
     this.#flushPosted = true
@@ -285,7 +285,7 @@ function checkUser({ userId }: BasicProperties, user: User): void {
   throw preconditionFailed(`user_id property set to '${userId}' but authenticated user was '${user.name}'`)
 }
 
-/** @throws Refusal (406) where it is no number of milliseconds. */
+/** @throws Refusal (406) if it is not a number of milliseconds. */
 function checkExpiration(expiration: string): void {
   const [, digits, rest = ''] = /^([+-]?\d+)(.*)$/s.exec(expiration) ?? []
   let wrong: string | undefined

@@ -45,7 +45,7 @@ export class ChannelTopology {
     this.#owner = owner
   }
 
-  /** The name of the queue that is meant. @throws Refusal (404) where none was declared before. */
+  /** The name of the queue that is meant. @throws Refusal (404) if none was declared before. */
   named(queueName: string): string {
     if (queueName !== '') return queueName
     if (this.#lastQueue === '') throw notFound('no previously declared queue')
@@ -252,13 +252,13 @@ export class ChannelTopology {
     return vhost.addQueue(identity, type)
   }
 
-  /** Later releases keep the type where none was given. */
+  /** Later releases keep the type if none was given. */
   #completed(table: FieldTable): FieldTable {
     if (this.#host.release.typeInArguments && !('x-queue-type' in table)) table['x-queue-type'] = 'classic'
     return table
   }
 
-  /** Whoever names another exchange in an argument must be allowed to write to it. */
+  /** A user that names another exchange in an argument must be allowed to write to it. */
   #checkExchangeArgument(argument: string, kind: 'queue' | 'exchange', name: string, table: FieldTable): void {
     const entry = entryOf(table, argument)
     if (entry === undefined) return

@@ -7,7 +7,7 @@ import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
 import type { Queue } from './queue.ts'
 import { type AtFault, channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
 
-/** What a channel tells its connection beside what it sends. */
+/** What a channel reports to its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {
   /** It asked for what closes the connection. */
   fail(refusal: Refusal, method: AtFault): void

@@ -44,7 +44,7 @@ export class ClientConnection implements ChannelOwner {
   #closing: Timer | undefined
   /** What came while nothing is read. */
   #unread: Buffer[] = []
-  /** What came behind the publish that was blocked, in the same bytes. */
+  /** What came after the publish that was blocked, in the same bytes. */
   #held: (() => void)[] = []
   #isBlocked = false
   #isFrozen = false
@@ -179,7 +179,7 @@ export class ClientConnection implements ChannelOwner {
     this.#host.run()
   }
 
-  /** Close it, for a reason that the client is told. */
+  /** Close it, for a reason that the client gets. */
   fail(refusal: Refusal, method?: AtFault): void {
     if (this.#state !== 'running' && this.#state !== 'handshake') return
     this.#endChannels()
@@ -190,7 +190,7 @@ export class ClientConnection implements ChannelOwner {
     this.#closing = this.#host.clock.after(CLOSE_TIMEOUT, () => this.end())
   }
 
-  /** End the stream behind what was written. */
+  /** End the stream after what was written. */
   end(): void {
     this.flush()
     this.#finish()
@@ -269,13 +269,13 @@ export class ClientConnection implements ChannelOwner {
     else if (this.#state === 'handshake') this.#silence()
   }
 
-  /** The client is told nothing, and has to wait. */
+  /** The client gets no answer, and has to wait. */
   #silence(): void {
     this.#state = 'silent'
     this.#closing = this.#host.clock.after(SILENT_CLOSE_DELAY, () => this.end())
   }
 
-  /** The protocol header; returns what is behind it. */
+  /** The protocol header; returns what comes after it. */
   #greet(bytes: Buffer): Buffer {
     this.#header = Buffer.concat([this.#header, bytes])
     if (this.#header.length < HEADER_SIZE) return Buffer.alloc(0)
@@ -368,7 +368,7 @@ export class ClientConnection implements ChannelOwner {
     return channel
   }
 
-  /** Behind what its channels still have to do. */
+  /** After what its channels still have to do. */
   #closedByClient(): void {
     this.#host.post(() => {
       if (this.#state === 'running') this.#endChannels()

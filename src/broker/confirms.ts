@@ -1,4 +1,4 @@
-/** Confirms of one channel that are to be sent, and what they may be sent together with. */
+/** Confirms of one channel that are not sent yet, and what they may be sent together with. */
 export class Confirms {
   /** Published, and not yet known to be taken or not. */
   readonly #open = new Set<number>()
@@ -23,7 +23,7 @@ export class Confirms {
     list.push(tag)
   }
 
-  /** Everything that is to be sent, the acks before the nacks. */
+  /** Everything that is not sent yet, the acks before the nacks. */
   take(send: (taken: boolean, tag: number, multiple: boolean) => void): void {
     const [taken, refused] = [this.#taken, this.#refused]
     this.#taken = []

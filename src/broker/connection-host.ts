@@ -7,7 +7,7 @@ import type { Message } from './message.ts'
 /** The stream of bytes to a client, as the broker sees it. */
 export interface ClientPort {
   write(bytes: Buffer): void
-  /** End the stream behind what was written. */
+  /** End the stream after what was written. */
   end(): void
   /** Cut it. */
   destroy(): void
@@ -16,7 +16,7 @@ export interface ClientPort {
   resume(): void
   /** `host:port` of the client. */
   readonly peer: string
-  /** The common name of the client's certificate, where it came over TLS; '' without a certificate. */
+  /** The common name of the client's certificate, if it came over TLS; '' without a certificate. */
   readonly certificateName?: string | undefined
 }
 
@@ -24,7 +24,7 @@ export interface ClientPort {
 export interface ConnectionHost extends Omit<HandshakeHost, 'send' | 'certificateName'> {
   readonly clock: Clock
   readonly replies: Map<string, ReplyReceiver>
-  /** Why publishers are blocked, where they are. */
+  /** Why publishers are blocked, if they are. */
   readonly alarm: string | undefined
   post(turn: () => void): void
   run(): void

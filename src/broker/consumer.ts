@@ -3,7 +3,7 @@ import type { Message } from './message.ts'
 
 /** A channel, as the queues see that give it messages. */
 export interface Receiver {
-  /** Its mailbox: done behind what the channel has already got. */
+  /** Its mailbox: done after what the channel has already got. */
   post(turn: () => void): void
   /** Whether the limit of the channel as a whole lets one more message out. */
   hasRoom(): boolean

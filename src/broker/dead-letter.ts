@@ -3,7 +3,7 @@ import { changed, Message } from './message.ts'
 import type { DeathReason, Queue } from './queue.ts'
 import type { Release } from './release.ts'
 
-/** One death of a message, as `x-death` tells it; later ones in the same queue for the same reason only count up. */
+/** One death of a message, as `x-death` has it; later ones in the same queue for the same reason only count up. */
 interface Death extends FieldTable {
   count: FieldValue
   readonly reason: string
@@ -68,7 +68,7 @@ function deathsOf(headers: FieldTable): readonly Death[] {
   return Array.isArray(deaths) ? (deaths as readonly Death[]) : []
 }
 
-/** Whether a message that died has been in `queue` before, and nobody rejected it since: it would go round for ever. */
+/** Whether a message that died has been in `queue` before, and no consumer rejected it since: it would go round for ever. */
 export function isCycle(message: Message, queue: Queue): boolean {
   const deaths = deathsOf(message.headers)
   const at = deaths.findIndex(death => death.queue === queue.name)

@@ -5,7 +5,7 @@ import { difference, entryOf } from './field-kinds.ts'
 import { commandInvalid, inequivalent, preconditionFailed, resource } from './refusals.ts'
 import type { Release } from './release.ts'
 
-/** @throws Refusal where there is no such type. */
+/** @throws Refusal if there is no such type. */
 export function exchangeTypeOf(name: string, release: Release): ExchangeType {
   const type = EXCHANGE_TYPES.find(known => known === name)
   if (type !== undefined) return type

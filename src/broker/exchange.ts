@@ -59,7 +59,7 @@ export class Exchange implements ExchangeIdentity {
     return textArgument(this.arguments, 'alternate-exchange')
   }
 
-  /** Returns false where there is such a binding already. */
+  /** Returns false if there is such a binding already. */
   bind(binding: Binding): boolean {
     if (this.#indexOf(binding) !== -1) return false
     this.bindings = [...this.bindings, binding]
@@ -85,7 +85,7 @@ export class Exchange implements ExchangeIdentity {
     return this.bindings.length < length
   }
 
-  /** Where a message goes from here, each destination once. */
+  /** The destinations of a message from here, each once. */
   destinations(message: Message): ReadonlySet<Queue | Exchange> {
     const matches = MATCHES[this.type]
     const found = new Set<Queue | Exchange>()

@@ -103,7 +103,7 @@ function isNumber(value: FieldValue | undefined): boolean {
 }
 
 /**
- * How two declarations of one argument differ, as RabbitMQ prints both; undefined where they are equivalent.
+ * How two declarations of one argument differ, as RabbitMQ prints both; undefined if they are equivalent.
  */
 export function difference(current: Entry | undefined, given: Entry | undefined): [string, string] | undefined {
   if (current === undefined && given === undefined) return undefined

@@ -48,7 +48,7 @@ export class FrameOutput {
     writer.bytes(bytes)
   }
 
-  /** Everything since the last time; undefined where there is nothing. */
+  /** Everything since the last time; undefined if there is nothing. */
   take(): Buffer | undefined {
     if (this.#writer.waiting === 0) return undefined
     const bytes = Buffer.concat(this.#writer.take())

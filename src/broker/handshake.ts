@@ -18,9 +18,9 @@ export interface HandshakeHost {
   readonly release: Release
   readonly limits: Limits
   readonly vhosts: ReadonlyMap<string, VirtualHost>
-  /** The common name of the client's certificate, where it came over TLS; '' without a certificate. */
+  /** The common name of the client's certificate, if it came over TLS; '' without a certificate. */
   readonly certificateName: string | undefined
-  /** The user with this name and password, where there is one and logins are not refused; a certificate needs none. */
+  /** The user with this name and password, if there is one and logins are not refused; a certificate needs none. */
   authenticate(login: string, password: string | undefined): User | undefined
   send<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>): void
 }
@@ -68,7 +68,7 @@ export class ServerHandshake {
     return certificateName === undefined ? release.mechanisms : `${release.mechanisms} ${EXTERNAL}`
   }
 
-  /** Whether the client is told why it is refused. */
+  /** Whether the client gets the reason of a refusal. */
   tells({ replyCode }: Refusal): boolean {
     return this.#state === 'opening' || (this.#state === 'starting' && replyCode === ReplyCode.ACCESS_REFUSED)
   }

@@ -69,7 +69,7 @@ export abstract class MessageQueue implements Queue {
     return [...this.#given]
   }
 
-  /** What comes back to the queue: to its place or behind everything, if it has not been there too often. */
+  /** What comes back to the queue: to its place or to the end, if it has not been there too often. */
   protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead'
   /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
@@ -124,7 +124,7 @@ export abstract class MessageQueue implements Queue {
     }
     this.messages.push(stored)
     receipt?.settled(true)
-    // Whoever waits for a message gets even one that is to expire at once.
+    // A consumer that waits for a message gets even one that expires at once.
     this.#give(false)
     // To a classic queue, what it gives away at once is new.
     stored.redelivered ||= failed
@@ -332,7 +332,7 @@ export abstract class MessageQueue implements Queue {
     return delivery
   }
 
-  /** Whoever is too slow to acknowledge is cancelled, and what it has comes back. */
+  /** A consumer that is too slow to acknowledge is cancelled, and what it has comes back. */
   #watchConsumer(delivery: Delivery, consumer: Consumer): void {
     const timeout = this.consumerTimeout
     if (timeout === undefined) return

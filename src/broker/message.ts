@@ -7,7 +7,7 @@ import { preconditionFailed } from './refusals.ts'
 
 const PERSISTENT = 2
 
-/** A message as the broker keeps it: never changed; what is to be different is another message. */
+/** A message as the broker keeps it: never changed; a different one is another message. */
 export class Message {
   readonly exchange: string
   /** The one that it was published with, then those of CC and BCC. */
@@ -36,7 +36,7 @@ export class Message {
     this.failures = failures
   }
 
-  /** A message that a client published. @throws Refusal (406) where CC or BCC is no array. */
+  /** A message that a client published. @throws Refusal (406) if CC or BCC is not an array. */
   static published(exchange: string, routingKey: string, properties: BasicProperties, body: Buffer): Message {
     const headers = peek(properties)
     const blind = receivers(headers, 'BCC')
@@ -45,7 +45,7 @@ export class Message {
     return new Message(exchange, keys, blind, sent, body)
   }
 
-  /** The routing keys that the story of its death tells: all but those of BCC. */
+  /** The routing keys in the story of its death: all but those of BCC. */
   get toldKeys(): readonly string[] {
     const blind = [...this.blindKeys]
     return this.routingKeys.filter(key => {
@@ -106,7 +106,7 @@ export function withSortedHeaders(properties: BasicProperties): BasicProperties 
     : changed(properties, () => {})
 }
 
-/** Decoded from a second reading, since what has been decoded of the first would be written anew. */
+/** Decoded from a second reading, since what has been decoded of the first would be encoded again. */
 function peek(properties: BasicProperties): FieldTable | undefined {
   if (!(properties instanceof Properties)) return properties.headers
   const { wireFlags, wireBytes, wireStart, wireEnd } = properties

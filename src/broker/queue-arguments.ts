@@ -118,7 +118,7 @@ const UNITS: Readonly<Record<string, number>> = {
   s: 1000,
 }
 
-/** Milliseconds of an age such as `7D`; undefined where it is none. @throws Refusal (541) of releases that break on it */
+/** Milliseconds of an age such as `7D`; undefined if it is none. @throws Refusal (541) of releases that break on it */
 export function ageOf(age: string, release: Release): number | undefined {
   const [, count = '', unit = ''] = /^(\d*)(.*)$/s.exec(age) ?? []
   if (count === '' && release.breaksOnAge) throw breakage()
@@ -131,7 +131,7 @@ function isTypeUnset(table: FieldTable, { unsetTypes }: Release): boolean {
   return value === undefined || unsetTypes.includes(value)
 }
 
-/** The type of a queue by its arguments; undefined where there is no such type. */
+/** The type of a queue by its arguments; undefined if there is no such type. */
 function knownTypeOf(table: FieldTable, release: Release): QueueType | undefined {
   if (isTypeUnset(table, release)) return 'classic'
   const { 'x-queue-type': type } = table
@@ -140,7 +140,7 @@ function knownTypeOf(table: FieldTable, release: Release): QueueType | undefined
     : undefined
 }
 
-/** The type of a queue by its arguments. @throws Refusal (406) where there is no such type. */
+/** The type of a queue by its arguments. @throws Refusal (406) if there is no such type. */
 export function queueTypeOf(name: string, vhost: string, table: FieldTable, release: Release): QueueType {
   const type = knownTypeOf(table, release)
   if (type !== undefined) return type
@@ -171,7 +171,7 @@ export function checkQueueArguments(
   checkArguments(name, vhost, type, table, release, QUEUE_ARGUMENTS, CHECKS)
 }
 
-/** Where a classic queue is to be: with its connection if it is `exclusive`. @throws Refusal (541) */
+/** The place of a classic queue: with its connection if it is `exclusive`. @throws Refusal (541) */
 export function checkMasterLocator(table: FieldTable, exclusive: boolean, release: Release): void {
   const locator = entryOf(table, 'x-queue-master-locator')?.value
   if (locator === undefined || release.masterLocators.includes(locator)) return
@@ -217,7 +217,7 @@ function checkArguments(
     const wrong = entry === undefined ? undefined : check(entry, table, release)
     if (wrong !== undefined) throw preconditionFailed(`invalid arg '${argument}' for ${what}: ${wrong}`)
   }
-  // Where RabbitMQ adds the type, it puts the arguments in order.
+  // If RabbitMQ adds the type, it puts the arguments in order.
   const isSorted = release.typeInArguments && isTypeUnset(table, release) && checks === CHECKS
   for (const argument of isSorted ? Object.keys(table).sort() : Object.keys(table)) {
     if (!isMisplaced(argument, type, tables)) continue

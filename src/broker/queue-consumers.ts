@@ -34,7 +34,7 @@ export class QueueConsumers {
     return this.#ready.includes(consumer) || this.#blocked.includes(consumer)
   }
 
-  /** Whose turn it is; it goes behind the others of its priority. */
+  /** Whose turn it is; it goes to the end of those of its priority. */
   next(): Consumer | undefined {
     for (let consumer = this.#ready.shift(); consumer !== undefined; consumer = this.#ready.shift()) {
       if (consumer.isReady) {

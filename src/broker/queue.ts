@@ -17,7 +17,7 @@ export interface QueueHost {
   date(): number
   /** Send a message to the dead-letter exchange of its queue, if it has one. `failures`: of its deliveries. */
   deadLetter(queue: Queue, message: Message, reason: DeathReason, failures: number): void
-  /** The queue has ended by itself: nobody uses it any more. */
+  /** The queue has ended by itself: it is not used any more. */
   queueEnded(queue: Queue): void
   /** Do it when everything posted before has been done. */
   post(turn: () => void): void
@@ -34,7 +34,7 @@ export interface QueueIdentity {
   readonly arguments: FieldTable
 }
 
-/** Who wants to know whether a queue has taken a message. */
+/** A waiter for the answer whether a queue has taken a message. */
 export interface Receipt {
   settled(taken: boolean): void
 }
@@ -44,9 +44,9 @@ export interface Queue extends Settler, QueueIdentity {
   readonly type: QueueType
   readonly messageCount: number
   readonly consumers: readonly Consumer[]
-  /** As queue.declare-ok tells it. */
+  /** As in queue.declare-ok. */
   readonly consumerCount: number
-  /** Messages that nobody has, in the order in which they would be given. */
+  /** Messages that no consumer has, in the order in which they would be given. */
   readonly ready: readonly Stored[]
   readonly unacked: readonly Delivery[]
   /** `publisher` is the channel it came by; undefined for what died elsewhere. */
@@ -54,7 +54,7 @@ export interface Queue extends Settler, QueueIdentity {
   /** @throws Refusal where queues of this type do not know basic.get. */
   get(receiver: Receiver, noAck: boolean): Delivery | undefined
   settle(deliveries: readonly Delivery[], settlement: Settlement): void
-  /** `announce` is told in the order in which RabbitMQ does: before the first message. @throws Refusal */
+  /** `announce` is called at the time at which RabbitMQ answers: before the first message. @throws Refusal */
   consume(consumer: Consumer, announce: () => void): void
   cancel(consumer: Consumer, announce: () => void): void
   /** A channel is gone: so are its consumers, and what it has comes back. */
@@ -65,7 +65,7 @@ export interface Queue extends Settler, QueueIdentity {
   purge(): number
   /** Somebody has declared it again. */
   touch(): void
-  /** It is no more: its consumers are told, and its messages are gone. */
+  /** It is no more: its consumers are cancelled, and its messages are gone. */
   end(): void
   /** The broker has stopped, and starts again: what was not kept is gone, and everything given comes back. */
   restart(kept: (stored: Stored) => boolean): void

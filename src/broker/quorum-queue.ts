@@ -13,7 +13,7 @@ const USUAL_PRIORITY = 4
 /** Of the limit. */
 const UNBLOCKED_BELOW = 0.8
 
-/** Counts deliveries, tells them in headers, and gives a message up that came back too often. */
+/** Counts deliveries, writes the counts into headers, and gives a message up that came back too often. */
 export class QuorumQueue extends MessageQueue {
   readonly type = 'quorum'
   readonly #deliveryLimit: number
@@ -35,12 +35,12 @@ export class QuorumQueue extends MessageQueue {
     return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined
   }
 
-  /** With priorities, also what nobody would get yet. */
+  /** With priorities, also what no consumer would get yet. */
   protected override get heads(): readonly Stored[] {
     return this.host.release.quorumPriorities > 0 ? this.messages.heads : super.heads
   }
 
-  /** Who has asked for a message and not settled it counts too. */
+  /** A channel that has asked for a message and not settled it counts too. */
   override get consumerCount(): number {
     return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length
   }
@@ -66,14 +66,14 @@ export class QuorumQueue extends MessageQueue {
     return super.get(receiver, noAck)
   }
 
-  /** What is returned is published again, one by one, where a message may come back for ever. */
+  /** What is returned is published again, one by one, if a message may come back for ever. */
   get #requeuesLast(): boolean {
     return this.host.release.requeuesLast && this.#deliveryLimit === Number.POSITIVE_INFINITY
   }
 
   /**
-   * Channels are told to publish no more once there are too many messages, and to go on when few are left: one message
-   * comes too many, and none for a while. A channel that publishes for the first time has not been told.
+   * Channels are asked to publish no more once there are too many messages, and to go on when few are left: one message
+   * comes too many, and none for a while. A channel that publishes for the first time has not been asked.
    */
   protected override refuses(_message: Message, publisher: object | undefined): boolean {
     if (this.limits.overflow === 'drop-head' || publisher === undefined) return false

@@ -50,7 +50,7 @@ class Lane {
   }
 }
 
-/** The messages of a queue that nobody has. */
+/** The messages of a queue that no consumer has. */
 export interface ReadyMessages {
   readonly length: number
   /** Of their bodies. */
@@ -64,7 +64,7 @@ export interface ReadyMessages {
   shift(): Stored | undefined
   /** Without one of the heads. */
   drop(head: Stored): void
-  /** Back from whoever had it. */
+  /** Back from the consumer that had it. */
   takeBack(stored: Stored): void
   clear(): void
 }

@@ -23,7 +23,7 @@ const LINE = 79
 export class Refusal extends Error {
   readonly replyCode: number
   readonly replyText: string
-  /** The method at fault, where it is not the one being carried out. */
+  /** The method at fault, if it is not the one being carried out. */
   readonly method: AtFault | undefined
 
   constructor(replyCode: number, explanation: string, method?: AtFault) {

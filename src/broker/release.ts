@@ -12,25 +12,25 @@ export interface Release {
   readonly frameMin: number
   /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
   readonly globalPrefetch: boolean
-  /** Deliveries that a quorum queue makes of a message unless told; 0 for no limit. */
+  /** Deliveries that a quorum queue makes of a message unless an argument says otherwise; 0 for no limit. */
   readonly deliveryLimit: number
   /** basic.nack and basic.recover count as failed deliveries of quorum queues; later only basic.reject and lost channels do. */
   readonly nackCounts: boolean
-  /** A quorum queue without a limit of deliveries puts behind everything what is returned to it. */
+  /** A quorum queue without a limit of deliveries puts to the end what is returned to it. */
   readonly requeuesLast: boolean
-  /** Quorum queues also tell how often a message was taken, in `x-acquired-count`. */
+  /** Quorum queues also say how often a message was taken, in `x-acquired-count`. */
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
-  /** Of a message that died before, what its last death is told by is in order. */
+  /** Of a message that died before, the headers of its last death are in order. */
   readonly sortsLaterDeaths: boolean
-  /** Of a death, the expiration that the message had is told first. */
+  /** Of a death, the expiration that the message had comes first. */
   readonly expirationFirst: boolean
-  /** The story of a death tells the keys by which a message was routed; before, that of its publish and those in CC. */
+  /** The story of a death has the keys by which a message was routed; before, that of its publish and those in CC. */
   readonly deathsTellAllKeys: boolean
   /** A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. */
   readonly carriesFailures: boolean
-  /** A message that dies keeps its header `CC`, also where its queue names the key that it dies with. */
+  /** A message that dies keeps its header `CC`, also if its queue names the key that it dies with. */
   readonly keepsCopies: boolean
   /** An age without a number is an internal error, which ends the connection. */
   readonly breaksOnAge: boolean
@@ -48,7 +48,7 @@ export interface Release {
    * also in a transaction, had no delivery tag of its own, and did not count as routed.
    */
   readonly repliesAreQueues: boolean
-  /** Ages of streams are compared, and told, in milliseconds. */
+  /** Ages of streams are compared, and printed, in milliseconds. */
   readonly agesInMilliseconds: boolean
   /** Values of `x-queue-type` that say nothing. */
   readonly unsetTypes: readonly unknown[]
@@ -71,9 +71,9 @@ export interface Release {
   /** What a stream says to a consumer without prefetch, and to one without acknowledgements. */
   readonly streamNeedsPrefetch: (stream: string) => string
   readonly streamNeedsAcks: (stream: string) => string
-  /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is to be kept. */
+  /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is kept. */
   readonly streamsKeepExtensions: boolean
-  /** What streams say to basic.nack and basic.reject; undefined where these are acknowledgements. */
+  /** What streams say to basic.nack and basic.reject; undefined if these are acknowledgements. */
   readonly streamsRefuseNacks: ((stream: string) => string) | undefined
   /** A transaction breaks on a queue that is gone when it is committed; before, its message went to those that are there. */
   readonly commitNeedsQueues: boolean

@@ -2,7 +2,7 @@ import { Fifo } from '../lib/fifo.ts'
 
 /**
  * What is still to be done, first come first served. In RabbitMQ each channel and each queue is a process with a
- * mailbox: what a queue tells a channel waits behind the methods that the channel has already got. One line for all of
+ * mailbox: what a queue sends to a channel waits for the methods that the channel has already got. One line for all of
  * them keeps that order.
  */
 export class Turns {
@@ -20,7 +20,7 @@ export class Turns {
     this.#line.push(turn)
   }
 
-  /** Do all that is to be done. Does nothing where that is going on already. */
+  /** Do all that waits. Does nothing if that is going on already. */
   run(): void {
     if (this.#running) return
     this.#running = true

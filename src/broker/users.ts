@@ -59,7 +59,7 @@ export interface Credentials {
   readonly password: string
 }
 
-/** Who a client's answer to connection.start says it is; undefined where it says nothing that can be read. */
+/** The user that a client's answer to connection.start names; undefined if it cannot be read. */
 export function readCredentials(mechanism: string, response: Buffer): Credentials | undefined {
   if (mechanism === 'ANONYMOUS') return { login: 'guest', password: 'guest' }
   if (mechanism === 'PLAIN') {

@@ -52,7 +52,7 @@ export function encodeTable(
   name: string,
 ): void {
   writer.path[0] = name
-  // A plain object is told sooner than a Map.
+  // A plain object is recognized sooner than a Map.
   if (isPlainObject(table) || types.isMap(table)) writeTable(writer, table, 1)
   else throw new EncodeError(`${name} must be a plain object or a Map, not ${inspectShort(table)}`)
 }

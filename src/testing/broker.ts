@@ -223,7 +223,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.setAlarm(undefined)
   }
 
-  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for what is no time. */
+  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for what is not a time. */
   slowDown(milliseconds: number): void {
     checkDelay('slowDown', milliseconds)
     this.#delay = milliseconds

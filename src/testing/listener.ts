@@ -44,7 +44,7 @@ export class Listener {
     if (this.#server.listening) return
     this.#server.listen(this.#port, this.#host)
     await once(this.#server, 'listening')
-    // Whoever changed their mind meanwhile had nothing to close yet.
+    // A caller that changed its mind meanwhile had nothing to close yet.
     if (!this.#wanted) this.#server.close()
     const address = this.#server.address()
     if (typeof address === 'object' && address !== null) this.#port = address.port

@@ -62,7 +62,7 @@ describe('An argument', () => {
     }
   })
 
-  it('that is no offset of a stream is looked at before the prefetch, and breaks the channel behind it', () => {
+  it('that is not an offset of a stream is checked before the prefetch, and breaks the channel after it', () => {
     for (const [offset, prefetchCount, replyCode, text] of [
       ['5x', 0, 406, '{invalid_stream_offset_arg,{longstr,<<"5x">>}}'],
       [1.5, 0, 406, "consumer prefetch count is not set for stream queue 's' in vhost '/'"],

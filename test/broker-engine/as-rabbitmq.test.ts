@@ -64,7 +64,7 @@ describe('What a channel settles', () => {
 describe('A quorum queue', () => {
   const quorum = { 'x-queue-type': 'quorum' }
 
-  it('puts what is returned behind everything where RabbitMQ 3.10 does', () => {
+  it('puts what is returned to the end if RabbitMQ 3.10 does', () => {
     const returned = (release: ReleaseName, table: FieldTable) => {
       const { client } = start(release)
       declare(client, 'work', { ...quorum, ...table })
@@ -91,7 +91,7 @@ describe('A quorum queue', () => {
       assert.deepEqual(delivered(other), ['other 1', 'other 2', 'other 3'])
     })
 
-    it(`gives to whoever waited longest since it could take more, as in RabbitMQ ${release}`, () => {
+    it(`gives to the consumer that waited longest since it could take more, as in RabbitMQ ${release}`, () => {
       const { engine, client } = start(release)
       const other = EngineClient.open(engine)
       declare(client, 'work', { ...quorum, 'x-delivery-limit': 9 })
@@ -102,7 +102,7 @@ describe('A quorum queue', () => {
       assert.deepEqual(delivered(other), ['other 1'])
     })
 
-    it(`counts for basic.get-ok what has expired behind it unless that needs no ack, as RabbitMQ ${release} does`, () => {
+    it(`counts for basic.get-ok what has expired after it unless that needs no ack, as RabbitMQ ${release} does`, () => {
       for (const noAck of [false, true]) {
         const { client } = start(release)
         declare(client, 'work', quorum)
@@ -200,7 +200,7 @@ describe('A message that dies', () => {
     assert.equal(byNack?.args.redelivered, false)
   })
 
-  it('again tells its last death in the order of the alphabet, as in RabbitMQ 3.10', () => {
+  it('again has its last death in the order of the alphabet, as in RabbitMQ 3.10', () => {
     const { client } = start('3.10')
     declare(client, 'dead')
     const next = { 'x-max-length': 0, 'x-dead-letter-exchange': '' }
@@ -340,7 +340,7 @@ describe('Direct reply-to', () => {
     return { client, asking, replyTo }
   }
 
-  it('was no queue in RabbitMQ 3.10: a reply has no route, no tag of its own, and waits for no commit', () => {
+  it('did not exist as a queue in RabbitMQ 3.10: a reply has no route, no tag of its own, and waits for no commit', () => {
     const { client, asking, replyTo } = scene('3.10')
     client.publish(1, '', replyTo, '42', undefined, true)
     assert.deepEqual(client.lines(), ['1 basic.return 42'])

@@ -6,7 +6,7 @@ import { EngineClient, startEngine } from './engine-client.ts'
 const { encode, encodePublish } = EngineClient
 
 describe('A channel of the broker', () => {
-  it('answers in RabbitMQ’s order: consume-ok comes behind what the channel had already got', () => {
+  it('answers in RabbitMQ’s order: consume-ok comes after what the channel had already got', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     client.bytes(

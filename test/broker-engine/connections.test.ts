@@ -28,7 +28,7 @@ describe('A connection to the broker', () => {
     assert.deepEqual(client.lines(), ['0 connection.start'])
   })
 
-  it('tells who can understand it that the login was refused, and others nothing', async () => {
+  it('answers clients that understand it that the login was refused, and others nothing', async () => {
     const { engine, clock } = startEngine()
     const told = new EngineClient(engine)
     told.bytes(PROTOCOL_HEADER)
@@ -75,7 +75,7 @@ describe('A connection to the broker', () => {
     assert.equal(client.take().at(-1)?.args.replyText, 'NOT_ALLOWED - vhost nowhere not found')
   })
 
-  it('takes its consumers along where it ends over a channel.close-ok that nobody waits for', () => {
+  it('takes its consumers along if it ends over a channel.close-ok that no call waits for', () => {
     const { engine } = startEngine()
     const [client, other] = [EngineClient.open(engine), EngineClient.open(engine)]
     client.send(1, methods.QueueDeclare, { queueName: 'q', autoDelete: true })
@@ -171,7 +171,7 @@ describe('A connection to the broker', () => {
     assert.equal(message?.args.redelivered, true)
   })
 
-  it('sends heartbeats, and is cut where none come', async () => {
+  it('sends heartbeats, and is cut if none come', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine, { heartbeat: 10 })
     await clock.advance(10_000)

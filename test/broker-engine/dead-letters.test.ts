@@ -40,7 +40,7 @@ describe('A message that dies', () => {
     })
   }
 
-  it('is new to whoever waits for it at a classic queue', () => {
+  it('is new to a consumer that waits for it at a classic queue', () => {
     const client = scene('4.3', 'classic', 'classic')
     client.publish(1, '', 'source', 'm')
     client.send(2, methods.BasicConsume, { queueName: 'target' })
@@ -52,7 +52,7 @@ describe('A message that dies', () => {
     assert.equal(client.take().at(-1)?.args.redelivered, true)
   })
 
-  it('comes behind a copy of the message that it gave way to', () => {
+  it('comes after a copy of the message that it gave way to', () => {
     const client = scene('4.3', 'classic', 'classic')
     client.publish(1, '', 'source', 'old')
     client.publish(1, '', 'source', 'new', { headers: { CC: ['target'] } })
@@ -64,7 +64,7 @@ describe('A message that dies', () => {
     ['3.10', ['source', 'copy', 'copy']],
     ['4.3', ['copy', 'copy', 'source']],
   ] as const) {
-    it(`tells by which keys it came, but not those of BCC, as RabbitMQ ${release} does`, () => {
+    it(`has the keys by which it came, but not those of BCC, as RabbitMQ ${release} does`, () => {
       const client = scene(release, 'classic', 'classic')
       const headers = { CC: ['copy', 'copy'], BCC: ['source'] }
       client.publish(1, '', 'source', 'm', { headers, expiration: '0' })

@@ -127,7 +127,7 @@ export class EngineClient implements FrameSink {
     this.bytes(EngineClient.encodePublish(channel, exchange, routingKey, body, properties, mandatory))
   }
 
-  /** What the broker answers is no frame. */
+  /** What the broker answers is not a frame. */
   expectBytes(): void {
     this.#plain = true
   }
@@ -147,7 +147,7 @@ export class EngineClient implements FrameSink {
     return sent
   }
 
-  /** The same, in one line each: channel, method, and body. */
+  /** The frames in one line each: channel, method, and body. */
   lines(): string[] {
     return this.take().map(({ channel, name, body }) => `${channel} ${name}${body === undefined ? '' : ` ${body}`}`)
   }

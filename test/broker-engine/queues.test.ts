@@ -157,7 +157,7 @@ describe('A queue of the broker', () => {
     assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
   })
 
-  it('drops what is too much also where messages come back', () => {
+  it('drops what is too much also if messages come back', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'short', { 'x-max-length': 1 })
@@ -169,7 +169,7 @@ describe('A queue of the broker', () => {
     assert.deepEqual(bodies, ['new'])
   })
 
-  it('is deleted when nobody has used it for as long as it says', async () => {
+  it('is deleted when it was unused for as long as it says', async () => {
     const { engine, clock } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'idle', { 'x-expires': 1000 })
@@ -181,7 +181,7 @@ describe('A queue of the broker', () => {
     assert.equal(engine.queue('idle', '/'), undefined)
   })
 
-  it('tells its consumers when it is deleted', () => {
+  it('cancels its consumers when it is deleted', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'gone')
@@ -191,7 +191,7 @@ describe('A queue of the broker', () => {
     assert.deepEqual(client.lines(), ['1 queue.delete-ok', '2 basic.cancel'])
   })
 
-  it('gives its messages to the first consumer alone where there is to be one', () => {
+  it('gives its messages to the first consumer alone if it has a single active consumer', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'single', { 'x-single-active-consumer': true })
@@ -245,7 +245,7 @@ describe('A quorum queue of the broker', () => {
     }
   })
 
-  it('refuses what is no offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {
+  it('refuses what is not an offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {
     for (const [release, closed, text] of [
       ['3.10', '0 connection.close', 'INTERNAL_ERROR'],
       [

@@ -71,7 +71,7 @@ describe('An exchange of the broker', () => {
     assert.equal(engine.queue('q', '/')?.messageCount, 1)
   })
 
-  it('is deleted with its last binding where it is to be', () => {
+  it('is deleted with its last binding if it is auto-delete', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     client.send(1, methods.ExchangeDeclare, { exchangeName: 'passing', typeName: 'fanout', autoDelete: true })

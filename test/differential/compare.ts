@@ -140,7 +140,7 @@ function queuesOf(steps: readonly Step[], log: Log, at: number, ours: readonly s
   return new Set(givers.filter(queue => queue !== ''))
 }
 
-/** Where a channel may have few messages, the first queue is the only one. */
+/** If a channel may have few messages, the first queue is the only one. */
 function givenByAny(lines: readonly string[] = []): readonly string[] {
   return inAnyOrder(lines.map(line => line.replace(/basic.deliver {"consumerTag":"[^"]+"/, 'basic.deliver {')))
 }

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { Slab } from '../../src/protocol/slab.ts'
 
 describe('a slab', () => {
-  it('holds pieces one behind the other, as they were', () => {
+  it('holds pieces one after the other, as they were', () => {
     const slab = new Slab(64)
     const source = Buffer.from('abcdefghijklmnopqrstuvwxyz')
     assert.deepEqual([slab.copyIn(source, 0, 3), slab.copyIn(source, 3, 12), slab.copyIn(source, 12, 12)], [0, 3, 12])
