@@ -428,6 +428,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   // ---- a life ends
 
   closing(ending: CloseReason): void {
+    // A life that is given up while it is being recovered: its consumers, and what waits, go on in the next one.
+    if (this.#state === 'recovering' && this.#recovers) return
     this.#failWaiting(ending)
     // Nothing can be settled any more: what waits for its callback is the broker's again, however late it answers.
     for (const { sink } of this.subscriptions.consumers()) if (!sink.noAck) sink.discard()

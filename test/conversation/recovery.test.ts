@@ -515,6 +515,31 @@ describe('consumers', () => {
     assert.deepEqual(bodies, ['again'])
   })
 
+  it('go on, as do publishes that wait, if a recovery is given up in which their channel had no answer', async () => {
+    for (const silent of ['basic.consume', 'confirm.select']) {
+      const the = await Recoverable.open({ rpcTimeout: 1_000 })
+      const channel = await confirming(the)
+      const bodies: string[] = []
+      await channel.basicConsume((_channel, body) => void bodies.push(String(body)), 'q', { consumerTag: 'tag' })
+      the.silent.add(silent)
+      await the.lose()
+      const publish = follow(channel.publish('x', '', 'q'))
+      const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+      await the.clock.advance(900)
+      the.silent.clear()
+      await the.clock.until(recovered)
+      assert.equal(the.broker.peers.length, 3, silent)
+      the.peer = await the.broker.accept()
+      the.peer.send(delivery(channel.channelId, 'tag', 1, 'again'))
+      await turn()
+      assert.deepEqual(bodies, ['again'], silent)
+      assert.deepEqual(the.sent('basic.publish'), ['basic.publish q'], silent)
+      the.peer.send(methodFrame(channel.channelId, methods.BasicAck, { deliveryTag: 1, multiple: false }))
+      await turn()
+      assert.equal(publish.state, 'resolved', silent)
+    }
+  })
+
   it('that lack a permission are tried on while their channel goes on, and never given up', async () => {
     const the = await Recoverable.open()
     const channel = await confirming(the)
