@@ -856,6 +856,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'a recovery brings the first limit of the channel back, not the last',
   ],
   [
+    'a recovery that is given up ends the consumers of its channels',
+    'channel/recovering-channel.ts',
+    "if (this.#state === 'recovering' && this.#recovers) return\n    this.#failWaiting(ending)",
+    'this.#failWaiting(ending)',
+    'the next recovery consumes for nobody, and gives back all that comes, for ever',
+  ],
+  [
     'the limit of the whole channel is not restored',
     'channel/recovering-channel.ts',
     'for (const args of [prefetch, globalPrefetch]) {',
