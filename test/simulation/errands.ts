@@ -15,6 +15,8 @@ export interface Desk {
   readonly clock: VirtualClock
   readonly journal: Journal
   readonly entities: Entities
+  /** It outlives all that it bounds. */
+  readonly longSignal: AbortSignal
   readonly running: Running[]
   channel(name: string, publisherConfirms?: boolean): Promise<Channel>
   forget(what: string, promise: Promise<unknown>): void
@@ -24,6 +26,8 @@ export interface Desk {
 /** A queue that the broker named, its binding and its consumer. */
 interface PrivateQueue {
   readonly key: string
+  /** As the program knows it. */
+  name: string
   readonly consuming: Consuming
 }
 
@@ -37,16 +41,27 @@ interface Fleeting {
 /** What a program does beside publishing and consuming: transactions, topology, questions, secrets. */
 export class Errands {
   readonly #desk: Desk
-  readonly privateQueues: PrivateQueue[] = []
+  privateQueues: PrivateQueue[] = []
   readonly fleeting: Fleeting[] = []
   readonly #selected = new WeakSet<Channel>()
   #units: Promise<unknown> = Promise.resolve()
   #count = 0
-  #secret = ''
+  secret = ''
   #tagged: Consuming | undefined
 
   constructor(desk: Desk) {
     this.#desk = desk
+  }
+
+  /** The connection is closed: what was its own is gone. */
+  left(): void {
+    this.privateQueues = []
+    this.#tagged = undefined
+  }
+
+  /** A queue that the broker named has another name. */
+  renamed(oldName: string, newName: string): void {
+    for (const queue of this.privateQueues) if (queue.name === oldName) queue.name = newName
   }
 
   // ---- transactions
@@ -127,17 +142,24 @@ export class Errands {
     if (protocol === undefined) return
     const key = `private ${number} ${this.#count++}`
     const { queue } = await protocol.queueDeclare()
-    await protocol.queueBind(queue, EXCHANGE, key)
     const consuming = journal.consuming('handler', key, 32, 32)
-    const consumer = await protocol.consumer(queue, message => {
-      const id = this.#desk.idOf(message.body, message.properties.messageId)
-      journal.seen(consuming, id, message.envelope.isRedeliver)
-      journal.settled.add(id)
-    })
-    consumer.once('closed', () => {
-      consuming.closed = true
-    })
-    this.privateQueues.push({ key, consuming })
+    // At once: it may have another name before it has its consumer.
+    const own: PrivateQueue = { key, name: queue, consuming }
+    this.privateQueues.push(own)
+    try {
+      await protocol.queueBind(queue, EXCHANGE, key)
+      const consumer = await protocol.consumer(queue, message => {
+        const id = this.#desk.idOf(message.body, message.properties.messageId)
+        journal.seen(consuming, id, message.envelope.isRedeliver)
+        journal.settled.add(id)
+      })
+      consumer.once('closed', () => {
+        consuming.closed = true
+      })
+    } catch (error) {
+      this.privateQueues = this.privateQueues.filter(each => each !== own)
+      throw error
+    }
   }
 
   // ---- questions whose answers are known
@@ -165,7 +187,7 @@ export class Errands {
   }
 
   #aborted(after: number | undefined): { signal?: AbortSignal } {
-    if (after === undefined) return {}
+    if (after === undefined) return { signal: this.#desk.longSignal }
     const controller = new AbortController()
     this.#desk.clock.after(after, () => controller.abort())
     return { signal: controller.signal }
@@ -292,12 +314,12 @@ export class Errands {
 
   /** The broker has a new one: the program says so until the client has taken it, or there is a newer one. */
   newSecret(secret: string): void {
-    this.#secret = secret
+    this.secret = secret
     this.#desk.forget(`new secret ${secret}`, this.#newSecret(secret))
   }
 
   async #newSecret(secret: string): Promise<void> {
-    for (let { protocol } = this.#desk; protocol !== undefined && this.#secret === secret; { protocol } = this.#desk) {
+    for (let { protocol } = this.#desk; protocol !== undefined && this.secret === secret; { protocol } = this.#desk) {
       try {
         await protocol.updateSecret(secret, 'it was changed')
         return

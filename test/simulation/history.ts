@@ -73,21 +73,22 @@ class World {
   }
 
   async run(steps: readonly Step[]): Promise<string[]> {
-    for (const program of this.#programs) await this.#clock.until(program.start(QUEUES))
+    for (const program of this.#programs) await this.#clock.until(program.start())
     for (const step of steps) {
       this.#do(step)
       await this.#clock.advance(step.do === 'wait' ? step.ms : this.#random.pick([0, 0, 1, 5]))
     }
     this.#heal()
     const healed = this.#clock.now()
-    await this.#clock.advance(SETTLING)
     const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock)
-    const wrong = await rest.judge(healed, this.#restarted)
+    const wrong = await rest.settle(SETTLING)
+    if (wrong.length === 0) wrong.push(...(await rest.judge(healed, this.#restarted)))
     for (const running of this.#programs.flatMap(program => program.running.splice(0))) this.#stop(running)
     await this.#clock.advance(CLOSING)
     wrong.push(...rest.judgeIdle())
     for (const program of this.#programs) program.close()
     await this.#clock.advance(CLOSING)
+    wrong.push(...rest.judgeClosed())
     wrong.push(...judge(this.#journal, this.#broker.evidence()))
     this.#broker.stop()
     return wrong

@@ -34,7 +34,7 @@ import {
 import type { Network } from './network.ts'
 import { ProgramClock } from './program-clock.ts'
 import type { Running } from './running.ts'
-import type { Step } from './steps.ts'
+import { QUEUES, type Step } from './steps.ts'
 
 /** More would leave no channel for anything else. */
 const MOST_CONSUMERS = 6
@@ -52,24 +52,28 @@ export class Program implements Desk {
   /** When its connection was lost last. */
   lostAt = Number.NEGATIVE_INFINITY
   readonly #options: ConnectOptions
-  readonly #programClock: ProgramClock
+  /** Of its present connection. */
+  #programClock: ProgramClock
   readonly #network: Network
   #protocol: AmqpProtocol | undefined
   #channels = new Map<string, Promise<Channel>>()
   #publishers = new Map<string, Promise<Publisher>>()
   #rpcClient: Promise<RpcClient> | undefined
+  /** Its close, or its opening. */
+  #change: Promise<unknown> = Promise.resolve()
+  #answers = false
   #temporary = 0
   /** Consumers on their way. */
   #starting = 0
   /** Published while the broker blocks: no byte of it may leave. */
   #withheld: Set<string> | undefined
   /** It outlives all that it bounds. */
-  readonly #longSignal = new AbortController().signal
+  readonly longSignal = new AbortController().signal
 
   constructor(number: number, options: ConnectOptions, clock: VirtualClock, network: Network, journal: Journal) {
     this.number = number
     this.#programClock = new ProgramClock(clock)
-    this.#options = { ...options, clock: this.#programClock, createTransport: this.#createTransport }
+    this.#options = { ...options, createTransport: this.#createTransport }
     this.clock = clock
     this.#network = network
     this.journal = journal
@@ -96,24 +100,55 @@ export class Program implements Desk {
   get leftovers(): string[] {
     const left: string[] = []
     if (this.#programClock.keeping > 0) left.push(`program ${this.number}: a timer keeps the process alive`)
-    const listeners = getEventListeners(this.#longSignal, 'abort').length
+    const listeners = getEventListeners(this.longSignal, 'abort').length
     if (listeners > 0) left.push(`program ${this.number}: its signal has ${listeners} listeners`)
     return left
   }
 
+  /** What its connection still counts where nothing is pending, and no consumer is left but those of its own queues. */
+  get unfinished(): string[] {
+    const stats = this.#protocol?.stats()
+    if (stats === undefined) return []
+    const { unconfirmed, waiting, receivedBytesWaiting, unacknowledged, handlersRunning, consumers } = stats
+    const counts = { unconfirmed, waiting, receivedBytesWaiting, unacknowledged, handlersRunning }
+    const left = Object.entries(counts).flatMap(([what, count]) => (count === 0 ? [] : `${what} is ${count}`))
+    const own = this.errands.privateQueues.filter(({ consuming }) => !consuming.closed).length + (this.#answers ? 1 : 0)
+    if (consumers.length !== own) left.push(`${consumers.length} consumers are counted, and not ${own}`)
+    return left.map(what => `program ${this.number} is idle, and ${what}`)
+  }
+
+  /** It answers questions. */
+  get answers(): boolean {
+    return this.#protocol !== undefined && this.#answers
+  }
+
   /** Connect, declare, and answer questions. */
-  async start(queues: number): Promise<void> {
-    const protocol = await connect({ ...this.#options, connectionName: `program ${this.number}` })
+  async start(): Promise<void> {
+    const clock = new ProgramClock(this.clock)
+    this.#programClock = clock
+    const { secret } = this.errands
+    const options = { ...this.#options, clock, connectionName: `program ${this.number}` }
+    const protocol = await connect(secret === '' ? options : { ...options, password: secret })
     this.#protocol = protocol
-    this.#watch(protocol)
+    this.#watch(protocol, clock)
+    // It was changed meanwhile.
+    if (secret !== this.errands.secret) this.errands.newSecret(this.errands.secret)
     await protocol.exchangeDeclare(EXCHANGE, 'direct')
-    for (let queue = 0; queue < queues; queue++) await protocol.queueDeclare(queueName(queue))
+    for (let queue = 0; queue < QUEUES; queue++) await protocol.queueDeclare(queueName(queue))
     for (const queue of [RPC_QUEUE, ERROR_QUEUE]) await protocol.queueDeclare(queue)
     await protocol.queueDeclare(STREAM, { arguments: { 'x-queue-type': 'stream' } })
     await protocol.rpcServer(RPC_QUEUE, message => `answer to ${message.text()}`)
+    this.#answers = true
   }
 
-  #watch(protocol: AmqpProtocol): void {
+  /** Come back after a close, when that is over. */
+  #open(): void {
+    const opened = this.#change.then(() => (this.#protocol === undefined ? this.start() : undefined))
+    this.#change = opened.catch(() => {})
+    this.forget(`opening of program ${this.number}`, opened)
+  }
+
+  #watch(protocol: AmqpProtocol, clock: ProgramClock): void {
     const { violations } = this.journal
     const expect = (event: string, right: boolean): void => {
       if (!right) violations.push(`program ${this.number}: "${event}" in state ${protocol.state}`)
@@ -126,6 +161,7 @@ export class Program implements Desk {
     })
     protocol.on('recovered', () => expect('recovered', protocol.state === 'open'))
     protocol.on('recoveryFailed', (what, error) => this.journal.learned(what, error))
+    protocol.on('queueRenamed', (oldName, newName) => this.errands.renamed(oldName, newName))
     protocol.on('blocked', () => {
       expect('blocked', !isBlocked)
       isBlocked = true
@@ -139,13 +175,14 @@ export class Program implements Desk {
     protocol.on('closed', () => {
       expect('closed', protocol.state === 'closed' && !isBlocked)
       this.clock.after(0, () => {
-        if (this.#programClock.keeping > 0) violations.push(`program ${this.number}: closed, a timer keeps it alive`)
+        if (clock.keeping > 0) violations.push(`program ${this.number}: closed, a timer keeps it alive`)
       })
     })
   }
 
   do(step: Extract<Step, { client: number }>): void {
     const protocol = this.#protocol
+    if (step.do === 'open') this.#open()
     if (protocol === undefined) return
     switch (step.do) {
       case 'publish':
@@ -226,9 +263,12 @@ export class Program implements Desk {
     this.#channels = new Map()
     this.#publishers = new Map()
     this.#rpcClient = undefined
+    this.#answers = false
+    this.#withheld = undefined
+    this.errands.left()
     const running = this.running.splice(0)
     const closed = this.journal.track(`close of program ${this.number}`, protocol.close())
-    void closed.then(() => {
+    this.#change = closed.then(() => {
       for (const { consuming } of running) consuming.closed = true
     })
   }
@@ -317,7 +357,7 @@ export class Program implements Desk {
       const controller = new AbortController()
       this.clock.after(step.abortAfter, () => controller.abort())
       bounds.signal = controller.signal
-    } else if (step.timeout === undefined && step.size === 100) bounds.signal = this.#longSignal
+    } else if (step.timeout === undefined && step.size === 100) bounds.signal = this.longSignal
     return bounds
   }
 
@@ -392,7 +432,7 @@ export class Program implements Desk {
     step: StepOf<'consume'>,
     work: (id: string) => Promise<void>,
   ): Promise<void> {
-    const options = { prefetchCount: step.prefetch }
+    const options = { prefetchCount: step.prefetch, ...(step.prefetch === 10 && { signal: this.longSignal }) }
     const copy = { exchangeName: '', routingKey: ERROR_QUEUE }
     const gone = (message: Message): void => {
       this.journal.settled.add(message.properties.messageId ?? '')
@@ -533,7 +573,10 @@ export class Program implements Desk {
       const sent = await settled.catch(() => false)
       if (sent) this.journal.settled.add(id)
     }
-    const { consumerTag } = await channel.basicConsume(callback, consuming.queue, options)
+    const { consumerTag } = await channel.basicConsume(callback, consuming.queue, {
+      ...options,
+      signal: this.longSignal,
+    })
     const ended = (): void => {
       consuming.closed = true
     }
@@ -583,7 +626,7 @@ export class Program implements Desk {
     this.#rpcClient ??= protocol.rpcClient()
     const question = `question ${this.#temporary++}`
     const called = this.#rpcClient.then(async client => {
-      const answer = (await client.call(RPC_QUEUE, question, { timeout })).text()
+      const answer = (await client.call(RPC_QUEUE, question, { timeout, signal: this.longSignal })).text()
       if (answer !== `answer to ${question}`) this.journal.violations.push(`${question} got "${answer}"`)
     })
     this.forget(question, called)

@@ -1,7 +1,7 @@
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { BrokerControl } from './broker-control.ts'
 import type { Journal } from './journal.ts'
-import { bodyOf, EXCHANGE, STREAM } from './names.ts'
+import { bodyOf, EXCHANGE, RPC_QUEUE, STREAM } from './names.ts'
 import type { Program } from './program.ts'
 import type { Running } from './running.ts'
 
@@ -11,6 +11,11 @@ const AFTERMATH = 120_000
 const PATIENCE = 180_000
 /** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
+
+/** Messages that a program may be sent and not see: what waits for a handler when its consumer ends goes back, and comes again. */
+const MOST_UNSEEN = 20_000
+/** Parts of the time to settle: after each it is seen whether messages go round in circles. */
+const PARTS = 9
 
 /** What must hold when all faults are over, and everything had time to settle. */
 export class Rest {
@@ -24,6 +29,20 @@ export class Rest {
     this.#journal = journal
     this.#broker = broker
     this.#clock = clock
+  }
+
+  /** Let everything come to its end, unless messages are given back as soon as they come, for ever. */
+  async settle(milliseconds: number): Promise<string[]> {
+    for (let part = 0; part < PARTS; part++) {
+      await this.#clock.advance(milliseconds / PARTS)
+      for (const { protocol, number } of this.#programs) {
+        const { delivered = 0 } = protocol?.stats() ?? {}
+        const seen = this.#journal.handled.length
+        if (delivered > seen + MOST_UNSEEN)
+          return [`program ${number} was sent ${delivered} messages, and all saw ${seen}`]
+      }
+    }
+    return []
   }
 
   /** `healed` is when the faults were over, `restarted` when the broker last started. */
@@ -94,6 +113,9 @@ export class Rest {
       const [should, is] = [wanted.get(queue) ?? [], there].map(limits => limits.join(', '))
       if (should !== is) wrong.push(`${queue} has consumers with the limits [${is}] and not [${should}]`)
     }
+    const answering = this.#programs.filter(({ answers }) => answers).length
+    const servers = this.#broker.evidence().consumers.get(RPC_QUEUE)?.length ?? 0
+    if (servers !== answering) wrong.push(`${answering} programs answer questions, and the broker knows ${servers}`)
     return wrong
   }
 
@@ -142,8 +164,15 @@ export class Rest {
   /** What is published to a queue that the broker named reaches its consumer. */
   async #privateQueues(): Promise<string[]> {
     const sent: string[] = []
+    const { entities, consumers } = this.#broker.evidence()
+    const wrong: string[] = []
     for (const { protocol, number, errands } of this.#programs) {
-      for (const { key } of errands.privateQueues) {
+      for (const { key, name, consuming } of errands.privateQueues) {
+        if (!entities.has(`binding ${name} ${key}`))
+          wrong.push(`${name} is not bound by ${key}, as program ${number} has it`)
+        const count = consumers.get(name)?.length ?? 0
+        if (count !== (consuming.closed ? 0 : 1))
+          wrong.push(`${name}, which has one consumer, has ${count} at the broker`)
         const published = this.#journal.publishing(number, 'protocol', key)
         const { id } = published
         const promise = protocol?.publish(bodyOf(id, 10), EXCHANGE, key, { messageId: id })
@@ -157,12 +186,12 @@ export class Rest {
         )
       }
     }
-    if (sent.length === 0) return []
+    if (sent.length === 0) return wrong
     await this.#clock.advance(SOON)
     const seen = new Set(this.#journal.handled.map(({ id }) => id))
     const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
     const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
-    return lost.map(id => `${id} did not reach its private queue`)
+    return [...wrong, ...lost.map(id => `${id} did not reach its private queue`)]
   }
 
   /** Each way of publishing works. */
@@ -192,7 +221,14 @@ export class Rest {
     for (const [queue, there] of consumers) {
       if (queue.startsWith('queue ') && there.length > 0) wrong.push(`${queue} has consumers that nobody runs`)
     }
-    for (const program of this.#programs) if (program.protocol !== undefined) wrong.push(...program.leftovers)
+    for (const program of this.#programs) {
+      if (program.protocol !== undefined) wrong.push(...program.leftovers, ...program.unfinished)
+    }
     return wrong
+  }
+
+  /** All programs have closed. */
+  judgeClosed(): string[] {
+    return this.#programs.flatMap(({ leftovers }) => leftovers)
   }
 }

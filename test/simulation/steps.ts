@@ -89,6 +89,8 @@ export type Step =
   | { readonly do: 'bad declare'; readonly client: number }
   | { readonly do: 'close channel'; readonly client: number }
   | { readonly do: 'close'; readonly client: number }
+  /** A program that has closed comes back. */
+  | { readonly do: 'open'; readonly client: number }
   | {
       readonly do: 'network'
       readonly what: 'cut' | 'half-close' | 'freeze' | 'swallow' | 'slow' | 'refuse'
@@ -140,6 +142,7 @@ const STEP_WEIGHTS = {
   'bad declare': 2,
   'close channel': 2,
   close: 1,
+  open: 3,
   network: 8,
   'cut after': 3,
   broker: 7,
@@ -227,6 +230,7 @@ export function randomStep(random: Random): Step {
     case 'bad declare':
     case 'close channel':
     case 'close':
+    case 'open':
       return { do: what, client }
     case 'network':
       return {
