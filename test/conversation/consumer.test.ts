@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { getEventListeners } from 'node:events'
 import { describe, it } from 'node:test'
 import {
   AbortError,
   type AmqpProtocol,
+  ConnectionClosedError,
   type ConnectOptions,
   type Consumer,
   type ConsumerOptions,
@@ -363,6 +365,24 @@ describe('A consumer that the server cancels in the read that grants it', () => 
       assert.equal(fixture.errors.filter(({ name }) => name === 'ConsumerCancelledError').length, 1)
     })
   }
+})
+
+describe('A consumer whose connection is closed for good in the read that grants it', () => {
+  it('is over when the program has it, and lets go of its signal', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect({ recovery: false })
+    const forced = { replyCode: 320, replyText: 'CONNECTION_FORCED', classId: 0, methodId: 0 }
+    fixture.connection.answers.set(methods.BasicConsume.name, ({ channel, args }) =>
+      Buffer.concat([
+        methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+        methodFrame(0, methods.ConnectionClose, forced),
+      ]),
+    )
+    const { signal } = new AbortController()
+    const consumer = await protocol.consumer('q', { signal })
+    await rejection(consumer.next(), ConnectionClosedError)
+    assert.deepEqual(getEventListeners(signal, 'abort'), [])
+  })
 })
 
 describe('Closing a consumer', () => {

@@ -182,6 +182,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
       consumer.#dispatcher.end(undefined)
       throw error
     }
+    // It may have ended in the turn in which it started.
+    if (consumer.#ended) return consumer
     offsets?.start(() => consumer.#restarter.nextOffset)
     source.own(consumer.#part)
     if (signal?.aborted) consumer.#aborted()
