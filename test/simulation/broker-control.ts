@@ -24,6 +24,8 @@ export interface BrokerControl {
   closeChannels(replyCode: number, replyText: string): void
   closeConnections(replyCode: number, replyText: string): void
   nackNext(count: number): void
+  /** What was to be answered with a nack is taken. */
+  stopNacks(): void
   withholdConfirms(): void
   releaseConfirms(): void
   /** Logins need this password from now on. */
@@ -45,9 +47,11 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   /** Copies of each message that the broker took. */
   const copies = new Map<string, number>()
   const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
+  let nacks = true
   const confirmFate = engine.confirmFate.bind(engine)
   engine.confirmFate = message => {
-    const fate = confirmFate(message)
+    const decided = confirmFate(message)
+    const fate = decided === 'nack' && !nacks ? 'take' : decided
     const { messageId } = message.properties
     if (fate === 'nack' && messageId !== undefined) count(messageId, -1)
     return fate
@@ -108,6 +112,9 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
       engine.run()
     },
     nackNext: count => engine.nackNext(count),
+    stopNacks: () => {
+      nacks = false
+    },
     withholdConfirms: () => engine.withholdConfirms(true),
     releaseConfirms: () => engine.withholdConfirms(false),
     setPassword: password => engine.setUser('guest', { password }),

@@ -18,6 +18,7 @@ export interface Desk {
   /** It outlives all that it bounds. */
   readonly longSignal: AbortSignal
   readonly running: Running[]
+  runs(protocol: AmqpProtocol | undefined, running: Running): void
   channel(name: string, publisherConfirms?: boolean): Promise<Channel>
   forget(what: string, promise: Promise<unknown>): void
   idOf(body: Buffer, messageId: string | undefined): string
@@ -201,7 +202,7 @@ export class Errands {
   }
 
   async #taggedConsumer(queue: string): Promise<void> {
-    const { journal, running } = this.#desk
+    const { protocol, journal, running } = this.#desk
     const channel = await this.#desk.channel('tags')
     const before = this.#tagged
     let begun = false
@@ -249,7 +250,12 @@ export class Errands {
     await cancelled
     // Another one may have its tag by now.
     const has = (): boolean => this.#tagged === consuming
-    if (has()) running.push({ consuming, takesAll: true, stop: async () => (has() ? cancel(consuming) : undefined) })
+    if (!has()) return
+    this.#desk.runs(protocol, {
+      consuming,
+      takesAll: true,
+      stop: async () => (has() ? cancel(consuming) : undefined),
+    })
   }
 
   givenUpConsumer({ queue, abortAfter }: StepOf<'given up consumer'>): void {
@@ -296,7 +302,7 @@ export class Errands {
 
   /** Read the stream from its first message on. */
   async readStream({ prefetch }: StepOf<'read stream'>): Promise<void> {
-    const { protocol, journal, running } = this.#desk
+    const { protocol, journal } = this.#desk
     if (protocol === undefined) return
     const consuming = journal.consuming('stream', STREAM, prefetch, prefetch)
     const consumer = await protocol.consumer(
@@ -307,7 +313,7 @@ export class Errands {
     consumer.once('closed', () => {
       consuming.closed = true
     })
-    running.push({ consuming, takesAll: false, stop: () => consumer.close() })
+    this.#desk.runs(protocol, { consuming, takesAll: false, stop: () => consumer.close() })
   }
 
   // ---- a secret

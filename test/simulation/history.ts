@@ -224,6 +224,6 @@ class World {
     for (const link of this.#network.links) link.heal()
     this.#broker.unblock()
     this.#broker.releaseConfirms()
-    this.#broker.nackNext(0)
+    this.#broker.stopNacks()
   }
 }

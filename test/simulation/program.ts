@@ -49,6 +49,8 @@ export class Program implements Desk {
   readonly journal: Journal
   readonly entities = new Entities()
   readonly errands: Errands
+  /** Questions without an answer. */
+  readonly unanswered = new Set<string>()
   /** When its connection was lost last. */
   lostAt = Number.NEGATIVE_INFINITY
   readonly #options: ConnectOptions
@@ -62,6 +64,8 @@ export class Program implements Desk {
   /** Its close, or its opening. */
   #change: Promise<unknown> = Promise.resolve()
   #answers = false
+  /** What publishers told of what they sent again. */
+  #resent: { told: number; readonly publisher: Publisher }[] = []
   #temporary = 0
   /** Consumers on their way. */
   #starting = 0
@@ -113,6 +117,10 @@ export class Program implements Desk {
     const counts = { unconfirmed, waiting, receivedBytesWaiting, unacknowledged, handlersRunning }
     const left = Object.entries(counts).flatMap(([what, count]) => (count === 0 ? [] : `${what} is ${count}`))
     const own = this.errands.privateQueues.filter(({ consuming }) => !consuming.closed).length + (this.#answers ? 1 : 0)
+    for (const { told, publisher } of this.#resent) {
+      if (told !== publisher.resent)
+        left.push(`it was told of ${told} messages of ${publisher.resent} that were sent again`)
+    }
     if (consumers.length !== own) left.push(`${consumers.length} consumers are counted, and not ${own}`)
     return left.map(what => `program ${this.number} is idle, and ${what}`)
   }
@@ -264,6 +272,7 @@ export class Program implements Desk {
     this.#publishers = new Map()
     this.#rpcClient = undefined
     this.#answers = false
+    this.#resent = []
     this.#withheld = undefined
     this.errands.left()
     const running = this.running.splice(0)
@@ -385,6 +394,18 @@ export class Program implements Desk {
     if (publisher === undefined) {
       publisher = this.journal.track(`publisher for ${queue}`, protocol.publisher({ maxInFlight: 8 }))
       this.#publishers.set(queue, publisher)
+      publisher.then(
+        opened => {
+          const figures = { told: 0, publisher: opened }
+          opened.on('resent', count => {
+            figures.told += count
+          })
+          this.#resent.push(figures)
+        },
+        () => {
+          this.#publishers.delete(queue)
+        },
+      )
     }
     return publisher
   }
@@ -410,6 +431,16 @@ export class Program implements Desk {
     }
     const started = isCallback ? this.#callback(consuming, step, work) : this.#intent(protocol, consuming, step, work)
     this.#starts(`consumer ${consuming.number} (${way}) of ${queue}`, started)
+  }
+
+  /** A consumer has begun, perhaps on a connection that was closed meanwhile. */
+  runs(protocol: AmqpProtocol | undefined, running: Running): void {
+    if (this.#protocol === protocol) this.running.push(running)
+    else {
+      void this.#change.then(() => {
+        running.consuming.closed = true
+      })
+    }
   }
 
   get #mayConsume(): boolean {
@@ -473,7 +504,8 @@ export class Program implements Desk {
     consumer.once('closed', () => {
       consuming.closed = true
     })
-    this.running.push({
+    this.#expectCancelled(consumer, consuming)
+    this.runs(protocol, {
       consuming,
       takesAll:
         step.way !== 'next' &&
@@ -490,6 +522,20 @@ export class Program implements Desk {
         consuming.isPaused = false
         consumer.resume()
       },
+    })
+  }
+
+  /** A consumer resumes what was cancelled, and tells of both. */
+  #expectCancelled(consumer: Consumer, { number }: Consuming): void {
+    // What happened before the program had it, nobody told.
+    let isCancelled = true
+    consumer.on('cancelled', () => {
+      isCancelled = true
+    })
+    consumer.on('resumed', () => {
+      if (!isCancelled)
+        this.journal.violations.push(`consumer ${number} told that it was resumed, and not of its cancel`)
+      isCancelled = false
     })
   }
 
@@ -532,6 +578,7 @@ export class Program implements Desk {
   }
 
   async #callback(consuming: Consuming, step: StepOf<'consume'>, work: (id: string) => Promise<void>): Promise<void> {
+    const protocol = this.#protocol
     const noAck = step.way === 'no-ack'
     const multiple = step.way === 'multiple'
     const channel = await this.channel(`consumer ${consuming.number}`)
@@ -592,7 +639,7 @@ export class Program implements Desk {
       }
       await channel.close()
     }
-    this.running.push({ consuming, takesAll: true, stop })
+    this.runs(protocol, { consuming, takesAll: true, stop })
   }
 
   get #isTight(): boolean {
@@ -623,10 +670,17 @@ export class Program implements Desk {
   // ---- the rest
 
   #call(protocol: AmqpProtocol, timeout: number): void {
-    this.#rpcClient ??= protocol.rpcClient()
+    const client = this.#rpcClient ?? protocol.rpcClient()
+    this.#rpcClient = client
+    client.catch(() => {
+      // It was lost before it was open: the next call asks for another.
+      if (this.#rpcClient === client) this.#rpcClient = undefined
+    })
     const question = `question ${this.#temporary++}`
-    const called = this.#rpcClient.then(async client => {
-      const answer = (await client.call(RPC_QUEUE, question, { timeout, signal: this.longSignal })).text()
+    this.unanswered.add(question)
+    const called = client.then(async opened => {
+      const answer = (await opened.call(RPC_QUEUE, question, { timeout, signal: this.longSignal })).text()
+      this.unanswered.delete(question)
       if (answer !== `answer to ${question}`) this.journal.violations.push(`${question} got "${answer}"`)
     })
     this.forget(question, called)
