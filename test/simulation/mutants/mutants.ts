@@ -651,6 +651,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'memory grows with each consumer',
   ],
   [
+    'a consumer that ended as it started is kept',
+    'patterns/consume/consumer.ts',
+    'if (consumer.#ended) return consumer',
+    'void consumer.#ended',
+    'its signal and its connection hold it',
+  ],
+  [
     'a consumer does not let go of its signal',
     'patterns/consume/consumer.ts',
     'this.#source.disown(this.#part)\n    this.#signal?.cancel()',
