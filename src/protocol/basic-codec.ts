@@ -1,5 +1,5 @@
 import { viewOf } from './bytes.ts'
-import { FRAME_END, FrameType } from './constants.ts'
+import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import type { Envelope } from './envelope.ts'
 import { internShortstr } from './intern.ts'
 import type { Writer } from './writer.ts'
@@ -11,6 +11,9 @@ export const BASIC_ACK = 0x003c0050
 export const BASIC_REJECT = 0x003c005a
 export const BASIC_NACK = 0x003c0078
 
+/** Bytes of basic.ack, basic.nack and basic.reject. */
+const SETTLEMENT = 21
+
 /** Write basic.ack, basic.nack or basic.reject, which are alike: a delivery tag and an octet of bits. */
 export function writeSettlement(
   writer: Writer,
@@ -20,14 +23,16 @@ export function writeSettlement(
   bits: number,
 ): void {
   writer.begin()
-  writer.reserve(21)
-  writer.octet(FrameType.METHOD)
-  writer.short(channel)
-  writer.long(13)
-  writer.long(method)
-  writer.longlong(deliveryTag)
-  writer.octet(bits)
-  writer.octet(FRAME_END)
+  writer.reserve(SETTLEMENT)
+  const { view, position } = writer
+  view.setInt32(position, (FrameType.METHOD << 24) | (channel << 8))
+  view.setInt32(position + 3, SETTLEMENT - FRAME_OVERHEAD)
+  view.setInt32(position + 7, method)
+  view.setInt32(position + 11, deliveryTag / 0x1_0000_0000)
+  view.setInt32(position + 15, deliveryTag)
+  view.setInt8(position + 19, bits)
+  view.setUint8(position + 20, FRAME_END)
+  writer.position = position + SETTLEMENT
 }
 
 /** A 64-bit tag at `position`, exact up to 2^53. */
