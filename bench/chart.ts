@@ -14,6 +14,7 @@ const TOP = 76
 /** Hues of middle lightness, which stand out from a white page and from a dark one. */
 const COLOURS: { readonly [client in ClientName]: string } = {
   floor: '#8b949e',
+  prototype: '#57606a',
   asyncamqp: '#2f9e5b',
   amqplib: '#d08a2e',
   '@cloudamqp/amqp-client': '#4b8fd6',

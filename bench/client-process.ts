@@ -1,7 +1,6 @@
 /** Measures one client doing one task, in a process of its own, and reports to the process that started it. */
 import { existsSync, readFileSync } from 'node:fs'
 import type { Client, ClientName } from './clients/client.ts'
-import { yardstickMicros } from './guard/yardstick.ts'
 import type { Work } from './rows.ts'
 import type { Task, TaskResult } from './task.ts'
 import { burst } from './work/burst.ts'
@@ -30,6 +29,8 @@ async function load(name: ClientName): Promise<Client> {
   switch (name) {
     case 'floor':
       return (await import('./clients/floor.ts')).client
+    case 'prototype':
+      return (await import('./clients/prototype.ts')).client
     case 'asyncamqp':
       return (await import('./clients/asyncamqp.ts')).client
     case 'amqplib':
@@ -53,7 +54,6 @@ const client = await load(task.client)
 const result = await performers[task.row.work](client, task)
 const report: TaskResult = {
   ...result,
-  ...(task.yardstick && { yardstickMicros: yardstickMicros() }),
   peakMiB: peakKiB() / 1024,
 }
 process.send?.({ result: report }, () => process.exit())

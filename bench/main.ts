@@ -36,8 +36,6 @@ export async function main(args: readonly string[], host: Host): Promise<void> {
       brokerUrl: broker?.url,
       budget: options.budget,
       waiting: options.waiting,
-      handicap: 1,
-      yardstick: false,
     }
     const plan = { ...options, countWrites: !options.quick }
     const results = await runAll(plan, surroundings, progressLine(process.stderr))

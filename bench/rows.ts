@@ -38,12 +38,15 @@ export interface Row {
   readonly clients: readonly ClientName[]
   /** CPU in multiples of the floor. */
   readonly goalFloors?: number
+  /** CPU in multiples of the prototype's. */
+  readonly goalOfPrototype?: number
   /** CPU as a share of the best peer's. */
   readonly goalOfBest?: number
 }
 
 const EVERYBODY: readonly ClientName[] = ['floor', 'asyncamqp', 'amqplib', '@cloudamqp/amqp-client', 'rabbitmq-client']
-const CLIENTS = EVERYBODY.filter(name => name !== 'floor')
+export const CLIENTS: readonly ClientName[] = EVERYBODY.filter(name => name !== 'floor')
+const WITH_PROTOTYPE: readonly ClientName[] = ['floor', 'prototype', ...CLIENTS]
 const FLOOR_AND_OURS: readonly ClientName[] = ['floor', 'asyncamqp']
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -90,15 +93,16 @@ const broker = (name: string, change: Change): Row => ({
 
 const full = { properties: true }
 const quick = { quick: true }
+const prototype = (goalOfPrototype: number): Partial<Row> => ({ clients: WITH_PROTOTYPE, goalOfPrototype })
 
 export const ROWS: readonly Row[] = [
-  messages('publish 16 B', { work: 'publish', ...quick, goalFloors: 4, goalOfBest: 1 / 20 }),
+  messages('publish 16 B', { work: 'publish', ...quick, ...prototype(1.4), goalOfBest: 1 / 20 }),
   messages('publish 16 B, properties', { work: 'publish', ...full, ...quick, goalFloors: 10, goalOfBest: 1 / 9 }),
   messages('publish 1 KiB', { work: 'publish', bodySize: KIB, ...quick, goalFloors: 1.7, goalOfBest: 1 / 11 }),
   messages('publish 1 KiB, properties', { work: 'publish', bodySize: KIB, ...full }),
-  messages('publish 64 KiB', { work: 'publish', bodySize: 64 * KIB, goalFloors: 1.25, goalOfBest: 1 / 1.2 }),
+  messages('publish 64 KiB', { work: 'publish', bodySize: 64 * KIB, ...prototype(1.15), goalOfBest: 1 / 1.2 }),
   messages('publish 1 MiB', { work: 'publish', bodySize: MIB }),
-  messages('confirm 16 B', { work: 'confirm', ...quick, goalFloors: 7, goalOfBest: 1 / 12 }),
+  messages('confirm 16 B', { work: 'confirm', ...quick, ...prototype(1.4), goalOfBest: 1 / 12 }),
   messages('confirm 16 B, in multiples', { work: 'confirm', confirm: 'multiple' }),
   messages('confirm 1 KiB, properties', {
     work: 'confirm',
@@ -108,8 +112,8 @@ export const ROWS: readonly Row[] = [
     goalFloors: 5,
     goalOfBest: 1 / 7,
   }),
-  messages('consume and ack 16 B', { work: 'consume', ack: true, ...quick, goalFloors: 5, goalOfBest: 1 / 15 }),
-  messages('consume 16 B', { work: 'consume', ...quick, goalFloors: 9, goalOfBest: 1 / 6 }),
+  messages('consume and ack 16 B', { work: 'consume', ack: true, ...quick, ...prototype(1.3), goalOfBest: 1 / 15 }),
+  messages('consume 16 B', { work: 'consume', ...quick, ...prototype(1.3), goalOfBest: 1 / 6 }),
   messages('consume 16 B, properties, none read', { work: 'consume', ...full, goalFloors: 8, goalOfBest: 1 / 6 }),
   messages('consume 16 B, properties, all read', {
     work: 'consume',
@@ -121,7 +125,7 @@ export const ROWS: readonly Row[] = [
   }),
   messages('consume 1 KiB', { work: 'consume', bodySize: KIB }),
   messages('consume 1 KiB, properties, all read', { work: 'consume', bodySize: KIB, ...full, read: true }),
-  messages('consume 64 KiB', { work: 'consume', bodySize: 64 * KIB, goalFloors: 1.4, goalOfBest: 1 / 2.2 }),
+  messages('consume 64 KiB', { work: 'consume', bodySize: 64 * KIB, ...prototype(1.15), goalOfBest: 1 / 2.2 }),
   messages('consume 64 KiB in 8 KiB frames', {
     work: 'consume',
     bodySize: 64 * KIB,

@@ -1,5 +1,5 @@
 import type { ClientName } from './clients/client.ts'
-import { fullName, type Row } from './rows.ts'
+import { CLIENTS, fullName, type Row } from './rows.ts'
 import { type RoundResult, runOnce, type Surroundings } from './run-row.ts'
 import { type Spread, spread } from './statistics.ts'
 
@@ -29,8 +29,7 @@ export type Progress = (done: number, all: number, what: string) => void
 
 const clientsOf = (row: Row, chosen: readonly ClientName[] | undefined): readonly ClientName[] => {
   if (chosen === undefined) return row.clients
-  const able = row.section === 'broker' || row.section === 'promises'
-  return chosen.filter(name => name !== 'floor' || !able)
+  return chosen.filter(name => row.clients.includes(name) || CLIENTS.includes(name))
 }
 
 const countsWrites = (row: Row): boolean => row.section === 'messages' || row.work === 'burst'
@@ -91,11 +90,11 @@ function cellOf(client: ClientName, rounds: readonly RoundResult[], failure: str
 /** The CPU of the best client that is neither the floor nor this project's. */
 export function bestPeer(result: RowResult): number | undefined {
   const values = result.cells
-    .filter(cell => cell.client !== 'floor' && cell.client !== 'asyncamqp')
+    .filter(cell => !['floor', 'prototype', 'asyncamqp'].includes(cell.client))
     .map(cell => cell.figures.cpuMicros?.median)
     .filter(value => value !== undefined)
   return values.length > 0 ? Math.min(...values) : undefined
 }
 
-export const floorOf = (result: RowResult): number | undefined =>
-  result.cells.find(cell => cell.client === 'floor')?.figures.cpuMicros?.median
+export const cpuOf = (client: ClientName, result: RowResult): number | undefined =>
+  result.cells.find(cell => cell.client === client)?.figures.cpuMicros?.median

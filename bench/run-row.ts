@@ -11,8 +11,6 @@ export interface Surroundings {
   readonly brokerUrl: string | undefined
   readonly budget: Budget
   readonly waiting: number
-  readonly handicap: number
-  readonly yardstick: boolean
 }
 
 export interface RoundResult extends TaskResult {
@@ -29,8 +27,7 @@ export function runOnce(
   surroundings: Surroundings,
   countWrites = false,
 ): Promise<RoundResult> {
-  const { budget, handicap, yardstick } = surroundings
-  const task = { client, row, budget, countWrites, handicap, yardstick }
+  const task = { client, row, budget: surroundings.budget, countWrites }
   return row.section === 'broker' ? againstBroker(task, surroundings) : againstPeer(task, surroundings)
 }
 

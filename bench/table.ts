@@ -1,5 +1,5 @@
 import type { Section } from './rows.ts'
-import { bestPeer, type Cell, floorOf, type RowResult } from './run-all.ts'
+import { bestPeer, type Cell, cpuOf, type RowResult } from './run-all.ts'
 
 const TITLES: { readonly [section in Section]: string } = {
   messages: 'Client CPU per message, against the synthetic peer',
@@ -29,8 +29,13 @@ const figure =
 const COLUMNS: readonly Column[] = [
   ['CPU µs', figure('cpuMicros', short)],
   ['range', ({ figures: { cpuMicros } }) => cpuMicros && `${short(cpuMicros.min)}–${short(cpuMicros.max)}`],
-  ['of floor', (cell, result) => ratio(cell, floorOf(result))],
-  ['of best peer', (cell, result) => (cell.client === 'floor' ? undefined : ratio(cell, bestPeer(result)))],
+  ['of floor', (cell, result) => ratio(cell, cpuOf('floor', result))],
+  ['of prototype', (cell, result) => ratio(cell, cpuOf('prototype', result))],
+  [
+    'of best peer',
+    (cell, result) =>
+      cell.client === 'floor' || cell.client === 'prototype' ? undefined : ratio(cell, bestPeer(result)),
+  ],
   ['a second', figure('wallMicros', micros => short(1e6 / micros))],
   ['p50 µs', figure('p50Micros', short)],
   ['p99 µs', figure('p99Micros', short)],
@@ -78,9 +83,11 @@ export function tableOf(section: Section, results: readonly RowResult[]): string
 const pad = (value: string, width: number, left: boolean): string =>
   left ? value.padEnd(width) : value.padStart(width)
 
-function goal({ row: { goalFloors, goalOfBest } }: RowResult): string {
-  const goals = [goalFloors && `${times(goalFloors)} floor`, goalOfBest && `${times(goalOfBest)} best peer`].filter(
-    Boolean,
-  )
+function goal({ row: { goalFloors, goalOfPrototype, goalOfBest } }: RowResult): string {
+  const goals = [
+    goalFloors && `${times(goalFloors)} floor`,
+    goalOfPrototype && `${times(goalOfPrototype)} prototype`,
+    goalOfBest && `${times(goalOfBest)} best peer`,
+  ].filter(Boolean)
   return goals.length > 0 ? `   (goal: ${goals.join(', ')})` : ''
 }

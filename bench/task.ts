@@ -11,10 +11,6 @@ export interface Task {
   readonly budget: Budget
   /** Count socket writes instead of measuring time. */
   readonly countWrites: boolean
-  /** How often each operation is really done for every one that is counted; above 1 to try the guard. */
-  readonly handicap: number
-  /** Also say what a fixed piece of work costs in this process. */
-  readonly yardstick: boolean
   /** Messages that wait in the broker's queue, or twice as many as are published to it; 0 for the synthetic peer. */
   readonly waiting: number
 }
@@ -38,8 +34,6 @@ export interface TaskResult {
   readonly grownRssMiB?: number
   /** All messages, the warm-up's too, for comparing with what the other end counted. */
   readonly total?: number
-  /** CPU of the yardstick, in microseconds. */
-  readonly yardstickMicros?: number
 }
 
 /** What a client process sends while it runs: how many messages it is ready to be given, and at last its result. */

@@ -78,12 +78,14 @@ export interface Content {
   readonly routingKey: string
   readonly body: Uint8Array
   readonly withProperties: boolean
+  /** Which message it is, by its properties. */
+  readonly number?: number
   readonly frameMax: number
 }
 
 function contentFrames(content: Content): Buffer[] {
-  const { channel, body, withProperties, frameMax } = content
-  const frames = [contentHeader(channel, body.length, withProperties ? messageProperties(0) : undefined)]
+  const { channel, body, withProperties, frameMax, number = 0 } = content
+  const frames = [contentHeader(channel, body.length, withProperties ? messageProperties(number) : undefined)]
   const most = frameMax - FRAME_OVERHEAD
   for (let at = 0; at < body.length; at += most) frames.push(frame(FRAME_BODY, channel, body.subarray(at, at + most)))
   return frames

@@ -60,5 +60,12 @@ export interface Client {
   connect(url: string, options: ConnectOptions): Promise<Connection>
 }
 
-export const CLIENT_NAMES = ['floor', 'asyncamqp', 'amqplib', '@cloudamqp/amqp-client', 'rabbitmq-client'] as const
+export const CLIENT_NAMES = [
+  'floor',
+  'prototype',
+  'asyncamqp',
+  'amqplib',
+  '@cloudamqp/amqp-client',
+  'rabbitmq-client',
+] as const
 export type ClientName = (typeof CLIENT_NAMES)[number]

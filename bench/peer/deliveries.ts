@@ -43,7 +43,7 @@ export class Deliveries {
       const subscriber = subscribers[number % subscribers.length]
       if (subscriber === undefined) throw new Error('no consumer to deliver to')
       const { channel, consumerTag } = subscriber
-      const content = { channel, routingKey: QUEUE_NAME, body, withProperties, frameMax }
+      const content = { channel, routingKey: QUEUE_NAME, body, withProperties, frameMax, number }
       const message = wire.deliver(consumerTag, content)
       this.#tagOffsets.push(end + wire.deliveryTagOffset(consumerTag))
       end += message.length

@@ -49,8 +49,7 @@ async function fromPeer(
   writes: (() => number) | undefined,
 ): Promise<TaskResult> {
   await connection.consumer(incoming(task, tally))
-  const counted = () => tally.received / task.handicap
-  const run = (count: number) => take(tally, count * task.handicap)
+  const run = (count: number) => take(tally, count)
   if (writes !== undefined) {
     const count = task.row.bodySize > 16 * 1024 ? 50 : 5_000
     await run(count)
@@ -58,7 +57,7 @@ async function fromPeer(
     await run(count)
     return { writesPerThousand: ((writes() - before.writes) * 1000) / (tally.received - before.messages) }
   }
-  return measure(run, counted, task.budget)
+  return measure(run, () => tally.received, task.budget)
 }
 
 /** All that waits in a queue, from the start of its consumer on: a client may parse far ahead of its callbacks. */

@@ -22,11 +22,9 @@ export const publish: Perform = async (client, task) => {
   if (task.waiting > 0) return toBroker(connection, task)
   const repeat = await repeatOf(connection, task)
   let total = 0
-  let counted = 0
   const run = async (count: number) => {
-    await repeat(count * task.handicap)
-    total += count * task.handicap
-    counted += count
+    await repeat(count)
+    total += count
   }
   const multiple = task.row.holdConfirms ? task.row.window : 1
   if (writes !== undefined) {
@@ -36,7 +34,7 @@ export const publish: Perform = async (client, task) => {
     await run(count)
     return { writesPerThousand: ((writes() - before) * 1000) / count, total }
   }
-  const measurement = await measure(run, () => counted, task.budget, multiple)
+  const measurement = await measure(run, () => total, task.budget, multiple)
   return { ...measurement, total }
 }
 
