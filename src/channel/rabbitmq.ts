@@ -24,9 +24,6 @@ const ANY_SETTLEMENT_OF_STREAM_SINCE = 4_000
 
 const QUORUM_TTL_SINCE = 3_010
 
-/** From this version on, what a queue.declare has made is on the disk before its answer comes. */
-const DECLARES_ON_DISK_SINCE = 4_003
-
 /** The version of a server that is RabbitMQ, as 1,000 times major plus minor: 4.1.3 is 4,001. */
 export function rabbitVersion(serverProperties: Readonly<Record<string, unknown>>): number | undefined {
   const { product, version } = serverProperties
@@ -54,14 +51,6 @@ export function takesRejectOfStream(serverProperties: Readonly<Record<string, un
 /** Whether quorum queues know `x-message-ttl`, and can dead-letter at least once. */
 export function knowsQuorumTimeToLive(serverProperties: Readonly<Record<string, unknown>>): boolean {
   return (rabbitVersion(serverProperties) ?? 0) >= QUORUM_TTL_SINCE
-}
-
-/**
- * Milliseconds after a queue.declare-ok in which a broker that is killed forgets the queue, with what it has confirmed in it
- * (Mnesia); a quorum queue may also be there, but never confirm anything again.
- */
-export function forgetsQueueFor(serverProperties: Readonly<Record<string, unknown>>): number {
-  return (rabbitVersion(serverProperties) ?? 0) >= DECLARES_ON_DISK_SINCE ? 0 : 2_500
 }
 
 /**

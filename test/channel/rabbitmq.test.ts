@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
   describeReply,
-  forgetsQueueFor,
   isExclusiveUse,
   isLimitReached,
   isOfNodeDown,
@@ -143,12 +142,6 @@ const VERSIONS: readonly Seen[] = [
     what: 'the end of global qos',
     value: ['4.3.6', '5.0.0', '4.2.1', '3.10.8'].map(version => limitsEachConsumer(server(version))),
     expected: [true, true, false, false],
-  },
-  {
-    on: '3.10.8, killed within 2 s of queue.declare-ok: the queue is gone, or has no leader; 4.3.6 has each of 703, in 4 kills',
-    what: 'a queue that is new',
-    value: ['3.10.8', '4.0.5', '4.3.6'].map(version => forgetsQueueFor(server(version))),
-    expected: [2_500, 2_500, 0],
   },
   {
     on: '3.10.8, a publish to amq.rabbitmq.reply-to.a.b: 541; 4.3.6 drops the message',

@@ -1,5 +1,5 @@
 import type { QueueArguments } from '../../channel/options.ts'
-import { forgetsQueueFor, knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
+import { knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { retryQueueName } from './failure-action.ts'
 
@@ -7,6 +7,11 @@ import { retryQueueName } from './failure-action.ts'
 const IDLE = 3_600_000
 /** Milliseconds after which a queue is declared again before it gets another message, so that it never expires with one. */
 const REFRESH = 60_000
+/**
+ * Milliseconds after which a new queue outlives its broker. One that is killed before forgets what it has confirmed: that of a quorum
+ * queue up to a second (its entry in names.dets is not written), and until RabbitMQ 4.3 that of any queue up to two (Mnesia).
+ */
+const LASTING_AFTER = 2_500
 
 /** A queue in which messages wait. */
 export interface RetryQueue {
@@ -38,7 +43,9 @@ export class RetryQueues {
     const known = this.#declared.get(delay)
     const now = this.#source.clock.now()
     if (known !== undefined && now - known.at < REFRESH) return await known.done
-    const declared = { at: now, done: this.#declare(delay, known?.done) }
+    // By then it may have expired, and be a new one.
+    const isOld = known !== undefined && now - known.at < IDLE
+    const declared = { at: now, done: this.#declare(delay, isOld ? known.done : undefined) }
     this.#declared.set(delay, declared)
     try {
       return await declared.done
@@ -65,10 +72,9 @@ export class RetryQueues {
     this.#declared.delete(delay)
   }
 
-  /** Resolves when the broker would have the queue again after a crash. */
+  /** Resolves when the broker would have what is in the queue again after a crash. */
   async lasts({ since }: RetryQueue): Promise<void> {
-    const { clock, serverProperties } = this.#source
-    const left = since + forgetsQueueFor(serverProperties) - clock.now()
+    const left = since + LASTING_AFTER - this.#source.clock.now()
     if (left > 0) await new Promise<void>(resolve => this.#source.after(left, resolve))
   }
 

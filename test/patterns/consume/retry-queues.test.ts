@@ -7,9 +7,9 @@ import { startBroker } from '../../../src/testing/index.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 /** A consumer whose handler fails, on a clock of the test's. */
-async function failing(t: TestContext, release: '3.10' | '4.3') {
+async function failing(t: TestContext) {
   const clock = new VirtualClock()
-  const broker = await startBroker({ clock, release })
+  const broker = await startBroker({ clock })
   const errors: Error[] = []
   const protocol = await connect({ ...broker.inMemory, clock, onError: error => errors.push(error) })
   t.after(async () => {
@@ -34,7 +34,7 @@ async function failing(t: TestContext, release: '3.10' | '4.3') {
 
 describe('A queue in which failed messages wait', () => {
   it('has a substitute if it confirms nothing', async t => {
-    const { clock, broker, errors, attempts, publish } = await failing(t, '4.3')
+    const { clock, broker, errors, attempts, publish } = await failing(t)
     broker.withholdConfirms()
     const published = publish('bad')
     await clock.advance(29_000)
@@ -55,7 +55,7 @@ describe('A queue in which failed messages wait', () => {
   })
 
   it('keeps the message in its own queue, too, while a broker that is killed would forget the new queue', async t => {
-    const { clock, broker, attempts, publish } = await failing(t, '3.10')
+    const { clock, broker, attempts, publish } = await failing(t)
     void publish('bad')
     await clock.advance(2_400)
     assert.deepEqual(attempts, ['bad 1', 'bad 2'])
@@ -65,14 +65,6 @@ describe('A queue in which failed messages wait', () => {
     void publish('worse')
     await clock.advance(100)
     assert.equal(broker.queue('q').unacked.length, 0, 'the queue is no longer new')
-    assert.equal(broker.queue('q.retry.1000').ready.length, 1)
-  })
-
-  it('does not count as new at a broker that writes it to its disk at once', async t => {
-    const { clock, broker, publish } = await failing(t, '4.3')
-    void publish('bad')
-    await clock.advance(100)
-    assert.equal(broker.queue('q').unacked.length, 0)
     assert.equal(broker.queue('q.retry.1000').ready.length, 1)
   })
 })
