@@ -15,7 +15,13 @@ export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage 
 export type * from './channel/options.ts'
 export { connect, connectInBackground, fromUrl } from './connect.ts'
 export type { ConnectionState } from './connection/connection-state.ts'
-export type { PasswordFunction, SaslMechanism, SaslName, SaslResponse } from './connection/settings/auth.ts'
+export type {
+  ExpiringPassword,
+  PasswordFunction,
+  SaslMechanism,
+  SaslName,
+  SaslResponse,
+} from './connection/settings/auth.ts'
 export type {
   ConnectOptions,
   ConnectUrl,

@@ -29,9 +29,11 @@ import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
+import type { PasswordFunction } from './settings/auth.ts'
 import { Secrets } from './settings/secrets.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
+import type { TokenRenewal } from './token-renewal.ts'
 import type { TransportPeer } from './wire/transport.ts'
 
 /** What a program hears of its connection. */
@@ -103,7 +105,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #connection: Connection | undefined
   /** Checks messages before there is a connection. */
   #checker: PublishEncoder | undefined
-  readonly #secrets = new Secrets()
+  readonly #secrets = new Secrets(password => this.#askPassword(password))
+  /** Made for the first password function. */
+  #renewal: TokenRenewal | undefined
   #warnedOfQos = false
   readonly #times: ConnectionTimes
   readonly #lifecycle: LifecycleReporter
@@ -191,12 +195,23 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       ...server,
       password: () => this.#secrets.current(server.password),
     }))
-    try {
-      return await this.#dialTraced(order, signal)
-    } catch (error) {
-      if (isRefusedLogin(error)) this.#secrets.refused()
-      throw error
+    for (;;) {
+      try {
+        const connection = await this.#dialTraced(order, signal)
+        this.#renewal?.start(connection)
+        return connection
+      } catch (error) {
+        if (!isRefusedLogin(error)) throw error
+        this.#secrets.refused()
+        if (this.#renewal?.refused() !== true) throw error
+      }
     }
+  }
+
+  async #askPassword(password: PasswordFunction): Promise<string> {
+    const { TokenRenewal } = await import('./token-renewal.ts')
+    this.#renewal ??= new TokenRenewal(this)
+    return await this.#renewal.ask(password)
   }
 
   #dialTraced(order: readonly ServerSettings[], signal: AbortSignal | undefined): Promise<Connection> {

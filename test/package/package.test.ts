@@ -76,6 +76,7 @@ describe('The package', () => {
       'dist/stored-offsets.js',
       'dist/testing.js',
       'dist/testing.mjs',
+      'dist/token-renewal.js',
       'dist/tracing-transport.js',
       'package.json',
     ])
@@ -113,6 +114,7 @@ describe('The package', () => {
       'failure-copies.js',
       'rpc.js',
       'stored-offsets.js',
+      'token-renewal.js',
       'tracing-transport.js',
       'core.js',
       'testing.js',

@@ -14,8 +14,18 @@ export interface SaslMechanism {
   response(challenge?: Buffer): SaslResponse | Promise<SaslResponse>
 }
 
-/** Asked for the password at each login. */
-export type PasswordFunction = () => string | Promise<string>
+/** A password that expires, such as an OAuth 2 token. */
+export interface ExpiringPassword {
+  readonly password: string
+  /** A date, or milliseconds since 1970. */
+  readonly expiresAt: Date | number
+}
+
+/**
+ * Asked for the password at each login. For one that expires, it is asked again when 80 % of the time is over, and the broker
+ * gets the new one on the open connection; connections that were given the same function share its answer.
+ */
+export type PasswordFunction = () => string | ExpiringPassword | Promise<string | ExpiringPassword>
 
 /** The SASL mechanisms that are built in. */
 export const SASL_NAMES = ['PLAIN', 'AMQPLAIN', 'EXTERNAL'] as const
@@ -88,7 +98,9 @@ async function askedPassword(password: PasswordFunction): Promise<string> {
     throw new AuthenticationError(`the "password" function failed: ${cause.message}`, { cause })
   }
   if (typeof answer === 'string') return answer
-  throw new EncodeError(`the "password" function must return a string, not a value of type ${typeof answer}`)
+  throw new EncodeError(
+    `the "password" function must return a string or { password, expiresAt }, not a value of type ${typeof answer}`,
+  )
 }
 
 // RFC 4616: NUL separates the fields, and neither field can hold one.

@@ -50,7 +50,7 @@ export interface ConnectOptions {
 
   /** The user's name. Default: `guest`. */
   readonly login?: string | undefined
-  /** A string, or a function that is asked at each login. Default: `guest`. */
+  /** A string, or a function that is asked at each login, and before an `expiresAt` of its answer. Default: `guest`. */
   readonly password?: string | PasswordFunction | undefined
   /** Default: `/`. */
   readonly virtualhost?: string | undefined

@@ -6,10 +6,16 @@ import type { PasswordFunction } from './auth.ts'
  * turn: of two tokens, either may be the one that has expired.
  */
 export class Secrets {
+  readonly #ask: (password: PasswordFunction) => Promise<string>
   #pushed: string | undefined
   /** What each function last answered. */
   readonly #answers = new WeakMap<PasswordFunction, string>()
   #pushedIsRefused = false
+
+  /** `ask` asks a function for the password of a login. */
+  constructor(ask: (password: PasswordFunction) => Promise<string>) {
+    this.#ask = ask
+  }
 
   /** The program gave the broker a new secret. */
   push(secret: string): void {
@@ -29,7 +35,7 @@ export class Secrets {
     let answer = password
     if (typeof answer === 'function') {
       const last = this.#answers.get(answer)
-      const given = await answer()
+      const given = await this.#ask(answer)
       // The login reports what is wrong with it.
       if (typeof given !== 'string') return given
       this.#answers.set(answer, given)

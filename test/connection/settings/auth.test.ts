@@ -81,7 +81,9 @@ describe('chooseMechanism', () => {
     const number = chooseMechanism({ ...guest, password: (() => 12_345) as unknown as () => string }, 'PLAIN')
     await assert.rejects(
       async () => number.response(),
-      new EncodeError('the "password" function must return a string, not a value of type number'),
+      new EncodeError(
+        'the "password" function must return a string or { password, expiresAt }, not a value of type number',
+      ),
     )
     const nul = chooseMechanism({ ...guest, password: 'a\0b' }, 'PLAIN')
     await assert.rejects(

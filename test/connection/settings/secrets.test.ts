@@ -4,14 +4,14 @@ import { Secrets } from '../../../src/connection/settings/secrets.ts'
 
 describe('Secrets', () => {
   it('take what the program gave, until it pushes a newer one', async () => {
-    const secrets = new Secrets()
+    const secrets = new Secrets(async password => (await password()) as string)
     assert.equal(await secrets.current('given'), 'given')
     secrets.push('pushed')
     assert.equal(await secrets.current('given'), 'pushed')
   })
 
   it('ask a function at each login, whatever was pushed, and take the newer of both', async () => {
-    const secrets = new Secrets()
+    const secrets = new Secrets(async password => (await password()) as string)
     const answers = ['one', 'one', 'two', 'two']
     let asked = 0
     const password = (): string => answers[asked++] ?? 'none'
@@ -24,7 +24,7 @@ describe('Secrets', () => {
   })
 
   it('take what is pushed while the function is being asked for newer than its answer', async () => {
-    const secrets = new Secrets()
+    const secrets = new Secrets(async password => (await password()) as string)
     let answer: (password: string) => void = () => {}
     const current = secrets.current(
       () =>
@@ -38,7 +38,7 @@ describe('Secrets', () => {
   })
 
   it('try the other one after each refusal, and forget refusals with the next push', async () => {
-    const secrets = new Secrets()
+    const secrets = new Secrets(async password => (await password()) as string)
     secrets.push('expired')
     secrets.refused()
     assert.equal(await secrets.current('given'), 'given')
@@ -50,7 +50,7 @@ describe('Secrets', () => {
   })
 
   it('fail as the function fails', async () => {
-    const secrets = new Secrets()
+    const secrets = new Secrets(async password => (await password()) as string)
     secrets.push('pushed')
     await assert.rejects(
       secrets.current(() => {

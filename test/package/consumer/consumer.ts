@@ -59,6 +59,7 @@ import {
   type ExchangeArguments,
   type ExchangeDeclareOptions,
   type ExchangeDeleteOptions,
+  type ExpiringPassword,
   type FailureAction,
   type FailureDecider,
   type FieldTable,
@@ -159,7 +160,8 @@ import {
 
 // ---- connecting
 
-const password: PasswordFunction = async () => 'secret'
+const token: ExpiringPassword = { password: 'token', expiresAt: new Date(2_000_000_000_000) }
+const password: PasswordFunction = async () => (Math.random() > 2 ? 'secret' : token)
 const mechanisms: SaslName[] = ['PLAIN', 'AMQPLAIN', 'EXTERNAL']
 const firstResponse: SaslResponse = Uint8Array.of(1, 2)
 const mechanism: SaslMechanism = {
