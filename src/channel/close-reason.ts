@@ -48,7 +48,7 @@ export class CloseReason {
   }
 
   /** An error for an operation that the program need not have awaited: it does not count as a report. */
-  errorForForgotten(what: string, outcome: PublishOutcome): AmqpError {
+  errorForForgotten(what: string, outcome?: PublishOutcome): AmqpError {
     return this.#makeError(what, false, outcome)
   }
 

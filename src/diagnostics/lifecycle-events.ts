@@ -114,11 +114,13 @@ export interface LifecycleEvents {
     /** Why; undefined if the program closed it. */
     readonly error: Error | undefined
   }
-  /** Messages whose fate was unknown were sent again: a receiver may see them twice. */
+  /** Messages were sent again: a receiver may see them twice, but for those that are `nacked`. */
   'publisher.resent': {
     /** Undefined for a publisher of several exchanges. */
     readonly exchangeName: string | undefined
     readonly count: number
+    /** How many of them the broker had refused (basic.nack). The fate of the others was unknown. */
+    readonly nacked: number
   }
   /** The broker has ended a consumer, or its channel or connection ended. */
   'consumer.cancelled': {
@@ -127,8 +129,8 @@ export interface LifecycleEvents {
     readonly consumerTag: string | undefined
     /** A `ConsumerCancelledError`, `ChannelClosedError` or `ConnectionLostError`. */
     readonly error: Error
-    /** It will try to consume again, unless `onCancel` says otherwise. */
-    readonly willResume: boolean
+    /** It will try to consume again: false for a consumer of a channel; undefined if `onCancel` decides about that. */
+    readonly willResume: boolean | undefined
   }
   /** A consumer of `protocol.consumer()` consumes again. */
   'consumer.resumed': {
@@ -137,6 +139,14 @@ export interface LifecycleEvents {
     /** How long it did not consume. */
     readonly interruptedMs: number
     /** What had ended it. */
+    readonly error: Error
+  }
+  /**
+   * A consumer of `protocol.consumer()` is over though its connection goes on: `onCancel` said so, or the broker can never
+   * accept it.
+   */
+  'consumer.given_up': {
+    readonly queueName: string
     readonly error: Error
   }
   /** Handlers have run for longer than `slowHandlerThreshold`, which is reported again each time that has doubled. */

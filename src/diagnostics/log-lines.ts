@@ -81,9 +81,18 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
   'consumer.cancelled': ({ queueName, error, willResume }) => {
     // The connection's own line says it for all of its consumers.
     if (error instanceof ConnectionError) return undefined
-    const next = willResume ? 'it will consume again' : 'it gets no more messages'
+    const next =
+      willResume === undefined
+        ? '"onCancel" decides what follows'
+        : willResume
+          ? 'it will consume again'
+          : 'it gets no more messages'
     return ['warn', `the consumer of queue "${queueName}" was stopped: ${error.message}; ${next}`]
   },
+  'consumer.given_up': ({ queueName, error }) => [
+    'error',
+    `the consumer of queue "${queueName}" is closed for good: ${error.message}; it gets no more messages`,
+  ],
   'consumer.resumed': ({ queueName, interruptedMs, error }) =>
     error instanceof ConnectionError
       ? undefined
@@ -92,11 +101,22 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
     'warn',
     `${slowHandlers} of ${count(handlersRunning, 'handler')} of queue "${queueName}" ${slowHandlers === 1 ? 'is' : 'are'} slow: one has run for ${time(longestMs)} (delivery tag ${deliveryTag}${messageId === undefined ? '' : `, message "${messageId}"`}); what they work on stays unacked, and the broker takes it back after its consumer timeout`,
   ],
-  'publisher.resent': ({ exchangeName, count: resent }) => [
-    'warn',
-    `${count(resent, 'message')}${exchangeName === undefined ? '' : ` to exchange "${exchangeName}"`} were sent again; receivers may see them twice`,
-    `resent to ${exchangeName}`,
-  ],
+  'publisher.resent': ({ exchangeName, count: resent, nacked }) => {
+    const to =
+      exchangeName === undefined
+        ? ''
+        : exchangeName === ''
+          ? ' to the default exchange'
+          : ` to exchange "${exchangeName}"`
+    const what = `${count(resent, 'message')}${to} ${resent === 1 ? 'was' : 'were'} sent again`
+    const them = resent === 1 ? 'it' : 'them'
+    if (nacked === resent) return ['warn', `${what}, since the broker had refused ${them} (basic.nack)`, `nacked${to}`]
+    const why =
+      nacked === 0
+        ? `, since nothing says whether ${resent === 1 ? 'it' : 'they'} had arrived; receivers may see ${them} twice`
+        : `: the broker had refused ${nacked} (basic.nack); nothing says whether the others had arrived, and receivers may see those twice`
+    return ['warn', what + why, `resent${to}`]
+  },
 }
 
 /** All there are. */

@@ -148,7 +148,7 @@ export const METRICS = {
   resent: {
     name: 'asyncamqp.publish.resent',
     unit: '{message}',
-    description: 'Messages that were sent again, since their fate was unknown.',
+    description: 'Messages that were sent again, since their fate was unknown or the broker had nacked them.',
   },
   unacknowledged: {
     name: 'asyncamqp.consume.unacknowledged',

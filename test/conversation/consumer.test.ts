@@ -6,6 +6,7 @@ import {
   AbortError,
   type AmqpProtocol,
   ConnectionClosedError,
+  ConnectionLostError,
   type ConnectOptions,
   type Consumer,
   type ConsumerOptions,
@@ -318,8 +319,54 @@ describe('A consumer whose connection is lost', () => {
     consumer.on('closed', error => closed.push(error))
     await fixture.reconnect()
     assert.equal(closed.length, 1)
+    assert.deepEqual(fixture.errors, closed)
     assert.deepEqual(started, [])
     assert.equal(fixture.protocol.channelsIdsCount, 0)
+  })
+
+  it('reports to onError that its connection is over for good, once for all handlers', async () => {
+    for (const recovery of [false, { maxAttempts: 1 }]) {
+      const fixture = new Fixture()
+      await fixture.connect({ recovery })
+      const consumer = await fixture.protocol.consumer('q', () => {})
+      await fixture.protocol.consumer('r', () => {})
+      const closed = new Promise<Error | undefined>(resolve => consumer.once('closed', resolve))
+      fixture.broker.prepare = () => {
+        throw new Error('refused')
+      }
+      fixture.connection.finish()
+      const error = await fixture.clock.until(closed)
+      assert.ok(error instanceof ConnectionLostError)
+      assert.match(error.message, /^consuming from "q" failed: the connection to \S+ was lost: /)
+      assert.deepEqual(
+        fixture.errors.map(({ name }) => name),
+        ['ConnectionLostError'],
+      )
+    }
+  })
+
+  it('leaves the end of its connection to whoever waits for a message', async () => {
+    const fixture = new Fixture()
+    await fixture.connect({ recovery: false })
+    const consumer = await fixture.protocol.consumer('q')
+    const next = rejection(consumer.next(), ConnectionLostError)
+    fixture.connection.finish()
+    await next
+    assert.deepEqual(fixture.errors, [])
+  })
+
+  it('takes what onCancel returns by mistake for an error of the program, and consumes again', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const onCancel = (() => 'stop') as unknown as () => 'close'
+    await fixture.handler(message => started.push(message.text()), { onCancel })
+    await fixture.reconnect()
+    await fixture.deliver(1)
+    assert.deepEqual(started, ['1'])
+    assert.deepEqual(
+      fixture.errors.map(({ message }) => message),
+      ['consumer: "what onCancel returns" must be "resume" or "close", not "stop"'],
+    )
   })
 
   it('aborts the signal of what is in hand, and takes what its handler rejects with then for no failure', async () => {

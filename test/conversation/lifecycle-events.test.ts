@@ -146,6 +146,23 @@ describe('the diagnostics channels of lifecycle events', () => {
     assert.equal(lifecycle.of('channel.closed').length, 1)
   })
 
+  it('say that onCancel decides, and that a consumer is given up', async () => {
+    const { the, lifecycle, info } = await seen()
+    const consumer = await the.protocol.consumer('q', () => {}, { onCancel: () => 'close' })
+    const { consumerTag = '' } = consumer.stats()
+    the.peer.send(methodFrame(1, methods.BasicCancel, { consumerTag, noWait: true }))
+    await the.clock.until(new Promise<void>(resolve => consumer.once('closed', () => resolve())))
+    const [{ error } = {}] = lifecycle.of('consumer.given_up')
+    assert.ok(error instanceof ConsumerCancelledError)
+    assert.deepEqual(
+      lifecycle.all.slice(-2).map(({ event }) => event),
+      [
+        { ...info, queueName: 'q', consumerTag, error, willResume: undefined },
+        { ...info, queueName: 'q', error },
+      ],
+    )
+  })
+
   it('report the cancel of a consumer once, on either level', async () => {
     const { the, lifecycle, info } = await seen()
     const channel = await the.protocol.channel()

@@ -137,7 +137,9 @@ describe('the log of a connection', () => {
     await turn()
     assert.deepEqual(
       lines.filter(line => line.includes('sent again')),
-      ['warn 3 messages to exchange "orders" were sent again; receivers may see them twice'],
+      [
+        'warn 3 messages to exchange "orders" were sent again, since nothing says whether they had arrived; receivers may see them twice',
+      ],
     )
     await the.clock.until(the.protocol.close({ timeout: 0 }))
     assert.equal(lines.at(-1), 'info the connection to localhost:5672 was closed by the program')

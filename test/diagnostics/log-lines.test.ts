@@ -87,6 +87,7 @@ const EVENTS: { readonly [N in LifecycleEventName]: LifecycleEvents[N] } = {
   },
   'consumer.cancelled': { ...consumer, error: cancelled, willResume: true },
   'consumer.resumed': { ...consumer, error: cancelled, interruptedMs: 320 },
+  'consumer.given_up': { queueName: 'orders', error: cancelled },
   'consumer.slow_handlers': {
     ...consumer,
     slowHandlers: 3,
@@ -95,7 +96,7 @@ const EVENTS: { readonly [N in LifecycleEventName]: LifecycleEvents[N] } = {
     deliveryTag: 17,
     messageId: 'order-4711',
   },
-  'publisher.resent': { exchangeName: 'orders', count: 7 },
+  'publisher.resent': { exchangeName: 'orders', count: 7, nacked: 0 },
 }
 
 /** The line of an event, changed by `change`. */
@@ -162,5 +163,23 @@ describe('the lines of the log', () => {
     assert.equal(line('consumer.cancelled', { error: lost }), undefined)
     assert.equal(line('consumer.resumed', { error: lost }), undefined)
     assert.match(line('consumer.cancelled', { willResume: false }) ?? '', /; it gets no more messages$/)
+    assert.match(line('consumer.cancelled', { willResume: undefined }) ?? '', /; "onCancel" decides what follows$/)
+  })
+
+  it('say why messages were sent again, and which may come twice', () => {
+    const resent = (details: Partial<LifecycleEvents['publisher.resent']>) =>
+      line('publisher.resent', details)?.replace(/.*sent again/, '…')
+    assert.match(line('publisher.resent', { exchangeName: '' }) ?? '', /^warn 7 messages to the default exchange were /)
+    assert.match(
+      line('publisher.resent', { exchangeName: undefined, count: 1 }) ?? '',
+      /^warn 1 message was sent again/,
+    )
+    assert.equal(resent({ count: 1 }), '…, since nothing says whether it had arrived; receivers may see it twice')
+    assert.equal(resent({ count: 1, nacked: 1 }), '…, since the broker had refused it (basic.nack)')
+    assert.equal(resent({ nacked: 7 }), '…, since the broker had refused them (basic.nack)')
+    assert.equal(
+      resent({ nacked: 3 }),
+      '…: the broker had refused 3 (basic.nack); nothing says whether the others had arrived, and receivers may see those twice',
+    )
   })
 })

@@ -19,6 +19,7 @@ export const LIFECYCLE_EVENTS = Object.keys({
   'publisher.resent': 0,
   'consumer.cancelled': 0,
   'consumer.resumed': 0,
+  'consumer.given_up': 0,
   'consumer.slow_handlers': 0,
   'channel.closed': 0,
 } satisfies Record<LifecycleEventName, 0>) as LifecycleEventName[]

@@ -23,7 +23,8 @@ import type { Message } from './message.ts'
 
 /**
  * Called when the broker has ended the consumer: `error` is a `ConsumerCancelledError`, `ChannelClosedError` or
- * `ConnectionLostError`. `'close'` ends it for good, with that error; anything else lets it consume again.
+ * `ConnectionLostError`. `'close'` ends it for good, with that error; `'resume'` and nothing let it consume again. Any other
+ * answer is reported as an error of the program's, and it consumes again.
  */
 export type CancelDecider = (
   error: Error,

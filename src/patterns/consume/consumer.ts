@@ -5,7 +5,7 @@ import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../.
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
-import { badValue, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
+import { badValue, checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { tell } from '../tell.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
 import {
@@ -261,12 +261,14 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     this.#interruption ??= { since: this.#source.clock.now(), error }
     const { queueName } = this
-    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: true }, () => {
+    const willResume = onCancel === undefined ? true : undefined
+    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume }, () => {
       if (!told) this.#source.report(error, 'warn')
       tell(this, this.#source, 'cancelled', error)
     })
     try {
-      return (await onCancel?.(error)) !== 'close'
+      const answer = await onCancel?.(error)
+      return choiceOption('consumer', 'what onCancel returns', answer, ['resume', 'close']) !== 'close'
     } catch (thrown) {
       this.#source.report(thrown, 'unhandled')
       return true
@@ -288,9 +290,18 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 
   #failed(makeError: () => Error): void {
     if (this.#ended) return
-    const error = makeError()
-    const asked = this.#source.ending !== undefined && this.#source.ending.error === undefined
-    if (this.#hasHandler && !(error instanceof ConnectionError)) this.#source.report(error, 'warn')
+    const { queueName } = this
+    const { ending } = this.#source
+    const asked = ending !== undefined && ending.error === undefined
+    let error: Error
+    // No promise rejects with the error of a consumer with a handler: the connection reports its end once for all of them.
+    if (ending !== undefined && this.#hasHandler) error = ending.errorForForgotten(`consuming from "${queueName}"`)
+    else error = makeError()
+    if (ending === undefined) {
+      this.#source.occurred('consumer.given_up', { queueName, error }, () => {
+        if (this.#hasHandler) this.#source.report(error, 'warn')
+      })
+    }
     this.#policy.hurry()
     void this.#endAfter(makeError, asked ? undefined : error)
   }

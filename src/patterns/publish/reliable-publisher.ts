@@ -54,6 +54,8 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   readonly #maxInFlight: number
   readonly #sentAgain: (count: number) => void
   #resent = 0
+  /** How often the broker nacked a message that is sent again. */
+  readonly #nacks = new WeakMap<PendingPublish, number>()
   readonly #queue = new OutgoingQueue()
   readonly #channel: PublisherChannel
   readonly #search = new PoisonSearch<PendingPublish>()
@@ -172,12 +174,15 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   /** Write what waits, as far as that may be now. */
   #drain(): void {
     let again = 0
+    let nacked = 0
     for (let first = this.#queue.peek(); first !== undefined; first = this.#queue.peek()) {
       const { writes } = first
       try {
         if (!this.#write(first)) break
         this.#queue.shift(first)
         if (writes > 0) again++
+        // Each copy of it was refused.
+        if (writes > 0 && this.#nacks.get(first) === writes) nacked++
       } catch (error) {
         this.#queue.shift(first)
         // An earlier copy of it may have arrived.
@@ -187,12 +192,12 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     }
     // Programs' listeners are called: not in the middle of a read.
     this.#resent += again
-    if (again > 0) nextTick(() => this.#wereResent(again))
+    if (again > 0) nextTick(() => this.#wereResent(again, nacked))
   }
 
-  readonly #wereResent = (count: number): void => {
+  #wereResent(count: number, nacked: number): void {
     const exchangeName = this.#exchangeName
-    this.#source.occurred('publisher.resent', { exchangeName, count }, () => this.#sentAgain(count))
+    this.#source.occurred('publisher.resent', { exchangeName, count, nacked }, () => this.#sentAgain(count))
   }
 
   /** Its figures at the moment. */
@@ -224,8 +229,10 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     if (this.#search.state === 'none') this.#channel.endTurn()
   }
 
-  nacked(): boolean {
-    return this.#channel.nacked()
+  nacked(message: PendingPublish): boolean {
+    if (!this.#channel.nacked()) return false
+    this.#nacks.set(message, (this.#nacks.get(message) ?? 0) + 1)
+    return true
   }
 
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { EncodeError, PublishFailedError, TimeoutError } from '../../../src/index.ts'
+import { SeenLifecycle } from '../../support/lifecycle.ts'
 import { rejection } from '../../support/rejection.ts'
 import { follow, turn } from '../../support/settled.ts'
 import { type Arrived, publishing, recover } from './publishing-scene.ts'
@@ -27,6 +28,34 @@ describe("A publisher with onNack: 'retry'", () => {
     assert.deepEqual([first.state, second.state], ['resolved', 'resolved'])
     assert.equal(publisher.resent, 1)
     assert.deepEqual(the.errors, [])
+  })
+
+  it('says which messages the broker had refused, and which may come twice', async t => {
+    const the = await publishing(t, { connectionName: 'why resent' })
+    const lifecycle = new SeenLifecycle('why resent')
+    const publisher = await the.protocol.publisher({ onNack: 'retry' })
+    const sent = ['1', '2', '3'].map(body => follow(publisher.publish(body, 'q')))
+    await turn()
+    the.current.nack(the.current.last, true)
+    await the.clock.advance(REPLACE_PAUSE)
+    const [, , , one, two, three] = the.current.all as Arrived[]
+    assert.ok(one !== undefined && two !== undefined && three !== undefined)
+    the.current.nack(one)
+    the.current.ack(three)
+    await turn()
+    const next = await recover(the)
+    assert.deepEqual(next.bodies, ['1', '2'])
+    next.confirmAll()
+    await turn()
+    assert.ok(sent.every(({ state }) => state === 'resolved'))
+    assert.deepEqual(
+      lifecycle.of('publisher.resent').map(({ count, nacked }) => [count, nacked]),
+      // Each copy of the first was refused; what became of the second copy of the second, nothing says.
+      [
+        [3, 3],
+        [2, 1],
+      ],
+    )
   })
 
   it('lets the broker settle what is in flight, and sends that only once', async t => {
