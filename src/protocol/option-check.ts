@@ -2,7 +2,9 @@ import { EncodeError } from '../errors.ts'
 import { inspectShort } from './inspect-short.ts'
 import { shortstrFault } from './text.ts'
 
-/** Our options, by what other clients call them, in lower case without separators. */
+/**
+ * Our options, by what other clients call them, in lower case without separators. What follows a colon is shown, too.
+ */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   username: ['login'],
   user: ['login'],
@@ -18,6 +20,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   urls: ['servers'],
   reconnect: ['recovery'],
   retry: ['recovery'],
+  maxretries: ['maxAttempts'],
+  retries: ['maxAttempts'],
   connectiontimeout: ['connectTimeout'],
   timeout: ['connectTimeout'],
   calltimeout: ['rpcTimeout'],
@@ -35,11 +39,19 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   autoack: ['noAck'],
   tag: ['consumerTag'],
   args: ['arguments'],
+  exchange: ['exchangeName'],
+  queue: ['queueName'],
   type: ['messageType'],
-  persistent: ['deliveryMode'],
-  ttl: ['expiration'],
+  persistent: ['deliveryMode: 2'],
+  ttl: ['expiration', 'arguments: { "x-message-ttl": ... }'],
   allupto: ['multiple'],
 }
+
+/** Arguments of queues, exchanges and consumers that other clients take as options: `messageTtl` for `x-message-ttl`. */
+const ARGUMENTS =
+  'x-message-ttl x-expires x-max-length x-max-length-bytes x-overflow x-dead-letter-exchange x-dead-letter-routing-key x-max-priority x-queue-type x-queue-mode x-delivery-limit x-single-active-consumer x-priority x-stream-offset alternate-exchange'.split(
+    ' ',
+  )
 
 /** Options whose value no message may show. */
 const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'])
@@ -61,18 +73,24 @@ export function checkOptions(
   }
   for (const name in options) {
     if (!known.includes(name) && !internal.includes(name) && Object.hasOwn(options, name)) {
-      const meant = nearest(name, known)
-      const hint = meant === undefined ? `known are ${known.join(', ')}` : `did you mean "${meant}"?`
-      throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hint}`)
+      throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hintFor(name, known)}`)
     }
   }
 }
 
-/** The known option that `name` is probably a misspelling or a synonym of. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
+/** What an error says of an unknown name: the known one that it is probably a misspelling or a synonym of, else all of them. */
+export function hintFor(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known)
+  return meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`
+}
+
+function nearest(name: string, known: readonly string[]): string | undefined {
   const wanted = plain(name)
-  const synonym = Object.hasOwn(SYNONYMS, wanted) ? SYNONYMS[wanted]?.find(other => known.includes(other)) : undefined
-  if (synonym !== undefined) return synonym
+  const synonyms = (Object.hasOwn(SYNONYMS, wanted) && SYNONYMS[wanted]) || []
+  const synonym = synonyms.find(other => known.includes(other.replace(/:.*/, '')))
+  if (synonym !== undefined) return synonym.includes(':') ? synonym : `"${synonym}"`
+  const argument = ARGUMENTS.find(one => plain(one) === wanted || plain(one) === `x${wanted}`)
+  if (argument !== undefined && known.includes('arguments')) return `arguments: { "${argument}": ... }`
 
   let best: string | undefined
   let bestDistance = Math.min(3, Math.floor(wanted.length / 3) + 1)
@@ -83,7 +101,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
       bestDistance = distance
     }
   }
-  return best
+  return best === undefined ? undefined : `"${best}"`
 }
 
 function plain(name: string): string {

@@ -2,6 +2,7 @@ import { EncodeError } from '../errors.ts'
 import { encodeTable } from './field-table.ts'
 import { inspectShort } from './inspect-short.ts'
 import { secondsOf } from './late-date.ts'
+import { hintFor } from './option-check.ts'
 import { shortstrFault } from './text.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
@@ -98,10 +99,11 @@ function writeTimestamp(writer: Writer, value: Date): void {
 function checkNames(properties: BasicProperties): void {
   for (const name of Object.keys(properties)) {
     if (!(PROPERTY_NAMES as readonly string[]).includes(name)) {
-      const hint = name === 'wireFlags' ? '; copy received properties with toJSON(), not by spreading them' : ''
-      throw new EncodeError(
-        `properties has an unknown member "${name}"${hint}; it may have ${PROPERTY_NAMES.join(', ')}`,
-      )
+      const hint =
+        name === 'wireFlags'
+          ? 'copy received properties with toJSON(), not by spreading them'
+          : hintFor(name, PROPERTY_NAMES)
+      throw new EncodeError(`properties has an unknown member "${name}"; ${hint}`)
     }
   }
 }

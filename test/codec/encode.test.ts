@@ -48,7 +48,7 @@ describe('encodeMethod', () => {
     )
     refused(
       () => codec.encodeMethod(1, codec.QueueDeclare, { queue: 'q' } as never),
-      /unknown option "queue"; known are queueName,/,
+      /unknown option "queue"; did you mean "queueName"/,
     )
     refused(() => codec.encodeMethod(1, codec.QueueDeclare, { ticket: 1 } as never), /"ticket"/)
     refused(() => codec.encodeMethod(70_000, codec.QueueDeclare, {}), /channel must be an integer from 0 to 65535/)

@@ -8,6 +8,7 @@ import {
   choiceOption,
   durationOption,
   functionOption,
+  hintFor,
   integerOption,
   limitOption,
   shortStringOption,
@@ -64,6 +65,22 @@ describe('checkOptions', () => {
       () => checkOptions('basic.get', { username: 1 }, ['noAck']),
       'basic.get: unknown option "username"; known are noAck',
     )
+  })
+
+  it('suggests a value, or an argument of the broker', () => {
+    const hints: [name: string, known: readonly string[], expected: string][] = [
+      ['persistent', ['deliveryMode'], 'deliveryMode: 2'],
+      ['ttl', ['expiration'], '"expiration"'],
+      ['ttl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
+      ['messageTtl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
+      ['x-message-ttl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
+      ['deadLetterExchange', ['durable', 'arguments'], 'arguments: { "x-dead-letter-exchange": ... }'],
+      ['alternateExchange', ['durable', 'arguments'], 'arguments: { "alternate-exchange": ... }'],
+      ['maxRetries', ['maxDelay', 'maxAttempts'], '"maxAttempts"'],
+      ['exchange', ['exchangeName'], '"exchangeName"'],
+    ]
+    for (const [name, known, expected] of hints) assert.equal(hintFor(name, known), `did you mean ${expected}?`)
+    assert.equal(hintFor('messageTtl', ['mandatory']), 'known are mandatory')
   })
 
   it('lists what is known if nothing is near', () => {

@@ -107,8 +107,14 @@ describe('properties', () => {
     ['a Date before 1970', { timestamp: new Date(-1000) }, /properties\.timestamp must be a valid Date from 1970 on/],
     ['headers that are no table', { headers: 'x' }, /properties\.headers/],
     ['a header that is a function', { headers: { f: () => 1 } }, /properties\.headers/],
-    ['an unknown member', { contenttype: 'x' }, /unknown member "contenttype"; it may have contentType, /],
-    ['an unknown member beside known ones', { contentType: 'x', persistent: true }, /unknown member "persistent"/],
+    ['an unknown member', { contenttype: 'x' }, /unknown member "contenttype"; did you mean "contentType"\?/],
+    ['a name in another case', { messageID: 'x' }, /unknown member "messageID"; did you mean "messageId"\?/],
+    ['a name that is like no other', { compressed: 1 }, /unknown member "compressed"; known are contentType, /],
+    [
+      'an unknown member beside known ones',
+      { contentType: 'x', persistent: true },
+      /unknown member "persistent"; did you mean deliveryMode: 2\?/,
+    ],
     ['an unknown member that is undefined', { typ: undefined }, /unknown member "typ"/],
   ]
   for (const [what, properties, message] of bad) {

@@ -1,5 +1,5 @@
 import { AmqpUriError } from '../../errors.ts'
-import { nearest } from '../../protocol/option-check.ts'
+import { hintFor } from '../../protocol/option-check.ts'
 import { SASL_NAMES, type SaslName } from './auth.ts'
 
 /** What an AMQP URI says. What it does not say is undefined, and not the same as empty: `amqp://host/` names the vhost ''. */
@@ -232,9 +232,7 @@ function readQuery(uri: UriText, text: string): UriQuery {
 }
 
 function unknownParameter(uri: UriText, name: string): AmqpUriError {
-  const meant = nearest(name, PARAMETERS)
-  const hint = meant === undefined ? `known are ${PARAMETERS.join(', ')}` : `did you mean "${meant}"?`
-  return uri.error(`has the unknown parameter ${uri.quoted(name)}; ${hint}`)
+  return uri.error(`has the unknown parameter ${uri.quoted(name)}; ${hintFor(name, PARAMETERS)}`)
 }
 
 function badParameter(uri: UriText, name: string, allowed: string, value: string): AmqpUriError {
