@@ -9,14 +9,16 @@ import { asError, atCallSite, captureCallSite, fromCallSite } from './errors.ts'
  * @param url `amqp://login:password@host:port/vhost`, or `amqps://`; several are tried in turn. RabbitMQ's URI
  * specification says what else a URL may hold. Options beside it win over it.
  * @throws ConnectionFailedError if no server could be reached, in `firstAttempts` attempts; AuthenticationError if the login
- * or the virtual host is refused, AmqpUriError for a bad URL, EncodeError for a bad option, AbortError or TimeoutError by
- * `signal`.
+ * or the virtual host is refused, AmqpUriError for a bad URL, EncodeError for a bad option and for a URL that is undefined,
+ * AbortError or TimeoutError by `signal`.
  */
-export function connect(url?: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol>
+export function connect(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol>
 /** Connects to the broker that the options name, `localhost` by default. */
 export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
-export function connect(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Promise<AmqpProtocol> {
-  return fromCallSite(connect, async () => await AmqpProtocol.open(resolveSettings(first, second)))
+export function connect(
+  ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
+): Promise<AmqpProtocol> {
+  return fromCallSite(connect, async () => await AmqpProtocol.open(resolveSettings(...args)))
 }
 
 /** `connect` with a URL, by aioamqp's name. */
@@ -40,13 +42,15 @@ export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<Amqp
  *
  * @throws AmqpUriError for a bad URL, EncodeError for a bad option, and nothing later.
  */
-export function connectInBackground(url?: ConnectUrl, options?: ConnectOptions): AmqpProtocol
+export function connectInBackground(url: ConnectUrl, options?: ConnectOptions): AmqpProtocol
 /** Connects in the background to the broker that the options name, `localhost` by default. */
 export function connectInBackground(options?: ConnectOptions): AmqpProtocol
-export function connectInBackground(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): AmqpProtocol {
+export function connectInBackground(
+  ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
+): AmqpProtocol {
   const site = captureCallSite(connectInBackground)
   try {
-    return AmqpProtocol.openInBackground(resolveSettings(first, second))
+    return AmqpProtocol.openInBackground(resolveSettings(...args))
   } catch (error) {
     throw atCallSite(asError(error), site)
   }

@@ -130,6 +130,9 @@ const KNOWN_OF_RECOVERY = Object.keys({
   giveUpOn: 0,
 } satisfies Record<keyof RecoveryOptions, 0>)
 
+const NO_URL =
+  'connect: the URL is undefined: is an environment variable missing? Only connect() without a URL means localhost'
+
 /** Made in this process so far. */
 let connections = 0
 
@@ -138,7 +141,8 @@ let connections = 0
  *
  * @throws EncodeError for an unknown or bad option, AmqpUriError for a bad URL.
  */
-export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: ConnectOptions): Settings {
+export function resolveSettings(...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]): Settings {
+  const [first, second] = args
   const hasUrl = first === undefined || isUrl(first) || Array.isArray(first)
   const url = hasUrl ? (first as ConnectUrl | undefined) : undefined
   if (!hasUrl && second !== undefined) {
@@ -147,6 +151,9 @@ export function resolveSettings(first?: ConnectUrl | ConnectOptions, second?: Co
   const given = hasUrl ? second : (first as ConnectOptions)
   checkOptions('connect', given, KNOWN, INTERNAL)
   const options = given ?? {}
+  if (args.length > 0 && first === undefined && options.host === undefined && options.servers === undefined) {
+    throw new EncodeError(NO_URL)
+  }
 
   const { servers, fromUris } = resolveServers(url, options)
   const ownProperties = clientPropertiesOption(options.clientProperties)

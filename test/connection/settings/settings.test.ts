@@ -106,7 +106,19 @@ describe('resolveSettings', () => {
   it('treats undefined options as absent', () => {
     const options = { host: undefined, heartbeat: undefined, recovery: undefined, login: undefined, ssl: undefined }
     assert.deepEqual(resolveSettings(options).servers, [GUEST])
-    assert.equal(resolveSettings(undefined, options).heartbeat, 10)
+    assert.equal(resolveSettings('amqp://localhost', options).heartbeat, 10)
+    assert.equal(resolveSettings(undefined, { ...options, host: 'localhost' }).heartbeat, 10)
+  })
+
+  it('refuses a URL that is undefined, and goes to localhost without one', () => {
+    assert.deepEqual(resolveSettings().servers, [GUEST])
+    assert.deepEqual(resolveSettings({}).servers, [GUEST])
+    for (const args of [[undefined], [undefined, {}], [undefined, { port: 5673 }]] as const) {
+      assert.throws(() => resolveSettings(...args), {
+        code: 'ENCODE_ERROR',
+        message: /^connect: the URL is undefined: is an environment variable missing\?/,
+      })
+    }
   })
 
   it('takes options alone', () => {

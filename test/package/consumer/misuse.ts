@@ -2,6 +2,8 @@
 import { connect, int8, MessageReturnedError } from 'asyncamqp'
 import { encodeMethod, FrameReader, QueueBind, QueueDeclare } from 'asyncamqp/codec'
 
+// @ts-expect-error: a variable of the environment may not be set
+void connect(process.env['AMQP_URL'])
 // @ts-expect-error: the option is `login`
 await connect('amqp://localhost', { username: 'alice' })
 // @ts-expect-error: seconds are a number
