@@ -79,7 +79,7 @@ export function tuneOkHint(frameMax: number): string {
 /** `NOT_FOUND (404), no queue 'orders' in vhost '/'`, without the name that RabbitMQ puts in front of its text. */
 export function describeReply(replyCode: number, replyText: string): string {
   const name = replyCodeName(replyCode)
-  const text = replyText.startsWith(`${name} - `) ? replyText.slice(name.length + 3) : replyText
+  const text = (replyText.startsWith(`${name} - `) ? replyText.slice(name.length + 3) : replyText).replace(/\.$/, '')
   return text === '' || text === name ? `${name} (${replyCode})` : `${name} (${replyCode}), ${text}`
 }
 

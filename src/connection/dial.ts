@@ -181,6 +181,9 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
   if (code === 'ECONNRESET' && step === 'connection.start' && !encrypted) {
     return ' (is this the TLS port? then use amqps:// or ssl)'
   }
+  if (step === 'connection.start' && cause instanceof TimeoutError) {
+    return ' (it takes connections and says nothing: it may be frozen or still starting, or this is not an AMQP port)'
+  }
   if (step === 'connection.open-ok' && cause instanceof ConnectionLostError) return tuneOkHint(frameMax)
   if (code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || code === 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE') {
     return ' (does the server want a certificate of the client? then give cert and key in ssl)'
@@ -195,6 +198,16 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
   return ''
 }
 
+/** Why an attempt failed, and what to do about it. OpenSSL's errors have all but the reason in their message. */
+function reasonOf(failure: FailedAttempt): string {
+  const { message, library, reason } = failure.cause as Error & {
+    readonly library?: unknown
+    readonly reason?: unknown
+  }
+  const text = library === 'SSL routines' && typeof reason === 'string' ? `TLS: ${reason}` : message.trim()
+  return text + hint(failure)
+}
+
 function failed(what: string, failures: readonly FailedAttempt[]): Error {
   const [only] = failures
   const attempts = failures.map(({ server, step, cause }) => ({ server, step, cause }))
@@ -204,12 +217,12 @@ function failed(what: string, failures: readonly FailedAttempt[]): Error {
     return new AuthenticationError(`${what} failed: ${message}`, { replyCode, replyText, attempts, cause: only.cause })
   }
   if (failures.length === 1) {
-    return new ConnectionFailedError(`${what} failed: ${only.cause.message.trim()}${hint(only)}`, {
+    return new ConnectionFailedError(`${what} failed: ${reasonOf(only)}`, {
       attempts,
       cause: only.cause,
     })
   }
-  const each = failures.map(one => `${one.server}: ${one.cause.message.trim()}${hint(one)}`)
+  const each = failures.map(one => `${one.server}: ${reasonOf(one)}`)
   return new ConnectionFailedError(`${what} failed: ${each.join('; ')}`, { attempts, cause: only.cause })
 }
 

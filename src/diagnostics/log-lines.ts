@@ -24,7 +24,7 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
       error instanceof ConnectionError
         ? error.message
         : `the connection to ${server(endpoint)} was given up, since the server broke the protocol: ${error.message}`
-    const next = willRecover ? 'it is opened again' : 'recovery is off, so it stays closed'
+    const next = willRecover ? 'reconnecting' : 'recovery is off, so it stays closed'
     return [willRecover ? 'warn' : 'error', `${why}; it was open for ${time(openMs)}; ${next}`]
   },
   'connection.recovering': () => undefined,

@@ -136,6 +136,32 @@ describe('dial', () => {
     assert.equal(error.replyCode, 403)
   })
 
+  it('says why in words that a person can use', async () => {
+    const openssl = Object.assign(
+      new Error('80EC0836DF7F0000:error:0A00010B:SSL routines:ssl3_get_record:wrong version'),
+      {
+        code: 'ERR_SSL_WRONG_VERSION_NUMBER',
+        library: 'SSL routines',
+        reason: 'wrong version number',
+      },
+    )
+    const brokers = new Brokers()
+    brokers.failing('plain', openssl, 'tls')
+    brokers.silent('frozen')
+    const clock = new VirtualClock()
+    const wrong = await rejection(brokers.connect(['plain']), ConnectionFailedError)
+    assert.equal(
+      wrong.message,
+      'connect to plain:5672 failed: TLS: wrong version number (this does not look like a TLS port; then use amqp:// or leave ssl out)',
+    )
+    const silent = rejection(brokers.connect(['frozen'], { clock, connectTimeout: 500 }), ConnectionFailedError)
+    await clock.advance(500)
+    assert.match(
+      (await silent).message,
+      /it was waiting for connection\.start \(it takes connections and says nothing: /,
+    )
+  })
+
   it('says what a frameMax below 8192 may have to do with it where the server hangs up on that', async () => {
     const told: boolean[] = []
     for (const frameMax of [8_191, 8_192, 0]) {

@@ -25,7 +25,7 @@ async function logged(options: ConnectOptions = {}) {
   return { the, lines }
 }
 
-const LOST = 'warn the connection to localhost:5672 was lost: cut; it was open for # ms; it is opened again'
+const LOST = 'warn the connection to localhost:5672 was lost: cut; it was open for # ms; reconnecting'
 
 describe('the log of a connection', () => {
   it('has a line for the loss and one for the recovery, and none for each consumer', async () => {
@@ -44,7 +44,7 @@ describe('the log of a connection', () => {
     the.peer.transport.break(new Error('cut'))
     await turn()
     assert.deepEqual(lines, [
-      `error ${LOST.slice(5).replace('it is opened again', 'recovery is off, so it stays closed')}`,
+      `error ${LOST.slice(5).replace('reconnecting', 'recovery is off, so it stays closed')}`,
     ])
   })
 
