@@ -33,7 +33,8 @@ function hideSecrets(name: string, value: unknown): unknown {
 function relay(name: string, from: Socket, to: Socket): void {
   const frames = new FrameReader({ frameMax: 0 })
   let readable = true
-  from.on('data', chunk => {
+  from.on('data', data => {
+    const chunk = data as Buffer // no encoding is set, so that it is never a string
     if (!to.write(chunk)) from.pause()
     try {
       if (readable) for (const frame of frames.push(chunk)) console.log(`${name} ${show(frame)}`)

@@ -43,9 +43,7 @@ describe('the log of a connection', () => {
     const { the, lines } = await logged({ recovery: false })
     the.peer.transport.break(new Error('cut'))
     await turn()
-    assert.deepEqual(lines, [
-      `error ${LOST.slice(5).replace('reconnecting', 'recovery is off, so it stays closed')}`,
-    ])
+    assert.deepEqual(lines, [`error ${LOST.slice(5).replace('reconnecting', 'recovery is off, so it stays closed')}`])
   })
 
   it('has one line for each attempt that failed, and one more for the last', async () => {

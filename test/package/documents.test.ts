@@ -46,6 +46,26 @@ describe('The documents of the source', () => {
     })
   }
 
+  it('name the versions of runtimes, loaders and compilers that are tested, in docs/runtimes.md', async () => {
+    const text = readFileSync(join(packageRoot, 'docs/runtimes.md'), 'utf8')
+    const { rows } = (await import(join(packageRoot, 'scripts/loaders/rows.mjs'))) as {
+      rows: readonly { readonly packages: readonly string[] }[]
+    }
+    const tested = rows
+      .flatMap(({ packages }) => packages)
+      .map(each =>
+        /^(?:@nestjs\/)?(jest|ts-jest|vitest|tsx|core|esbuild|rollup|webpack|bun|deno|typescript)@(.*)$/.exec(each),
+      )
+      .flatMap(match => (match === null ? [] : [{ name: match[1] ?? '', version: match[2] ?? '' }]))
+    assert.ok(new Set(tested.map(({ name }) => name)).size === 11)
+    const unnamed = tested.filter(({ name, version }) => {
+      const parts = version.split('.')
+      const shown = name === 'core' ? parts[0] : parts.slice(0, 2).join('.')
+      return !new RegExp(`(?<![\\d.])${shown}(?!\\d)`).test(text)
+    })
+    assert.deepEqual(unnamed, [])
+  })
+
   const readmes = under('src').filter(file => basename(file) === 'README.md')
   for (const readme of readmes) {
     it(`name every file of the folder, in ${readme}`, () => {
