@@ -75,9 +75,11 @@ export class ProcessTrace {
 
   /** Call the program's code with it, in a context of its own. */
   run<A extends unknown[]>(call: (...args: A) => unknown, ...args: A): unknown {
-    return new AsyncResource('asyncamqp').runInAsyncScope(() =>
+    const own = new AsyncResource('asyncamqp')
+    return own.runInAsyncScope(() =>
       PROCESS.begin(this.context, () => {
-        this.#resource = new AsyncResource('asyncamqp')
+        const isBound = PROCESS.bindsStores || this.context.around !== undefined
+        this.#resource = isBound ? new AsyncResource('asyncamqp') : own
         return call(...args)
       }),
     )
