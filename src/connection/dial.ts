@@ -182,7 +182,7 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
     return ' (is this the TLS port? then use amqps:// or ssl)'
   }
   if (step === 'connection.start' && cause instanceof TimeoutError) {
-    return ' (it takes connections and says nothing: it may be frozen or still starting, or this is not an AMQP port)'
+    return ' (is it frozen, still starting, or not an AMQP port?)'
   }
   if (step === 'connection.open-ok' && cause instanceof ConnectionLostError) return tuneOkHint(frameMax)
   if (code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || code === 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE') {

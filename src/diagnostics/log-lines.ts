@@ -102,20 +102,12 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
     `${slowHandlers} of ${count(handlersRunning, 'handler')} of queue "${queueName}" ${slowHandlers === 1 ? 'is' : 'are'} slow: one has run for ${time(longestMs)} (delivery tag ${deliveryTag}${messageId === undefined ? '' : `, message "${messageId}"`}); what they work on stays unacked, and the broker takes it back after its consumer timeout`,
   ],
   'publisher.resent': ({ exchangeName, count: resent, nacked }) => {
-    const to =
-      exchangeName === undefined
-        ? ''
-        : exchangeName === ''
-          ? ' to the default exchange'
-          : ` to exchange "${exchangeName}"`
+    const to = exchangeName === undefined ? '' : ` to exchange "${exchangeName}"`
     const what = `${count(resent, 'message')}${to} ${resent === 1 ? 'was' : 'were'} sent again`
-    const them = resent === 1 ? 'it' : 'them'
-    if (nacked === resent) return ['warn', `${what}, since the broker had refused ${them} (basic.nack)`, `nacked${to}`]
-    const why =
-      nacked === 0
-        ? `, since nothing says whether ${resent === 1 ? 'it' : 'they'} had arrived; receivers may see ${them} twice`
-        : `: the broker had refused ${nacked} (basic.nack); nothing says whether the others had arrived, and receivers may see those twice`
-    return ['warn', what + why, `resent${to}`]
+    const refused = nacked === 0 ? '' : `, ${nacked} since the broker had refused them (basic.nack)`
+    const unknown = resent - nacked
+    const twice = unknown === 0 ? '' : `; receivers may see ${unknown} twice, since they may have arrived before`
+    return ['warn', what + refused + twice, `resent${to} ${unknown === 0}`]
   },
 }
 

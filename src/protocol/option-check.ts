@@ -21,7 +21,6 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   reconnect: ['recovery'],
   retry: ['recovery'],
   maxretries: ['maxAttempts'],
-  retries: ['maxAttempts'],
   connectiontimeout: ['connectTimeout'],
   timeout: ['connectTimeout'],
   calltimeout: ['rpcTimeout'],
@@ -46,12 +45,6 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   ttl: ['expiration', 'arguments: { "x-message-ttl": ... }'],
   allupto: ['multiple'],
 }
-
-/** Arguments of queues, exchanges and consumers that other clients take as options: `messageTtl` for `x-message-ttl`. */
-const ARGUMENTS =
-  'x-message-ttl x-expires x-max-length x-max-length-bytes x-overflow x-dead-letter-exchange x-dead-letter-routing-key x-max-priority x-queue-type x-queue-mode x-delivery-limit x-single-active-consumer x-priority x-stream-offset alternate-exchange'.split(
-    ' ',
-  )
 
 /** Options whose value no message may show. */
 const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'])
@@ -78,10 +71,16 @@ export function checkOptions(
   }
 }
 
-/** What an error says of an unknown name: the known one that it is probably a misspelling or a synonym of, else all of them. */
+/**
+ * What an error says of an unknown name: the known one that it is probably a misspelling or a synonym of, else all of them.
+ * Other clients take arguments of the broker as options: `messageTtl` is `x-message-ttl`.
+ */
 export function hintFor(name: string, known: readonly string[]): string {
   const meant = nearest(name, known)
-  return meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`
+  if (meant !== undefined) return `did you mean ${meant}?`
+  const argument = name.replace(/^x-/, '').replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
+  const other = known.includes('arguments') ? `; or is it arguments: { "x-${argument}": ... }?` : ''
+  return `known are ${known.join(', ')}${other}`
 }
 
 function nearest(name: string, known: readonly string[]): string | undefined {
@@ -89,8 +88,6 @@ function nearest(name: string, known: readonly string[]): string | undefined {
   const synonyms = (Object.hasOwn(SYNONYMS, wanted) && SYNONYMS[wanted]) || []
   const synonym = synonyms.find(other => known.includes(other.replace(/:.*/, '')))
   if (synonym !== undefined) return synonym.includes(':') ? synonym : `"${synonym}"`
-  const argument = ARGUMENTS.find(one => plain(one) === wanted || plain(one) === `x${wanted}`)
-  if (argument !== undefined && known.includes('arguments')) return `arguments: { "${argument}": ... }`
 
   let best: string | undefined
   let bestDistance = Math.min(3, Math.floor(wanted.length / 3) + 1)

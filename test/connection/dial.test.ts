@@ -158,7 +158,7 @@ describe('dial', () => {
     await clock.advance(500)
     assert.match(
       (await silent).message,
-      /it was waiting for connection\.start \(it takes connections and says nothing: /,
+      /it was waiting for connection\.start \(is it frozen, still starting, or not an AMQP port\?\)/,
     )
   })
 

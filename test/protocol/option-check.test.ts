@@ -72,15 +72,19 @@ describe('checkOptions', () => {
       ['persistent', ['deliveryMode'], 'deliveryMode: 2'],
       ['ttl', ['expiration'], '"expiration"'],
       ['ttl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
-      ['messageTtl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
-      ['x-message-ttl', ['durable', 'arguments'], 'arguments: { "x-message-ttl": ... }'],
-      ['deadLetterExchange', ['durable', 'arguments'], 'arguments: { "x-dead-letter-exchange": ... }'],
-      ['alternateExchange', ['durable', 'arguments'], 'arguments: { "alternate-exchange": ... }'],
       ['maxRetries', ['maxDelay', 'maxAttempts'], '"maxAttempts"'],
       ['exchange', ['exchangeName'], '"exchangeName"'],
     ]
     for (const [name, known, expected] of hints) assert.equal(hintFor(name, known), `did you mean ${expected}?`)
     assert.equal(hintFor('messageTtl', ['mandatory']), 'known are mandatory')
+    for (const [name, argument] of [
+      ['messageTtl', 'x-message-ttl'],
+      ['x-message-ttl', 'x-message-ttl'],
+      ['deadLetterExchange', 'x-dead-letter-exchange'],
+    ] as const) {
+      const text = `known are durable, arguments; or is it arguments: { "${argument}": ... }?`
+      assert.equal(hintFor(name, ['durable', 'arguments']), text)
+    }
   })
 
   it('lists what is known if nothing is near', () => {

@@ -130,8 +130,7 @@ const KNOWN_OF_RECOVERY = Object.keys({
   giveUpOn: 0,
 } satisfies Record<keyof RecoveryOptions, 0>)
 
-const NO_URL =
-  'connect: the URL is undefined: is an environment variable missing? Only connect() without a URL means localhost'
+const NO_URL = 'connect: the URL is undefined; is an environment variable missing?'
 
 /** Made in this process so far. */
 let connections = 0

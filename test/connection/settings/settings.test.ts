@@ -116,7 +116,7 @@ describe('resolveSettings', () => {
     for (const args of [[undefined], [undefined, {}], [undefined, { port: 5673 }]] as const) {
       assert.throws(() => resolveSettings(...args), {
         code: 'ENCODE_ERROR',
-        message: /^connect: the URL is undefined: is an environment variable missing\?/,
+        message: /^connect: the URL is undefined; is an environment variable missing\?/,
       })
     }
   })
