@@ -345,7 +345,7 @@ describe('A consumer whose connection is lost', () => {
     }
   })
 
-  it('leaves the end of its connection to whoever waits for a message', async () => {
+  it('leaves the end of its connection to the call that waits for a message', async () => {
     const fixture = new Fixture()
     await fixture.connect({ recovery: false })
     const consumer = await fixture.protocol.consumer('q')
