@@ -99,6 +99,7 @@ class World {
     stopped.then(
       () => {
         consuming.closed = true
+        consuming.runsOn = false
       },
       () => {},
     )

@@ -38,6 +38,8 @@ export interface Consuming {
   closing: boolean
   /** Its `close()` has resolved, or it has emitted its end. */
   closed: boolean
+  /** It took messages without acks, and the program did not end it: what had come is gone at the broker, and is run to the last. */
+  runsOn: boolean
 }
 
 /** Reply codes that say that a client has broken the protocol, or has settled what is not its own. */
@@ -98,6 +100,7 @@ export class Journal {
       isPaused: false,
       closing: false,
       closed: false,
+      runsOn: false,
     }
     this.consumers.push(consumer)
     return consumer
@@ -105,9 +108,9 @@ export class Journal {
 
   /** A handler, callback or loop has a message. */
   seen(consumer: Consuming, id: string, redelivered: boolean): void {
-    const { number, way, closed, closing, isPaused, active, concurrency } = consumer
+    const { number, way, closed, runsOn, closing, isPaused, active, concurrency } = consumer
     const owned = way === 'handler' || way === 'loop' || way === 'next'
-    if (closed) this.violations.push(`consumer ${number} got ${id} after it had closed`)
+    if (closed && !runsOn) this.violations.push(`consumer ${number} got ${id} after it had closed`)
     else if (closing && owned) this.violations.push(`consumer ${number} got ${id} while it closed`)
     if (isPaused) this.violations.push(`consumer ${number} got ${id} during a pause`)
     if (active >= concurrency) this.violations.push(`consumer ${number} got ${id} beside ${active} others`)

@@ -278,7 +278,10 @@ export class Program implements Desk {
     const running = this.running.splice(0)
     const closed = this.journal.track(`close of program ${this.number}`, protocol.close())
     this.#change = closed.then(() => {
-      for (const { consuming } of running) consuming.closed = true
+      for (const { consuming } of running) {
+        consuming.closed = true
+        consuming.runsOn = false
+      }
     })
   }
 
@@ -625,11 +628,13 @@ export class Program implements Desk {
       signal: this.longSignal,
     })
     const ended = (): void => {
+      if (!consuming.closed) consuming.runsOn = noAck && !consuming.closing
       consuming.closed = true
     }
     channel.addCancellationCallback(ended)
     channel.waitClosed().then(ended, ended)
     const stop = async (): Promise<void> => {
+      consuming.closing = true
       const way = this.#isTight ? 0 : consuming.number % 3
       try {
         await channel.basicCancel(consumerTag, { noWait: way === 2 && !noAck })
