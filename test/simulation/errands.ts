@@ -143,6 +143,8 @@ export class Errands {
     if (protocol === undefined) return
     const key = `private ${number} ${this.#count++}`
     const { queue } = await protocol.queueDeclare()
+    // The program has closed meanwhile, and may have come back.
+    if (this.#desk.protocol !== protocol) return
     const consuming = journal.consuming('handler', key, 32, 32)
     // At once: it may have another name before it has its consumer.
     const own: PrivateQueue = { key, name: queue, consuming }
