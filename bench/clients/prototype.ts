@@ -150,7 +150,7 @@ class Prototype {
     this.#flush()
   }
 
-  /** Where the frame at `at` ends, with its content if it is a delivery; 0 if that has not come. */
+  /** The end of the frame at `at`, with its content if it is a delivery; 0 if that has not come. */
   #endOf(view: DataView, at: number): number {
     const { byteLength } = view
     if (at + 11 > byteLength) return 0
@@ -176,7 +176,7 @@ class Prototype {
     this.onDelivery(body, { consumerTag, deliveryTag, isRedeliver, exchangeName, routingKey })
   }
 
-  /** Those of the last delivery, where their bytes are the same. */
+  /** Those of the last delivery, if their bytes are the same. */
   #namesOf(bytes: Uint8Array, start: number, tagAt: number, end: number): readonly string[] {
     const last = this.#last
     let same = last.length === end - start

@@ -24,7 +24,7 @@ export interface BrokerControl {
   closeChannels(replyCode: number, replyText: string): void
   closeConnections(replyCode: number, replyText: string): void
   nackNext(count: number): void
-  /** What was to be answered with a nack is taken. */
+  /** The messages that it should have answered with a nack are taken. */
   stopNacks(): void
   withholdConfirms(): void
   releaseConfirms(): void

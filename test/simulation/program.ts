@@ -64,7 +64,7 @@ export class Program implements Desk {
   /** Its close, or its opening. */
   #change: Promise<unknown> = Promise.resolve()
   #answers = false
-  /** What publishers told of what they sent again. */
+  /** The counts of messages that publishers emitted as sent again. */
   #resent: { told: number; readonly publisher: Publisher }[] = []
   #temporary = 0
   /** Consumers on their way. */
@@ -109,7 +109,7 @@ export class Program implements Desk {
     return left
   }
 
-  /** What its connection still counts where nothing is pending, and no consumer is left but those of its own queues. */
+  /** What its connection still counts if nothing is pending, and no consumer is left but those of its own queues. */
   get unfinished(): string[] {
     const stats = this.#protocol?.stats()
     if (stats === undefined) return []
@@ -528,9 +528,9 @@ export class Program implements Desk {
     })
   }
 
-  /** A consumer resumes what was cancelled, and tells of both. */
+  /** A consumer resumes what was cancelled, and emits both events. */
   #expectCancelled(consumer: Consumer, { number }: Consuming): void {
-    // What happened before the program had it, nobody told.
+    // No event came for what happened before the program had it.
     let isCancelled = true
     consumer.on('cancelled', () => {
       isCancelled = true

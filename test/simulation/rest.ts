@@ -209,7 +209,7 @@ export class Rest {
     await this.#clock.advance(SOON)
     const { violations, pending } = this.#journal
     for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
-    // Where the only program that could answer failed to come back, nobody does.
+    // If the only program that could answer failed to come back, no answer comes.
     if (!this.#programs.some(({ answers }) => answers)) return
     for (const { unanswered, number } of this.#programs) {
       for (const question of unanswered)

@@ -455,7 +455,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'what was given back is gone',
   ],
   [
-    'a message of a lost connection is not told of it',
+    'a message of a lost connection does not learn of it',
     'channel/consume/acker.ts',
     'else this.#watching.add(controller)',
     'else if (this.#state === "frozen") this.#watching.add(controller)',
@@ -469,7 +469,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'its signal aborts after its ack, and memory grows with each message',
   ],
   [
-    'settlements are written behind a close',
+    'settlements are written after a close',
     'channel/consume/acker.ts',
     "if (this.#state === 'open') this.#state = 'frozen'",
     "if (this.#state === 'over') this.#state = 'frozen'",
@@ -518,7 +518,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'memory grows with each consumer',
   ],
   [
-    'a consumer of a stream begins anew after a loss',
+    'a consumer of a stream starts over after a loss',
     'channel/consume/recorded-consumers.ts',
     "changed['x-stream-offset'] = resume",
     "changed['x-stream-offset'] = asked.arguments?.['x-stream-offset'] ?? resume",
@@ -560,7 +560,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'it is given to somebody else too',
   ],
   [
-    'a message that nobody has seen is kept at a close',
+    'a message that was not handed out is kept at a close',
     'patterns/consume/dispatcher.ts',
     'else for (const message of unseen)',
     'else for (const message of unseen.slice(1))',
@@ -581,7 +581,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'messages come in another order, or not at all',
   ],
   [
-    'the end of a failed message is not told',
+    'the end of a failed message is not reported',
     'patterns/consume/failed-messages.ts',
     'this.#unsettled--\n      this.#settled()',
     'this.#unsettled--',
@@ -623,14 +623,14 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if the first try is refused, it gets nothing any more',
   ],
   [
-    'a resumed consumer is told twice',
+    'a resumed consumer is reported twice',
     'patterns/consume/consumer-restarter.ts',
     "this.#to('consuming')\n    this.#events.resumed()",
     "this.#to('consuming')\n    this.#events.resumed()\n    this.#events.resumed()",
     'the program counts its interruptions wrong',
   ],
   [
-    'the cancel of a consumer is not told',
+    'the cancel of a consumer is not reported',
     'patterns/consume/consumer.ts',
     "tell(this, this.#source, 'cancelled', error)",
     "if (error instanceof ConnectionError) tell(this, this.#source, 'cancelled', error)",
@@ -891,7 +891,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'an empty name means a queue that is not there',
   ],
   [
-    'a channel that was closed waits to be told of it',
+    'a channel that was closed waits to learn of it',
     'channel/recovering-channel.ts',
     'this.#host.forget(this)\n    const { error } = ending',
     'const { error } = ending',
@@ -934,14 +934,14 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'memory is not bounded by what the options say',
   ],
   [
-    'departures are told of the write before',
+    'departures learn of the write before',
     'connection/wire/write-batcher.ts',
     'if (this.#leaving.length === 0) this.#underWay.push(NOBODY)\n    else {',
     'if (this.#leaving.length === 0) void NOBODY\n    else {',
     'a buffer may be changed before its bytes have left',
   ],
   [
-    'who waits for the socket is not told of the end',
+    'who waits for the socket does not learn of the end',
     'connection/wire/write-batcher.ts',
     '...this.#leaving, ...this.#draining]',
     '...this.#draining]',
@@ -962,7 +962,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the last one waits for a channel for ever',
   ],
   [
-    'who waits for a channel number is not told of the end',
+    'who waits for a channel number does not learn of the end',
     'connection/channel-opener.ts',
     'this.#numbers.failAll(error)\n',
     '',
@@ -976,7 +976,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the channels of the connection run out',
   ],
   [
-    'the first channel is not told of the end',
+    'the first channel does not learn of the end',
     'connection/channel-table.ts',
     'for (const channel of this.#channels.values()) channel.connectionEnded(ending)',
     'for (const channel of [...this.#channels.values()].slice(1)) channel.connectionEnded(ending)',
