@@ -19,7 +19,7 @@ export function checkBytes(payload: unknown): void {
   if (!isBytes(payload)) {
     throw new EncodeError(`basic.publish: payload must be a Uint8Array or a string, not ${inspectShort(payload)}`)
   }
-  const { length } = payload
+  const length = sizeOf(payload)
   if (length > MAX_PAYLOAD) {
     throw new EncodeError(`basic.publish: a payload of ${length} bytes is above the limit of 2 GiB`)
   }
@@ -34,18 +34,35 @@ export function detached(): EncodeError {
   return new EncodeError(`basic.publish: the memory of payload ${TRANSFERRED_AWAY}`)
 }
 
-/** 0 for what has the prototype of a `Uint8Array` and is none: `instanceof` costs less than to find out. */
-export function lengthOf(payload: Uint8Array | string): number {
-  try {
-    return payload.length
-  } catch {
-    return 0
-  }
+/**
+ * What the engine knows of a typed array. A subclass may have a getter of the same name, and no code of the program may run
+ * while a message is half written.
+ */
+function intrinsic<T>(name: 'length' | 'buffer' | 'byteOffset'): (this: Uint8Array) => T {
+  const { get } = Object.getOwnPropertyDescriptor(
+    Object.getPrototypeOf(Uint8Array.prototype),
+    name,
+  ) as PropertyDescriptor
+  return get as (this: Uint8Array) => T
+}
+
+const lengthOf = intrinsic<number>('length')
+const bufferOf = intrinsic<ArrayBuffer>('buffer')
+const offsetOf = intrinsic<number>('byteOffset')
+
+/** How many bytes there are. */
+export function sizeOf(bytes: Uint8Array): number {
+  return lengthOf.call(bytes)
+}
+
+/** The same memory, from `start` on. */
+export function pieceOf(bytes: Uint8Array, start: number, size: number): Uint8Array {
+  return new Uint8Array(bufferOf.call(bytes), offsetOf.call(bytes) + start, size)
 }
 
 /** Each payload is another buffer: unlike for reads, a `DataView` of it would cost more than it saves. */
 export function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
-  const { length } = payload
+  const length = sizeOf(payload)
   if (length > LOOPED) {
     buffer.set(payload, at)
     return

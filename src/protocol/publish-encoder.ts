@@ -1,10 +1,10 @@
 import { EncodeError } from '../errors.ts'
 import { BASIC_PUBLISH } from './basic-codec.ts'
-import { MAX_LOOPED_CHARS, writeAscii } from './bytes.ts'
+import { isBytes, MAX_LOOPED_CHARS, writeAscii } from './bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { encodeError } from './encode-error.ts'
 import { inspectShort } from './inspect-short.ts'
-import { checkBytes, checkText, detached, lengthOf, writePayload } from './payload-bytes.ts'
+import { checkBytes, checkText, detached, pieceOf, sizeOf, writePayload } from './payload-bytes.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
 import { Properties } from './received-properties.ts'
 import { shortstrFault } from './text.ts'
@@ -58,7 +58,7 @@ export class PublishEncoder {
         return false
       }
     } else checkBytes(payload)
-    const size = typeof payload === 'string' ? 0 : payload.length
+    const size = typeof payload === 'string' ? 0 : sizeOf(payload)
     const writer = this.#writer
     writer.begin()
     writer.guard('basic.publish: the properties', this.#frameMax)
@@ -71,7 +71,7 @@ export class PublishEncoder {
       writer.unguard()
       if (typeof payload === 'string') this.#writeText(channel, payload, headerAt)
       else {
-        if (payload.length !== size) throw detached()
+        if (sizeOf(payload) !== size) throw detached()
         if (!this.#writeSmallBody(channel, payload)) return this.#writeBody(channel, payload)
       }
       return false
@@ -93,11 +93,11 @@ export class PublishEncoder {
     mandatory: boolean,
     payload: Uint8Array | string,
   ): boolean {
-    if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) return false
+    if (typeof payload !== 'string' && !isBytes(payload)) return false
     if (typeof exchange !== 'string' || typeof routingKey !== 'string' || typeof mandatory !== 'boolean') return false
     const exchangeSize = exchange.length
     const keySize = routingKey.length
-    const size = lengthOf(payload)
+    const size = typeof payload === 'string' ? payload.length : sizeOf(payload)
     if (exchangeSize > MAX_LOOPED_CHARS || keySize > MAX_LOOPED_CHARS || size === 0) return false
     if (size >= (typeof payload === 'string' ? MAX_LOOPED_CHARS + 1 : REFERENCE_SIZE)) return false
     if (size > this.#frameMax - FRAME_OVERHEAD) return false
@@ -234,7 +234,7 @@ export class PublishEncoder {
   /** Write a body that is copied and fits in one frame. Returns false, with nothing written, for any other. */
   #writeSmallBody(channel: number, payload: Uint8Array): boolean {
     const writer = this.#writer
-    const { length } = payload
+    const length = sizeOf(payload)
     if (length === 0 || length >= REFERENCE_SIZE || length > this.#frameMax - FRAME_OVERHEAD) return false
     writer.reserve(length + FRAME_OVERHEAD)
     writeFrameHeader(writer, channel, length)
@@ -247,12 +247,12 @@ export class PublishEncoder {
 
   #writeBody(channel: number, payload: Uint8Array): boolean {
     const writer = this.#writer
-    const { length } = payload
+    const length = sizeOf(payload)
     const most = this.#frameMax - FRAME_OVERHEAD
     const byReference = length >= REFERENCE_SIZE
     for (let start = 0; start < length; start += most) {
       const size = Math.min(most, length - start)
-      const piece = new Uint8Array(payload.buffer, payload.byteOffset + start, size)
+      const piece = pieceOf(payload, start, size)
       writer.reserve(FRAME_OVERHEAD + (byReference ? 0 : size))
       writeFrameHeader(writer, channel, size)
       if (byReference) writer.reference(piece)

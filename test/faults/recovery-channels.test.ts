@@ -176,7 +176,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     }
     await recovered
     assert.deepEqual(failed, [['channel 3', await closed]])
-    assert.match((await closed).message, /^channel 3 is closed: 127\.0\.0\.1:\d+, where .* allows 2 channels/)
+    assert.match((await closed).message, /^channel 3 is closed: 127\.0\.0\.1:\d+, to which .* allows 2 channels/)
     assert.equal((await waiting).outcome, 'notSent')
     assert.deepEqual([one.isOpen, two.isOpen, three.isOpen], [true, true, false])
     await rejection(three.queueDeclare(), NoChannelAvailableError)

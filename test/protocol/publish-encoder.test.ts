@@ -284,6 +284,53 @@ describe('PublishEncoder', () => {
     }
   })
 
+  it('runs no code of a payload while a message is half written', () => {
+    for (const size of [3, 40, 300, 20_000]) {
+      for (const properties of [undefined, { contentType: 'x' }]) {
+        const writer = new Writer()
+        const encoder = new PublishEncoder(writer, FRAME_MAX)
+        const nested = (): void => void encoder.publish(1, '', 'nested', false, undefined, 'secret')
+        class Sized extends Uint8Array {
+          override get length(): number {
+            nested()
+            return 1
+          }
+          override get byteOffset(): number {
+            nested()
+            return 0
+          }
+          override get buffer(): ArrayBuffer {
+            nested()
+            return super.buffer as ArrayBuffer
+          }
+          static get [Symbol.species](): Uint8ArrayConstructor {
+            nested()
+            return Uint8Array
+          }
+        }
+        const message = { ...PLAIN, properties, payload: new Sized(size) }
+        publish(encoder, message)
+        const written = Buffer.concat(writer.take())
+        assert.deepEqual(written, expected({ ...message, payload: Buffer.alloc(size) }, FRAME_MAX))
+      }
+    }
+  })
+
+  it('refuses what only looks like a Uint8Array, asks it nothing, and writes the next message as ever', () => {
+    const trap = (): never => assert.fail('it was asked')
+    const proxy = new Proxy(new Uint8Array(3), { get: trap, has: trap, getOwnPropertyDescriptor: trap })
+    const fake = Object.create(Uint8Array.prototype, { length: { value: 3 }, 0: { value: 65 } })
+    for (const payload of [proxy, fake, new Int16Array(3), new Uint8ClampedArray(3)] as Uint8Array[]) {
+      for (const properties of [undefined, { contentType: 'x' }]) {
+        const writer = new Writer()
+        const encoder = new PublishEncoder(writer, FRAME_MAX)
+        assert.throws(() => publish(encoder, { ...PLAIN, properties, payload }), EncodeError)
+        publish(encoder, PLAIN)
+        assert.deepEqual(Buffer.concat(writer.take()), expected(PLAIN, FRAME_MAX))
+      }
+    }
+  })
+
   it('owns the bytes of a string, however long', () => {
     const writer = new Writer()
     assert.equal(new PublishEncoder(writer, 131_072).publish(1, '', 'k', false, undefined, 'x'.repeat(100_000)), false)
