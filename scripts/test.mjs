@@ -31,7 +31,12 @@ import { installRuntime, runtimes } from './runtimes/runtimes.mjs'
 const fileTimeout = (process.env['ASYNCAMQP_FAULTS'] === 'long' ? 180 : 10) * 60_000
 
 /** Files that are about RabbitMQ's own nodes, in whole. */
-const aboutNodes = ['test/faults/cluster', 'test/support/rabbit-node', 'test/support/rabbitmq-version']
+const aboutNodes = [
+  'test/faults/cluster',
+  'test/faults/tokens',
+  'test/support/rabbit-node',
+  'test/support/rabbitmq-version',
+]
 
 /** @param {string} line */
 const log = line => console.log(`test: ${line}`)

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { describe, it } from 'node:test'
-import { AbortError, type AmqpProtocol, connect, EncodeError, type OffsetStore } from '../../src/index.ts'
+import {
+  AbortError,
+  type AmqpProtocol,
+  ConnectionClosedError,
+  connect,
+  EncodeError,
+  type OffsetStore,
+} from '../../src/index.ts'
 // Loaded before the clock stands still.
 import '../../src/patterns/consume/stored-offsets.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
@@ -15,7 +23,7 @@ interface Scene {
   readonly errors: Error[]
 }
 
-/** A stream `s` with the messages m0 to m9, of which those with an even number have the filter value `even`. */
+/** A stream `s` with the messages m0 to m9, whose filter values are `even` and `odd`. */
 async function scene(run: (scene: Scene) => Promise<void>): Promise<void> {
   const clock = new VirtualClock()
   const errors: Error[] = []
@@ -28,7 +36,7 @@ async function scene(run: (scene: Scene) => Promise<void>): Promise<void> {
   })
   await protocol.queueDeclare('s', { durable: true, arguments: { 'x-queue-type': 'stream' } })
   for (let i = 0; i < 10; i++) {
-    const headers = i % 2 === 0 ? { 'x-stream-filter-value': 'even' } : {}
+    const headers = { 'x-stream-filter-value': i % 2 === 0 ? 'even' : 'odd' }
     await protocol.publish(`m${i}`, '', 's', { headers })
   }
   await run({ clock, broker, protocol, errors })
@@ -170,6 +178,45 @@ describe('the offset store of a consumer of a stream', () => {
       }
     }))
 
+  it('that never loads ends with the connection', () =>
+    scene(async ({ clock, protocol }) => {
+      const offsetStore = { load: () => new Promise<never>(() => {}), save() {} }
+      const rejected = rejection(
+        protocol.consumer('s', () => {}, { offsetStore }),
+        ConnectionClosedError,
+      )
+      await turn()
+      await clock.until(protocol.close())
+      assert.match((await rejected).message, /^consuming from "s"/)
+    }))
+
+  it('saves in the asynchronous context of the consumer', () =>
+    scene(async ({ clock, protocol }) => {
+      const storage = new AsyncLocalStorage<string>()
+      const contexts: (string | undefined)[] = []
+      const offsetStore = { load: () => undefined, save: () => void contexts.push(storage.getStore()) }
+      await storage.run('made', () => protocol.consumer('s', () => {}, { offsetStore }))
+      await turn()
+      await clock.advance(5_000)
+      assert.deepEqual(contexts, ['made'])
+    }))
+
+  it('starts over with a stream that was deleted and made again', () =>
+    scene(async ({ clock, protocol }) => {
+      const store = new MemoryStore()
+      const got: string[] = []
+      const consumer = await protocol.consumer('s', message => void got.push(message.text()), { offsetStore: store })
+      await turn()
+      await clock.until(protocol.queueDelete('s'))
+      await clock.advance(3_000)
+      await clock.until(protocol.queueDeclare('s', { durable: true, arguments: { 'x-queue-type': 'stream' } }))
+      await clock.until(protocol.publish('new', '', 's'))
+      await clock.advance(5_000)
+      assert.deepEqual(got.slice(10), ['new'])
+      await clock.until(consumer.close())
+      assert.deepEqual(store.saved.at(-1), 1n)
+    }))
+
   it('that never loads ends with the signal', () =>
     scene(async ({ protocol }) => {
       const abort = new AbortController()
@@ -219,12 +266,13 @@ describe('a filter of a stream', () => {
       assert.ok(saved === 9n || saved === 10n, String(saved))
     }))
 
-  it('takes several values, and messages without one if it says so', () =>
+  it('takes several values, and leaves out no message without one, whose value may be elsewhere', () =>
     scene(async ({ protocol }) => {
       const got: string[] = []
       const args = { ...filtered, 'x-stream-filter': ['odd', 'other'], 'x-stream-match-unfiltered': true }
+      await protocol.publish('without', '', 's')
       await protocol.consumer('s', message => void got.push(message.text()), { arguments: args })
       await turn()
-      assert.deepEqual(got, ['m1', 'm3', 'm5', 'm7', 'm9'])
+      assert.deepEqual(got, ['m1', 'm3', 'm5', 'm7', 'm9', 'without'])
     }))
 })

@@ -151,6 +151,8 @@ async function cutRecoveryAt(direction: Direction, offset: number): Promise<numb
       // Cut after the recovery, it was on its way: only the program can know whether to send it again.
       const error = await publish.then(() => undefined, asLost)
       assert.ok(error === undefined || error.outcome === 'unknown', where)
+      // Cut while others were still being recovered: the connection was not lost once more, since it was not back.
+      if (error !== undefined) continue
       // Cut between its confirm and its delivery, it went with the exclusive queue of that connection.
       await until('it comes', () => came.length > 0 || losses > before, { interval: 1 })
     }

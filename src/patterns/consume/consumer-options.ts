@@ -44,7 +44,7 @@ export interface OffsetStore {
   load(): bigint | number | undefined | null | Promise<bigint | number | undefined | null>
   /**
    * Keep the offset of the first message that is not settled. It is called every 5 seconds if it has changed, and when the
-   * consumer is closed; never twice at once. If it throws, that goes to `onError`, and it is called again.
+   * consumer is closed; never twice at once. If it throws, that is reported, and it is called again.
    */
   save(offset: bigint): unknown
 }
@@ -198,7 +198,7 @@ function offsetStoreOption(what: string, store: unknown, noAck: boolean): Offset
     throw badValue(what, 'offsetStore', 'an object with load() and save()', store)
   }
   if (noAck) throw new EncodeError(`${what}: "offsetStore" has no meaning with noAck, which no stream takes`)
-  return store as OffsetStore
+  return { load: () => Reflect.apply(load, store, []), save: inContext(offset => Reflect.apply(save, store, [offset])) }
 }
 
 /** @throws EncodeError for anything but the options of a batch that can be full. */

@@ -205,6 +205,11 @@ export class ConsumerRestarter {
       return
     }
     const replyCode = error instanceof ChannelClosedError ? error.replyCode : undefined
+    const { 'x-stream-offset': offset } = this.#request.arguments ?? {}
+    if (replyCode === 404 && (typeof offset === 'bigint' || offset instanceof Date)) {
+      // A stream that is made under this name is another one, whose offsets begin at 0.
+      this.#request = { ...this.#asked, arguments: { ...this.#asked.arguments, 'x-stream-offset': 'first' } }
+    }
     // A missing queue is made again by others; what is forbidden or locked mostly stays so for a while.
     const last = replyCode === undefined || replyCode === 404 ? LAST_PAUSE : LAST_PAUSE_REFUSED
     this.#pause = Math.min(this.#pause * 2, last)

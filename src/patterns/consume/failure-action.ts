@@ -14,7 +14,7 @@ export interface ErrorDestination {
  * Handles a message again a number of times, after pauses in which it takes no place of the prefetch window.
  *
  * It waits in a queue of its own, `<queue>.retry.<milliseconds>`, which the consumer declares when it is needed and which
- * the broker removes an hour after its last use. If that queue confirms nothing, `<queue>.retry.<milliseconds>.2` takes its place. A message of a stream waits in the consumer.
+ * the broker removes a week after its last use. If that queue confirms nothing, `<queue>.retry.<milliseconds>.2` takes its place. A message of a stream waits in the consumer.
  */
 export interface RetryPolicy {
   /** How often a message is handled again after its first attempt, from 0 to 10,000. */

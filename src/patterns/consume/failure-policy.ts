@@ -94,7 +94,9 @@ export class FailurePolicy {
     } catch (failure) {
       if (!message.isHeld) return
       this.#source.report(failure, 'warn')
-      await this.#requeue(message)
+      // It counts towards no delivery limit, if the broker can do that: the message has not failed another time.
+      await this.#heldBack.holdAfter(this.#failures.count(message))
+      message.nack()
     }
   }
 

@@ -3,8 +3,13 @@ import { knowsQuorumTimeToLive } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { retryQueueName } from './failure-action.ts'
 
-/** Milliseconds that the broker keeps a queue after its last declare, on top of the delay. */
-const IDLE = 3_600_000
+/**
+ * Milliseconds that the broker keeps a queue after its last declare, on top of the delay: with what is in it, if the queue to
+ * which that goes back takes nothing for so long.
+ */
+const IDLE = 7 * 86_400_000
+/** Milliseconds to wait for a channel, of which there may be no more. */
+const CHANNEL_TIMEOUT = 30_000
 /** Milliseconds after which a queue is declared again before it gets another message, so that it never expires with one. */
 const REFRESH = 60_000
 /**
@@ -80,7 +85,11 @@ export class RetryQueues {
 
   async #declare(delay: number, known: Promise<RetryQueue> | undefined): Promise<RetryQueue> {
     const name = retryQueueName(this.#queueName, delay, this.#substituted.has(delay))
-    const channel = await this.#source.openingChannel({ what: `queue.declare of "${name}"`, recover: false })
+    const channel = await this.#source.openingChannel({
+      what: `queue.declare of "${name}"`,
+      recover: false,
+      timeout: CHANNEL_TIMEOUT,
+    })
     const declared = channel.queueDeclare(name, {
       durable: true,
       recover: false,

@@ -1,6 +1,7 @@
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { abortedBy } from '../../errors.ts'
+import { onAbort } from '../../lib/abort-listeners.ts'
 import { abortable } from '../../lib/abortable.ts'
 import { badValue } from '../../protocol/option-check.ts'
 import type { ConsumerSettings, OffsetStore } from './consumer-options.ts'
@@ -28,7 +29,7 @@ export class StoredOffsets {
 
   /** Ask the store. Rejects with what it throws; EncodeError if it gives anything but an offset. */
   static async load(source: ChannelSource, what: string, { queueName, signal }: ConsumerSettings, store: OffsetStore) {
-    const offset = await loaded(store, signal, `consuming from "${queueName}"`)
+    const offset = await loaded(source, store, signal, `consuming from "${queueName}"`)
     if (offset === undefined || offset === null) return new StoredOffsets(source, store, queueName, undefined)
     const isOffset = typeof offset === 'bigint' || (typeof offset === 'number' && Number.isSafeInteger(offset))
     if (!isOffset || offset < 0) throw badValue(what, 'offsetStore.load()', 'an offset or undefined', offset)
@@ -64,7 +65,7 @@ export class StoredOffsets {
         await this.#store.save(offset)
         this.#stored = offset
       } catch (error) {
-        this.#source.report(error, 'unhandled', `the offset store of queue "${this.#queueName}" failed to save`)
+        this.#source.report(error, 'warn', `the offset store of queue "${this.#queueName}" failed to save`)
       }
     })
     return this.#saving
@@ -77,10 +78,23 @@ export class StoredOffsets {
   }
 }
 
-async function loaded(store: OffsetStore, signal: AbortSignal | undefined, what: string): Promise<unknown> {
+/** What the store has, unless `signal` or the end of the connection comes first. */
+async function loaded(
+  source: ChannelSource,
+  store: OffsetStore,
+  signal: AbortSignal | undefined,
+  what: string,
+): Promise<unknown> {
+  if (source.ending !== undefined) throw source.ending.errorFor(what, false)
+  const over = new AbortController()
+  const forgetEnd = source.onEnded(ending => over.abort(ending.errorFor(what, false)))
+  const abort = (): void => over.abort(signal && abortedBy(signal, what))
+  if (signal?.aborted) abort()
+  const aborted = signal?.aborted === false ? onAbort(signal, abort) : undefined
   try {
-    return await (signal === undefined ? store.load() : abortable(signal, () => store.load()))
-  } catch (error) {
-    throw signal?.aborted ? abortedBy(signal, what) : error
+    return await abortable(over.signal, () => store.load())
+  } finally {
+    forgetEnd()
+    aborted?.cancel()
   }
 }

@@ -145,7 +145,7 @@ describe('A retry policy', { concurrency: 4 }, () => {
         'x-dead-letter-strategy': 'at-least-once',
         'x-overflow': 'reject-publish',
         'x-message-ttl': 40,
-        'x-expires': 3_600_040,
+        'x-expires': 7 * 86_400_000 + 40,
         'x-dead-letter-exchange': '',
         'x-dead-letter-routing-key': queue,
       },

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { connect, TimeoutError } from '../../../src/index.ts'
+import { type ConnectOptions, connect, TimeoutError } from '../../../src/index.ts'
 // Loaded later, it would come by the machine's time.
 import '../../../src/patterns/consume/failure-copies.ts'
 import { startBroker } from '../../../src/testing/index.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 /** A consumer whose handler fails, on a clock of the test's. */
-async function failing(t: TestContext) {
+async function failing(t: TestContext, options: ConnectOptions = {}) {
   const clock = new VirtualClock()
   const broker = await startBroker({ clock })
   const errors: Error[] = []
-  const protocol = await connect({ ...broker.inMemory, clock, onError: error => errors.push(error) })
+  const protocol = await connect({ ...broker.inMemory, clock, onError: error => errors.push(error), ...options })
   t.after(async () => {
     await clock.until(protocol.close())
     await broker.stop()
@@ -66,5 +66,19 @@ describe('A queue in which failed messages wait', () => {
     await clock.advance(100)
     assert.equal(broker.queue('q').unacked.length, 0, 'the queue is no longer new')
     assert.equal(broker.queue('q.retry.1000').ready.length, 1)
+  })
+
+  it('is given up after 30 s if there is no channel to make it by: the message is requeued', async t => {
+    const { clock, broker, errors, attempts } = await failing(t, { channelMax: 1 })
+    await using other = await connect({ ...broker.inMemory, clock })
+    await clock.until(other.publish('bad', '', 'q'))
+    await clock.advance(29_000)
+    assert.equal(attempts.length, 1)
+    await clock.advance(5_000)
+    assert.ok(
+      errors.some(error => error instanceof TimeoutError && /queue\.declare of "q\.retry\.1000"/.test(error.message)),
+    )
+    assert.deepEqual(attempts.slice(0, 2), ['bad 1', 'bad 1'])
+    await clock.until(other.close())
   })
 })
