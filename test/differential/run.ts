@@ -126,6 +126,12 @@ export class Run {
       await pause(EXPIRED)
       await this.#settle(client, rounds)
     }
+    // A channel that the broker closes gives back what it had once it has ended, after its channel.close.
+    const isClosed = this.#clients.some(one => one?.received.some(({ method }) => method === methods.ChannelClose))
+    if (isClosed && this.#control !== undefined) {
+      await this.#quiet(QUIET)
+      await this.#settle(client, 3)
+    }
     const lines: string[] = []
     for (let at = 0; at < CONNECTIONS; at++) {
       const one = this.#clients[at]
