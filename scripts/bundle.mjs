@@ -162,7 +162,10 @@ function withSourceNames(code, modules, folder) {
 }
 
 /**
- * A file that only other files of the package load exports all by one statement.
+ * A file that only other files of the package load exports all by one statement. Then it has V8 keep the exports as it keeps
+ * the members of a class, which it does for the prototype of an object that is walked. Else an object with 200 names is a hash
+ * table to it, in which each name that another file uses in its hot path is looked up ("publish 16 B": 0.16 µs instead of 0.27,
+ * "consume 16 B": 0.30 instead of 0.45).
  *
  * @param {string} code
  */
@@ -170,7 +173,8 @@ function exportingAtOnce(code) {
   const names = Array.from(code.matchAll(/^exports\.(\w+) = ([\w$]+);\n/gm), ([, name, value]) =>
     name === value ? name : `${name}: ${value}`,
   )
-  return `${code.replace(/^exports\.\w+ = [\w$]+;\n/gm, '')}Object.assign(exports, { ${names.join(', ')} });\n`
+  const rest = code.replace(/^exports\.\w+ = [\w$]+;\n/gm, '')
+  return `${rest}Object.assign(exports, { ${names.join(', ')} });\nfor (const _ in Object.create(exports)) {}\n`
 }
 
 /**

@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { projectRoot } from './broker/home.mjs'
 import { copyDeclarations } from './declarations.mjs'
-import { keepExportsFast } from './fast-exports.mjs'
 import { run } from './run.mjs'
 
 /** @typedef {import('./broker/types.d.ts').Log} Log */
@@ -66,7 +65,6 @@ export async function buildPackage(log) {
     const { bundle, entries } = await import('./bundle.mjs')
     for (const file of Object.values(entries)) copyDeclarations(file.replace(/\.js$/, '.d.ts'), declarations, dist)
     await bundle(code, dist)
-    for (const shared of ['core.js', 'client.js']) keepExportsFast(join(dist, shared))
   } finally {
     rmSync(compiled, { recursive: true })
   }

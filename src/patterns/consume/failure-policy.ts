@@ -40,8 +40,10 @@ export class FailurePolicy {
   async #apply(action: CheckedAction, message: Message, error: unknown): Promise<void> {
     if (action === 'reject') message.reject()
     else if (action === 'drop') message.ack()
-    else if (action === 'requeue') await this.#requeue(message)
-    else if ('retries' in action) await this.#retry(message, error, action)
+    else if (action === 'requeue') {
+      await this.#pause(message)
+      message.reject({ requeue: true })
+    } else if ('retries' in action) await this.#retry(message, error, action)
     else await this.#insteadOf(message, 'copied', copies => copies.park(message, error, action))
   }
 
@@ -61,9 +63,9 @@ export class FailurePolicy {
     if (message.envelope.isRedeliver && this.#failures.any) this.#failures.forget(message)
   }
 
-  async #requeue(message: Message): Promise<void> {
-    await this.#heldBack.holdAfter(this.#failures.count(message))
-    message.reject({ requeue: true })
+  /** The longer, the more often the message has failed. */
+  #pause(message: Message): Promise<void> {
+    return this.#heldBack.holdAfter(this.#failures.count(message))
   }
 
   async #retry(message: Message, error: unknown, { retries, delays, otherwise }: CheckedRetries): Promise<void> {
@@ -95,7 +97,7 @@ export class FailurePolicy {
       if (!message.isHeld) return
       this.#source.report(failure, 'warn')
       // It counts towards no delivery limit, if the broker can do that: the message has not failed another time.
-      await this.#heldBack.holdAfter(this.#failures.count(message))
+      await this.#pause(message)
       message.nack()
     }
   }
