@@ -188,10 +188,15 @@ function readable(code) {
   return written
 }
 
-/** @param {string} code */
+/**
+ * As few characters as white space can be, in lines that a person can look at in a stack.
+ *
+ * @param {string} code
+ */
 async function withoutSpace(code) {
   const { code: written } = await transform(code, { minifyWhitespace: true, lineLimit: LONGEST_LINE, charset: 'utf8' })
-  return written
+  // A line that ends within a string: a bundler that indents what it bundles would put its indentation into the string.
+  return written.replace(/(?<!\\)((?:\\\\)*)\\\n/g, '$1')
 }
 
 /**

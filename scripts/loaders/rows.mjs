@@ -281,6 +281,7 @@ export const rows = [
   },
   {
     name: 'rollup',
+    quick: true,
     packages: ['rollup@4.68.8', '@rollup/plugin-commonjs@29.0.3', '@rollup/plugin-node-resolve@16.0.3'],
     files: { 'program.mjs': modular + print },
     commands: ['es', 'cjs'].flatMap(format => {

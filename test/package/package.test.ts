@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { ConsumerProject, packageRoot } from './consumer-project.ts'
@@ -149,6 +149,13 @@ describe('The package', () => {
     const [files, bytes] = (await project.node(['loaded.cjs'])).stdout.trimEnd().split('\n')
     assert.equal(files, 'client.js,core.js,index.js')
     assert.ok(Number(bytes) < 500_000, `${bytes} bytes`)
+  })
+
+  it('ends no line within a string, which a bundler that indents would change', () => {
+    const modules = join(project.folder, 'node_modules', 'asyncamqp', 'dist')
+    const files = readdirSync(modules).filter(file => /\.m?js$/.test(file))
+    assert.ok(files.includes('core.js') && files.includes('testing.js'))
+    for (const file of files) assert.doesNotMatch(readFileSync(join(modules, file), 'utf8'), /\\\n/, file)
   })
 
   // To look each of them up in a hash table took a third of a publish's time.
