@@ -1,4 +1,4 @@
-import { abortedBy, asError, EncodeError } from '../../errors.ts'
+import { abortedBy, asError, EncodeError, type PublishOutcome } from '../../errors.ts'
 import type { Place, WaitList } from '../../lib/wait-list.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -31,6 +31,15 @@ export interface PendingPublish extends OutgoingMessage {
   waiting: Place | undefined
   /** What ends the wait for it, if its caller bounds that. */
   bound: Place | undefined
+}
+
+/** Ends a publish: it is not written if it is not yet, and its promise rejects with the error for its outcome. */
+export type Withdraw = (makeError: (outcome: PublishOutcome) => Error) => void
+
+/** What ends the wait for a publish. */
+export interface PublishBounds extends CallOptions {
+  /** Gets what ends it, for a caller whose reasons to do that are its own. */
+  readonly withdrawnBy?: ((withdraw: Withdraw) => void) | undefined
 }
 
 export function pendingPublish(
@@ -106,7 +115,7 @@ export function boundPublish(
   { signal, timeout }: CallOptions,
   giveUp: (error: Error) => void,
 ): void {
-  if (publish.reject === undefined) return
+  if (publish.reject === undefined || (signal === undefined && timeout === undefined)) return
   publish.bound = enterBounds(publish, list, { signal, timeout }, giveUp)
 }
 
@@ -138,11 +147,11 @@ export function defaultBounds(publishTimeout: number | undefined): CallOptions |
 
 /** What bounds a publish: its own signal, and its own timeout or that of `defaults`. */
 export function withDefaults(
-  bounds: CallOptions | undefined,
+  bounds: PublishBounds | undefined,
   defaults: CallOptions | undefined,
-): CallOptions | undefined {
+): PublishBounds | undefined {
   if (defaults === undefined || bounds?.timeout !== undefined) return bounds
-  return bounds === undefined ? defaults : { ...defaults, signal: bounds.signal }
+  return bounds === undefined ? defaults : { ...bounds, timeout: defaults.timeout }
 }
 
 /** Whether the program may have called it and forgotten it. */

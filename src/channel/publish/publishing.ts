@@ -17,7 +17,9 @@ import {
   enterBounds,
   isForgettable,
   notSent,
+  outcomeOf,
   type PendingPublish,
+  type PublishBounds,
   pendingPublish,
   promiseOf,
   refuse,
@@ -203,7 +205,7 @@ export class Publishing implements PublishSource {
     properties: BasicProperties | undefined,
     mandatory: boolean,
     confirmed: boolean,
-    bounds: CallOptions | undefined,
+    bounds: PublishBounds | undefined,
   ): Promise<void> {
     const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, confirmed)
     if (!confirmed && bounds === undefined) {
@@ -280,7 +282,7 @@ export class Publishing implements PublishSource {
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions | undefined,
+    bounds: PublishBounds | undefined,
   ): Promise<void> {
     const { confirming } = this
     if (!confirming && bounds === undefined) {
@@ -291,11 +293,13 @@ export class Publishing implements PublishSource {
     return this.#bounded(pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming), all)
   }
 
-  #bounded(publish: PendingPublish, bounds: CallOptions | undefined): Promise<void> {
+  #bounded(publish: PendingPublish, bounds: PublishBounds | undefined): Promise<void> {
     const promise = promiseOf(publish)
     assertNotAborted(publish, bounds)
     this.#publish(publish)
-    if (bounds !== undefined) boundPublish(publish, this.#bounds, bounds, error => this.#giveUp(publish, error))
+    if (bounds === undefined) return promise
+    boundPublish(publish, this.#bounds, bounds, error => this.#giveUp(publish, error))
+    bounds.withdrawnBy?.(makeError => this.#giveUp(publish, makeError(outcomeOf(publish))))
     return promise
   }
 

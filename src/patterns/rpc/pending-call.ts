@@ -1,3 +1,4 @@
+import type { Withdraw } from '../../channel/publish/message.ts'
 import {
   type AmqpError,
   abortedBy,
@@ -45,10 +46,10 @@ export class PendingCall {
   readonly promise: Promise<Message>
   readonly #site: CallSite
   readonly #over: (call: PendingCall) => void
-  /** Takes the request back while it is not written. */
-  readonly #withdrawal = new AbortController()
   #state: 'waiting' | 'sending' | 'sent' | 'ended' = 'waiting'
   #givenUp: MakeCallError | undefined
+  /** Ends the publish of its request, which is taken back if it is not written. */
+  #withdraw: Withdraw | undefined
   #deadline: { cancel(): void } | undefined
   #aborted: AbortRegistration | undefined
   #resolve: (reply: Message) => void = ignore
@@ -69,11 +70,6 @@ export class PendingCall {
     return this.#state === 'ended'
   }
 
-  /** Aborts when the request need not be sent any more. */
-  get withdrawn(): AbortSignal {
-    return this.#withdrawal.signal
-  }
-
   bound({ timeout, signal, after }: CallBounds): void {
     this.#deadline = after(timeout, () => {
       this.giveUp((what, outcome) => {
@@ -87,9 +83,16 @@ export class PendingCall {
     else this.#aborted = onAbort(signal, aborted)
   }
 
-  /** Its request is being published. */
+  /** Its request is about to be published. */
   sending(): void {
     if (this.#state === 'waiting') this.#state = 'sending'
+  }
+
+  /** Its publish has begun, and is ended by `withdraw`. */
+  withdrawnBy(withdraw: Withdraw): void {
+    this.#withdraw = withdraw
+    // Given up by a getter of its own properties.
+    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)
   }
 
   /** The broker has the request. */
@@ -113,7 +116,7 @@ export class PendingCall {
   giveUp(makeError: MakeCallError): void {
     if (this.#state === 'sending') {
       this.#givenUp ??= makeError
-      this.#withdrawal.abort()
+      this.#withdraw?.(outcome => makeError(this.request.what, outcome))
     } else this.refuse(makeError(this.request.what, this.#state === 'waiting' ? 'notSent' : 'unknown'))
   }
 

@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { DeliverySink } from '../../channel/consume/delivery-sink.ts'
+import { notSent, type Withdraw } from '../../channel/publish/message.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { type AmqpError, asError, EncodeError, MessageReturnedError, ProtocolError } from '../../errors.ts'
@@ -67,7 +68,7 @@ export class RpcChannel implements DeliverySink {
 
   /** Publish the request of a call, once. */
   send(call: PendingCall): void {
-    const { what, correlationId, exchangeName, routingKey, payload, properties } = call.request
+    const { what, correlationId } = call.request
     const channel = this.#channel
     if (channel === undefined) throw new Error('a call is sent before its channel is there')
     if (this.#calls.has(correlationId)) {
@@ -78,7 +79,7 @@ export class RpcChannel implements DeliverySink {
     // First of all: the reply may come before the confirm.
     this.#calls.set(correlationId, call)
     call.sending()
-    channel.publish(payload, exchangeName, routingKey, properties, { mandatory: true, signal: call.withdrawn }).then(
+    this.#publish(call, channel).then(
       () => call.confirmed(),
       (error: AmqpError) => {
         // RabbitMQ changes the replyTo of what it returns: of publishes that are alike, another may be taken for it.
@@ -86,6 +87,17 @@ export class RpcChannel implements DeliverySink {
         else call.publishFailed(error)
       },
     )
+  }
+
+  /** Not with an AbortSignal, which costs as much as all the rest of a call. */
+  async #publish(call: PendingCall, channel: Channel): Promise<void> {
+    const { exchangeName, routingKey, payload, properties } = call.request
+    const withdrawnBy = (withdraw: Withdraw): void => call.withdrawnBy(withdraw)
+    try {
+      await channel.lives.publishing.publish(payload, exchangeName, routingKey, properties, true, { withdrawnBy })
+    } catch (error) {
+      throw notSent(error)
+    }
   }
 
   /** No caller waits for its reply any more. */

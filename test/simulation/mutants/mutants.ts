@@ -1134,8 +1134,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call outlives its timeout',
     'patterns/rpc/pending-call.ts',
-    'if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)',
-    'if (this.#givenUp !== undefined && this.isOver) this.giveUp(this.#givenUp)',
+    "this.#state = 'sent'\n    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)",
+    "this.#state = 'sent'",
     'its caller waits for ever',
   ],
   [
