@@ -427,7 +427,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #end(ending: CloseReason): void {
     this.#to('closed')
     this.#ending = ending
-    this.acker.end(this.#lossReason(ending))
+    this.acker.end(this.#lossReason)
     this.onOver?.(ending)
     this.#gate.failAll(what => ending.errorFor(what, false))
     this.#failAll(ending, ChannelClose.key)
@@ -436,13 +436,15 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#events.ended(this, ending)
   }
 
-  #lossReason(ending: CloseReason): Error {
+  /** Made when somebody asks: an error with its stack costs as much as all the rest of a close. */
+  readonly #lossReason = (): Error => {
+    const ending = this.#ending ?? closedByClient(this.id, this.#closeReason)
     return ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false)
   }
 
   /** What was delivered is the broker's again; `recovers` if its consumers may go on in another life. */
-  endDeliveries(ending: CloseReason, recovers: boolean): void {
-    this.deliveries.end(this.#lossReason(ending), recovers)
+  endDeliveries(recovers: boolean): void {
+    this.deliveries.end(this.#lossReason, recovers)
   }
 
   /** Reject everything pending but the call `spared`, which resolves. */

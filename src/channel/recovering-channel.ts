@@ -161,7 +161,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#restoreModes(session, opened, options)
   }
 
-  async #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
+  #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
     const steps: Promise<unknown>[] = [opened]
     const context = { ...options, site: undefined }
     const { confirming, transaction, prefetch, globalPrefetch } = this.modes
@@ -170,7 +170,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     for (const args of [prefetch, globalPrefetch]) {
       if (args !== undefined) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
     }
-    await allSettledFirstError(steps)
+    return steps.length === 1 ? opened : allSettledFirstError(steps)
   }
 
   /** A consumer could not be recovered. */
@@ -475,7 +475,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (lost && recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
-    session.endDeliveries(ending, recovers)
+    session.endDeliveries(recovers)
     // Closed by the server while it is being recovered: its recovery decides what comes of that.
     if (this.#state === 'recovering' && this.#recovers) return
     if (recovers) {

@@ -53,7 +53,7 @@ export class Acker implements IncomingSource {
   /** Made with the first delivery that is traced. */
   traced: TracedDeliveries | undefined
   /** Why the life is over. */
-  #reason: Error | undefined
+  #reason: (() => Error) | undefined
 
   constructor(port: ChannelPort, channelId: number, offset: number) {
     this.#port = port
@@ -215,7 +215,7 @@ export class Acker implements IncomingSource {
   /** A controller that is aborted when its message is somebody else's. */
   watch(): AbortController {
     const controller = new AbortController()
-    if (this.#state === 'over') controller.abort(this.#reason)
+    if (this.#state === 'over') controller.abort(this.#reason?.())
     else this.#watching.add(controller)
     return controller
   }
@@ -230,8 +230,8 @@ export class Acker implements IncomingSource {
     if (this.#state === 'open') this.#state = 'frozen'
   }
 
-  /** The life is over for `reason`. */
-  end(reason: Error): void {
+  /** The life is over. */
+  end(reason: () => Error): void {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#reason = reason
@@ -241,7 +241,7 @@ export class Acker implements IncomingSource {
     const watching = [...this.#watching]
     this.#watching.clear()
     // Listeners are the program's: they run with the promises that reject for the same reason.
-    if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason))
+    if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason()))
   }
 }
 

@@ -126,14 +126,16 @@ export class Deliveries {
     }
   }
 
-  /** The life is over for `reason`; `recovers` if the consumers may go on in another one. */
-  end(reason: Error, recovers: boolean): void {
+  /** The life is over; `recovers` if the consumers may go on in another one. */
+  end(reason: () => Error, recovers: boolean): void {
+    if (this.#consumers.size === 0) return
     const consumers = [...this.#consumers.values()]
     this.#consumers.clear()
     this.#lastConsumer = undefined
+    const error = reason()
     for (const { position, sink } of consumers) {
       position.restarted()
-      sink.lost(reason, recovers)
+      sink.lost(error, recovers)
     }
   }
 }

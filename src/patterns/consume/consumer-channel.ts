@@ -83,7 +83,7 @@ export class ConsumerChannel {
   #end(error: Error): void {
     if (this.#over) return
     this.#over = true
-    this.#acker?.end(error)
+    this.#acker?.end(() => error)
     void this.#channel.close()
     this.#resolveEnded(error)
   }

@@ -47,7 +47,7 @@ describe('Acker', () => {
     const frozen = new Fixture()
     frozen.acker.freeze()
     const over = new Fixture()
-    over.acker.end(new Error('lost'))
+    over.acker.end(() => new Error('lost'))
     over.acker.freeze()
     for (const fixture of [frozen, over]) {
       assert.equal(fixture.acker.over, true)
@@ -184,7 +184,7 @@ describe('Acker', () => {
     const [watched, settled] = [acker.watch(), acker.watch()]
     acker.unwatch(settled)
     const reason = new Error('lost')
-    acker.end(reason)
+    acker.end(() => reason)
     assert.equal(watched.signal.aborted, false, 'not within the end')
     await Promise.resolve()
     assert.equal(watched.signal.reason, reason)
@@ -200,7 +200,7 @@ describe('Acker', () => {
     acker.settle('ack', 101, false, false)
     assert.equal(calls, 2)
     forget()
-    acker.end(new Error('lost'))
+    acker.end(() => new Error('lost'))
     assert.equal(calls, 3)
   })
 })
