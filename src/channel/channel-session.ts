@@ -183,7 +183,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 
   #encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
     encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
-    this.#port.written()
+    this.#port.methodWritten()
   }
 
   /** Send a method that has no reply. */

@@ -70,6 +70,8 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
 
   /** Something was written: it leaves at the end of this tick at the latest. */
   written(): void
+  /** The same for a method: many of one tick do not wait for its end. */
+  methodWritten(): void
   /**
    * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the
    * socket takes more, or else a promise that gives the event loop a turn.

@@ -283,6 +283,10 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#outgoing.written()
   }
 
+  methodWritten(): void {
+    this.#outgoing.methodWritten()
+  }
+
   publishWritten(): Promise<void> | 'full' | undefined {
     return this.#outgoing.publishWritten()
   }

@@ -44,6 +44,7 @@ export class FakeChannelPort implements ChannelPort {
   }
 
   written(): void {}
+  methodWritten(): void {}
   publishWritten(): undefined {}
   departure(waiter: Departure): void {
     waiter.sent()

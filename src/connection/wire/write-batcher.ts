@@ -13,6 +13,8 @@ const TURN_PUBLISHES = 1_000
 const TURN_BYTES = 262_144
 /** Sealed bytes that leave before the end of the tick. */
 const MUCH = 0.75 * CHUNK_SIZE
+/** Methods of one tick after which they leave: of 500 declares, the broker has made the first before the last is encoded. */
+const MANY_METHODS = 32
 const NOBODY: readonly Departure[] = []
 
 /**
@@ -34,6 +36,7 @@ export class WriteBatcher {
   #reading = false
   #saturated = false
   #turnPublishes = 0
+  #methods = 0
   #turnBytes = 0
   #turn: Promise<void> | undefined
   /** The waiters for bytes of the next write. */
@@ -62,6 +65,14 @@ export class WriteBatcher {
     if (this.#scheduled || this.#reading) return
     this.#scheduled = true
     nextTick(this.#flush)
+  }
+
+  /** The same for a method. */
+  methodWritten(): void {
+    this.written()
+    if (++this.#methods < MANY_METHODS || this.#reading) return
+    this.#methods = 0
+    this.#send()
   }
 
   /** Undefined where the caller may go on, `'full'` if it should wait for the socket, or a turn to wait for. */
@@ -98,6 +109,7 @@ export class WriteBatcher {
 
   readonly #flush = (): void => {
     this.#scheduled = false
+    this.#methods = 0
     this.#send()
   }
 

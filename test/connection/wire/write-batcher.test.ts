@@ -47,6 +47,23 @@ describe('WriteBatcher', () => {
     assert.deepEqual(fixture.transport.writes.map(String), ['abc'])
   })
 
+  it('sends the first of many methods before the tick ends, so that the broker can begin', async () => {
+    const { outgoing, transport } = new Fixture()
+    const { writer } = outgoing
+    for (let i = 0; i < 100; i++) {
+      writer.begin()
+      writer.reserve(1)
+      writer.bytes(Buffer.of(i))
+      outgoing.methodWritten()
+    }
+    assert.deepEqual(
+      transport.writes.map(({ length }) => length),
+      [32, 32, 32],
+    )
+    await tick()
+    assert.deepEqual(Buffer.concat(transport.writes), Buffer.from(Array.from({ length: 100 }, (_, i) => i)))
+  })
+
   it('sends what a read makes it write at the end of the read', () => {
     const fixture = new Fixture()
     fixture.outgoing.readStarts()
