@@ -320,7 +320,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     try {
       const sent = SETTLE.active
         ? this.#settleTraced(how, tag, multiple, requeue)
-        : this.#settle(how, tag, multiple, requeue)
+        : this.settleNow(how, tag, multiple, requeue)
       return sent ? SENT : STALE
     } catch (error) {
       return this.forgotten(error)
@@ -329,10 +329,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   #settleTraced(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     const context = new SettleContext(this, how, tag, multiple, requeue)
-    return context.settle(() => this.#settle(how, tag, multiple, requeue))
+    return context.settle(settleOn, this)
   }
 
-  #settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
+  /** @internal As `settle`, for who sees to it that it is traced, and to what it throws. */
+  settleNow(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     const session = this.#session
     // What came before is the broker's again; what comes while consumers are recovered is not.
     if (this.#state === 'recovering' && session?.state !== 'open') return false
@@ -613,6 +614,10 @@ const STALE = Promise.resolve(false)
 async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
   const results = await Promise.allSettled(promises)
   for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
+function settleOn(channel: RecoveringChannel, { how, deliveryTag, multiple, requeue }: SettleContext): boolean {
+  return channel.settleNow(how, deliveryTag, multiple, requeue)
 }
 
 function ignore(): void {}

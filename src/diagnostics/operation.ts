@@ -56,56 +56,44 @@ export class Operation<C extends Outcomes> {
    * much as `publish`; if there is no such map, `runStores` is called.
    */
   get bindsStores(): boolean {
-    const { hasSubscribers, _stores: stores } = this.start as Channel & {
+    const {
+      hasSubscribers,
+      _stores: stores,
+      runStores,
+    } = this.start as Channel & {
       readonly _stores?: ReadonlyMap<object, unknown>
     }
-    return hasSubscribers && stores?.size !== 0
-  }
-
-  /** Do what is over when it returns. What it throws is thrown again. */
-  sync<T>(context: C, run: () => T): T {
-    return this.begin(context, () => {
-      try {
-        const result = run()
-        context.succeeded()
-        return result
-      } catch (error) {
-        this.failed(context, error)
-        throw error
-      }
-    })
+    return hasSubscribers && stores?.size !== 0 && typeof runStores === 'function'
   }
 
   /** Do what is over when its promise settles. It always returns a promise, of its own: what is thrown rejects it. */
-  promise<T>(context: C, run: () => Promise<T>): Promise<T> {
-    return this.begin(context, () => {
-      try {
-        return this.#follow(context, run())
-      } catch (error) {
-        return this.#follow(context, Promise.reject(error))
-      }
-    })
+  promise<T>(context: C, run: () => Promise<T>): Promise<T>
+  promise<S, A, B, T>(context: C, run: Run<S, C, A, B, Promise<T>>, self: S, a: A, b: B): Promise<T>
+  promise<S, A, B, T>(context: C, run: Run<S, C, A, B, Promise<T>>, self?: S, a?: A, b?: B): Promise<T> {
+    const call = { operation: this, run, self: self as S }
+    return this.begin(context, followed<S, C, A, B, T>, call, a as A, b as B)
   }
 
   /**
    * Do what the program may call and forget: that its promise rejects is handled already, and what is thrown is thrown
-   * again.
+   * again. If there is nothing to wait for, `run` returns undefined, and it is over at once.
    */
-  forgettable<T>(context: C, run: () => Promise<T>): Promise<T> {
-    return this.begin(context, () => {
-      let promise: Promise<T>
-      try {
-        promise = run()
-      } catch (error) {
-        this.#follow(context, Promise.reject(error)).catch(ignore)
-        throw error
-      }
-      this.#follow(context, promise).catch(ignore)
-      return promise
-    })
+  forgettable<S, A, B>(
+    context: C,
+    run: Run<S, C, A, B, Promise<void> | undefined>,
+    self: S,
+    a: A,
+    b: B,
+  ): Promise<void> | undefined {
+    const promise = this.begin(context, forgotten<S, C, A, B>, { operation: this, run, self }, a, b)
+    if (promise !== undefined) return promise
+    context.succeeded()
+    this.finish(context)
+    return undefined
   }
 
-  #follow<T>(context: C, promise: Promise<T>): Promise<T> {
+  /** Publish how it ended when `promise` has settled: within what subscribers have bound to `start`, if called there. */
+  follow<T>(context: C, promise: Promise<T>): Promise<T> {
     return promise.then(
       value => {
         context.succeeded()
@@ -121,14 +109,11 @@ export class Operation<C extends Outcomes> {
   }
 
   /** Publish `start`, run the call in the contexts that subscribers have bound to it, and publish `end`. */
-  begin<T>(context: C, run: () => T): T {
-    const { start } = this
+  begin<S, A, B, T>(context: C, run: Run<S, C, A, B, T>, self: S, a: A, b: B): T {
     try {
-      if (this.bindsStores && typeof start.runStores === 'function') {
-        return start.runStores(context, () => within(context.around, run))
-      }
-      start.publish(context)
-      return within(context.around, run)
+      if (this.bindsStores) return this.start.runStores(context, () => within(context, run, self, a, b))
+      this.start.publish(context)
+      return context.around === undefined ? run(self, context, a, b) : within(context, run, self, a, b)
     } finally {
       this.end.publish(context)
     }
@@ -146,8 +131,50 @@ export class Operation<C extends Outcomes> {
   }
 }
 
-function within<T>(around: Around | undefined, run: () => T): T {
-  return around === undefined ? run() : runWithin(around, run)
+/** With parameters of its own in the place of a closure, and not any number of them: both would cost each message something. */
+type Run<S, C, A, B, T> = (self: S, context: C, a: A, b: B) => T
+
+/** What is called within `begin`, and who follows its promise. */
+interface Call<S, C extends Outcomes, A, B, T> {
+  readonly operation: Operation<C>
+  readonly run: Run<S, C, A, B, T>
+  readonly self: S
+}
+
+function followed<S, C extends Outcomes, A, B, T>(
+  { operation, run, self }: Call<S, C, A, B, Promise<T>>,
+  context: C,
+  a: A,
+  b: B,
+): Promise<T> {
+  try {
+    return operation.follow(context, run(self, context, a, b))
+  } catch (error) {
+    return operation.follow(context, Promise.reject(error))
+  }
+}
+
+function forgotten<S, C extends Outcomes, A, B>(
+  { operation, run, self }: Call<S, C, A, B, Promise<void> | undefined>,
+  context: C,
+  a: A,
+  b: B,
+): Promise<void> | undefined {
+  let promise: Promise<void> | undefined
+  try {
+    promise = run(self, context, a, b)
+  } catch (error) {
+    operation.follow(context, Promise.reject(error)).catch(ignore)
+    throw error
+  }
+  if (promise === undefined && (operation.bindsStores || context.around !== undefined)) promise = Promise.resolve()
+  if (promise !== undefined) operation.follow(context, promise).catch(ignore)
+  return promise
+}
+
+function within<S, C extends Outcomes, A, B, T>(context: C, run: Run<S, C, A, B, T>, self: S, a: A, b: B): T {
+  const { around } = context
+  return around === undefined ? run(self, context, a, b) : runWithin(around, () => run(self, context, a, b))
 }
 
 /** Call `run` exactly once, whatever a subscriber's function makes of it. What that one throws by itself surfaces. */

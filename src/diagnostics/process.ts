@@ -65,34 +65,28 @@ export const PROCESS = new Operation<ProcessContext>('process')
  */
 export class ProcessTrace {
   readonly context: ProcessContext
-  #state: 'working' | 'waiting' | 'ended' = 'working'
-  /** That of the call, with what subscribers have bound to it. */
-  #resource: AsyncScope | undefined
+  // Plain fields, since one is made for each message.
+  state: 'working' | 'waiting' | 'ended' = 'working'
+  /** That of the call, if subscribers have bound something to it. */
+  resource: AsyncScope | undefined = undefined
 
   constructor(context: ProcessContext) {
     this.context = context
   }
 
   /** Call the program's code with it, in a context of its own. */
-  run<A extends unknown[]>(call: (...args: A) => unknown, ...args: A): unknown {
-    const own = new AsyncResource('asyncamqp')
-    return own.runInAsyncScope(() =>
-      PROCESS.begin(this.context, () => {
-        const isBound = PROCESS.bindsStores || this.context.around !== undefined
-        this.#resource = isBound ? new AsyncResource('asyncamqp') : own
-        return call(...args)
-      }),
-    )
+  run(call: () => unknown): unknown {
+    return new AsyncResource('asyncamqp').runInAsyncScope(begun, undefined, this, call)
   }
 
   /** Do what belongs to the work, after the call: what is published and settled for it is seen in its context. */
   within<A extends unknown[], R>(call: (...args: A) => R, ...args: A): R {
-    return this.#resource === undefined ? call(...args) : this.#resource.runInAsyncScope(call, undefined, ...args)
+    return this.resource === undefined ? call(...args) : this.resource.runInAsyncScope(call, undefined, ...args)
   }
 
   /** The program has it, and works on it until it settles it. */
   handedOver(): void {
-    PROCESS.begin(this.context, ignore)
+    PROCESS.begin(this.context, ignore, undefined, undefined, undefined)
     this.done()
   }
 
@@ -114,9 +108,9 @@ export class ProcessTrace {
 
   /** The work on it is over. */
   done(): void {
-    if (this.#state !== 'working') return
-    if (this.context.outcome === undefined) this.#state = 'waiting'
-    else this.#end()
+    if (this.state !== 'working') return
+    if (this.context.outcome === undefined) this.state = 'waiting'
+    else this.end()
   }
 
   /**
@@ -125,45 +119,72 @@ export class ProcessTrace {
    */
   settled(outcome: ProcessResult): void {
     this.context.outcome ??= outcome
-    if (this.#state === 'waiting') queueMicrotask(() => this.#end())
+    if (this.state === 'waiting') queueMicrotask(() => this.end())
   }
 
-  #end(): void {
-    if (this.#state === 'ended') return
-    this.#state = 'ended'
+  end(): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
     PROCESS.finish(this.context)
   }
+}
+
+function begun(trace: ProcessTrace, call: () => unknown): unknown {
+  return PROCESS.begin(trace.context, entered, trace, call, undefined)
+}
+
+function entered(trace: ProcessTrace, { around }: ProcessContext, call: () => unknown): unknown {
+  if (PROCESS.bindsStores || around !== undefined) trace.resource = new AsyncResource('asyncamqp')
+  return call()
 }
 
 function ignore(): void {}
 
 /** @internal The traced deliveries of one life of a channel that are not settled, by their tags. */
 export class TracedDeliveries {
+  /** The last one that was added. What is settled within its call never gets into the map, which costs more than all else. */
+  #newest: ProcessTrace | undefined
   readonly #byTag = new Map<number, ProcessTrace>()
   /** They are in the order of their tags. */
   #ascending = true
   #lastTag = 0
 
   add(trace: ProcessTrace): void {
-    const { deliveryTag } = trace.context
+    this.#keepNewest()
+    this.#newest = trace
+  }
+
+  #keepNewest(): void {
+    const newest = this.#newest
+    if (newest === undefined) return
+    this.#newest = undefined
+    const { deliveryTag } = newest.context
     if (this.#byTag.size === 0) this.#ascending = true
     else if (deliveryTag < this.#lastTag) this.#ascending = false
     this.#lastTag = deliveryTag
-    this.#byTag.set(deliveryTag, trace)
+    this.#byTag.set(deliveryTag, newest)
   }
 
   get(tag: number): ProcessTrace | undefined {
-    return this.#byTag.get(tag)
+    return this.#newest?.context.deliveryTag === tag ? this.#newest : this.#byTag.get(tag)
   }
 
   /** One is settled, or with `multiple` all up to it; 0 stands for all. */
   settled(outcome: ProcessResult, tag: number, multiple: boolean): void {
-    if (!multiple) {
+    if (multiple) this.#settledUpTo(outcome, tag)
+    else if (this.#newest?.context.deliveryTag === tag) {
+      const newest = this.#newest
+      this.#newest = undefined
+      newest.settled(outcome)
+    } else {
       const trace = this.#byTag.get(tag)
       this.#byTag.delete(tag)
       trace?.settled(outcome)
-      return
     }
+  }
+
+  #settledUpTo(outcome: ProcessResult, tag: number): void {
+    this.#keepNewest()
     for (const [each, trace] of this.#byTag) {
       if (tag !== 0 && each > tag) {
         if (this.#ascending) break
@@ -176,6 +197,7 @@ export class TracedDeliveries {
 
   /** None of them can be settled any more. */
   lost(): void {
+    this.#keepNewest()
     for (const trace of this.#byTag.values()) trace.settled('lost')
     this.#byTag.clear()
   }

@@ -41,10 +41,8 @@ export class PublishContext extends OutgoingContext {
   channelId: number | undefined = undefined
   /** Undefined until it has ended. */
   outcome: PublishResult | undefined = undefined
-  /** @internal */
-  declare readonly source: PublishSource
-  /** @internal */
-  message: TracedPublish | undefined = undefined
+  /** A private field, since it has the body: a tool may print all fields of a context. */
+  #message: TracedPublish | undefined = undefined
 
   /** @internal */
   constructor(
@@ -61,32 +59,38 @@ export class PublishContext extends OutgoingContext {
     this.confirmed = confirmed
   }
 
+  /** @internal */
+  isSentAs(message: TracedPublish): void {
+    this.#message ??= message
+  }
+
   /** How often it was written: more than once after a lost connection or a closed channel. */
   get attempts(): number {
-    return this.message?.writes ?? 0
+    return this.#message?.writes ?? 0
   }
 
   /** Its number on the channel on which it was written last; undefined if the broker does not confirm it. */
   get deliveryTag(): number | undefined {
-    return this.message?.tag || undefined
+    return this.#message?.tag || undefined
   }
 
   /** @internal */
   succeeded(): void {
-    this.#ended(this.confirmed ? 'confirmed' : 'sent')
+    ended(this, this.confirmed ? 'confirmed' : 'sent')
   }
 
   /** @internal */
   override failed(error: unknown): void {
     this.error = error
-    this.#ended(resultOf(error, this.attempts))
+    ended(this, resultOf(error, this.attempts))
     if (error instanceof EncodeError) error.outcome ??= 'notSent'
   }
+}
 
-  #ended(outcome: PublishResult): void {
-    this.outcome = outcome
-    if (this.attempts > 0) this.channelId = this.source.channelId
-  }
+/** Not a method: a private one costs each object that is made. */
+function ended(context: PublishContext, outcome: PublishResult): void {
+  context.outcome = outcome
+  if (context.attempts > 0) context.channelId = (context.source as PublishSource).channelId
 }
 
 /** @internal What is known of a message by the error of its publish. */

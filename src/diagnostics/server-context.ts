@@ -21,8 +21,7 @@ export interface EndpointSource {
 
 /** What the contexts of operations on a connection have in common. */
 export abstract class ServerContext {
-  /** @internal */
-  readonly source: EndpointSource
+  readonly #source: EndpointSource
   /** Why it failed; undefined while it has not. */
   error: unknown = undefined
 
@@ -35,7 +34,12 @@ export abstract class ServerContext {
 
   /** @internal */
   constructor(source: EndpointSource) {
-    this.source = source
+    this.#source = source
+  }
+
+  /** @internal Not a field: a tool that prints all fields of a context must not find the connection's. */
+  get source(): EndpointSource {
+    return this.#source
   }
 
   /** @internal */
@@ -48,24 +52,24 @@ export abstract class ServerContext {
 
   /** The number of the connection in this process, counted from 1. It stays the same through recoveries. */
   get connectionId(): number {
-    return this.source.endpoint.connectionId
+    return this.#source.endpoint.connectionId
   }
 
   /** The host of the server, as the program named it. */
   get serverAddress(): string {
-    return this.source.endpoint.serverAddress
+    return this.#source.endpoint.serverAddress
   }
 
   get serverPort(): number {
-    return this.source.endpoint.serverPort
+    return this.#source.endpoint.serverPort
   }
 
   get virtualHost(): string {
-    return this.source.endpoint.virtualHost
+    return this.#source.endpoint.virtualHost
   }
 
   /** The option `connectionName`. */
   get connectionName(): string {
-    return this.source.endpoint.connectionName
+    return this.#source.endpoint.connectionName
   }
 }

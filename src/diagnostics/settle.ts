@@ -2,6 +2,9 @@ import type { IncomingSource } from './incoming.ts'
 import { Operation } from './operation.ts'
 import { ServerContext } from './server-context.ts'
 
+const METHODS = { ack: 'basic.ack', nack: 'basic.nack', reject: 'basic.reject' } as const
+const HOW = { 'basic.ack': 'ack', 'basic.nack': 'nack', 'basic.reject': 'reject' } as const
+
 /** What subscribers to `asyncamqp:settle` get: one settlement of a delivery, or of all up to it. */
 export class SettleContext extends ServerContext {
   readonly method: 'basic.ack' | 'basic.nack' | 'basic.reject'
@@ -24,19 +27,21 @@ export class SettleContext extends ServerContext {
     requeue: boolean,
   ) {
     super(source)
-    this.method = `basic.${how}`
+    this.method = METHODS[how]
     this.channelId = source.channelId
     this.deliveryTag = deliveryTag
     this.multiple = multiple
     this.requeue = requeue
   }
 
+  /** @internal Have it done by `run`. What that throws is thrown again. */
+  settle<S>(run: (self: S, context: SettleContext) => boolean, self: S): boolean {
+    return SETTLE.begin(this, settleNow<S>, self, run, undefined)
+  }
+
   /** @internal */
-  settle(run: () => boolean): boolean {
-    return SETTLE.sync(this, () => {
-      this.sent = run()
-      return this.sent
-    })
+  get how(): 'ack' | 'nack' | 'reject' {
+    return HOW[this.method]
   }
 
   /** @internal */
@@ -45,3 +50,13 @@ export class SettleContext extends ServerContext {
 
 /** @internal */
 export const SETTLE = new Operation<SettleContext>('settle')
+
+function settleNow<S>(self: S, context: SettleContext, run: (self: S, context: SettleContext) => boolean): boolean {
+  try {
+    context.sent = run(self, context)
+  } catch (error) {
+    SETTLE.failed(context, error)
+    throw error
+  }
+  return context.sent
+}

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel'
 import { afterEach, describe, it } from 'node:test'
+import { inspect } from 'node:util'
 import { type AmqpProtocol, connect, type Message, type PublishContext } from '../../src/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
 import { follow, turn } from '../support/settled.ts'
@@ -77,6 +78,19 @@ describe('A subscriber', () => {
     })
     assert.ok(left.length > 30, `${left.length} exceptions`)
     assert.deepEqual([...new Set(left)], ['Error: thrown by a subscriber'])
+  })
+
+  it('that prints all that a context has finds no body and no password', async () => {
+    await using broker = await startBroker({ users: { shop: { password: 'hush-hush' } } })
+    const printed: string[] = []
+    recordAll((_operation, _event, context) => printed.push(inspect(context, { depth: null })))
+    await using protocol = await connect(broker.url, broker.inMemory)
+    assert.deepEqual(await everything(protocol), GOT)
+    assert.ok(printed.length > 80, `${printed.length} contexts`)
+    assert.deepEqual(
+      printed.filter(text => /hush-hush|payload|body:|<Buffer/.test(text)),
+      [],
+    )
   })
 
   it('may call the client at each event', async () => {

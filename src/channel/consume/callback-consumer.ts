@@ -161,27 +161,34 @@ export class CallbackConsumer implements DeliverySink {
 
   /** The same with closures, which would cost each message something in there. */
   #runTraced(trace: ProcessTrace, body: Buffer, envelope: Envelope, properties: Properties): void {
+    const callback = this.#callback
+    this.#running++
+    let result: unknown
+    try {
+      result = trace.run(() => callback(body, envelope, properties))
+    } catch (error) {
+      this.#tracedFailed(trace, error)
+    }
+    if (result !== undefined && this.#followTraced(trace, result)) return
+    this.#running--
+    this.#checkIdle()
+    trace.done()
+  }
+
+  #followTraced(trace: ProcessTrace, result: unknown): boolean {
     const finished = (): void => {
       trace.done()
       this.#finished()
     }
-    const failed = (error: unknown): void => {
-      trace.callbackFailed(error)
-      this.#port?.report(error, 'unhandled')
+    return follow(result, finished, error => {
+      this.#tracedFailed(trace, error)
       finished()
-    }
-    this.#running++
-    let result: unknown
-    try {
-      result = trace.run(this.#callback, body, envelope, properties)
-    } catch (error) {
-      trace.callbackFailed(error)
-      this.#port?.report(error, 'unhandled')
-    }
-    if (follow(result, finished, failed)) return
-    this.#running--
-    this.#checkIdle()
-    trace.done()
+    })
+  }
+
+  #tracedFailed(trace: ProcessTrace, error: unknown): void {
+    trace.callbackFailed(error)
+    this.#port?.report(error, 'unhandled')
   }
 
   readonly #finished = (): void => {

@@ -194,10 +194,10 @@ export class Publishing implements PublishSource {
     mandatory: boolean,
   ): Promise<void> {
     if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, false, undefined)
-    return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined)
+    return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined) ?? WRITTEN
   }
 
-  /** The same with closures, which would cost each message something in there. */
+  /** The same with a context, which would cost each message something in there. */
   #traced(
     payload: Uint8Array | string,
     exchange: string,
@@ -208,20 +208,36 @@ export class Publishing implements PublishSource {
     bounds: PublishBounds | undefined,
   ): Promise<void> {
     const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, confirmed)
-    if (!confirmed && bounds === undefined) {
-      return PUBLISH.forgettable(context, () => {
-        const promise = this.#basicPublish(payload, exchange, routingKey, context.sent, mandatory, context)
-        context.message ??= WRITTEN_ONCE
-        return promise
-      })
+    if (confirmed || bounds !== undefined) {
+      return PUBLISH.promise(context, Publishing.#publishTraced, this, payload, bounds)
     }
-    return PUBLISH.promise(context, () => {
-      const publish = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, confirmed)
-      context.message = publish
-      return this.#bounded(publish, bounds)
-    })
+    return PUBLISH.forgettable(context, Publishing.#basicPublishTraced, this, payload, undefined) ?? WRITTEN
   }
 
+  static #publishTraced(
+    publishing: Publishing,
+    context: PublishContext,
+    payload: Uint8Array | string,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
+    const { exchangeName, routingKey, sent, mandatory, confirmed } = context
+    const publish = pendingPublish(payload, exchangeName, routingKey, sent, mandatory, confirmed)
+    context.isSentAs(publish)
+    return publishing.#bounded(publish, bounds)
+  }
+
+  static #basicPublishTraced(
+    publishing: Publishing,
+    context: PublishContext,
+    payload: Uint8Array | string,
+  ): Promise<void> | undefined {
+    const { exchangeName, routingKey, sent, mandatory } = context
+    const promise = publishing.#basicPublish(payload, exchangeName, routingKey, sent, mandatory, context)
+    context.isSentAs(WRITTEN_ONCE)
+    return promise
+  }
+
+  /** Undefined if it is written, and more may be. */
   #basicPublish(
     payload: Uint8Array | string,
     exchange: string,
@@ -229,7 +245,7 @@ export class Publishing implements PublishSource {
     properties: BasicProperties | undefined,
     mandatory: boolean,
     context: PublishContext | undefined,
-  ): Promise<void> {
+  ): Promise<void> | undefined {
     const window = this.#window
     if (
       window !== undefined &&
@@ -238,10 +254,10 @@ export class Publishing implements PublishSource {
       this.#default === undefined &&
       window.mayWrite(exchange, routingKey)
     ) {
-      return window.send(payload, exchange, routingKey, properties, mandatory) ?? WRITTEN
+      return window.send(payload, exchange, routingKey, properties, mandatory)
     }
     const publish = pendingPublish(payload, exchange, routingKey, properties, mandatory, false)
-    if (context !== undefined) context.message = publish
+    context?.isSentAs(publish)
     const promise = promiseOf(publish)
     promise.catch(ignore)
     try {

@@ -87,7 +87,7 @@ export class HandlerRuns implements Runs {
       // A context of its own: what it enters stays with it.
       if (trace === undefined)
         result = new AsyncResource('asyncamqp').runInAsyncScope(this.#handler, undefined, message)
-      else result = trace.run(this.#handler, message)
+      else result = this.#runTraced(message, trace)
     } catch (error) {
       this.#running--
       this.#fail(message, trace, error)
@@ -102,6 +102,12 @@ export class HandlerRuns implements Runs {
       this.#running--
       this.#succeed(message, trace)
     }
+  }
+
+  /** A closure of its own: it would cost each message something in there. */
+  #runTraced(message: Message, trace: ProcessTrace): unknown {
+    const handler = this.#handler
+    return trace.run(() => handler(message))
   }
 
   #addRun(): Run {

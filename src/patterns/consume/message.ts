@@ -123,7 +123,7 @@ export class Message {
     const { acker } = this
     if (acker === undefined) return false
     const context = new SettleContext(acker, how, this.envelope.deliveryTag, false, requeue)
-    return context.settle(() => this.settle(how, requeue))
+    return context.settle(settleMessage, this)
   }
 
   /** @internal The same for what no subscriber may be called for. `multiple` settles all before it too. */
@@ -216,6 +216,10 @@ export class StreamMessage extends Message {
       new StreamMessage(this.body, envelope, this.properties, acker, this.handOutAgain, this.again + 1),
     )
   }
+}
+
+function settleMessage(message: Message, { how, requeue }: SettleContext): boolean {
+  return message.settle(how, requeue)
 }
 
 function nameOf(message: Message): string {

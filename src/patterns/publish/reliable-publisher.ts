@@ -108,7 +108,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     return this.#publish(pendingPublish(payload, exchange, routingKey, properties, mandatory, true), payload, bounds)
   }
 
-  /** The same with closures, which would cost each message something in there. */
+  /** The same with a context, which would cost each message something in there. */
   #traced(
     payload: Uint8Array | string,
     exchange: string,
@@ -118,11 +118,19 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     bounds: CallOptions | undefined,
   ): Promise<void> {
     const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, true)
-    return PUBLISH.promise(context, () => {
-      const message = pendingPublish(payload, exchange, routingKey, context.sent, mandatory, true)
-      context.message = message
-      return this.#publish(message, payload, bounds)
-    })
+    return PUBLISH.promise(context, ReliablePublisher.#publishTraced, this, payload, bounds)
+  }
+
+  static #publishTraced(
+    publisher: ReliablePublisher,
+    context: PublishContext,
+    payload: Uint8Array | string,
+    bounds: CallOptions | undefined,
+  ): Promise<void> {
+    const { exchangeName, routingKey, sent, mandatory } = context
+    const message = pendingPublish(payload, exchangeName, routingKey, sent, mandatory, true)
+    context.isSentAs(message)
+    return publisher.#publish(message, payload, bounds)
   }
 
   #publish(message: PendingPublish, payload: Uint8Array | string, own: CallOptions | undefined): Promise<void> {
