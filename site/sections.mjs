@@ -42,6 +42,7 @@ export const SECTIONS = [
       ['faults', 'Faults, measured', 'measured behaviour under faults, beside other clients'],
       ['observability', 'Observability', 'diagnostics channels, logs, statistics, OpenTelemetry, alerts'],
       ['rabbitmq-versions', 'RabbitMQ versions', 'differences of RabbitMQ 3.10, 4.0 and 4.3'],
+      ['runtimes', 'Runtimes, loaders and compilers', 'Node, Bun, Deno and browsers; bundlers, test runners and TypeScript'],
     ],
   },
   {
