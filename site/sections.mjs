@@ -42,7 +42,11 @@ export const SECTIONS = [
       ['faults', 'Faults, measured', 'measured behaviour under faults, beside other clients'],
       ['observability', 'Observability', 'diagnostics channels, logs, statistics, OpenTelemetry, alerts'],
       ['rabbitmq-versions', 'RabbitMQ versions', 'differences of RabbitMQ 3.10, 4.0 and 4.3'],
-      ['runtimes', 'Runtimes, loaders and compilers', 'Node, Bun, Deno and browsers; bundlers, test runners and TypeScript'],
+      [
+        'runtimes',
+        'Runtimes, loaders and compilers',
+        'Node, Bun, Deno and browsers; bundlers, test runners and TypeScript',
+      ],
     ],
   },
   {
@@ -56,7 +60,18 @@ export const SECTIONS = [
   {
     title: 'Come to it',
     guides: [
+      [
+        'comparison',
+        'Comparison',
+        'with amqplib, rabbitmq-client and @cloudamqp/amqp-client; each claim with its proof',
+      ],
       ['from-amqplib', 'From amqplib', 'what became of each name of amqplib'],
+      ['amqplib-programs', 'Ten amqplib programs', 'before and after'],
+      [
+        'from-node-clients',
+        'From other Node clients',
+        'from amqp-connection-manager, rabbitmq-client and @cloudamqp/amqp-client',
+      ],
       ['from-aioamqp', 'From aioamqp', 'what became of each name of aioamqp'],
       ['from-other-clients', 'From other clients', 'from carehare, stompman and stompest'],
       ['architecture', 'Architecture', 'the source: its layers, and the ways of a publish, a delivery and a recovery'],
