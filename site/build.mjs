@@ -15,6 +15,24 @@ function run(command, ...args) {
   execFileSync(command, args, { cwd: here, stdio: 'inherit' })
 }
 
+/**
+ * What is in the source and not in the site is named, without a link.
+ *
+ * @param {string} markdown
+ * @param {string} folder that its links start from
+ */
+function withoutSourceLinks(markdown, folder) {
+  return markdown.replaceAll(/(?<!!)\[([^\]]+)\]\(([^)\s]*[./][^)\s]*)\)/g, (link, text, target) => {
+    if (/^(?:https:(?!.*\/blob\/main\/)|#)/.test(target)) return link
+    return existsSync(join(folder, target.replace(/#.*/, ''))) ? link : text
+  })
+}
+
+/** They would ask another server. @param {string} markdown */
+function withoutBadges(markdown) {
+  return markdown.replaceAll(/^\[?!\[[^\]]*\]\(https:.*\n/gm, '')
+}
+
 if (!existsSync(join(root, 'dist/index.d.ts'))) execFileSync(npm, ['run', 'build'], { cwd: root, stdio: 'inherit' })
 if (!existsSync(join(here, 'node_modules/vitepress'))) run(npm, 'ci', '--no-audit', '--no-fund')
 
@@ -25,11 +43,18 @@ if (unknown.length > 0) throw new Error(`sections.mjs does not name ${unknown.jo
 rmSync(pages, { recursive: true, force: true })
 mkdirSync(pages)
 cpSync(join(root, 'docs'), join(pages, 'guides'), { recursive: true })
+for (const file of known) {
+  const guide = readFileSync(join(pages, 'guides', file), 'utf8')
+  writeFileSync(join(pages, 'guides', file), withoutSourceLinks(guide, join(pages, 'guides')))
+}
 // The front page is the README. Its links to guides lead to their pages, and its picture comes along.
 mkdirSync(join(pages, 'bench/results'), { recursive: true })
 cpSync(join(root, 'bench/results/benchmark.svg'), join(pages, 'bench/results/benchmark.svg'))
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
-writeFileSync(join(pages, 'index.md'), readme.replaceAll('](docs/', '](guides/').replace('](bench/', '](./bench/'))
+const front = readme
+  .replaceAll(/\]\((?:https:[^)\s]*\/blob\/main\/)?docs\//g, '](guides/')
+  .replace(/\]\((?:https:[^)\s]*\/main\/)?bench\//, '](./bench/')
+writeFileSync(join(pages, 'index.md'), withoutSourceLinks(withoutBadges(front), pages))
 
 run(process.execPath, join(here, 'node_modules/typedoc/bin/typedoc'))
 run(process.execPath, join(here, 'node_modules/vitepress/bin/vitepress.js'), 'build')
@@ -46,3 +71,4 @@ writeFileSync(
   ['# asyncamqp', '', `> ${summary.replaceAll('\n', ' ')}`, ...lines, ''].join('\n'),
 )
 console.log(`the site is in ${basename(here)}/dist`)
+if (process.argv.includes('--check')) run(process.execPath, join(here, 'check.mjs'), ...process.argv.slice(3))

@@ -267,7 +267,6 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * reason if the connection ends.
    */
   consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
-  /** Consume with a handler of batches: it gets up to `batch.size` messages at once, which are acked when it has returned. */
   /**
    * Consume with a handler that gets arrays of messages: as soon as there are `batch.size`, or `batch.wait` milliseconds
    * after the first.

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { ReplyCode } from '../../src/protocol/constants.ts'
 import { withVhost } from '../support/management.ts'
-import { asModule, codeBlocks } from './code-blocks.ts'
+import { asModule, codeBlocks, GIVEN_IN_REFERENCE } from './code-blocks.ts'
 import { ConsumerProject, packageRoot } from './consumer-project.ts'
 
 const vhost = await withVhost()
@@ -56,6 +56,8 @@ const guides = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name 
 )
 /** Their tests are run by themselves. */
 const RUN_ELSEWHERE = ['docs/testing.md', 'docs/codec.md']
+/** Their examples are in the reference of the site. */
+const REFERENCE_EXAMPLES = 'site/reference/examples.md'
 const MOST_LINES = 260
 /** What the worker of docs/getting-started.md prints. */
 const EMAIL = "an e-mail: { to: 'ann@example.com' }\n"
@@ -91,7 +93,12 @@ describe('The README and the guides', () => {
         await project.write(file, asModule(block))
       }
     }
-    assert.ok(files.length > 25, `${files.length} blocks`)
+    for (const [i, block] of codeBlocks(textOf(REFERENCE_EXAMPLES)).entries()) {
+      const file = `reference-${i + 1}.ts`
+      files.push(file)
+      await project.write(file, asModule(block, GIVEN_IN_REFERENCE))
+    }
+    assert.ok(files.length > 100, `${files.length} blocks`)
     assert.equal(await project.compile('nodenext', files, { noEmit: true, noUnusedLocals: false }), '')
   })
 
@@ -122,9 +129,52 @@ describe('The README and the guides', () => {
     assert.equal(exitCode, 0, stdout)
   })
 
+  it('are all in the list of the site', async () => {
+    const { SECTIONS } = (await import(join(packageRoot, 'site/sections.mjs'))) as {
+      SECTIONS: readonly { readonly guides: readonly (readonly [string, string, string])[] }[]
+    }
+    const listed = SECTIONS.flatMap(({ guides }) => guides.map(([name]) => `docs/${name}.md`))
+    assert.deepEqual([...listed, 'README.md'].sort(), [...guides].sort())
+  })
+
   it('have a README that is read in one sitting', () => {
     const { length } = readme.trimEnd().split('\n')
     assert.ok(length <= MOST_LINES, `${length} lines`)
+  })
+
+  it('have badges that are true', () => {
+    const { engines, license, dependencies } = JSON.parse(textOf('package.json')) as {
+      engines: { node: string }
+      license: string
+      dependencies?: object
+    }
+    const badges = Array.from(readme.matchAll(/!\[([^\]]+)\]\(https:\/\/img\.shields\.io\/badge\/([^)]+)-\w+\)/g))
+    const shown = badges.map(([, text = '', path = '']) => {
+      assert.equal(decodeURIComponent(path).replace('-', ' ').toLowerCase(), text.toLowerCase())
+      return text
+    })
+    const [own = ''] = /RabbitMQ from 3\.10 to 4\.3/.exec(readme) ?? []
+    const rabbitmq = own.replace('from ', '')
+    assert.deepEqual(shown, [
+      `Node ${engines.node}`,
+      rabbitmq,
+      `dependencies ${Object.keys(dependencies ?? {}).length}`,
+      `licence ${license}`,
+    ])
+  })
+
+  it('have links that a publisher makes absolute by one command', async () => {
+    const { withAbsoluteLinks } = (await import(join(packageRoot, 'scripts/readme-links.mjs'))) as {
+      withAbsoluteLinks(readme: string, repository: string): string
+    }
+    const absolute = withAbsoluteLinks(readme, 'git+https://github.com/owner/asyncamqp.git')
+    assert.doesNotMatch(absolute, /\]\((?!https:|#)/)
+    assert.ok(absolute.includes('](https://github.com/owner/asyncamqp/blob/main/docs/publishing.md)'))
+    assert.ok(
+      absolute.includes('](https://raw.githubusercontent.com/owner/asyncamqp/main/bench/results/benchmark.svg)'),
+    )
+    assert.match(absolute, /^# asyncamqp\n\n\[!\[npm\]/)
+    assert.equal(withAbsoluteLinks(absolute, 'https://github.com/owner/asyncamqp'), absolute)
   })
 
   for (const guide of guides) {

@@ -109,7 +109,7 @@ export interface BatchHandlerOptions extends HandlerOptions {
   readonly batch: BatchOptions
   /** Batches that may be handled at the same time; 1 keeps the order. Default: 1. */
   readonly concurrency?: number | undefined
-  /** Default: enough for one batch more than are handled at a time, and 32 or more. It must be `batch.size` or more, or 0. */
+  /** As of `consumer()`, in messages: `batch.size` at least, or 0. Default: one batch more than are handled at a time, 32 at least. */
   readonly prefetchCount?: number | undefined
 }
 
