@@ -54,11 +54,8 @@ const RUNS: Readonly<Record<string, Run>> = {
   'Batch insert': {
     use: `
       await Promise.all(Array.from({ length: 600 }, (_, i) => protocol.publish({ sensor: 's', value: i }, '', 'readings')))`,
-    prints: /INSERT of/,
-    check: async broker => {
-      await broker.queue('readings').emptied()
-      assert.equal(broker.published.length, 600)
-    },
+    prints: /^600 rows$/m,
+    check: broker => broker.queue('readings').emptied(),
   },
   'Fan-out': {
     prints: /^\{"item":"apple","price":3\}$/m,
