@@ -13,8 +13,9 @@ import type {
   QueueDeleteOptions,
   UnbindOptions,
 } from './channel/options.ts'
-import type { ConnectionState } from './connection/connection-state.ts'
-import { RecoveringConnection } from './connection/recovering-connection.ts'
+import type { ConnectionRole, ConnectionState } from './connection/connection-state.ts'
+import { Connections } from './connection/connections.ts'
+import type { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
@@ -38,6 +39,7 @@ import {
   badValue,
   booleanOption,
   checkOptions,
+  choiceOption,
   durationOption,
   functionOption,
   integerOption,
@@ -47,27 +49,30 @@ import {
 import type { BasicProperties } from './protocol/properties.ts'
 import type { FieldTable } from './protocol/values.ts'
 
-/** Events of an `AmqpProtocol` and what their listeners get. None needs a listener. */
+/**
+ * Events of an `AmqpProtocol` and what their listeners get. None needs a listener. `connection` says which it is with
+ * `connections: 'separate'`; else it is always `'main'`.
+ */
 export interface AmqpProtocolEvents {
   /**
    * An attempt for the first connection will be made after `delay` milliseconds; the first is number 1. The last one failed
    * with `error`. Only of a protocol from `connectInBackground()`.
    */
-  connecting: [attempt: number, delay: number, error: Error | undefined]
+  connecting: [attempt: number, delay: number, error: Error | undefined, connection: ConnectionRole]
   /** The first connection is open. Only of a protocol from `connectInBackground()`. */
-  connected: []
+  connected: [connection: ConnectionRole]
   /** The broker takes no publishes for now; `reason` says why: it is short of memory, for instance. Publishes wait. */
-  blocked: [reason: string]
+  blocked: [reason: string, connection: ConnectionRole]
   /** The broker takes publishes again: those that waited go out. */
-  unblocked: []
+  unblocked: [connection: ConnectionRole]
   /** The connection was lost. */
-  disconnected: [error: Error]
+  disconnected: [error: Error, connection: ConnectionRole]
   /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. The last one failed with `error`. */
-  recovering: [attempt: number, delay: number, error: Error | undefined]
+  recovering: [attempt: number, delay: number, error: Error | undefined, connection: ConnectionRole]
   /** An attempt to recover failed. A `ConnectionFailedError` lists each server with its step and cause in `attempts`. */
-  recoveryAttemptFailed: [attempt: number, error: Error]
+  recoveryAttemptFailed: [attempt: number, error: Error, connection: ConnectionRole]
   /** Everything is back except what the broker still refuses: that is tried again, and reported by `recoveryFailed`. */
-  recovered: []
+  recovered: [connection: ConnectionRole]
   /** One exchange, queue, binding or consumer could not be recovered so far; the rest goes on. */
   recoveryFailed: [what: string, error: Error]
   /** A server-named queue has a new name after a recovery. */
@@ -92,6 +97,11 @@ export interface ChannelOptions {
   readonly publishTimeout?: number | undefined
   /** Called with every message that comes back because no queue wanted it. */
   readonly returnCallback?: ReturnCallback | undefined
+  /**
+   * With `connections: 'separate'`: `'publisher'` for a channel that publishes. One on `'main'` that publishes while the
+   * broker is short of memory or disk stops the acks of all consumers. Default: `'main'`.
+   */
+  readonly connection?: ConnectionRole | undefined
   /** Ends the wait for the channel. */
   readonly signal?: AbortSignal | undefined
 }
@@ -115,6 +125,7 @@ export interface ProtocolCloseOptions {
 }
 
 const CLOSE_TIMEOUT = 5_000
+const CHANNEL_OPTIONS = ['connection', 'publisherConfirms', 'publishTimeout', 'returnCallback', 'signal']
 
 type NoWait = { readonly noWait: true }
 
@@ -124,37 +135,40 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     keepListenerContexts(AmqpProtocol.prototype)
   }
 
+  readonly #connections: Connections
+  /** The one for all but what publishes. */
   readonly #session: RecoveringConnection
   #publishers: DefaultPublishers | undefined
 
   private constructor(settings: Settings) {
     super()
-    this.#session = new RecoveringConnection(settings, {
-      blocked: reason => this.#tell('blocked', reason),
-      unblocked: () => this.#tell('unblocked'),
-      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, Math.round(delay), error),
-      connected: () => this.#tell('connected'),
-      disconnected: error => this.#tell('disconnected', error),
-      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, Math.round(delay), error),
-      recoveryAttemptFailed: (attempt, error) => this.#tell('recoveryAttemptFailed', attempt, error),
-      recovered: () => this.#tell('recovered'),
+    this.#connections = new Connections(settings, role => ({
+      blocked: reason => this.#tell('blocked', reason, role),
+      unblocked: () => this.#tell('unblocked', role),
+      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, Math.round(delay), error, role),
+      connected: () => this.#tell('connected', role),
+      disconnected: error => this.#tell('disconnected', error, role),
+      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, Math.round(delay), error, role),
+      recoveryAttemptFailed: (attempt, error) => this.#tell('recoveryAttemptFailed', attempt, error, role),
+      recovered: () => this.#tell('recovered', role),
       recoveryFailed: (what, error) => this.#tell('recoveryFailed', what, error),
       queueRenamed: (oldName, newName) => this.#tell('queueRenamed', oldName, newName),
       closed: error => this.#tell('closed', ...(error === undefined ? [] : [error])),
-    })
+    }))
+    this.#session = this.#connections.main
   }
 
   /** @internal Programs call `connect()`. */
   static async open(settings: Settings): Promise<AmqpProtocol> {
     const protocol = new AmqpProtocol(settings)
-    await protocol.#session.open(settings.firstAttempts ?? 1, true)
+    await protocol.#connections.open(settings.firstAttempts ?? 1, true)
     return protocol
   }
 
   /** @internal Programs call `connectInBackground()`. */
   static openInBackground(settings: Settings): AmqpProtocol {
     const protocol = new AmqpProtocol(settings)
-    void protocol.#session.open(settings.firstAttempts ?? Number.POSITIVE_INFINITY, false)
+    void protocol.#connections.open(settings.firstAttempts ?? Number.POSITIVE_INFINITY, false)
     return protocol
   }
 
@@ -163,14 +177,14 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#session.report(thrown, 'unhandled'), event, ...args)
   }
 
-  /** The state of the connection. While it is `connecting` or `recovering`, calls wait. */
+  /** The state of the connection. While it is `connecting` or `recovering`, calls wait. Two are open when both are. */
   get state(): ConnectionState {
-    return this.#session.state
+    return this.#connections.state
   }
 
   /** Why the broker blocks publishers now; undefined if it does not. */
   get blocked(): string | undefined {
-    return this.#session.connection?.blockedReason
+    return this.#connections.blocked
   }
 
   /** What the server says of itself: product, version, capabilities. */
@@ -222,7 +236,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       checkOptions('ready', options, ['timeout', 'signal'])
       const timeout = durationOption('ready', 'timeout', options.timeout)
       const signal = signalOption('ready', 'signal', options.signal)
-      await this.#session.ready({ what: 'ready', timeout, signal })
+      await this.#connections.ready({ what: 'ready', timeout, signal })
     })
   }
 
@@ -233,7 +247,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *     const { state, unconfirmed, handlersRunning } = protocol.stats()
    */
   stats(): ConnectionStats {
-    return this.#session.stats()
+    return this.#connections.stats()
   }
 
   /**
@@ -243,13 +257,15 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   channel(options: ChannelOptions = {}): Promise<Channel> {
     return fromCallSite(this.channel, async () => {
-      checkOptions('channel', options, ['publisherConfirms', 'publishTimeout', 'returnCallback', 'signal'])
+      checkOptions('channel', options, CHANNEL_OPTIONS)
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
       const signal = signalOption('channel', 'signal', options.signal)
       const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
       const publishTimeout =
         durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
-      return await this.#session.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
+      const role = choiceOption('channel', 'connection', options.connection, ['main', 'publisher'])
+      const source = role === 'publisher' ? this.#session.publishing : this.#session
+      return await source.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
     })
   }
 
@@ -309,7 +325,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     properties?: BasicProperties,
     options?: PublishOptions,
   ): Promise<void> {
-    this.#publishers ??= new DefaultPublishers(this.#session, count => this.#tell('resent', count))
+    this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#tell('resent', count))
     return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
   }
 
@@ -319,7 +335,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws EncodeError; the reason if the connection is closed.
    */
   async publisher(options?: PublisherOptions): Promise<Publisher> {
-    return new Publisher(this.#session, options)
+    return new Publisher(this.#session.publishing, options)
   }
 
   /**
@@ -328,7 +344,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    return isolatedTransaction(this.#session, work)
+    return isolatedTransaction(this.#session.publishing, work)
   }
 
   // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
@@ -442,7 +458,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws EncodeError; the reason if the connection ends.
    */
   rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
-    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#session, options))
+    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
   }
 
   /**
@@ -469,7 +485,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       const replyCode = integerOption('close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
       const replyText = shortStringOption('close', 'replyText', options.replyText) ?? 'Normal Shutdown'
       const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
-      return this.#session.close(replyCode, replyText, timeout)
+      return this.#connections.close(replyCode, replyText, timeout)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -490,7 +506,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
     if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
     shortStringOption('updateSecret', 'reason', reason)
-    await this.#session.updateSecret(secret, reason)
+    await this.#connections.updateSecret(secret, reason)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

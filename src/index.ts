@@ -14,7 +14,7 @@ export {
 export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage } from './channel/consume/delivery.ts'
 export type * from './channel/options.ts'
 export { connect, connectInBackground, fromUrl } from './connect.ts'
-export type { ConnectionState } from './connection/connection-state.ts'
+export type { ConnectionRole, ConnectionState } from './connection/connection-state.ts'
 export type {
   ExpiringPassword,
   PasswordFunction,

@@ -41,6 +41,8 @@ export interface SourcedChannelOptions {
 /** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
 export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleSink {
   readonly state: ConnectionState
+  /** The connection for what publishes: this one, or another of the same protocol. */
+  readonly publishing: ChannelSource
   readonly clock: Clock
   /** Why it is closed; undefined while it is not. */
   readonly ending: CloseReason | undefined

@@ -10,7 +10,14 @@ import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecyc
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
-import { AuthenticationError, abortedBy, asError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
+import {
+  AuthenticationError,
+  abortedBy,
+  asError,
+  ConnectionFailedError,
+  ConnectionLostError,
+  NoChannelAvailableError,
+} from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
@@ -74,13 +81,21 @@ const FLAPPING_MS = 1_000
 /** After this many in a row, the pauses grow as if attempts had been refused. */
 const FLAPPING_AT_ONCE = 3
 
+/** Milliseconds for the server to agree to the end of a connection that went with another. */
+const CLOSE_TIME = 1_000
+
 const NO_HEARTBEAT =
   'heartbeat is 0: a connection that falls silent is not noticed, and what waits for the broker without a timeout may wait for ever; leave heartbeat out, or set publishTimeout'
 
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
   readonly routes: PublishRoutes
+  readonly topology: Topology | undefined
+  /** What its recovery makes again. */
   readonly #kept: KeptTopology | undefined
+  /** Set if this one is for publishes alone: that of everything else, which has the topology. */
+  readonly #main: RecoveringConnection | undefined
+  publishing: RecoveringConnection = this
   readonly maxWaiting: number
   readonly publishTimeout: number | undefined
   readonly slowHandlerThreshold: number
@@ -122,9 +137,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #graceful: GracefulClose | undefined
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
 
-  constructor(settings: Settings, events: RecoveringConnectionEvents) {
+  /** With `main`, what is published for that goes by this one. */
+  constructor(settings: Settings, events: RecoveringConnectionEvents, main?: RecoveringConnection) {
     this.#settings = settings
     this.#events = events
+    this.#main = main
+    if (main !== undefined) main.publishing = this
     this.maxWaiting = settings.maxWaiting
     this.publishTimeout = settings.publishTimeout
     this.slowHandlerThreshold = settings.slowHandlerThreshold
@@ -133,11 +151,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#lifecycle = new LifecycleReporter(this, settings.logger, settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
-    if (settings.recovery?.topology === true) {
+    if (main === undefined && settings.recovery?.topology === true) {
       const topology = new Topology(settings.clock, text => this.#warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
-    this.routes = this.#kept?.pending ?? PLAIN_ROUTES
+    this.topology = main?.topology ?? this.#kept?.topology
+    this.routes = main?.routes ?? this.#kept?.pending ?? PLAIN_ROUTES
   }
 
   /**
@@ -190,11 +209,50 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   async #dial(signal: AbortSignal | undefined): Promise<Connection> {
+    const main = this.#state === 'recovering' ? this.#main : undefined
+    if (main === undefined) return this.#login(signal)
+    // There is one that tries, and this one follows.
+    await main.answered(signal)
+    const connection = await this.#login(signal)
+    try {
+      // If the broker has lost the other one, and with it what was declared there, that is known now.
+      await main.answered(signal)
+    } catch (error) {
+      connection.abandon('the other connection has ended')
+      throw error
+    }
+    return connection
+  }
+
+  /** Resolves once the broker has answered on this connection, or on the next one. Rejects when it is over for good. */
+  async answered(signal: AbortSignal | undefined): Promise<void> {
+    for (;;) {
+      try {
+        const channel = await this.channel({ what: 'a sign of life', recover: false, signal })
+        void channel.close()
+        return
+      } catch (error) {
+        if (signal?.aborted || this.#ending !== undefined) throw error
+        // Too many channels are open to ask.
+        if (error instanceof NoChannelAvailableError) return
+      }
+    }
+  }
+
+  /** The servers that are tried, in turn: what is declared by the other connection is known at once to its server alone. */
+  #order(): ServerSettings[] {
     const { servers, serverOrder } = this.#settings
-    const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock).map(server => ({
+    const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock)
+    const near = this.#main?.usable?.server
+    const first = order.filter(server => addressOf(server) === near)
+    return [...first, ...order.filter(server => !first.includes(server))].map(server => ({
       ...server,
       password: () => this.#secrets.current(server.password),
     }))
+  }
+
+  async #login(signal: AbortSignal | undefined): Promise<Connection> {
+    const order = this.#order()
     for (;;) {
       try {
         const connection = await this.#dialTraced(order, signal)
@@ -228,10 +286,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #to(state: ConnectionState): void {
     if (!NEXT[this.#state].includes(state)) throw new Error(`a session cannot go from ${this.#state} to ${state}`)
     this.#state = state
-  }
-
-  get topology(): Topology | undefined {
-    return this.#kept?.topology
   }
 
   get state(): ConnectionState {
@@ -328,6 +382,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return false
   }
 
+  /** More of what publishes need is back. */
+  routesChanged(): void {
+    for (const channel of this.#channels) channel.routesChanged()
+    if (this.publishing !== this) this.publishing.routesChanged()
+  }
+
   channelReleased(): void {
     this.#opener.numberFreed()
   }
@@ -418,6 +478,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     connection.blockedReason = undefined
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
+      if (connection === this.#connection) this.#kept?.pending.lost()
       this.#unblock()
       return
     }
@@ -435,6 +496,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       return
     }
     this.#to('recovering')
+    this.#kept?.topology.connectionLost()
+    // Also for publishes by the other connection, from now on.
+    this.#kept?.pending.lost()
     tell()
     // A listener may have closed it.
     if (this.state === 'recovering') void this.#recover(reason)
@@ -452,11 +516,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (settings === undefined) return
     this.#recovery?.cancel()
     this.#flapping = this.clock.now() - this.#recoveredAt < FLAPPING_MS ? this.#flapping + 1 : 0
-    this.#kept?.topology.connectionLost()
     const recovery = new Recovery(
       {
         kept: this.#kept,
         channels: () => [...this.#channels],
+        routesChanged: () => this.routesChanged(),
         dial: signal => this.#dial(signal),
         connected: connection => {
           this.#connection = connection
@@ -615,6 +679,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     await closing.finishWork()
     await this.#connection?.close(replyCode, replyText, closing.timeLeft)
     if (this.#ending === undefined) this.#end(closedByProgram(this.#server))
+  }
+
+  /** The other connection of its protocol is over for good. */
+  endWith(ending: CloseReason): void {
+    if (this.#state === 'closed') return
+    this.#first?.cancel()
+    this.#recovery?.cancel()
+    this.#end(ending)
+    void this.#connection?.close(200, 'the other connection has ended', CLOSE_TIME)
   }
 
   /** `tell` is called when everything has ended, before the event `closed`. */

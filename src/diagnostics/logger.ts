@@ -46,6 +46,11 @@ export class LogWriter {
     this.#prefix = `[asyncamqp ${connectionName}] `
   }
 
+  /** A writer to the same logger, for the connection of this name. */
+  named(connectionName: string): LogWriter {
+    return new LogWriter(this.#logger, this.#structured ? 'structured' : 'text', connectionName)
+  }
+
   /** `fields` are for a structured logger. */
   write(level: LogLevel, text: string, fields: object): void {
     if (this.#structured) callSafely(() => this.#logger[level]?.(fields, text), this.#failed)

@@ -73,6 +73,11 @@ export interface ConnectionStats extends Endpoint {
   readonly publishers: readonly PublisherStats[]
   /** Those of `protocol.consumer()`, `protocol.rpcServer()` and `channel.basicConsume()`. */
   readonly consumers: readonly ConsumerStats[]
+  /**
+   * With `connections: 'separate'`: the figures of the connection for publishes alone. Beside them, numbers and totals are
+   * sums over both connections, and `openMs` is 0 if one of them is not open.
+   */
+  readonly publisherConnection?: ConnectionStats | undefined
 }
 
 /** What parts of a connection add their figures to. */

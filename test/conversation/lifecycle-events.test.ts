@@ -98,7 +98,7 @@ describe('the diagnostics channels of lifecycle events', () => {
         servers: event.servers,
         nextDelayMs: delays[index + 1],
       })
-      assert.deepEqual(the.seen('recoveryAttemptFailed')[index], [index + 1, event.error])
+      assert.deepEqual(the.seen('recoveryAttemptFailed')[index], [index + 1, event.error, 'main'])
     }
     assert.equal(lifecycle.of('connection.recovered')[0]?.attempts, 3)
   })

@@ -66,7 +66,7 @@ async function loseAndRecover(the: Scene, meanwhile: () => void = () => {}): Pro
   return peer
 }
 
-function recovered({ protocol }: Scene): Promise<void> {
+function recovered({ protocol }: Scene): Promise<unknown> {
   return new Promise(resolve => protocol.once('recovered', resolve))
 }
 

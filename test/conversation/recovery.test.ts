@@ -70,10 +70,10 @@ describe('a connection that is lost', () => {
     the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
     await turn()
     assert.equal(the.protocol.state, 'recovering')
-    assert.deepEqual(the.seen('blocked'), [['low on memory']])
+    assert.deepEqual(the.seen('blocked'), [['low on memory', 'main']])
     the.silent.clear()
     await the.recover()
-    assert.deepEqual(the.seen('unblocked'), [[]])
+    assert.deepEqual(the.seen('unblocked'), [['main']])
     assert.equal(the.protocol.blocked, undefined)
   })
 
@@ -81,7 +81,7 @@ describe('a connection that is lost', () => {
     const the = await Recoverable.open()
     const blocked = methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' })
     const forced = { replyCode: 320, replyText: 'CONNECTION_FORCED', classId: 0, methodId: 0 }
-    const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => the.protocol.once('recovered', resolve))
     the.peer.send(Buffer.concat([blocked, methodFrame(0, methods.ConnectionClose, forced)]))
     await the.clock.until(recovered)
     assert.deepEqual([...the.seen('blocked'), ...the.seen('unblocked')], [])
@@ -185,7 +185,7 @@ describe('the attempts of a recovery', () => {
         }),
       )
     }
-    const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => the.protocol.once('recovered', resolve))
     the.peer.transport.break(new Error('cut'))
     await the.clock.until(recovered)
     const errors = the.seen('recovering').map(([, , error]) => error)
@@ -524,7 +524,7 @@ describe('consumers', () => {
       the.silent.add(silent)
       await the.lose()
       const publish = follow(channel.publish('x', '', 'q'))
-      const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+      const recovered = new Promise<unknown>(resolve => the.protocol.once('recovered', resolve))
       await the.clock.advance(900)
       the.silent.clear()
       await the.clock.until(recovered)

@@ -176,7 +176,7 @@ describe('The trace of the work on a message', () => {
       await protocol.consumer('q', () => new Promise<void>(resolve => (end = resolve)), { concurrency: 1 })
       await protocol.publish('x', '', 'q')
       await turn()
-      const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+      const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
       broker.cutConnections()
       await clock.until(recovered)
       assert.deepEqual(traced.contexts[0]?.outcome, 'lost')

@@ -37,7 +37,7 @@ describe('The tracing channel asyncamqp:connect', () => {
     const traced = record<ConnectContext>('connect')
     await using broker = await startBroker()
     await using protocol = await connect({ ...broker.inMemory, connectionName: 'shop', virtualhost: '/' })
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     broker.cutConnections()
     await recovered
     assert.deepEqual(traced.events, [SUCCEEDED, SUCCEEDED])

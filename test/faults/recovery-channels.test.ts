@@ -112,7 +112,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     const channel = await opening
     const closing = channel.close()
     await first.expect(methods.ChannelClose)
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     first.destroy()
     await closing
     const second = await server.accept()
@@ -164,7 +164,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     protocol.on('recoveryFailed', (what, error) => failed.push([what, error]))
     const closed = rejection(three.waitClosed(), NoChannelAvailableError)
     const lost = new Promise(resolve => protocol.once('disconnected', resolve))
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     first.destroy()
     await lost
     const waiting = rejection(three.publish('x', '', 'q'), NoChannelAvailableError)
@@ -208,7 +208,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     const { channel: consumerId } = await first.expect(methods.BasicConsume)
     first.send(consumerId, methods.BasicConsumeOk, { consumerTag: 'tag' })
     await consuming
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     first.destroy()
     const second = await server.accept()
     await second.handshake()

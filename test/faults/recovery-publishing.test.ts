@@ -107,7 +107,7 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     const channel = await opening
     const lost = [1, 2, 3].map(n => rejection(channel.publish(String(n), '', 'q'), ConnectionLostError))
     for (const _ of lost) await first.expectPublish()
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     first.destroy()
     await Promise.all(lost)
 
@@ -149,7 +149,7 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     const kept = channel.publish('kept', '', 'q')
     // Nothing was sent, so that nothing is lost: it waits for the confirm of the next connection.
     const waited = channel.waitForConfirms()
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     first.destroy()
 
     const second = await server.accept()
@@ -185,7 +185,7 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     const aborted = rejection(channel.publish('aborted', '', 'q', {}, { signal: abort.signal }), AbortError)
     const written = new AbortController()
     const unknown = rejection(channel.publish('written', '', 'q', {}, { signal: written.signal }), AbortError)
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     const disconnected = new Promise(resolve => protocol.once('disconnected', resolve))
     first.destroy()
     await disconnected

@@ -432,7 +432,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
       })
       await declared
     }
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     peer.destroy()
 
     const second = await server.accept()
@@ -478,7 +478,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
       await grant(peer, methods.BasicConsume, methods.BasicConsumeOk, { consumerTag: queue })
       await consuming
     }
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     peer.destroy()
     // At first both are asked for, and it is unknown which it was; then one by one.
     for (const _attempt of [1, 2]) {
@@ -508,7 +508,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     const opening = protocol.channel()
     await grant(peer, methods.ChannelOpen, methods.ChannelOpenOk, {})
     await opening
-    const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
     peer.destroy()
     const silent = await server.accept()
     await silent.handshake()

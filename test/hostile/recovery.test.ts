@@ -43,7 +43,7 @@ describe('a client that recovers', () => {
       const first = await broker.accept()
       const lost: Error[] = []
       protocol.on('disconnected', error => lost.push(error))
-      const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+      const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
       const channel = await protocol.channel({ publisherConfirms: true })
       await channel.queueDeclare('q')
       const received: string[] = []

@@ -10,6 +10,7 @@ import { Writer } from '../../src/protocol/writer.ts'
 /** A source of a protocol's channels whose time passes when the test says so. */
 export class ProtocolSource implements ChannelSource {
   readonly #protocol: AmqpProtocol
+  readonly publishing = this
   readonly clock = systemClock
   readonly ending: CloseReason | undefined = undefined
   readonly maxWaiting = Number.POSITIVE_INFINITY

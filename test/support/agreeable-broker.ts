@@ -95,7 +95,7 @@ export class Recoverable {
 
   /** Cut the connection, and wait until all is recovered. */
   async recover(): Promise<FakePeer> {
-    const recovered = new Promise<void>(resolve => this.protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => this.protocol.once('recovered', resolve))
     await this.lose()
     await this.clock.until(recovered)
     return this.peer

@@ -38,6 +38,8 @@ export interface RecoveryHost extends AttemptsHost {
   readonly kept: KeptTopology | undefined
   /** The channels that will go on, oldest first. */
   channels(): readonly RecoveringChannel[]
+  /** More of what publishes need is back. */
+  routesChanged(): void
   /** The connection to restore everything on, whose channels have their numbers. */
   connected(connection: Connection): void
   failed(what: string, error: Error, willRetry: boolean): void
@@ -185,6 +187,7 @@ export class Recovery {
     assertOpen(connection)
     this.#topologyIsBack = true
     for (const channel of this.#host.channels()) channel.resumed()
+    this.#host.routesChanged()
   }
 
   /** What both of its parts need. */
@@ -230,7 +233,7 @@ export class Recovery {
     const waiting = this.#waiting
     this.#waiting = []
     for (const run of waiting) run()
-    for (const channel of this.#host.channels()) channel.routesChanged()
+    this.#host.routesChanged()
   }
 
   /** This server allows fewer channels than the one that was lost. */

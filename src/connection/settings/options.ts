@@ -79,6 +79,13 @@ export interface ConnectOptions {
   readonly clientProperties?: Readonly<Record<string, unknown>> | undefined
   /** The name that the broker shows. Default: `package@host:pid`. */
   readonly connectionName?: string | undefined
+  /**
+   * `'separate'`: what publishes has a connection of its own, named `connectionName` with `.publisher` at its end, so that a
+   * broker that is short of memory or disk stops no acks, no consumers and no declares. By it go `publish()`, publishers, RPC
+   * calls and replies, copies of failed messages, transactions, and channels that are opened with `connection: 'publisher'`.
+   * Default: `'shared'`, one connection for all.
+   */
+  readonly connections?: 'shared' | 'separate' | undefined
 
   /** Milliseconds for the whole way to an open connection: name, TCP, TLS and handshake. Default: 10,000. */
   readonly connectTimeout?: number | undefined

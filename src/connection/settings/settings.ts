@@ -38,6 +38,8 @@ export interface Settings {
   /** Complete: with product, version, platform, name and capabilities. */
   readonly clientProperties: Readonly<Record<string, unknown>>
   readonly connectionName: string
+  /** Publishes have a connection of their own. */
+  readonly separate: boolean
   /** Which connection of the process it is, counted from 1: tools distinguish connections by it. */
   readonly connectionId: number
   /** Milliseconds, or `Infinity`; so are all times. */
@@ -102,6 +104,7 @@ const KNOWN = Object.keys({
   maxMessageSize: 0,
   clientProperties: 0,
   connectionName: 0,
+  connections: 0,
   connectTimeout: 0,
   rpcTimeout: 0,
   maxBuffered: 0,
@@ -172,6 +175,7 @@ export function resolveSettings(...args: [first?: ConnectUrl | ConnectOptions, s
     maxMessageSize: limitOption('connect', 'maxMessageSize', options.maxMessageSize) ?? 128 * 1024 * 1024,
     clientProperties: mergedClientProperties(ownProperties, connectionName),
     connectionName,
+    separate: choiceOption('connect', 'connections', options.connections, ['shared', 'separate']) === 'separate',
     connectionId: ++connections,
     connectTimeout:
       durationOption('connect', 'connectTimeout', options.connectTimeout, 1) ?? fromUris.connectionTimeout ?? 10_000,
@@ -188,6 +192,18 @@ export function resolveSettings(...args: [first?: ConnectUrl | ConnectOptions, s
     signal: signalOption('connect', 'signal', options.signal),
     createTransport: functionOption('connect', 'createTransport', options.createTransport),
     clock: options.clock ?? systemClock,
+  }
+}
+
+/** Those of the connection for publishes, which tools see under another number and name. */
+export function publisherSettings(settings: Settings): Settings {
+  const connectionName = `${settings.connectionName}.publisher`
+  return {
+    ...settings,
+    connectionName,
+    connectionId: ++connections,
+    clientProperties: { ...settings.clientProperties, connection_name: connectionName },
+    logger: settings.logger?.named(connectionName),
   }
 }
 

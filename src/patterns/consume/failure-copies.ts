@@ -15,7 +15,7 @@ export class FailureCopies {
 
   constructor(source: ChannelSource, queueName: string) {
     this.#source = source
-    this.#publisher = new ReliablePublisher(source)
+    this.#publisher = new ReliablePublisher(source.publishing)
     this.#retryQueues = new RetryQueues(source, queueName)
   }
 
@@ -49,7 +49,7 @@ export class FailureCopies {
       if (error instanceof TimeoutError) {
         this.#retryQueues.substitute(delay, queue)
         // RabbitMQ 3.10 handles nothing more of a channel for seconds after each publish to a queue without a leader.
-        if (publisher === this.#publisher) this.#publisher = new ReliablePublisher(this.#source)
+        if (publisher === this.#publisher) this.#publisher = new ReliablePublisher(this.#source.publishing)
         void publisher.close({ timeout: 0 })
       }
       throw error
@@ -57,7 +57,7 @@ export class FailureCopies {
   }
 
   #check({ exchangeName, routingKey }: ErrorDestination, properties: BasicProperties): void {
-    this.#source.publishes.check(exchangeName, routingKey, true, properties, '')
+    this.#source.publishing.publishes.check(exchangeName, routingKey, true, properties, '')
   }
 
   /** Never rejects. */

@@ -99,7 +99,7 @@ class Replies {
 
   constructor(source: ChannelSource) {
     this.#source = source
-    this.#publisher = new ReliablePublisher(source)
+    this.#publisher = new ReliablePublisher(source.publishing)
   }
 
   /** Resolves when the request is answered, or another server will answer it. Rejects if no server can. */

@@ -60,6 +60,7 @@ describe('resolveSettings', () => {
         maxMessageSize: 134_217_728,
         connectTimeout: 10_000,
         rpcTimeout: 20_000,
+        separate: false,
         maxBuffered: 16_777_216,
         maxWaiting: Number.POSITIVE_INFINITY,
         publishTimeout: undefined,

@@ -31,6 +31,7 @@ import {
   ConnectionError,
   ConnectionFailedError,
   ConnectionLostError,
+  type ConnectionRole,
   type ConnectionState,
   type ConnectionStats,
   type ConnectOptions,
@@ -250,6 +251,7 @@ export async function observing(protocol: AmqpProtocol): Promise<string> {
   protocol.on('closed', onClosed)
   protocol.once('blocked', reason => console.log(reason.length))
   protocol.on('unblocked', () => {})
+  protocol.on('recovered', (connection: ConnectionRole) => console.log(connection === 'publisher'))
   protocol.on('connecting', (attempt, delay, error) => console.log(attempt + delay, error?.message))
   protocol.on('connected', () => {})
   protocol.on('disconnected', error => console.log(error.stack))

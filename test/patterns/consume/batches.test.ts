@@ -170,7 +170,7 @@ describe('A handler of batches', { concurrency: 4 }, () => {
       batch: { size: 6, wait: HOUR },
     })
     await until('they are collected', () => collected(consumer) === 3)
-    const recovered = new Promise<void>(resolve => the.protocol.once('recovered', resolve))
+    const recovered = new Promise<unknown>(resolve => the.protocol.once('recovered', resolve))
     await the.closeConnection()
     await recovered
     await the.fill(queue, ['3', '4', '5'])

@@ -40,7 +40,7 @@ async function open(t: TestContext, options: ConnectOptions = {}): Promise<Scene
 
 /** Have the connection lost and recovered. */
 async function recover({ server, protocol }: Scene, lost: ScriptedPeer): Promise<ScriptedPeer> {
-  const recovered = new Promise<void>(resolve => protocol.once('recovered', resolve))
+  const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
   lost.destroy()
   const peer = await server.accept()
   await peer.handshake()

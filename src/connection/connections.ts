@@ -1,0 +1,122 @@
+import type { ConnectionStats } from '../diagnostics/stats.ts'
+import type { WaitBounds } from '../lib/wait-list.ts'
+import type { ConnectionRole, ConnectionState } from './connection-state.ts'
+import { RecoveringConnection, type RecoveringConnectionEvents } from './recovering-connection.ts'
+import { publisherSettings, type Settings } from './settings/settings.ts'
+
+/** Figures that are sums over both connections. */
+const SUMS = [
+  'openChannels',
+  'reconnects',
+  'totalRecoveryMs',
+  'totalBlockedMs',
+  'unconfirmed',
+  'waiting',
+  'bufferedBytes',
+  'receivedBytesWaiting',
+  'unacknowledged',
+  'handlersRunning',
+  'published',
+  'delivered',
+] as const satisfies (keyof ConnectionStats)[]
+
+/**
+ * The connections of one protocol: one, or two that open, are closed and end together. With two, what publishes goes by the
+ * second one, since a broker that is short of memory or disk reads nothing more from a connection that publishes. Topology
+ * and its recovery are the first one's.
+ */
+export class Connections {
+  readonly main: RecoveringConnection
+  /** Undefined if there is one alone. */
+  readonly #publisher: RecoveringConnection | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(settings: Settings, events: (role: ConnectionRole) => RecoveringConnectionEvents) {
+    const main = new RecoveringConnection(settings, events('main'))
+    this.main = main
+    if (!settings.separate) return
+    const closed = (): void => {
+      const { ending } = publisher
+      // If the program has closed it, the other one is being closed, too.
+      if (ending?.error !== undefined) main.endWith(ending)
+    }
+    const publisher = new RecoveringConnection(publisherSettings(settings), { ...events('publisher'), closed }, main)
+    this.#publisher = publisher
+    main.onEnded(ending => publisher.endWith(ending))
+    // The end of both is reported once.
+    publisher.waitClosed().catch(ignore)
+  }
+
+  /** One after the other: the second one has its attempts when the first one is open. */
+  async open(attempts: number, isAwaiting: boolean): Promise<void> {
+    const { main } = this
+    const publisher = this.#publisher
+    await main.open(attempts, isAwaiting)
+    if (publisher === undefined || publisher.ending !== undefined) return
+    try {
+      await publisher.open(attempts, isAwaiting)
+    } catch (error) {
+      throw main.ending?.error ?? error
+    }
+  }
+
+  get state(): ConnectionState {
+    const { state } = this.main
+    const other = this.#publisher?.state
+    if (other === undefined || state === 'closing' || state === 'closed') return state
+    if (this.#closing !== undefined) return 'closing'
+    return state === 'open' ? other : state
+  }
+
+  get blocked(): string | undefined {
+    return this.#publisher?.connection?.blockedReason ?? this.main.connection?.blockedReason
+  }
+
+  stats(): ConnectionStats {
+    const main = this.main.stats()
+    const publisher = this.#publisher?.stats()
+    if (publisher === undefined) return main
+    const sums = Object.fromEntries(SUMS.map(name => [name, main[name] + publisher[name]]))
+    return {
+      ...main,
+      ...(sums as Pick<ConnectionStats, (typeof SUMS)[number]>),
+      state: this.state,
+      openMs: Math.min(main.openMs, publisher.openMs),
+      recoveringMs: Math.max(main.recoveringMs, publisher.recoveringMs),
+      lastRecoveryMs: main.lastRecoveryMs ?? publisher.lastRecoveryMs,
+      blockedReason: this.blocked,
+      publishers: [...main.publishers, ...publisher.publishers],
+      consumers: [...main.consumers, ...publisher.consumers],
+      publisherConnection: publisher,
+    }
+  }
+
+  async ready(bounds: WaitBounds): Promise<void> {
+    await Promise.all([this.main.ready(bounds), this.#publisher?.ready(bounds)])
+  }
+
+  async updateSecret(secret: string, reason: string): Promise<void> {
+    await Promise.all([this.main.updateSecret(secret, reason), this.#publisher?.updateSecret(secret, reason)])
+  }
+
+  /** As `RecoveringConnection.close`: what consumes ends first, then what publishes, since handlers do. */
+  close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+    this.#closing ??= this.#close(replyCode, replyText, timeout)
+    return this.#closing
+  }
+
+  async #close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+    const { main } = this
+    const publisher = this.#publisher
+    const end = main.clock.now() + timeout
+    if (publisher !== undefined) {
+      const part = { close: (limit: { timeout: number }) => publisher.close(replyCode, replyText, limit.timeout) }
+      main.own(part)
+      // A connection that is not open is closed at once, but what the other one has published may be confirmed.
+      if (main.state !== 'open') await part.close({ timeout })
+    }
+    await main.close(replyCode, replyText, Math.max(0, end - main.clock.now()))
+  }
+}
+
+function ignore(): void {}
