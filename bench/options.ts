@@ -7,7 +7,7 @@ export interface Options {
   readonly quick: boolean
   readonly rounds: number
   readonly rows: readonly Row[]
-  /** Chosen clients; undefined leaves each row its own. */
+  /** Chosen clients; if it is undefined, each row has its own. */
   readonly clients: readonly ClientName[] | undefined
   readonly budget: Budget
   /** Messages that wait in RabbitMQ's queue for a consuming row. */

@@ -37,7 +37,7 @@ export async function runTask(task: Task, deliver: (count: number) => void): Pro
   }
 }
 
-/** The line of an uncaught error that says what it was. */
+/** The line of an uncaught error that has its message. */
 const errorLine = (text: string): string | undefined => text.split('\n').find(line => /^\w*Error\b/.test(line))
 
 async function ask<T>(child: ChildProcess, question: object): Promise<T> {

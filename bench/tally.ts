@@ -2,7 +2,7 @@
 export class Tally {
   received = 0
   bytes = 0
-  /** Sum of what was read of the properties, to prove that they were. */
+  /** Sum of the values that were read of the properties: it proves that they were read. */
   read = 0
   readonly #kept: Uint8Array[] | undefined
   #target = Number.POSITIVE_INFINITY

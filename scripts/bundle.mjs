@@ -89,7 +89,7 @@ function isShared(id, getModuleInfo) {
 }
 
 /**
- * Only the broker for tests and what listens to diagnostics channels may import what browsers have not.
+ * Only the broker for tests and what listens to diagnostics channels may import modules that browsers lack.
  *
  * @param {import('rollup').OutputChunk} chunk
  */

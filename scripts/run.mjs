@@ -7,7 +7,7 @@ import { constants } from 'node:os'
 import { onExit } from './broker/cleanup.mjs'
 
 /**
- * Runs a program on this one's terminal until it ends; it is ended when this one is.
+ * Runs a program in this terminal until it ends. It is ended when this program is ended.
  *
  * @param {string} command
  * @param {readonly string[]} args

@@ -4,7 +4,7 @@ export interface Workload {
   readonly confirm: 'single' | 'multiple'
   /** Publishes that must be unconfirmed before any is confirmed; 1 confirms at the end of each read. */
   readonly confirmAfter: number
-  /** What is delivered, to as many consumers, once it is asked for and they are there. */
+  /** Messages to deliver, and the number of consumers: delivery begins when all consumers are there and the task asks for it. */
   readonly bodySize: number
   readonly withProperties: boolean
   /** The largest frame of a delivery; the negotiated limit holds beside it. */

@@ -87,7 +87,7 @@ export class Home {
 }
 
 /**
- * Ends what runs of this checkout that were killed have left running, and removes their folders.
+ * Ends the processes that killed runs of this checkout have left, and removes their folders.
  *
  * @param {import('./types.d.ts').Log} log
  * @param {(composeProject: string) => void} removeComposeProject

@@ -82,7 +82,7 @@ export interface RabbitNode {
   start(): Promise<void>
   /** Stops it in order (SIGTERM), which takes some seconds; its data stays. */
   stop(): Promise<void>
-  /** Ends it at once (SIGKILL); its data stays as it is on the disk; the last second's may be missing. */
+  /** Ends it at once (SIGKILL); its data stays as it is on the disk; data of the last second may be missing. */
   kill(): Promise<void>
   /** Stops its process in its tracks (SIGSTOP): connections stay open and nothing answers. */
   freeze(): void

@@ -50,7 +50,7 @@ export class BrokerEngine implements ConnectionHost {
   readonly connections = new Set<ClientConnection>()
   /** Called with every message that is published. */
   onPublish: (message: Message, connection: ClientConnection) => void = () => {}
-  /** Called when something may have changed that somebody waits for. */
+  /** Called when a state may have changed that a caller waits for. */
   onChange: () => void = () => {}
   refusesLogins = false
   readonly #turns = new Turns(() => this.#flush())

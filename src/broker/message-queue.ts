@@ -71,7 +71,7 @@ export abstract class MessageQueue implements Queue {
 
   /** What comes back to the queue: to its place or to the end, if it has not been there too often. */
   protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead'
-  /** The message as it is sent: types of queues that count deliveries say so in its headers; `askedFor` by basic.get. */
+  /** The message as it is sent. Queues that count deliveries add the count to its headers. `askedFor` is true for basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
   /** Whether there is no room for a message. `publisher` is its channel; undefined for what died elsewhere. */

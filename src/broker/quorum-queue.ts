@@ -17,7 +17,7 @@ const UNBLOCKED_BELOW = 0.8
 export class QuorumQueue extends MessageQueue {
   readonly type = 'quorum'
   readonly #deliveryLimit: number
-  /** Channels that have published, by when they first did. */
+  /** Channels that have published, in the order of their first publish. */
   readonly #publishers = new WeakMap<object, number>()
   #events = 0
   /** When it last had too many messages; 0 where all may publish. */
@@ -96,7 +96,7 @@ export class QuorumQueue extends MessageQueue {
   protected override inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
     const byTag = this.host.release.ordersConsumersByTag
     return given.toSorted((one, other) => {
-      // By their age, and after them what was asked for.
+      // Consumers first, by their age; then basic.get.
       const asked = Number(one.consumer === undefined) - Number(other.consumer === undefined)
       if (!byTag) return asked || one.ordinal - other.ordinal
       const [tag, otherTag] = [one.consumer?.tag ?? '', other.consumer?.tag ?? '']

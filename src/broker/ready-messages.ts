@@ -32,7 +32,7 @@ class Lane {
     return first
   }
 
-  /** Back to its place. */
+  /** Puts a message back in its place. */
   insert(stored: Stored): void {
     let low = this.#head
     let high = this.#items.length
@@ -62,7 +62,7 @@ export interface ReadyMessages {
   readonly all: readonly Stored[]
   push(stored: Stored): void
   shift(): Stored | undefined
-  /** Without one of the heads. */
+  /** Skips one of the heads. */
   drop(head: Stored): void
   /** Back from the consumer that had it. */
   takeBack(stored: Stored): void

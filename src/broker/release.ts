@@ -6,7 +6,7 @@ export interface Release {
   readonly name: ReleaseName
   readonly version: string
   readonly mechanisms: string
-  /** What a client gets that speaks another protocol: the header of the one that the server speaks best. */
+  /** The answer to a client that speaks another protocol: the header of the protocol that the server prefers. */
   readonly header: Uint8Array
   /** The smallest frame size that a client may agree to. */
   readonly frameMin: number
@@ -24,7 +24,7 @@ export interface Release {
   readonly lastDeath: boolean
   /** Of a message that died before, the headers of its last death are in order. */
   readonly sortsLaterDeaths: boolean
-  /** Of a death, the expiration that the message had comes first. */
+  /** In an entry of `x-death`, the original expiration comes first. */
   readonly expirationFirst: boolean
   /** The story of a death has the keys by which a message was routed; before, that of its publish and those in CC. */
   readonly deathsTellAllKeys: boolean
@@ -44,7 +44,7 @@ export interface Release {
   /** A queue without a name whose type is unknown is refused; before, RabbitMQ broke on it. */
   readonly namesUnknownTypes: boolean
   /**
-   * A message is routed to direct reply-to as to a queue, also of a channel that is gone. Before, a reply left at once,
+   * A message to a direct reply-to counts as routed, even if the channel of that reply-to is gone. Before, a reply left at once,
    * also in a transaction, had no delivery tag of its own, and did not count as routed.
    */
   readonly repliesAreQueues: boolean

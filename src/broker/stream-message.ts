@@ -6,8 +6,9 @@ const PERSISTENT = 2
 const TRANSIENT = 1
 
 /**
- * A message as a stream keeps it: in the format of AMQP 1.0, which has no room for some of it. Arrays and tables in headers
- * are lost, and the cluster id; later releases save what is named for an extension, and make other things of a few values.
+ * A message as a stream keeps it: in the format of AMQP 1.0, which has no room for some of it. Arrays and
+ * tables in headers are lost, and so is the cluster id. Later releases keep headers whose name starts with `x-`, and change
+ * the type of a few values.
  */
 export function streamMessage(message: Message, { streamsKeepExtensions }: Release): Message {
   const properties = changed(message.properties, headers => {

@@ -5,7 +5,7 @@ import { Oldest } from '../lib/oldest.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
-/** One call of the program's: what errors call it, the place at which it was made, and how long it may wait. */
+/** One call of the program: its name in errors, the place at which it was made, and how long it may wait. */
 export interface CallContext extends CallOptions {
   /** `queue.declare of "orders"` */
   readonly what: string

@@ -24,7 +24,7 @@ import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/del
 import type { ChannelPort, FrameReceiver } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
 
-/** What a channel does of the server's accord. */
+/** What a channel does when the server takes the initiative. */
 export interface ServerRequests {
   readonly state: 'opening' | 'open' | 'closing' | 'closed'
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void

@@ -74,7 +74,7 @@ export class ChannelModes {
   }
 }
 
-/** What counts when `refused` does not. */
+/** The limit that applies if `refused` does not. */
 function without(last: WrittenQos | undefined, refused: WrittenQos): WrittenQos | undefined {
   if (last === refused) return refused.previous
   for (let later = last; later !== undefined; later = later.previous) {

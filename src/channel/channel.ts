@@ -626,7 +626,7 @@ export class Channel {
     })
   }
 
-  /** Have done what was published and acknowledged since the last commit (tx.commit). */
+  /** Carry out the publishes and acks since the last commit (tx.commit). */
   txCommit(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, context =>
       this.#lives.useBehindPublishes(
@@ -636,7 +636,7 @@ export class Channel {
     )
   }
 
-  /** Forget what was published and acknowledged since the last commit (tx.rollback). */
+  /** Drop the publishes and acks since the last commit (tx.rollback). */
   txRollback(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context => {
       // The broker rolled it back when the connection was lost.

@@ -52,7 +52,7 @@ export class CloseReason {
     return this.#makeError(what, false, outcome)
   }
 
-  /** Somebody takes care of what was pending, without an error for each. */
+  /** Another part takes care of the pending operations, so that not each of them needs an error. */
   takenCareOf(): void {
     this.#told = true
   }

@@ -8,7 +8,7 @@ export type StreamInterval = `${number}${'Y' | 'M' | 'D' | 'h' | 'm' | 's'}`
 
 /**
  * Where in a stream a consumer starts: at the first message that is there, at the last chunk of messages, after all of them (RabbitMQ's
- * default), at an offset, at a time, or so long ago. `timestamp()` and `int64()` give a time in seconds and an offset, too.
+ * default), at an offset, at a time, or a span of time ago. `timestamp()` and `int64()` give a time in seconds and an offset, too.
  */
 export type StreamOffset = 'first' | 'last' | 'next' | number | bigint | Date | StreamInterval | TypedValue
 
@@ -209,7 +209,7 @@ export interface QosOptions extends CallOptions {
 export interface ConsumeOptions extends CallOptions, NoWaitOption {
   /** Default: one made here, unique. */
   readonly consumerTag?: string | undefined
-  /** Not what this connection publishes; RabbitMQ ignores it. Default: false. */
+  /** Leave out messages that this connection publishes; RabbitMQ ignores it. Default: false. */
   readonly noLocal?: boolean | undefined
   /** Deliveries count as acknowledged when sent: what is on its way when the connection breaks is lost. Default: false. */
   readonly noAck?: boolean | undefined
@@ -236,7 +236,7 @@ export interface GetOptions extends CallOptions {
 
 /** Options of `basicClientAck`. */
 export interface AckOptions {
-  /** Every delivery up to this one. Default: false. */
+  /** Settle every delivery up to this one. Default: false. */
   readonly multiple?: boolean | undefined
 }
 

@@ -61,7 +61,7 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly publishable: boolean
   /** The broker blocks publishers, and may answer nothing meanwhile. */
   readonly isBlocked: boolean
-  /** The broker takes a message of a stream for settled when it is refused; others close the connection. */
+  /** The broker settles a message of a stream that is rejected. Brokers without this close the connection. */
   readonly takesRejectOfStream: boolean
   /** The server waits for basic.cancel-ok when it has cancelled a consumer. */
   readonly takesCancelOk: boolean

@@ -16,7 +16,7 @@ const LARGE_LOGIN_SINCE = 4_001
 const LEAST_FRAME_MAX = 8_192
 /** From this version on, basic.qos with global set limits each consumer and not the channel. */
 const GLOBAL_QOS_ENDS = 4_003
-/** From this version on, a direct reply-to may be anything. */
+/** From this version on, a direct reply-to may have any text. */
 const ANY_REPLY_TO_SINCE = 4_000
 
 /** From this version on, a stream takes any settlement as an ack. */

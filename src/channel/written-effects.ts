@@ -6,7 +6,7 @@ export interface Effect {
   refuse(): void
 }
 
-/** Methods that nothing replies to and that may be undecided; with more, the oldest is taken for done. */
+/** Methods without a reply that may be undecided; if there are more, the oldest counts as done. */
 const MOST_PROVISIONAL = 1_000
 
 /** One method that was written on a life of a channel and whose fate is not known. */

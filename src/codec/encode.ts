@@ -48,7 +48,7 @@ export function checkChunk(what: string, chunk: unknown): asserts chunk is Uint8
   if (!isBytes(chunk)) throw new EncodeError(`${what} must be a Uint8Array, not ${inspectShort(chunk)}`)
 }
 
-/** What a client sends first: AMQP 0-9-1 (§4.2.2). */
+/** The protocol header that a client sends first: AMQP 0-9-1 (§4.2.2). */
 export function encodeProtocolHeader(): Buffer {
   return Buffer.from(PROTOCOL_HEADER)
 }

@@ -100,7 +100,7 @@ export class ChannelOpener {
 
   #connection(): Connection {
     const { usable } = this.#host
-    if (usable === undefined) throw new Error('a channel is opened without a connection')
+    if (usable === undefined) throw new Error('cannot open a channel: there is no connection')
     return usable
   }
 

@@ -56,7 +56,7 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly publishTimeout: number | undefined
   /** Milliseconds after which a handler is reported as slow. */
   readonly slowHandlerThreshold: number
-  /** What checks messages before they wait. */
+  /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /**
    * A channel of its own. Waits for a number if all are in use, and for a recovery.

@@ -119,7 +119,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   /**
    * Connect to one server, and open the connection. `step` is called with what is being waited for.
    *
-   * @throws what stood in the way; nothing is left open.
+   * @throws the reason of the failure; nothing is left open.
    */
   static async open(
     server: ServerSettings,

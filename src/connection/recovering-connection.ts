@@ -43,7 +43,7 @@ import type { Settings } from './settings/settings.ts'
 import type { TokenRenewal } from './token-renewal.ts'
 import type { TransportPeer } from './wire/transport.ts'
 
-/** What a program hears of its connection. */
+/** What the program learns about its connection. */
 export interface RecoveringConnectionEvents {
   blocked(reason: string): void
   unblocked(): void
@@ -320,7 +320,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state === 'connecting' ? 'the first connection' : 'the connection to be recovered'
   }
 
-  /** Of the connection there was last: the next one will hardly agree on smaller frames. */
+  /** Taken from the last connection: the next one will hardly negotiate smaller frames. */
   get publishes(): Pick<PublishEncoder, 'check'> {
     if (this.#connection !== undefined) return this.#connection.publishes
     // What is too large for the frames that will be agreed on is refused when its turn comes.

@@ -93,7 +93,7 @@ function ended(context: PublishContext, outcome: PublishResult): void {
   if (context.attempts > 0) context.channelId = (context.source as PublishSource).channelId
 }
 
-/** @internal What is known of a message by the error of its publish. */
+/** @internal What the error of a publish says about its message. */
 export function resultOf(error: unknown, attempts: number): Exclude<PublishResult, 'confirmed' | 'sent'> {
   if (error instanceof MessageReturnedError) return 'returned'
   if (error instanceof PublishFailedError) return 'nacked'

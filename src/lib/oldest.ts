@@ -1,6 +1,6 @@
 import { Fifo } from './fifo.ts'
 
-/** Keys that are gone, and kept all the same, at least. */
+/** Number of removed keys that are always tolerated. */
 const FEW = 64
 
 /**
@@ -12,7 +12,7 @@ export class Oldest<K> {
   /** In the order in which they were added. */
   readonly #keys = new Fifo<K>()
 
-  /** `of.has` may leave out more than what was deleted. What it does not have any more never comes back. */
+  /** `of.has` may leave out more than what was deleted. A key that was removed is never added again. */
   constructor(of: { readonly size: number; has(key: K): boolean }) {
     this.#of = of
   }

@@ -23,7 +23,7 @@ export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name]
   return typeof process === 'undefined' ? undefined : (process.getBuiltinModule?.(name) as Builtins[Name] | undefined)
 }
 
-/** A module of Node that there is no stand-in for. */
+/** A module of Node that has no replacement elsewhere. */
 export function requiredBuiltin<Name extends keyof Builtins>(name: Name, instead: string): Builtins[Name] {
   const found = builtin(name)
   if (found === undefined) throw new Error(`this runtime has no ${name}: ${instead}`)

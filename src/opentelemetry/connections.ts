@@ -12,7 +12,7 @@ import type { Telemetry } from './telemetry.ts'
 interface Open {
   readonly traced: TracedMessage
   readonly span: Span
-  /** The times it was sent that its span knows of. */
+  /** How many sends of the message its span has recorded. */
   attempts: number
 }
 

@@ -20,7 +20,7 @@ export interface Place {
 /** What all messages of one destination have in common: the objects are made once, and never changed. */
 export interface Destination {
   readonly spanName: string
-  /** With the attributes that a sampler may look at: those cost something for each message that is not sampled, too. */
+  /** Includes the attributes that a sampler may read. They cost time even for messages that are not sampled. */
   readonly options: SpanOptions
   /** The others. */
   readonly details: Attributes

@@ -42,7 +42,7 @@ const SHORT = 128
 const SHORT_ENTRY = 1 + 3 * SHORT + 1 + 4 + 3 * SHORT
 
 /**
- * Write a field table with its length. `name` is what errors call it. The message being written may move.
+ * Write a field table with its length. `name` is its name in errors. The message being written may move.
  *
  * @throws EncodeError naming the entry that has no place in a table. The caller rolls the writer back.
  */

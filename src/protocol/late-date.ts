@@ -26,7 +26,7 @@ export class LateDate extends Date {
     return this.getTime()
   }
 
-  /** The milliseconds: ISO has no form for it. */
+  /** The milliseconds: Such a time has no form in ISO 8601. */
   override toISOString(): string {
     return this.isLate ? String(this.getTime()) : super.toISOString()
   }

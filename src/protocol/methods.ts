@@ -27,7 +27,7 @@ export interface Argument {
   readonly field: Field
 }
 
-/** A method of the protocol, as far as code sees it that takes any. */
+/** A method of the protocol, for code that takes any method. */
 export interface AnyMethod {
   /** As the specification has it: `queue.declare`. */
   readonly name: string

@@ -61,7 +61,7 @@ export class TypedValue {
     Object.freeze(this)
   }
 
-  /** The number, so that it can be reckoned with. */
+  /** The number, for calculations. */
   valueOf(): number | bigint {
     return this.value
   }

@@ -353,7 +353,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.setUser(name, options)
   }
 
-  /** The user can log in no more; connections stay. */
+  /** The user can no longer log in; open connections stay. */
   deleteUser(name: string): void {
     this.#engine.users.delete(name)
   }

@@ -5,7 +5,7 @@
 export type PublicOf<T> = { [Name in keyof T]: T[Name] }
 
 /**
- * An object with some members of a class, as one of that class: to hand to what is tested, in the place of a real one.
+ * An object that has some members of a class, typed as that class: a stand-in for the code under test.
  * What is not given is not there.
  *
  *     const channel = standIn<Channel>({ basicPublish: () => {} })

@@ -87,7 +87,7 @@ describe('publishTimeout', () => {
     await turn()
     const bodies = peer.frames.filter(({ type }) => type === 3).map(({ payload }) => String(payload))
     assert.deepEqual(bodies, ['later'])
-    // Of the next row, the first is reported again.
+    // The first error of the next row is reported again.
     peer.reply(0, methods.ConnectionBlocked, { reason: 'low on memory' })
     await turn()
     void channel.basicPublish('e', '', 'q')

@@ -296,7 +296,7 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
     }
     return publish()
   }
-  // Most of what follows is to have something to work on.
+  // Most of the following steps only make queues and messages for the others.
   const declared = [
     ...queues.map(queueName => () => {
       return random.chance(0.3)

@@ -144,7 +144,7 @@ async function cutRecoveryAt(direction: Direction, offset: number): Promise<numb
     proxy.cutNextAt(direction, offset)
     proxy.reset()
     await until('the loss is noticed', () => protocol.state === 'recovering', { interval: 1 })
-    // Made while it is recovered: it waits, whatever happens to the first attempts.
+    // A call during the recovery: it waits, whatever happens to the first attempts.
     while (came.length === 0) {
       const before = losses
       const publish = pending.track('publish', channel.publish('through', `${queue}-exchange`, 'key'))

@@ -42,7 +42,7 @@ async function assertEnded(session: BusySession, { bytes, ends }: MalformedCase)
   assert.ok(pending['publish']?.state === 'rejected' || pending['declare']?.state === 'rejected')
 }
 
-/** The session goes on: on channel 1 a delivery, on channel 2 the reply that it waits for, on channel 0 another. */
+/** The session goes on: channel 1 gets a delivery, channel 2 its reply, and channel 0 another reply. */
 async function assertGoesOn(session: BusySession, { name, bytes }: MalformedCase): Promise<void> {
   const { protocol, peer, closed, pending, received } = session
   peer.send(Buffer.concat(bytes))

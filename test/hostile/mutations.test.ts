@@ -69,7 +69,7 @@ function honest(peer: FakePeer): void {
   })
 }
 
-/** Does everything once; what it awaits may reject. */
+/** Does everything once; awaited calls may reject. */
 async function work(broker: FakeBroker): Promise<AmqpProtocol> {
   const protocol = await connect({
     createTransport: broker.createTransport,

@@ -38,7 +38,7 @@ function sent({ writer }: Sender, used = 0): Buffer {
   return Buffer.concat(writer.take()).subarray(used)
 }
 
-/** What writes as a message of `plain` does, but for `run`, which is called in its midst. */
+/** Encodes the same as a message of `plain`, and calls `run` in the middle. */
 const places: Readonly<Record<string, (run: () => void) => unknown>> = {
   'a getter of a property': run => ({
     get messageId() {

@@ -10,7 +10,7 @@ import { Rest } from './rest.ts'
 import type { Running } from './running.ts'
 import { CLIENTS, QUEUES, type Step } from './steps.ts'
 
-/** Turns of the event loop after each timer: for what waits for the end of a tick, and for one `setImmediate` of one. */
+/** Turns of the event loop after each timer: enough for code that waits for the end of a tick, and for one `setImmediate`. */
 const TURNS = 3
 /** Virtual milliseconds after the last fault in which everything has to come to its end. */
 const SETTLING = 180_000

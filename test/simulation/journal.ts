@@ -45,7 +45,7 @@ export interface Consuming {
 /** Reply codes that say that a client has broken the protocol, or has settled what is not its own. */
 const CLIENT_AT_FAULT: ReadonlySet<unknown> = new Set([406, 501, 502, 503, 504, 505, 530, 540])
 
-/** All that the programs of one history did and saw: what the judge goes by. */
+/** All that the programs of one history did and saw. The judge decides by it. */
 export class Journal {
   readonly published = new Map<string, Published>()
   readonly handled: Handled[] = []

@@ -6,7 +6,7 @@
  *   node build/test/simulation/main.js --cpu                  for a minute of the processor's time, which others may use too
  *   node build/test/simulation/main.js --seed 17              one history again, and what is wrong with it
  *   node build/test/simulation/main.js --seed 17 --shrink     and the fewest of its steps that still fail
- *   node build/test/simulation/main.js --histories 1000       so many, from seed 1 on
+ *   node build/test/simulation/main.js --histories 1000       1,000 histories, from seed 1 on
  *   node build/test/simulation/main.js --first 7              from seed 7 on
  */
 import { parseArgs } from 'node:util'

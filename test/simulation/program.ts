@@ -289,7 +289,7 @@ export class Program implements Desk {
 
   #publish(protocol: AmqpProtocol, step: StepOf<'publish'>): void {
     const { way } = step
-    // What comes back by other ways is reported by no promise.
+    // Messages that come back in other ways have no promise that reports it.
     const nowhere = step.nowhere === true && (way === 'protocol' || way === 'publisher' || way === 'confirm')
     // A key that may be bound or not: the message is taken, or comes back.
     const byKey = step.nowhere === true && way === 'confirm'

@@ -112,7 +112,7 @@ export interface Link {
   finish(): void
 }
 
-/** What is answered without a test's doing, by the name of the method. */
+/** Methods that are answered without code in the test, by name. */
 type Answer = (frame: SentFrame) => Uint8Array | undefined
 
 /**

@@ -267,7 +267,7 @@ export class FaultProxy implements AsyncDisposable {
     const server = net.connect({ host: this.#host, port: this.#serverPort, allowHalfOpen: true, noDelay: true })
     const planned = this.#planned
     this.#planned = []
-    // `Link` listens for what becomes of both.
+    // `Link` listens to both.
     const link = new Link(client, server, this.#records, planned)
     this.#apply(link)
     if (!this.#records) this.links = this.links.filter(each => !each.client.destroyed || !each.server.destroyed)

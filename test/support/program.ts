@@ -22,7 +22,7 @@ export class Program implements AsyncDisposable {
   readonly #child
   readonly #waiting = new Set<() => void>()
 
-  /** `file` is a compiled module; `args` are what it gets. */
+  /** `file` is a compiled module; `args` are its arguments. */
   constructor(file: URL, args: readonly string[], nodeArguments: readonly string[] = []) {
     this.#child = spawn(process.execPath, [...nodeArguments, file.pathname, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],

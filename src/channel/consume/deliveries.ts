@@ -49,7 +49,7 @@ export class Deliveries {
   /** A message is in; its callback runs at the end of this read, when the frames after it have been looked at too. */
   received(envelope: Envelope, body: Buffer, properties: Properties): void {
     const consumer = this.#consumerOf(envelope)
-    // Here, in the order of the tags: one that is refused is settled at once.
+    // It is assigned here, in the order of the tags, since a delivery that is refused is settled at once.
     if (consumer.position.isStream !== false) this.#follow(consumer, envelope, properties)
     const at = this.#readyLength
     if (at === 0) {

@@ -59,7 +59,7 @@ export interface Consumer {
 /** What a waiting delivery costs beside its bytes. */
 const DELIVERY_OVERHEAD = 256
 
-/** Bytes that a waiting delivery counts as. */
+/** The number of bytes for which a waiting delivery counts. */
 export function heldBytes(body: Buffer, properties: Properties): number {
   return body.length + (properties.wireEnd - properties.wireStart) + DELIVERY_OVERHEAD
 }

@@ -25,7 +25,7 @@ interface Gate {
  */
 export class TagGate {
   readonly #port: ChannelPort
-  /** Of the tags that wait for an answer. */
+  /** The waiters of each tag that waits for an answer. */
   readonly #gates = new Map<string, Gate>()
 
   constructor(port: ChannelPort) {

@@ -76,7 +76,7 @@ export class ConfirmWaiters {
     this.#unaware.push(waiter)
   }
 
-  /** The broker did not take this message: all who wait for it hear of it, or else the next one who asks. */
+  /** The broker did not take this message: this rejects all callers that wait for it, or else the next caller. */
   lost(unheard: Unheard): void {
     if (unheard.tag >= (this.#unheard?.tag ?? 0)) this.#unheard = unheard
     for (let last = this.#unaware.at(-1); last !== undefined && last.upTo >= unheard.tag; last = this.#unaware.at(-1)) {

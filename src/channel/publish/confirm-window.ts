@@ -23,7 +23,7 @@ import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
 export interface PublishKeeper {
   /** Publishes were settled, or more may be written. */
   progressed(): void
-  /** The broker nacked a message. Returns whether it will be sent again: it stays with what is not settled. */
+  /** The broker nacked a message. Returns whether it will be sent again: then it stays among the unsettled messages. */
   nacked(publish: PendingPublish): boolean
   /**
    * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; if `reject` is
@@ -248,7 +248,7 @@ export class ConfirmWindow {
     refuse(publish, error)
   }
 
-  /** A message came back, which the broker says before it settles it. Returns whether a promise will report it. */
+  /** A message came back: the broker sends basic.return before the ack. Returns whether a promise will report it. */
   returned(message: ReturnedMessage): boolean {
     return this.#returns.match(message)?.reject !== undefined
   }

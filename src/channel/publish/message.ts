@@ -169,7 +169,7 @@ export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown
   return writes === 1 ? 'refused' : 'unknown'
 }
 
-/** What was thrown at a publish; of one that cannot be encoded it says that it was not sent. */
+/** What a publish throws. If the message cannot be encoded, its outcome is `notSent`. */
 export function notSent(thrown: unknown): Error {
   if (thrown instanceof EncodeError) thrown.outcome = 'notSent'
   return asError(thrown)

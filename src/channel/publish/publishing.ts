@@ -37,7 +37,7 @@ export interface PublishingHost extends ErrorReporter, EndpointSource {
   after(milliseconds: number, expired: () => void): Deadline
   /** How many may wait before further ones are refused. */
   readonly maxWaiting: number
-  /** What checks messages before they wait. */
+  /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /** Throw if nothing may be asked of the channel any more. */
   assertUsable(context: CallContext): void
@@ -85,7 +85,7 @@ export class Publishing implements PublishSource {
   readonly #list: WaitList
   /** Nothing but timeouts and signals of publishes, which go on after the write. */
   readonly #bounds: WaitList
-  /** Of publishes without a timeout of their own. */
+  /** The timeout of publishes that have none of their own. */
   #default: CallOptions | undefined
   #window: ConfirmWindow | undefined
   /** The window of the last life, also when nothing more may be written to it. */

@@ -58,7 +58,7 @@ export class Attempts {
   }
 
   /**
-   * Connect, and have `use` do what the connection is for. Rejects with what the last attempt failed with if no further
+   * Connect, and call `use` with the connection. Rejects with what the last attempt failed with if no further
    * one is made.
    */
   async run(use: (connection: Connection) => Promise<void> | void): Promise<void> {

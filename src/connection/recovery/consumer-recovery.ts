@@ -23,7 +23,7 @@ export interface ConsumerPort {
   channels(): readonly RecoveringChannel[]
   /** Open the channel once more, after the broker has closed it over a consumer. */
   begin(channel: RecoveringChannel): Promise<void>
-  /** A channel for the recovery's own calls. */
+  /** A channel for calls of the recovery. */
   channel(): BareChannel
   /** Rejects if the connection is over, or the recovery was given up. */
   pause(milliseconds: number): Promise<void>

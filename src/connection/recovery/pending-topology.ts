@@ -8,7 +8,7 @@ import type { Topology } from './topology.ts'
  * first.
  */
 export class PendingTopology implements PublishRoutes {
-  /** A field: it is read with every publish. */
+  /** A plain field, since it is read for every publish. */
   plain = true
   readonly #topology: Topology
   readonly #away = new Set<TopologyRecord>()

@@ -287,7 +287,7 @@ export class TopologyRecovery {
     const { record } = entry
     const { patience } = this.#port
     if (!(error instanceof ChannelClosedError) || error.replyCode === undefined) {
-      // The server found it so bad that it closed the connection: the next attempt does without it.
+      // The server closed the connection over it: the next attempt leaves it out.
       if (error instanceof ConnectionClosedError && error.classId !== 0) {
         this.#topology.forgetWithBindings(record)
         this.#port.failed(describe(record), error, false)

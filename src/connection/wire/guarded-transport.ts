@@ -89,7 +89,7 @@ export function guardedFactory(createTransport: TransportFactory): TransportFact
         try {
           own.destroy(error)
         } catch {
-          // It is broken all the same.
+          // The transport counts as broken even then.
         }
         guarded.onClose(error)
       })

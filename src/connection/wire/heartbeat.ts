@@ -18,7 +18,7 @@ export interface HeartbeatPort {
  * for two intervals is dead.
  *
  * A process that was busy must not take its own absence for the peer's: before it judges, what has come in meanwhile
- * is read. So it is while reading is paused: a peer that lives has sent something by then.
+ * is read. The limit while reading is paused: a live peer has sent something by then.
  */
 export class Heartbeat {
   readonly #port: HeartbeatPort

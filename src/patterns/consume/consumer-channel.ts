@@ -142,7 +142,7 @@ export class ConsumerChannel {
     return this.#consumer?.position.resumeOffset
   }
 
-  /** Have the broker send nothing more, and wait for what is on its way here. Never rejects. */
+  /** Cancel at the broker, and wait for the deliveries that are on their way. Never rejects. */
   async cancel(): Promise<void> {
     const channel = this.#channel
     const { tag } = this.#consumer ?? {}

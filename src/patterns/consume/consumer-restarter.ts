@@ -113,7 +113,7 @@ export class ConsumerRestarter {
     return typeof offset === 'bigint' ? offset : undefined
   }
 
-  /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
+  /** Consumer timeout in milliseconds, as far as the program has given one. */
   get ackTimeout(): number | undefined {
     return this.#channel?.ackTimeout
   }

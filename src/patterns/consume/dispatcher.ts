@@ -113,7 +113,7 @@ export class Dispatcher implements DeliverySink {
   // ---- the channel's side
 
   attach(acker: Acker, port: SinkPort): void {
-    // What came without acks and still waits counts on the connection there is.
+    // Messages without acks that still wait count towards the present connection.
     this.#port?.held(-this.#held)
     port.held(this.#held)
     this.#acker = acker
@@ -230,7 +230,7 @@ export class Dispatcher implements DeliverySink {
   }
 
   #handOut(): void {
-    // Called back by a handler that this starts: what may be handed out is looked at after it.
+    // A handler that this starts may call back. The messages to hand out are determined after it.
     if (this.#handingOut) return
     this.#handingOut = true
     const runs = this.#runs

@@ -69,7 +69,7 @@ export function failureCopy(
 
 /**
  * The properties of a copy of a failed message that waits for its next attempt. It does not expire while it waits, and has no
- * `x-death`: RabbitMQ before 4 drops a message that would come to a queue again in which it has expired before.
+ * `x-death`: RabbitMQ before 4 drops a message that is dead-lettered to a queue in which it has expired before.
  */
 export function retryCopy(message: Message): BasicProperties {
   const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()

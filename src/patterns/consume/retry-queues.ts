@@ -13,7 +13,7 @@ const CHANNEL_TIMEOUT = 30_000
 /** Milliseconds after which a queue is declared again before it gets another message, so that it never expires with one. */
 const REFRESH = 60_000
 /**
- * Milliseconds after which a new queue outlives its broker. One that is killed before forgets what it has confirmed: that of a quorum
+ * Milliseconds after which a new queue survives a kill of its broker. One that is killed before forgets what it has confirmed: that of a quorum
  * queue up to a second (its entry in names.dets is not written), and until RabbitMQ 4.3 that of any queue up to two (Mnesia).
  */
 const LASTING_AFTER = 2_500

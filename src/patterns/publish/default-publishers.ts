@@ -10,7 +10,7 @@ import { ReliablePublisher } from './reliable-publisher.ts'
 const MOST_CHANNELS = 16
 /** Milliseconds without a publish after which a channel is closed, at twice that at the latest. */
 const IDLE = 30_000
-/** A channel on which nothing is pending has nothing to wait for. */
+/** If nothing is pending on a channel, it can be closed at once. */
 const AT_ONCE = { timeout: 0 }
 
 interface ExchangePublisher {

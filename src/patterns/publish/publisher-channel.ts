@@ -74,7 +74,7 @@ export class PublisherChannel {
   #endTurn: () => void = ignore
 
   /**
-   * `keeper` keeps what is published on it; `ready` is called when it is open, or could not be opened. `retriesNacks` says
+   * `keeper` keeps the messages that are published on it; `ready` is called when it is open, or could not be opened. `retriesNacks` says
    * that all nacks may be passing.
    */
   constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void, retriesNacks: boolean) {

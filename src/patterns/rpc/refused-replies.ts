@@ -33,7 +33,7 @@ export class RefusedReplies {
   }
 }
 
-/** RabbitMQ ended in an error of its own: it is the address that it cannot take. */
+/** RabbitMQ failed inside (541): it cannot handle this address. */
 const INTERNAL_ERROR = 541
 
 /** What identifies a request when it is delivered again. */

@@ -70,7 +70,7 @@ export class RpcChannel implements DeliverySink {
   send(call: PendingCall): void {
     const { what, correlationId } = call.request
     const channel = this.#channel
-    if (channel === undefined) throw new Error('a call is sent before its channel is there')
+    if (channel === undefined) throw new Error('cannot send the call: its channel is not open yet')
     if (this.#calls.has(correlationId)) {
       const text = `${what}: correlationId "${correlationId}" is that of another call in flight`
       call.refuse(new EncodeError(text, { outcome: 'notSent' }))

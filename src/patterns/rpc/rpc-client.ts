@@ -43,7 +43,7 @@ const TIMEOUT = 20_000
 const CLOSE_TIMEOUT = 1_000
 /** Milliseconds: the longest that RabbitMQ takes. */
 const LONGEST_EXPIRATION = 0xffff_ffff
-/** What is thought of as in `publish`, whose properties come before its options. */
+/** Options that a caller may give by mistake, since `publish` takes properties before options. */
 const SURPLUS =
   'rpc call takes a routing key, a payload and options; the properties are the option "properties", and there is no fourth argument'
 const CALL = ['exchangeName', 'properties', 'timeout', 'signal']
@@ -57,7 +57,7 @@ export class RpcClient {
   readonly #timeout: number
   /** One for each exchange: a missing one costs the calls to others nothing. */
   readonly #channels = new Map<string, RpcChannel>()
-  /** All that are not ended, wherever they wait. */
+  /** All calls that have not ended, in any state. */
   readonly #calls = new Set<PendingCall>()
   readonly #part: Closable = { close: () => this.close(), giveUpChannel: () => this.#giveUpChannel() }
   readonly #stopped = new AbortController()

@@ -9,7 +9,7 @@ import type { Account } from './client-process.ts'
 import { alone, inTurn, type Line, seconds, together } from './line.ts'
 import type { MeasuredClient } from './measured-client.ts'
 
-/** Waits until every publish is settled, or long enough for one that will never be; gives how long that took. */
+/** Waits until every publish is settled, or until a limit. Returns the time that it took. */
 async function untilSettled(client: MeasuredClient, limit: number): Promise<number> {
   const started = performance.now()
   const waited = (): number => performance.now() - started

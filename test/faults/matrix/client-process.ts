@@ -1,4 +1,4 @@
-/** Does with one client what the process that started it asks for; it ends by itself when that has let go of it. */
+/** Runs commands of its parent process with one client. It ends when the parent disconnects. */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import type { ClientName, Connection, Open, Settings } from './clients/client.ts'
 
@@ -90,7 +90,7 @@ const commands = {
     await connection().publish(Buffer.from('x'), 'nowhere')
   },
 
-  /** Publishes until one is confirmed, as a program would that tries again; gives whether that was so in time. */
+  /** Publishes again and again until a message is confirmed, and returns whether that was in time. */
   async publishAgain(limit: number): Promise<boolean> {
     const end = performance.now() + limit
     while (performance.now() < end) {

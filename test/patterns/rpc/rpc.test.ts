@@ -353,7 +353,7 @@ describe('An RPC server', { concurrency: 4 }, () => {
     const reply = client.call(queue, 'x')
     await asked.promise
     await the.closeConnection()
-    // A failure of work that was taken away is not an answer.
+    // If the request was taken away, an error of its handler is not a reply.
     assert.equal((await reply).text(), '2')
     await server.close()
     assert.equal((await the.inspect(queue)).messageCount, 0)
