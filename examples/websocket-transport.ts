@@ -44,7 +44,7 @@ class WebSocketTransport implements Transport {
   readonly peer: TransportPeer
   readonly #socket: WebSocket
   readonly #handler: TransportHandler
-  /** What came while reading is paused: a WebSocket itself cannot be paused. */
+  /** Bytes that came while reading is paused: a WebSocket itself cannot be paused. */
   #arrived: Buffer[] = []
   #paused = false
   #full = false

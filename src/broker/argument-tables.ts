@@ -38,7 +38,7 @@ const QUORUM = [
   'x-queue-leader-locator',
 ]
 
-/** The arguments that queues of each type take, in the order in which RabbitMQ compares those of two declarations. */
+/** The arguments that each type of queue takes, in the order in which RabbitMQ compares two declarations. */
 export const QUEUE_ARGUMENTS: Readonly<Record<ReleaseName, ByType>> = {
   '3.10': {
     classic: CLASSIC,

@@ -180,7 +180,7 @@ export class BrokerEngine implements ConnectionHost {
   }
 
   /**
-   * Stop: connections are cut, and what is not kept is gone. Kept are durable queues with their persistent messages;
+   * Stop: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their persistent messages;
    * where it did not stop `inOrder`, but those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {

@@ -28,7 +28,7 @@ export interface ConsumeArguments {
   readonly arguments: FieldTable
 }
 
-/** What comes out of one channel: its consumers, and the deliveries that are not settled. */
+/** The consumers of one channel, and its deliveries that are not settled. */
 export class ChannelConsuming {
   readonly #number: number
   readonly #host: ChannelHost
@@ -266,7 +266,7 @@ export class ChannelConsuming {
     this.#reply = undefined
   }
 
-  /** The deliveries that a settlement is of, oldest first. */
+  /** The deliveries that a settlement covers, oldest first. */
   #take(tag: number, multiple: boolean): Tagged[] {
     const taken: Tagged[] = []
     if (multiple && tag === 0) taken.push(...this.#unacked)

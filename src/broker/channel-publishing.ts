@@ -37,7 +37,7 @@ export interface Published {
   readonly body: Buffer
 }
 
-/** A message with where it goes. */
+/** A message with its exchange and routing key. */
 interface Routed {
   readonly message: Message
   readonly mandatory: boolean

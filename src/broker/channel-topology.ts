@@ -37,7 +37,7 @@ const strip = (name: string) => name.replace(/[\r\n]/g, '')
 export class ChannelTopology {
   readonly #host: ChannelHost
   readonly #owner: object
-  /** What the empty name of a queue stands for. */
+  /** The queue that an empty name means. */
   #lastQueue = ''
 
   constructor(host: ChannelHost, owner: object) {

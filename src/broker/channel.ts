@@ -9,7 +9,7 @@ import { type AtFault, channelError, commandInvalid, notImplemented, preconditio
 
 /** What a channel reports to its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {
-  /** It asked for what closes the connection. */
+  /** Its client sent a method that closes the connection. */
   fail(refusal: Refusal, method: AtFault): void
   /** It is closed on both sides: its number is free. */
   channelClosed(channel: Channel): void

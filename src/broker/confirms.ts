@@ -32,7 +32,7 @@ export class Confirms {
     this.#sendAll(refused, taken, (tag, multiple) => send(false, tag, multiple))
   }
 
-  /** As RabbitMQ puts them together: one for all below which nothing is open, then each by itself. */
+  /** Grouped as in RabbitMQ: one ack for all tags up to the oldest unconfirmed one, then one for each further tag. */
   #sendAll(tags: readonly number[], others: readonly number[], send: (tag: number, multiple: boolean) => void): void {
     const [only] = tags
     if (only === undefined) return

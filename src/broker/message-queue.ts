@@ -105,7 +105,7 @@ export abstract class MessageQueue implements Queue {
   }
 
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
-    // Of timers that are due at once, that of another queue may have come first.
+    // Timers of several queues may be due at once: another queue may have come first.
     if (this.#expiresNext <= this.host.now()) this.#dropExpired(true)
     if (this.refuses(message, publisher)) {
       if (this.limits.overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)

@@ -19,7 +19,7 @@ export interface QueueHost {
   deadLetter(queue: Queue, message: Message, reason: DeathReason, failures: number): void
   /** The queue has ended by itself: it is not used any more. */
   queueEnded(queue: Queue): void
-  /** Do it when everything posted before has been done. */
+  /** Run it after everything that was posted before. */
   post(turn: () => void): void
   /** Do what timers have brought about. */
   run(): void

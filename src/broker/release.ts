@@ -16,7 +16,7 @@ export interface Release {
   readonly deliveryLimit: number
   /** basic.nack and basic.recover count as failed deliveries of quorum queues; later only basic.reject and lost channels do. */
   readonly nackCounts: boolean
-  /** A quorum queue without a limit of deliveries puts to the end what is returned to it. */
+  /** A quorum queue without a delivery limit puts returned messages at its end. */
   readonly requeuesLast: boolean
   /** Quorum queues also say how often a message was taken, in `x-acquired-count`. */
   readonly acquiredCount: boolean
@@ -68,7 +68,7 @@ export interface Release {
   readonly ordersConsumersByTag: boolean
   /** How one text prints the type of a quorum queue. */
   readonly printedQuorum: string
-  /** What a stream says to a consumer without prefetch, and to one without acknowledgements. */
+  /** The refusals of a stream: for a consumer without prefetch, and for one without acks. */
   readonly streamNeedsPrefetch: (stream: string) => string
   readonly streamNeedsAcks: (stream: string) => string
   /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is kept. */

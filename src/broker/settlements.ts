@@ -3,7 +3,7 @@ import type { Delivery } from './consumer.ts'
 /** A delivery with its tag. */
 export type Tagged = readonly [number, Delivery]
 
-/** What RabbitMQ settles together, in its order: the messages of one consumer of a queue, or one that was asked for. */
+/** The groups that RabbitMQ settles together, in its order: the messages of one consumer, or one message of basic.get. */
 export function settledTogether(tags: readonly Tagged[]): readonly (readonly Delivery[])[] {
   const groups: Delivery[][] = []
   for (const [, delivery] of tags.toSorted(byQueueAndConsumer)) {

@@ -1,4 +1,4 @@
-/** Regular expressions that names of queues and exchanges are held against, as RabbitMQ has them. */
+/** Regular expressions for names of queues and exchanges, as in RabbitMQ. */
 export interface Permissions {
   readonly configure?: string | undefined
   readonly write?: string | undefined

@@ -1,4 +1,4 @@
-/** Where publishes lead: what the names of queues mean now, and whether what a publish or a call needs is there. */
+/** The current names of queues, and whether the entities that a publish or a call needs are there. */
 export interface PublishRoutes {
   /** True while every name means itself and nothing is away: `isBack` and `routingKey` need not be asked. */
   readonly plain: boolean

@@ -335,7 +335,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** @internal As `settle`, for who sees to it that it is traced, and to what it throws. */
   settleNow(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     const session = this.#session
-    // What came before is the broker's again; what comes while consumers are recovered is not.
+    // The broker has the earlier deliveries back. Deliveries that come while consumers are recovered are valid.
     if (this.#state === 'recovering' && session?.state !== 'open') return false
     if (session === undefined || this.#state === 'closed') {
       throw this.#closedError({ what: `basic.${how}`, site: undefined })

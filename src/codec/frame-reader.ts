@@ -18,7 +18,7 @@ import type { Frame, MethodFrame } from './frames.ts'
 const BASIC_CLASS_WEIGHT_0 = 0x003c0000
 /** RabbitMQ's default. */
 const DEFAULT_FRAME_MAX = 131_072
-/** The first octet of `AMQP`, which is not a frame type. */
+/** The first octet of `AMQP`. It is not a frame type. */
 const LETTER_A = 0x41
 
 /** Options of a `FrameReader`. */

@@ -10,7 +10,7 @@ export class ConnectContext {
   readonly connectionId: number
   /** A lost connection is recovered; else it is the program's `connect()`. */
   readonly recovering: boolean
-  /** 1 for the first, counted from the loss. */
+  /** Number of the attempt since the loss, from 1. */
   readonly attempt: number
   /** Of the server that it is connected to; undefined while it is not. */
   serverAddress: string | undefined = undefined

@@ -3,7 +3,7 @@ import { surface } from '../lib/call-safely.ts'
 import { channel } from '../lib/platform.ts'
 import type { Around } from './server-context.ts'
 
-/** What the context of every operation has, for the events that say how it ended. */
+/** The fields that the context of every operation has, for the events at its end. */
 export interface Outcomes {
   /** It has succeeded. */
   succeeded(): void

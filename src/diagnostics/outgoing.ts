@@ -32,8 +32,8 @@ export abstract class OutgoingContext extends ServerContext {
   }
 
   /**
-   * The headers that are sent: a table of the message's own, made when it is first asked for. What a subscriber to `start`
-   * adds or changes in it is sent with the message, and with each time that it is sent again.
+   * The headers that are sent: a table of the message's own, made when it is first asked for. A subscriber to
+   * `start` may add to it and change it: the message is sent with that, also when it is sent again.
    */
   get headers(): FieldTable {
     this.ownHeaders ??= headersOf(this.properties)

@@ -62,13 +62,13 @@ export function warn(error: Error): void {
   }
 }
 
-/** `call` as one that throws nothing: what it throws, or its promise rejects with, surfaces. */
+/** Wraps `call` so that it never throws: its errors surface as uncaught ones. */
 export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): (...args: A) => void {
   return (...args) => callSafely(() => call(...args), surface)
 }
 
 /**
- * `call`, to be run in the asynchronous context of now: it finds the program's AsyncLocalStorage as it is here. What it
+ * Binds `call` to the present asynchronous context: it sees the AsyncLocalStorage of the program as it is here. What it
  * enters there stays with that one run.
  */
 export function inContext<T, A extends unknown[], R>(call: (this: T, ...args: A) => R): (this: T, ...args: A) => R {

@@ -1,7 +1,7 @@
 import { type Clock, checkDelay, type Timer, type TimerSource } from './clock.ts'
 import { nextTurn } from './platform.ts'
 
-/** Milliseconds that a timer may stand at most which may be left armed for nothing. */
+/** Longest time in milliseconds of a timer that may stay armed without a deadline. */
 const LONGEST_LEFT = 500
 
 /** One wait that ends by itself. Plain fields, since each call with a timeout makes one. */

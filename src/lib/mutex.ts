@@ -1,7 +1,7 @@
 import type { TimerSource } from './clock.ts'
 import { WaitList } from './wait-list.ts'
 
-/** Something that one may use at a time; the others wait, first come first served. */
+/** A lock for one holder at a time; the others wait in order. */
 export class Mutex {
   readonly #waiting: WaitList
   #used = false

@@ -12,7 +12,7 @@ export class Oldest<K> {
   /** In the order in which they were added. */
   readonly #keys = new Fifo<K>()
 
-  /** `of.has` may leave out more than what was deleted. A key that was removed is never added again. */
+  /** `of.has` may exclude more keys than those that were deleted. A key that was removed is never added again. */
   constructor(of: { readonly size: number; has(key: K): boolean }) {
     this.#of = of
   }

@@ -73,7 +73,7 @@ export function emitWarning(warning: string | Error, name?: string): void {
   else process.emitWarning(warning, { type: name })
 }
 
-/** What is used of Node's `AsyncResource`. */
+/** The part of Node's `AsyncResource` that is used. */
 export type AsyncScope = Pick<import('node:async_hooks').AsyncResource, 'runInAsyncScope'>
 
 class NoScope implements AsyncScope {

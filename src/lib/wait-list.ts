@@ -2,7 +2,7 @@ import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError
 import { type AbortRegistration, onAbort } from './abort-listeners.ts'
 import type { Timer, TimerSource } from './clock.ts'
 
-/** What ends a wait, and how its error speaks of it. */
+/** The limits of a wait, and its name in errors. */
 export interface WaitBounds {
   /** What waits, for errors: `channel.open`. A function is asked only when there is an error. */
   readonly what: string | (() => string)

@@ -1,6 +1,6 @@
 import type { Properties } from './received-properties.ts'
 
-/** How often a retry policy had the message handled again, in the headers of its copy. */
+/** The number of retries so far, in the headers of the copy. */
 export const RETRIES = 'x-retries'
 
 /**

@@ -86,7 +86,7 @@ function writeTable(
 }
 
 /**
- * The entries that most headers have, in one straight line: a short name in ASCII, with a short string in ASCII, an
+ * The straight-line path for most entries of headers: a short name in ASCII, with a short string in ASCII, an
  * integer of 32 bits or a boolean. Returns false, with nothing written, for any other.
  */
 function writeShortEntry(writer: Writer, key: string, value: FieldValue | undefined): boolean {

@@ -3,7 +3,7 @@ import { inspectShort } from './inspect-short.ts'
 import { shortstrFault } from './text.ts'
 
 /**
- * Our options, by what other clients call them, in lower case without separators. What follows a colon is shown, too.
+ * Our options by their names in other clients, in lower case and without separators. What follows a colon is shown, too.
  */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   username: ['login'],

@@ -83,7 +83,7 @@ export class PublishEncoder {
   }
 
   /**
-   * A message as most are, in one straight line: names and text in ASCII, no properties, a body that is copied. Returns
+   * The straight-line path for most messages: names and text in ASCII, no properties, a body that is copied. Returns
    * false, with nothing written, for any other, and if the chunk is full ("publish 16 B": 0.18 µs instead of 0.3).
    */
   #publishShort(

@@ -79,7 +79,7 @@ export class Properties implements BasicProperties {
     this.decoded = undefined
   }
 
-  /** @internal Of every message without any: nothing of it can be changed, so all can have the same. */
+  /** @internal Shared by all messages without properties, since it cannot be changed. */
   static readonly NONE: Properties = new Properties(0, NOTHING, 0, 0)
 
   /** @internal Its headers are nested deeper than this client reads. */

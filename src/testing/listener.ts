@@ -91,7 +91,7 @@ export class Listener {
   }
 }
 
-/** The name that EXTERNAL logs in; a certificate that the options of TLS do not trust has none. */
+/** The user that EXTERNAL logs in; undefined if the TLS options do not trust the certificate. */
 function certificateName(socket: Socket): string | undefined {
   if (!(socket instanceof TLSSocket)) return undefined
   const { CN: names } = (socket.authorized && socket.getPeerCertificate().subject) || { CN: '' }

@@ -34,7 +34,7 @@ export interface BrokerConsumer {
   readonly prefetchCount: number
   readonly priority: number
   readonly arguments: FieldTable
-  /** Messages that it has and has not settled. */
+  /** Messages that were delivered to it and are not settled. */
   readonly unacked: number
 }
 
@@ -74,7 +74,7 @@ export class Watch {
     }
   }
 
-  /** Nothing comes true any more: what waits rejects. */
+  /** No condition can become true any more: all waits reject. */
   end(): void {
     this.#ended = true
     for (const look of [...this.#waiting]) look()

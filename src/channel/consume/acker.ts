@@ -185,7 +185,7 @@ export class Acker implements IncomingSource {
     this.settle('nack', tag, false, true)
   }
 
-  /** Have `run` called after each settlement, and when nothing can be settled any more. Returns how to take that back. */
+  /** Have `run` called after each settlement, and when nothing can be settled any more. Returns a function that takes it back. */
   onSettled(run: () => void): () => void {
     this.#settledListeners.add(run)
     return () => this.#settledListeners.delete(run)

@@ -17,7 +17,7 @@ export class Deliveries {
   /** Consumer, body, envelope and properties in turn: what this read brought, in the first `#readyLength` elements. */
   #ready: unknown[] = []
   #readyLength = 0
-  /** What the last read brought: an array made with room for it costs less than one that grows. */
+  /** The number of deliveries of the last read: an array of that size costs less than one that grows. */
   #room = 0
   #lastConsumer: Consumer | undefined
 

@@ -56,7 +56,7 @@ export class RecordedConsumers {
     this.#host = host
   }
 
-  /** Consume, now and in the lives to come. */
+  /** Consume, now and in later lives. */
   start(
     session: ChannelSession,
     consumer: Consumer,

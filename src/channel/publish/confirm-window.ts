@@ -74,7 +74,7 @@ export class ConfirmWindow {
     return this.#unconfirmed.size
   }
 
-  /** Those that count, and those whose nack is the keeper's. */
+  /** Messages that are counted, and messages whose nack their keeper handles. */
   get unsettled(): number {
     return this.#unconfirmed.size + this.#kept.length
   }
@@ -169,7 +169,7 @@ export class ConfirmWindow {
     return this.port.publishes.publish(this.#channelId, exchange, key, mandatory, properties, payload)
   }
 
-  /** No caller waits for its confirm. It may come back, though, which must not be taken for another's return. */
+  /** No caller waits for its confirm. It may come back, though: that return must not be matched to another message. */
   #count(exchange: string, routingKey: string, properties: BasicProperties | undefined, mandatory: boolean): void {
     this.#unconfirmed.add(
       mandatory ? pendingPublish(undefined, exchange, routingKey, properties, true, false) : UNTRACKED,

@@ -11,7 +11,7 @@ export interface OutgoingMessage {
   readonly routingKey: string
   readonly mandatory: boolean
   readonly properties: BasicProperties | undefined
-  /** Undefined where it is no longer needed: neither to be written, nor to know the message by when it comes back. */
+  /** Undefined when it is no longer needed: the message is written, and cannot come back. */
   payload: Uint8Array | string | undefined
 }
 

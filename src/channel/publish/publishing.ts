@@ -26,7 +26,7 @@ import {
   withDefaults,
 } from './message.ts'
 
-/** What a publish without a promise of its own returns while the socket takes more. */
+/** The shared promise of publishes that need none of their own while the socket takes more. */
 const WRITTEN: Promise<void> = Promise.resolve()
 
 /** What everything that a channel publishes knows of the channel. */
@@ -90,7 +90,7 @@ export class Publishing implements PublishSource {
   #window: ConfirmWindow | undefined
   /** The window of the last life, also when nothing more may be written to it. */
   #life: ConfirmWindow | undefined
-  /** Each message is part of a transaction, which somebody keeps track of. */
+  /** Messages are part of a transaction, which is tracked. */
   transactional = false
   /** confirm.select was called for, though it may not be written yet. */
   confirming = false
@@ -143,7 +143,7 @@ export class Publishing implements PublishSource {
     this.resume()
   }
 
-  /** Not only publishes may go from now on. */
+  /** From now on other methods may go, too. */
   allowOperations(): void {
     if (this.#window === undefined) return
     this.#operable = true
@@ -421,7 +421,7 @@ export class Publishing implements PublishSource {
     return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
-  /** Reject all that waits. Returns whether `onError` got, once, what the program need not have awaited. */
+  /** Reject all that waits. Returns whether `onError` got the error of a call that the program need not await. That happens once. */
   failAll(makeError: (what: string) => Error): boolean {
     this.end()
     this.#list.failAll(bounds => makeError(describeWait(bounds)))

@@ -110,7 +110,7 @@ function plain(login: string, password: string): Buffer {
   return Buffer.from(`\0${login}\0${password}`)
 }
 
-/** A field table with LOGIN and PASSWORD as long strings, without the length that a table has in front. */
+/** A field table with LOGIN and PASSWORD as long strings, without the leading length of a table. */
 function amqPlain(login: string, password: string): Buffer {
   return Buffer.concat([...longStringField('LOGIN', login), ...longStringField('PASSWORD', password)])
 }

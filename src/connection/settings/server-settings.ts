@@ -217,7 +217,7 @@ function tlsOptions(text: string, query: UriQuery, options: CommonOptions): TlsO
     ...(key === undefined ? {} : { key }),
     ...(servername === undefined ? {} : { servername }),
     ...own,
-    // Always said, so that NODE_TLS_REJECT_UNAUTHORIZED does not decide it.
+    // Always set, so that NODE_TLS_REJECT_UNAUTHORIZED does not decide it.
     rejectUnauthorized: options.verifySsl ?? own.rejectUnauthorized ?? query.verify !== 'verify_none',
   }
 }

@@ -122,7 +122,7 @@ class UriText {
   readonly #text: string
   /** An '@' comes only after the authority: it may end a password that holds a bare '/', '?' or '#'. */
   readonly misplacedAt: boolean
-  /** An '@' in the query: perhaps it all is the rest of a password with a bare '?'. */
+  /** An '@' in the query: it may be the rest of a password that has a bare '?'. */
   readonly #isQuerySecret: boolean
 
   constructor(text: string, authority: string, query = '') {
@@ -131,7 +131,7 @@ class UriText {
     this.misplacedAt = text.includes('@') && !authority.includes('@')
   }
 
-  /** Something of the query, as a message may show it. */
+  /** A part of the query, in a form that a message may show. */
   quoted(part: string): string {
     return this.#isQuerySecret ? '"***"' : `"${part}"`
   }

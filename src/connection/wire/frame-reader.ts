@@ -75,7 +75,7 @@ export class FrameReader {
     return this.#firstBytes.length === 0
   }
 
-  /** What the first bytes say of a server that is none of AMQP 0-9-1; undefined if they say nothing. */
+  /** What the first bytes show about a server that does not speak AMQP 0-9-1; undefined if they show nothing. */
   explain(encrypted: boolean): string | undefined {
     return explainFirstBytes(this.#firstBytes, encrypted)
   }

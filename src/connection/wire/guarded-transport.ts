@@ -49,7 +49,7 @@ class GuardedTransport implements Transport {
     try {
       return call()
     } catch (thrown) {
-      // Not within the call: what it was made for is in the middle of something.
+      // Later, and not within the call: its owner is in the middle of a change.
       const error = asError(thrown)
       nextTick(() => this.#broken(error))
       return otherwise
@@ -57,7 +57,7 @@ class GuardedTransport implements Transport {
   }
 }
 
-/** `createTransport` of the program's own, held to its contract as far as the client would suffer from a breach. */
+/** Wraps a transport of the program, and enforces the parts of the contract whose breach would harm the client. */
 export function guardedFactory(createTransport: TransportFactory): TransportFactory {
   return async (target, handler, signal, onStep) => {
     let closed = false

@@ -13,7 +13,10 @@ const TURN_PUBLISHES = 1_000
 const TURN_BYTES = 262_144
 /** Sealed bytes that leave before the end of the tick. */
 const MUCH = 0.75 * CHUNK_SIZE
-/** Methods of one tick after which they leave: of 500 declares, the broker has made the first before the last is encoded. */
+/**
+ * Number of methods in one tick after which they are flushed, so that the broker begins with the first of 500 declares while
+ * others are encoded.
+ */
 const MANY_METHODS = 32
 const NOBODY: readonly Departure[] = []
 
@@ -75,7 +78,7 @@ export class WriteBatcher {
     this.#send()
   }
 
-  /** Undefined where the caller may go on, `'full'` if it should wait for the socket, or a turn to wait for. */
+  /** Undefined if the caller may go on, `'full'` if it should wait for the socket, or the turn of the event loop that it should await. */
   publishWritten(): Promise<void> | 'full' | undefined {
     this.written()
     if (this.#saturated) return 'full'

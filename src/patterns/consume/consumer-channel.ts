@@ -75,7 +75,7 @@ export class ConsumerChannel {
       return made
     } catch (error) {
       void channel.close()
-      // The abort may have closed the channel first, which says less.
+      // The abort may have closed the channel first, and that error says less.
       throw signal?.aborted ? abortedBy(signal, what) : error
     }
   }

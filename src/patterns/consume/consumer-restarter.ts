@@ -132,7 +132,7 @@ export class ConsumerRestarter {
     this.#dispatcher.hold()
     const back = promiseWithResolvers()
     this.#back = back
-    // Within the end of a connection, of which half is done.
+    // This runs in the middle of ending a connection.
     await undefined
     const again = await this.#events.interrupted(reason, this.consumerTag)
     if (this.#back !== back) return

@@ -66,7 +66,7 @@ export class Dispatcher implements DeliverySink {
   readonly #unlimited: boolean
   /** Undefined if every message is. */
   readonly #isWanted: ((properties: Properties) => boolean) | undefined
-  /** Undefined where the program asks for messages itself. */
+  /** Undefined if the program asks for messages itself. */
   readonly #runs: Runs | undefined
   readonly #watch: HandlerWatch | undefined
   readonly #timers: TimerSource
@@ -356,7 +356,7 @@ export class Dispatcher implements DeliverySink {
 
   // ---- the end
 
-  /** Only what came without acks is handed out any more. */
+  /** From here on only messages without acks are handed out. */
   stop(): void {
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.#to('stopping')

@@ -2,7 +2,7 @@ import { fingerprint } from '../../lib/platform.ts'
 import { isDetached } from '../../protocol/bytes.ts'
 import type { Message } from './message.ts'
 
-/** Identities that are remembered, and failures of messages that share one. */
+/** Number of identities that are remembered, and of failures of messages that share one. */
 const REMEMBERED = 10_000
 const REMEMBERED_ALIKE = 100
 /** Bytes of a body that identify it. */
@@ -11,8 +11,8 @@ const IDENTIFYING_BYTES = 65_536
 /**
  * How often a message has failed. A quorum queue counts that itself, and so does a stream's consumer here. Of other
  * queues it is only known that a message was delivered before: it is recognized by its `messageId`, or else by where it
- * came from and what is in it. Of several that are alike, the one that failed least is taken to be meant: another one's
- * failures, which may never come again, lengthen no pause.
+ * came from and what is in it. If several messages are alike, the one with the fewest failures counts,
+ * so that failures of another message lengthen no pause.
  */
 export class RepeatedFailures {
   readonly #failures = new Map<string, number[]>()

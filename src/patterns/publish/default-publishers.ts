@@ -18,7 +18,7 @@ interface ExchangePublisher {
   used: boolean
 }
 
-/** Where `protocol.publish` publishes: a confirm channel for each exchange, so that one that is refused disturbs no other. */
+/** The publishers of `protocol.publish`: a confirm channel for each exchange, so that a refusal disturbs no other exchange. */
 export class DefaultPublishers implements Closable {
   readonly #source: ChannelSource
   readonly #resent: (count: number) => void

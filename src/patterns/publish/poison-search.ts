@@ -48,7 +48,7 @@ export interface Verdict<M> {
 export class PoisonSearch<M extends SearchedMessage> {
   #state: PoisonSearchState = 'none'
   readonly #candidates = new Set<M>()
-  /** The only message there was when the broker last closed the connection in `alone`. */
+  /** The only message that was in flight when the broker last closed the connection in `alone`. */
   #suspect: M | undefined
 
   get state(): PoisonSearchState {

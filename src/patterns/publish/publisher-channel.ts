@@ -4,7 +4,7 @@ import type { ChannelSource, SourcedChannelOptions } from '../../connection/chan
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { Mutex } from '../../lib/mutex.ts'
 
-/** Milliseconds before the third channel in a row that settled nothing, doubled for each further one. */
+/** Pause in milliseconds before the third channel in a row that settled nothing. It doubles for each further one. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5_000
 

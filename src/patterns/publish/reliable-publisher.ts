@@ -61,7 +61,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   readonly #search = new PoisonSearch<PendingPublish>()
   /** Only for the timeouts and signals of messages. */
   readonly #bounds: WaitList
-  /** Of messages without a timeout of their own. */
+  /** The timeout of messages that have none of their own. */
   readonly #default: CallOptions | undefined
   /** Set with the first message: until then the connection need not know of this publisher. */
   #forgetEnd: (() => void) | undefined
@@ -108,7 +108,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     return this.#publish(pendingPublish(payload, exchange, routingKey, properties, mandatory, true), payload, bounds)
   }
 
-  /** The same with a context, which would cost each message something in there. */
+  /** Like `publish`, with a context for tracing. It is separate, since it would slow down each publish. */
   #traced(
     payload: Uint8Array | string,
     exchange: string,

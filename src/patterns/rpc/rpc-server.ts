@@ -26,7 +26,7 @@ const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal'
 /** A reply that is not confirmed yet. */
 interface Sending {
   readonly confirmed: Promise<void>
-  /** What it answers: the request as it came last. */
+  /** The request that it answers, as it was delivered last. */
   request: Message
 }
 
@@ -139,7 +139,7 @@ class Replies {
     return false
   }
 
-  /** It will be given to somebody else, who answers it; or nothing is sent any more. */
+  /** The broker gives it to another consumer, which answers it; or nothing is sent any more. */
   #isSomebodyElses(request: Message): boolean {
     return this.#closed || request.isLost
   }
