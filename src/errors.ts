@@ -380,7 +380,7 @@ export function atCallSite<E extends Error>(error: E, site: CallSite | undefined
       if (firstFrame !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(firstFrame)}`
     }
   } catch {
-    // One that the program made may be frozen; it keeps the stack it has.
+    // An error of the program may be frozen; then it keeps its stack.
   }
   return error
 }

@@ -30,7 +30,7 @@ interface Withheld {
   readonly confirm: () => void
 }
 
-/** What happens to confirms before they are sent, while a test wants it. */
+/** Called with confirms before they are sent, if a test asks for that. */
 interface Confirming {
   /** How many more publishes the broker refuses. */
   nacks: number
@@ -180,8 +180,8 @@ export class BrokerEngine implements ConnectionHost {
   }
 
   /**
-   * Stop: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their persistent messages;
-   * where it did not stop `inOrder`, but those whose confirm was withheld.
+   * Stop: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their
+   * persistent messages; where it did not stop `inOrder`, but those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
     for (const connection of [...this.connections]) {

@@ -185,7 +185,7 @@ export class ChannelConsuming {
     const tags = this.#take(tag, multiple)
     const last = this.#settledInTransaction.at(-1)
     if (!inTransaction) this.#settleAll(tags, how)
-    // What is settled alike in a row is settled together, by tags.
+    // Deliveries in a row that are settled in the same way are settled together, by tags.
     else if (last !== undefined && this.#alike(last.how, how)) last.tags.push(...tags)
     else this.#settledInTransaction.push({ tags, how })
   }

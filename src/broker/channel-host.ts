@@ -5,7 +5,7 @@ import type { Release } from './release.ts'
 import type { User } from './users.ts'
 import type { VirtualHost } from './virtual-host.ts'
 
-/** What becomes of a message that is published with confirms: what a test wants, else `take`. */
+/** The fate of a message that is published with confirms: what a test asks for, else `take`. */
 export type ConfirmFate = 'take' | 'nack' | 'withhold'
 
 /** The connection of a channel, as the channel sees it. */

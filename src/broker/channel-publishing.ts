@@ -58,7 +58,7 @@ export class ChannelPublishing {
   readonly #attempt: (run: () => void) => void
   #mode: Mode = 'plain'
   #nextTag = 1
-  /** What the transaction is to publish. */
+  /** The messages that the transaction will publish. */
   #waiting: Routed[] = []
   #refusedInTransaction = false
   #flushPosted = false
@@ -210,7 +210,7 @@ export class ChannelPublishing {
     receiver?.post(() => receiver.deliverReply(message))
   }
 
-  /** What the queues have become since a message was routed to them, of which time goes by in transactions only. */
+  /** The present state of the queues that a message was routed to: in a transaction, time has passed since then. */
   #existing({ message, queues }: Routed): readonly { readonly queue: Queue; readonly takes: boolean }[] {
     const { vhost, release } = this.#host
     if (!release.commitNeedsQueues) {

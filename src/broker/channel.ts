@@ -179,7 +179,7 @@ export class Channel implements Receiver {
     })
   }
 
-  /** What it has comes back to its queues. */
+  /** Its unsettled messages go back to their queues. */
   #release(state: State): void {
     this.#state = state
     this.#publishing.close()

@@ -5,7 +5,7 @@ import type { QueueHost, QueueIdentity } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
 import { PrioritizedMessages } from './ready-messages.ts'
 
-/** What comes back goes where it was, and may come back any number of times. */
+/** A returned message goes back to its old place, any number of times. */
 export class ClassicQueue extends MessageQueue {
   readonly type = 'classic'
 
@@ -18,7 +18,7 @@ export class ClassicQueue extends MessageQueue {
     return 'ready'
   }
 
-  /** Of several priorities, one that came may be first, and is left there until the queue is used or its timer ends. */
+  /** With several priorities, a new message may be first. It stays there until the queue is used or its timer ends. */
   protected override looksAtHead(dropped: boolean): boolean {
     return dropped || this.messageCount === 1
   }

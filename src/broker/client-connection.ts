@@ -44,7 +44,7 @@ export class ClientConnection implements ChannelOwner {
   #closing: Timer | undefined
   /** What came while nothing is read. */
   #unread: Buffer[] = []
-  /** What came after the publish that was blocked, in the same bytes. */
+  /** The rest of the bytes that came with the publish that was blocked. */
   #held: (() => void)[] = []
   #isBlocked = false
   #isFrozen = false

@@ -3,7 +3,7 @@ import type { Message } from './message.ts'
 
 /** A channel, as the queues see that give it messages. */
 export interface Receiver {
-  /** Its mailbox: done after what the channel has already got. */
+  /** Its mailbox: runs after everything that the channel has already received. */
   post(turn: () => void): void
   /** Whether the limit of the channel as a whole lets one more message out. */
   hasRoom(): boolean
@@ -35,7 +35,7 @@ export class Consumer {
   readonly options: ConsumerOptions
   /** Messages that it has, or that are on their way to it. */
   unacked = 0
-  /** Its place among those that its queue has given messages to. */
+  /** Its place among the consumers that have got messages of its queue. */
   ordinal = 0
 
   constructor(receiver: Receiver, tag: string, options: ConsumerOptions) {
@@ -64,7 +64,7 @@ export interface Stored {
   acquiredCount: number
 }
 
-/** What a queue has given to somebody who is to acknowledge it, or has. */
+/** A message that a queue has delivered, acknowledged or not. */
 export interface Delivery {
   readonly queue: Settler
   readonly stored: Stored

@@ -42,7 +42,7 @@ export class Exchange implements ExchangeIdentity {
   readonly autoDelete: boolean
   readonly internal: boolean
   readonly arguments: FieldTable
-  /** What it gives its messages to. */
+  /** The targets of its messages. */
   bindings: readonly Binding[] = []
 
   constructor(identity: ExchangeIdentity) {

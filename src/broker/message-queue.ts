@@ -32,7 +32,7 @@ export abstract class MessageQueue implements Queue {
   #position = 0
   #ordinal = 0
   #everConsumed = false
-  /** Of consumers that have to acknowledge in time. */
+  /** Consumers that must acknowledge in time. */
   readonly #watches = new Set<Timer>()
   #expiry: Timer | undefined
   #expiresNext = Number.POSITIVE_INFINITY
@@ -69,7 +69,7 @@ export abstract class MessageQueue implements Queue {
     return [...this.#given]
   }
 
-  /** What comes back to the queue: to its place or to the end, if it has not been there too often. */
+  /** Takes a returned message: to its place or to the end, unless it has been delivered too often. */
   protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead'
   /** The message as it is sent. Queues that count deliveries add the count to its headers. `askedFor` is true for basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
@@ -94,7 +94,7 @@ export abstract class MessageQueue implements Queue {
   /** More or fewer messages are ready than before. */
   protected lengthChanged(): void {}
 
-  /** What a closed channel had, as it comes back. */
+  /** Takes the messages that a closed channel had. */
   protected inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
     return given
   }
@@ -126,7 +126,7 @@ export abstract class MessageQueue implements Queue {
     receipt?.settled(true)
     // A consumer that waits for a message gets even one that expires at once.
     this.#give(false)
-    // To a classic queue, what it gives away at once is new.
+    // To a classic queue, a message that it delivers at once is new.
     stored.redelivered ||= failed
     const dropped = this.#dropExcess()
     if (this.looksAtHead(dropped)) this.#dropExpired()
@@ -278,7 +278,7 @@ export abstract class MessageQueue implements Queue {
     if (this.type === 'quorum') this.#dropExcess()
   }
 
-  /** What came or came back may be more than the queue holds. Returns whether it was. */
+  /** New and returned messages may be more than the queue holds. Returns whether it was. */
   #dropExcess(): boolean {
     if (this.limits.overflow !== 'drop-head') return false
     let dropped = false
@@ -348,7 +348,7 @@ export abstract class MessageQueue implements Queue {
     this.#watches.add(watch)
   }
 
-  /** What has expired goes when it is next to be given: RabbitMQ looks at the head of a queue alone. */
+  /** Expired messages are dropped when they are next to be delivered: RabbitMQ looks at the head of a queue alone. */
   #dropExpired(ofAll = false): void {
     const now = this.host.now()
     const isOver = (stored: Stored | undefined) => stored !== undefined && stored.expiresAt <= now

@@ -12,7 +12,7 @@ export class Message {
   readonly exchange: string
   /** The one that it was published with, then those of CC and BCC. */
   readonly routingKeys: readonly string[]
-  /** Those of BCC, of which no receiver is to know. */
+  /** The routing keys of BCC, which no receiver sees. */
   readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
@@ -76,7 +76,7 @@ export class Message {
     return this.properties.priority
   }
 
-  /** To look at, not to change or to send: the bytes that came stay as they are. */
+  /** For reading only: the received bytes stay as they are. */
   get headers(): FieldTable {
     this.#peeked ??= peek(this.properties) ?? {}
     return this.#peeked

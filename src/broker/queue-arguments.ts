@@ -179,7 +179,7 @@ export function checkMasterLocator(table: FieldTable, exclusive: boolean, releas
   throw release.masterLocatorText === '' ? breakage() : new Refusal(ReplyCode.INTERNAL_ERROR, release.masterLocatorText)
 }
 
-/** What a stream says of its sizes when all else is right. @throws Refusal (406) */
+/** Checks the sizes of a stream after everything else. @throws Refusal (406) */
 export function checkStreamSizes(table: FieldTable, release: Release): void {
   const segment = numberArgument(table, 'x-stream-max-segment-size-bytes') ?? 0
   if (segment > LARGEST_SEGMENT) throw preconditionFailed('Exceeded max value for x-stream-max-segment-size-bytes')

@@ -35,7 +35,7 @@ export class QuorumQueue extends MessageQueue {
     return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined
   }
 
-  /** With priorities, also what no consumer would get yet. */
+  /** With priorities, also messages that no consumer would get yet. */
   protected override get heads(): readonly Stored[] {
     return this.host.release.quorumPriorities > 0 ? this.messages.heads : super.heads
   }
@@ -66,7 +66,7 @@ export class QuorumQueue extends MessageQueue {
     return super.get(receiver, noAck)
   }
 
-  /** What is returned is published again, one by one, if a message may come back for ever. */
+  /** If there is no delivery limit, returned messages are published again, one by one. */
   get #requeuesLast(): boolean {
     return this.host.release.requeuesLast && this.#deliveryLimit === Number.POSITIVE_INFINITY
   }

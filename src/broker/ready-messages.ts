@@ -58,7 +58,7 @@ export interface ReadyMessages {
   readonly first: Stored | undefined
   /** The first of all, and those that are first of their kind. */
   readonly heads: readonly Stored[]
-  /** In the order in which they would be given. */
+  /** In the order of delivery. */
   readonly all: readonly Stored[]
   push(stored: Stored): void
   shift(): Stored | undefined
@@ -69,7 +69,7 @@ export interface ReadyMessages {
   clear(): void
 }
 
-/** Of a classic queue: by priority, and of one priority in the order of arrival, also of what came back. */
+/** For a classic queue: by priority, and within one priority in the order of arrival. Returned messages keep that order. */
 export class PrioritizedMessages implements ReadyMessages {
   /** The highest priority last. */
   readonly #lanes: readonly Lane[]
@@ -132,7 +132,7 @@ export class PrioritizedMessages implements ReadyMessages {
   }
 }
 
-/** Of a quorum queue: what came back goes first, in the order in which it came. */
+/** For a quorum queue: returned messages go first, in the order in which they were returned. */
 export class ReturnedFirst implements ReadyMessages {
   readonly #returned = new Lane()
   readonly #fresh: ReadyMessages

@@ -19,7 +19,7 @@ const NO_METHOD: AtFault = { classId: 0, methodId: 0 }
 const LONGEST_TEXT = 255
 const LINE = 79
 
-/** What the broker refuses a client, by the code and the text that RabbitMQ has for it. */
+/** A refusal of the broker, with the code and the text of RabbitMQ. */
 export class Refusal extends Error {
   readonly replyCode: number
   readonly replyText: string
@@ -41,7 +41,7 @@ export class Refusal extends Error {
   }
 }
 
-/** What RabbitMQ itself breaks on: it ends the stream without a word. */
+/** An input on which RabbitMQ itself crashes: it ends the stream without a word. */
 export class Breakdown extends Error {}
 
 /** A reply text is a short string; RabbitMQ ends a longer one with dots. */

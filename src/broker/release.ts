@@ -1,7 +1,7 @@
 import { PROTOCOL_HEADER } from '../protocol/constants.ts'
 import type { ReleaseName } from './release-name.ts'
 
-/** What differs between two releases, as far as a client sees it. */
+/** The differences between releases that a client sees. */
 export interface Release {
   readonly name: ReleaseName
   readonly version: string
@@ -22,7 +22,7 @@ export interface Release {
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
-  /** Of a message that died before, the headers of its last death are in order. */
+  /** If a message died before, the headers of its last death are in order. */
   readonly sortsLaterDeaths: boolean
   /** In an entry of `x-death`, the original expiration comes first. */
   readonly expirationFirst: boolean
@@ -38,14 +38,14 @@ export interface Release {
   readonly checksQueueMode: boolean
   /** What `x-queue-version` may be. */
   readonly queueVersions: readonly number[]
-  /** What `x-queue-master-locator` may be, and what is said to others. */
+  /** The values that `x-queue-master-locator` may have, and the refusal of others. */
   readonly masterLocators: readonly unknown[]
   readonly masterLocatorText: string
   /** A queue without a name whose type is unknown is refused; before, RabbitMQ broke on it. */
   readonly namesUnknownTypes: boolean
   /**
-   * A message to a direct reply-to counts as routed, even if the channel of that reply-to is gone. Before, a reply left at once,
-   * also in a transaction, had no delivery tag of its own, and did not count as routed.
+   * A message to a direct reply-to counts as routed, even if the channel of that reply-to is gone. Before, a reply left
+   * at once, also in a transaction, had no delivery tag of its own, and did not count as routed.
    */
   readonly repliesAreQueues: boolean
   /** Ages of streams are compared, and printed, in milliseconds. */
@@ -60,11 +60,14 @@ export interface Release {
   readonly typeInArguments: boolean
   /** Takes messages of no delivery mode but 1 and 2. */
   readonly checksDeliveryMode: boolean
-  /** Of several things that are wrong with a message, its user is refused first. */
+  /** If several properties of a message are wrong, its user is refused first. */
   readonly checksUserFirst: boolean
   /** A message of a quorum queue has `x-delivery-count` from its first basic.get on. */
   readonly getTellsDeliveryCount: boolean
-  /** What a closed channel had of a quorum queue comes back by the tags of its consumers, later by their age. */
+  /**
+   * Messages of a quorum queue that a closed channel had come back in the order of the tags of its consumers, in later
+   * releases of their age.
+   */
   readonly ordersConsumersByTag: boolean
   /** How one text prints the type of a quorum queue. */
   readonly printedQuorum: string
@@ -73,7 +76,7 @@ export interface Release {
   readonly streamNeedsAcks: (stream: string) => string
   /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is kept. */
   readonly streamsKeepExtensions: boolean
-  /** What streams say to basic.nack and basic.reject; undefined if these are acknowledgements. */
+  /** The refusal of basic.nack and basic.reject by streams; undefined if these count as acks. */
   readonly streamsRefuseNacks: ((stream: string) => string) | undefined
   /** A transaction breaks on a queue that is gone when it is committed; before, its message went to those that are there. */
   readonly commitNeedsQueues: boolean

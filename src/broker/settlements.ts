@@ -18,7 +18,7 @@ function areTogether(one: Delivery, other: Delivery): boolean {
   return one.queue === other.queue && other.consumer !== undefined && one.consumer?.tag === other.consumer.tag
 }
 
-/** Of one queue, what was asked for comes before what consumers have. */
+/** Within one queue, messages of basic.get come before those of consumers. */
 function byQueueAndConsumer([tag, one]: Tagged, [otherTag, other]: Tagged): number {
   return (
     inOrder(one.queue.name, other.queue.name) ||

@@ -5,7 +5,7 @@
 export function matchesTopic(pattern: string, routingKey: string): boolean {
   const words = pattern === '' ? [] : pattern.split('.')
   const key = routingKey === '' ? [] : routingKey.split('.')
-  // What of the key each beginning of the pattern can take: one pass, whatever the number of `#`.
+  // Finds how much of the key each prefix of the pattern can match, in one pass for any number of `#`.
   let reachable = new Set([0])
   for (const word of words) {
     const next = new Set<number>()

@@ -1,7 +1,7 @@
 import { Fifo } from '../lib/fifo.ts'
 
 /**
- * What is still to be done, first come first served. In RabbitMQ each channel and each queue is a process with a
+ * The work that waits, in order. In RabbitMQ each channel and each queue is a process with a
  * mailbox: what a queue sends to a channel waits for the methods that the channel has already got. One line for all of
  * them keeps that order.
  */

@@ -97,7 +97,7 @@ export class VirtualHost {
     this.#unbindDestination(exchange)
   }
 
-  /** One binding of an exchange is gone: if it was the last one, so may the exchange be. */
+  /** One binding of an exchange is gone. If it was the last one, an auto-delete exchange goes, too. */
   unbound(exchange: Exchange): void {
     if (exchange.autoDelete && exchange.bindings.length === 0) this.deleteExchange(exchange)
   }

@@ -1,8 +1,11 @@
-/** How long and whether at all a caller waits for the reply to a synchronous method. */
+/** Limits of the wait for the reply to a synchronous method. */
 export interface CallOptions {
   /** Ends the wait. The method may have taken effect all the same; its late reply is absorbed. */
   readonly signal?: AbortSignal | undefined
-  /** Milliseconds from the call on. Past it the call rejects and its channel is closed, whose state is unknown. Default: `rpcTimeout`. */
+  /**
+   * Milliseconds from the call on. Past it the call rejects and its channel is closed, whose state is unknown. Default:
+   * `rpcTimeout`.
+   */
   readonly timeout?: number | undefined
 }
 

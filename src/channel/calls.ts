@@ -12,7 +12,7 @@ export interface CallContext extends CallOptions {
   readonly site: CallSite | undefined
   /** When it was made, by the `Clock`: its timeout runs from there. */
   readonly since?: number | undefined
-  /** Of a publish: what is known of the message while the call has not been sent. */
+  /** For a publish: the outcome while it has not been sent. */
   readonly outcome?: PublishOutcome | undefined
   /** The queues and exchanges that it names, '' for the last queue: during a recovery it waits for these. */
   readonly names?: readonly string[] | undefined

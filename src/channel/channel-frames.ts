@@ -157,7 +157,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   }
 
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
-    // What comes after a close of our own goes back to the queue.
+    // Deliveries after a close of our own go back to the queue.
     if (content.kind === undefined) {
       if (this.#requests.state !== 'closing') this.#deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {

@@ -6,7 +6,7 @@ export type QosArguments = ArgumentsOf<typeof BasicQos>
 /** A basic.qos that is written; it counts for consumers written after it. */
 interface WrittenQos {
   readonly args: QosArguments
-  /** What counted before it; undefined once the broker has agreed. */
+  /** The limit that applied before it; undefined once the broker has agreed. */
   previous: WrittenQos | undefined
 }
 

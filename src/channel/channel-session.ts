@@ -102,7 +102,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   #state: State = 'opening'
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
-  /** What a close of our own ends with: the call that timed out, or nothing if the program asked. */
+  /** The reason of a close of our own: the call that timed out, or nothing if the program asked for it. */
   #closeReason: AmqpError | undefined
   /** The server's close, if it crossed ours. */
   #crossed: CloseReason | undefined
@@ -216,7 +216,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return this.#start(context, method, method.reply.key, write, effect)
   }
 
-  /** The same for a method whose reply says nothing. */
+  /** Like `call`, for a method whose reply has no fields. */
   order<M extends SyncMethod>(
     method: M,
     args: ArgumentsOf<M>,
@@ -416,7 +416,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     if (this.#state === 'closed') return
     // The close that was asked for has come about: nothing of this channel goes on with the next connection.
     if (this.#state === 'closing') {
-      // What was asked for before that close has not.
+      // Calls before that close have no reply yet.
       this.#failAll(this.#crossed ?? ending, ChannelClose.key)
       this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
       return
@@ -442,7 +442,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     return ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false)
   }
 
-  /** What was delivered is the broker's again; `recovers` if its consumers may go on in another life. */
+  /** The broker has the unsettled deliveries back; `recovers` if the consumers may go on in another life. */
   endDeliveries(recovers: boolean): void {
     this.deliveries.end(this.#lossReason, recovers)
   }
@@ -501,7 +501,8 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
       this.deliveries.remove(consumer)
       consumer.sink.cancelled()
     }
-    // Before the program can use the tag again. One that is not UTF-8 is none of ours, and takes more bytes as text than it came in.
+    // Before the program can use the tag again. A tag that is not UTF-8 was not made here, and is longer as text than on
+    // the wire.
     const isAwaited = noWait !== true || (consumer !== undefined && this.#port.takesCancelOk)
     if (isAwaited) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.

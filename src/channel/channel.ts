@@ -326,7 +326,10 @@ export class Channel {
     )
   }
 
-  /** Bind an exchange to another one (exchange.bind, RabbitMQ's extension): messages of the source go to the destination too. */
+  /**
+   * Bind an exchange to another one (exchange.bind, RabbitMQ's extension): messages of the source go to the destination
+   * too.
+   */
   exchangeBind(
     exchangeDestination: string,
     exchangeSource: string,
@@ -594,7 +597,7 @@ export class Channel {
     })
   }
 
-  /** The same without a reply (basic.recover-async). */
+  /** Like `basicRecover`, without a reply (basic.recover-async). */
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
     const sent = this.#method(
       this.basicRecoverAsync,
@@ -652,8 +655,9 @@ export class Channel {
   }
 
   /**
-   * Run `work` in a transaction. It is committed when `work` is done, and rolled back when `work` throws; then this rejects with that error.
-   * The channel stays transactional. It can do one at a time: while one is under way, another one rejects.
+   * Run `work` in a transaction. It is committed when `work` is done, and rolled back when `work` throws; then this
+   * rejects with that error. The channel stays transactional. It can do one at a time: while one is under way, another
+   * one rejects.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
     if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
@@ -672,7 +676,8 @@ export class Channel {
       return result
     } catch (error) {
       this.#inTransaction = false
-      // One that has done nothing needs no rolling back, nor the broker for it. What waits is rolled back in its turn.
+      // One that has done nothing needs no rolling back, nor the broker for it. Publishes that wait are rolled back in
+      // their turn.
       const { transaction } = modes
       if (transaction === 'open' || transaction === 'lost') await this.txRollback().catch(ignore)
       else if (transaction === 'idle' && publishing.waiting > 0) void this.txRollback().catch(ignore)
@@ -682,7 +687,10 @@ export class Channel {
 
   // ---- the channel itself
 
-  /** Ask the server to stop deliveries, or to go on (channel.flow). RabbitMQ refuses false: it closes the connection with 540. */
+  /**
+   * Ask the server to stop deliveries, or to go on (channel.flow). RabbitMQ refuses false: it closes the connection with
+   * 540.
+   */
   flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
     return this.#method(this.flow, 'channel.flow', undefined, options, CALL, async context => {
       const reply = await this.#lives.use(session => session.call(ChannelFlow, { active }, context), context)
@@ -690,7 +698,10 @@ export class Channel {
     })
   }
 
-  /** Close the channel (channel.close). What is pending on it rejects. A second call gets the same promise. */
+  /**
+   * Close the channel (channel.close). Calls and publishes that are pending on it reject. A second call gets the same
+   * promise.
+   */
   close(options: CloseOptions = NONE): Promise<void> {
     try {
       checkOptions('channel.close', options, ['replyCode', 'replyText'])
@@ -760,7 +771,7 @@ export class Channel {
     }
   }
 
-  /** From when on a timeout runs. */
+  /** When a timeout starts to run. */
   #callTime(timeout: number | undefined): number | undefined {
     return timeout === undefined ? undefined : this.#lives.host.clock.now()
   }
@@ -806,7 +817,7 @@ export class Channel {
         },
       }
     })
-    // What the reply says, and whether there is one, is for the public types.
+    // The public types say which fields the reply has, and whether there is one.
     return sent as Promise<unknown> as Promise<R>
   }
 

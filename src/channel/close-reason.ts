@@ -2,7 +2,7 @@ import { type AmqpError, ChannelClosedError, NoChannelAvailableError, type Publi
 import { methodName } from '../protocol/methods.ts'
 import { describeReply, replyHint } from './rabbitmq.ts'
 
-/** What a reason is made of. */
+/** The parts of a reason. */
 export interface CloseReasonParts {
   /** What is over: the channel alone, or its connection. */
   readonly scope: 'channel' | 'connection'

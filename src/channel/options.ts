@@ -3,12 +3,16 @@ import type { CallOptions } from './call-options.ts'
 
 export type { CallOptions }
 
-/** A time span of RabbitMQ's streams: a whole number of years, months, days, hours, minutes or seconds, such as `7D` or `5m`. */
+/**
+ * A time span of RabbitMQ's streams: a whole number of years, months, days, hours, minutes or seconds, such as `7D` or
+ * `5m`.
+ */
 export type StreamInterval = `${number}${'Y' | 'M' | 'D' | 'h' | 'm' | 's'}`
 
 /**
- * Where in a stream a consumer starts: at the first message that is there, at the last chunk of messages, after all of them (RabbitMQ's
- * default), at an offset, at a time, or a span of time ago. `timestamp()` and `int64()` give a time in seconds and an offset, too.
+ * Where in a stream a consumer starts: at the first message that is there, at the last chunk of messages, after all of
+ * them (RabbitMQ's default), at an offset, at a time, or a span of time ago. `timestamp()` and `int64()` give a time in
+ * seconds and an offset, too.
  */
 export type StreamOffset = 'first' | 'last' | 'next' | number | bigint | Date | StreamInterval | TypedValue
 
@@ -39,21 +43,29 @@ export interface QueueArguments {
   /** Deliveries after which a quorum queue gives a message up; -1 for no limit. Default: 20 since RabbitMQ 4. */
   readonly 'x-delivery-limit'?: number | undefined
   /**
-   * Which messages that come back wait before they are delivered again: those of failed deliveries (basic.reject with `requeue`, a lost
-   * channel), those that were only returned (basic.nack with `requeue`, basic.recover), or all. Needs `x-delayed-retry-min`. RabbitMQ 4.3
-   * takes any value, and ignores one that it does not know. Default: `disabled`. Quorum queues of RabbitMQ 4.3.
+   * Which messages that come back wait before they are delivered again: those of failed deliveries (basic.reject with
+   * `requeue`, a lost channel), those that were only returned (basic.nack with `requeue`, basic.recover), or all. Needs
+   * `x-delayed-retry-min`. RabbitMQ 4.3 takes any value, and ignores one that it does not know. Default: `disabled`.
+   * Quorum queues of RabbitMQ 4.3.
    */
   readonly 'x-delayed-retry-type'?: 'all' | 'failed' | 'returned' | 'disabled' | undefined
-  /** Milliseconds for each delivery that has failed, and once for a message that was only returned. Quorum queues of RabbitMQ 4.3. */
+  /**
+   * Milliseconds for each delivery that has failed, and once for a message that was only returned. Quorum queues of
+   * RabbitMQ 4.3.
+   */
   readonly 'x-delayed-retry-min'?: number | undefined
   /** Milliseconds that a message waits at most. Default: `x-delayed-retry-min`. Quorum queues of RabbitMQ 4.3. */
   readonly 'x-delayed-retry-max'?: number | undefined
   /**
-   * Milliseconds that a delivery may be unacknowledged; after that RabbitMQ 4.3 takes its consumer off the queue, and earlier versions close its
-   * channel. Default: the broker's, 30 minutes. Quorum queues; of RabbitMQ 3.12 to 4.2 classic queues, too.
+   * Milliseconds that a delivery may be unacknowledged; after that RabbitMQ 4.3 takes its consumer off the queue, and
+   * earlier versions close its channel. Default: the broker's, 30 minutes. Quorum queues; of RabbitMQ 3.12 to 4.2 classic
+   * queues, too.
    */
   readonly 'x-consumer-timeout'?: number | undefined
-  /** Milliseconds after which messages of a consumer on a node that cannot be reached go to others. Default: 60,000. Quorum queues of RabbitMQ 4.3. */
+  /**
+   * Milliseconds after which messages of a consumer on a node that cannot be reached go to others. Default: 60,000.
+   * Quorum queues of RabbitMQ 4.3.
+   */
   readonly 'x-consumer-disconnected-timeout'?: number | undefined
   /** Replicas that are made with the queue. Default: the broker's, 3. Quorum queues. */
   readonly 'x-quorum-initial-group-size'?: number | undefined
@@ -78,7 +90,10 @@ export interface QueueArguments {
 
 /** Arguments of basic.consume that RabbitMQ knows, and any other. It refuses those of another type of queue (406). */
 export interface ConsumeArguments {
-  /** Consumers of the highest priority that can take a message get it; negative ones are below the default, 0. Classic and quorum queues. */
+  /**
+   * Consumers of the highest priority that can take a message get it; negative ones are below the default, 0. Classic and
+   * quorum queues.
+   */
   readonly 'x-priority'?: number | undefined
   /** Milliseconds, in the place of the queue's `x-consumer-timeout`. Quorum queues of RabbitMQ 4.3. */
   readonly 'x-consumer-timeout'?: number | undefined
@@ -153,8 +168,8 @@ export interface BindOptions extends CallOptions, NoWaitOption {
 /** Options of `queueUnbind`. */
 export interface UnbindOptions extends CallOptions {
   /**
-   * Those of the binding: they are a part of its identity, with their wire types. An integer that another client bound may have another one
-   * than a number has here, 32 bits: `int8(1)`, for instance, is amqplib's 1.
+   * The arguments of the binding: they are a part of its identity, with their wire types. An integer that another client
+   * bound may have another one than a number has here, 32 bits: `int8(1)`, for instance, is amqplib's 1.
    */
   readonly arguments?: FieldTable | undefined
 }
@@ -242,7 +257,7 @@ export interface AckOptions {
 
 /** Options of `basicClientNack`. */
 export interface NackOptions extends AckOptions {
-  /** Back to the queue; else to its dead-letter exchange, or away. Default: true. */
+  /** Back to the queue; otherwise to its dead-letter exchange, or dropped. Default: true. */
   readonly requeue?: boolean | undefined
 }
 

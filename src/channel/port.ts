@@ -15,7 +15,7 @@ export interface Departure {
   lost(ending: CloseReason): void
 }
 
-/** What becomes known of errors that no promise carries. */
+/** Reports errors that no promise carries. */
 export interface ErrorReporter {
   /**
    * Give an error to `onError`. If there is none, the program's own errors become unhandled rejections, and others
@@ -70,7 +70,7 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
 
   /** Something was written: it leaves at the end of this tick at the latest. */
   written(): void
-  /** The same for a method: many of one tick do not wait for its end. */
+  /** Like that, for a method: if there are many in one tick, they do not wait for its end. */
   methodWritten(): void
   /**
    * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the

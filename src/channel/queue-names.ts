@@ -45,7 +45,7 @@ export class QueueNames {
     }
   }
 
-  /** What to write on `life` for a queue's name: on another life than that of its declare, '' needs a name. */
+  /** The name to write on `life`: on another life than that of its declare, '' must become a name. */
   wireName(life: object, queueName: string): string {
     if (queueName !== '') return typeof queueName === 'string' ? this.#currentName(queueName) : queueName
     const last = this.#last

@@ -54,8 +54,8 @@ export function knowsQuorumTimeToLive(serverProperties: Readonly<Record<string, 
 }
 
 /**
- * Whether the server waits for basic.cancel-ok after a basic.cancel of its own, also after one with no-wait, before it takes the consumer
- * off the channel: RabbitMQ from 4.3.7 on. Earlier versions close the connection over a cancel-ok.
+ * Whether the server waits for basic.cancel-ok after a basic.cancel of its own, also after one with no-wait, before it
+ * takes the consumer off the channel: RabbitMQ from 4.3.7 on. Earlier versions close the connection over a cancel-ok.
  */
 export function takesCancelOk({ capabilities }: Readonly<Record<string, unknown>>): boolean {
   return isPlainObject(capabilities) && capabilities['accept_consumer_cancel_ok'] === true
@@ -70,7 +70,10 @@ export function startOkHint(bytes: number, serverProperties: Readonly<Record<str
   return `; connection.start-ok was ${bytes} bytes, and ${server} takes at most ${most} before the login: the password (a token?) or clientProperties are too long`
 }
 
-/** Why a server may have dropped the connection at a connection.tune-ok; '' if that is not why. `frameMax` 0 is the server's. */
+/**
+ * Why a server may have dropped the connection at a connection.tune-ok; '' if that is not why. `frameMax` 0 is the
+ * server's.
+ */
 export function tuneOkHint(frameMax: number): string {
   if (frameMax === 0 || frameMax >= LEAST_FRAME_MAX) return ''
   return ` (RabbitMQ 4.3 says no to a frameMax below ${LEAST_FRAME_MAX} by this, 3 s later; it was ${frameMax})`
@@ -108,7 +111,7 @@ export function isLimitReached(replyText: string): boolean {
 
 /**
  * Whether the broker refused a consumer (403) since another has the queue for itself: perhaps that of our own lost
- * connection, so that it will grant it soon. What a permission refuses is a 403 as well, and stays one:
+ * connection, so that it will grant it soon. A missing permission is a 403, too, and remains one:
  *
  *     ACCESS_REFUSED - queue 'orders' in vhost '/' in exclusive use
  *     ACCESS_REFUSED - access to queue 'orders' in vhost '/' refused for user 'guest'

@@ -332,7 +332,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return context.settle(settleOn, this)
   }
 
-  /** @internal As `settle`, for who sees to it that it is traced, and to what it throws. */
+  /** @internal Like `settle`, for callers that trace it and handle its errors themselves. */
   settleNow(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     const session = this.#session
     // The broker has the earlier deliveries back. Deliveries that come while consumers are recovered are valid.
@@ -564,12 +564,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Close the life there is, or what waits for the next one. */
   async closeByProgram(replyCode: number, replyText: string): Promise<void> {
     if (this.#state === 'recovering') this.close(closedByClient(this.id))
-    // What was called before goes before.
+    // Earlier calls go first.
     if (this.#state === 'reopened' && this.publishing.waiting > 0) {
       const context = { what: `channel.close (channel ${this.id})`, site: undefined }
       await this.publishing.defer(async () => {}, context).catch(ignore)
     }
-    // Also of one that is being recovered: its consumers may be the broker's already.
+    // Also on a channel that is being recovered: the broker may already have its consumers.
     await this.#session?.close(replyCode, replyText)
   }
 
@@ -580,7 +580,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#ending = ending
     this.#failWaiting(ending)
     for (const { tag, sink } of this.subscriptions.consumers()) {
-      // What came without acks is gone at the broker: only the program may say that it is not wanted.
+      // The broker no longer has messages without acks: only the program may drop them.
       if (ending.error === undefined) sink.discard()
       this.subscriptions.remove(tag)
     }

@@ -48,9 +48,9 @@ export class WrittenEffects {
   }
 
   /**
-   * That life of the channel is over, because the server refused a method of this key, or for another reason (0). What
-   * was to have a reply has none: it counts as not done, as its caller learns. What nothing replies to counts as done,
-   * unless it was refused or written after what was.
+   * That life of the channel is over, because the server refused a method of this key, or for another reason (0). A
+   * method whose reply is missing counts as not done, and its caller gets an error. A method without a reply counts as
+   * done, unless it was refused or was written after the refused one.
    */
   ended(refusedKey: number): void {
     const provisional = this.#provisional

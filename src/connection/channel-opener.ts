@@ -16,9 +16,9 @@ export interface OpenerHost extends ChannelHost {
   readonly ending: CloseReason | undefined
   /** A channel begins its first life. */
   remember(channel: RecoveringChannel): void
-  /** That life is written: the channel may be used, as far as anything may be. */
+  /** channel.open is written: the channel may be used like any other. */
   begun(channel: RecoveringChannel): void
-  /** Have a part close a channel that it does not need at the moment. Returns whether one will. */
+  /** Asks the parts to close a channel that they do not need at the moment. Returns whether one will. */
   giveUpChannel(): boolean
 }
 
@@ -30,7 +30,8 @@ export interface OpeningChannel {
 }
 
 /**
- * The one place where channels are opened for the program. A caller that cannot have one at once waits, first come, first served:
+ * The one place where channels are opened for the program. A caller that cannot have one at once waits, first come, first
+ * served:
  *
  *     open ──▶ a connection? ──no──▶ #connections ──connected──┐
  *                   │ ◀─────────────────────────────────────────┘
@@ -76,7 +77,7 @@ export class ChannelOpener {
     })
   }
 
-  /** The same if nothing has to be waited for; else undefined. */
+  /** Like that, if nothing has to be waited for; otherwise undefined. */
   tryOpen(options: SourcedChannelOptions): OpeningChannel | undefined {
     const { usable } = this.#host
     if (usable === undefined || usable.writer.isGuarded || !this.#hasNumber(usable)) return undefined

@@ -12,7 +12,7 @@ import type { ConnectionState } from './connection-state.ts'
 
 /** Something that `protocol.close()` closes before the connection. */
 export interface Closable {
-  /** What it gives the program to do may need the other parts: it is closed before them. */
+  /** Its handlers may need the other parts, so it is closed before them. */
   readonly bringsWork?: boolean
   /** Somebody needs a channel number: close a channel that is idle. Returns whether one will be free. */
   giveUpChannel?(): boolean
@@ -65,7 +65,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
    */
   channel(options?: SourcedChannelOptions): Promise<Channel>
   /**
-   * A channel like that of `channel`, but once there is a number, methods may be called at once: they leave with channel.open in one write.
+   * A channel like that of `channel`, but once there is a number, methods may be called at once: they leave with
+   * channel.open in one write.
    */
   openingChannel(options?: SourcedChannelOptions): Promise<Channel>
   /** A channel whose channel.open is written before this returns, if nothing has to be waited for; else undefined. */

@@ -79,7 +79,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#events.tuned(negotiated)
   }
 
-  /** The handshake is done. What came after its last method is looked at now. */
+  /** The handshake is done. Bytes after its last method are read now. */
   opened(): void {
     const rest = this.#handshake ?? []
     this.#handshake = undefined

@@ -48,7 +48,7 @@ export function closedByProgram(server: string): CloseReason {
   })
 }
 
-/** There has never been a connection. What waits for it rejects as the attempts to connect did. */
+/** There has never been a connection. Calls that wait for it reject with the error of the attempts to connect. */
 export function neverOpened(failure: Error): CloseReason {
   const error =
     failure instanceof AmqpError

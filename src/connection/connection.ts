@@ -244,7 +244,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#zero.blockedChanged()
     for (const channel of this.channels.channels) channel.blockedChanged()
     this.afterRead(() => {
-      // One that ended in the same read does not block.
+      // A block that ended in the same read does not count.
       if (this.#state !== 'closed') this.#events.blocked(reason)
     })
   }

@@ -21,9 +21,9 @@ const SUMS = [
 ] as const satisfies (keyof ConnectionStats)[]
 
 /**
- * The connections of one protocol: one, or two that open, are closed and end together. With two, what publishes goes by the
- * second one, since a broker that is short of memory or disk reads nothing more from a connection that publishes. Topology
- * and its recovery are the first one's.
+ * The connections of one protocol: one, or two that open, are closed and end together. With two connections, publishes go
+ * by the second one, since a broker that is short of memory or disk reads nothing more from a connection that publishes.
+ * Topology and its recovery are the first one's.
  */
 export class Connections {
   readonly main: RecoveringConnection
@@ -99,7 +99,7 @@ export class Connections {
     await Promise.all([this.main.updateSecret(secret, reason), this.#publisher?.updateSecret(secret, reason)])
   }
 
-  /** As `RecoveringConnection.close`: what consumes ends first, then what publishes, since handlers do. */
+  /** As `RecoveringConnection.close`: consumers end first, then publishers, since handlers publish. */
   close(replyCode: number, replyText: string, timeout: number): Promise<void> {
     this.#closing ??= this.#close(replyCode, replyText, timeout)
     return this.#closing

@@ -22,7 +22,7 @@ import type { Settings } from './settings/settings.ts'
 /** A try that failed, with the server it was made at. */
 interface FailedAttempt extends ConnectionAttempt {
   readonly encrypted: boolean
-  /** What the program asked for; 0: the server's. */
+  /** The value that the program asked for; 0 means that of the server. */
   readonly frameMax: number
 }
 
@@ -247,7 +247,7 @@ function isRefusal(error: unknown): boolean {
   const { cause, replyText = '' } = error
   // `failed` puts the server into the message of another one.
   if (cause instanceof AuthenticationError) return isRefusal(cause)
-  // What has a cause is a password function that failed: it may have an answer the next time.
+  // An error with a cause comes from a password function that failed: it may succeed the next time.
   return cause === undefined && !isLimitReached(replyText)
 }
 

@@ -79,7 +79,7 @@ export class FirstConnection {
     this.#listed.splice(0, this.#listed.length - MOST_LISTED)
   }
 
-  /** What it failed with, and what can be said of the attempts before. */
+  /** Its error, and a summary of the earlier attempts. */
   #explained(error: Error): Error {
     const last = this.#last
     if ((error instanceof AbortError || error instanceof TimeoutError) && last !== undefined) {

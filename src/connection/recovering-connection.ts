@@ -110,7 +110,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #waiting: WaitList
   #first: FirstConnection | undefined
   #recovery: Recovery | undefined
-  /** When the last recovery ended, or a first connection was opened at the second attempt or later, and how many connections in a row were lost right after that. */
+  /**
+   * When the last recovery ended, or a first connection was opened at the second attempt or later, and how many
+   * connections in a row were lost right after that.
+   */
   #recoveredAt = Number.NEGATIVE_INFINITY
   #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
@@ -202,7 +205,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#endedUnseen(connection)
   }
 
-  /** What waited for a connection goes on. */
+  /** Calls that waited for a connection go on. */
   #goOn(): void {
     this.#opener.connected()
     this.#waiting.wakeAll()
@@ -323,7 +326,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** Taken from the last connection: the next one will hardly negotiate smaller frames. */
   get publishes(): Pick<PublishEncoder, 'check'> {
     if (this.#connection !== undefined) return this.#connection.publishes
-    // What is too large for the frames that will be agreed on is refused when its turn comes.
+    // A message that is too large for the frames of the next connection is refused when its turn comes.
     this.#checker ??= new PublishEncoder(new Writer(), Number.POSITIVE_INFINITY)
     return this.#checker
   }
@@ -504,7 +507,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.state === 'recovering') void this.#recover(reason)
   }
 
-  /** What blocked is gone: listeners that got the block get its end. */
+  /** The blocked connection is gone: listeners that got `blocked` get `unblocked`. */
   #unblock(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
@@ -575,7 +578,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.occurred('connection.recovered', counts, () => this.#events.recovered())
   }
 
-  /** Ask the program. One that throws, or does not answer within the time of an attempt, has not said yes. */
+  /** Ask the program. If it throws, or does not answer within the time of an attempt, that is not a yes. */
   #givesUpOn(error: Error): Promise<boolean> {
     const { recovery, connectTimeout } = this.#settings
     return new Promise(resolve => {
@@ -674,7 +677,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     const closing = new GracefulClose(this, timeout)
     this.#graceful = closing
-    // What was called in the same tick goes before the close.
+    // Calls of the same tick go before the close.
     await undefined
     await closing.finishWork()
     await this.#connection?.close(replyCode, replyText, closing.timeLeft)
@@ -728,7 +731,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   /** Give the server a new secret; later logins use it. */
   async updateSecret(secret: string, reason: string): Promise<void> {
-    // At once: a login may fail that is tried meanwhile, or since the reply was lost, because the old one has expired.
+    // At once: otherwise a login that is tried meanwhile, or after a lost reply, may fail because the old secret has expired.
     this.#secrets.push(secret)
     const what = 'connection.update-secret'
     while (this.#isConnecting) await this.#waiting.wait({ what })

@@ -67,7 +67,7 @@ export class LifecycleReporter implements LifecycleSink {
   #line(level: LogLevel, text: string, key: string | undefined, error: Error | undefined, fields: object): void {
     const written = key === undefined ? text : this.#unlessRepeated(text, key, error)
     if (error !== undefined) this.#logged.add(error)
-    // What came back is the program's data.
+    // A returned message is data of the program.
     const err = error instanceof MessageReturnedError ? undefined : error
     if (written !== undefined) this.#log?.write(level, written, { ...fields, err })
   }

@@ -131,7 +131,7 @@ export class Operation<C extends Outcomes> {
   }
 }
 
-/** With parameters of its own in the place of a closure, and not any number of them: both would cost each message something. */
+/** It takes fixed parameters, since a closure or a rest parameter would slow down each message. */
 type Run<S, C, A, B, T> = (self: S, context: C, a: A, b: B) => T
 
 /** What is called within `begin`, and who follows its promise. */
@@ -177,7 +177,7 @@ function within<S, C extends Outcomes, A, B, T>(context: C, run: Run<S, C, A, B,
   return around === undefined ? run(self, context, a, b) : runWithin(around, () => run(self, context, a, b))
 }
 
-/** Call `run` exactly once, whatever a subscriber's function makes of it. What that one throws by itself surfaces. */
+/** Call `run` exactly once, whatever a subscriber's function makes of it. Errors that it throws by itself surface. */
 function runWithin<T>(around: Around, run: () => T): T {
   let result: (() => T) | undefined
   let failure: unknown

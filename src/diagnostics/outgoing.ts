@@ -37,7 +37,7 @@ export abstract class OutgoingContext extends ServerContext {
    */
   get headers(): FieldTable {
     this.ownHeaders ??= headersOf(this.properties)
-    // What cannot be copied is refused when the message is encoded.
+    // Values that cannot be copied are refused when the message is encoded.
     return this.ownHeaders ?? {}
   }
 

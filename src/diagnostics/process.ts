@@ -142,7 +142,10 @@ function ignore(): void {}
 
 /** @internal The traced deliveries of one life of a channel that are not settled, by their tags. */
 export class TracedDeliveries {
-  /** The last one that was added. What is settled within its call never gets into the map, which costs more than all else. */
+  /**
+   * The last one that was added. A message that is settled within its call never enters the map, which would cost more
+   * than everything else.
+   */
   #newest: ProcessTrace | undefined
   readonly #byTag = new Map<number, ProcessTrace>()
   /** They are in the order of their tags. */

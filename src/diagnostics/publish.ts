@@ -28,7 +28,7 @@ export const WRITTEN_ONCE: TracedPublish = { writes: 1, tag: 0 }
 
 /** @internal */
 export interface PublishSource extends EndpointSource {
-  /** Of the channel that messages are written to, or were written to last. */
+  /** The channel to which messages are written, or were written last. */
   readonly channelId: number | undefined
 }
 

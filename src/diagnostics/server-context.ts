@@ -27,8 +27,8 @@ export abstract class ServerContext {
 
   /**
    * What the call runs within: it is undefined, and a subscriber to `start` may set it to a function that calls the one it
-   * is given. For APIs that know a context by `with(context, callback)` alone, as OpenTelemetry's; who has an
-   * `AsyncLocalStorage` binds it to the channel. If there is one already, call it inside of yours.
+   * is given. For APIs that know a context by `with(context, callback)` alone, as OpenTelemetry's; a tool with an
+   * `AsyncLocalStorage` binds that to the channel. If there is one already, call it inside of yours.
    */
   around: Around | undefined = undefined
 

@@ -34,7 +34,7 @@ export class SettleContext extends ServerContext {
     this.requeue = requeue
   }
 
-  /** @internal Let `run` do it. What that throws is thrown again. */
+  /** @internal Let `run` do it. Its errors are thrown again. */
   settle<S>(run: (self: S, context: SettleContext) => boolean, self: S): boolean {
     return SETTLE.begin(this, settleNow<S>, self, run, undefined)
   }

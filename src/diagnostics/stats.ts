@@ -2,7 +2,10 @@ import type { Endpoint } from './server-context.ts'
 
 /** The figures of one publisher, at the moment. */
 export interface PublisherStats {
-  /** Undefined for one of several exchanges: what `protocol.publish` shares past 15 of them, replies of an RPC server, copies of failed messages. */
+  /**
+   * Undefined for one of several exchanges: what `protocol.publish` shares past 15 of them, replies of an RPC server,
+   * copies of failed messages.
+   */
   readonly exchangeName: string | undefined
   /** Messages that are sent, and that the broker has not confirmed. */
   readonly unconfirmed: number
@@ -69,9 +72,12 @@ export interface ConnectionStats extends Endpoint {
   readonly published: number
   /** Messages that have arrived since the first connection (basic.deliver and basic.get-ok). */
   readonly delivered: number
-  /** Those of `protocol.publisher()` and of `protocol.publish`, and the client's own; each from its first message on. */
+  /**
+   * Publishers of `protocol.publisher()` and of `protocol.publish`, and those of this client itself; each from its first
+   * message on.
+   */
   readonly publishers: readonly PublisherStats[]
-  /** Those of `protocol.consumer()`, `protocol.rpcServer()` and `channel.basicConsume()`. */
+  /** Consumers of `protocol.consumer()`, `protocol.rpcServer()` and `channel.basicConsume()`. */
   readonly consumers: readonly ConsumerStats[]
   /**
    * With `connections: 'separate'`: the figures of the connection for publishes alone. Beside them, numbers and totals are

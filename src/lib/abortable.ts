@@ -3,8 +3,8 @@ import { onAbort } from './abort-listeners.ts'
 import { follow } from './call-safely.ts'
 
 /**
- * What `ask` answers, unless `signal` is aborted before: then this rejects with the signal's reason, and an answer that
- * comes all the same goes to `late`. `ask` is code of the program's: it may throw, or answer never.
+ * The answer of `ask`, unless `signal` is aborted before. Then this rejects with the reason of the signal, and a late
+ * answer goes to `late`. `ask` is code of the program's: it may throw, or answer never.
  */
 export function abortable<T>(
   signal: AbortSignal,

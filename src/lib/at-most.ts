@@ -1,6 +1,6 @@
 import type { TimerSource } from './clock.ts'
 
-/** Something that waits are bounded by: its end ends them. */
+/** An owner that bounds waits: its end ends them. */
 export interface Lifetime extends TimerSource {
   /** Why it is over; undefined while it is not. */
   readonly ending: unknown

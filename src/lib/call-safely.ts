@@ -37,7 +37,7 @@ export function follow(
       return true
     }
   } catch {
-    // One that only claims to be a promise, or that has a constructor of its own making.
+    // An object that only claims to be a promise, or that has a foreign constructor.
   }
   // The language itself takes thenables apart, also those that throw, or call back at once or twice.
   new Promise(resolve => resolve(result)).then(finished, failed)
@@ -53,7 +53,7 @@ export function surface(thrown: unknown): void {
   void Promise.reject(asError(thrown))
 }
 
-/** Have the process warn of an error: itself if Node takes it, which minds errors of another realm. */
+/** Emits a warning of the process with this error, or with a copy if it is of another realm, which Node refuses. */
 export function warn(error: Error): void {
   try {
     emitWarning(error)
@@ -68,8 +68,8 @@ export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): 
 }
 
 /**
- * Binds `call` to the present asynchronous context: it sees the AsyncLocalStorage of the program as it is here. What it
- * enters there stays with that one run.
+ * Binds `call` to the present asynchronous context: it sees the AsyncLocalStorage of the program as it is here. A store
+ * that it enters stays with that one run.
  */
 export function inContext<T, A extends unknown[], R>(call: (this: T, ...args: A) => R): (this: T, ...args: A) => R {
   const context = new AsyncResource('asyncamqp')

@@ -29,7 +29,7 @@ export interface Clock extends TimerSource {
   random(): number
 }
 
-/** What setTimeout can count; a longer delay would fire at once. */
+/** The longest delay of setTimeout; a longer one would fire at once. */
 const LONGEST_TIMEOUT = 2_147_483_647
 
 const NEVER: Timer = { cancel: () => {} }

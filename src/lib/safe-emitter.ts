@@ -3,7 +3,7 @@ import { callSafely, inContext } from './call-safely.ts'
 
 type Listener = (this: unknown, ...args: unknown[]) => unknown
 
-/** Call the listeners of an event. What one of them throws goes to `failed`, and the others are called all the same. */
+/** Call the listeners of an event. Errors of a listener go to `failed`, and the others are still called. */
 export function emitSafely<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
   emitter: EventEmitter<Events>,
   failed: (thrown: unknown) => void,

@@ -20,8 +20,8 @@ export interface WaitBounds {
 /** Someone who waits. Exactly one of the two is called, once, unless it leaves. */
 export interface Waiter {
   /**
-   * It is its turn. What it waited for must be taken in here, not in a promise's continuation: no other waiter can come in
-   * between, and nothing is lost. If this throws, `failed` is called, and the turn goes to the next.
+   * It is its turn. Take the resource here, not after the promise: no other waiter can come in between, and none is lost.
+   * If this throws, `failed` is called, and the turn goes to the next.
    */
   granted(): void
   failed(error: Error): void

@@ -39,7 +39,7 @@ export const ATTRIBUTES = {
   connectionState: 'asyncamqp.connection.state',
 } as const
 
-/** What these were called until 1.45.0. Both are set, since the views of most vendors still look for the old ones. */
+/** Their names until 1.45.0. Both are set, since the views of most vendors still look for the old ones. */
 export const FORMER_NAMES = {
   system: 'messaging.system',
   routingKey: 'messaging.rabbitmq.destination.routing_key',
@@ -48,7 +48,7 @@ export const FORMER_NAMES = {
 
 export const SYSTEM = 'rabbitmq'
 
-/** What a span's operation is called, its type, and the kind of its span. */
+/** Name and type of an operation, and the kind of its span. */
 export interface OperationNames {
   readonly name: string
   readonly type?: 'send' | 'receive' | 'process' | 'settle' | undefined

@@ -7,7 +7,7 @@ const MAX_KEPT = 1_000
 const MAX_METRIC_ATTRIBUTES = 2_000
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true }
 
-/** What of a context says where a message goes to or comes from. */
+/** The fields of a context that say where a message goes to or comes from. */
 export interface Place {
   readonly serverAddress: string
   readonly serverPort: number
@@ -24,7 +24,7 @@ export interface Destination {
   readonly options: SpanOptions
   /** The others. */
   readonly details: Attributes
-  /** Those of few different values: one object for all destinations that have them in common. */
+  /** Attributes with few different values: one object for all destinations that share them. */
   readonly metricAttributes: Attributes
 }
 

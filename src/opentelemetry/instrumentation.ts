@@ -197,7 +197,7 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
     this.#on<C>(`tracing:asyncamqp:${operation}:asyncEnd`, traced => spans.finish(traced))
   }
 
-  /** What a subscriber throws would end the process. */
+  /** An error in a subscriber would end the process. */
   #on<T extends Seen>(channel: string, listener: (message: T) => void): void {
     const guarded = (message: unknown): void => {
       try {

@@ -41,7 +41,7 @@ const OUTCOME_EVENTS: Readonly<Partial<Record<string, string>>> = {
 abstract class MessageSpans<C extends TracedMessage> {
   protected readonly telemetry: Telemetry
   protected readonly destinations: Destinations
-  /** By it a context has its `Ongoing`: a `WeakMap` would cost several times as much. */
+  /** The key under which a context holds its `Ongoing`: a `WeakMap` would cost several times as much. */
   readonly #key = Symbol('span')
 
   constructor(telemetry: Telemetry, operation: OperationNames) {
@@ -154,7 +154,7 @@ export class ProcessSpans extends MessageSpans<ProcessContext> {
   }
 }
 
-/** Of what others are within: calls of RPC clients, and the handling of requests by RPC servers. */
+/** Spans that contain others: calls of RPC clients, and the handling of requests by RPC servers. */
 export class RpcSpans extends MessageSpans<RpcCallContext | RpcHandleContext> {
   readonly #duration: 'operationDuration' | 'processDuration'
 

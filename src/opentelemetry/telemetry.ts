@@ -3,7 +3,7 @@ import type { Around } from '../diagnostics/server-context.ts'
 import type { Connections } from './connections.ts'
 import type { Metrics } from './metrics.ts'
 
-/** What spans and metrics are made with: that of one call of `instrument()`. */
+/** The providers and options of one call of `instrument()`. */
 export interface Telemetry {
   readonly tracer: Tracer
   readonly metrics: Metrics

@@ -25,7 +25,7 @@ export async function isolated<T, O extends CallOptions>(
     const timeout = durationOption(below.name, 'timeout', options?.timeout)
     const signal = signalOption(below.name, 'signal', options?.signal)
     const since = source.clock.now()
-    // What is written from a microtask on leaves together; from here alone, channel.open would leave first.
+    // Writes from a microtask leave together; from here, channel.open would leave first, alone.
     await undefined
     const channel = await source.openingChannel({ what, recover: false, signal, timeout })
     if (timeout === undefined) return await use(channel, options, run)

@@ -2,7 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { ErrorReporter } from '../channel/port.ts'
 import { emitSafely } from '../lib/safe-emitter.ts'
 
-/** Call the listeners of an event. What one of them throws is reported, and the others are called all the same. */
+/** Call the listeners of an event. Errors of a listener are reported, and the others are still called. */
 export function tell<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
   emitter: EventEmitter<Events>,
   reporter: ErrorReporter,

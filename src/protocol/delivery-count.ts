@@ -5,7 +5,7 @@ export const RETRIES = 'x-retries'
 
 /**
  * How often a message was delivered before: quorum queues count (`x-delivery-count`, and since RabbitMQ 4.3
- * `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
+ * `x-acquired-count`); for other queues it is only known whether it was delivered before, which counts as 1.
  */
 export function deliveryCount({ headers }: Properties, redelivered: boolean): number {
   const counted = Math.max(count(headers?.['x-acquired-count']), count(headers?.['x-delivery-count']))

@@ -3,7 +3,7 @@ import { copyWords, equalBytes, isAscii, viewOf } from './bytes.ts'
 /** A power of two. */
 const SLOTS = 1024
 const SLOT_SHIFT = 22
-/** What is longer is an id as a rule, and comes once. */
+/** Longer texts are mostly ids, which come once. */
 const LONGEST = 32
 
 /**

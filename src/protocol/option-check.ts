@@ -72,7 +72,7 @@ export function checkOptions(
 }
 
 /**
- * What an error says of an unknown name: the known one that it is probably a misspelling or a synonym of, else all of them.
+ * The hint in the error for an unknown name: the known name that was probably meant, or else all of them.
  * Other clients take arguments of the broker as options: `messageTtl` is `x-message-ttl`.
  */
 export function hintFor(name: string, known: readonly string[]): string {

@@ -14,7 +14,7 @@ export interface MessageSettlement {
   readonly requeue: boolean
 }
 
-/** What a made message says of itself. */
+/** Options of `createMessage()`. */
 export interface CreateMessageOptions {
   readonly properties?: BasicProperties | undefined
   /** Where it seems to come from. Default: the default exchange, first delivery. */
@@ -74,7 +74,7 @@ export function createMessage(body: Payload, options: CreateMessageOptions = {})
   return message
 }
 
-/** As they would come: through their bytes. @throws EncodeError if they cannot be sent. */
+/** Encoded and decoded, as on the wire. @throws EncodeError if they cannot be sent. */
 function read(properties: BasicProperties): Properties {
   const bytes = Writer.encode(writer => {
     writer.reserve(2 + MAX_SCALAR_PROPERTIES)

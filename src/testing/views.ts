@@ -125,7 +125,7 @@ function known<T>(kind: 'queue' | 'exchange', all: ReadonlyMap<string, T>, name:
   throw new Error(`there is no ${kind} "${name}" in virtual host "${vhost}"; ${there}`)
 }
 
-/** A queue of the broker. Of one that does not exist, only `exists` and `type` can be read, and be waited for. */
+/** A queue of the broker. If it does not exist, only `exists` and `type` can be read; waits are allowed. */
 export class QueueView {
   readonly name: string
   readonly vhost: string
@@ -240,7 +240,7 @@ export class QueueView {
   }
 }
 
-/** An exchange of the broker. Of one that does not exist, only `exists` and `type` can be read. */
+/** An exchange of the broker. If it does not exist, only `exists` and `type` can be read. */
 export class ExchangeView {
   readonly name: string
   readonly vhost: string

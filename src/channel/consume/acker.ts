@@ -30,7 +30,7 @@ export type Settlement = 'ack' | 'nack' | 'reject'
  *
  * A stream knows acks only: RabbitMQ before 4 closes the connection for any other settlement of its messages. There, to
  * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
- * nothing: the consumer's position stays in front of it. What may also be another queue's is never settled in this way.
+ * nothing: the consumer's position stays in front of it. Deliveries that may be of another queue are never settled in this way.
  */
 export class Acker implements IncomingSource {
   readonly #port: ChannelPort
@@ -42,7 +42,7 @@ export class Acker implements IncomingSource {
   /** Settlements that were sent. */
   sent = 0
   #state: 'open' | 'frozen' | 'over' = 'open'
-  /** Of the consumers of streams with deliveries that are not settled: a settlement moves them on. */
+  /** Positions of the consumers of streams that have unsettled deliveries: a settlement moves them on. */
   readonly #positions = new Set<StreamPosition>()
   /** Deliveries of streams. */
   #ofStreams = 0
@@ -170,7 +170,7 @@ export class Acker implements IncomingSource {
   }
 
   /**
-   * Have a stream send more: what is not settled counts for the prefetch window no more, and can be settled as before. The
+   * Lets a stream send more: unsettled deliveries no longer count for the prefetch window, and can be settled as before. The
    * stream keeps its messages, and the position of a consumer is known here: an ack says nothing else to the broker.
    */
   makeRoom(position: StreamPosition): void {
@@ -185,7 +185,10 @@ export class Acker implements IncomingSource {
     this.settle('nack', tag, false, true)
   }
 
-  /** Have `run` called after each settlement, and when nothing can be settled any more. Returns a function that takes it back. */
+  /**
+   * Have `run` called after each settlement, and when nothing can be settled any more. Returns a function that takes it
+   * back.
+   */
   onSettled(run: () => void): () => void {
     this.#settledListeners.add(run)
     return () => this.#settledListeners.delete(run)

@@ -186,7 +186,7 @@ export class Assembler<Content> {
     this.#body = undefined
     const refusal = this.#refusal
     if (refusal !== undefined) this.#receiver.contentRefused(content, this.#size, properties, refusal)
-    // Only the body of a message that is refused is not there.
+    // Only a message that is refused has no body.
     else this.#receiver.contentReceived(content, body as Buffer, properties)
   }
 }

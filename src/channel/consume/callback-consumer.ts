@@ -64,7 +64,7 @@ export class CallbackConsumer implements DeliverySink {
   }
 
   attach(acker: Acker, port: SinkPort): void {
-    // What came without acks and still waits counts on the connection there is.
+    // Messages without acks that still wait count towards the present connection.
     this.#port?.held(-this.#held)
     port.held(this.#held)
     this.#acker = acker

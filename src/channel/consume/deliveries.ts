@@ -110,7 +110,7 @@ export class Deliveries {
       const consumer = ready[from] as Consumer
       let to = from + 4
       while (to < length && ready[to] === consumer) to += 4
-      // What came in the same read as the end of the channel is the broker's again.
+      // Deliveries that came in the same read as the end of the channel go back to the broker.
       if (!this.#acker.over || consumer.sink.noAck) {
         consumer.sink.context.runInAsyncScope(this.#deliver, undefined, consumer, ready, from, to)
       }

@@ -28,18 +28,18 @@ export interface DeliverySink {
   readonly noAck: boolean
   /** The program's code runs in the asynchronous context in which it was registered: `deliver` is called in this one. */
   readonly context: AsyncScope
-  /** What is delivered from now on is settled by `acker`. */
+  /** Deliveries from now on are settled by `acker`. */
   attach(acker: Acker, port: SinkPort): void
   /** `basicConsume` has resolved: the program's code may run. */
   start(): void
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void
   /** A message was not taken into memory, for `error`. Returns whether it is reported. */
   refused?(error: Error, properties: Properties): boolean
-  /** The broker sends nothing more: what waits is given back. What still comes is given back, too. */
+  /** The broker sends nothing more: what waits is given back. Later deliveries are given back, too. */
   cancelled(): void
   /** The channel's life is over: what waits is the broker's again. `recovers` if another life will consume for it. */
   lost(reason: Error, recovers: boolean): void
-  /** What waits is dropped, whatever it is; no more of the program's code is started. */
+  /** All waiting deliveries are dropped; no more code of the program is started. */
   discard(): void
   /** Resolves when none of the program's code runs, and none will. */
   idle(): Promise<void>

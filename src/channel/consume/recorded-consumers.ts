@@ -25,14 +25,14 @@ interface RecordedConsumer {
 /** A consumer that recovery will start again. */
 export interface MissingConsumer {
   readonly tag: string
-  /** By the name that it has now. */
+  /** The present name of its queue. */
   readonly queueName: string
 }
 
 /** A consumer that the broker refused. */
 export interface RefusedConsumer extends MissingConsumer {
   readonly error: Error
-  /** Else it may have been another one: several had no answer, and the error names the queues of none or of some. */
+  /** Otherwise it may have been another consumer: several had no answer, and the error does not name one queue alone. */
   readonly isSure: boolean
 }
 

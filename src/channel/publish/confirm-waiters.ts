@@ -39,7 +39,7 @@ export class ConfirmWaiters {
   readonly #port: ChannelPort
   readonly #list: WaitList
   readonly #all = new Set<ConfirmWaiter>()
-  /** Those of them who have heard of no loss, and some who do not wait any more; in the order of their tags. */
+  /** Waiters that have got no loss, and some that no longer wait, in the order of their tags. */
   #unaware: ConfirmWaiter[] = []
   #unheard: Unheard | undefined
 
@@ -49,7 +49,7 @@ export class ConfirmWaiters {
     this.#unheard = unheard
   }
 
-  /** What was not reported: the next life reports it to the first that asks. */
+  /** The loss that was not reported: the next life reports it to the first caller that asks. */
   get unheard(): Unheard | undefined {
     return this.#unheard
   }

@@ -32,7 +32,7 @@ export interface PublishKeeper {
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void
 }
 
-/** What one life of a channel publishes: its bytes, their delivery tags, and what the broker says of them. */
+/** The publishes of one life of a channel: their bytes, their delivery tags, and the answers of the broker. */
 export class ConfirmWindow {
   readonly port: ChannelPort
   readonly #channelId: number
@@ -94,7 +94,7 @@ export class ConfirmWindow {
     this.#flowing = active
   }
 
-  /** From now on every message of this life is the keeper's. */
+  /** From now on the keeper owns every message of this life. */
   keptBy(keeper: PublishKeeper): void {
     this.#keeper = keeper
   }
@@ -274,7 +274,7 @@ export class ConfirmWindow {
   // ---- the end
 
   /**
-   * What is not settled, oldest first, and no longer here; also what no caller waits for any more. What has come back is
+   * Takes out all unsettled messages, oldest first, also those that no caller waits for. What has come back is
    * rejected instead.
    */
   takeUnsettled(): PendingPublish[] {

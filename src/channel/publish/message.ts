@@ -19,7 +19,7 @@ export interface OutgoingMessage {
 export interface PendingPublish extends OutgoingMessage {
   /** Its caller waits for the broker's confirm, if there is one, and not only until it is written. */
   readonly confirmed: boolean
-  /** How often it was written: what is certain of it depends on that. */
+  /** How often it was written: its outcome depends on that. */
   writes: number
   /** Its delivery tag on the channel on which it was written last; 0 if the broker does not confirm it. */
   tag: number
@@ -27,7 +27,7 @@ export interface PendingPublish extends OutgoingMessage {
   /** Undefined if no caller waits (any more). */
   resolve: ((written: void | PromiseLike<void>) => void) | undefined
   reject: ((error: Error) => void) | undefined
-  /** Its place among what is not written, while it is there. */
+  /** Its place in the list of unwritten messages, while it is there. */
   waiting: Place | undefined
   /** What ends the wait for it, if its caller bounds that. */
   bound: Place | undefined
@@ -138,14 +138,14 @@ export function enterBounds(
   return list.enter({ granted: () => {}, failed: giveUp }, bounds)
 }
 
-/** What bounds a publish without a timeout of its own: undefined if nothing does. */
+/** The limits of a publish without its own timeout; undefined if there are none. */
 export function defaultBounds(publishTimeout: number | undefined): CallOptions | undefined {
   return publishTimeout === undefined || publishTimeout === Number.POSITIVE_INFINITY
     ? undefined
     : { timeout: publishTimeout }
 }
 
-/** What bounds a publish: its own signal, and its own timeout or that of `defaults`. */
+/** The limits of a publish: its own signal, and its own timeout or that of `defaults`. */
 export function withDefaults(
   bounds: PublishBounds | undefined,
   defaults: CallOptions | undefined,
@@ -159,12 +159,12 @@ export function isForgettable({ confirmed, bound }: PendingPublish): boolean {
   return !confirmed && bound === undefined
 }
 
-/** What is known of a message that the broker did not speak of. */
+/** The outcome of a message that the broker did not name. */
 export function outcomeOf({ writes }: PendingPublish): 'notSent' | 'unknown' {
   return writes === 0 ? 'notSent' : 'unknown'
 }
 
-/** The same of one that the broker refused: if it was written before, that copy may be in a queue. */
+/** The outcome of a message that the broker refused: if it was written before, that copy may be in a queue. */
 export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown' {
   return writes === 1 ? 'refused' : 'unknown'
 }
@@ -194,7 +194,7 @@ function quoted(name: unknown): string {
   return typeof name === 'string' ? `"${name}"` : inspectShort(name)
 }
 
-/** The same of one that somebody waits for. */
+/** Like that, for a message that a caller waits for. */
 export function describeMessage({ exchange, routingKey, properties, tag }: PendingPublish): string {
   return describePublish(exchange, routingKey, properties, tag)
 }

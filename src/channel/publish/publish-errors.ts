@@ -50,7 +50,7 @@ export function isRefused(ending: CloseReason, { exchange, routingKey }: Place):
   return !replyText.includes(" topic '") || replyText.includes(` topic '${routingKey}' in exchange`)
 }
 
-/** Which of those that were not settled the server may have meant: it does not always name the exchange. */
+/** The unsettled messages that the server may have meant: it does not always name the exchange. */
 export function suspects<T extends Place>(ending: CloseReason, unsettled: readonly T[]): readonly T[] {
   if (ending.methodKey !== BASIC_PUBLISH) return []
   if (!/\bexchange '/.test(ending.replyText ?? '')) return unsettled

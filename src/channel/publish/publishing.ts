@@ -29,7 +29,7 @@ import {
 /** The shared promise of publishes that need none of their own while the socket takes more. */
 const WRITTEN: Promise<void> = Promise.resolve()
 
-/** What everything that a channel publishes knows of the channel. */
+/** The parts of the channel that its publishes need. */
 export interface PublishingHost extends ErrorReporter, EndpointSource {
   /** The number of the channel. */
   readonly id: number
@@ -96,7 +96,7 @@ export class Publishing implements PublishSource {
   confirming = false
   /** The list counts as one operation that waits for the broker: what opens the gate has to be read. */
   #awaiting = false
-  /** What is not a publish may go, too. */
+  /** Methods other than publishes may go, too. */
   #operable = false
   /** In a pass over the list: a publish stays in it. */
   #passedOver = false
@@ -392,7 +392,7 @@ export class Publishing implements PublishSource {
 
   /**
    * Do `operation` when its turn comes: when the channel has a life, and if it must stay `behindPublishes`, when those
-   * that wait now are written. One that stays after them is never too many: they were let in without their end.
+   * that wait now are written. An operation that must stay after them is never refused for `maxWaiting`.
    */
   defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -407,7 +407,7 @@ export class Publishing implements PublishSource {
       }
       const failed = (error: Error): void => {
         reject(error)
-        // What waited after it may go.
+        // Operations that waited after it may go.
         this.resume()
       }
       const waiter = new WaitingOperation(context, granted, failed)
@@ -421,7 +421,10 @@ export class Publishing implements PublishSource {
     return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
   }
 
-  /** Reject all that waits. Returns whether `onError` got the error of a call that the program need not await. That happens once. */
+  /**
+   * Reject all that waits. Returns whether `onError` got the error of a call that the program need not await. That
+   * happens once.
+   */
   failAll(makeError: (what: string) => Error): boolean {
     this.end()
     this.#list.failAll(bounds => makeError(describeWait(bounds)))

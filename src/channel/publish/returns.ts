@@ -25,11 +25,12 @@ const LOOKED_AT = 64
 
 /**
  * Which publish a message that came back belongs to. They come back in the order they were published, each before its
- * confirm, but those that a queue took are still among the unconfirmed. So it is the first after the last one that is
- * alike in all; if none is, the broker has changed it on the way, and it is the first to that place.
+ * confirm, but those that a queue took are still among the unconfirmed. So it is the first equal message after the last
+ * match. If none is equal, the broker has changed it on the way, and it is the first message with that exchange and
+ * routing key.
  *
- * What was passed over is not looked at again, and what was compared without a match is paid for by the next ones: all in all
- * the work is linear.
+ * Messages that were passed over are not compared again, and comparisons without a match are amortized over the next
+ * returns, so that the total work is linear.
  */
 export class Returns {
   readonly #unconfirmed: Unconfirmed

@@ -2,7 +2,7 @@ import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from '../../chann
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../../protocol/methods.ts'
 import type { Connection } from '../connection.ts'
 
-/** Only the recovery has it, which learns from its calls what becomes of it. */
+/** Only the recovery uses it, and learns of its end by its calls. */
 const NO_EVENTS: ChannelEvents = {
   closing: () => {},
   returned: () => {},

@@ -43,7 +43,7 @@ function canonical(bytes: Buffer, at: number): number {
   if (size !== undefined) return at + 1 + size
   const end = at + 5 + bytes.readUInt32BE(at + 1)
   if (type === LONG_STRING || type === BYTES) return end
-  // In a table or an array in it, order counts to RabbitMQ.
+  // Inside a table or an array, RabbitMQ compares in order.
   for (let inner = at + 5; inner < end; ) {
     if (type === TABLE) inner += 1 + (bytes[inner] as number)
     inner = type === TABLE || type === ARRAY ? canonical(bytes, inner) : end

@@ -41,15 +41,15 @@ interface LateConsumer {
   readonly channel: RecoveringChannel
   readonly tag: string
   readonly queueName: string
-  /** What it was refused with. */
+  /** The error of its refusal. */
   readonly error: ChannelClosedError
 }
 
 /**
  * Starts the consumers of each channel again on one connection. The broker closes the channel with a consumer that it
  * refuses, so a channel goes on only when all of its consumers were granted or are given up. One that lacks a permission
- * (403) is tried on, with a probe on another channel, while its own goes on. So is one of a queue that another consumer
- * has for itself, for as long as that may be the one of the old connection.
+ * (403) is tried on, with a probe on another channel, while its own goes on. So is a consumer of a queue that is in
+ * exclusive use, for as long as the exclusive consumer may be that of the old connection.
  */
 export class ConsumerRecovery {
   readonly #port: ConsumerPort
@@ -83,7 +83,7 @@ export class ConsumerRecovery {
     const port = this.#port
     const { subscriptions } = channel
     const tries = new Map<string, number>()
-    // Also by a life that ended over another one: they go last, once.
+    // Also consumers of a life that ended over another consumer: they go last, once.
     const granted = new Set<string>()
     let size = port.inTurn ? 1 : Number.POSITIVE_INFINITY
     for (;;) {

@@ -18,7 +18,7 @@ export function isLocked(error: Error | undefined): boolean {
 }
 
 /**
- * How long a new connection bears refusals that will pass. It is the connection's age that counts: what one entry has
+ * How long a new connection tolerates refusals that will pass. It is the connection's age that counts: what one entry has
  * waited for, the next need not wait for again.
  */
 export class Patience {

@@ -3,9 +3,9 @@ import type { TopologyRecord } from './records.ts'
 import type { Topology } from './topology.ts'
 
 /**
- * What of the ledger is away while a connection is recovered. A publish waits for its exchange, for every binding from
- * it and from the exchanges that it leads to, and on the default exchange for its queue; what a publish waits for is wanted
- * first.
+ * The entries of the ledger that are missing while a connection is recovered. A publish waits for its exchange, for every
+ * binding from it and from the exchanges that it leads to, and on the default exchange for its queue; what a publish
+ * waits for is wanted first.
  */
 export class PendingTopology implements PublishRoutes {
   /** A plain field, since it is read for every publish. */

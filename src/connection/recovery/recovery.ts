@@ -157,7 +157,7 @@ export class Recovery {
     const all = this.#host.channels()
     const channels = all.slice(0, channelMax)
     for (const channel of all.slice(channelMax)) this.#closeUnfit(channel, connection.server, channelMax)
-    // What is made again needs a channel number, too.
+    // Recreated entities need a channel number, too.
     const first = kept === undefined ? channels.length : Math.min(channels.length, channelMax - 1)
     const begun = channels.slice(0, first).map(channel => this.#begin(channel, connection))
     this.#host.connected(connection)
@@ -172,7 +172,7 @@ export class Recovery {
       if (this.#topologyIsBack) channel.resumed()
     })
     const everything = Promise.all([topology, ...begun, ...restored])
-    // What is late goes on by itself; what breaks then ends the connection.
+    // Late parts go on by themselves; an error in them ends the connection.
     everything.catch(() => {
       if (!this.#attempts.isCancelled) connection.abandon('not everything could be restored')
     })

@@ -22,7 +22,7 @@ const LAST_LATE_PAUSE = 10_000
 interface Entry {
   readonly record: TopologyRecord
   tries: number
-  /** What it was refused with last. */
+  /** The error of its last refusal. */
   error: Error | undefined
   /** recoveryFailed has been emitted for it. */
   reported: boolean
@@ -121,7 +121,7 @@ export class TopologyRecovery {
     }
   }
 
-  /** What is not back, and is tried on. */
+  /** Entries that are missing, and that it keeps trying to restore. */
   get left(): readonly TopologyRecord[] {
     return this.#entries.map(({ record }) => record).filter(record => this.#topology.has(record))
   }
@@ -207,7 +207,7 @@ export class TopologyRecovery {
           left.push(entry)
           continue
         }
-        // Its name is not known in this batch, and '' is another queue.
+        // Its name is not known yet in this batch, and '' would mean another queue.
         if (queue !== undefined && unnamed.has(queue) && queue !== lastQueue) break
       }
       batch.push(entry)

@@ -49,7 +49,7 @@ export class Topology implements TopologyRecorder, Ledger {
     return this.#journal.written(change, provisional)
   }
 
-  /** The exchanges that recover. So it is with queues and bindings, in the order they were made. */
+  /** The exchanges that recover. The same holds for queues and bindings, in the order in which they were made. */
   get exchanges(): ExchangeRecord[] {
     return [...this.#exchanges.values()].filter(({ recovers }) => recovers)
   }

@@ -64,8 +64,8 @@ export interface ConnectOptions {
   /** Most channels of the connection, if the server does not allow fewer; 0: as many as it allows. Default: 0. */
   readonly channelMax?: number | undefined
   /**
-   * Bytes of the largest frame, if the server does not want less; 0, or 4096 and more (RabbitMQ 4.3: 8192 and more). Default: 0,
-   * what the server wants.
+   * Bytes of the largest frame, if the server does not want less; 0, or 4096 and more (RabbitMQ 4.3: 8192 and more).
+   * Default: 0, what the server wants.
    */
   readonly frameMax?: number | undefined
   /**
@@ -93,8 +93,8 @@ export interface ConnectOptions {
   readonly rpcTimeout?: number | undefined
   /**
    * Encoded bytes that may wait for the socket, a blocked broker or a recovery; above it publishes wait, and hold
-   * their payload. As many bytes of deliveries may wait for their callbacks before reading pauses, and four times as
-   * many while something waits for the broker. Default: 16 MiB.
+   * their payload. The same number of bytes of deliveries may wait for callbacks before reading pauses; four times that
+   * number while a call waits for the broker. Default: 16 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**
@@ -110,8 +110,8 @@ export interface ConnectOptions {
   readonly publishTimeout?: number | undefined
   /**
    * Attempts for the first connection, with the pauses and the `giveUpOn` of `recovery`; `Infinity` is allowed. Each has
-   * `connectTimeout`. What will be the same at the next attempt ends them at once: a refused login or virtual host, a certificate that is not
-   * trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.
+   * `connectTimeout`. Errors that the next attempt would get again end them at once: a refused login or virtual host, a
+   * certificate that is not trusted, a server that does not speak AMQP. Default: 1; of `connectInBackground` `Infinity`.
    */
   readonly firstAttempts?: number | undefined
   /**

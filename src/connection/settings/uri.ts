@@ -2,7 +2,7 @@ import { AmqpUriError } from '../../errors.ts'
 import { hintFor } from '../../protocol/option-check.ts'
 import { SASL_NAMES, type SaslName } from './auth.ts'
 
-/** What an AMQP URI says. What it does not say is undefined, and not the same as empty: `amqp://host/` names the vhost ''. */
+/** What an AMQP URI says. Missing parts are undefined, which is not the same as empty: `amqp://host/` names the vhost ''. */
 export interface UriParts {
   /** The scheme was `amqps`. */
   readonly tls: boolean

@@ -106,7 +106,7 @@ function startTls(
   }
 }
 
-/** What the check of a certificate finds: the program's own may throw or return anything, and does not count as a promise. */
+/** The result of the certificate check. A check of the program may throw or return anything; a promise is not awaited. */
 function identityFault(check: () => unknown): Error | undefined {
   try {
     const fault = check()
@@ -184,7 +184,7 @@ class SocketTransport implements Transport {
   }
 }
 
-/** What waited in the socket must still be whole when the kernel gets it. */
+/** Bytes that waited in the socket must be unchanged when the kernel gets them. */
 function refuseTransferred(socket: net.Socket): void {
   const { prototype } = requiredBuiltin('node:net', NO_SOCKETS).Socket
   socket._write = (chunk: Uint8Array, encoding, done) => {

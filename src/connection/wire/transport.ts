@@ -17,7 +17,7 @@ export type TransportStep = 'lookup' | 'connect' | 'tls'
 /** What happens on a transport. Nothing is called before it is connected, during its own methods, or after `onClose`. */
 export interface TransportHandler {
   /**
-   * Bytes 0 to `length` of `buffer` came in; the buffer is written again once this returns. What was already read
+   * Bytes 0 to `length` of `buffer` came in; the buffer is written again once this returns. Bytes that were already read
    * may still come after `pause()`.
    */
   onBytes(buffer: Buffer, length: number): void
@@ -32,8 +32,8 @@ export interface TransportHandler {
 /** An ordered, reliable stream of bytes to one peer. */
 export interface Transport {
   /**
-   * Send `segments`, in order, in as few system calls as possible. They must not change until they have left. None is
-   * empty: one that has become so in the queue was transferred away, and the stream without it is broken.
+   * Send `segments`, in order, in as few system calls as possible. They must not change until they have left. No segment
+   * is empty: one that has become empty in the queue was transferred away, and without it the stream is broken.
    *
    * @param sent called later, once all of them have left; never if the transport fails before.
    * @returns `false`: write no more before `onDrain`.
@@ -43,7 +43,10 @@ export interface Transport {
   readonly pending: number
   /** Read no more, until `resume()`. The end of the stream may then go unseen. */
   pause(): void
-  /** Read on. What came meanwhile is given within one turn of the event loop: if nothing came, the peer may be judged dead. */
+  /**
+   * Read on. Bytes that came meanwhile are delivered within one turn of the event loop: if there are none, the peer may
+   * be declared dead.
+   */
   resume(): void
   /**
    * End this side, after what is pending.

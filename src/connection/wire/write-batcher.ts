@@ -21,7 +21,7 @@ const MANY_METHODS = 32
 const NOBODY: readonly Departure[] = []
 
 /**
- * What leaves by one connection: everything that one tick writes, on all channels, in one write.
+ * The outgoing bytes of one connection: everything that one tick writes, on all channels, leaves in one write.
  *
  *     written() ──▶ writer ──full chunk, end of tick, end of read──▶ transport ──all of a write has left──▶ sent
  */
@@ -44,7 +44,7 @@ export class WriteBatcher {
   #turn: Promise<void> | undefined
   /** The waiters for bytes of the next write. */
   #leaving: Departure[] = []
-  /** The same of each write that has not left, in their order. */
+  /** The same for each write that has not left, in order. */
   readonly #underWay = new Fifo<readonly Departure[]>()
   #draining: Departure[] = []
 
@@ -78,7 +78,10 @@ export class WriteBatcher {
     this.#send()
   }
 
-  /** Undefined if the caller may go on, `'full'` if it should wait for the socket, or the turn of the event loop that it should await. */
+  /**
+   * Undefined if the caller may go on, `'full'` if it should wait for the socket, or the turn of the event loop that it
+   * should await.
+   */
   publishWritten(): Promise<void> | 'full' | undefined {
     this.written()
     if (this.#saturated) return 'full'
@@ -127,8 +130,8 @@ export class WriteBatcher {
   }
 
   /**
-   * What is sealed leaves at once when it is much, and without the chunk after it, which has only just begun; unless
-   * that is no more than the end of a frame whose body is sealed.
+   * Large sealed segments leave at once, without the chunk after them, which has only just begun. If that chunk is only
+   * the end of a frame whose body is sealed, it leaves, too.
    */
   #sendSealed(): void {
     const { sealed, waiting } = this.writer

@@ -69,7 +69,7 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
     return this.#keepHeld() ? { value: [...this.#current], done: false } : this.#next()
   }
 
-  /** What the broker has taken back meanwhile, it delivers again. Returns whether anything is left. */
+  /** The broker delivers again the messages that it has taken back meanwhile. Returns whether anything is left. */
   #keepHeld(): boolean {
     this.#current = this.#current.filter(({ isHeld }) => isHeld)
     return this.#current.length > 0

@@ -89,7 +89,7 @@ export class BatchRuns implements Runs {
     this.#timer = undefined
     const filled = this.#filling
     this.#filling = []
-    // What the broker has taken back meanwhile, it delivers again.
+    // The broker delivers again the messages that it has taken back meanwhile.
     const batch = filled.filter(({ message }) => message.isHeld)
     if (batch.length > 0) void this.#run(batch)
     else if (filled.length > 0) this.#freed()

@@ -42,7 +42,7 @@ export class ConsumerChannel {
       this.#resolveEnded = resolve
     })
     const { queueName } = sink
-    // Before it consumes: the cancel may come with the consume-ok. Of two, while one takes the other's place, any.
+    // Before it consumes: the cancel may come with the consume-ok. Either of two, while one replaces the other.
     channel.addCancellationCallback((_channel, consumerTag) => {
       const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
       this.#end(new ConsumerCancelledError(text, { queueName, consumerTag }))

@@ -43,7 +43,7 @@ export interface RestarterEvents {
 export class ConsumerRestarter {
   readonly #source: ChannelSource
   readonly #asked: ConsumeRequest
-  /** What was asked, or where the next consumer of a stream goes on. */
+  /** The offset that was asked for, or at which the next consumer of a stream goes on. */
   #request: ConsumeRequest
   readonly #dispatcher: Dispatcher
   readonly #events: RestarterEvents
@@ -179,7 +179,7 @@ export class ConsumerRestarter {
   }
 
   async #openAgain(): Promise<void> {
-    // One that the broker ends at once, time after time, is not asked for all the faster.
+    // If the broker ends it at once each time, the pauses do not get shorter.
     if (this.#source.clock.now() - this.#since > PROVEN) this.#pause = FIRST_PAUSE
     const { signal } = this.#stopped
     while (!this.#isStopped()) {

@@ -34,8 +34,9 @@ import type { StoredOffsets } from './stored-offsets.ts'
 /** Events of a `Consumer` and what their listeners get. None needs a listener. */
 export interface ConsumerEvents {
   /**
-   * The broker has ended the consumer. The error is a `ConsumerCancelledError`, a `ChannelClosedError` or a `ConnectionLostError`. Messages
-   * in hand can no longer be settled. It consumes again, unless `onCancel` says otherwise.
+   * The broker has ended the consumer. The error is a `ConsumerCancelledError`, a `ChannelClosedError` or a
+   * `ConnectionLostError`. Messages in hand can no longer be settled. It consumes again, unless `onCancel` says
+   * otherwise.
    */
   cancelled: [error: Error]
   /** The consumer has started again. */
@@ -235,7 +236,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
 
   /**
    * Stop handing out messages until `resume`. Handlers that run go on; up to `prefetchCount` messages
-   * stay here, and go back to the queue if the consumer is closed meanwhile. A batch that is being collected is still handed over.
+   * stay here, and go back to the queue if the consumer is closed meanwhile. A batch that is being collected is still
+   * handed over.
    */
   pause(): void {
     this.#dispatcher.paused = true
@@ -309,7 +311,8 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   async #endAfter(makeError: () => Error, error: Error | undefined): Promise<void> {
     const dispatcher = this.#dispatcher
     if (error !== undefined && this.#settings.noAck && this.#hasHandler && dispatcher.unseen > 0) {
-      // What had arrived is gone at the broker: it is run to the last, unless the program has closed the connection.
+      // The broker no longer has the messages that arrived: all of them are handled, unless the program has closed the
+      // connection.
       dispatcher.stop()
       await dispatcher.until(() => dispatcher.unseen === 0)
     }

@@ -200,7 +200,7 @@ export class Dispatcher implements DeliverySink {
   }
 
   discard(): void {
-    // What came without acks is the consumer's to the last, not the channel's.
+    // Messages without acks stay with the consumer, not with the channel.
     if (!this.noAck) this.#drop()
   }
 
@@ -215,7 +215,7 @@ export class Dispatcher implements DeliverySink {
 
   // ---- handing out
 
-  /** A message may go to the program. What came without acks is gone at the broker: it does so to the last. */
+  /** A message may go to the program. The broker no longer has messages without acks: all of them are handled. */
   get #mayHandOut(): boolean {
     if (this.#state === 'open') return !this.#paused
     return this.noAck && (this.#state === 'stopping' || (this.#state === 'ended' && this.#runs === undefined))
@@ -410,7 +410,7 @@ export class Dispatcher implements DeliverySink {
     this.#makeError = makeError
     this.#loops.clear()
     this.#inHand.clear()
-    // What came without acks, loops may still ask for.
+    // Loops may still ask for messages without acks.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
     if (makeError === undefined) this.#waiting.wakeAll()

@@ -16,8 +16,8 @@ const SHORT_MESSAGE_BYTES = 200
 
 /**
  * Headers that speak of the original's way to its consumer, and would be false of the copy: CC and BCC would route it to
- * where the message went; the others say how often and from which place the original was delivered. `x-death` is history, and stays:
- * RabbitMQ goes on counting in it.
+ * where the message went; the others say how often and from which place the original was delivered. `x-death` is history,
+ * and stays: RabbitMQ goes on counting in it.
  */
 const DROPPED: ReadonlySet<string> = new Set([
   'CC',
@@ -36,8 +36,7 @@ const COPY_TIMEOUT = 30_000
  * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire: somebody is to
  * look at it.
  *
- * @param check throws if properties cannot be sent. What is too much then goes: the stack first, the message's own headers
- * last but one, and of the smallest copy nothing is left but the body and where it came from.
+ * @param check throws if properties cannot be sent. If it does not fit, parts are left out: first the stack, later the headers of the message. The smallest copy has the body and its origin.
  */
 export function failureCopy(
   message: Message,
@@ -90,7 +89,7 @@ function copied(headers: FieldTable, added: FieldTable, dropped = DROPPED): Fiel
   return all
 }
 
-/** Those that can be sent one by one: what came may be what cannot be written, such as a number that is none. */
+/** Headers that can be sent, checked one by one: a received header may be impossible to write, such as NaN. */
 function sendable(headers: FieldTable, check: (properties: BasicProperties) => void): FieldTable {
   return Object.fromEntries(
     Object.entries(headers).filter(([name, value]) => isSendable({ headers: { [name]: value } }, check)),

@@ -16,7 +16,7 @@ export class Message {
   readonly envelope: Envelope
   /** What the publisher said of it: content type, headers, correlation id and so on. */
   readonly properties: Properties
-  /** @internal What settles it; undefined once it is settled, and if it needs no settlement. */
+  /** @internal Settles it; undefined once it is settled, and if it needs no settlement. */
   acker: Acker | undefined
   /** @internal */
   controller: AbortController | undefined
@@ -32,7 +32,7 @@ export class Message {
 
   /**
    * How often it was delivered before, as far as the broker says: quorum queues count (`x-delivery-count`, and since
-   * RabbitMQ 4.3 `x-acquired-count`); of others it is only known whether there was a time before, which counts as 1.
+   * RabbitMQ 4.3 `x-acquired-count`); for other queues it is only known whether it was delivered before, which counts as 1.
    */
   get deliveryCount(): number {
     return deliveryCount(this.properties, this.envelope.isRedeliver)
@@ -90,8 +90,8 @@ export class Message {
   }
 
   /**
-   * Acknowledge the message: the broker may forget it (basic.ack). Never throws. Returns whether that was sent: a message is settled
-   * once, and not after the connection it came by was lost.
+   * Acknowledge the message: the broker may forget it (basic.ack). Never throws. Returns whether that was sent: a message
+   * is settled once, and not after the connection it came by was lost.
    */
   ack(): boolean {
     return SETTLE.active ? this.#settleTraced('ack', false) : this.settle('ack', false)
@@ -126,7 +126,7 @@ export class Message {
     return context.settle(settleMessage, this)
   }
 
-  /** @internal The same for what no subscriber may be called for. `multiple` settles all before it too. */
+  /** @internal Like that, without calling subscribers. `multiple` settles all before it too. */
   settle(how: Settlement, requeue: boolean, multiple = false): boolean {
     const { acker } = this
     // What is lost is not settled: `signal` must still abort.

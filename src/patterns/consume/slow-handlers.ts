@@ -4,7 +4,7 @@ import type { Message } from './message.ts'
 /** Handlers that have run for long. */
 export interface SlowHandlers {
   readonly count: number
-  /** What the one that has run longest works on, and for how many milliseconds at least. */
+  /** The message of the slowest handler, and its running time in milliseconds at least. */
   readonly longest: { readonly message: Message; readonly ms: number }
 }
 
@@ -20,7 +20,7 @@ export class HandlerWatch {
   readonly #threshold: number
   readonly #working: () => readonly Message[]
   readonly #slow: (handlers: SlowHandlers) => void
-  /** What was worked on at the last look, since when, and after how many milliseconds it is reported. */
+  /** The message at the last look, when that began, and after how many milliseconds it is reported. */
   #seen = new Map<Message, { readonly since: number; due: number }>()
   /** A look is due. */
   active = false

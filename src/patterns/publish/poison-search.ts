@@ -100,7 +100,7 @@ export class PoisonSearch<M extends SearchedMessage> {
 
 type ClosedOver = 'connection' | 'channel' | 'nothing'
 
-/** What the broker closed over a message. An error inside the broker (541) names no method. */
+/** Whether the broker closed the channel or the connection over a message. An error inside the broker (541) names no method. */
 function closedOver({ scope, error, methodKey }: CloseReason): ClosedOver {
   if (methodKey === BASIC_PUBLISH) return scope
   const isHard = error instanceof ConnectionClosedError && methodKey === 0 && (error.replyCode ?? 0) >= HARD_ERROR

@@ -64,7 +64,7 @@ export class PublisherChannel {
   #window: ConfirmWindow | undefined
   /** The number of the channel there is, or was last. */
   channelId: number | undefined
-  /** Its nacks may be passing: it was opened so soon after a recovery, or the program says so. */
+  /** Its nacks may be temporary: it was opened soon after a recovery, or the program says so. */
   #nacksPass = false
   #nacked = false
   #openedAt = 0
@@ -74,8 +74,8 @@ export class PublisherChannel {
   #endTurn: () => void = ignore
 
   /**
-   * `keeper` keeps the messages that are published on it; `ready` is called when it is open, or could not be opened. `retriesNacks` says
-   * that all nacks may be passing.
+   * `keeper` keeps the messages that are published on it; `ready` is called when it is open, or could not be opened.
+   * `retriesNacks` says that all nacks may be passing.
    */
   constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void, retriesNacks: boolean) {
     this.#source = source

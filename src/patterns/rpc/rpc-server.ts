@@ -119,7 +119,7 @@ class Replies {
       await this.#publish(request, reply)
     } catch (error) {
       if (this.#isSomebodyElses(request)) return
-      // What was refused once is not tried again: the caller gets a short error.
+      // A reply that was refused once is not sent again: the caller gets a short error.
       if (before !== undefined || !isRefusal(error)) throw error
       reply = unsendable(error.message)
       await this.#publish(request, reply)
