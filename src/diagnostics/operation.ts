@@ -179,28 +179,44 @@ function within<S, C extends Outcomes, A, B, T>(context: C, run: Run<S, C, A, B,
 
 /** Call `run` exactly once, whatever a subscriber's function makes of it. Errors that it throws by itself surface. */
 function runWithin<T>(around: Around, run: () => T): T {
-  let result: (() => T) | undefined
-  let failure: unknown
-  const once = (): T => {
-    if (result === undefined) {
-      try {
-        const value = run()
-        result = () => value
-      } catch (error) {
-        failure = error
-        result = () => {
-          throw error
-        }
-      }
-    }
-    return result()
-  }
+  const call = new OneCall(run)
   try {
-    around(once)
+    around(() => call.result())
   } catch (thrown) {
-    if (thrown !== failure) surface(thrown)
+    if (!call.threw(thrown)) surface(thrown)
   }
-  return once()
+  return call.result()
+}
+
+/** Is made once, and has the same result each time. */
+class OneCall<T> {
+  readonly #run: () => T
+  #state: 'new' | 'returned' | 'threw' = 'new'
+  #value: unknown
+
+  constructor(run: () => T) {
+    this.#run = run
+  }
+
+  result(): T {
+    if (this.#state === 'new') this.#make()
+    if (this.#state === 'threw') throw this.#value
+    return this.#value as T
+  }
+
+  #make(): void {
+    try {
+      this.#value = this.#run()
+      this.#state = 'returned'
+    } catch (error) {
+      this.#value = error
+      this.#state = 'threw'
+    }
+  }
+
+  threw(thrown: unknown): boolean {
+    return this.#state === 'threw' && this.#value === thrown
+  }
 }
 
 function ignore(): void {}

@@ -57,7 +57,7 @@ export abstract class OutgoingContext extends ServerContext {
   get sent(): BasicProperties | undefined {
     const { properties, ownHeaders } = this
     if (ownHeaders === undefined) return properties
-    for (const _ in ownHeaders) return { ...plainProperties(properties ?? {}), headers: ownHeaders }
+    for (const _ in ownHeaders) return withHeaders(properties, ownHeaders)
     return properties
   }
 }
@@ -66,6 +66,10 @@ export abstract class OutgoingContext extends ServerContext {
 export function sizeOf(payload: unknown): number {
   if (typeof payload === 'string') return Buffer.byteLength(payload)
   return payload instanceof Uint8Array ? payload.length : 0
+}
+
+function withHeaders(properties: BasicProperties | undefined, headers: FieldTable): BasicProperties {
+  return properties === undefined ? { headers } : { ...plainProperties(properties), headers }
 }
 
 /** A copy; undefined if what was given is not a table. The properties are the program's, and may have getters that throw. */

@@ -1,4 +1,4 @@
-import { AsyncResource, type AsyncScope } from '../lib/platform.ts'
+import { AsyncResource } from '../lib/platform.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import { IncomingContext, type IncomingSource } from './incoming.ts'
@@ -58,30 +58,28 @@ export class ProcessContext extends IncomingContext {
 export const PROCESS = new Operation<ProcessContext>('process')
 
 /**
- * @internal The work on one message, which ends once it is done and the message is settled, whichever comes last:
+ * @internal The work on one message, which ends once it is done and the message is settled, whichever comes last, and not
+ * before its call has returned:
  *
  *     working ──done──▶ waiting for the settlement ──settled, lost──▶ ended
- *        └──────────────────done, and settled────────────────────────▲
+ *      │ ▲  └───────────done, and settled────────────────────────────▲
+ *     run └──returned── calling ──done──▶ calling and done ──returned──▶ as from working
  */
 export class ProcessTrace {
   readonly context: ProcessContext
-  // Plain fields, since one is made for each message.
-  state: 'working' | 'waiting' | 'ended' = 'working'
-  /** That of the call, if subscribers have bound something to it. */
-  resource: AsyncScope | undefined = undefined
+  // A plain field, since one is made for each message.
+  state: 'calling' | 'callingAndDone' | 'working' | 'waiting' | 'ended' = 'working'
 
   constructor(context: ProcessContext) {
     this.context = context
   }
 
-  /** Call the program's code with it, in a context of its own. */
-  run(call: () => unknown): unknown {
-    return new AsyncResource('asyncamqp').runInAsyncScope(begun, undefined, this, call)
-  }
-
-  /** Do what belongs to the work, after the call: what is published and settled for it is seen in its context. */
-  within<A extends unknown[], R>(call: (...args: A) => R, ...args: A): R {
-    return this.resource === undefined ? call(...args) : this.resource.runInAsyncScope(call, undefined, ...args)
+  /**
+   * Call the program's code, and do in this call what belongs to the work after it: that is seen in the context of the
+   * call, with what subscribers have bound to it, and what waits for a promise stays there.
+   */
+  run<T>(call: () => T): T {
+    return new AsyncResource('asyncamqp').runInAsyncScope(begun<T>, undefined, this, call)
   }
 
   /** The program has it, and works on it until it settles it. */
@@ -108,9 +106,18 @@ export class ProcessTrace {
 
   /** The work on it is over. */
   done(): void {
-    if (this.state !== 'working') return
-    if (this.context.outcome === undefined) this.state = 'waiting'
-    else this.end()
+    if (this.state === 'calling') this.state = 'callingAndDone'
+    else if (this.state === 'working') {
+      if (this.context.outcome === undefined) this.state = 'waiting'
+      else this.end()
+    }
+  }
+
+  /** The call has returned. */
+  returned(): void {
+    const isDone = this.state === 'callingAndDone'
+    this.state = 'working'
+    if (isDone) this.done()
   }
 
   /**
@@ -129,12 +136,16 @@ export class ProcessTrace {
   }
 }
 
-function begun(trace: ProcessTrace, call: () => unknown): unknown {
-  return PROCESS.begin(trace.context, entered, trace, call, undefined)
+function begun<T>(trace: ProcessTrace, call: () => T): T {
+  trace.state = 'calling'
+  try {
+    return PROCESS.begin(trace.context, called<T>, call, undefined, undefined)
+  } finally {
+    trace.returned()
+  }
 }
 
-function entered(trace: ProcessTrace, { around }: ProcessContext, call: () => unknown): unknown {
-  if (PROCESS.bindsStores || around !== undefined) trace.resource = new AsyncResource('asyncamqp')
+function called<T>(call: () => T): T {
   return call()
 }
 

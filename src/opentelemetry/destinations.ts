@@ -1,4 +1,5 @@
 import type { Attributes, SpanOptions } from '@opentelemetry/api'
+import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
 import { ATTRIBUTES, FORMER_NAMES, type OperationNames, SYSTEM } from './conventions.ts'
 
 /** Past it, all is forgotten: a program may use a routing key for each message. */
@@ -9,10 +10,7 @@ const OVERFLOW: Attributes = { 'otel.metric.overflow': true }
 
 /** The fields of a context that say where a message goes to or comes from. */
 export interface Place {
-  readonly serverAddress: string
-  readonly serverPort: number
-  readonly virtualHost: string
-  readonly connectionName: string
+  readonly source: EndpointSource
   readonly exchangeName: string
   readonly routingKey: string
 }
@@ -21,11 +19,19 @@ export interface Place {
 export interface Destination {
   readonly spanName: string
   /** Includes the attributes that a sampler may read. They cost time even for messages that are not sampled. */
-  readonly options: SpanOptions
+  readonly options: Required<Pick<SpanOptions, 'kind' | 'attributes'>>
   /** The others. */
   readonly details: Attributes
   /** Attributes with few different values: one object for all destinations that share them. */
   readonly metricAttributes: Attributes
+}
+
+interface Last {
+  readonly exchangeName: string
+  readonly routingKey: string
+  readonly queueName: string
+  readonly endpoint: Endpoint
+  readonly destination: Destination
 }
 
 /** The destinations of one operation. */
@@ -33,7 +39,8 @@ export class Destinations {
   readonly #operation: OperationNames
   readonly #kept = new Map<string, Destination>()
   readonly #metricAttributes = new Map<string, Attributes>()
-  #last: (Place & { readonly queueName: string; readonly destination: Destination }) | undefined
+  /** That of the last message: they come in runs. */
+  #last: Last | undefined
 
   constructor(operation: OperationNames) {
     this.#operation = operation
@@ -41,66 +48,57 @@ export class Destinations {
 
   /** @param queueName of a delivery; `''` of a publish */
   of(place: Place, queueName: string): Destination {
-    const { exchangeName, routingKey, serverAddress, serverPort, virtualHost, connectionName } = place
+    const { exchangeName, routingKey, source } = place
+    const { endpoint } = source
     const last = this.#last
     if (
       last !== undefined &&
+      last.endpoint === endpoint &&
       last.routingKey === routingKey &&
       last.exchangeName === exchangeName &&
-      last.queueName === queueName &&
-      last.connectionName === connectionName &&
-      last.serverAddress === serverAddress &&
-      last.serverPort === serverPort &&
-      last.virtualHost === virtualHost
+      last.queueName === queueName
     ) {
       return last.destination
     }
+    const { serverAddress, serverPort, virtualHost, connectionName } = endpoint
     const key = [exchangeName, routingKey, queueName, connectionName, serverAddress, serverPort, virtualHost].join('\0')
     let destination = this.#kept.get(key)
     if (destination === undefined) {
       if (this.#kept.size >= MAX_KEPT) this.#kept.clear()
-      destination = this.#describe(place, queueName)
+      destination = this.#describe(exchangeName, routingKey, queueName, endpoint)
       this.#kept.set(key, destination)
     }
-    this.#last = {
-      exchangeName,
-      routingKey,
-      queueName,
-      serverAddress,
-      serverPort,
-      virtualHost,
-      connectionName,
-      destination,
-    }
+    this.#last = { exchangeName, routingKey, queueName, endpoint, destination }
     return destination
   }
 
-  #describe(place: Place, queueName: string): Destination {
-    const { exchangeName, routingKey } = place
+  #describe(exchangeName: string, routingKey: string, queueName: string, endpoint: Endpoint): Destination {
     const operation = this.#operation
     const parts = [exchangeName, routingKey, queueName === routingKey ? '' : queueName].filter(part => part !== '')
     const entity = queueName || exchangeName || routingKey
     const temporary = isNamedByBroker(entity)
     // A routing key may be another one for each message; exchanges and queues are few.
     const template = temporary || entity === '' ? undefined : entity
+    const { [FORMER_NAMES.system]: system, ...names } = operationAttributes(operation)
     const shared: Attributes = {
-      ...operationAttributes(operation),
+      ...names,
       ...(template !== undefined && { [ATTRIBUTES.destinationTemplate]: template }),
-      [ATTRIBUTES.serverAddress]: place.serverAddress,
-      [ATTRIBUTES.serverPort]: place.serverPort,
+      [ATTRIBUTES.serverAddress]: endpoint.serverAddress,
+      [ATTRIBUTES.serverPort]: endpoint.serverPort,
     }
     return {
       spanName: template === undefined ? operation.name : `${operation.name} ${template}`,
-      metricAttributes: this.#interned(shared),
+      metricAttributes: this.#interned({ [FORMER_NAMES.system]: system, ...shared }),
       options: {
         kind: operation.kind,
         attributes: { ...shared, [ATTRIBUTES.destinationName]: parts.join(':') || 'amq.default' },
       },
       details: {
+        [FORMER_NAMES.system]: system,
         ...(temporary && { [ATTRIBUTES.destinationTemporary]: true, [ATTRIBUTES.destinationAnonymous]: true }),
         ...(routingKey !== '' && { [ATTRIBUTES.routingKey]: routingKey, [FORMER_NAMES.routingKey]: routingKey }),
-        [ATTRIBUTES.clientId]: place.connectionName,
-        [ATTRIBUTES.virtualHost]: place.virtualHost,
+        [ATTRIBUTES.clientId]: endpoint.connectionName,
+        [ATTRIBUTES.virtualHost]: endpoint.virtualHost,
       },
     }
   }

@@ -50,11 +50,15 @@ abstract class MessageSpans<C extends TracedMessage> {
   }
 
   protected begin(traced: C, destination: Destination, options: SpanOptions, parent: Context): Span {
-    const span = this.telemetry.tracer.startSpan(destination.spanName, options, parent)
-    const ongoing: Ongoing = { span, destination, startedAt: performance.now() }
+    const { tracer, metrics } = this.telemetry
+    const span = tracer.startSpan(destination.spanName, options, parent)
+    const isRecording = span.isRecording()
+    // If nothing of it is kept, its end is not looked at.
+    if (!isRecording && !metrics.areRead) return span
+    const ongoing: Ongoing = { span, destination, startedAt: metrics.areRead ? performance.now() : 0 }
     const kept = traced as unknown as { [key: symbol]: Ongoing }
     kept[this.#key] = ongoing
-    if (!span.isRecording()) return span
+    if (!isRecording) return span
     span.setAttributes(destination.details)
     const { messageId, correlationId } = traced
     if (messageId !== undefined) span.setAttribute(ATTRIBUTES.messageId, messageId)
@@ -72,7 +76,7 @@ abstract class MessageSpans<C extends TracedMessage> {
     const { span, destination, startedAt } = ongoing
     const { error, outcome } = traced
     const type = error === undefined ? '' : errorType(error)
-    this.measure((performance.now() - startedAt) / 1_000, destination.metricAttributes, type)
+    if (startedAt > 0) this.measure((performance.now() - startedAt) / 1_000, destination.metricAttributes, type)
     if (span.isRecording()) {
       this.telemetry.connections.remove(traced)
       const event = OUTCOME_EVENTS[outcome ?? '']
@@ -108,7 +112,7 @@ export class PublishSpans extends MessageSpans<PublishContext> {
     // A message that is passed on within its trace goes on under the new span. One that was given the context of another
     // trace, by an outbox for instance, keeps it.
     if (given !== undefined && given.traceId !== trace.getSpanContext(active)?.traceId) {
-      this.begin(traced, destination, { ...destination.options, links: [{ context: given }] }, active)
+      this.begin(traced, destination, withLinks(destination, [{ context: given }]), active)
       return
     }
     const span = this.begin(traced, destination, destination.options, active)
@@ -132,7 +136,9 @@ export class ProcessSpans extends MessageSpans<ProcessContext> {
     const { propagator, processParent, metrics } = this.telemetry
     const destination = this.destinations.of(traced, traced.queueName)
     const active = context.active()
-    const received = propagator.extract(withoutSpan(active), traced.headers ?? {}, CARRIER)
+    const { headers } = traced
+    const received =
+      headers === undefined ? withoutSpan(active) : propagator.extract(withoutSpan(active), headers, CARRIER)
     const sender = trace.getSpanContext(received)
     // The span in which the consumer was registered has mostly ended, and cannot be the parent of all of its messages.
     const registration = trace.getSpanContext(active)
@@ -140,7 +146,7 @@ export class ProcessSpans extends MessageSpans<ProcessContext> {
     if (sender !== undefined) links.push({ context: sender })
     if (processParent === 'message' && registration !== undefined) links.push({ context: registration })
     const parent = processParent === 'message' ? received : active
-    const span = this.begin(traced, destination, { ...destination.options, links }, parent)
+    const span = this.begin(traced, destination, withLinks(destination, links), parent)
     runWithin(traced, trace.setSpan(received, span))
     metrics.consumed.add(destination.metricAttributes, '')
     if (!span.isRecording()) return
@@ -172,6 +178,11 @@ export class RpcSpans extends MessageSpans<RpcCallContext | RpcHandleContext> {
   protected measure(seconds: number, attributes: Attributes, errorType: string): void {
     this.telemetry.metrics[this.#duration].record(seconds, withErrorType(attributes, errorType))
   }
+}
+
+/** Without a spread, which would cost each message more than all else here. */
+function withLinks({ options }: Destination, links: Link[]): SpanOptions {
+  return links.length === 0 ? options : { kind: options.kind, attributes: options.attributes, links }
 }
 
 function withoutSpan(active: Context): Context {

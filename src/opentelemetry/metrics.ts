@@ -1,4 +1,12 @@
-import type { Attributes, BatchObservableCallback, Counter, Histogram, Meter, Observable } from '@opentelemetry/api'
+import {
+  type Attributes,
+  type BatchObservableCallback,
+  type Counter,
+  createNoopMeter,
+  type Histogram,
+  type Meter,
+  type Observable,
+} from '@opentelemetry/api'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { ATTRIBUTES, DURATION_BUCKETS, FORMER_NAMES, METRICS, RECOVERY_BUCKETS, SYSTEM } from './conventions.ts'
@@ -22,6 +30,8 @@ export type Connected = ReadonlyMap<number, () => ConnectionStats>
 
 /** The instruments of one meter. */
 export class Metrics {
+  /** Without a provider, there is nothing to be measured for. */
+  readonly areRead: boolean
   readonly operationDuration: Histogram
   readonly processDuration: Histogram
   readonly recoveryDuration: Histogram
@@ -40,6 +50,7 @@ export class Metrics {
   /** @param connected the connections that there are when somebody reads */
   constructor(meter: Meter, connected: Connected) {
     this.#connected = connected
+    this.areRead = meter !== createNoopMeter()
     const histogram = ({ name, ...options }: Metric, explicitBucketBoundaries: number[]) =>
       meter.createHistogram(name, { ...options, advice: { explicitBucketBoundaries } })
     const counter = ({ name, ...options }: Metric) => meter.createCounter(name, options)

@@ -9,27 +9,46 @@ const MAX_ERROR_TYPES = 50
  * for each message, which costs more than all else that is done for a message that is not sampled.
  */
 export class Tally {
-  readonly #counts = new Map<Attributes, Map<string, number>>()
+  readonly #counts = new Map<Attributes, Count>()
+  /** Messages come in runs. */
+  #last: Count = { attributes: {}, succeeded: 0, failed: undefined }
 
   /**
    * @param attributes one object for each destination
    * @param errorType `''` if there was no error
    */
   add(attributes: Attributes, errorType: string): void {
-    let byType = this.#counts.get(attributes)
-    if (byType === undefined) {
-      byType = new Map()
-      this.#counts.set(attributes, byType)
+    const count = this.#last.attributes === attributes ? this.#last : this.#countOf(attributes)
+    this.#last = count
+    if (errorType === '') count.succeeded++
+    else {
+      count.failed ??= new Map()
+      const { failed } = count
+      const type = failed.has(errorType) || failed.size < MAX_ERROR_TYPES ? errorType : '_OTHER'
+      failed.set(type, (failed.get(type) ?? 0) + 1)
     }
-    const type = byType.has(errorType) || byType.size < MAX_ERROR_TYPES ? errorType : '_OTHER'
-    byType.set(type, (byType.get(type) ?? 0) + 1)
+  }
+
+  #countOf(attributes: Attributes): Count {
+    const known = this.#counts.get(attributes)
+    if (known !== undefined) return known
+    const made: Count = { attributes, succeeded: 0, failed: undefined }
+    this.#counts.set(attributes, made)
+    return made
   }
 
   observe(report: (count: number, attributes: Attributes) => void): void {
-    for (const [attributes, byType] of this.#counts) {
-      for (const [type, count] of byType) {
-        report(count, type === '' ? attributes : { ...attributes, [ATTRIBUTES.errorType]: type })
-      }
+    for (const { attributes, succeeded, failed } of this.#counts.values()) {
+      if (succeeded > 0) report(succeeded, attributes)
+      if (failed === undefined) continue
+      for (const [type, count] of failed) report(count, { ...attributes, [ATTRIBUTES.errorType]: type })
     }
   }
+}
+
+interface Count {
+  readonly attributes: Attributes
+  succeeded: number
+  /** By the type of the error. */
+  failed: Map<string, number> | undefined
 }

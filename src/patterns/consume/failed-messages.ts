@@ -1,6 +1,7 @@
 import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { describeThrown } from '../../errors.ts'
+import { AsyncResource } from '../../lib/platform.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
 
@@ -10,6 +11,8 @@ export class FailedMessages {
   readonly #reporter: ErrorReporter
   /** One of them is settled. */
   readonly #settled: () => void
+  /** That of the consumer: other messages follow, in the context of this one. */
+  readonly #context = new AsyncResource('asyncamqp')
   #unsettled = 0
 
   constructor(policy: FailurePolicy, reporter: ErrorReporter, settled: () => void) {
@@ -36,11 +39,9 @@ export class FailedMessages {
     if (!isHeld) return
     const settled = (): void => {
       this.#unsettled--
-      this.#settled()
+      this.#context.runInAsyncScope(this.#settled)
     }
-    const settling = (): Promise<void> => this.#policy.settle(message, error)
-    const promise = trace === undefined ? settling() : trace.within(settling)
-    promise.then(settled, (second: unknown) => {
+    this.#policy.settle(message, error).then(settled, (second: unknown) => {
       this.#reporter.report(second, 'warn')
       message.nack()
       settled()

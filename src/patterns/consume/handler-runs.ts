@@ -54,6 +54,8 @@ export class HandlerRuns implements Runs {
   readonly #failures: FailedMessages
   /** A place is free again, or a failed message is settled. */
   readonly #freed: () => void
+  /** That of the consumer. */
+  readonly #context = new AsyncResource('asyncamqp')
   readonly #runs: Run[] = []
   readonly #freeRuns: Run[] = []
   #running = 0
@@ -82,12 +84,22 @@ export class HandlerRuns implements Runs {
 
   start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
+    if (trace === undefined) this.#call(message, undefined)
+    else this.#callTraced(message, trace)
+  }
+
+  /** A closure of its own: it would cost each message something in there. */
+  #callTraced(message: Message, trace: ProcessTrace): void {
+    trace.run(() => this.#call(message, trace))
+  }
+
+  #call(message: Message, trace: ProcessTrace | undefined): void {
+    const handler = this.#handler
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      if (trace === undefined)
-        result = new AsyncResource('asyncamqp').runInAsyncScope(this.#handler, undefined, message)
-      else result = this.#runTraced(message, trace)
+      if (trace === undefined) result = new AsyncResource('asyncamqp').runInAsyncScope(handler, undefined, message)
+      else result = handler(message)
     } catch (error) {
       this.#running--
       this.#fail(message, trace, error)
@@ -102,12 +114,6 @@ export class HandlerRuns implements Runs {
       this.#running--
       this.#succeed(message, trace)
     }
-  }
-
-  /** A closure of its own: it would cost each message something in there. */
-  #runTraced(message: Message, trace: ProcessTrace): unknown {
-    const handler = this.#handler
-    return trace.run(() => handler(message))
   }
 
   #addRun(): Run {
@@ -125,15 +131,12 @@ export class HandlerRuns implements Runs {
     this.#running--
     if (failed) this.#fail(message, trace, error)
     else this.#succeed(message, trace)
-    this.#freed()
+    // What follows is other messages' work, in the context of this one.
+    if (trace === undefined) this.#freed()
+    else this.#context.runInAsyncScope(this.#freed)
   }
 
   #succeed(message: Message, trace: ProcessTrace | undefined): void {
-    if (trace === undefined) this.#succeeded(message, trace)
-    else trace.within(this.#succeeded, message, trace)
-  }
-
-  readonly #succeeded = (message: Message, trace: ProcessTrace | undefined): void => {
     message.ack()
     this.#policy.succeeded(message)
     trace?.done()
