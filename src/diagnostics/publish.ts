@@ -103,3 +103,8 @@ export function resultOf(error: unknown, attempts: number): Exclude<PublishResul
 
 /** @internal */
 export const PUBLISH = new Operation<PublishContext>('publish')
+
+/** @internal Whether a publish is traced. One whose names are not strings rejects before it starts: a subscriber relies on them. */
+export function tracesPublish(exchange: unknown, routingKey: unknown): boolean {
+  return PUBLISH.active && typeof exchange === 'string' && typeof routingKey === 'string'
+}

@@ -113,6 +113,10 @@ describe('The tracing channel asyncamqp:publish', () => {
     await rejection(channel.publish('b', '', 'q', undefined, { signal }), AbortError)
     await rejection(channel.publish('c', '', 'q', { messageId: 1 as unknown as string }), EncodeError)
     await rejection(channel.basicPublish('d', '', 'q', { messageId: 1 as unknown as string }), EncodeError)
+    // A subscriber relies on names that are strings: these publishes never start.
+    await rejection(channel.publish('no start', '', 1 as unknown as string), EncodeError)
+    await rejection(channel.basicPublish('no start', 1 as unknown as string, 'q'), EncodeError)
+    await rejection(protocol.publish('no start', '', 1 as unknown as string), EncodeError)
     const lost = rejection(channel.publish('e', '', 'q'), ConnectionLostError)
     await turn()
     peer.finish()

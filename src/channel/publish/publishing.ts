@@ -1,4 +1,4 @@
-import { PUBLISH, PublishContext, type PublishSource, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
+import { PUBLISH, PublishContext, type PublishSource, tracesPublish, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
 import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
 import { BufferFullError, EncodeError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
@@ -193,7 +193,8 @@ export class Publishing implements PublishSource {
     properties: BasicProperties | undefined,
     mandatory: boolean,
   ): Promise<void> {
-    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, false, undefined)
+    if (tracesPublish(exchange, routingKey))
+      return this.#traced(payload, exchange, routingKey, properties, mandatory, false, undefined)
     return this.#basicPublish(payload, exchange, routingKey, properties, mandatory, undefined) ?? WRITTEN
   }
 
@@ -305,7 +306,8 @@ export class Publishing implements PublishSource {
       return this.basicPublish(payload, exchange, routingKey, properties, mandatory)
     }
     const all = withDefaults(bounds, this.#default)
-    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, confirming, all)
+    if (tracesPublish(exchange, routingKey))
+      return this.#traced(payload, exchange, routingKey, properties, mandatory, confirming, all)
     return this.#bounded(pendingPublish(payload, exchange, routingKey, properties, mandatory, confirming), all)
   }
 

@@ -15,7 +15,7 @@ import {
   withDefaults,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
-import { PUBLISH, PublishContext, type PublishSource } from '../../diagnostics/publish.ts'
+import { PUBLISH, PublishContext, type PublishSource, tracesPublish } from '../../diagnostics/publish.ts'
 import type { Endpoint } from '../../diagnostics/server-context.ts'
 import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
 import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
@@ -104,7 +104,8 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     mandatory: boolean,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    if (PUBLISH.active) return this.#traced(payload, exchange, routingKey, properties, mandatory, bounds)
+    if (tracesPublish(exchange, routingKey))
+      return this.#traced(payload, exchange, routingKey, properties, mandatory, bounds)
     return this.#publish(pendingPublish(payload, exchange, routingKey, properties, mandatory, true), payload, bounds)
   }
 

@@ -583,7 +583,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the end of a failed message is not reported',
     'patterns/consume/failed-messages.ts',
-    'this.#unsettled--\n      this.#settled()',
+    'this.#unsettled--\n      this.#context.runInAsyncScope(this.#settled)',
     'this.#unsettled--',
     'a close waits for it until its time is over',
   ],
