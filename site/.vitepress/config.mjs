@@ -31,7 +31,7 @@ export default {
   lastUpdated: false,
   head: [['link', { rel: 'icon', href: ICON }]],
   // Anchors as on GitHub, so that links between guides hold in both places.
-  markdown: { anchor: { slugify } },
+  markdown: { anchor: { slugify }, languageAlias: { mjs: 'javascript' } },
   themeConfig: {
     search: { provider: 'local' },
     outline: [2, 3],
