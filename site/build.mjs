@@ -65,6 +65,12 @@ const lines = SECTIONS.flatMap(({ title, guides }) => [
   '',
   ...guides.map(([file, text, about]) => `- [${text}](guides/${file}.html): ${about}`),
 ])
+lines.push(
+  '',
+  '## Reference',
+  '',
+  '- [all public names](reference/index.html): classes, functions, options and errors, by entry of the package',
+)
 const [, summary = ''] = /^# asyncamqp\n\n([\s\S]*?)\n\n/.exec(readme) ?? []
 writeFileSync(
   join(here, 'dist/llms.txt'),

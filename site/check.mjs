@@ -100,6 +100,14 @@ function checkLinks(origin) {
   }
 }
 
+/** @param {string} origin */
+async function checkLlmsText(origin) {
+  const text = await (await fetch(`${origin}/llms.txt`)).text()
+  const targets = Array.from(text.matchAll(/\]\(([^)]+)\)/g), ([, target = '']) => target)
+  if (targets.length < 20) faults.push(`llms.txt: has ${targets.length} links`)
+  for (const target of targets) if (!ids.has(`/${target}`)) faults.push(`llms.txt: there is no page ${target}`)
+}
+
 /** The search has its index here: nothing else is asked. @param {Browser} browser @param {string} origin */
 async function checkSearch(browser, origin) {
   await browser.resize(...WIDE)
@@ -167,6 +175,7 @@ if (chromium === undefined) {
     await browser.connect()
     await openAll(browser, origin)
     checkLinks(origin)
+    await checkLlmsText(origin)
     await checkSearch(browser, origin)
     await checkDarkMode(browser, origin)
     const [folder] = process.argv.slice(2)
