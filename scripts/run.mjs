@@ -12,7 +12,7 @@ import { onExit } from './broker/cleanup.mjs'
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{ environment?: NodeJS.ProcessEnv, cwd?: string }} [options]
- * @returns {Promise<number>} its exit code, in a shell's way where a signal ended it
+ * @returns {Promise<number>} its exit code, as in a shell if a signal ended it
  */
 export async function run(command, args, { environment = {}, cwd } = {}) {
   const child = spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...environment }, cwd })

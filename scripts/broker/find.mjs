@@ -122,7 +122,7 @@ export async function startCluster(size, options = {}) {
 }
 
 /**
- * The RabbitMQ to start nodes with, installed where that is asked for, or undefined if this machine can have none.
+ * The RabbitMQ to start nodes with, installed if that is asked for, or undefined if this machine can have none.
  *
  * @param {string | undefined} wanted
  * @param {boolean} install whether to

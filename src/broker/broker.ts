@@ -181,7 +181,7 @@ export class BrokerEngine implements ConnectionHost {
 
   /**
    * Stop: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their
-   * persistent messages; where it did not stop `inOrder`, but those whose confirm was withheld.
+   * persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
     for (const connection of [...this.connections]) {

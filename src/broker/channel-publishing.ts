@@ -81,7 +81,7 @@ export class ChannelPublishing {
     return this.#mode === 'transaction' || this.#mode === 'committing'
   }
 
-  /** @throws Refusal (504) where a transaction is being committed: nothing may come in between. */
+  /** @throws Refusal (504) if a transaction is being committed: nothing may come in between. */
   checkIdle(): void {
     if (this.#mode === 'committing') throw channelError("unexpected command while processing 'tx.commit'")
   }
@@ -279,7 +279,7 @@ export class ChannelPublishing {
   }
 }
 
-/** @throws Refusal (406) where a message says that it is of another user. */
+/** @throws Refusal (406) if a message names another user. */
 function checkUser({ userId }: BasicProperties, user: User): void {
   if (userId === undefined || userId === user.name) return
   throw preconditionFailed(`user_id property set to '${userId}' but authenticated user was '${user.name}'`)

@@ -47,7 +47,7 @@ export class FrameInput {
     this.#cutter.frameMax = bytes
   }
 
-  /** @throws Refusal, Breakdown where the bytes are not what a client may send. */
+  /** @throws Refusal, Breakdown if a client may not send these bytes. */
   push(bytes: Buffer): void {
     this.#cutter.push(bytes)
   }

@@ -160,7 +160,7 @@ export function typeOfNameless(table: FieldTable, release: Release): QueueType {
   throw isNamed ? preconditionFailed(`unknown queue type '${unknown}'`) : breakage()
 }
 
-/** @throws Refusal (406) where the arguments of a new queue are not what its type takes. */
+/** @throws Refusal (406) if its type does not take the arguments of a new queue. */
 export function checkQueueArguments(
   name: string,
   vhost: string,
@@ -225,7 +225,7 @@ function checkArguments(
   }
 }
 
-/** @throws Refusal (406) where another declaration of a queue of this type has other arguments. */
+/** @throws Refusal (406) if another declaration of a queue of this type has other arguments. */
 export function compareQueueArguments(
   name: string,
   vhost: string,

@@ -51,7 +51,7 @@ export interface Queue extends Settler, QueueIdentity {
   readonly unacked: readonly Delivery[]
   /** `publisher` is the channel it came by; undefined for what died elsewhere. */
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void
-  /** @throws Refusal where queues of this type do not know basic.get. */
+  /** @throws Refusal if queues of this type do not know basic.get. */
   get(receiver: Receiver, noAck: boolean): Delivery | undefined
   settle(deliveries: readonly Delivery[], settlement: Settlement): void
   /** `announce` is called at the time at which RabbitMQ answers: before the first message. @throws Refusal */
@@ -61,7 +61,7 @@ export interface Queue extends Settler, QueueIdentity {
   receiversGone(receivers: ReadonlySet<Receiver>): void
   /** A channel may have more messages again. */
   receiverReady(receiver: Receiver): void
-  /** @throws Refusal where queues of this type cannot be emptied. */
+  /** @throws Refusal if queues of this type cannot be emptied. */
   purge(): number
   /** Somebody has declared it again. */
   touch(): void

@@ -20,7 +20,7 @@ export class QuorumQueue extends MessageQueue {
   /** Channels that have published, in the order of their first publish. */
   readonly #publishers = new WeakMap<object, number>()
   #events = 0
-  /** When it last had too many messages; 0 where all may publish. */
+  /** When it last had too many messages; 0 if all may publish. */
   #blockedAt = 0
 
   constructor(identity: QueueIdentity, host: QueueHost) {

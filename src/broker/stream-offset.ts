@@ -12,7 +12,7 @@ export type StreamStart =
   | { readonly offset: number }
   | { readonly milliseconds: number }
 
-/** What `x-stream-offset` says, which has been checked. @throws Refusal (541) where RabbitMQ breaks on it. */
+/** The value of `x-stream-offset`, which has been checked. @throws Refusal (541) if RabbitMQ breaks on it. */
 export function streamStart(table: FieldTable, { release, date }: Pick<QueueHost, 'release' | 'date'>): StreamStart {
   const entry = entryOf(table, 'x-stream-offset')
   if (entry === undefined) return { at: 'next' }

@@ -38,7 +38,7 @@ describe('An argument', () => {
     })
   }
 
-  it('that names the master of a classic queue ends the connection where RabbitMQ breaks on it', () => {
+  it('that names the master of a classic queue ends the connection if RabbitMQ breaks on it', () => {
     const table = { 'x-queue-master-locator': 'odd' }
     const old = open('3.10')
     old.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })

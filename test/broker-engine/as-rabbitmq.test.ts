@@ -390,7 +390,7 @@ describe('A stream', () => {
       assert.match(declared('4.3', { 'x-stream-filter-size-bytes': size }), /^queue.declare-ok/)
   })
 
-  it('ends the connection by basic.recover where RabbitMQ 3.10 breaks on it', () => {
+  it('ends the connection by basic.recover if RabbitMQ 3.10 breaks on it', () => {
     const { client } = start('3.10')
     declare(client, 'log', { 'x-queue-type': 'stream' })
     client.publish(1, '', 'log', '1')

@@ -25,7 +25,7 @@ describe('A channel of the broker', () => {
     ])
   })
 
-  it('sends one of consume-ok and cancel-ok where both are asked for at once', () => {
+  it('sends one of consume-ok and cancel-ok if both are asked for at once', () => {
     for (const [release, answer] of [
       ['3.10', '1 basic.consume-ok'],
       ['4.3', '1 basic.cancel-ok'],

@@ -65,7 +65,7 @@ describe('A connection to the broker', () => {
     assert.equal(told.take().at(-1)?.args.replyText, 'UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>>')
   })
 
-  it('is closed where the virtual host does not exist', () => {
+  it('is closed if the virtual host does not exist', () => {
     const { engine } = startEngine()
     const client = new EngineClient(engine)
     client.bytes(PROTOCOL_HEADER)
@@ -86,7 +86,7 @@ describe('A connection to the broker', () => {
     assert.equal(other.take().at(-1)?.args.replyText, "NOT_FOUND - no queue 'q' in vhost '/'")
   })
 
-  it('is closed where a method comes on a channel that is not open', () => {
+  it('is closed if a method comes on a channel that is not open', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     client.send(3, methods.QueueDeclare, {})

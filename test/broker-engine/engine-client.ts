@@ -11,7 +11,7 @@ import type { FieldTable } from '../../src/protocol/values.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
-/** What the broker sent: a method, and its message where it has one. */
+/** What the broker sent: a method, and its message if it has one. */
 export interface Sent {
   readonly channel: number
   readonly name: string

@@ -46,7 +46,7 @@ describe('A queue of the broker', () => {
     )
   })
 
-  it('gives messages of higher priority first where it has priorities', () => {
+  it('gives messages of higher priority first if it has priorities', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'work', { 'x-max-priority': 2 })

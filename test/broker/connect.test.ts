@@ -15,7 +15,7 @@ describe('connect()', { timeout: 10_000 }, () => {
     assert.equal(protocol.channelsIdsCount, 0)
   })
 
-  it('keeps the tuning it is given, or the limit of the server where that is lower', async () => {
+  it('keeps the tuning it is given, or the limit of the server if that is lower', async () => {
     await using offered = await connect(broker.url, { heartbeat: 3600 })
     await using protocol = await connect(broker.url, { frameMax: 131_072, channelMax: 10, heartbeat: 100 })
     assert.equal(protocol.serverFrameMax, 131_072)

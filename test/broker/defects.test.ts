@@ -658,7 +658,7 @@ describe('an open connection', { timeout: 10_000 }, () => {
     await peer.closed
   })
 
-  it('ends where the stream ends inside a frame', async () => {
+  it('ends if the stream ends inside a frame', async () => {
     await using conversation = await converse()
     const { peer, protocol } = conversation
     const channel = await conversation.openChannel()

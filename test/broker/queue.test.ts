@@ -66,7 +66,7 @@ describe('queue.declare', { timeout: 10_000 }, () => {
     assert.equal(channel.isOpen, false)
   })
 
-  it('again with other flags closes the channel with 406, or 405 where they say exclusive', async () => {
+  it('again with other flags closes the channel with 406, or 405 if they say exclusive', async () => {
     await using fixture = await openFixture()
     const queue = fixture.queueName()
     await fixture.channel.queueDeclare(queue, { durable: true })

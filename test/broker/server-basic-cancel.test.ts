@@ -5,7 +5,7 @@ import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { Inbox } from '../support/inbox.ts'
 
 describe('a consumer that the broker cancels', { timeout: 10_000 }, () => {
-  it('is reported where the channel has no cancellation callback, and does it no harm', async () => {
+  it('is reported if the channel has no cancellation callback, and does it no harm', async () => {
     const errors = new Inbox<Error>()
     await using fixture = await openFixture({ onError: error => errors.add(error) })
     const { channel } = fixture
@@ -51,7 +51,7 @@ describe('a consumer that the broker cancels', { timeout: 10_000 }, () => {
     assert.equal(channel.isOpen, true)
   })
 
-  it('calls the other cancellation callbacks where one throws or rejects, and the channel stays open', async () => {
+  it('calls the other cancellation callbacks if one throws or rejects, and the channel stays open', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
     const calls = new Inbox<string>()

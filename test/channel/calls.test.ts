@@ -45,7 +45,7 @@ describe('Calls', () => {
     assert.deepEqual(order, ['effect r false', 'settled', 'resolved'])
   })
 
-  it('start nothing where writing the method throws', async () => {
+  it('start nothing if writing the method throws', async () => {
     const { calls, port } = bound(new Fixture())
     const wrong = calls.start({ what: 'a', site: undefined }, DECLARE, DECLARE_OK, () => {
       throw new EncodeError('bad')

@@ -41,7 +41,7 @@ describe('a channel closed by the server', () => {
     assert.match(closedByServer(1, 406, text, 50, 10).error?.message ?? '', /queues are durable unless exclusive/)
   })
 
-  it('names no method where the server found none at fault', () => {
+  it('names no method if the server found none at fault', () => {
     assert.equal(
       closedByServer(1, 320, 'bye', 0, 0).error?.message,
       'channel 1 was closed by the server: CONNECTION_FORCED (320), bye',
@@ -59,7 +59,7 @@ describe('a channel closed by the client', () => {
     )
   })
 
-  it('says which call timed out where one did', () => {
+  it('says which call timed out if one did', () => {
     const cause = new TimeoutError('queue.declare of "q" was not answered')
     const ending = closedByClient(2, cause)
     assert.equal(ending.error?.cause, cause)

@@ -33,7 +33,7 @@ describe('a connection', () => {
     await protocol.waitClosed()
   })
 
-  it('is closed after the limit where the server does not agree', async () => {
+  it('is closed after the limit if the server does not agree', async () => {
     const clock = new VirtualClock()
     const { peer, protocol } = await converse({ clock })
     peer.mute()
@@ -74,7 +74,7 @@ describe('a connection', () => {
     assert.equal(broker.peers.length, 1)
   })
 
-  it('is closed with the server’s words where the server closes it and nothing is recovered', async () => {
+  it('is closed with the server’s words if the server closes it and nothing is recovered', async () => {
     const { peer, protocol, errors } = await converse()
     const lines = diary(protocol)
     peer.reply(0, methods.ConnectionClose, { replyCode: 320, replyText: 'CONNECTION_FORCED', classId: 0, methodId: 0 })

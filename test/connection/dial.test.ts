@@ -162,7 +162,7 @@ describe('dial', () => {
     )
   })
 
-  it('says what a frameMax below 8192 may have to do with it where the server hangs up on that', async () => {
+  it('says what a frameMax below 8192 may have to do with it if the server hangs up on that', async () => {
     const told: boolean[] = []
     for (const frameMax of [8_191, 8_192, 0]) {
       const brokers = new Brokers()
@@ -311,7 +311,7 @@ describe('dial', () => {
     })
   }
 
-  it('waits for months where the program says so', async () => {
+  it('waits for months if the program says so', async () => {
     const brokers = new Brokers()
     brokers.silent('a')
     const clock = new VirtualClock()

@@ -343,7 +343,7 @@ describe('closing a connection', () => {
     })
   }
 
-  it('ends in its time where the server does not answer', async () => {
+  it('ends in its time if the server does not answer', async () => {
     const clock = new VirtualClock()
     const { peer, protocol } = await converse({ clock })
     peer.mute()
@@ -352,7 +352,7 @@ describe('closing a connection', () => {
     await protocol.waitClosed()
   })
 
-  it('ends in its time where the server does not answer, also after the process was busy with something else', async () => {
+  it('ends in its time if the server does not answer, also after the process was busy with something else', async () => {
     const clock = new VirtualClock()
     const { peer, channel, protocol } = await converseOnChannel({ clock })
     peer.answers.delete(methods.ConnectionClose.name)
@@ -423,7 +423,7 @@ describe('closing a connection', () => {
     assert.equal(peer.names.at(-1), '0 connection.close')
   })
 
-  it('has come about where the connection is lost meanwhile', async () => {
+  it('has come about if the connection is lost meanwhile', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => new Promise(() => {}), { consumerTag: 'c' })
     await turn()

@@ -524,7 +524,7 @@ describe('A failed message that is held back', () => {
     if (message.text() !== 'good') throw new Error('no')
   }
 
-  it('keeps no others away: where such take half of the window, the consumer gets a new one', async () => {
+  it('keeps no others away: if such take half of the window, the consumer gets a new one', async () => {
     const fixture = new Fixture()
     const handled: string[] = []
     const handler = (message: Message) => {
@@ -643,7 +643,7 @@ describe('A consumer of a stream', () => {
     assert.deepEqual(fixture.arguments.at(-1), { 'x-stream-offset': 4 })
   })
 
-  it('goes on from the message that failed where the connection is lost during its pause', async () => {
+  it('goes on from the message that failed if the connection is lost during its pause', async () => {
     const fixture = new Fixture()
     const fail = () => {
       throw new Error('no')
@@ -702,7 +702,7 @@ describe('A consumer of a stream', () => {
       },
     ],
   ] as const) {
-    it(`lets others run where ${what} gives back whatever comes`, async () => {
+    it(`lets others run if ${what} gives back whatever comes`, async () => {
       const fixture = new Fixture()
       let times = 0
       await consume(fixture, message => {

@@ -70,7 +70,7 @@ describe('a logger', () => {
     assert.deepEqual(own.lines, ['text'])
   })
 
-  it('breaks nothing where it throws or rejects, which is said once', async () => {
+  it('breaks nothing if it throws or rejects, which is said once', async () => {
     const warned = once(process, 'warning')
     const log = new LogWriter(
       {

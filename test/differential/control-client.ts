@@ -89,7 +89,7 @@ export class ControlClient {
     return this.#client
   }
 
-  /** Sends one method for each name, in one write; the answers end early where one of them closes the channel. */
+  /** Sends one method for each name, in one write; the answers end early if one of them closes the channel. */
   async #ask(
     names: readonly string[],
     send: (client: FrameClient, name: string) => void,

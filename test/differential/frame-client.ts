@@ -11,7 +11,7 @@ import { Properties } from '../../src/protocol/received-properties.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 import { OpenDeliveries } from './open-deliveries.ts'
 
-/** What the server sent: a method, and its message where it has one. */
+/** What the server sent: a method, and its message if it has one. */
 export interface Received {
   readonly channel: number
   readonly method: methods.AnyMethod

@@ -143,7 +143,7 @@ export async function shakeHands(url: string, steps: readonly Bytes[]): Promise<
     socket.write(bytes)
     const end = Date.now() + LONGEST_WAIT
     const isClose = () => listening.lines.some(line => line.startsWith('0 connection.close'))
-    // Only tune-ok is not answered where all is well.
+    // If all is well, only tune-ok gets no answer.
     const isAnswered = () => arrived > before || text.startsWith('tune-ok')
     let quiet = 0
     while (!closed && Date.now() < end && (!isAnswered() || quiet < QUIET)) {

@@ -46,7 +46,7 @@ const BY_CHANCE: ReadonlySet<methods.AnyMethod> = new Set<methods.AnyMethod>([
   methods.BasicNack,
 ])
 
-/** What came back after one step, as lines, by where it came. */
+/** What came back after one step, as lines, by connection and channel. */
 export type Log = readonly (readonly string[])[]
 
 /** Never shorter: `setTimeout` counts from a time that the event loop may have kept for a while. */
@@ -210,7 +210,7 @@ export class Run {
   #lines(connection: number, frames: readonly Received[], several: boolean): string[] {
     const lines: string[] = []
     const confirms: (readonly [number, string])[] = []
-    // What else several messages brought about may come or not where one of them closes the channel.
+    // If one of several messages closes the channel, the effects of the others may come or not.
     const chance = several && frames.some(({ method }) => method === methods.ChannelClose)
     // So may what was on its way to the channel when the server closed it, which is then not in its queue.
     const end = frames.findIndex(({ method }) => method === methods.ChannelClose)

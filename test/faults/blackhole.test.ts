@@ -56,7 +56,7 @@ describe('a network that swallows everything', { timeout: 60_000, concurrency: t
     for (const end of slow) end()
   })
 
-  it('is noticed by the server where only it hears nothing', async () => {
+  it('is noticed by the server if only it hears nothing', async () => {
     await using to = await openRecovering(vhost.url, { heartbeat: 1 })
     to.proxy.blackhole('toServer')
     await once(to.protocol, 'disconnected')

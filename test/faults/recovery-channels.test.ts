@@ -99,7 +99,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     assert.equal((await channel.basicGet(queue, { noAck: true }))?.body.toString(), 'in')
   })
 
-  it('stays closed where the program closed it while the connection broke', async () => {
+  it('stays closed if the program closed it while the connection broke', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { heartbeat: 0 })
     const first = await server.accept()
@@ -125,7 +125,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     assert.equal(second.frames.filter(frame => frame.channel !== 0).length, 0)
   })
 
-  it('stays closed where the server closed it before', async () => {
+  it('stays closed if the server closed it before', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
     const error = await rejection(channel.queueDeclare('missing', { passive: true }), ChannelClosedError)
@@ -135,7 +135,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     await rejection(channel.queueDeclare(), ChannelClosedError)
   })
 
-  it('is recovered where as many channels as there may be are open', async () => {
+  it('is recovered if as many channels as there may be are open', async () => {
     await using to = await openRecovering(vhost.url, { channelMax: 2 })
     const [one, two] = [await to.protocol.channel(), await to.protocol.channel()]
     const name = uniqueName('full')
@@ -147,7 +147,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     assert.equal((await inbox.next()).body.toString(), 'both')
   })
 
-  it('is closed where the next server allows fewer channels, the youngest first, and the rest goes on', async () => {
+  it('is closed if the next server allows fewer channels, the youngest first, and the rest goes on', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { heartbeat: 0, recovery: { maxAttempts: 2 }, onError: () => {} })
     const first = await server.accept()
@@ -189,7 +189,7 @@ describe('a recovered channel', { timeout: 30_000 }, () => {
     assert.equal((await opening).isOpen, true)
   })
 
-  it('is over for its callers where the server closes it while others are still being recovered', async () => {
+  it('is over for its callers if the server closes it while others are still being recovered', async () => {
     await using server = await openScriptedServer()
     const connecting = connect(server.url, { heartbeat: 0, recovery: { topology: true }, onError: () => {} })
     const first = await server.accept()
@@ -319,7 +319,7 @@ describe('calls made while a connection is recovered', { timeout: 30_000 }, () =
     }
   })
 
-  it('reject where they were in flight when the connection was lost', async () => {
+  it('reject if they were in flight when the connection was lost', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
     to.proxy.blackhole()
@@ -402,7 +402,7 @@ describe('a recovery', { timeout: 30_000 }, () => {
     assert.equal(to.events.at(-1)?.[0], 'recovered')
   })
 
-  it('is over within a tenth of a second where the server can be reached', async () => {
+  it('is over within a tenth of a second if the server can be reached', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
     const times: number[] = []
@@ -454,7 +454,7 @@ describe('a recovery', { timeout: 30_000 }, () => {
     assert.deepEqual(to.seen('recovering'), [])
   })
 
-  it('slows down where each connection is lost again as soon as it is recovered', async () => {
+  it('slows down if each connection is lost again as soon as it is recovered', async () => {
     await using to = await openRecovering(vhost.url)
     to.protocol.on('recovered', () => to.proxy.reset())
     to.proxy.reset()

@@ -176,7 +176,7 @@ describe('a recovered consumer', { timeout: 30_000 }, () => {
     assert.equal((await inbox.next()).envelope.consumerTag, 'there')
   })
 
-  it('follows its channel where another one has the queue for itself meanwhile', async () => {
+  it('follows its channel if another one has the queue for itself meanwhile', async () => {
     await using to = await openRecovering(vhost.url)
     await using other = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()

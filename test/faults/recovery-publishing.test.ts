@@ -20,7 +20,7 @@ async function openConfirming(peer: ScriptedPeer): Promise<void> {
 }
 
 describe('publishes around the loss of a connection', { timeout: 30_000 }, () => {
-  it("have the outcome 'unknown' where they were sent, and are in the queue at most once", async () => {
+  it("have the outcome 'unknown' if they were sent, and are in the queue at most once", async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel({ publisherConfirms: true })
     const { queue } = await channel.queueDeclare(uniqueName('sent'), { autoDelete: false })
@@ -55,7 +55,7 @@ describe('publishes around the loss of a connection', { timeout: 30_000 }, () =>
     assert.equal(await channel.basicGet(name), null)
   })
 
-  it('are known to be unknown within 50 ms where the length of their confirm came corrupted', async () => {
+  it('are known to be unknown within 50 ms if the length of their confirm came corrupted', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel({ publisherConfirms: true })
     await channel.publish('good', '', 'nowhere')

@@ -74,7 +74,7 @@ describe('exchanges, queues and bindings that the broker lost', { timeout: 120_0
     )
   })
 
-  it('stay away where the program deleted or unbound them, or asked for recover: false, or only looked', async () => {
+  it('stay away if the program deleted or unbound them, or asked for recover: false, or only looked', async () => {
     await using to = await openRecovering(vhost.url, {}, { record: true })
     const channel = await to.protocol.channel()
     const made = ['deleted', 'unbound', 'not-recovered', 'kept'].map(uniqueName)
@@ -140,7 +140,7 @@ describe('exchanges, queues and bindings that the broker lost', { timeout: 120_0
     assert.equal(await management().queue(vhost.name, name), undefined)
   })
 
-  it('are left as they are where they survived, messages and all', async () => {
+  it('are left as they are if they survived, messages and all', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel({ publisherConfirms: true })
     const [exchange, name] = [uniqueName('exchange'), uniqueName('queue')]
@@ -412,7 +412,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     await its.close()
   })
 
-  it('is left out at the next attempt where the server closes the connection because of it', async () => {
+  it('is left out at the next attempt if the server closes the connection because of it', async () => {
     await using server = await openScriptedServer()
     const failed: string[] = []
     const connecting = connect(server.url, { heartbeat: 0, onError: () => {} })
@@ -462,7 +462,7 @@ describe('what the broker refuses during a recovery', { timeout: 120_000 }, () =
     assert.deepEqual(failed, ['queue "two"'])
   })
 
-  it('is found among the consumers where one makes the server close the connection', async () => {
+  it('is found among the consumers if one makes the server close the connection', async () => {
     await using server = await openScriptedServer()
     const failed: string[] = []
     const connecting = connect(server.url, { heartbeat: 0, onError: () => {} })

@@ -146,7 +146,7 @@ describe('several servers', { timeout: 30_000 }, () => {
     await until('the loser is closed', () => first.open === 0)
   })
 
-  it('take over at once where the one that was lost is silent: it is asked again last', async () => {
+  it('take over at once if the one that was lost is silent: it is asked again last', async () => {
     await using given = await openServers(2)
     const [first, second] = given.proxies
     assert.ok(first !== undefined && second !== undefined)

@@ -139,7 +139,7 @@ describe('what a server must not send', () => {
     const before = process.memoryUsage()
     for (const malformed of MALFORMED.filter(({ name }) => /GiB|bytes$|MiB/.test(name))) {
       for (let i = 0; i < 20; i++) {
-        // Of one session: what many leave behind waits for the garbage collector, who comes when he likes.
+        // One session only: the garbage of many waits for the collector, whose time is not known.
         const { arrayBuffers } = process.memoryUsage()
         await play(inMemory(), malformed)
         const grown = process.memoryUsage().arrayBuffers - arrayBuffers

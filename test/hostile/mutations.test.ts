@@ -184,7 +184,7 @@ async function play(mutations: Mutation[]): Promise<string | undefined> {
       if (!(error instanceof AmqpError)) unexpected = error
     },
   )
-  // Until nothing moves any more: what is corrupt may look like the start of something long.
+  // Until nothing changes any more: corrupt bytes may look like the start of a long frame.
   for (let quiet = 0, last = -1; !done && quiet < 6; ) {
     await eventLoopTurn()
     quiet = activity() === last ? quiet + 1 : 0

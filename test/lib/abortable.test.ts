@@ -40,7 +40,7 @@ describe('abortable', () => {
     assert.deepEqual(late, [7])
   })
 
-  it('asks nothing where the signal is aborted already, and swallows a late rejection', async () => {
+  it('asks nothing if the signal is aborted already, and swallows a late rejection', async () => {
     await assert.rejects(
       abortable(AbortSignal.abort(new Error('before')), () => assert.fail('asked')),
       /before/,

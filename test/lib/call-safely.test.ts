@@ -83,7 +83,7 @@ describe('callSafely', () => {
 })
 
 describe('follow', () => {
-  it('has nothing to wait for where a plain value was returned', () => {
+  it('has nothing to wait for if a plain value was returned', () => {
     for (const value of [undefined, null, 0, '', 'text', true, 1n, Symbol('s')]) {
       assert.equal(
         follow(

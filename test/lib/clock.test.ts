@@ -46,7 +46,7 @@ describe('the clock of the machine', () => {
   })
 
   for (const keepsProcessAlive of [false, true]) {
-    it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive where keepsProcessAlive is ${keepsProcessAlive}`, () => {
+    it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive if keepsProcessAlive is ${keepsProcessAlive}`, () => {
       const module = new URL('../../src/lib/clock.js', import.meta.url)
       const { stdout } = runText(`import { systemClock } from '${module}'
         systemClock.after(${keepsProcessAlive ? 20 : 5000}, () => console.log('fired'), { keepsProcessAlive: ${keepsProcessAlive} })`)

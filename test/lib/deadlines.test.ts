@@ -180,7 +180,7 @@ describe('Deadlines', () => {
   })
 
   for (const keepsProcessAlive of [false, true]) {
-    it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive where keepsProcessAlive is ${keepsProcessAlive}`, () => {
+    it(`${keepsProcessAlive ? 'keeps' : 'does not keep'} the process alive if keepsProcessAlive is ${keepsProcessAlive}`, () => {
       const module = new URL('../../src/lib/deadlines.js', import.meta.url)
       const { stdout, status } = runText(`import { Deadlines } from '${module}'
         import { systemClock } from '${new URL('clock.js', module)}'

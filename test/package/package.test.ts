@@ -159,7 +159,7 @@ describe('The package', () => {
   })
 
   // To look each of them up in a hash table took a third of a publish's time.
-  it('has what its files take from each other where V8 finds it at once', async () => {
+  it('has what its files take from each other if V8 finds it at once', async () => {
     const modules = join(project.folder, 'node_modules', 'asyncamqp', 'dist')
     for (const file of ['core.js', 'client.js']) {
       const program = `console.log(%HasFastProperties(require(${JSON.stringify(join(modules, file))})))`

@@ -415,7 +415,7 @@ describe('a bad field table', () => {
     assert.throws(() => decode(single('00 00')), /a value of the type 0x00, which does not exist/)
   })
 
-  it('is refused where an entry reaches past its table', () => {
+  it('is refused if an entry reaches past its table', () => {
     const inner = Buffer.from('00000006 01 61 49 0000 0000'.replaceAll(' ', ''), 'hex')
     refuses(tableOf(['a', typed('F', inner)], ['b', encodeValue('padding')]))
     const list = Buffer.from('00000004 49 00000000'.replaceAll(' ', ''), 'hex')

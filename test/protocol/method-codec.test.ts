@@ -140,7 +140,7 @@ describe('a method frame', () => {
     }
   })
 
-  it('has the defaults of the table where arguments are left out or undefined', () => {
+  it('has the defaults of the table if arguments are left out or undefined', () => {
     assert.deepStrictEqual(decode(encode(1, QueueDeclare, { queueName: undefined, passive: undefined })).args, {
       queueName: '',
       passive: false,
@@ -352,7 +352,7 @@ describe('a method that came', () => {
     )
   })
 
-  it('is refused with 540 where it does not exist', () => {
+  it('is refused with 540 if it does not exist', () => {
     for (const hex of ['00000000', '003c03e7', 'ffffffff', '00280029']) {
       assert.throws(
         () => decodeMethod(Buffer.from(hex, 'hex'), 0, 4),

@@ -26,7 +26,7 @@ describe('a reader', () => {
     assert.equal(at().bigint(), 0x80fedcba98765432n)
   })
 
-  it('gives 64-bit integers as numbers where those are exact, else as bigints', () => {
+  it('gives 64-bit integers as numbers if those are exact, else as bigints', () => {
     assert.equal(reader('001fffffffffffff').int64(), Number.MAX_SAFE_INTEGER)
     assert.equal(reader('0020000000000000').int64(), 2n ** 53n)
     assert.equal(reader('ffe0000000000001').int64(), Number.MIN_SAFE_INTEGER)

@@ -35,7 +35,7 @@ describe('values with a wire type', () => {
     }
   })
 
-  it('hold 64-bit integers as numbers where those are exact', () => {
+  it('hold 64-bit integers as numbers if those are exact', () => {
     assert.deepStrictEqual(int64(5n), int64(5))
     assert.equal(int64(5n).value, 5)
     assert.equal(int64(2n ** 53n).value, 2n ** 53n)

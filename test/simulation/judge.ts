@@ -15,7 +15,7 @@ export interface Evidence {
   readonly entities: ReadonlySet<string>
   /** Ids that the broker answered with a nack, and did not take. */
   readonly nacked: ReadonlySet<string>
-  /** The broker lost what it had confirmed, as a killed one may. */
+  /** The broker lost confirmed messages, as a killed one may. */
   readonly forgot: ReadonlySet<string>
 }
 

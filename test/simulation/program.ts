@@ -373,7 +373,7 @@ export class Program implements Desk {
     return bounds
   }
 
-  /** A channel by what it is for; another one where it was closed. */
+  /** A channel by its purpose; a new one if it was closed. */
   channel(name: string, publisherConfirms = false): Promise<Channel> {
     const known = this.#channels.get(name)
     if (known !== undefined) return known

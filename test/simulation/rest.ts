@@ -60,7 +60,7 @@ export class Rest {
     return wrong
   }
 
-  /** What is pending comes to its end; not at once where a client has so little room that it reads in sips. */
+  /** Pending work comes to its end, but not at once if the client has so little room that it reads in small pieces. */
   async #allEnds(): Promise<string[]> {
     for (let before = this.#journal.pending; before.length > 0; before = this.#journal.pending) {
       await this.#clock.advance(PATIENCE)

@@ -125,7 +125,7 @@ export class FakePeer implements MemoryTransportEvents {
   /** The names of the frames of each write. */
   readonly writes: string[][] = []
   heartbeats = 0
-  /** By method: what is answered at once. Delete an entry to have the test answer. */
+  /** Replies that are sent at once, by method. Delete an entry to have the test answer. */
   readonly answers = new Map<string, Answer>()
   /** Resolves when the client has ended its side. */
   readonly ended: Promise<void>
@@ -168,7 +168,7 @@ export class FakePeer implements MemoryTransportEvents {
     this.answers.clear()
   }
 
-  /** One write of these, in one read of the client's where they are not too many. */
+  /** One write of these frames, which the client reads at once if they are not too many. */
   send(...frames: readonly Uint8Array[]): void {
     this.#link.deliver(Buffer.concat(frames))
   }

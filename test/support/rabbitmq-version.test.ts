@@ -33,7 +33,7 @@ describe('a version of RabbitMQ that is asked for', () => {
     }
   })
 
-  it('is refused where AMQP_URL names a broker of another one', () => {
+  it('is refused if AMQP_URL names a broker of another one', () => {
     const { status, errors } = ask(['--rabbitmq', '1.0'], { AMQP_URL: broker.url })
     assert.equal(status, 1)
     assert.match(errors, /^AMQP_URL names a broker that is RabbitMQ [\d.]+, not 1\.0: unset one of the two\.\n$/)

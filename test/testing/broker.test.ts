@@ -56,7 +56,7 @@ for (const [way, options] of ways) {
       message?.ack()
     })
 
-    it('closes a channel as RabbitMQ does where a queue is missing', async () => {
+    it('closes a channel as RabbitMQ does if a queue is missing', async () => {
       await using broker = await startBroker()
       await using protocol = await connect(options(broker))
       await using channel = await protocol.channel()
@@ -268,7 +268,7 @@ describe('Brokers in one process', () => {
     assert.notEqual(one.port, other.port)
   })
 
-  it('say what they saw where something does not come true in time', async () => {
+  it('say what they saw if something does not come true in time', async () => {
     await using broker = await startBroker()
     await assert.rejects(
       broker

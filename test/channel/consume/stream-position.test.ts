@@ -121,7 +121,7 @@ describe('The position of a stream consumer', () => {
     assert.equal(queue.resumeOffset, undefined)
   })
 
-  it('is dropped where the broker takes no offset for the queue', () => {
+  it('is dropped if the broker takes no offset for the queue', () => {
     const replyText =
       "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type classic"
     const refusal = new ChannelClosedError('', { replyCode: 406, replyText })

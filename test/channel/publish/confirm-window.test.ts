@@ -50,7 +50,7 @@ class Fixture {
     return Object.assign(outcome, { publish })
   }
 
-  /** Publish as who does not wait for the confirm. */
+  /** Publish like a caller that does not wait for the confirm. */
   forget(): void {
     void this.window.send('', '', 'q', undefined, false)
   }
@@ -261,7 +261,7 @@ describe('a confirm window that ends', () => {
     assert.equal(the.window.lastTag, 12)
   })
 
-  it('calls a message refused where the server can only have meant that one, and else no message', async () => {
+  it('calls a message refused if the server can only have meant that one, and else no message', async () => {
     const gone = "NOT_FOUND - no exchange 'gone' in vhost '/'"
     const user = "PRECONDITION_FAILED - user_id property set to 'a' but authenticated user was 'b'"
     const topic = "ACCESS_REFUSED - write access to topic 'k1' in exchange 'gone' in vhost '/' refused for user 'a'"

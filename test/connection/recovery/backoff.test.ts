@@ -14,7 +14,7 @@ const DEFAULTS: RecoverySettings = {
   giveUpOn: () => false,
 }
 
-/** Time that passes where a test says so, with chance as it gives it. */
+/** Time that passes when the test says so, and random numbers that it gives. */
 class Time {
   time = 0
   readonly random: () => number

@@ -30,7 +30,7 @@ describe('The first bytes of a server that is none of AMQP 0-9-1', () => {
     )
   })
 
-  it('are left alone where they may be a frame', () => {
+  it('are left alone if they may be a frame', () => {
     assert.equal(explainFirstBytes(Buffer.from('0100000000', 'hex'), false), undefined)
     assert.equal(explainFirstBytes(Buffer.from('hello'), false), undefined)
   })

@@ -75,7 +75,7 @@ describe('ReadThrottle', () => {
     assert.deepEqual(transport.calls, ['pause', 'resume', 'pause'])
   })
 
-  it('goes on reading after such a read where the pause is over by then', () => {
+  it('goes on reading after such a read if the pause is over by then', () => {
     const { incoming, transport } = fixture()
     incoming.held(2_000)
     incoming.readOnce()

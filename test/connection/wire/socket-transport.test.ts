@@ -467,7 +467,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
     assert.deepEqual(handler.steps, ['lookup'])
   })
 
-  it('has a message where all addresses of a name refuse', async () => {
+  it('has a message if all addresses of a name refuse', async () => {
     const handler = new Recorder()
     const error = await rejectionOf(handler.connect({ host: 'localhost', port: await freePort(), tls: undefined }))
     assert.equal(error.code, 'ECONNREFUSED')
@@ -583,7 +583,7 @@ describe('connectSocket with TLS', { timeout: 20_000 }, () => {
     assert.equal(connect.mock.callCount(), 0)
   })
 
-  it('rejects in the step tls where the server speaks no TLS, or hangs up', async t => {
+  it('rejects in the step tls if the server speaks no TLS, or hangs up', async t => {
     const peer = await listenPlain(t)
     const talking = peer.accepted().then(socket => socket.write('AMQP\0\0\x09\x01'))
     const handler = new Recorder()

@@ -1,4 +1,4 @@
-// Wrong uses. Each line under a @ts-expect-error must not compile: where it does, the compiler reports the comment.
+// Wrong uses. Each line under a @ts-expect-error must not compile: if it does, the compiler reports the comment.
 import { connect, int8, MessageReturnedError } from 'asyncamqp'
 import { encodeMethod, FrameReader, QueueBind, QueueDeclare } from 'asyncamqp/codec'
 

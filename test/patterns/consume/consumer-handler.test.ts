@@ -64,7 +64,7 @@ describe('A handler', { concurrency: 4 }, () => {
     )
   })
 
-  it('gets more than the default prefetch at a time where concurrency is higher', async () => {
+  it('gets more than the default prefetch at a time if concurrency is higher', async () => {
     await using the = await scene()
     const queue = await the.queue(Array.from({ length: 60 }, (_, i) => `${i}`))
     const all = deferred()
@@ -268,7 +268,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     await until('nothing is left', async () => (await the.inspect(queue)).messageCount === 0)
   })
 
-  it('keeps its message where the error destination does not take the copy', async () => {
+  it('keeps its message if the error destination does not take the copy', async () => {
     await using the = await scene()
     const queue = await the.queue(['bad', 'worse'])
     const exchangeName = `${queue}-missing`

@@ -73,7 +73,7 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
     assert.ok(the.errors[0] instanceof ConsumerCancelledError)
   })
 
-  it('ends where onCancel says so, and its loop throws', async () => {
+  it('ends if onCancel says so, and its loop throws', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const reasons: Error[] = []
@@ -168,7 +168,7 @@ describe('A consumer whose channel the broker closes', { concurrency: 4 }, () =>
     assert.equal(the.protocol.channelsIdsCount, 1)
   })
 
-  it('goes on with its handler, even where an earlier one hangs', async () => {
+  it('goes on with its handler, even if an earlier one hangs', async () => {
     await using the = await scene()
     const queue = await the.queue(['hang'])
     const hanging = deferred<Message>()
@@ -320,7 +320,7 @@ describe('A consumer of a stream that gives messages back', { concurrency: 4 }, 
     })
   }
 
-  it('misses nothing where it had got nothing before its connection was lost', async () => {
+  it('misses nothing if it had got nothing before its connection was lost', async () => {
     await using the = await scene()
     const queue = await the.queue([], stream)
     const seen: string[] = []
@@ -336,7 +336,7 @@ describe('A consumer of a stream that gives messages back', { concurrency: 4 }, 
 })
 
 describe('A consumer that had its queue for itself', () => {
-  it('waits for its turn where another has it so meanwhile', async () => {
+  it('waits for its turn if another has it so meanwhile', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const consumer = await the.protocol.consumer(queue, { exclusive: true })

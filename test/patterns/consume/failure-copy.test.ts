@@ -46,7 +46,7 @@ describe('The copy of a failed message', () => {
     }
   })
 
-  it('neither expires nor has what was counted of the original, nor goes where that went', () => {
+  it('neither expires nor has what was counted of the original, nor goes if that went', () => {
     const death = [{ queue: 'q', reason: 'rejected', count: 3 }]
     const gone = { CC: ['q'], BCC: ['q'], 'x-delivery-count': 3, 'x-acquired-count': 4, 'x-stream-offset': 5n }
     const copy = copyOf({ expiration: '1500', headers: { ...gone, 'x-death': death, tenant: 7 } }, new Error('no'))
@@ -69,7 +69,7 @@ describe('The copy of a failed message', () => {
     ['none of its own headers', 3_990, headers => !('own' in headers) && 'x-exception-message' in headers],
   ]
   for (const [what, size, holds] of steps) {
-    it(`has ${what} where ${size} bytes of the header frame are taken`, () => {
+    it(`has ${what} if ${size} bytes of the header frame are taken`, () => {
       const error = new Error('m'.repeat(1_000))
       error.stack = 's'.repeat(1_500)
       const copy = copyOf({ messageId: 'm', headers: { own: 'h'.repeat(size) } }, error)
@@ -117,13 +117,13 @@ describe('Publishing a copy', () => {
   }
   const whole = { messageId: 'm', userId: 'alice', replyTo: 'answers' }
 
-  it('goes on without the userId where that is refused, and keeps replyTo', async () => {
+  it('goes on without the userId if that is refused, and keeps replyTo', async () => {
     const { seen, error } = await attempts(whole, 'userId')
     assert.deepEqual(seen, [whole, { messageId: 'm', replyTo: 'answers' }])
     assert.equal(error, undefined)
   })
 
-  it('goes on without replyTo where that is refused, too', async () => {
+  it('goes on without replyTo if that is refused, too', async () => {
     const { seen, error } = await attempts(whole, 'userId', 'replyTo')
     assert.deepEqual(seen.at(-1), { messageId: 'm' })
     assert.equal(error, undefined)

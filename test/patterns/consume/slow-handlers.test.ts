@@ -61,7 +61,7 @@ describe('handlers that run for long', () => {
     assert.deepEqual(told(), [[2, 'first', 1_500]])
   })
 
-  it('are not reported where one place has many short ones', async () => {
+  it('are not reported if one place has many short ones', async () => {
     const { clock, begin, end, told } = watched(1_000, 1)
     for (let i = 0; i < 20; i++) {
       begin(0, `message ${i}`)
@@ -71,7 +71,7 @@ describe('handlers that run for long', () => {
     assert.deepEqual(told(), [])
   })
 
-  it('need no timer while none runs, nor where the threshold is Infinity', async () => {
+  it('need no timer while none runs, nor if the threshold is Infinity', async () => {
     const { clock, watch, begin, end } = watched(1_000, 1)
     begin(0, 'short')
     end(0)

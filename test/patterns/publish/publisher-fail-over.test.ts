@@ -139,7 +139,7 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     assert.equal(the.protocol.channelsIdsCount, 1)
   })
 
-  it('rejects at once where the channel began without a recovery', async t => {
+  it('rejects at once if the channel began without a recovery', async t => {
     const the = await open(t, { clock: impatientClock(150) })
     nackAllOn(the.peer)
     const error = await rejection(the.publisher.publish('1', 'q'), PublishFailedError)
