@@ -482,6 +482,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
       if (connection === this.#connection) this.#kept?.pending.lost()
+      // Nothing is under way any more.
+      if (this.#state === 'closed') this.#deadlines.clear()
       this.#unblock()
       return
     }
@@ -697,7 +699,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #end(ending: CloseReason, tell: () => void = () => {}): void {
     this.#to('closed')
     this.#ending = ending
-    this.#deadlines.clear()
+    // What is under way on a connection that is still being closed keeps its time.
+    if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
     for (const lives of [...this.#channels]) lives.close(ending)
     this.#channels.clear()
     this.#opener.failAll(ending)

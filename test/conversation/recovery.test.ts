@@ -127,6 +127,26 @@ describe('a connection that is lost', () => {
     assert.deepEqual(the.errors, [])
   })
 
+  it('is over by a close, and what was under way ends within its timeout, as long as the broker keeps silent', async () => {
+    const the = await Recoverable.open()
+    await the.protocol.queueDeclare('q')
+    const client = await the.protocol.rpcClient()
+    const publisher = await the.protocol.channel({ publisherConfirms: true })
+    the.silent.add('queue.declare')
+    await the.lose()
+    const { clock } = the
+    const call = follow(client.call('work', 'x', { timeout: 200 }))
+    await clock.advance(100)
+    the.peer.answers.delete('connection.close')
+    const published = follow(publisher.publish('x', '', 'work', {}, { timeout: 100 }))
+    const closed = follow(the.protocol.close())
+    await clock.advance(100)
+    assert.deepEqual([call.state, published.state, closed.state], ['rejected', 'rejected', 'pending'])
+    await clock.advance(5_000)
+    assert.equal(closed.state, 'resolved')
+    assert.equal(clock.keeping, 0)
+  })
+
   it('is closed when its listeners hear of it, if no other follows', async () => {
     const the = await Recoverable.open({ recovery: false })
     const states: string[] = []

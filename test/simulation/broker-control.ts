@@ -5,7 +5,7 @@ import type { Queue } from '../../src/broker/queue.ts'
 import { Refusal } from '../../src/broker/refusals.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { Evidence } from './judge.ts'
-import { EXCHANGE } from './names.ts'
+import { describeBinding, describeConsumer, describeExchange, describeQueue, ERROR_QUEUE, EXCHANGE } from './names.ts'
 import type { Listener } from './network.ts'
 
 /** Seconds. Short enough to be missed within a history, long enough to be a small part of what happens in it. */
@@ -33,6 +33,12 @@ export interface BrokerControl {
   evidence(): Evidence
 }
 
+const flagsOf = ({ durable, autoDelete, arguments: args }: Queue | Exchange) => ({
+  durable,
+  autoDelete,
+  arguments: args,
+})
+
 /** A broker without a network, on a virtual clock. */
 export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   const engine = new BrokerEngine({
@@ -48,17 +54,34 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   const copies = new Map<string, number>()
   const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
   let nacks = true
+  /** Where and when each message came in last. */
+  const last = new Map<string, { readonly connection: ClientConnection; readonly channelsClosed: number }>()
   const confirmFate = engine.confirmFate.bind(engine)
   engine.confirmFate = message => {
     const decided = confirmFate(message)
     const fate = decided === 'nack' && !nacks ? 'take' : decided
     const { messageId } = message.properties
-    if (fate === 'nack' && messageId !== undefined) count(messageId, -1)
+    if (fate === 'nack' && messageId !== undefined) {
+      count(messageId, -1)
+      const refused = last.get(messageId)
+      if (refused !== undefined) nackedOn.add(refused.connection)
+    }
     return fate
   }
-  engine.onPublish = ({ properties }) => {
+  const doubled = new Set<string>()
+  /** A publisher gives a channel up that nacks, and sends again what has no confirm. */
+  const nackedOn = new Set<ClientConnection>()
+  let channelsClosed = 0
+  engine.onPublish = ({ properties, routingKeys }, connection) => {
     const { messageId } = properties
     if (messageId === undefined) return
+    const before = last.get(messageId)
+    // A copy of a failed message is none of its publisher's.
+    if (routingKeys[0] !== ERROR_QUEUE) {
+      if (before?.connection === connection && before.channelsClosed === channelsClosed && !nackedOn.has(connection))
+        doubled.add(messageId)
+      last.set(messageId, { connection, channelsClosed })
+    }
     arrived.push(messageId)
     count(messageId, 1)
   }
@@ -102,6 +125,7 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
       engine.run()
     },
     closeChannels: (replyCode, replyText) => {
+      channelsClosed++
       for (const connection of connections()) {
         for (const channel of connection.channels) channel.closeWith(new Refusal(replyCode, replyText))
       }
@@ -127,14 +151,33 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
       consumers: new Map(
         queues().map(({ name, consumers }) => [
           name,
-          consumers.map(({ options }) => (options.noAck ? 0 : options.prefetch)).sort((a, b) => a - b),
+          consumers.map(({ options }) => describeConsumer(options.prefetch, options.noAck, options.priority)).sort(),
         ]),
       ),
-      entities: new Set([
-        ...queues().map(({ name }) => `queue ${name}`),
-        ...exchanges().map(({ name }) => `exchange ${name}`),
-        ...(engine.exchange(EXCHANGE, '/')?.bindings ?? []).map(
-          ({ destination, routingKey }) => `binding ${destination.name} ${routingKey}`,
+      doubled,
+      entities: new Map([
+        ...queues().map(
+          queue =>
+            [
+              `queue ${queue.name}`,
+              describeQueue({ ...flagsOf(queue), exclusive: queue.owner !== undefined }),
+            ] as const,
+        ),
+        ...exchanges().map(
+          exchange =>
+            [
+              `exchange ${exchange.name}`,
+              describeExchange({ ...flagsOf(exchange), type: exchange.type, internal: exchange.internal }),
+            ] as const,
+        ),
+        ...exchanges().flatMap(({ name: source, bindings }) =>
+          bindings.map(({ destination, routingKey, arguments: args }) => {
+            const ofPrograms = source === EXCHANGE
+            const key = ofPrograms
+              ? `binding ${destination.name} ${routingKey}`
+              : describeBinding(source, destination.name, routingKey, args)
+            return [key, ''] as const
+          }),
         ),
       ]),
     }),

@@ -1,21 +1,16 @@
 import { VirtualClock } from '../support/virtual-clock.ts'
 import { type BrokerControl, startSimulatedBroker } from './broker-control.ts'
+import { EventLoop } from './event-loop.ts'
 import { Journal } from './journal.ts'
 import { judge } from './judge.ts'
+import { GOOD_LINK } from './lane.ts'
 import { queueName } from './names.ts'
-import { GOOD_LINK, Network } from './network.ts'
-import { Program } from './program.ts'
+import { Network } from './network.ts'
+import { Program } from './program/program.ts'
+import type { Running } from './program/running.ts'
 import { Random } from './random.ts'
 import { Rest } from './rest.ts'
-import type { Running } from './running.ts'
 import { CLIENTS, QUEUES, type Step } from './steps.ts'
-
-/** Turns of the event loop after each timer: enough for code that waits for the end of a tick, and for one `setImmediate`. */
-const TURNS = 3
-/** Virtual milliseconds after the last fault in which everything has to come to its end. */
-const SETTLING = 180_000
-/** Virtual milliseconds for closing. */
-const CLOSING = 60_000
 
 /** Runs a history. What it returns is wrong with it; nothing if all is right. `trace` sees what the programs learn, in order. */
 export async function runHistory(
@@ -29,12 +24,15 @@ export async function runHistory(
   }
   process.on('unhandledRejection', escaped)
   process.on('uncaughtException', escaped)
+  const loop = new EventLoop()
+  loop.watch()
   try {
-    return await new World(seed, journal).run(steps)
+    return await new World(seed, journal, loop).run(steps)
   } catch (error) {
     escaped(error)
     return journal.violations
   } finally {
+    loop.unwatch()
     process.off('unhandledRejection', escaped)
     process.off('uncaughtException', escaped)
   }
@@ -47,19 +45,22 @@ class World {
   readonly #broker: BrokerControl
   readonly #journal: Journal
   readonly #programs: Program[]
+  readonly #isSlowReader: boolean
   /** When the broker was restarted last. */
   #restarted = Number.NEGATIVE_INFINITY
   #secrets = 0
 
-  constructor(seed: number, journal: Journal) {
+  constructor(seed: number, journal: Journal, { turn }: EventLoop) {
     this.#random = new Random(seed)
-    this.#clock = new VirtualClock({ seed, turns: TURNS })
+    this.#clock = new VirtualClock({ seed, turn })
     this.#network = new Network(this.#clock, this.#random)
     this.#broker = startSimulatedBroker(this.#clock)
     this.#network.listener = this.#broker.listener
     this.#journal = journal
+    const maxBuffered = this.#random.pick([1, 1_000, 100_000, 16_777_216])
+    this.#isSlowReader = maxBuffered <= 1_000
     const options = {
-      maxBuffered: this.#random.pick([1, 1_000, 100_000, 16_777_216]),
+      maxBuffered,
       channelMax: this.#random.pick([30, 0]),
       ...(this.#random.chance(0.2) && { maxWaiting: 10 }),
       frameMax: this.#random.pick([8_192, 0]),
@@ -81,15 +82,12 @@ class World {
     this.#heal()
     const healed = this.#clock.now()
     const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock)
-    const wrong = await rest.settle(SETTLING)
-    if (wrong.length === 0) wrong.push(...(await rest.judge(healed, this.#restarted)))
+    const wrong = await rest.judge(healed, this.#restarted)
     for (const running of this.#programs.flatMap(program => program.running.splice(0))) this.#stop(running)
-    await this.#clock.advance(CLOSING)
-    wrong.push(...rest.judgeIdle())
+    wrong.push(...(await rest.judgeIdle()))
     for (const program of this.#programs) program.close()
-    await this.#clock.advance(CLOSING)
-    wrong.push(...rest.judgeClosed())
-    wrong.push(...judge(this.#journal, this.#broker.evidence()))
+    wrong.push(...(await rest.judgeClosed()))
+    wrong.push(...judge(this.#journal, this.#broker.evidence(), this.#isSlowReader))
     this.#broker.stop()
     return wrong
   }
@@ -124,7 +122,7 @@ class World {
       case 'new secret': {
         const secret = `secret ${++this.#secrets}`
         broker.setPassword(secret)
-        for (const program of this.#programs) program.errands.newSecret(secret)
+        for (const program of this.#programs) program.secret.change(secret)
         return
       }
       case 'network':

@@ -1,6 +1,5 @@
-import { PublishError } from '../../src/index.ts'
-import { isReturnOf } from './errands.ts'
-import { isByKey, NOWHERE } from './names.ts'
+import { MessageReturnedError, PublishError } from '../../src/index.ts'
+import { describeConsumer, isByKey, NOWHERE } from './names.ts'
 import type { ConsumeWay, PublishWay } from './steps.ts'
 
 /** What became of a publish, as its program learned it. */
@@ -11,7 +10,9 @@ export interface Published {
   readonly client: number
   readonly way: PublishWay | 'batch' | 'unit'
   readonly queue: string
-  /** Its place among those that the same publisher sent to the same queue. */
+  /** The publisher of those that one program has one after the other. */
+  readonly publisher: number
+  /** Its place among those that the program sent to the same queue in the same way. */
   readonly sequence: number
   outcome: Outcome
   error: Error | undefined
@@ -27,8 +28,8 @@ export interface Consuming {
   readonly number: number
   readonly way: ConsumeWay
   readonly queue: string
-  /** What the broker may send ahead; 0 is no limit. */
-  readonly prefetch: number
+  /** What the broker knows of it. */
+  readonly look: string
   /** Handlers or callbacks that may run at the same time. */
   readonly concurrency: number
   /** How many run. */
@@ -65,12 +66,12 @@ export class Journal {
     this.#trace = trace
   }
 
-  publishing(client: number, way: Published['way'], queue: string): Published {
+  publishing(client: number, way: Published['way'], queue: string, publisher = 0): Published {
     const stream = `${client} ${way} ${queue}`
     const sequence = (this.#sequences.get(stream) ?? 0) + 1
     this.#sequences.set(stream, sequence)
     const id = `${client}-${way}-${queue}-${sequence}`
-    const published: Published = { id, client, way, queue, sequence, outcome: 'pending', error: undefined }
+    const published: Published = { id, client, way, queue, publisher, sequence, outcome: 'pending', error: undefined }
     this.published.set(id, published)
     return published
   }
@@ -89,12 +90,12 @@ export class Journal {
     }
   }
 
-  consuming(way: ConsumeWay, queue: string, prefetch: number, concurrency: number): Consuming {
+  consuming(way: ConsumeWay, queue: string, prefetch: number, concurrency: number, priority = 0): Consuming {
     const consumer: Consuming = {
       number: this.consumers.length,
       way,
       queue,
-      prefetch,
+      look: describeConsumer(prefetch, way === 'no-ack', priority),
       concurrency,
       active: 0,
       isPaused: false,
@@ -148,4 +149,9 @@ export class Journal {
   get pending(): string[] {
     return [...this.#pending.values()]
   }
+}
+
+/** What a return says, if it is the message's own. */
+function isReturnOf(error: unknown, { id }: Published): boolean {
+  return error instanceof MessageReturnedError && error.properties.messageId === id
 }

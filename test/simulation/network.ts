@@ -4,21 +4,9 @@ import type {
   TransportPeer,
   TransportTarget,
 } from '../../src/connection/wire/transport.ts'
-import type { Timer } from '../../src/lib/clock.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
+import { GOOD_LINK, Lane, type LinkConditions } from './lane.ts'
 import type { Random } from './random.ts'
-
-/** How a link treats bytes. */
-export interface LinkConditions {
-  /** Milliseconds from one end to the other, at least and at most. */
-  readonly delay: readonly [least: number, most: number]
-  /** Most bytes of one chunk; what is longer is split at random places. */
-  readonly chunk: number
-  /** Bytes a millisecond that one side can send; `Infinity` for no limit. */
-  readonly rate: number
-}
-
-export const GOOD_LINK: LinkConditions = { delay: [0, 1], chunk: 65_536, rate: Number.POSITIVE_INFINITY }
 
 /** The broker's end of a connection. */
 export interface ServerEnd {
@@ -43,120 +31,13 @@ export interface ServerSocket {
 /** Whom connections reach; undefined refuses them. */
 export type Listener = ((socket: ServerSocket) => ServerEnd) | undefined
 
+const HEARTBEAT_FRAME = 8
+/** Milliseconds between heartbeats: the client's default, which is less than what the broker asks for. */
+const INTERVAL = 10_000
 const HIGH_WATER_MARK = 65_536
 const READ_BUFFER_SIZE = 65_536
 /** What is read goes through this one buffer, of all links: code that keeps bytes of it keeps nonsense. */
 const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE)
-
-/** One way of a link: bytes leave in order, each after its delay and never before those before it. */
-class Lane {
-  readonly #clock: VirtualClock
-  readonly #random: Random
-  readonly #deliver: (chunk: Buffer | 'end') => void
-  readonly #left: (bytes: number) => void
-  conditions: LinkConditions
-  /** Nothing arrives until it thaws. */
-  frozen = false
-  /** Bytes after which the link is cut; undefined for never. */
-  cutAfter: number | undefined
-  onCut: () => void = () => {}
-  #arrival = 0
-  #free = 0
-  #line: { chunk: Buffer | 'end'; time: number; sent: (() => void) | undefined }[] = []
-  #armed: Timer | undefined
-  #closed = false
-
-  constructor(
-    clock: VirtualClock,
-    random: Random,
-    conditions: LinkConditions,
-    deliver: (chunk: Buffer | 'end') => void,
-    left: (bytes: number) => void,
-  ) {
-    this.#clock = clock
-    this.#random = random
-    this.conditions = conditions
-    this.#deliver = deliver
-    this.#left = left
-  }
-
-  send(bytes: Buffer, sent?: () => void): void {
-    const { chunk } = this.conditions
-    for (let at = 0; at < bytes.length; ) {
-      const size = Math.min(bytes.length - at, chunk <= 1 ? 1 : this.#random.between(Math.ceil(chunk / 8), chunk))
-      at += size
-      this.#put(bytes.subarray(at - size, at), at === bytes.length ? sent : undefined)
-    }
-    if (bytes.length === 0) sent?.()
-  }
-
-  end(): void {
-    this.#put('end', undefined)
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#line = []
-  }
-
-  thaw(): void {
-    this.frozen = false
-    this.#arm()
-  }
-
-  /** All is well again: what is on its way is there. */
-  heal(): void {
-    this.cutAfter = undefined
-    this.conditions = GOOD_LINK
-    const now = this.#clock.now()
-    this.#free = now
-    this.#arrival = now
-    for (const each of this.#line) each.time = Math.min(each.time, now)
-    this.#armed?.cancel()
-    this.#armed = undefined
-    this.#arm()
-  }
-
-  #put(chunk: Buffer | 'end', sent: (() => void) | undefined): void {
-    const { delay, rate } = this.conditions
-    const now = this.#clock.now()
-    this.#free = Math.max(this.#free, now) + (chunk === 'end' ? 0 : chunk.length / rate)
-    this.#arrival = Math.max(this.#arrival, this.#free + this.#random.between(delay[0], delay[1]))
-    this.#line.push({ chunk, time: this.#arrival, sent })
-    this.#arm()
-  }
-
-  #arm(): void {
-    const first = this.#line[0]
-    if (first === undefined || this.#armed !== undefined || this.frozen || this.#closed) return
-    this.#armed = this.#clock.after(Math.max(0, first.time - this.#clock.now()), () => {
-      this.#armed = undefined
-      this.#arrive()
-    })
-  }
-
-  #arrive(): void {
-    while (!this.frozen && !this.#closed) {
-      const first = this.#line[0]
-      if (first === undefined || first.time > this.#clock.now()) break
-      this.#line.shift()
-      const { chunk } = first
-      if (chunk !== 'end') {
-        if (this.cutAfter !== undefined && chunk.length >= this.cutAfter) {
-          this.#deliver(chunk.subarray(0, this.cutAfter))
-          this.cutAfter = undefined
-          this.onCut()
-          return
-        }
-        if (this.cutAfter !== undefined) this.cutAfter -= chunk.length
-        this.#left(chunk.length)
-      }
-      this.#deliver(chunk)
-      first.sent?.()
-    }
-    this.#arm()
-  }
-}
 
 /** One connection over the network: the client's transport at one end, the broker at the other. */
 export class Link implements Transport {
@@ -166,6 +47,8 @@ export class Link implements Transport {
   pending = 0
   /** It is never thawed: only its ends can give it up. */
   swallows = false
+  /** Hears what the client does wrong. */
+  complain: (what: string) => void = () => {}
   /** Sees what the client writes. */
   watch: (bytes: Buffer) => void = () => {}
   #server: ServerEnd | undefined
@@ -176,6 +59,10 @@ export class Link implements Transport {
   #state: 'open' | 'ended' | 'closed' = 'open'
   #serverEnded = false
   #saturated = false
+  #lastWrite = 0
+  #lastRead = 0
+  /** The client has begun to send heartbeats. */
+  #beats = false
   readonly #gone: () => void
 
   constructor(
@@ -243,6 +130,20 @@ export class Link implements Transport {
   freeze(): void {
     this.toServer.frozen = true
     this.toClient.frozen = true
+    this.#clock.after(2 * INTERVAL + 1_000, () => this.#judgePatience())
+  }
+
+  /** With heartbeats each interval has one write. */
+  #judgeSilence(): void {
+    const silence = this.#clock.now() - this.#lastWrite
+    if (this.#beats && silence > INTERVAL) this.complain(`it wrote nothing for ${silence} ms`)
+  }
+
+  /** A peer that is silent for two intervals is dead. */
+  #judgePatience(): void {
+    const silence = this.#clock.now() - this.#lastRead
+    if (this.#beats && this.#state === 'open' && this.toClient.frozen && !this.#paused && silence > 2 * INTERVAL)
+      this.complain(`it has not noticed a silence of ${silence} ms`)
   }
 
   thaw(): void {
@@ -267,6 +168,9 @@ export class Link implements Transport {
     if (this.#state !== 'open') return false
     const bytes = Buffer.concat(segments)
     this.watch(bytes)
+    this.#judgeSilence()
+    if (bytes[0] === HEARTBEAT_FRAME) this.#beats = true
+    this.#lastWrite = this.#clock.now()
     this.pending += bytes.length
     this.toServer.send(bytes, sent)
     const more = this.pending < HIGH_WATER_MARK
@@ -303,6 +207,7 @@ export class Link implements Transport {
         if (this.#state === 'ended') this.#close(undefined)
         return
       }
+      this.#lastRead = this.#clock.now()
       for (let at = 0; at < chunk.length; at += READ_BUFFER_SIZE) {
         const size = chunk.copy(READ_BUFFER, 0, at)
         this.#handler.onBytes(READ_BUFFER, size)
@@ -324,6 +229,7 @@ export class Link implements Transport {
 
   #close(error: Error | undefined): void {
     if (this.#state === 'closed') return
+    this.#judgeSilence()
     this.#state = 'closed'
     this.toServer.close()
     this.toClient.close()

@@ -2,8 +2,8 @@ import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { BrokerControl } from './broker-control.ts'
 import type { Journal } from './journal.ts'
 import { bodyOf, EXCHANGE, RPC_QUEUE, STREAM } from './names.ts'
-import type { Program } from './program.ts'
-import type { Running } from './running.ts'
+import type { Program } from './program/program.ts'
+import type { Running } from './program/running.ts'
 
 /** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
 const AFTERMATH = 120_000
@@ -14,8 +14,14 @@ const SOON = 60_000
 
 /** Messages that a program may be sent and not see: what waits for a handler when its consumer ends goes back, and comes again. */
 const MOST_UNSEEN = 20_000
-/** Parts of the time to settle: after each it is seen whether messages go round in circles. */
-const PARTS = 9
+/** Virtual milliseconds after which most histories have settled: a connection that was swallowed is noticed, and another is there. */
+const CALM = 40_000
+/** Virtual milliseconds after the last fault in which everything has to come to its end. */
+const SETTLING = 180_000
+/** Virtual milliseconds for closing. */
+const CLOSING = 60_000
+/** After each it is seen whether messages go round in circles, or all is done. */
+const PART = 20_000
 
 /** What must hold when all faults are over, and everything had time to settle. */
 export class Rest {
@@ -31,10 +37,24 @@ export class Rest {
     this.#clock = clock
   }
 
-  /** Let everything come to its end, unless messages are given back as soon as they come, for ever. */
-  async settle(milliseconds: number): Promise<string[]> {
-    for (let part = 0; part < PARTS; part++) {
-      await this.#clock.advance(milliseconds / PARTS)
+  /** Everything comes to its end. `healed` is when the faults were over, `restarted` when the broker last started. */
+  async judge(healed: number, restarted: number): Promise<string[]> {
+    const circling = await this.#settle(CALM)
+    if (circling.length > 0) return circling
+    let wrong = await this.#look(healed, restarted)
+    if (wrong.length > 0) {
+      wrong = await this.#settle(SETTLING - CALM)
+      if (wrong.length === 0) wrong = await this.#look(healed, restarted)
+    }
+    wrong.push(...(await this.#privateQueues()))
+    await this.#publishOnce()
+    return wrong
+  }
+
+  /** Let time pass, unless messages are given back as soon as they come, for ever. */
+  async #settle(milliseconds: number): Promise<string[]> {
+    for (let left = milliseconds; left > 0; left -= PART) {
+      await this.#clock.advance(Math.min(left, PART))
       for (const { protocol, number } of this.#programs) {
         const { delivered = 0 } = protocol?.stats() ?? {}
         const seen = this.#journal.handled.length
@@ -45,8 +65,16 @@ export class Rest {
     return []
   }
 
-  /** `healed` is when the faults were over, `restarted` when the broker last started. */
-  async judge(healed: number, restarted: number): Promise<string[]> {
+  /** Let time pass until nothing is pending. */
+  async #finish(milliseconds: number): Promise<void> {
+    for (let left = milliseconds; left > 0; left -= milliseconds / 12) {
+      await this.#clock.advance(milliseconds / 12)
+      if (this.#journal.pending.length === 0) return
+    }
+  }
+
+  /** What is wrong with the connections and the broker at the moment. */
+  async #look(healed: number, restarted: number): Promise<string[]> {
     const wrong = await this.#allEnds()
     for (const { protocol, number, lostAt } of this.#programs) {
       if (protocol === undefined) continue
@@ -55,8 +83,7 @@ export class Rest {
       if (lostAt > healed + AFTERMATH) wrong.push(`program ${number} lost its connection, and nobody broke it`)
     }
     wrong.push(...(await this.#runEmpty()), ...this.#consumers(), ...this.#entities(), ...this.#fleeting(restarted))
-    wrong.push(...this.#stream(), ...(await this.#privateQueues()))
-    await this.#publishOnce()
+    wrong.push(...this.#stream(), ...this.#bound())
     return wrong
   }
 
@@ -98,20 +125,16 @@ export class Rest {
 
   /** The broker has the programs' consumers, with their limits, and no others. */
   #consumers(): string[] {
-    const wanted = new Map<string, number[]>()
+    const wanted = new Map<string, string[]>()
     for (const { consuming } of this.#running) {
-      const { queue, closed, prefetch } = consuming
-      if (!closed)
-        wanted.set(
-          queue,
-          [...(wanted.get(queue) ?? []), prefetch].sort((a, b) => a - b),
-        )
+      const { queue, closed, look } = consuming
+      if (!closed) wanted.set(queue, [...(wanted.get(queue) ?? []), look].sort())
     }
     const wrong: string[] = []
     for (const [queue, there] of this.#broker.evidence().consumers) {
       if (!queue.startsWith('queue ') && queue !== STREAM) continue
-      const [should, is] = [wanted.get(queue) ?? [], there].map(limits => limits.join(', '))
-      if (should !== is) wrong.push(`${queue} has consumers with the limits [${is}] and not [${should}]`)
+      const [should, is] = [wanted.get(queue) ?? [], there].map(looks => looks.join(', '))
+      if (should !== is) wrong.push(`${queue} has consumers [${is}] and not [${should}]`)
     }
     const answering = this.#programs.filter(({ answers }) => answers).length
     const servers = this.#broker.evidence().consumers.get(RPC_QUEUE)?.length ?? 0
@@ -129,6 +152,14 @@ export class Rest {
       const [only, ...others] = known
       if (others.length > 0 || only === undefined) continue
       if (only !== entities.has(key)) wrong.push(`the ${key} is ${only ? 'missing' : 'still there'}`)
+      const [owner] = this.#programs.filter(program => program.entities.isThere(key) !== null)
+      const [should, is] = [owner?.entities.look(key) ?? '', entities.get(key)]
+      if (only && should !== '' && is !== undefined && is !== should)
+        wrong.push(`the ${key} is [${is}] and not [${should}]`)
+    }
+    const known = new Set(this.#programs.flatMap(program => [...program.entities.keys]))
+    for (const key of entities.keys()) {
+      if (/(queue|exchange|binding) of \d/.test(key) && !known.has(key)) wrong.push(`nobody made the ${key}`)
     }
     return wrong
   }
@@ -136,7 +167,7 @@ export class Rest {
   #fleeting(restarted: number): string[] {
     const { entities } = this.#broker.evidence()
     const wrong: string[] = []
-    for (const { name, asked, declared } of this.#programs.flatMap(({ errands }) => errands.fleeting)) {
+    for (const { name, asked, declared } of this.#programs.flatMap(({ topology }) => topology.fleeting)) {
       if (declared === undefined) continue
       const there = entities.has(`exchange ${name}`)
       if (declared < restarted && there) wrong.push(`${name} was to end with its broker, and is there`)
@@ -161,18 +192,27 @@ export class Rest {
     return wrong
   }
 
-  /** What is published to a queue that the broker named reaches its consumer. */
-  async #privateQueues(): Promise<string[]> {
-    const sent: string[] = []
+  /** A queue that the broker named has its binding and its consumer. */
+  #bound(): string[] {
     const { entities, consumers } = this.#broker.evidence()
     const wrong: string[] = []
-    for (const { protocol, number, errands } of this.#programs) {
-      for (const { key, name, consuming } of errands.privateQueues) {
+    for (const { number, privateQueues } of this.#programs) {
+      for (const { key, name, consuming } of privateQueues.all) {
         if (!entities.has(`binding ${name} ${key}`))
           wrong.push(`${name} is not bound by ${key}, as program ${number} has it`)
         const count = consumers.get(name)?.length ?? 0
         if (count !== (consuming.closed ? 0 : 1))
           wrong.push(`${name}, which has one consumer, has ${count} at the broker`)
+      }
+    }
+    return wrong
+  }
+
+  /** What is published to a queue that the broker named reaches its consumer. */
+  async #privateQueues(): Promise<string[]> {
+    const sent: string[] = []
+    for (const { protocol, number, privateQueues } of this.#programs) {
+      for (const { key } of privateQueues.all) {
         const published = this.#journal.publishing(number, 'protocol', key)
         const { id } = published
         const promise = protocol?.publish(bodyOf(id, 10), EXCHANGE, key, { messageId: id })
@@ -186,18 +226,18 @@ export class Rest {
         )
       }
     }
-    if (sent.length === 0) return wrong
+    if (sent.length === 0) return []
     await this.#clock.advance(SOON)
     const seen = new Set(this.#journal.handled.map(({ id }) => id))
     const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
     const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
-    return [...wrong, ...lost.map(id => `${id} did not reach its private queue`)]
+    return lost.map(id => `${id} did not reach its private queue`)
   }
 
   /** Each way of publishing works. */
   async #publishOnce(): Promise<void> {
     for (const program of this.#programs) {
-      program.unanswered.clear()
+      program.questions.unanswered.clear()
       for (const way of ['protocol', 'publisher', 'confirm', 'plain', 'transaction'] as const) {
         program.do({ do: 'publish', client: program.number, way, queue: 0, count: 2, size: 10 })
       }
@@ -206,19 +246,25 @@ export class Rest {
       program.do({ do: 'ask', client: program.number, queue: 0 })
       program.do({ do: 'call', client: program.number, timeout: SOON / 2 })
     }
-    await this.#clock.advance(SOON)
+    await this.#finish(SOON)
     const { violations, pending } = this.#journal
     for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
     // If the only program that could answer failed to come back, no answer comes.
     if (!this.#programs.some(({ answers }) => answers)) return
-    for (const { unanswered, number } of this.#programs) {
-      for (const question of unanswered)
+    for (const { questions, number } of this.#programs) {
+      for (const question of questions.unanswered)
         violations.push(`${question} of program ${number} has no answer, though nothing is wrong`)
     }
   }
 
-  /** No consumer is left: none has a message in hand, and nothing waits for anything. */
-  judgeIdle(): string[] {
+  /** Consumers were stopped: none has a message in hand, and nothing waits for anything. */
+  async judgeIdle(): Promise<string[]> {
+    await this.#finish(CLOSING)
+    if (this.#idle().length > 0) await this.#clock.advance(CLOSING)
+    return this.#idle()
+  }
+
+  #idle(): string[] {
     const wrong: string[] = []
     const { unacked, consumers } = this.#broker.evidence()
     for (const [queue, count] of unacked) {
@@ -234,7 +280,8 @@ export class Rest {
   }
 
   /** All programs have closed. */
-  judgeClosed(): string[] {
-    return this.#programs.flatMap(({ leftovers }) => leftovers)
+  async judgeClosed(): Promise<string[]> {
+    await this.#clock.advance(CLOSING)
+    return this.#programs.flatMap(({ remains }) => remains)
   }
 }

@@ -6,6 +6,7 @@ export type PublishWay = 'protocol' | 'publisher' | 'confirm' | 'plain' | 'trans
 export type ConsumeWay =
   | 'handler'
   | 'loop'
+  | 'batch'
   | 'next'
   | 'callback'
   | 'no-ack'
@@ -61,10 +62,13 @@ export type Step =
   | {
       readonly do: 'entity'
       readonly client: number
-      readonly kind: 'queue' | 'exchange'
+      readonly kind: 'queue' | 'exchange' | 'binding'
       readonly number: number
       readonly undo: boolean
     }
+  | { readonly do: 'passing'; readonly client: number; readonly kind: 'queue' | 'exchange'; readonly ms: number }
+  | { readonly do: 'failed transaction'; readonly client: number; readonly queue: number }
+  | { readonly do: 'close publisher'; readonly client: number; readonly queue: number }
   | { readonly do: 'fleeting exchange'; readonly client: number }
   | { readonly do: 'private queue'; readonly client: number }
   | { readonly do: 'tagged consumer'; readonly client: number; readonly queue: number }
@@ -128,7 +132,10 @@ const STEP_WEIGHTS = {
   ask: 3,
   burst: 1,
   unit: 3,
-  entity: 4,
+  entity: 6,
+  passing: 2,
+  'failed transaction': 1,
+  'close publisher': 1,
   'fleeting exchange': 1,
   'private queue': 1,
   'tagged consumer': 2,
@@ -175,7 +182,7 @@ export function randomStep(random: Random): Step {
       }
     }
     case 'consume': {
-      const way = random.weighted({ handler: 5, loop: 2, next: 1, callback: 2, multiple: 2, 'no-ack': 1 })
+      const way = random.weighted({ handler: 5, batch: 1, loop: 2, next: 1, callback: 2, multiple: 2, 'no-ack': 1 })
       return {
         do: what,
         client,
@@ -206,10 +213,14 @@ export function randomStep(random: Random): Step {
       return {
         do: what,
         client,
-        kind: random.pick(['queue', 'exchange']),
+        kind: random.pick(['queue', 'exchange', 'binding']),
         number: random.between(0, 2),
         undo: random.chance(0.5),
       }
+    case 'passing':
+      return { do: what, client, kind: random.pick(['queue', 'exchange']), ms: random.pick([0, 10, 1_000]) }
+    case 'failed transaction':
+    case 'close publisher':
     case 'tagged consumer':
       return { do: what, client, queue }
     case 'given up consumer':

@@ -23,12 +23,13 @@ export class VirtualClock implements Clock {
   /** In order of time, then of making. */
   #timers: VirtualTimer[] = []
 
-  readonly #turns: number
+  readonly #turn: () => Promise<void>
 
-  constructor(options: { readonly start?: number; readonly seed?: number; readonly turns?: number } = {}) {
+  /** `turn` waits until the event loop has done what a timer set off. */
+  constructor(options: { readonly start?: number; readonly seed?: number; readonly turn?: () => Promise<void> } = {}) {
     this.#now = options.start ?? 0
     this.#seed = options.seed ?? 1
-    this.#turns = options.turns ?? TURNS
+    this.#turn = options.turn ?? turns
   }
 
   now(): number {
@@ -88,10 +89,10 @@ export class VirtualClock implements Clock {
   async advance(milliseconds: number): Promise<void> {
     checkDelay(milliseconds)
     const end = this.#now + milliseconds
-    await turns(this.#turns)
+    await this.#turn()
     for (let first = this.#timers[0]; first !== undefined && first.time <= end; first = this.#timers[0]) {
       this.#run(first)
-      await turns(this.#turns)
+      await this.#turn()
     }
     this.#now = end
   }
@@ -110,7 +111,7 @@ export class VirtualClock implements Clock {
     }
     promise.then(settle, settle)
     for (;;) {
-      await turns(this.#turns)
+      await this.#turn()
       if (settled) return promise
       const first = this.#timers[0]
       if (first === undefined) throw new Error('the promise is pending, and no timer runs')
@@ -126,6 +127,6 @@ export class VirtualClock implements Clock {
   }
 }
 
-async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await turn()
+async function turns(): Promise<void> {
+  for (let i = 0; i < TURNS; i++) await turn()
 }

@@ -5,6 +5,8 @@ interface Entity {
   running: number
   /** Calls that have begun so far. */
   calls: number
+  /** What it looks like at the broker, if that is judged. */
+  look: string
 }
 
 /** Queues, exchanges and bindings, as one program knows them. */
@@ -12,8 +14,8 @@ export class Entities {
   readonly #entities = new Map<string, Entity>()
 
   /** A call has begun that makes it, or undoes it. Resolves when that has ended. */
-  change(key: string, undo: boolean, done: Promise<unknown>): Promise<void> {
-    const entity = this.#entities.get(key) ?? { there: undefined, running: 0, calls: 0 }
+  change(key: string, undo: boolean, done: Promise<unknown>, look = ''): Promise<void> {
+    const entity = this.#entities.get(key) ?? { there: undefined, running: 0, calls: 0, look }
     this.#entities.set(key, entity)
     const alone = entity.running++ === 0
     const call = ++entity.calls
@@ -28,11 +30,23 @@ export class Entities {
     )
   }
 
+  /** It may be gone. */
+  unsure(key: string): void {
+    const entity = this.#entities.get(key)
+    if (entity === undefined) return
+    entity.there = undefined
+    entity.calls++
+  }
+
+  look(key: string): string {
+    return this.#entities.get(key)?.look ?? ''
+  }
+
   get keys(): Iterable<string> {
     return this.#entities.keys()
   }
 
-  /** Undefined where it is not known, null if the program never had to do with it. */
+  /** Undefined if it is not known, null if the program never had to do with it. */
   isThere(key: string): boolean | undefined | null {
     const entity = this.#entities.get(key)
     return entity === undefined ? null : entity.there

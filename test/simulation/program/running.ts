@@ -1,4 +1,4 @@
-import type { Consuming } from './journal.ts'
+import type { Consuming } from '../journal.ts'
 
 /** A consumer that a program runs. */
 export interface Running {

@@ -1,0 +1,35 @@
+import type { AmqpProtocol } from '../../../src/index.ts'
+import type { Program } from './program.ts'
+import type { ProgramClock } from './program-clock.ts'
+
+/** Events of a connection come in their order, and each in its state. */
+export function watchEvents(program: Program, protocol: AmqpProtocol, clock: ProgramClock): void {
+  const { violations } = program.journal
+  const expect = (event: string, right: boolean): void => {
+    if (!right) violations.push(`program ${program.number}: "${event}" in state ${protocol.state}`)
+  }
+  let isBlocked = false
+  protocol.on('disconnected', error => {
+    program.lostAt = program.clock.now()
+    program.journal.learned('disconnected', error)
+    expect('disconnected', protocol.state !== 'open')
+  })
+  protocol.on('recovered', () => expect('recovered', protocol.state === 'open'))
+  protocol.on('recoveryFailed', (what, error) => program.journal.learned(what, error))
+  protocol.on('queueRenamed', (oldName, newName) => program.privateQueues.renamed(oldName, newName))
+  protocol.on('blocked', () => {
+    expect('blocked', !isBlocked)
+    isBlocked = true
+    program.publishing.withheld = new Set()
+  })
+  protocol.on('unblocked', () => {
+    expect('unblocked', isBlocked && protocol.blocked === undefined)
+    isBlocked = false
+    program.publishing.withheld = undefined
+  })
+  protocol.on('closed', () => {
+    expect('closed', protocol.state === 'closed' && !isBlocked)
+    // A close waits for the end of the socket, too.
+    if (program.protocol === protocol) program.judgeQuiet(clock)
+  })
+}

@@ -1,0 +1,247 @@
+// What the client loads when it is first used is loaded before: a file would be waited for outside the clock.
+import '../../../src/patterns/consume/batch-runs.ts'
+import '../../../src/patterns/consume/failure-copies.ts'
+import '../../../src/patterns/rpc/rpc.ts'
+import { getEventListeners } from 'node:events'
+import {
+  type AmqpProtocol,
+  type Channel,
+  type ConnectOptions,
+  connect,
+  type TransportFactory,
+} from '../../../src/index.ts'
+import type { VirtualClock } from '../../support/virtual-clock.ts'
+import type { Journal } from '../journal.ts'
+import { ERROR_QUEUE, EXCHANGE, isBodyOf, queueName, RPC_QUEUE, STREAM } from '../names.ts'
+import type { Network } from '../network.ts'
+import { QUEUES, type Step } from '../steps.ts'
+import { carryOut } from './carry-out.ts'
+import { ChannelConsumers } from './channel-consumers.ts'
+import { Consumers } from './consumers.ts'
+import type { Desk } from './desk.ts'
+import { Entities } from './entities.ts'
+import { watchEvents } from './events.ts'
+import { PrivateQueues } from './private-queues.ts'
+import { ProgramClock } from './program-clock.ts'
+import { Publishing } from './publishing.ts'
+import { Questions } from './questions.ts'
+import type { Running } from './running.ts'
+import { Secret } from './secret.ts'
+import { Stream } from './stream.ts'
+import { Topology } from './topology.ts'
+import { Transactions } from './transactions.ts'
+
+/** A program with one connection, which does what steps say and writes down all it learns. */
+export class Program implements Desk {
+  readonly running: Running[] = []
+  readonly number: number
+  readonly clock: VirtualClock
+  readonly journal: Journal
+  readonly entities = new Entities()
+  readonly publishing = new Publishing(this)
+  readonly consumers = new Consumers(this)
+  readonly channelConsumers = new ChannelConsumers(this)
+  readonly transactions = new Transactions(this)
+  readonly topology = new Topology(this)
+  readonly privateQueues = new PrivateQueues(this)
+  readonly questions = new Questions(this)
+  readonly stream = new Stream(this)
+  readonly secret = new Secret(this)
+  /** When its connection was lost last. */
+  lostAt = Number.NEGATIVE_INFINITY
+  readonly #options: ConnectOptions
+  /** Of its present connection. */
+  #programClock: ProgramClock
+  readonly #network: Network
+  #protocol: AmqpProtocol | undefined
+  #channels = new Map<string, Promise<Channel>>()
+  /** Its close, or its opening. */
+  #change: Promise<unknown> = Promise.resolve()
+  #answers = false
+  /** It outlives all that it bounds. */
+  readonly longSignal = new AbortController().signal
+
+  constructor(number: number, options: ConnectOptions, clock: VirtualClock, network: Network, journal: Journal) {
+    this.number = number
+    this.#programClock = new ProgramClock(clock)
+    this.#options = { ...options, createTransport: this.#createTransport }
+    this.clock = clock
+    this.#network = network
+    this.journal = journal
+  }
+
+  readonly #createTransport: TransportFactory = async (target, handler, signal) => {
+    const link = await this.#network.createTransport(target, handler, signal)
+    link.complain = what => this.journal.violations.push(`program ${this.number}: ${what}`)
+    link.watch = bytes => {
+      // It learns of the end of it a moment before the program does.
+      if (this.#protocol?.blocked === undefined) return
+      for (const id of this.publishing.withheld ?? []) {
+        if (bytes.includes(`${id}\0`)) this.journal.violations.push(`${id} was written while the broker blocked`)
+      }
+    }
+    return link
+  }
+
+  get protocol(): AmqpProtocol | undefined {
+    return this.#protocol
+  }
+
+  /** What is left if nothing is pending. */
+  get leftovers(): string[] {
+    const left: string[] = []
+    if (this.#programClock.keeping > 0) left.push(`program ${this.number}: a timer keeps the process alive`)
+    const listeners = getEventListeners(this.longSignal, 'abort').length
+    if (listeners > 0) left.push(`program ${this.number}: its signal has ${listeners} listeners`)
+    return left
+  }
+
+  /** What is left if its connection is closed, too. */
+  get remains(): string[] {
+    const { running } = this.#programClock
+    return running === 0 ? this.leftovers : [...this.leftovers, `program ${this.number}: closed, ${running} timers run`]
+  }
+
+  /** What its connection still counts if nothing is pending, and no consumer is left but those of its own queues. */
+  get unfinished(): string[] {
+    const stats = this.#protocol?.stats()
+    if (stats === undefined) return []
+    const { unconfirmed, waiting, receivedBytesWaiting, unacknowledged, handlersRunning, consumers } = stats
+    const counts = { unconfirmed, waiting, receivedBytesWaiting, unacknowledged, handlersRunning }
+    const left = Object.entries(counts).flatMap(([what, count]) => (count === 0 ? [] : `${what} is ${count}`))
+    const own = this.privateQueues.all.filter(({ consuming }) => !consuming.closed).length + (this.#answers ? 1 : 0)
+    left.push(...this.publishing.unfinished)
+    if (consumers.length !== own) left.push(`${consumers.length} consumers are counted, and not ${own}`)
+    return left.map(what => `program ${this.number} is idle, and ${what}`)
+  }
+
+  /** It answers questions. */
+  get answers(): boolean {
+    return this.#protocol !== undefined && this.#answers
+  }
+
+  /** Connect, declare, and answer questions. */
+  async start(): Promise<void> {
+    const clock = new ProgramClock(this.clock)
+    this.#programClock = clock
+    const { current: secret } = this.secret
+    const options = { ...this.#options, clock, connectionName: `program ${this.number}` }
+    const protocol = await connect(secret === '' ? options : { ...options, password: secret })
+    this.#protocol = protocol
+    watchEvents(this, protocol, clock)
+    // It was changed meanwhile.
+    if (secret !== this.secret.current) this.secret.change(this.secret.current)
+    await protocol.exchangeDeclare(EXCHANGE, 'direct')
+    for (let queue = 0; queue < QUEUES; queue++) await protocol.queueDeclare(queueName(queue))
+    for (const queue of [RPC_QUEUE, ERROR_QUEUE]) await protocol.queueDeclare(queue)
+    await protocol.queueDeclare(STREAM, { arguments: { 'x-queue-type': 'stream' } })
+    await protocol.rpcServer(RPC_QUEUE, message => `answer to ${message.text()}`)
+    this.#answers = true
+  }
+
+  /** Come back after a close, when that is over. */
+  #open(): void {
+    const opened = this.#change.then(() => (this.#protocol === undefined ? this.start() : undefined))
+    this.#change = opened.catch(() => {})
+    this.forget(`opening of program ${this.number}`, opened)
+  }
+
+  do(step: Extract<Step, { client: number }>): void {
+    const protocol = this.#protocol
+    if (step.do === 'open') this.#open()
+    if (protocol === undefined) return
+    carryOut(this, protocol, step)
+  }
+
+  /** A connection that is closed keeps no process alive. */
+  judgeQuiet(clock: ProgramClock): void {
+    this.clock.after(0, () => {
+      if (clock.keeping > 0) this.journal.violations.push(`program ${this.number}: closed, a timer keeps it alive`)
+    })
+  }
+
+  /** Close the connection. Its consumers are closed when that has resolved. */
+  close(): void {
+    const protocol = this.#protocol
+    if (protocol === undefined) return
+    this.#protocol = undefined
+    this.#channels = new Map()
+    this.#answers = false
+    for (const part of [this.publishing, this.questions, this.topology, this.privateQueues, this.channelConsumers])
+      part.left()
+    const running = this.running.splice(0)
+    const closed = this.journal.track(`close of program ${this.number}`, protocol.close())
+    const clock = this.#programClock
+    this.#change = closed.then(() => {
+      this.judgeQuiet(clock)
+      for (const { consuming } of running) {
+        consuming.closed = true
+        consuming.runsOn = false
+      }
+    })
+  }
+
+  /** A channel by its purpose; a new one if it was closed. */
+  channel(name: string, publisherConfirms = false): Promise<Channel> {
+    const known = this.#channels.get(name)
+    if (known !== undefined) return known
+    const protocol = this.#protocol
+    if (protocol === undefined) return Promise.reject(new Error('the program is closed'))
+    const opened = this.journal.track(`channel ${name}`, protocol.channel({ publisherConfirms }))
+    this.#channels.set(name, opened)
+    const forget = (): void => {
+      if (this.#channels.get(name) === opened) this.#channels.delete(name)
+    }
+    const lost = (error: unknown): void => {
+      forget()
+      this.journal.learned(`channel ${name}`, error)
+    }
+    opened.then(channel => channel.waitClosed().then(forget, lost), forget)
+    return opened
+  }
+
+  runs(protocol: AmqpProtocol | undefined, running: Running): void {
+    if (this.#protocol === protocol) this.running.push(running)
+    else {
+      void this.#change.then(() => {
+        running.consuming.closed = true
+      })
+    }
+  }
+
+  get isTight(): boolean {
+    return (this.#options.channelMax ?? 0) > 0
+  }
+
+  signalAfter(milliseconds: number | undefined): AbortSignal {
+    if (milliseconds === undefined) return this.longSignal
+    const controller = new AbortController()
+    this.clock.after(milliseconds, () => controller.abort())
+    return controller.signal
+  }
+
+  /** It has to be the one of the properties, and the body whole. */
+  idOf(body: Buffer, messageId: string | undefined): string {
+    const id = messageId ?? ''
+    if (!isBodyOf(id, body)) this.journal.violations.push(`the body of ${id} came changed`)
+    return id
+  }
+
+  closeChannel(): void {
+    const channel = this.#channels.get('confirm') ?? this.#channels.get('plain')
+    if (channel === undefined) return
+    this.#channels.delete('confirm')
+    this.forget(
+      'close of a channel',
+      channel.then(opened => opened.close()),
+    )
+  }
+
+  sleep(milliseconds: number): Promise<void> {
+    return new Promise(resolve => this.clock.after(milliseconds, resolve))
+  }
+
+  forget(what: string, promise: Promise<unknown>): void {
+    this.journal.track(what, promise).catch(() => {})
+  }
+}
