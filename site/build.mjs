@@ -57,6 +57,7 @@ const front = readme
 writeFileSync(join(pages, 'index.md'), withoutSourceLinks(withoutBadges(front), pages))
 
 run(process.execPath, join(here, 'node_modules/typedoc/bin/typedoc'))
+cpSync(join(here, 'reference/front.md'), join(pages, 'reference/index.md'))
 run(process.execPath, join(here, 'node_modules/vitepress/bin/vitepress.js'), 'build')
 
 const lines = SECTIONS.flatMap(({ title, guides }) => [
@@ -71,7 +72,7 @@ lines.push(
   '',
   '- [all public names](reference/index.html): classes, functions, options and errors, by entry of the package',
 )
-const [, summary = ''] = /^# asyncamqp\n\n([\s\S]*?)\n\n/.exec(readme) ?? []
+const [, summary = ''] = /^# asyncamqp\n\s*([\s\S]*?)\n\n/.exec(withoutBadges(readme)) ?? []
 writeFileSync(
   join(here, 'dist/llms.txt'),
   ['# asyncamqp', '', `> ${summary.replaceAll('\n', ' ')}`, ...lines, ''].join('\n'),
