@@ -18,7 +18,7 @@ await using protocol = await connect(AMQP_URL)
 // close() lets the invoice in hand end and acks it; what was not begun goes to another worker.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => protocol.close())
 
-// What the worker rejects, the broker moves to the dead-letter queue. A quorum queue counts deliveries.
+// The broker moves messages that the worker rejects to the dead-letter queue. A quorum queue counts deliveries.
 await protocol.queueDeclare('invoices.dead', { durable: true })
 await protocol.queueDeclare('invoices', {
   durable: true,

@@ -35,7 +35,8 @@ export async function installDependencies(log) {
   if (installed >= modificationTime(join(projectRoot, 'package-lock.json'))) return
   log('installing the dependencies (npm ci)')
   const { npm_execpath: npmScript } = process.env
-  // npm sets a variable with its own path for the scripts that it runs; beside it, there may be another one on the PATH, or a npm.cmd.
+  // npm sets a variable with its own path for the scripts that it runs; beside it, there may be another one on the PATH,
+  // or a npm.cmd.
   const code = npmScript?.endsWith('.js')
     ? await run(process.execPath, [npmScript, 'ci'], { cwd: projectRoot })
     : await run('npm', ['ci'], { cwd: projectRoot })
@@ -93,7 +94,7 @@ export async function buildDemo(log) {
 }
 
 /**
- * What a file that is gone was compiled to must never run.
+ * Removes compiled files whose source is gone: they must never run.
  *
  * @param {string} folder
  */

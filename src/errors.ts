@@ -309,7 +309,7 @@ export class EncodeError extends AmqpError {
   readonly code = 'ENCODE_ERROR'
 }
 
-/** The body of a message is not what it was taken for: not UTF-8, or not JSON. The error names the message. */
+/** The body of a message is not UTF-8, or not JSON. The error names the message. */
 export class DecodeError extends AmqpError {
   static {
     DecodeError.prototype.name = 'DecodeError'
@@ -464,7 +464,7 @@ function asText(value: unknown): string {
     const text = typeof value === 'function' ? '' : String(value)
     if (text !== '' && !text.startsWith('[object ')) return text
   } catch {
-    // An object without a prototype, or one that will not be shown: what it holds says more.
+    // An object without a prototype, or one that cannot be converted to text: its contents say more.
   }
   try {
     return inspect(value, SHORT)

@@ -1,6 +1,6 @@
 /**
  * The least that a client with such an API does: it encodes, writes once a turn and keeps promises, and checks nothing.
- * What this package costs more is what its checks, its recovery and its other ways to call it cost.
+ * The difference to this package is the price of its checks, its recovery and its other ways to call it.
  */
 import { Buffer } from 'node:buffer'
 import * as wire from '../wire.ts'
@@ -176,7 +176,7 @@ class Prototype {
     this.onDelivery(body, { consumerTag, deliveryTag, isRedeliver, exchangeName, routingKey })
   }
 
-  /** Those of the last delivery, if their bytes are the same. */
+  /** The texts of the last delivery, if their bytes are the same. */
   #namesOf(bytes: Uint8Array, start: number, tagAt: number, end: number): readonly string[] {
     const last = this.#last
     let same = last.length === end - start

@@ -161,7 +161,7 @@ function readLedger(folder) {
   try {
     return JSON.parse(readFileSync(ledgerFile(folder), 'utf8'))
   } catch {
-    // Its own run removed it meanwhile.
+    // The run that made it has removed it meanwhile.
     return undefined
   }
 }

@@ -159,7 +159,7 @@ export class BrokerEngine implements ConnectionHost {
     else known.change(options)
   }
 
-  /** Block those who publish, for this reason; undefined lets them go on. */
+  /** Block connections that publish, for this reason; undefined lets them go on. */
   setAlarm(reason: string | undefined): void {
     this.#alarm = reason
     if (reason === undefined) for (const connection of this.connections) connection.unblock()

@@ -116,7 +116,7 @@ export class ChannelConsuming {
     }
   }
 
-  /** basic.consume of `amq.rabbitmq.reply-to`: what is sent to the queue that it stands for comes at once. */
+  /** basic.consume of `amq.rabbitmq.reply-to`: replies come at once. */
   consumeReplies(args: ConsumeArguments): void {
     const tag = this.#newTag(args.consumerTag)
     if (!args.noAck) throw preconditionFailed('reply consumer cannot acknowledge')
@@ -227,7 +227,7 @@ export class ChannelConsuming {
     for (const queue of this.leave()) queue.receiversGone(new Set([this.#receiver]))
   }
 
-  /** Close without a word to the queues that it has messages or consumers of. Returns these. */
+  /** Close without a report to its queues. Returns these. */
   leave(): ReadonlySet<Queue> {
     const queues = new Set<Queue>()
     for (const { queue } of this.#consumers.values()) queues.add(queue)

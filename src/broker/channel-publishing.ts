@@ -64,7 +64,7 @@ export class ChannelPublishing {
   #flushPosted = false
   #closed = false
 
-  /** `attempt` runs what may be refused in a turn of its own. */
+  /** `attempt` runs code that may be refused, in its own turn. */
   constructor(
     number: number,
     host: ChannelHost,
@@ -96,7 +96,7 @@ export class ChannelPublishing {
     this.#mode = 'transaction'
   }
 
-  /** Publish what waits, then `settle`, then say that it is done. */
+  /** Publish the waiting messages, call `settle`, then report that it is done. */
   commit(settle: () => void): void {
     this.#checkTransaction()
     const waiting = this.#waiting

@@ -79,7 +79,7 @@ export class Channel implements Receiver {
     this.#owner.send(this.number, methods.ChannelClose, { replyCode, replyText, classId, methodId })
   }
 
-  /** Its connection is gone. Returns the queues that have to take back what it has. */
+  /** Its connection is gone. Returns the queues that must take back its messages. */
   gone(): ReadonlySet<Queue> {
     const wasOpen = this.#state === 'open'
     this.#state = 'closed'
@@ -132,7 +132,7 @@ export class Channel implements Receiver {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (error.endsConnection) {
-        // It goes before the others: what it had may go to one of them.
+        // It goes before the others: its messages may go to one of them.
         this.#release('closed')
         this.#owner.fail(error, error.method ?? method)
       } else this.closeWith(error, error.method ?? method)

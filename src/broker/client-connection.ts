@@ -225,7 +225,7 @@ export class ClientConnection implements ChannelOwner {
     this.#readOn()
   }
 
-  /** Write what has come together. */
+  /** Write the collected bytes. */
   flush(): void {
     if (this.#isFrozen) return
     const bytes = this.#output.take()
@@ -368,7 +368,7 @@ export class ClientConnection implements ChannelOwner {
     return channel
   }
 
-  /** After what its channels still have to do. */
+  /** It runs after the remaining work of its channels. */
   #closedByClient(): void {
     this.#host.post(() => {
       if (this.#state === 'running') this.#endChannels()
@@ -383,7 +383,7 @@ export class ClientConnection implements ChannelOwner {
     const channels = new Set(this.#channels.values())
     const queues = new Set<Queue>()
     for (const channel of channels) for (const queue of channel.gone()) queues.add(queue)
-    // Together: what one channel gives back does not go to another that is gone as well.
+    // Together, so that messages of one channel do not go to another one that is gone, too.
     for (const queue of queues) queue.receiversGone(channels)
     this.#channels.clear()
     const vhost = this.#agreed?.vhost

@@ -60,7 +60,7 @@ export interface Stored {
   redelivered: boolean
   /** Deliveries that failed. */
   deliveryCount: number
-  /** Times that somebody took it and did not keep it. */
+  /** The number of times that a consumer got it and gave it back. */
   acquiredCount: number
 }
 

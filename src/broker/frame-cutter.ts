@@ -10,7 +10,7 @@ const SHOWN_TEXT = /^[\x20-\x7e\t\n\r\v\f]+$/
 /** Takes whole frames, whose types and sizes are sound. */
 export type TakeFrame = (type: number, channel: number, payload: Buffer) => void
 
-/** Cuts a client's bytes into frames, and refuses what is none with the texts that RabbitMQ has for it. */
+/** Cuts the bytes of a client into frames, and refuses other bytes with the texts of RabbitMQ. */
 export class FrameCutter {
   /** Bytes of a frame at most; 0 for any number. */
   frameMax: number
@@ -29,7 +29,7 @@ export class FrameCutter {
       const type = rest.readUInt8(0)
       const channel = rest.readUInt16BE(1)
       const size = rest.readUInt32BE(3)
-      // RabbitMQ forgives those who forget the eight bytes around a payload.
+      // RabbitMQ accepts frames whose size leaves out the eight bytes around the payload.
       if (this.frameMax !== 0 && size > this.frameMax) {
         const most = this.frameMax - FRAME_OVERHEAD
         throw frameError(`type ${type}, all octets = <<>>: {frame_too_large,${size},${most}}`)

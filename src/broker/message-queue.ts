@@ -74,7 +74,7 @@ export abstract class MessageQueue implements Queue {
   /** The message as it is sent. Queues that count deliveries add the count to its headers. `askedFor` is true for basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
-  /** Whether there is no room for a message. `publisher` is its channel; undefined for what died elsewhere. */
+  /** Whether there is no room for a message. `publisher` is its channel; undefined for a dead letter. */
   protected refuses(message: Message, _publisher: object | undefined): boolean {
     const { length, bytes } = this.messages
     return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)
@@ -268,7 +268,10 @@ export abstract class MessageQueue implements Queue {
     this.host.deadLetter(this, stored.message, reason, failures)
   }
 
-  /** A quorum queue gives what has come back, and drops what is too much then; a classic one the other way round. */
+  /**
+   * A quorum queue delivers returned messages first and then drops the surplus; a classic queue does it the other way
+   * round.
+   */
   #giveReturned(): void {
     if (this.type === 'classic') {
       this.#dropExcess()
@@ -332,7 +335,7 @@ export abstract class MessageQueue implements Queue {
     return delivery
   }
 
-  /** A consumer that is too slow to acknowledge is cancelled, and what it has comes back. */
+  /** A consumer that is too slow to acknowledge is cancelled, and its messages come back. */
   #watchConsumer(delivery: Delivery, consumer: Consumer): void {
     const timeout = this.consumerTimeout
     if (timeout === undefined) return

@@ -118,7 +118,10 @@ const UNITS: Readonly<Record<string, number>> = {
   s: 1000,
 }
 
-/** Milliseconds of an age such as `7D`; undefined if it is none. @throws Refusal (541) of releases that break on it */
+/**
+ * Milliseconds of an age such as `7D`; undefined if the text is not an age. @throws Refusal (541) of releases that break
+ * on it
+ */
 export function ageOf(age: string, release: Release): number | undefined {
   const [, count = '', unit = ''] = /^(\d*)(.*)$/s.exec(age) ?? []
   if (count === '' && release.breaksOnAge) throw breakage()

@@ -22,7 +22,7 @@ export class QueueLimits {
     return length > Math.trunc(this.#maxLength * share) || bytes > Math.trunc(this.#maxBytes * share)
   }
 
-  /** How long a message may stay: the shorter of what the queue and what the publisher says. */
+  /** How long a message may stay: the shorter one of the limits of the queue and the publisher. */
   timeToLive({ properties }: Message): number {
     const { expiration } = properties
     return Math.min(this.#ttl, expiration === undefined ? Number.POSITIVE_INFINITY : Number(expiration))

@@ -21,7 +21,7 @@ export interface QueueHost {
   queueEnded(queue: Queue): void
   /** Run it after everything that was posted before. */
   post(turn: () => void): void
-  /** Do what timers have brought about. */
+  /** Carry out the effects of timers. */
   run(): void
 }
 
@@ -49,7 +49,7 @@ export interface Queue extends Settler, QueueIdentity {
   /** Messages that no consumer has, in the order in which they would be given. */
   readonly ready: readonly Stored[]
   readonly unacked: readonly Delivery[]
-  /** `publisher` is the channel it came by; undefined for what died elsewhere. */
+  /** `publisher` is the channel it came by; undefined for a dead letter. */
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void
   /** @throws Refusal if queues of this type do not know basic.get. */
   get(receiver: Receiver, noAck: boolean): Delivery | undefined
@@ -57,7 +57,7 @@ export interface Queue extends Settler, QueueIdentity {
   /** `announce` is called at the time at which RabbitMQ answers: before the first message. @throws Refusal */
   consume(consumer: Consumer, announce: () => void): void
   cancel(consumer: Consumer, announce: () => void): void
-  /** A channel is gone: so are its consumers, and what it has comes back. */
+  /** A channel is gone: its consumers go, and its unsettled messages come back. */
   receiversGone(receivers: ReadonlySet<Receiver>): void
   /** A channel may have more messages again. */
   receiverReady(receiver: Receiver): void
@@ -67,7 +67,7 @@ export interface Queue extends Settler, QueueIdentity {
   touch(): void
   /** It is no more: its consumers are cancelled, and its messages are gone. */
   end(): void
-  /** The broker has stopped, and starts again: what was not kept is gone, and everything given comes back. */
+  /** The broker has stopped, and starts again: messages that are not persistent are gone, and delivered ones come back. */
   restart(kept: (stored: Stored) => boolean): void
   /** Stop giving messages, or go on. */
   hold(held: boolean): void

@@ -68,7 +68,7 @@ export const unexpectedFrame = of(ReplyCode.UNEXPECTED_FRAME)
 export const notAllowed = of(ReplyCode.NOT_ALLOWED)
 export const notImplemented = of(ReplyCode.NOT_IMPLEMENTED)
 
-/** A channel of RabbitMQ breaks on what it was asked for. */
+/** A channel of RabbitMQ crashes on this request. */
 export function breakage(): Refusal {
   return new Refusal(ReplyCode.INTERNAL_ERROR, '', NO_METHOD)
 }

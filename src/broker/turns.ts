@@ -2,7 +2,7 @@ import { Fifo } from '../lib/fifo.ts'
 
 /**
  * The work that waits, in order. In RabbitMQ each channel and each queue is a process with a
- * mailbox: what a queue sends to a channel waits for the methods that the channel has already got. One line for all of
+ * mailbox: a message of a queue to a channel waits for the methods that the channel has already received. One line for all of
  * them keeps that order.
  */
 export class Turns {

@@ -21,7 +21,7 @@ export interface CallContext extends CallOptions {
 /**
  * Milliseconds that are left of the call's own timeout, if it has one.
  *
- * @throws TimeoutError if none are: it must not be sent.
+ * @throws TimeoutError if none are left: the call must not be sent.
  */
 export function timeLeft({ what, timeout, since, outcome }: CallContext, now: number): number | undefined {
   if (timeout === undefined || since === undefined) return timeout
@@ -59,12 +59,12 @@ export class Calls {
   readonly #byReply = new Map<ReplyKey, Fifo<Call>>()
   /** In the order of the calls: the timeout of a call starts when it has come to the head. */
   readonly #all = new Set<Call>()
-  /** The oldest that somebody waits for. */
+  /** The oldest call that a caller waits for. */
   readonly #oldest: Oldest<Call>
   #headTimed: Call | undefined
   readonly #consequence: string
 
-  /** `timedOut` does what follows from a timeout, and `consequence` is the error's text for it. */
+  /** `timedOut` carries out the consequence of a timeout, and `consequence` is its text in the error. */
   constructor(port: ChannelPort, timedOut: (call: Call, error: TimeoutError) => void, consequence: string) {
     this.#port = port
     this.#timedOut = timedOut
@@ -153,7 +153,7 @@ export class Calls {
   }
 
   /**
-   * The general timeout runs for the oldest call that somebody waits for, and not while the broker blocks this
+   * The general timeout runs for the oldest call that a caller waits for, and not while the broker blocks this
    * connection.
    */
   #timeHead(): void {

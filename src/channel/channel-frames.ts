@@ -49,7 +49,7 @@ type Content =
   | { readonly kind: 'return'; readonly envelope: ReturnEnvelope }
   | (Envelope & { readonly kind?: undefined })
 
-/** Takes the frames of one life of a channel, and gives everybody what is theirs: replies, confirms, messages. */
+/** Takes the frames of one life of a channel, and hands on replies, confirms and messages. */
 export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   readonly #port: ChannelPort
   readonly #id: number

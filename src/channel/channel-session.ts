@@ -436,7 +436,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#events.ended(this, ending)
   }
 
-  /** Made when somebody asks: an error with its stack costs as much as all the rest of a close. */
+  /** Made when it is read: an error with its stack costs as much as all the rest of a close. */
   readonly #lossReason = (): Error => {
     const ending = this.#ending ?? closedByClient(this.id, this.#closeReason)
     return ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false)

@@ -619,7 +619,7 @@ export class Channel {
   txSelect(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
-        // A second call: what is under way goes on.
+        // A second call: publishes and acks under way go on.
         if (this.#lives.modes.transaction !== 'none') return NO_EFFECT
         this.#lives.transactionTo('idle')
         return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
@@ -796,8 +796,8 @@ export class Channel {
   }
 
   /**
-   * Send a method whose effect the ledger keeps. Both functions are called when it is written: what it means is decided
-   * then, in the order of the calls.
+   * Send a method whose effect the ledger keeps. Both functions are called when it is written: its meaning is fixed then,
+   * in the order of the calls.
    */
   #change<M extends SyncMethod, R>(
     method: M,

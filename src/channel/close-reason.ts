@@ -17,8 +17,8 @@ export interface CloseReasonParts {
 }
 
 /**
- * Why a channel or a connection is over, and the errors that follow for what was pending. It knows whether anybody was
- * reported: an end that no promise rejects with must be reported in another way.
+ * Why a channel or a connection is over, and the errors of pending operations. It knows whether it was reported: an end
+ * that no promise rejects with must be reported in another way.
  */
 export class CloseReason {
   readonly scope: 'channel' | 'connection'
@@ -36,7 +36,7 @@ export class CloseReason {
     this.#makeError = makeError
   }
 
-  /** Somebody has an error with this reason, or takes care of what follows. */
+  /** An operation has rejected with this reason, or another part takes care of it. */
   get told(): boolean {
     return this.#told
   }

@@ -226,7 +226,7 @@ export interface ConsumeOptions extends CallOptions, NoWaitOption {
   readonly consumerTag?: string | undefined
   /** Leave out messages that this connection publishes; RabbitMQ ignores it. Default: false. */
   readonly noLocal?: boolean | undefined
-  /** Deliveries count as acknowledged when sent: what is on its way when the connection breaks is lost. Default: false. */
+  /** Deliveries count as acknowledged when sent: those on their way when the connection breaks are lost. Default: false. */
   readonly noAck?: boolean | undefined
   /** No other consumer may use the queue. Default: false. */
   readonly exclusive?: boolean | undefined

@@ -37,7 +37,7 @@ export class QueueNames {
     queue.previous = undefined
   }
 
-  /** It was not declared: what was the last queue before is that again. */
+  /** It was not declared: the earlier queue is the last one again. */
   refused(queue: DeclaredQueue): void {
     if (this.#last === queue) this.#last = queue.previous
     for (let later = this.#last; later !== undefined; later = later.previous) {

@@ -57,14 +57,14 @@ export interface RecoveringChannelEvents {
 
 /**
  * Milliseconds between the last acks and a close. A channel of RabbitMQ hands a quorum queue 32 settlements at a time,
- * and forgets the rest when it is closed: what was acked would come again. Nothing says when the queue has all.
+ * and forgets the rest when it is closed: acked messages would come again. Nothing says when the queue has all.
  */
 const LEAST_SETTLING = 50
 
 /** A method whose effect lasts longer than the life of the channel that writes it. */
 export interface LastingMethod<M extends SyncMethod> {
   readonly args: ArgumentsOf<M>
-  /** It is written: what it means is decided now. Returns what it changes if the broker does it. */
+  /** It is written: its meaning is fixed now. Returns the change that follows if the broker does it. */
   written(): Effect
   /** The reply has come, or with noWait never will; called before the effect is accepted. */
   replied?(reply: ReplyOf<M> | undefined): void
@@ -311,7 +311,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   #closedError({ what, site, outcome }: CallContext): AmqpError {
     const ending = this.#ending
-    if (ending === undefined) throw new Error('a channel is closed without an ending')
+    if (ending === undefined) throw new Error('a channel was closed without a reason')
     return atCallSite(ending.errorFor(what, false, outcome), site)
   }
 
@@ -432,7 +432,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     // A life that is given up while it is being recovered: its consumers, and what waits, go on in the next one.
     if (this.#state === 'recovering' && this.#recovers) return
     this.#failWaiting(ending)
-    // Nothing can be settled any more: what waits for its callback is the broker's again, however late it answers.
+    // Nothing can be settled any more: the broker has the deliveries back that wait for callbacks.
     for (const { sink } of this.subscriptions.consumers()) if (!sink.noAck) sink.discard()
   }
 
@@ -561,7 +561,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     })
   }
 
-  /** Close the life there is, or what waits for the next one. */
+  /** Close the present life, or the operations that wait for the next one. */
   async closeByProgram(replyCode: number, replyText: string): Promise<void> {
     if (this.#state === 'recovering') this.close(closedByClient(this.id))
     // Earlier calls go first.

@@ -26,7 +26,7 @@ export class WrittenEffects {
   /** Methods with noWait, oldest first. */
   #provisional: WrittenMethod[] = []
 
-  /** A method was written. If it has a reply, `answered` must follow with what this returns. */
+  /** A method was written. If it has a reply, call `answered` with the returned value. */
   written(methodKey: number, effect: Effect, noWait: boolean): WrittenMethod {
     const method = { sequence: this.#sequence++, methodKey, effect }
     if (!noWait) this.#awaited.add(method)

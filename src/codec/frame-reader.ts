@@ -23,7 +23,10 @@ const LETTER_A = 0x41
 
 /** Options of a `FrameReader`. */
 export interface FrameReaderOptions {
-  /** Bytes of the largest frame that is read, its header and end octet included; 0 sets no limit. Default: 131,072, as RabbitMQ's. */
+  /**
+   * Bytes of the largest frame that is read, its header and end octet included; 0 sets no limit. Default: 131,072, as
+   * RabbitMQ's.
+   */
   readonly frameMax?: number | undefined
 }
 
@@ -32,7 +35,7 @@ export interface FrameReaderOptions {
  *
  *     for (const frame of reader.push(chunk)) console.log(frame.type)
  *
- * It keeps what does not make a whole frame yet, and frames that were not taken: in all no more than what was pushed. A size that is
+ * It keeps the bytes of an unfinished frame, and frames that were not taken: never more than was pushed. A size that is
  * only announced costs nothing. `bytes` and `payload` of a frame are views: of a chunk that holds the frame whole, or of memory
  * that is not used again. So a chunk may be written over when its frames are not needed any more.
  */
@@ -72,8 +75,8 @@ export class FrameReader implements Iterable<Frame> {
   }
 
   /**
-   * Add a chunk. Returns this reader, which gives the whole frames that it has when it is iterated over: frames that are left in it, by
-   * a `break` for instance, are given the next time.
+   * Add a chunk. Returns this reader, which gives the whole frames that it has when it is iterated over: frames that are
+   * left in it, by a `break` for instance, are given the next time.
    *
    * @throws EncodeError if `chunk` is not a `Uint8Array`.
    */

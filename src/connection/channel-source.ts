@@ -18,7 +18,7 @@ export interface Closable {
   giveUpChannel?(): boolean
   /** Add its figures. */
   addStats?(stats: PartStats): void
-  /** Finish what is under way, within `timeout` milliseconds. Never rejects. */
+  /** Finish the work under way, within `timeout` milliseconds. Never rejects. */
   close(options: { readonly timeout: number }): Promise<void>
 }
 
@@ -38,10 +38,10 @@ export interface SourcedChannelOptions {
   readonly site?: CallSite | undefined
 }
 
-/** A connection, as far as the intent level sees it: where channels come from, and what outlives them. */
+/** A connection, as far as the intent level sees it: a source of channels, with the state that outlives them. */
 export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleSink {
   readonly state: ConnectionState
-  /** The connection for what publishes: this one, or another of the same protocol. */
+  /** The connection for publishes: this one, or another of the same protocol. */
   readonly publishing: ChannelSource
   readonly clock: Clock
   /** Why it is closed; undefined while it is not. */

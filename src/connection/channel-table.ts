@@ -118,7 +118,7 @@ export class ChannelTable implements FrameSink {
   }
 
   /**
-   * The connection is over: every channel learns of it, and what still comes in the same read is dropped.
+   * The connection is over: every channel gets the reason, and later frames of the same read are dropped.
    */
   end(ending: CloseReason): void {
     this.#ended = ending

@@ -39,14 +39,14 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   readonly #events: ChannelZeroEvents
   readonly waitingFor: (step: string) => void
   readonly #calls: Calls
-  /** Methods that the handshake has not taken yet, and who waits for one; undefined once it is done. */
+  /** Methods that the handshake has not taken yet, and its waiter; undefined once it is done. */
   #handshake: Received[] | undefined = []
   #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
   /** Ends the wait for an answer of the program's. */
   #asking: ((error: Error) => void) | undefined
   #ending: CloseReason | undefined
 
-  /** `waitingFor` is called with what the handshake waits for, for the message of a timeout. */
+  /** `waitingFor` is called with the name of the next awaited method, for the error of a timeout. */
   constructor(port: ChannelPort, events: ChannelZeroEvents, waitingFor: (step: string) => void) {
     this.#port = port
     this.#events = events

@@ -76,7 +76,7 @@ export function lost(server: string, reason: LossReason, why: string, cause?: Er
   return lostBecause(text, reason, error)
 }
 
-/** The connection ended as `ending` says, and could not be recovered: `last` is what the last attempt failed with. */
+/** The connection ended as `ending` says, and could not be recovered: `last` is the error of the last attempt. */
 export function gaveUp(server: string, ending: CloseReason, last: Error): CloseReason {
   const why = ending.error?.message ?? `the connection to ${server} ended`
   const text = `${why}; the recovery gave up: ${last.message}`

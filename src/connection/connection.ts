@@ -117,7 +117,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   /**
-   * Connect to one server, and open the connection. `step` is called with what is being waited for.
+   * Connect to one server, and open the connection. `step` is called with the name of each awaited step.
    *
    * @throws the reason of the failure; nothing is left open.
    */
@@ -350,7 +350,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   onClose(error: Error | undefined): void {
-    // An error is dear to make, and most connections have ended in order by now.
+    // An error is expensive to make, and most connections have ended in order by now.
     if (this.#state !== 'closed') {
       this.#end(
         error === undefined

@@ -27,7 +27,7 @@ const SUMS = [
  */
 export class Connections {
   readonly main: RecoveringConnection
-  /** Undefined if there is one alone. */
+  /** Undefined if there is only one connection. */
   readonly #publisher: RecoveringConnection | undefined
   #closing: Promise<void> | undefined
 
@@ -112,7 +112,7 @@ export class Connections {
     if (publisher !== undefined) {
       const part = { close: (limit: { timeout: number }) => publisher.close(replyCode, replyText, limit.timeout) }
       main.own(part)
-      // A connection that is not open is closed at once, but what the other one has published may be confirmed.
+      // A connection that is not open is closed at once, but publishes of the other one may still be confirmed.
       if (main.state !== 'open') await part.close({ timeout })
     }
     await main.close(replyCode, replyText, Math.max(0, end - main.clock.now()))

@@ -234,7 +234,7 @@ export function isRefusedLogin(error: unknown): boolean {
 
 /**
  * Whether no later attempt can succeed: a server refuses the login or the virtual host, or each has a certificate that is
- * not trusted, speaks something else, or cannot be sent what the program wants sent.
+ * not trusted, speaks another protocol, or cannot take the arguments of the program.
  */
 export function isFinal(error: unknown): boolean {
   if (!(error instanceof ConnectionFailedError)) return isRefusal(error)
@@ -253,7 +253,7 @@ function isRefusal(error: unknown): boolean {
 
 function isMismatch({ step, cause }: ConnectionAttempt): boolean {
   if (cause instanceof FrameError || cause instanceof ProtocolError || cause instanceof EncodeError) return true
-  // OpenSSL's and Node's names for what TLS refuses have underscores, the system's for a socket that broke have none.
+  // Error codes of OpenSSL and Node for TLS have underscores, those of the system for broken sockets have none.
   const { code } = cause as NodeJS.ErrnoException
   return step === 'tls' && !(cause instanceof AmqpError) && String(code).includes('_')
 }

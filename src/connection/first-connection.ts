@@ -17,8 +17,8 @@ import { DEFAULT_RECOVERY, type Settings } from './settings/settings.ts'
 const MOST_LISTED = 20
 
 /**
- * The attempts for the first connection of all, with the pauses of a recovery. They end for good when a server refuses what
- * will be the same at the next attempt, or by the program's `signal`.
+ * The attempts for the first connection of all, with the pauses of a recovery. They end for good when a server refuses
+ * something that the next attempt would repeat, or by the program's `signal`.
  */
 export class FirstConnection {
   readonly #settings: Settings

@@ -41,7 +41,7 @@ export class GracefulClose {
     return Math.max(0, this.#end - this.#host.clock.now())
   }
 
-  /** Milliseconds that are left for what is under way. */
+  /** Milliseconds that are left for the work under way. */
   get #workLeft(): number {
     return Math.max(0, this.timeLeft - this.#reserve)
   }

@@ -140,7 +140,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #graceful: GracefulClose | undefined
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
 
-  /** With `main`, what is published for that goes by this one. */
+  /** If `main` is given, this connection publishes for it. */
   constructor(settings: Settings, events: RecoveringConnectionEvents, main?: RecoveringConnection) {
     this.#settings = settings
     this.#events = events
@@ -218,7 +218,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     await main.answered(signal)
     const connection = await this.#login(signal)
     try {
-      // If the broker has lost the other one, and with it what was declared there, that is known now.
+      // If the broker has lost the other connection with its exclusive queues, that is known now.
       await main.answered(signal)
     } catch (error) {
       connection.abandon('the other connection has ended')
@@ -236,13 +236,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         return
       } catch (error) {
         if (signal?.aborted || this.#ending !== undefined) throw error
-        // Too many channels are open to ask.
+        // Too many channels are open, so the broker cannot be asked.
         if (error instanceof NoChannelAvailableError) return
       }
     }
   }
 
-  /** The servers that are tried, in turn: what is declared by the other connection is known at once to its server alone. */
+  /** The servers that are tried, in turn: at first only the server of the other connection knows what that has declared. */
   #order(): ServerSettings[] {
     const { servers, serverOrder } = this.#settings
     const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock)
@@ -295,7 +295,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state
   }
 
-  /** The connection there is, or was last; undefined if there has been none yet. */
+  /** The present connection, or the last one; undefined before the first. */
   get connection(): Connection | undefined {
     return this.#connection
   }

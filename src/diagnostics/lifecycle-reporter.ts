@@ -26,8 +26,8 @@ const REPEATED = 60_000
 const MOST_REMEMBERED = 100
 
 /**
- * The one place from which follow the log line, the diagnostics channel and the program's event of what happens to a
- * connection. Call it when a change of state is complete: it runs the program's code.
+ * The one place that reports what happens to a connection: to the log, to the diagnostics channel, and by an event of the
+ * program. Call it when a change of state is complete: it runs the program's code.
  */
 export class LifecycleReporter implements LifecycleSink {
   readonly #source: EndpointSource
@@ -49,7 +49,7 @@ export class LifecycleReporter implements LifecycleSink {
     if (this.#log !== undefined || plain?.hasSubscribers === true) {
       const event: LifecycleEvent<N> = { ...this.#source.endpoint, ...details }
       this.#write(name, event)
-      // Node keeps what a subscriber throws from us: it becomes an uncaught exception.
+      // Node turns an error of a subscriber into an uncaught exception, which does not reach this code.
       if (plain?.hasSubscribers === true) plain.publish(event)
     }
     tell?.()

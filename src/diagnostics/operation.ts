@@ -66,7 +66,10 @@ export class Operation<C extends Outcomes> {
     return hasSubscribers && stores?.size !== 0 && typeof runStores === 'function'
   }
 
-  /** Do what is over when its promise settles. It always returns a promise, of its own: what is thrown rejects it. */
+  /**
+   * Runs an operation that is over when its promise settles. It always returns its own promise, which rejects with thrown
+   * errors.
+   */
   promise<T>(context: C, run: () => Promise<T>): Promise<T>
   promise<S, A, B, T>(context: C, run: Run<S, C, A, B, Promise<T>>, self: S, a: A, b: B): Promise<T>
   promise<S, A, B, T>(context: C, run: Run<S, C, A, B, Promise<T>>, self?: S, a?: A, b?: B): Promise<T> {
@@ -75,8 +78,8 @@ export class Operation<C extends Outcomes> {
   }
 
   /**
-   * Do what the program may call and forget: that its promise rejects is handled already, and what is thrown is thrown
-   * again. If there is nothing to wait for, `run` returns undefined, and it is over at once.
+   * Runs an operation whose promise the program may ignore: its rejection is handled already, and thrown errors are
+   * thrown again. If there is nothing to wait for, `run` returns undefined, and it is over at once.
    */
   forgettable<S, A, B>(
     context: C,
@@ -92,7 +95,10 @@ export class Operation<C extends Outcomes> {
     return undefined
   }
 
-  /** Publish how it ended when `promise` has settled: within what subscribers have bound to `start`, if called there. */
+  /**
+   * Publish its end when `promise` has settled, in the contexts that subscribers have bound to `start`, if it is called
+   * there.
+   */
   follow<T>(context: C, promise: Promise<T>): Promise<T> {
     return promise.then(
       value => {

@@ -72,7 +72,7 @@ function withHeaders(properties: BasicProperties | undefined, headers: FieldTabl
   return properties === undefined ? { headers } : { ...plainProperties(properties), headers }
 }
 
-/** A copy; undefined if what was given is not a table. The properties are the program's, and may have getters that throw. */
+/** A copy; undefined if the value is not a table. The properties are the program's, and may have getters that throw. */
 function headersOf(properties: unknown): FieldTable | undefined {
   if (properties === undefined) return {}
   try {

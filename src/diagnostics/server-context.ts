@@ -1,4 +1,4 @@
-/** Calls `run` within something, and returns what that returns. */
+/** Calls `run` in a context, and returns its result. */
 export type Around = <T>(run: () => T) => T
 
 /** The connection by which something is done, or to which something happened. */

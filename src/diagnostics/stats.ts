@@ -3,8 +3,8 @@ import type { Endpoint } from './server-context.ts'
 /** The figures of one publisher, at the moment. */
 export interface PublisherStats {
   /**
-   * Undefined for one of several exchanges: what `protocol.publish` shares past 15 of them, replies of an RPC server,
-   * copies of failed messages.
+   * Undefined for a publisher of several exchanges: that of `protocol.publish` after the first 15 exchanges, of replies
+   * of an RPC server, and of copies of failed messages.
    */
   readonly exchangeName: string | undefined
   /** Messages that are sent, and that the broker has not confirmed. */

@@ -36,7 +36,7 @@ class Registrations extends Set<AbortRegistration> {
 
   override delete(registration: AbortRegistration): boolean {
     const deleted = super.delete(registration)
-    // A signal that outlives all who waited holds nothing of theirs.
+    // A signal that outlives all waiters keeps nothing of them in memory.
     if (deleted && this.size === 0) this.#signal.removeEventListener('abort', this)
     return deleted
   }

@@ -21,7 +21,7 @@ export function callSafely(call: () => unknown, failed: (thrown: unknown) => voi
 }
 
 /**
- * Wait for what code of the program's returned: one of the two is called once, later, and never within this call.
+ * Wait for a value that code of the program returned. One of the two functions is called once, later, never within this call.
  * Returns false, and calls neither, if there is nothing to wait for.
  */
 export function follow(

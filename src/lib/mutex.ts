@@ -11,7 +11,7 @@ export class Mutex {
   }
 
   /**
-   * Wait for it. Resolves to what releases it, which does no harm if it is called again.
+   * Wait for it. Resolves to a function that releases it; calling that again is harmless.
    *
    * @param what waits, for the error.
    * @throws AbortError if `signal` is aborted first.

@@ -109,7 +109,7 @@ export const inspect: (value: unknown, options: import('node:util').InspectOptio
 
 const is = (type: string) => (value: unknown) => Object.prototype.toString.call(value) === `[object ${type}]`
 
-/** `util.types`, or what values say of themselves. */
+/** `util.types`, or the type tags of the values. */
 export const types = (util?.types ?? {
   isAnyArrayBuffer: value => is('ArrayBuffer')(value) || is('SharedArrayBuffer')(value),
   isDate: is('Date'),

@@ -13,7 +13,7 @@ export interface WaitBounds {
   readonly signal?: AbortSignal | undefined
   /** Where the program called it: an error shows that line. */
   readonly site?: CallSite | undefined
-  /** Of a publish: what its error says of the message. */
+  /** For a publish: the outcome in its error. */
   readonly outcome?: PublishOutcome | undefined
 }
 
@@ -53,8 +53,8 @@ export class Place {
  * The waiters for one thing, first in, first out. Each wait is bounded by its timeout and its signal from the call on, and
  * leaving takes constant time.
  *
- * A turn is never lost: `wakeNext` runs the waiter's own code, which takes what there is at once; who was aborted or timed
- * out is not in the list any more.
+ * A turn is never lost: `wakeNext` runs the waiter's own code, which takes what there is at once; waiters that were
+ * aborted or timed out are not in the list any more.
  */
 export class WaitList {
   readonly #timers: TimerSource
@@ -64,7 +64,7 @@ export class WaitList {
   #length = 0
 
   /**
-   * `timers` is a `Clock`, or `Deadlines` if there are many waits with a timeout. `goal` is what is waited for, for the
+   * `timers` is a `Clock`, or `Deadlines` if there are many waits with a timeout. `goal` is the awaited thing, for the
    * errors of timeouts: `a free channel number`. A function is asked only when there is an error.
    */
   constructor(timers: TimerSource, goal: string | (() => string) = '') {
@@ -115,7 +115,7 @@ export class WaitList {
     return place
   }
 
-  /** Give the first one its turn. Returns whether somebody took it. */
+  /** Give the first one its turn. Returns whether a waiter took it. */
   wakeNext(): boolean {
     for (let place = this.#first; place !== undefined; place = this.#first) {
       this.remove(place)

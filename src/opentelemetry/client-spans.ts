@@ -7,8 +7,8 @@ import { errorType, recordFailure } from './failures.ts'
 import type { Telemetry } from './telemetry.ts'
 
 /**
- * Of methods with a reply, by their names in AMQP. They have a span only within another one: what a program declares when it
- * starts would be as many traces.
+ * Of methods with a reply, by their names in AMQP. They have a span only within another one: otherwise each declare at
+ * the start of a program would be a trace.
  */
 export class CallSpans {
   readonly #telemetry: Telemetry

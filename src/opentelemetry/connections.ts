@@ -57,7 +57,7 @@ export class Connections {
     return this.#byId.get(of.connectionId)?.recovery
   }
 
-  /** End what is under way: its end will not be seen. */
+  /** End the spans under way: their ends will not be seen. */
   close(): void {
     for (const { open, recovery } of this.#byId.values()) {
       for (const { span } of open.values()) span.end()

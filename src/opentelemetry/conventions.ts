@@ -58,12 +58,12 @@ export interface OperationNames {
 export const OPERATIONS = {
   publish: { name: 'publish', type: 'send', kind: SpanKind.PRODUCER },
   process: { name: 'process', type: 'process', kind: SpanKind.CONSUMER },
-  // A caller awaits the answer: that is what the two other kinds mean.
+  // The two other kinds mean that a caller awaits the answer.
   call: { name: 'call', type: 'send', kind: SpanKind.CLIENT },
   handle: { name: 'handle', type: 'process', kind: SpanKind.SERVER },
 } as const satisfies Record<string, OperationNames>
 
-/** Of what the conventions have no span for: connecting, recovering, and the methods of AMQP with a reply. */
+/** Spans that the conventions do not have: connecting, recovering, and the methods of AMQP with a reply. */
 export function clientOperation(name: string): OperationNames {
   return { name, type: name === 'basic.get' ? 'receive' : undefined, kind: SpanKind.CLIENT }
 }

@@ -2,8 +2,8 @@ import { type Attributes, type Span, SpanStatusCode } from '@opentelemetry/api'
 import { ATTRIBUTES } from './conventions.ts'
 
 /**
- * The codes of errors whose text is this package's own or the broker's. The text of any other may hold what a program or
- * a message says, so that it is left out.
+ * The codes of errors whose text is this package's own or the broker's. The text of any other error may hold data of a
+ * program or a message, so that it is left out.
  */
 const OWN_TEXT = new Set([
   'ABORT_ERR',

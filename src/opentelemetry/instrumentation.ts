@@ -40,7 +40,7 @@ export interface InstrumentOptions {
    */
   readonly processParent?: 'message' | 'registration' | undefined
   /**
-   * Record errors with their text and stack, which may hold what a message says. Without it, a span has the class and the
+   * Record errors with their text and stack, which may hold data of a message. Without it, a span has the class and the
    * code of an error, and its text if this package made it. Default: false.
    */
   readonly recordExceptions?: boolean | undefined
@@ -74,7 +74,7 @@ export interface AmqpInstrumentation {
 }
 
 /**
- * Make spans and metrics of what asyncamqp does, from now on and until `disable()` is called on what it returns. Call it
+ * Make spans and metrics for asyncamqp, from now on, until `disable()` is called on the returned object. Call it
  * before `connect()`: the state of a connection that was there before is measured only with the option `protocol`.
  *
  *     registerInstrumentations({ instrumentations: [instrument()] })

@@ -25,12 +25,12 @@ const FIGURES = [
   ['handlersRunning', METRICS.handlers],
 ] as const
 
-/** What reads the figures of each connection, by `connectionId`. */
+/** Readers of the figures of each connection, by `connectionId`. */
 export type Connected = ReadonlyMap<number, () => ConnectionStats>
 
 /** The instruments of one meter. */
 export class Metrics {
-  /** Without a provider, there is nothing to be measured for. */
+  /** Without a provider, nothing is measured. */
   readonly areRead: boolean
   readonly operationDuration: Histogram
   readonly processDuration: Histogram
@@ -95,7 +95,7 @@ export class Metrics {
   /** The figures of all connections, added up for those whose attributes are the same. */
   #byAttributes() {
     const sets = new Map<string, Figures>()
-    // The SDK goes on with the last value of what is not observed any more: a closed connection has to be 0.
+    // The SDK repeats the last value of a metric that is not observed any more, so a closed connection must report 0.
     for (const [key, attributes] of this.#seen) sets.set(key, { attributes, byState: {}, sums: { ...NOTHING } })
     for (const read of this.#connected.values()) {
       const stats = read()

@@ -13,7 +13,7 @@ export interface Telemetry {
   readonly recordExceptions: boolean
 }
 
-/** Have what is traced run in a context, and in what others have set around it. */
+/** Run traced code in a context, and in the contexts that others have set around it. */
 export function runWithin(traced: { around: Around | undefined }, within: Context): void {
   const { around } = traced
   traced.around = run => context.with(within, () => (around === undefined ? run() : around(run)))

@@ -19,7 +19,7 @@ import {
 /** The fields of a method in wire order, by the names that its arguments have in this package. */
 export type Fields = { readonly [name: string]: Field }
 
-/** A field with what the codec needs to know of it. */
+/** A field with the facts that the codec needs. */
 export interface Argument {
   readonly name: string
   /** @internal What errors call it: `queue.declare: queueName`. */

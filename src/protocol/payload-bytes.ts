@@ -8,7 +8,7 @@ const MAX_PAYLOAD = 0x7fff_ffff
 /** Payloads up to this size are copied in a loop: faster than the call into C++, by 10 ns. */
 const LOOPED = 16
 
-/** `size` is what the text takes in UTF-8, if that is known. */
+/** `size` is the size of the text in UTF-8, if that is known. */
 export function checkText(payload: string, size?: number): void {
   if (size === undefined ? !payload.isWellFormed() : hasLoneSurrogate(payload, size)) {
     throw new EncodeError('basic.publish: payload has a lone surrogate, which has no UTF-8')
@@ -26,7 +26,7 @@ export function checkBytes(payload: unknown): void {
   if (length === 0 && isDetached(payload)) throw detached()
 }
 
-/** Why a payload cannot be sent whose bytes are gone, and what to do. */
+/** The error for a payload whose memory was transferred, with a hint. */
 export const TRANSFERRED_AWAY =
   'was transferred away (by postMessage or structuredClone) before it was sent; transfer a copy, or wait for the promise of the publish first'
 

@@ -1,7 +1,7 @@
 import { type BasicProperties, PROPERTY_NAMES } from './properties.ts'
 import { Properties } from './received-properties.ts'
 
-/** Properties that may be spread: what an object inherits, as getters too, is lost by that. */
+/** Properties in a form that may be spread: a spread loses inherited members and getters. */
 export function plainProperties(properties: BasicProperties): BasicProperties {
   if (properties instanceof Properties) return properties.toJSON()
   const prototype: unknown = Object.getPrototypeOf(properties)

@@ -41,7 +41,7 @@ export interface BrokerOptions {
   readonly tls?: TlsOptions | undefined
   /** The release of RabbitMQ that it is like. Default: `'4.3'`. */
   readonly release?: ReleaseName | undefined
-  /** By name. Default: `guest`, with the password `guest`, who may do everything. */
+  /** By name. Default: `guest`, with the password `guest` and all permissions. */
   readonly users?: Readonly<Record<string, UserOptions>> | undefined
   /** Virtual hosts beside `/`. */
   readonly vhosts?: readonly string[] | undefined
@@ -223,7 +223,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.setAlarm(undefined)
   }
 
-  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for what is not a time. */
+  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for a bad number. */
   slowDown(milliseconds: number): void {
     checkDelay('slowDown', milliseconds)
     this.#delay = milliseconds
@@ -281,7 +281,7 @@ export class Broker implements AsyncDisposable {
     await this.#halt(false)
   }
 
-  /** Start again what was stopped or killed, on the same port. @throws Error after the broker was disposed of. */
+  /** Start again after a stop or a kill, on the same port. @throws Error after the broker was disposed of. */
   async start(): Promise<void> {
     if (this.#state === 'running') return
     if (this.#state === 'disposed') throw new Error('this broker has been disposed of: start another one')

@@ -56,7 +56,7 @@ export class Listener {
     if (this.#server.listening) this.#server.close()
   }
 
-  /** Stop, once what was written has left; who does not take it is cut. */
+  /** Stop when all written bytes have left; clients that do not read are cut. */
   async stop(): Promise<void> {
     this.refuse()
     await this.#starting?.catch(() => {})

@@ -10,7 +10,7 @@ const HIGH_WATER_MARK = 1_048_576
 export type Accept = (port: ClientPort) => ClientConnection
 
 /**
- * A stream of bytes between a client and the broker in one process. It keeps to what a socket does: bytes come in
+ * A stream of bytes between a client and the broker in one process. It behaves like a socket: bytes come in
  * through one buffer, never within a write of the client's, and never while it has paused.
  */
 export class MemoryTransport implements Transport {

@@ -194,7 +194,7 @@ describe('connect with firstAttempts', () => {
     })
   }
 
-  it('asks for an address not so often', async () => {
+  it('asks for an address less often', async () => {
     const servers = new Servers()
     servers.failing(refusal('ENOTFOUND'), 'lookup')
     void servers.failure({ firstAttempts: 1_000 }).catch(() => {})

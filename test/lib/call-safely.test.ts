@@ -47,7 +47,7 @@ describe('describeThrown', () => {
     ['a DOMException', 'AbortError', 'aborted'],
   ]
   for (const [what, name, message] of said) {
-    it(`says of ${what} what there is to say`, () => {
+    it(`describes ${what}`, () => {
       const described = describeThrown(HOSTILE_VALUES[what])
       assert.deepEqual([described.name, described.message], [name, message])
     })

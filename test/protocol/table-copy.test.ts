@@ -40,5 +40,5 @@ describe('a copy of a table', () => {
     )
   })
 
-  it('of nothing is nothing', () => assert.equal(copyTable(undefined, 'arguments'), undefined))
+  it('of undefined is undefined', () => assert.equal(copyTable(undefined, 'arguments'), undefined))
 })

@@ -23,7 +23,7 @@ const REJECT_REQUEUE = 1
 export type Settlement = 'ack' | 'nack' | 'reject'
 
 /**
- * Settles what one life of a channel was delivered.
+ * Settles the deliveries of one life of a channel.
  *
  *     open ──channel.close is written──▶ frozen ──the life ends──▶ over
  *       └──────────the life ends─────────────────────────────────▲
@@ -180,7 +180,7 @@ export class Acker implements IncomingSource {
     this.#roomMadeUpTo = tag
   }
 
-  /** The queue may give it to somebody else. */
+  /** The queue may give it to another consumer. */
   giveBack(tag: number): void {
     this.settle('nack', tag, false, true)
   }
@@ -215,7 +215,7 @@ export class Acker implements IncomingSource {
     return trace
   }
 
-  /** A controller that is aborted when its message is somebody else's. */
+  /** A controller that is aborted when its message goes to another consumer. */
   watch(): AbortController {
     const controller = new AbortController()
     if (this.#state === 'over') controller.abort(this.#reason?.())
@@ -228,7 +228,7 @@ export class Acker implements IncomingSource {
     this.#watching.delete(controller)
   }
 
-  /** Nothing more may be sent on the channel: the broker takes back what is not settled. */
+  /** Nothing more may be sent on the channel: the broker takes back unsettled deliveries. */
   freeze(): void {
     if (this.#state === 'open') this.#state = 'frozen'
   }

@@ -11,7 +11,7 @@ const BASIC_CLASS_WEIGHT_0 = 0x003c0000
 /** Class, weight and body size, before the property flags (§4.2.6.1). */
 const FIXED_HEADER = 12
 
-/** Takes whole messages; `content` is what the method before them said. */
+/** Takes whole messages; `content` has the arguments of the method before them. */
 export interface ContentReceiver<Content> {
   contentReceived(content: Content, body: Buffer, properties: Properties): void
   /**

@@ -8,13 +8,13 @@ import type { Consumer } from './delivery-sink.ts'
 /** Elements that room is made for beforehand. */
 const MOST_ROOM = 16_384
 
-/** The consumers that one life of a channel has, and what comes for them. */
+/** The consumers of one life of a channel, and their deliveries. */
 export class Deliveries {
   readonly #port: ChannelPort
   readonly #channelId: number
   readonly #acker: Acker
   readonly #consumers = new Map<string, Consumer>()
-  /** Consumer, body, envelope and properties in turn: what this read brought, in the first `#readyLength` elements. */
+  /** The deliveries of this read, in the first `#readyLength` elements: consumer, body, envelope and properties in turn. */
   #ready: unknown[] = []
   #readyLength = 0
   /** The number of deliveries of the last read: an array of that size costs less than one that grows. */

@@ -35,9 +35,12 @@ export interface DeliverySink {
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void
   /** A message was not taken into memory, for `error`. Returns whether it is reported. */
   refused?(error: Error, properties: Properties): boolean
-  /** The broker sends nothing more: what waits is given back. Later deliveries are given back, too. */
+  /** The broker sends nothing more: waiting deliveries are given back. Later deliveries are given back, too. */
   cancelled(): void
-  /** The channel's life is over: what waits is the broker's again. `recovers` if another life will consume for it. */
+  /**
+   * The life of the channel is over: the broker has the waiting deliveries back. `recovers` if another life will consume
+   * for it.
+   */
   lost(reason: Error, recovers: boolean): void
   /** All waiting deliveries are dropped; no more code of the program is started. */
   discard(): void

@@ -20,9 +20,9 @@ export function isNoStream(error: Error): boolean {
 const MOST_DONE = 1_024
 
 /**
- * How far a consumer of a stream has come: a stream keeps its messages, so a consumer that starts again must say from which offset.
- * That is the first message that is not settled, so that none is left out; those after it come again. If none has
- * come, it is the place at which the consumer began.
+ * How far a consumer of a stream has come: a stream keeps its messages, so a consumer that starts again must say from
+ * which offset. That is the first message that is not settled, so that none is left out; those after it come again. If
+ * none has come, it is the place at which the consumer began.
  */
 export class StreamPosition {
   /**
@@ -34,7 +34,7 @@ export class StreamPosition {
   #seen: Seen[] = []
   #head = 0
   #next: bigint | undefined
-  /** The consumer asked for what comes from its start on. */
+  /** The consumer asked for messages from its start on. */
   readonly #fromStart: boolean
   /** When that was. */
   #began: Date | undefined
@@ -46,8 +46,8 @@ export class StreamPosition {
   }
 
   /**
-   * The broker has agreed to send, at `now` (milliseconds since 1970). A timestamp of AMQP is a whole second: what came
-   * in the same second before may come, too, and nothing is left out.
+   * The broker has agreed to send, at `now` (milliseconds since 1970). A timestamp of AMQP is a whole second: earlier
+   * messages of the same second may come, too, but none is left out.
    */
   began(now: number): void {
     if (this.#fromStart && this.isStream !== false) this.#began ??= new Date(Math.floor(now / 1000) * 1000)
@@ -157,7 +157,7 @@ export class StreamPosition {
     return first === undefined ? (this.#next ?? this.#began) : BigInt(first.offset)
   }
 
-  /** The life is over: what was seen and not settled comes again, with other tags. */
+  /** The life is over: unsettled messages come again, with other tags. */
   restarted(): void {
     const first = this.#seen[this.#head]
     if (first !== undefined) this.#next = BigInt(first.offset)

@@ -19,7 +19,7 @@ import { nackError, returnError, suspects, unsettledError } from './publish-erro
 import { Returns } from './returns.ts'
 import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
 
-/** A publisher on a channel of its own, which keeps what the broker has not confirmed, and decides what becomes of it. */
+/** A publisher that owns the channel. It keeps unconfirmed messages and decides about them. */
 export interface PublishKeeper {
   /** Publishes were settled, or more may be written. */
   progressed(): void
@@ -46,7 +46,7 @@ export class ConfirmWindow {
   /** Nacked, and kept for the keeper. */
   #kept: PendingPublish[] = []
 
-  /** Delivery tags of publishes go on after `offset`; `unheard` is what the last life did not report. */
+  /** Delivery tags of publishes go on after `offset`; `unheard` is the loss that the last life did not report. */
   constructor(port: ChannelPort, channelId: number, offset: number, routes = PLAIN_ROUTES, unheard?: Unheard) {
     this.port = port
     this.#channelId = channelId
@@ -130,7 +130,7 @@ export class ConfirmWindow {
   }
 
   /**
-   * Write a message that somebody waits for: it is settled when the broker has confirmed it, or if it will not be, when
+   * Write a message that a caller waits for. It is settled when the broker has confirmed it, or without confirm mode when
    * it has left. False if it may not be written now.
    *
    * @throws EncodeError; nothing has changed then.

@@ -15,7 +15,7 @@ export interface OutgoingMessage {
   payload: Uint8Array | string | undefined
 }
 
-/** A message on its way out that somebody waits for, or that may come back. Plain fields: one is made for each. */
+/** An outgoing message that a caller waits for, or that may come back. Plain fields: one is made for each. */
 export interface PendingPublish extends OutgoingMessage {
   /** Its caller waits for the broker's confirm, if there is one, and not only until it is written. */
   readonly confirmed: boolean
@@ -38,7 +38,7 @@ export type Withdraw = (makeError: (outcome: PublishOutcome) => Error) => void
 
 /** What ends the wait for a publish. */
 export interface PublishBounds extends CallOptions {
-  /** Gets what ends it, for a caller whose reasons to do that are its own. */
+  /** Gets the function that ends it, for a caller with its own reasons. */
   readonly withdrawnBy?: ((withdraw: Withdraw) => void) | undefined
 }
 

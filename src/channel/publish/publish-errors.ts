@@ -15,7 +15,7 @@ import {
 /** Where a message goes. */
 type Place = Pick<OutgoingMessage, 'exchange' | 'routingKey'>
 
-/** The error for a nack; `tag` is what the broker called it by. */
+/** The error for a nack; `tag` is its delivery tag. */
 export function nackError(publish: PendingPublish, tag: number): PublishFailedError {
   const what = publish.tag === 0 ? `a publish (delivery tag ${tag})` : describeMessage(publish)
   return new PublishFailedError(`${what} was refused by the broker (basic.nack)`, {

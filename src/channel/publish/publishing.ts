@@ -60,7 +60,7 @@ class WaitingPublish implements Waiter {
   }
 }
 
-/** The place of a call: the channel has no life to do it, or what it names is away. */
+/** The place of a call in the list: the channel has no life for it, or an entity that it names is missing. */
 class WaitingOperation implements Waiter {
   readonly context: CallContext
   readonly granted: () => void
@@ -94,7 +94,7 @@ export class Publishing implements PublishSource {
   transactional = false
   /** confirm.select was called for, though it may not be written yet. */
   confirming = false
-  /** The list counts as one operation that waits for the broker: what opens the gate has to be read. */
+  /** The list counts as one operation that waits for the broker: the frame that opens the gate must be read. */
   #awaiting = false
   /** Methods other than publishes may go, too. */
   #operable = false
@@ -102,7 +102,7 @@ export class Publishing implements PublishSource {
   #passedOver = false
   /** The first that was lost of those that the program need not have awaited. */
   #lost: Error | undefined
-  /** `onError` has got the error that too many wait; until none does. */
+  /** `onError` has got the error that too many wait. It is reset when none waits. */
   #overflowing = false
 
   constructor(host: PublishingHost) {
@@ -136,7 +136,7 @@ export class Publishing implements PublishSource {
 
   // ---- the gate
 
-  /** A life of the channel may be used: what waits goes first. */
+  /** A life of the channel may be used: waiting operations go first. */
   begin(window: ConfirmWindow): void {
     this.#window = window
     this.#life = window
@@ -160,7 +160,7 @@ export class Publishing implements PublishSource {
     this.#window = undefined
   }
 
-  /** The gate may have opened: write what waits. */
+  /** The gate may have opened: write the waiting operations. */
   resume(): void {
     for (let { first } = this.#list; first !== undefined; first = this.#list.first) {
       const window = this.#window

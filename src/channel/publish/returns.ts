@@ -106,7 +106,7 @@ function sameBody(payload: Uint8Array | string | undefined, { body, refused }: R
   return payload.length <= body.length && body.equals(Buffer.from(payload))
 }
 
-/** Headers are compared by their strings, numbers and booleans; what else they hold is not looked into. */
+/** Headers are compared by their strings, numbers and booleans; other values are ignored. */
 function sameHeaders(sent: FieldTable | undefined, returned: FieldTable | undefined): boolean {
   for (const name in sent) {
     const [one, other] = [sent[name], returned?.[name]]

@@ -7,8 +7,8 @@ export const UNTRACKED: PendingPublish = pendingPublish(undefined, '', '', undef
 const SMALLEST_RING = 256
 
 /**
- * The publishes that the broker has not settled, by delivery tag: a ring, and what did not fit into it when the broker went
- * on to settle newer ones.
+ * The publishes that the broker has not settled, by delivery tag: a ring, and older tags that the broker left unsettled
+ * while it settled newer ones.
  *
  *     tags     settled, stragglers | floor ... unsettled, with gaps ... | next
  */
@@ -58,7 +58,7 @@ export class Unconfirmed {
     return tag
   }
 
-  /** The memory is that of what is unsettled, and not of all that was published after the oldest. */
+  /** Memory grows with the unsettled publishes, and not with all publishes since the oldest one. */
   #makeRoom(end: number): void {
     const { length } = this.#ring
     if (this.#count < length / 2) {

@@ -7,7 +7,7 @@ import type { AttemptOutcome, Backoff } from './backoff.ts'
 /** What the attempts to connect need of the connection they are for. */
 export interface AttemptsHost {
   dial(signal: AbortSignal): Promise<Connection>
-  /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is what the one before failed with. */
+  /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is that of the attempt before. */
   trying(attempt: number, delay: number, error: Error | undefined): void
   /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
   attemptFailed(attempt: number, error: Error, nextDelay: number | undefined): void
@@ -58,8 +58,7 @@ export class Attempts {
   }
 
   /**
-   * Connect, and call `use` with the connection. Rejects with what the last attempt failed with if no further
-   * one is made.
+   * Connect, and call `use` with the connection. Rejects with the error of the last attempt if no further one is made.
    */
   async run(use: (connection: Connection) => Promise<void> | void): Promise<void> {
     let failure: Error | undefined

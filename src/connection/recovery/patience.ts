@@ -5,9 +5,9 @@ import type { Clock } from '../../lib/clock.ts'
 /** The first pause in milliseconds before a refused entry is tried again; each is twice as long. */
 const FIRST_PAUSE = 50
 const LONGEST_PAUSE = 1_000
-/** Milliseconds for which the broker may be busy to clear up after the old connection, and lack what it will have. */
+/** Milliseconds for which the broker may still clean up after the old connection, so that entities are missing. */
 const CLEARING_UP = 2_000
-/** Milliseconds for which a lock holds up what waits for the locked queue: most locks are short. */
+/** Milliseconds for which a lock holds up operations that wait for the locked queue: most locks are short. */
 const SHORT_LOCK = 1_000
 /** Milliseconds for which the broker may lock (405, or 403 if a consumer is exclusive) what the old connection held. */
 const LEAST_LOCK = 15_000
@@ -18,8 +18,8 @@ export function isLocked(error: Error | undefined): boolean {
 }
 
 /**
- * How long a new connection tolerates refusals that will pass. It is the connection's age that counts: what one entry has
- * waited for, the next need not wait for again.
+ * How long a new connection tolerates refusals that will pass. The age of the connection counts: if one entry has waited
+ * for this time, the next one need not wait again.
  */
 export class Patience {
   readonly #clock: Clock
@@ -37,7 +37,7 @@ export class Patience {
     return this.#clock.now() - this.#since
   }
 
-  /** Whether publishes and calls still wait for what was refused so. */
+  /** Whether publishes and calls still wait for an entity with this refusal. */
   holdsUp(error: Error): boolean {
     return this.#age < (isLocked(error) ? SHORT_LOCK : CLEARING_UP)
   }

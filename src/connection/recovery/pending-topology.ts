@@ -4,8 +4,8 @@ import type { Topology } from './topology.ts'
 
 /**
  * The entries of the ledger that are missing while a connection is recovered. A publish waits for its exchange, for every
- * binding from it and from the exchanges that it leads to, and on the default exchange for its queue; what a publish
- * waits for is wanted first.
+ * binding from it and from the exchanges that it leads to, and on the default exchange for its queue; entities that
+ * publishes wait for are declared first.
  */
 export class PendingTopology implements PublishRoutes {
   /** A plain field, since it is read for every publish. */

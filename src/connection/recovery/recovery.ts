@@ -113,7 +113,10 @@ export class Recovery {
     }
   }
 
-  /** After `run`, try what the broker still refuses for as long as the connection lasts. Never rejects. */
+  /**
+   * After `run`, keep trying the entities that the broker still refuses, for as long as the connection lasts. Never
+   * rejects.
+   */
   async runLate(): Promise<void> {
     await Promise.all([this.#topology?.runLate(), this.#consumers?.runLate()])
   }

@@ -8,9 +8,9 @@ import type { PendingTopology } from './pending-topology.ts'
 import { type BindingRecord, describe, type QueueRecord, type TopologyRecord } from './records.ts'
 import type { Topology } from './topology.ts'
 
-/** Entries go out in batches of this size; between two, what publishes wait for is put first. */
+/** Entries go out in batches of this size; between two, entities that publishes wait for are put first. */
 const BATCH = 200
-/** The size of the first batch after a refusal: what stands after a refusal has to be sent again. */
+/** The size of the first batch after a refusal: methods after a refusal must be sent again. */
 const SMALLEST_BATCH = 20
 /** Refusals after which the rest of a round waits for the next: most pass together, and each costs a channel. */
 const MOST_REFUSALS = 20
@@ -60,7 +60,7 @@ export class TopologyRecovery {
   /** Queues that were refused and are not given up, and why: their bindings wait. */
   readonly #refusedQueues = new Map<QueueRecord, Error>()
   #channel: BareChannel | undefined
-  /** Nothing waits for what is left. */
+  /** Nothing waits for the remaining entries. */
   #isLate = false
 
   constructor(topology: Topology, pending: PendingTopology, port: TopologyPort) {
@@ -93,7 +93,7 @@ export class TopologyRecovery {
         if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
         await this.#port.pause(pauseBetween(round))
       }
-      // Nothing waits for what the program has deleted meanwhile.
+      // Nothing waits for entities that the program has deleted meanwhile.
       this.#pending.clear()
     } finally {
       // Somebody may need its number.
@@ -102,7 +102,7 @@ export class TopologyRecovery {
     }
   }
 
-  /** Try what is left, until all is back. Never rejects: it ends with the connection, or with the recovery. */
+  /** Try the remaining entries, until all are back. Never rejects: it ends with the connection, or with the recovery. */
   async runLate(): Promise<void> {
     this.#isLate = true
     let pause = FIRST_LATE_PAUSE
@@ -224,7 +224,7 @@ export class TopologyRecovery {
     return definition.queueName === '' && (definition.exclusive || entry.anew)
   }
 
-  /** Returns how many were made, and what the next was refused with. */
+  /** Returns how many were declared, and the error of the next one. */
   async #makeBatch(batch: readonly Entry[]): Promise<{ readonly made: number; readonly error?: Error }> {
     this.#channel ??= this.#port.channel()
     const channel = this.#channel

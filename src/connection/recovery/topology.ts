@@ -39,7 +39,7 @@ export class Topology implements TopologyRecorder, Ledger {
 
   readonly #warn: (text: string) => void
 
-  /** `warn` is given what the program should know. */
+  /** `warn` gets warnings for the program. */
   constructor(clock: Clock, warn: (text: string) => void = ignore) {
     this.#clock = clock
     this.#warn = warn
@@ -82,7 +82,7 @@ export class Topology implements TopologyRecorder, Ledger {
     return [...this.#to.of(place('queue', queueName))]
   }
 
-  /** Undefined if that is not known: somebody else declared the queue, or the vhost chose its type. */
+  /** Undefined if that is not known: another program declared the queue, or the vhost chose its type. */
   isStream(queueName: string): boolean | undefined {
     const definition = this.queue(queueName)?.definition
     if (definition === undefined) return undefined
@@ -291,7 +291,7 @@ export class Topology implements TopologyRecorder, Ledger {
     else this.#dropBinding(record)
   }
 
-  /** The broker closes the connection over this entry: what was bound to it can't be any more. */
+  /** The broker closes the connection over this entry: it can have no bindings any more. */
   forgetWithBindings(record: TopologyRecord): void {
     if (record.kind !== 'binding') {
       const name = record.kind === 'queue' ? record.name : record.definition.exchangeName

@@ -3,7 +3,7 @@ import { builtin } from '../../lib/platform.ts'
 /** The version of this package, as its package.json has it. */
 export const VERSION = '0.1.0'
 
-/** What this client can do, in the words of the broker. A server sends some methods only to who says so. */
+/** What this client can do, in the words of the broker. A server sends some methods only to clients that announce support. */
 const CAPABILITIES = {
   publisher_confirms: true,
   exchange_exchange_bindings: true,

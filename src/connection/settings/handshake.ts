@@ -50,7 +50,7 @@ export interface HandshakePort {
   receive(): Promise<Answer>
   /** Returns the bytes of the frame. */
   send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): number
-  /** The answer of code of the program, unless the connection ends before. `step` is what is being waited for. */
+  /** The answer of code of the program, unless the connection ends before. `step` names the awaited step. */
   ask<T>(step: string, question: () => T | PromiseLike<T>): Promise<T>
   /** What is being waited for, for the message of a timeout. */
   waitingFor(step: string): void

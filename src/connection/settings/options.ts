@@ -30,7 +30,7 @@ export interface RecoveryOptions {
   readonly maxAttempts?: number | undefined
   /** Declare exchanges, queues and bindings again, and consume again. Default: true. */
   readonly topology?: boolean | undefined
-  /** Whether to give up at once on what an attempt failed with. Default: never. */
+  /** Whether to give up at once after this error of an attempt. Default: never. */
   readonly giveUpOn?: ((error: Error) => boolean | PromiseLike<boolean>) | undefined
 }
 
@@ -41,7 +41,7 @@ export interface ConnectOptions {
   /** Default: 5672, with TLS 5671. */
   readonly port?: number | undefined
   /**
-   * Several brokers instead of one, as addresses or URLs; what a URL of this list says wins over the options. Each
+   * Several brokers instead of one, as addresses or URLs; a URL of this list wins over the options. Each
    * is tried with an equal share of the time left.
    */
   readonly servers?: readonly (string | URL | ServerAddress)[] | undefined
@@ -80,7 +80,7 @@ export interface ConnectOptions {
   /** The name that the broker shows. Default: `package@host:pid`. */
   readonly connectionName?: string | undefined
   /**
-   * `'separate'`: what publishes has a connection of its own, named `connectionName` with `.publisher` at its end, so that a
+   * `'separate'`: publishes have a connection of their own, named `connectionName` with `.publisher` at its end, so that a
    * broker that is short of memory or disk stops no acks, no consumers and no declares. By it go `publish()`, publishers, RPC
    * calls and replies, copies of failed messages, transactions, and channels that are opened with `connection: 'publisher'`.
    * Default: `'shared'`, one connection for all.

@@ -161,7 +161,7 @@ function serverAt({ host, port }: ServerAddress, common: CommonOptions): ServerS
   return serverOf({ text: '', parts: NOTHING }, { ...common, host: common.host ?? host, port: port ?? common.port })
 }
 
-/** A URL in the option `servers`: what it says itself wins over what is said for all. */
+/** A URL in the option `servers`: it wins over the options for all servers. */
 function serverOfList(uri: ParsedUri, common: CommonOptions): ServerSettings {
   const { parts } = uri
   return serverOf(uri, {

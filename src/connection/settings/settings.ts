@@ -220,7 +220,7 @@ function frameMaxOption(value: number | undefined): number | undefined {
   return value === 0 ? 0 : integerOption('connect', 'frameMax', value, FRAME_MIN_SIZE, 0xff_ff_ff_ff)
 }
 
-/** A copy: what has no place in a table is refused here, and not by each login. */
+/** A copy: values that a table cannot hold are refused here, and not at each login. */
 function clientPropertiesOption(value: ConnectOptions['clientProperties']): FieldTable | undefined {
   if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) {
     return copyTable(value as FieldTable | undefined, 'connect: clientProperties')

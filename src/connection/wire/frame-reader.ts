@@ -44,7 +44,7 @@ export class FrameReader {
   /**
    * Take the bytes from 0 to `length` of `buffer`.
    *
-   * @throws FrameError or ProtocolError for what breaks the protocol; what came before it has been taken.
+   * @throws FrameError or ProtocolError for bytes that break the protocol; frames before them have been taken.
    */
   read(buffer: Buffer, length: number): void {
     this.lastRead = this.#clock.now()

@@ -17,8 +17,8 @@ export interface HeartbeatPort {
  * Heartbeats both ways (§4.2.7): one is sent if nothing else left for half an interval, and a peer that is silent
  * for two intervals is dead.
  *
- * A process that was busy must not take its own absence for the peer's: before it judges, what has come in meanwhile
- * is read. The limit while reading is paused: a live peer has sent something by then.
+ * A busy process must not mistake its own pause for silence of the peer: before it decides, it reads the bytes that have
+ * come. The limit while reading is paused: a live peer has sent something by then.
  */
 export class Heartbeat {
   readonly #port: HeartbeatPort

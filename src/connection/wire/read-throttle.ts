@@ -24,8 +24,8 @@ const NEXT: Record<State, readonly State[]> = {
 
 /**
  * Whether a connection reads. It stops while more than `limit` bytes of deliveries wait for their callbacks. While the
- * program waits for the broker, it goes on up to four times that: the callbacks may be what waits. Past that it reads in
- * sips, ever rarer, so that what is waited for comes in the end, and memory stays bounded in practice.
+ * program waits for the broker, it goes on up to four times that: the callbacks may be waiting themselves. Beyond that it
+ * reads small amounts, ever more rarely, so that awaited replies come in the end and memory stays bounded in practice.
  */
 export class ReadThrottle {
   readonly #transport: Transport
@@ -90,7 +90,7 @@ export class ReadThrottle {
     }
   }
 
-  /** Read what is there, or comes next, once, in spite of the pause. */
+  /** Read the present or next bytes once, in spite of the pause. */
   readOnce(): void {
     if (this.#state === 'paused') this.#to('once')
   }

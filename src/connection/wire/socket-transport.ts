@@ -160,7 +160,7 @@ class SocketTransport implements Transport {
       }
     }
     if (last > 0) socket.uncork()
-    // Node asks to wait before it has tried; what the kernel took need not be waited for.
+    // Node asks to wait before it has tried to write; there is no need to wait for bytes that the kernel took.
     return socket.writableLength === 0 || !socket.writableNeedDrain
   }
 

@@ -69,7 +69,7 @@ export interface TransportPeer {
 
 /**
  * Make a connected transport: with TLS, after the handshake and the check of the server's name. When `signal` aborts
- * before that, leave nothing open and reject. Call `onStep` with what is being waited for, for the message of a timeout.
+ * before that, leave nothing open and reject. Call `onStep` with the name of each awaited step, for the error of a timeout.
  */
 export type TransportFactory = (
   target: TransportTarget,

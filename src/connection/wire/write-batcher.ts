@@ -102,7 +102,7 @@ export class WriteBatcher {
     this.#turnBytes = 0
   }
 
-  /** A read starts: what it makes us write leaves at its end, in one. */
+  /** A read starts: writes that it causes leave at its end, in one. */
   readStarts(): void {
     this.#reading = true
     if (this.#turn === undefined) this.#newTurn()
@@ -176,7 +176,7 @@ export class WriteBatcher {
     else if (pending <= this.#maxBuffered) this.#noLongerFull()
   }
 
-  /** Wait until what is in the writer now has left: nothing of it may have been given to the transport. */
+  /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */
   departure(waiter: Departure): void {
     this.#leaving.push(waiter)
   }

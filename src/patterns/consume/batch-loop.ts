@@ -93,7 +93,7 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
     this.#current = []
   }
 
-  /** The loop was left: what it has in hand goes back, and the consumer is closed. */
+  /** The loop was left: its messages in hand go back, and the consumer is closed. */
   async return(): Promise<BatchResult> {
     for (const message of this.#current) message.nack()
     this.#current = []

@@ -83,7 +83,7 @@ export class BatchRuns implements Runs {
     else this.#timer ??= this.#timers.after(this.#wait, () => this.flush())
   }
 
-  /** Call the handler with what there is. */
+  /** Call the handler with the collected messages. */
   flush(): void {
     this.#timer?.cancel()
     this.#timer = undefined

@@ -59,7 +59,7 @@ export interface ConsumerOptions {
    * more. It has no meaning with `noAck`.
    */
   readonly prefetchCount?: number | undefined
-  /** Messages count as acknowledged when sent: what is on its way when the connection breaks is lost. Default: false. */
+  /** Messages count as acknowledged when sent: those on their way when the connection breaks are lost. Default: false. */
   readonly noAck?: boolean | undefined
   /** No other consumer may use the queue. Default: false. */
   readonly exclusive?: boolean | undefined
@@ -109,7 +109,10 @@ export interface BatchHandlerOptions extends HandlerOptions {
   readonly batch: BatchOptions
   /** Batches that may be handled at the same time; 1 keeps the order. Default: 1. */
   readonly concurrency?: number | undefined
-  /** As of `consumer()`, in messages: `batch.size` at least, or 0. Default: one batch more than are handled at a time, 32 at least. */
+  /**
+   * As of `consumer()`, in messages: `batch.size` at least, or 0. Default: one batch more than are handled at a time, 32
+   * at least.
+   */
   readonly prefetchCount?: number | undefined
 }
 

@@ -8,7 +8,7 @@ import type { Dispatcher } from './dispatcher.ts'
 /** Milliseconds before a consumer is asked for again; they double up to the last. */
 const FIRST_PAUSE = 50
 const LAST_PAUSE = 500
-/** The last pause if the broker refused it by name: what is missing or locked may come back. */
+/** The longest pause after a refusal by name: a missing or locked queue may come back. */
 const LAST_PAUSE_REFUSED = 5_000
 /** Milliseconds after which a consumer that was ended again counts as one that had worked. */
 const PROVEN = 5_000
@@ -35,7 +35,7 @@ export interface RestarterEvents {
   /** The broker ended the consumer, which had this tag. Resolves to whether to consume again. */
   interrupted(error: Error, consumerTag: string | undefined): Promise<boolean>
   resumed(): void
-  /** Nothing more will come; `makeError` says why to each who asks. */
+  /** Nothing more will come; `makeError` makes an error for each caller. */
   failed(makeError: () => Error): void
 }
 
@@ -210,7 +210,7 @@ export class ConsumerRestarter {
       // A stream that is made under this name is another one, whose offsets begin at 0.
       this.#request = { ...this.#asked, arguments: { ...this.#asked.arguments, 'x-stream-offset': 'first' } }
     }
-    // A missing queue is made again by others; what is forbidden or locked mostly stays so for a while.
+    // Others may declare a missing queue at any time; a missing permission or a lock mostly lasts for a while.
     const last = replyCode === undefined || replyCode === 404 ? LAST_PAUSE : LAST_PAUSE_REFUSED
     this.#pause = Math.min(this.#pause * 2, last)
     const isNew = replyCode !== undefined && replyCode !== 404 && replyCode !== this.#refusal
@@ -237,7 +237,7 @@ export class ConsumerRestarter {
     this.#events.failed(makeError)
   }
 
-  /** Consume no more; what was delivered can still be settled. */
+  /** Stop consuming; deliveries can still be settled. */
   stop(): ConsumerChannel | undefined {
     if (this.#state !== 'stopped') this.#to('stopped')
     this.#back = undefined

@@ -337,7 +337,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   /**
-   * Close gracefully: cancel at the broker, give back what no handler or loop has seen (basic.nack with requeue), wait
+   * Close gracefully: cancel at the broker, give back messages that no handler or loop has seen (basic.nack with requeue), wait
    * until the handlers that run have ended and their messages are settled, close the channel. What is not done within
    * `timeout` is given back. Never rejects for anything but a bad option.
    *

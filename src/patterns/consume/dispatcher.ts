@@ -193,7 +193,7 @@ export class Dispatcher implements DeliverySink {
       return
     }
     this.#consumers = 0
-    // A cancel of our own: the code that closes gives back what waits.
+    // A cancel of our own: the closing code gives back waiting messages.
     if (this.#state === 'stopping' || this.#state === 'ended') return
     this.hold()
     if (!this.noAck) for (const message of this.#drop()) message.settle('nack', true)
@@ -349,7 +349,7 @@ export class Dispatcher implements DeliverySink {
     return false
   }
 
-  /** No handler runs, and what failed is settled. */
+  /** No handler runs, and failed messages are settled. */
   get handlersIdle(): boolean {
     return this.#runs?.isIdle ?? true
   }
@@ -382,7 +382,7 @@ export class Dispatcher implements DeliverySink {
     this.#inHand.giveBack(this.#closedReason())
   }
 
-  /** Give back what was not handed out: by one nack if nothing `inHand` came before it. */
+  /** Give back messages that were not handed out: with one nack if nothing `inHand` came before them. */
   giveBackUnseen(inHand: boolean): void {
     const unseen = this.#drop()
     const last = unseen.at(-1)

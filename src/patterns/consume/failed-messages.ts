@@ -30,7 +30,7 @@ export class FailedMessages {
     if (!messages.some(message => isBrokenOff(message, error))) this.#reporter.report(error, 'warn')
   }
 
-  /** Do with a message what the failure policy says. */
+  /** Apply the failure policy to a message. */
   settle(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
     const { isHeld } = message
     if (isHeld) this.#unsettled++

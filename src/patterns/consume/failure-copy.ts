@@ -33,8 +33,8 @@ const DROPPED_BY_RETRIES: ReadonlySet<string> = new Set([...DROPPED, 'x-death'])
 const COPY_TIMEOUT = 30_000
 
 /**
- * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire: somebody is to
- * look at it.
+ * The properties of a copy of a failed message, with the failure in its headers. The copy does not expire, so that a
+ * person can look at it.
  *
  * @param check throws if properties cannot be sent. If it does not fit, parts are left out: first the stack, later the headers of the message. The smallest copy has the body and its origin.
  */

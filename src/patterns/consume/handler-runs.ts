@@ -32,7 +32,7 @@ export interface Runs {
   readonly concurrency: number
   /** Messages that are not settled: of handlers that run, and of those that failed. */
   readonly unsettled: number
-  /** No handler runs, and what failed is settled. */
+  /** No handler runs, and failed messages are settled. */
   readonly isIdle: boolean
   /** What each handler that runs works on; of a batch, its first message. */
   working(): readonly Message[]

@@ -62,7 +62,7 @@ export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
     this.#current = undefined
   }
 
-  /** The loop was left: what it has in hand goes back, and the consumer is closed. */
+  /** The loop was left: its messages in hand go back, and the consumer is closed. */
   async return(): Promise<MessageResult> {
     // Left by the code that works on the message: no report is needed.
     this.#current?.nack()

@@ -161,7 +161,7 @@ export class Message {
     return this.acker !== undefined && !this.acker.over
   }
 
-  /** @internal It was given to somebody else, or will be. */
+  /** @internal It was given to another consumer, or will be. */
   get isLost(): boolean {
     return this.acker?.over === true || this.controller?.signal.aborted === true
   }

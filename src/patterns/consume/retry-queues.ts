@@ -4,8 +4,8 @@ import type { ChannelSource } from '../../connection/channel-source.ts'
 import { retryQueueName } from './failure-action.ts'
 
 /**
- * Milliseconds that the broker keeps a queue after its last declare, on top of the delay: with what is in it, if the queue to
- * which that goes back takes nothing for so long.
+ * Milliseconds that the broker keeps a queue after its last declare, on top of the delay: with its messages, if their own
+ * queue takes nothing for that time.
  */
 const IDLE = 7 * 86_400_000
 /** Milliseconds to wait for a channel, of which there may be no more. */
@@ -13,8 +13,9 @@ const CHANNEL_TIMEOUT = 30_000
 /** Milliseconds after which a queue is declared again before it gets another message, so that it never expires with one. */
 const REFRESH = 60_000
 /**
- * Milliseconds after which a new queue survives a kill of its broker. One that is killed before forgets what it has confirmed: that of a quorum
- * queue up to a second (its entry in names.dets is not written), and until RabbitMQ 4.3 that of any queue up to two (Mnesia).
+ * Milliseconds after which a new queue survives a kill of its broker. One that is killed before forgets what it has
+ * confirmed: that of a quorum queue up to a second (its entry in names.dets is not written), and until RabbitMQ 4.3 that
+ * of any queue up to two (Mnesia).
  */
 const LASTING_AFTER = 2_500
 
@@ -77,7 +78,7 @@ export class RetryQueues {
     this.#declared.delete(delay)
   }
 
-  /** Resolves when the broker would have what is in the queue again after a crash. */
+  /** Resolves when messages in the queue would survive a crash of the broker. */
   async lasts({ since }: RetryQueue): Promise<void> {
     const left = since + LASTING_AFTER - this.#source.clock.now()
     if (left > 0) await new Promise<void>(resolve => this.#source.after(left, resolve))

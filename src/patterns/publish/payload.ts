@@ -64,7 +64,7 @@ function losesContents(value: unknown): boolean {
   )
 }
 
-/** The properties of a message that is JSON, unless they say what else it is. */
+/** The properties of a JSON message, unless they name another content type. */
 export function withJsonType(properties: BasicProperties | undefined): BasicProperties {
   if (properties === undefined) return { contentType: JSON_TYPE }
   if (!isObject(properties)) return properties

@@ -16,7 +16,7 @@ const FAIL_OVER = 2_000
 /** Milliseconds after a nack until its channel is replaced, at the earliest: a leader is elected. */
 const REPLACE_PAUSE = 200
 /**
- * Milliseconds after that in which the broker may settle what is in flight. What it has not settled then is sent again,
+ * Further milliseconds in which the broker may settle messages in flight. What it has not settled then is sent again,
  * and may arrive twice.
  */
 const SETTLE_PAUSE = 5_000

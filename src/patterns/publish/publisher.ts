@@ -29,9 +29,9 @@ export interface PublisherOptions {
   /** Messages without a `deliveryMode` get 2: in a durable queue they survive a restart of the broker. Default: true. */
   readonly persistent?: boolean | undefined
   /**
-   * Number of messages that may wait for their confirms at a time; further ones wait, in order. It bounds what is on the wire,
-   * not what waits, payloads included: for that, await what `publish` returns. A loop that does not await fills the memory,
-   * unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
+   * Number of messages that may wait for their confirms at a time; further ones wait, in order. It bounds messages on the
+   * wire, and not those that wait with their payloads: for that, await `publish`. A loop that does not await fills the
+   * memory, unless the connection's `maxWaiting` refuses more than may wait. Default: no limit.
    */
   readonly maxInFlight?: number | undefined
   /**
@@ -119,9 +119,9 @@ export class Publisher extends EventEmitter<PublisherEvents> {
 
   /**
    * Publish a message (basic.publish). Resolves when the broker has confirmed it: every queue it was routed to has it.
-   * Without a `timeout` or `publishTimeout` it waits as long as a lost connection is being recovered. A nack on a channel that was opened
-   * within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader: the message is
-   * sent again on another channel.
+   * Without a `timeout` or `publishTimeout` it waits as long as a lost connection is being recovered. A nack on a channel
+   * that was opened within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader:
+   * the message is sent again on another channel.
    *
    * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise
    * has settled, since the message may be sent again.
@@ -150,7 +150,10 @@ export class Publisher extends EventEmitter<PublisherEvents> {
     return this.#publisher.stats()
   }
 
-  /** Wait until everything published is confirmed, then close the channel. Never rejects. A second call gets the same promise. */
+  /**
+   * Wait until everything published is confirmed, then close the channel. Never rejects. A second call gets the same
+   * promise.
+   */
   async close(options: PublisherCloseOptions = {}): Promise<void> {
     checkOptions('close', options, ['timeout'])
     await this.#publisher.close({ timeout: durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT })

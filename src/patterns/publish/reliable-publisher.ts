@@ -180,7 +180,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     return window.unsettled < limit && window.write(message)
   }
 
-  /** Write what waits, as far as that may be now. */
+  /** Write waiting messages, as far as possible now. */
   #drain(): void {
     let again = 0
     let nacked = 0
@@ -298,7 +298,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     return new ChannelClosedError(`${what} failed: its publisher was closed${unconfirmed}`, { outcome })
   }
 
-  /** Wait for what is pending, but no longer than `timeout` milliseconds; then reject the rest. Never rejects itself. */
+  /** Wait for pending messages, but no longer than `timeout` milliseconds; then reject the rest. Never rejects itself. */
   close({ timeout }: { readonly timeout: number }): Promise<void> {
     this.#closing ??= this.#close(timeout)
     return this.#closing

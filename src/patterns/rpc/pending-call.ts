@@ -30,7 +30,7 @@ export interface CallBounds {
   after(milliseconds: number, expired: () => void): { cancel(): void }
 }
 
-/** Makes the error of a call that is given up, by what became of its request. */
+/** Makes the error of an abandoned call, by the outcome of its request. */
 export type MakeCallError = (what: string, outcome: PublishOutcome) => Error
 
 /**

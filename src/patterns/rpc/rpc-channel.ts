@@ -82,7 +82,8 @@ export class RpcChannel implements DeliverySink {
     this.#publish(call, channel).then(
       () => call.confirmed(),
       (error: AmqpError) => {
-        // RabbitMQ changes the replyTo of what it returns: of publishes that are alike, another may be taken for it.
+        // RabbitMQ changes the replyTo of a returned message, so that it may be matched to another publish with the same
+        // content.
         if (isReturnOfAnother(error, correlationId)) call.confirmed()
         else call.publishFailed(error)
       },

@@ -532,7 +532,7 @@ describe('a message that came back', () => {
     assert.equal(first.state, 'resolved')
   })
 
-  it('is the first to its place where it is not as it was sent', async () => {
+  it('is matched to the oldest publish with its exchange and routing key if it was changed on the way', async () => {
     const the = new Fixture()
     const all = [
       the.publish({ payload: 'a', routingKey: 'other' }),

@@ -130,7 +130,7 @@ describe('Publishing a copy', () => {
     assert.deepEqual((await attempts({ messageId: 'm', replyTo: 'answers' }, 'replyTo')).seen.length, 2)
   })
 
-  it('sends as it is what is not refused', async () => {
+  it('keeps all headers that are not refused', async () => {
     const { seen, error } = await attempts(whole)
     assert.deepEqual(seen, [whole])
     assert.equal(error, undefined)
