@@ -24,8 +24,19 @@ interface Envelope {
   readonly routingKey: string
 }
 
-class Prototype {
-  readonly raw: RawConnection
+/** What it needs of a connection: that of a socket, or of a stream in memory. */
+export interface PrototypeEnd {
+  readonly socket: {
+    write(bytes: Uint8Array): boolean
+    readonly writableLength: number
+    readonly writableNeedDrain: boolean
+    once(event: 'drain', run: () => void): unknown
+  }
+  handOver(onBytes: (bytes: Uint8Array, length: number) => void): void
+}
+
+export class Prototype {
+  readonly raw: PrototypeEnd
   #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #view = new DataView(this.#chunk.buffer)
   #end = 0
@@ -38,7 +49,7 @@ class Prototype {
   #names: readonly string[] = []
   onDelivery: (body: Buffer, envelope: Envelope) => void = () => undefined
 
-  constructor(raw: RawConnection) {
+  constructor(raw: PrototypeEnd) {
     this.raw = raw
     raw.handOver((bytes, length) => this.#read(bytes, length))
   }

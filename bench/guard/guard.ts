@@ -1,127 +1,115 @@
 /**
- * Fails when the hot path has become half as dear again. CPU is compared with that of a prototype, which does the same
- * work in the same process by turns, so that the machine's speed and its other guests cancel out.
+ * Fails when a row of the hot path has become half as dear again. The time of a message is compared with that of a prototype,
+ * which does the same by turns in the same process, both without sockets; the bytes that it allocates are counted.
  */
-import { client as ours } from '../clients/asyncamqp.ts'
-import type { Client, Repeat } from '../clients/client.ts'
-import { client as prototype } from '../clients/prototype.ts'
-import { bodyOf } from '../message.ts'
-import { Peer } from '../processes.ts'
-import { ROWS, type Row } from '../rows.ts'
-import { median } from '../statistics.ts'
-import { Tally } from '../tally.ts'
-import { connectOptions, type Task } from '../task.ts'
-import { incoming } from '../work/consume.ts'
+import { ours, type Program, prototypes } from './programs.ts'
+import { type GuardedRow, ROOM, ROWS } from './rows.ts'
 
-const ROUNDS = 15
-/** CPU of a round, and of the warm-up, in microseconds. */
-const ROUND_CPU = 10_000
-const WARM_UP_CPU = 200_000
-const QUEUE_NAME = 'bench'
+/** Slices of a row, and at most if the row is above its limit: what disturbs a slice only ever adds to it. */
+const SLICES = 400
+const MOST_SLICES = 2000
+/** Until the compiler has done its work. */
+const WARM_UP_SLICES = 400
+const COUNTED_SLICES = 20
 
-/** One row, done by one client. */
-interface Contender {
-  readonly repeat: Repeat
-  close(): void
-}
+/** One of the two that do a row by turns. */
+class Contender {
+  readonly #program: Program
+  least = Number.POSITIVE_INFINITY
 
-async function contender(client: Client, row: Row): Promise<Contender> {
-  const peer = await Peer.start()
-  const { confirm, bodySize, frameMax, consumers } = row
-  await peer.prepare({
-    confirm,
-    confirmAfter: 1,
-    bodySize,
-    withProperties: false,
-    deliveryFrameMax: frameMax,
-    consumers,
-  })
-  const task: Task = {
-    client: 'asyncamqp',
-    row,
-    url: peer.url,
-    queueName: QUEUE_NAME,
-    countWrites: false,
-    waiting: 0,
-    budget: { cpu: 0, wall: 0 },
+  constructor(program: Program) {
+    this.#program = program
   }
-  const connection = await client.connect(peer.url, connectOptions(task))
-  const message = { body: bodyOf(bodySize), routingKey: QUEUE_NAME, withProperties: false, channels: 1 }
-  const close = (): void => peer.stop()
-  if (row.work === 'publish') return { repeat: await connection.publisher(message), close }
-  if (row.work === 'confirm') return { repeat: await connection.confirmer(message, row.window), close }
-  const tally = new Tally()
-  await connection.consumer(incoming(task, tally))
-  const repeat = (count: number): Promise<void> => {
-    const all = tally.more(count)
-    peer.deliver(count)
-    return all
+
+  async slice(): Promise<void> {
+    this.#program.prepare()
+    const start = performance.now()
+    await this.#program.run()
+    this.least = Math.min(this.least, performance.now() - start)
   }
-  return { repeat, close }
-}
 
-async function cpuOf(run: () => Promise<void>): Promise<number> {
-  const before = process.cpuUsage()
-  await run()
-  const { user, system } = process.cpuUsage(before)
-  return user + system
-}
-
-/** Warms up. Returns how many messages a round takes. */
-async function warmUp({ repeat }: Contender): Promise<number> {
-  let count = 500
-  for (let total = 0; total < WARM_UP_CPU; ) {
-    const cpu = await cpuOf(() => repeat(count))
-    total += cpu
-    if (cpu < ROUND_CPU) count *= 2
-  }
-  return count
-}
-
-/** What a message of `row` costs this package, in multiples of the prototype's cost; both did it by turns. */
-async function ratioOf(row: Row, handicap: number): Promise<number> {
-  const one = await contender(ours, row)
-  const other = await contender(prototype, row)
-  try {
-    const count = Math.max(await warmUp(one), await warmUp(other))
-    const pairs: { readonly ours: number; readonly prototype: number }[] = []
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const mine = await cpuOf(() => one.repeat(Math.round(count * handicap)))
-      pairs.push({ ours: mine, prototype: await cpuOf(() => other.repeat(count)) })
+  /** The least that a slice allocates; a slice in which garbage was collected says nothing. */
+  async bytes(): Promise<number> {
+    let least = Number.POSITIVE_INFINITY
+    for (let slices = 0; slices < COUNTED_SLICES; slices += 1) {
+      this.#program.prepare()
+      const before = process.memoryUsage().heapUsed
+      await this.#program.run()
+      const grown = process.memoryUsage().heapUsed - before
+      if (grown > 0) least = Math.min(least, grown)
     }
-    // Other guests of the machine only ever add to a cost, and what they add to both cancels out: the lower one counts.
-    const least = Math.min(...pairs.map(pair => pair.ours)) / Math.min(...pairs.map(pair => pair.prototype))
-    return Math.min(least, median(pairs.map(pair => pair.ours / pair.prototype)))
-  } finally {
-    one.close()
-    other.close()
+    return least
+  }
+}
+
+class Duel {
+  readonly row: GuardedRow
+  readonly ours: Contender
+  readonly prototype: Contender
+
+  private constructor(row: GuardedRow, mine: Program, prototype: Program) {
+    this.row = row
+    this.ours = new Contender(mine)
+    this.prototype = new Contender(prototype)
+  }
+
+  static async open(row: GuardedRow, handicap: number): Promise<Duel> {
+    const mine = await ours[row.ours](Math.round(row.count * handicap))
+    return new Duel(row, mine, await prototypes[row.prototype](row.count))
+  }
+
+  async slice(): Promise<void> {
+    await this.ours.slice()
+    await this.prototype.slice()
+  }
+
+  warm(): void {
+    this.ours.least = Number.POSITIVE_INFINITY
+    this.prototype.least = Number.POSITIVE_INFINITY
+  }
+
+  get times(): number {
+    return this.ours.least / this.prototype.least
+  }
+
+  get isSlow(): boolean {
+    return this.times > this.row.times * ROOM
+  }
+
+  /** Prints what it found. Returns whether that is within the limits. */
+  async verdict(): Promise<boolean> {
+    const { name, times, bytes, count } = this.row
+    const limits = { times: times * ROOM, bytes: bytes * ROOM }
+    const found = { times: this.times, bytes: (await this.ours.bytes()) / count }
+    const parts = [
+      `${found.times.toFixed(2)} prototypes, of at most ${limits.times.toFixed(2)}`,
+      `${found.bytes.toFixed(0)} bytes, of at most ${limits.bytes.toFixed(0)}`,
+    ]
+    if (this.isSlow) parts.push('TOO SLOW')
+    if (found.bytes > limits.bytes) parts.push('ALLOCATES TOO MUCH')
+    console.log([name.padEnd(22), parts.join('; ')].join(' '))
+    return !this.isSlow && found.bytes <= limits.bytes
   }
 }
 
 /**
- * How many prototypes a message may cost in the rows of the hot path: a fifth more than it cost when this was written, half
- * way to half as much again.
+ * The guard of `names`, or of all rows, in a process of its own, since compilers choose once in a process. Returns the rows that
+ * fail. With a `handicap` of 1.5, three of our messages are counted as two in the row `handicapped`, or in all.
  */
-const LIMITS: { readonly [row: string]: number } = {
-  'publish 16 B': 1.75,
-  'confirm 16 B': 1.7,
-  'consume 16 B': 1.95,
-  'consume and ack 16 B': 2.4,
-}
-
-/**
- * The guard, in a process of its own, since compilers choose once in a process: true when all rows are within their limits.
- * With a `handicap` of 1.5, three of our messages are counted as two.
- */
-export async function guard(handicap: number): Promise<boolean> {
-  let within = true
+export async function guard(names: readonly string[], handicap: number, handicapped?: string): Promise<string[]> {
+  const duels: Duel[] = []
   for (const row of ROWS) {
-    const limit = row.section === 'messages' ? LIMITS[row.name] : undefined
-    if (limit === undefined) continue
-    const ratio = await ratioOf(row, handicap)
-    if (ratio > limit) within = false
-    const verdict = ratio > limit ? ': TOO DEAR' : ''
-    console.log(`${row.name.padEnd(22)} ${ratio.toFixed(2)} prototypes, of at most ${limit}${verdict}`)
+    if (names.length > 0 && !names.includes(row.name)) continue
+    duels.push(await Duel.open(row, handicapped === undefined || handicapped === row.name ? handicap : 1))
   }
-  return within
+  // All rows by turns, too: each has slices in every quiet moment of the machine.
+  for (let slices = 0; slices < WARM_UP_SLICES; slices += 1) for (const duel of duels) await duel.slice()
+  for (const duel of duels) duel.warm()
+  for (let slices = 0; slices < SLICES; slices += 1) for (const duel of duels) await duel.slice()
+  for (let slices = SLICES; slices < MOST_SLICES && duels.some(duel => duel.isSlow); slices += 1) {
+    for (const duel of duels) if (duel.isSlow) await duel.slice()
+  }
+  const failed: string[] = []
+  for (const duel of duels) if (!(await duel.verdict())) failed.push(duel.row.name)
+  return failed
 }
