@@ -21,7 +21,7 @@ function consume(client: EngineClient, queueName: string, consumerTag: string, p
   client.send(1, methods.BasicConsume, { queueName, consumerTag })
 }
 
-/** Consumers with bodies, of what was delivered. */
+/** The deliveries, as consumers with bodies. */
 function delivered(client: EngineClient): string[] {
   return client
     .take()
@@ -135,7 +135,7 @@ describe('A channel that is lost', () => {
     ['3.10', ['1', '2']],
     ['4.3', ['2', '1']],
   ] as const) {
-    it(`returns to a quorum queue what it asked for and what its consumers have as in RabbitMQ ${release}`, () => {
+    it(`returns messages of basic.get and of consumers to a quorum queue as RabbitMQ ${release} does`, () => {
       const { engine, client } = start(release)
       declare(client, 'work', { 'x-queue-type': 'quorum' })
       client.publish(1, '', 'work', '1')
@@ -168,7 +168,7 @@ describe('A quorum queue with priorities', () => {
 
 describe('A channel whose mistake ends its connection', () => {
   for (const release of RELEASES) {
-    it(`gives back what it had to the others of it, which are still there, as in RabbitMQ ${release}`, () => {
+    it(`gives its messages to the other consumers of the connection, as in RabbitMQ ${release}`, () => {
       const { engine, client } = start(release)
       declare(client, 'work')
       consume(client, 'work', 't', 0)

@@ -98,7 +98,7 @@ describe('A channel of the broker', () => {
     assert.deepEqual(client.lines(), ['1 basic.return lost', '1 basic.ack'])
   })
 
-  it('closes on an error, gives back what it had, and can be opened again', () => {
+  it('closes on an error, gives back its messages, and can be opened again', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
@@ -171,7 +171,7 @@ describe('A channel of the broker', () => {
     assert.deepEqual(client.lines(), ['1 basic.deliver a'])
   })
 
-  it('brings replies to who asked for them, by direct reply-to', () => {
+  it('brings replies to the caller, by direct reply-to', () => {
     const { engine } = startEngine()
     const [asking, answering] = [EngineClient.open(engine), EngineClient.open(engine)]
     answering.send(1, methods.QueueDeclare, { queueName: 'questions', durable: true })

@@ -158,7 +158,7 @@ describe('A connection to the broker', () => {
     assert.deepEqual(other.lines(), ['1 queue.unbind-ok', '1 channel.close'])
   })
 
-  it('gives back what it had when it is lost', () => {
+  it('gives back its messages when it is lost', () => {
     const { engine } = startEngine()
     const [one, other] = [EngineClient.open(engine), EngineClient.open(engine)]
     one.send(1, methods.QueueDeclare, { queueName: 'work', durable: true })

@@ -39,7 +39,7 @@ export function startEngine(options: Partial<EngineOptions> = {}): EngineScene {
   return { engine, clock }
 }
 
-/** A client without a network: what it sends is done, and answered, when the call returns. */
+/** A client without a network: the broker has handled and answered a frame when the call returns. */
 export class EngineClient implements FrameSink {
   /** Whether the broker has ended the stream, or cut it. */
   ended: 'no' | 'end' | 'destroyed' = 'no'

@@ -29,7 +29,7 @@ describe('A queue of the broker', () => {
     )
   })
 
-  it('puts what comes back where it was', () => {
+  it('puts returned messages back in their place', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'work')
@@ -157,7 +157,7 @@ describe('A queue of the broker', () => {
     assert.deepEqual(client.lines(), ['1 basic.get-ok new', '1 basic.get-ok old'])
   })
 
-  it('drops what is too much also if messages come back', () => {
+  it('drops the surplus also if messages come back', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
     declared(client, 'short', { 'x-max-length': 1 })
@@ -245,7 +245,7 @@ describe('A quorum queue of the broker', () => {
     }
   })
 
-  it('refuses what is not an offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {
+  it('refuses a bad offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {
     for (const [release, closed, text] of [
       ['3.10', '0 connection.close', 'INTERNAL_ERROR'],
       [
@@ -328,7 +328,7 @@ describe('A quorum queue of the broker', () => {
     assert.deepEqual([publish(1), publish(1), publish(1), publish(1)], [...Array(3).fill('basic.ack'), 'basic.nack'])
     get()
     client.take()
-    // Two are left: too many for whom was refused, and not for another one.
+    // Two are left: too many for the publisher that was refused, and not for another one.
     assert.deepEqual([publish(1), publish(2), publish(2)], ['basic.nack', 'basic.ack', 'basic.nack'])
     for (let i = 0; i < 2; i++) get()
     client.take()

@@ -66,7 +66,7 @@ class Conversation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // The server first: it would answer none of what a graceful close asks.
+    // The server first: it would not answer the methods of a graceful close.
     await this.server[Symbol.asyncDispose]()
     await this.protocol.close()
   }

@@ -17,7 +17,7 @@ import {
 } from '../../src/channel/rabbitmq.ts'
 import { ChannelClosedError } from '../../src/errors.ts'
 
-/** One thing that a version of RabbitMQ was seen to do, and what is made of it. */
+/** One observed behaviour of a version of RabbitMQ, and what the client does then. */
 interface Seen {
   readonly on: string
   readonly what: string

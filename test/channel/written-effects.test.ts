@@ -37,7 +37,7 @@ describe('the effects of written methods', () => {
     assert.deepEqual(fates, ['a done', 'b done'])
   })
 
-  it('of what has no reply when the life ends are refused; what has none to come is accepted', () => {
+  it('are refused if a reply is missing when the life ends, and accepted if there is none to come', () => {
     const { effects, fates, write } = life()
     write(DECLARE, 'a', true)
     write(BIND, 'b')

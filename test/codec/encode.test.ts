@@ -137,7 +137,7 @@ describe('encodeTable and decodeTable', () => {
     assert.deepEqual(codec.encodeTable(new Map([['small', 1]])), codec.encodeTable({ small: 1 }))
   })
 
-  it('refuse what is none', () => {
+  it('refuse other values', () => {
     const bytes = codec.encodeTable({ a: 1 })
     assert.throws(() => codec.decodeTable(bytes.subarray(0, -1)), { name: 'FrameError', replyCode: 502 })
     assert.throws(() => codec.decodeTable(Buffer.concat([bytes, bytes])), /followed by 11 bytes/)
@@ -155,7 +155,7 @@ describe('encodeFrame', () => {
     refused(() => codec.encodeFrame(1, 1, 'text' as never), /payload/)
   })
 
-  it('gives copies of what never changes', () => {
+  it('gives copies of constant bytes', () => {
     codec.encodeHeartbeat().fill(0)
     codec.encodeProtocolHeader().fill(0)
     assert.equal(codec.encodeHeartbeat().toString('hex'), '08000000000000ce')

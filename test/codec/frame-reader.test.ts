@@ -75,7 +75,7 @@ describe('FrameReader', () => {
     )
   })
 
-  it('keeps what is not taken for the next time', () => {
+  it('keeps frames that are not taken for the next time', () => {
     const reader = new FrameReader()
     for (const frame of reader.push(stream)) if (frame.type === 'method') break
     assert.equal(reader.read()?.type, 'malformed')

@@ -193,7 +193,7 @@ describe('a channel that the server closes', () => {
     assert.ok(!bodies.includes('late') && !bodies.includes('later still'))
   })
 
-  it('leaves its number to the next one if there is no other, which takes nothing for its own before its open-ok', async () => {
+  it('leaves its number to the next channel if there is no other; that one takes no frames before its open-ok', async () => {
     const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 1 }))
     channel.waitClosed().catch(() => {})
     peer.reply(1, methods.ChannelClose, NOT_FOUND)

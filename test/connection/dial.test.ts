@@ -220,7 +220,7 @@ describe('dial', () => {
     assert.deepEqual([...first].sort(), ['a', 'b', 'c'])
   })
 
-  it('races them through the whole handshake, and closes who comes later', async () => {
+  it('races them through the whole handshake, and closes later ones', async () => {
     const brokers = new Brokers()
     brokers.failing('a', refused())
     const slow = brokers.silent('b')

@@ -10,7 +10,7 @@ import { VirtualClock } from '../support/virtual-clock.ts'
 
 const LIFETIME = 5_000
 
-/** Tokens of five seconds, a broker that takes all but the revoked ones, and what it was given. */
+/** Tokens of five seconds, a broker that accepts all but revoked ones, and the tokens that it got. */
 class Tokens {
   readonly clock = new VirtualClock()
   readonly broker = new FakeBroker()

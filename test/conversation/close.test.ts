@@ -93,7 +93,7 @@ describe('closing a channel', () => {
     assert.equal(next.channelId, 1)
   })
 
-  it('rejects what is pending, with what the program did, and again is the same promise', async () => {
+  it('rejects pending calls with the reason, and returns the same promise again', async () => {
     const { channel, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))
     const closing = channel.close()
@@ -110,7 +110,7 @@ describe('closing a channel', () => {
     assert.deepEqual(errors, [])
   })
 
-  it('by the server rejects what is pending with its words, the guilty call first, and leaves other channels alone', async () => {
+  it('by the server rejects pending calls with its text, the call at fault first, and leaves other channels alone', async () => {
     const { peer, channel, protocol } = await converseOnChannel()
     const other = await protocol.channel()
     const calls = [

@@ -155,7 +155,7 @@ describe('next()', () => {
     assert.deepEqual(await fixture.settled(), ['basic.ack 1', 'basic.reject 2'])
   })
 
-  it('of a loop that asks ahead settles nothing either: who asks so works on several', async () => {
+  it('of a loop that asks ahead settles nothing either: such a loop works on several messages', async () => {
     const fixture = new Fixture()
     const consumer = await fixture.consumer()
     const loop = consumer[Symbol.asyncIterator]()
@@ -369,7 +369,7 @@ describe('A consumer whose connection is lost', () => {
     )
   })
 
-  it('aborts the signal of what is in hand, and takes what its handler rejects with then for no failure', async () => {
+  it('aborts the signal of messages in hand, and does not count later errors of their handlers as failures', async () => {
     const fixture = new Fixture()
     const reasons: unknown[] = []
     await fixture.handler(
@@ -458,7 +458,7 @@ describe('Closing a consumer', () => {
     assert.equal(started, 1)
   })
 
-  it('aborts the signal of what it gives back past its timeout, also if it is first read after that', async () => {
+  it('aborts the signals of messages that it gives back past its timeout, also if they are first read after that', async () => {
     const fixture = new Fixture()
     const messages: Message[] = []
     const hang = (message: Message) => {
@@ -599,7 +599,7 @@ describe('A consumer of a stream', () => {
     assert.deepEqual(await fixture.settled(), ['basic.reject 2'])
   })
 
-  it('gives nothing back: what is not acked stays unsettled, however it ends', async () => {
+  it('gives nothing back: messages without an ack stay unsettled, however it ends', async () => {
     const ends: readonly ((consumer: Consumer) => Promise<unknown>)[] = [
       consumer => consumer.close(),
       async consumer => {
@@ -671,7 +671,7 @@ describe('A consumer of a stream', () => {
     assert.deepEqual(handled, ['1', '2', '3'])
   })
 
-  it('acks what is rejected, and hands out again what the program requeues', async () => {
+  it('acks rejected messages, and hands out requeued ones again', async () => {
     const fixture = new Fixture()
     const consumer = await fixture.consumer(stream)
     await fixture.deliverOfStream(1, 2)

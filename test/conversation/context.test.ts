@@ -28,7 +28,7 @@ const fail = (): never => {
   throw new Error('failed')
 }
 
-/** Code of the program's, by where it is registered. */
+/** Code of the program, by the place at which it is registered. */
 const REGISTRATIONS: Readonly<Record<string, Registration>> = {
   'the callback of basicConsume': {
     register: (_the, channel, note) => channel.basicConsume(note, 'q'),

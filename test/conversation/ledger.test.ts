@@ -41,7 +41,7 @@ describe("the queue that '' means", () => {
     assert.deepEqual(the.sent(BINDINGS), ['queue.bind b amq.topic k'])
   })
 
-  it('is recorded for what is called with it after a recovery, and is there after the next', async () => {
+  it('is recorded for calls with it after a recovery, and is there after the next one', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.exchangeDeclare('x', 'fanout')
@@ -121,7 +121,7 @@ describe('the ledger of what a program has made', () => {
     assert.deepEqual(the.sent(QUEUES), ['queue.declare there'])
   })
 
-  it('leaves out what recover: false keeps out, with what is bound to it', async () => {
+  it('leaves out entities with recover: false, and their bindings', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.queueDeclare('q')

@@ -12,7 +12,7 @@ const INFO = { serverAddress: 'localhost', serverPort: 5672, virtualHost: '/' }
 const FORBIDDEN = { replyCode: 403, replyText: 'ACCESS_REFUSED - Login was refused' }
 let made = 0
 
-/** A recoverable connection, and what its diagnostics channels carry. */
+/** A recoverable connection, and the events of its diagnostics channels. */
 async function seen(options: ConnectOptions = {}) {
   const connectionName = `lifecycle ${++made}`
   const lifecycle = new SeenLifecycle(connectionName)

@@ -238,7 +238,7 @@ describe('what must stay after publishes', () => {
     assert.equal(came(peer), 'tx.select first tx.commit third tx.commit')
   })
 
-  it('is not held by what is published later: waitForConfirms ends while others go on through a full buffer', async () => {
+  it('is not delayed by later publishes: waitForConfirms ends while others go on through a full buffer', async () => {
     const { peer, channel } = await scene({ maxBuffered: 10_000 }, true)
     peer.transport.stall()
     for (let i = 0; i < 5; i++) void channel.basicPublish(Buffer.alloc(12_000), 'e', 'k')

@@ -258,7 +258,7 @@ describe('the attempts of a recovery', () => {
 })
 
 describe('what goes on first', () => {
-  it('is a publish that needs nothing of what is away, and one that needs something as soon as that is back', async () => {
+  it('is a publish that needs no missing entity, and any other one as soon as its entities are back', async () => {
     const the = await Recoverable.open()
     const channel = await confirming(the)
     for (const name of ['x', 'y']) await channel.exchangeDeclare(name, 'fanout')
@@ -338,7 +338,7 @@ describe('what goes on first', () => {
     assert.deepEqual(the.sent('queue.bind', 'basic.publish'), ['queue.bind q amq.topic k', 'basic.publish amq.topic k'])
   })
 
-  it('is a call that names nothing of what is away, in the order of the calls', async () => {
+  it('is a call that names no missing entity, in the order of the calls', async () => {
     const the = await Recoverable.open()
     const [channel, other] = [await the.protocol.channel(), await the.protocol.channel()]
     await channel.queueDeclare('q')
@@ -706,7 +706,7 @@ describe('consumers', () => {
     }
   })
 
-  it('have their queue made again that went with them, however late', async () => {
+  it('have their auto-delete queue declared again, however late', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
     await channel.queueDeclare('gone', { autoDelete: true })

@@ -664,7 +664,7 @@ describe('a consumer', () => {
     assert.equal(peer.names.at(-1), '1 basic.cancel', 'what was given up is never sent')
   })
 
-  it('without acks that was aborted before its consume-ok keeps nothing of what came for it', async () => {
+  it('without acks that was aborted before its consume-ok keeps none of its deliveries', async () => {
     const { peer, channel, protocol } = await converseOnChannel({ maxBuffered: 10_000 })
     const controller = new AbortController()
     const { signal } = controller
@@ -684,7 +684,7 @@ describe('a consumer', () => {
     assert.equal(protocol.state, 'open')
   })
 
-  it('of a stream is acked only: what is refused is acked, what is requeued is left', async () => {
+  it('of a stream is only acked: a rejected message is acked, a requeued one is left', async () => {
     const { peer, channel } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c', arguments: { 'x-stream-offset': 'first' } })
     await turn()

@@ -114,7 +114,7 @@ describe('the offset store of a consumer of a stream', () => {
       await clock.until(paused.close())
     }))
 
-  it('does not pass what a loop was given and has not settled, nor what it has not seen', () =>
+  it('does not pass messages that a loop has not settled or not seen', () =>
     scene(async ({ clock, protocol }) => {
       const store = new MemoryStore()
       const consumer = await protocol.consumer('s', { offsetStore: store })

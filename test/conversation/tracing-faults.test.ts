@@ -115,7 +115,7 @@ describe('The trace of a publish', () => {
       assert.deepEqual(outcomes(traced), ['sent', 'sent', 'notSent with an error'])
     }))
 
-  it('ends at once of what is one too many', async () => {
+  it('ends at once for a message beyond the limit', async () => {
     await using broker = await startBroker()
     await using protocol = await connect({ ...broker.inMemory, maxWaiting: 1 })
     const channel = await protocol.channel()

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { LogWriter } from '../../src/diagnostics/logger.ts'
 import { EncodeError, type LogFormat, type Logger } from '../../src/index.ts'
 
-/** A logger that keeps what its methods are called with, and what writes to it. */
+/** A logger that keeps the arguments of its methods, and its writer. */
 function kept(extra: object = {}, format?: LogFormat) {
   const lines: unknown[][] = []
   const keep = (...line: unknown[]): void => void lines.push(line)

@@ -77,7 +77,7 @@ export class FrameClient implements FrameSink {
     return client
   }
 
-  /** To a broker in this process, without a socket: what is sent is done at once, and answered in the next tick. */
+  /** To a broker in this process, without a socket: frames are handled at once, and answered in the next tick. */
   static async enter(engine: BrokerEngine): Promise<FrameClient> {
     let coming: Buffer[] = []
     const connection = engine.accept({

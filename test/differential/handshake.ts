@@ -8,7 +8,7 @@ import type { FieldTable } from '../../src/protocol/values.ts'
 import { type Bytes, methodBytes } from './bad-bytes.ts'
 import { Random } from './random.ts'
 
-/** RabbitMQ lets those wait whom it refuses without a word. */
+/** RabbitMQ keeps clients waiting that it refuses without a word. */
 const LONGEST_WAIT = 6_000
 /** Milliseconds after which nothing more comes from a server that has not closed. */
 const QUIET = 400
@@ -57,7 +57,7 @@ export const RIGHT: readonly Bytes[] = [
   { text: 'channel.open', bytes: methodBytes(1, methods.ChannelOpen, {}) },
 ]
 
-/** What a client sends from its first byte on; a seed decides where it goes wrong, if it does. */
+/** The bytes of a client from the first one on; a seed decides where they go wrong, if they do. */
 export function handshake(seed: number): readonly Bytes[] {
   const random = new Random(seed)
   const wrong = (probability: number) => random.chance(probability)

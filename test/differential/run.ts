@@ -90,7 +90,7 @@ export class Run {
     this.#expires = expires
   }
 
-  /** The step from which on what is in the queues is a matter of chance. */
+  /** The first step after which the contents of the queues are a matter of chance. */
   get chanceFrom(): number {
     return this.#chanceFrom
   }
@@ -186,7 +186,7 @@ export class Run {
       await control.queueBarrier(queueNames, 1)
     }
     await Promise.all(live().map(one => one?.barrier()))
-    // In the process, all is done when the bytes have been read, but for what is a matter of some time.
+    // In the process, everything but timers is done when the bytes have been read.
     if (control === undefined) {
       await pause(1)
       return

@@ -32,7 +32,7 @@ export interface SequenceOptions extends DrawOptions {
 const CONNECTIONS = 2
 const CHANNELS = 2
 const EXCHANGE_TYPES = ['direct', 'fanout', 'topic', 'headers']
-/** By which the weights of a sequence differ from those below: each has its own character. */
+/** Factors for the weights below: each sequence has its own character. */
 const FAVOURS = [0.25, 1, 1, 3]
 
 /** Steps that a seed decides: most are sensible, some are mistakes. */

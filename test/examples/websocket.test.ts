@@ -54,7 +54,7 @@ function modules(): Map<string, string> {
 
 const IMPORTS = { asyncamqp: '/asyncamqp.js', 'node:buffer': '/buffer.js' }
 
-/** `program` in a page; it gives what is posted. */
+/** `program` in a page, which posts its result. */
 function page(program: string): string {
   return `<!doctype html><script type="importmap">${JSON.stringify({ imports: IMPORTS })}</script>
   <script type="module">

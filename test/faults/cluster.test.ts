@@ -11,7 +11,7 @@ const cluster = await startCluster(3)
 after(() => cluster.destroy())
 
 const RATE = 500
-/** Milliseconds of its own that a lost node's client may need to go on at another one. */
+/** Milliseconds that the client of a lost node may need to go on at another one. */
 const FAILOVER = 300
 /** Milliseconds before the first attempt, at most. */
 const FIRST_PAUSE = 50
@@ -111,8 +111,8 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 240_
     await victim.kill()
     await until('the publisher is at another node', () => watch.total > 0, { interval: 5 })
     const { size } = publishes.confirmed
-    // A quorum queue whose leader was killed elects another first. RabbitMQ 3.10 refuses what is published to it
-    // meanwhile, and then all that comes by the same channel.
+    // A quorum queue whose leader was killed elects another first. RabbitMQ 3.10 refuses messages to it meanwhile, and
+    // then all messages of the same channel.
     await until('publishes are confirmed again', () => publishes.confirmed.size > size + 100, { timeout: 30_000 })
     await publishes.stop()
     assert.notEqual(publisher.peer.port, victim.port)

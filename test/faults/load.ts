@@ -17,7 +17,7 @@ function ranges(numbers: Iterable<number>): string {
   return runs.map(({ first, last }) => (first === last ? String(first) : `${first}..${last}`)).join(' ')
 }
 
-/** Publishes numbers to a queue, each awaited to its confirm, and keeps account of what became of them. */
+/** Publishes numbers to a queue, awaits each confirm, and records each outcome. */
 export class PublishLoad implements Disposable {
   readonly confirmed = new Set<number>()
   readonly unknown = new Set<number>()
@@ -97,7 +97,7 @@ export async function drain(protocol: AmqpProtocol, queue: string): Promise<numb
   return received
 }
 
-/** Consumes and acks, as a worker does, and keeps what it has acked. */
+/** Consumes and acks like a worker, and records the acked messages. */
 export class ConsumeLoad {
   /** Numbers whose ack was sent, in that order. */
   readonly acked: number[] = []

@@ -33,7 +33,7 @@ after(async () => {
   await proxy[Symbol.asyncDispose]()
 })
 
-/** A program that does anything at any time, and what it may rely on. */
+/** A program that does anything at any time, and the promises that hold for it. */
 class Model {
   readonly pending = new Pending()
   readonly log: string[] = []

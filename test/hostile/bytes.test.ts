@@ -23,7 +23,7 @@ const PROPERTIES = {
   clusterId: 'c',
 }
 
-/** A good part of what a server may say to channel 1, content and all. */
+/** Most frames that a server may send to channel 1, content included. */
 const stream = Buffer.concat([
   methodFrame(0, methods.ConnectionStart, { serverProperties: PROPERTIES.headers, mechanisms: 'PLAIN' }),
   methodFrame(0, methods.ConnectionTune, { channelMax: 10, frameMax: FRAME_MAX, heartbeat: 5 }),

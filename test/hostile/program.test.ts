@@ -20,7 +20,7 @@ type Hostile = () => unknown
 
 /** A place where the program's code is called. */
 interface Place {
-  /** How often what it threw is reported to `onError`, or else as an unhandled rejection. */
+  /** How often its error is reported to `onError`, or else as an unhandled rejection. */
   readonly told: number
   readonly byRejection?: boolean
   /** Have `hostile` called there, and see that all else goes on. */
@@ -311,7 +311,7 @@ const PLACES: Readonly<Record<string, Place>> = {
       return conversation
     },
   },
-  // What becomes of its own errors is a warning of the process.
+  // Its own errors become warnings of the process.
   'a logger that warns': {
     told: 0,
     run: async hostile => {
@@ -418,7 +418,7 @@ async function isRejected(promise: Promise<unknown>): Promise<void> {
   assert.equal(rejected, 1)
 }
 
-/** Hostile code ends nothing but what it was called for. */
+/** Hostile code ends only the operation that called it. */
 async function tryOut({ told, byRejection = false, run }: Place, hostile: Hostile): Promise<void> {
   let conversation: Conversation | undefined
   const unhandled = await collecting(async () => {
@@ -481,7 +481,7 @@ describe('Code of the program that calls back', () => {
             if (current !== undefined) callBack(current)
             throw new Error('called back')
           })
-          // Much of what a trial looks for does not happen any more.
+          // Most effects that a trial looks for no longer happen.
           await trial.then(({ peer }) => escaped.push(...peer.transport.escaped), ignore)
           protocol = current
           await within(2_000, 'the end of the protocol', protocol?.close({ timeout: 50 }) ?? Promise.resolve())

@@ -5,7 +5,7 @@ const DECLARATION = /^export (?:declare )?(?:abstract )?(?:class|function|const|
 const LIST = /^export (?:type )?\{([^}]*)\}/gm
 const STAR = /^export (?:type )?\* from '([^']+)'/gm
 
-/** Every name, of values and of types, that a declaration file and what it exports again make public. */
+/** Every public name of a declaration file, of values and types, re-exports included. */
 export function publicNames(declarationFile: string): Set<string> {
   const text = readFileSync(declarationFile, 'utf8')
   const names = new Set<string>()

@@ -381,7 +381,7 @@ describe('a message at any place of a chunk', () => {
         const wanted = sender()
         wanted.send(given)
         const expected = sent(wanted)
-        // Every place would take too long for each: some of those where an end of the chunk may matter.
+        // All places would take too long: only some at which the end of a chunk may matter.
         const most = expected.length + 4_000
         for (let i = 0; i < 25; i++) {
           const used = CHUNK_SIZE - ((seed + i * 7_919) % most)

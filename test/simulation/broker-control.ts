@@ -8,10 +8,10 @@ import type { Evidence } from './judge.ts'
 import { describeBinding, describeConsumer, describeExchange, describeQueue, ERROR_QUEUE, EXCHANGE } from './names.ts'
 import type { Listener } from './network.ts'
 
-/** Seconds. Short enough to be missed within a history, long enough to be a small part of what happens in it. */
+/** Seconds. Short enough to pass within a history, and long enough to have an effect. */
 const HEARTBEAT = 20
 
-/** What a history does to the broker, and what it reads off it at the end. */
+/** Operations of a history on the broker, and the state that it reads at the end. */
 export interface BrokerControl {
   readonly listener: NonNullable<Listener>
   start(): void

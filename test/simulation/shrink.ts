@@ -1,7 +1,7 @@
 import type { Step } from './steps.ts'
 
 /**
- * The fewest steps that still fail: parts are left out, from halves down to single steps, as long as what is left fails.
+ * The fewest steps that still fail: parts are left out, from halves down to single steps, as long as the rest still fails.
  */
 export async function shrink(
   steps: readonly Step[],

@@ -43,7 +43,7 @@ export type Step =
       /** Every n-th message fails; 0 for none. */
       readonly failEvery: number
       readonly failure: Failure
-      /** Handlers or callbacks that may run at the same time; 0 for what is the default. */
+      /** Handlers or callbacks that may run at the same time; 0 for the default. */
       readonly concurrency: number
     }
   | { readonly do: 'stop consumer'; readonly which: number }
@@ -118,7 +118,7 @@ export type Step =
 export const CLIENTS = 2
 export const QUEUES = 3
 export const KEYS = 3
-/** The only queue that is consumed without acks: what is on its way when a connection breaks is lost there. */
+/** The only queue that is consumed without acks: its messages on their way when a connection breaks are lost. */
 export const NO_ACK_QUEUE = QUEUES - 1
 
 const STEP_WEIGHTS = {

@@ -20,7 +20,7 @@ export interface SentFrame {
   readonly payload: Buffer
   readonly method: methods.AnyMethod | undefined
   readonly args: Readonly<Record<string, unknown>>
-  /** `1 queue.declare`, `1 body`: channel and what it is. */
+  /** `1 queue.declare`, `1 body`: the channel and the kind of frame. */
   readonly name: string
 }
 

@@ -2,14 +2,14 @@ import type { Transport, TransportPeer } from '../../src/connection/wire/transpo
 
 const HIGH_WATER_MARK = 65_536
 
-/** A transport that does nothing by itself and remembers what it was asked. */
+/** A transport that does nothing by itself and records its calls. */
 export class FakeTransport implements Transport {
   readonly peer: TransportPeer = { host: 'fake', port: 5672, localPort: 1, encrypted: false }
   readonly writes: Buffer[] = []
   readonly calls: string[] = []
   readonly #sent: (() => void)[] = []
   pending = 0
-  /** Whether the socket takes what is written at once. */
+  /** Whether the socket takes writes at once. */
   open = true
 
   write(segments: readonly Uint8Array[], sent?: () => void): boolean {

@@ -11,7 +11,7 @@ const WATCHED = new Set([
   'GETADDRINFOREQWRAP',
 ])
 
-/** Watches the sockets and timers that the library makes, so that a test can ask what it left behind. */
+/** Watches the sockets and timers of the library, so that a test can check that none is left. */
 export class Leftovers implements Disposable {
   readonly #alive = new Map<number, string>()
   readonly #hook = createHook({
@@ -31,7 +31,7 @@ export class Leftovers implements Disposable {
     this.#hook.enable()
   }
 
-  /** Waits for what is on its way out, and gives the stacks that made the rest. */
+  /** Waits for those that are about to end, and returns the stacks that made the others. */
   async rest(patience = 1_500): Promise<string[]> {
     for (const end = performance.now() + patience; performance.now() < end; ) {
       await turn()

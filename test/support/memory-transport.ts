@@ -23,7 +23,7 @@ export class MemoryTransport implements Transport {
   /** Times that the client paused. */
   pauses = 0
   pending = 0
-  /** Whether the network takes what is written. */
+  /** Whether the network takes writes. */
   #flowing = true
   /** A write asked to wait: only then does a socket report when it takes more. */
   #needsDrain = false
@@ -109,7 +109,7 @@ export class MemoryTransport implements Transport {
     this.destroy(error)
   }
 
-  /** Let the network take nothing more of what the client writes. */
+  /** Let the network take no more writes of the client. */
   stall(): void {
     this.#flowing = false
   }

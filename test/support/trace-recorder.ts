@@ -13,7 +13,7 @@ export interface Recorded<C> {
   readonly events: TraceEvent[]
 }
 
-/** Records what is published on the tracing channel of one operation, by names alone. */
+/** Records the events of the tracing channel of one operation, by their names. */
 export class TraceRecorder<C extends object> {
   readonly operation: string
   readonly all: Recorded<C>[] = []

@@ -85,7 +85,7 @@ export class VirtualClock implements Clock {
     return (this.#timers[0]?.time ?? Number.POSITIVE_INFINITY) - this.#now
   }
 
-  /** Let time pass: each timer runs at its time, and what it set off has its turns before the next one. */
+  /** Let time pass: each timer runs at its time, and its consequences have their turns before the next one. */
   async advance(milliseconds: number): Promise<void> {
     checkDelay(milliseconds)
     const end = this.#now + milliseconds

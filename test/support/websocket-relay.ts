@@ -23,7 +23,7 @@ export class WebSocketRelay implements AsyncDisposable {
     })
   }
 
-  /** `files` by their paths; what is posted is a result. */
+  /** `files` by their paths; a POST is a result. */
   static async open(files: ReadonlyMap<string, string>, host: string, port: number): Promise<WebSocketRelay> {
     const server = http.createServer((request, response) => {
       const { url = '', method } = request

@@ -58,7 +58,7 @@ describe('A verb of a broker for tests', () => {
     })
   }
 
-  it('that waits refuses what is not a count', async () => {
+  it('that waits refuses a bad count', async () => {
     await using broker = await startBroker()
     const queue = broker.queue('q')
     for (const count of [-1, 0.5, Number.NaN, '1' as never, undefined as never]) {

@@ -36,7 +36,7 @@ describe('Acker', () => {
     assert.equal(made.acker.sent, 3)
   })
 
-  it('refuses what is not a tag', () => {
+  it('refuses values that are not tags', () => {
     const { acker } = new Fixture()
     for (const tag of [0, -1, 1.5, Number.NaN, 2 ** 53]) {
       assert.throws(() => acker.settle('ack', tag, false, false), EncodeError)

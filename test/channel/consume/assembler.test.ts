@@ -223,7 +223,7 @@ describe('Assembler', () => {
       const bytes = Buffer.concat([frame(2, 3, Buffer.concat([head, properties])), frame(3, 3, Buffer.alloc(size))])
       assertSameOutcome(bytes, bytes.length)
       const { assembler } = new Fixture()
-      // Neither is taken at once: the parser and the assembler say what is wrong.
+      // Neither is taken at once: the parser and the assembler report the fault.
       try {
         assert.equal(assembler.take('c', bytes, 0, bytes.length), 0)
       } catch (error) {

@@ -5,7 +5,7 @@ import { FakeChannelPort } from '../../support/fake-channel-port.ts'
 import { rejection } from '../../support/rejection.ts'
 
 describe('TagGate', () => {
-  it('counts who waits once, also if what it lets through fails at once', async () => {
+  it('counts each waiter once, also if its method fails at once', async () => {
     const port = new FakeChannelPort()
     const gate = new TagGate(port)
     const answered = gate.written('tag', 'cancel')

@@ -185,7 +185,7 @@ describe('a confirm window', () => {
     )
   })
 
-  it('needs memory for what is unconfirmed, and not for all that was published after it', () => {
+  it('needs memory for unconfirmed messages, and not for all that were published after them', () => {
     const the = new Fixture()
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void
@@ -352,7 +352,7 @@ describe('a confirm window that ends', () => {
     }
   })
 
-  it('leaves its keeper what is not settled, oldest first, also what was nacked, whatever a later ack includes', async () => {
+  it('leaves unsettled messages to its keeper, oldest first, nacked ones too, whatever a later ack includes', async () => {
     const the = new Fixture(10)
     let left: readonly PendingPublish[] = []
     the.keep({

@@ -50,7 +50,7 @@ class Fixture implements PublishingHost {
   operation(name: string, behindPublishes = false): { ran: boolean; readonly done: Promise<void> } {
     const run = async (): Promise<void> => {
       operation.ran = true
-      // It shows where in the order of the wire it was done.
+      // It shows its place in the order of the wire.
       void this.publishing.window?.send(name, '', 'q', undefined, false)
     }
     const operation = { ran: false, done: Promise.resolve() }

@@ -21,7 +21,7 @@ function made(): { readonly topology: Topology; readonly pending: PendingTopolog
   return { topology, pending: new PendingTopology(topology) }
 }
 
-/** The names of what is wanted. */
+/** The names of the wanted entries. */
 function wanted({ topology, pending }: ReturnType<typeof made>): string[] {
   const { exchanges, queues, bindings } = topology
   return [
@@ -31,7 +31,7 @@ function wanted({ topology, pending }: ReturnType<typeof made>): string[] {
   ]
 }
 
-describe('what is away while a connection is recovered', () => {
+describe('the missing entries while a connection is recovered', () => {
   it('is nothing before the first loss, and everything after it', () => {
     const { pending } = made()
     assert.equal(pending.plain, true)

@@ -249,7 +249,7 @@ describe('Topology', () => {
     assert.deepEqual(topology.bindings, [])
   })
 
-  it('leaves out what does not recover, and what is bound to it', () => {
+  it('leaves out entities that do not recover, and their bindings', () => {
     const topology = new Topology(new VirtualClock())
     topology.exchangeDeclared(exchange('kept'))
     topology.exchangeDeclared(exchange('left'), false)
@@ -296,7 +296,7 @@ describe('Topology', () => {
     assert.deepEqual(names(topology).queues, ['r'])
   })
 
-  it('does not wait for ever for what nothing replies to', () => {
+  it('does not wait for ever for methods without a reply', () => {
     const topology = new Topology(new VirtualClock())
     topology.written(ledger => ledger.queueDeclared('first', queue('first'), true), true)
     for (let n = 0; n < 2_000; n++) topology.written(ledger => ledger.queueUsed('first')).accept()

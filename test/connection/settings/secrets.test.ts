@@ -23,7 +23,7 @@ describe('Secrets', () => {
     assert.equal(asked, 4)
   })
 
-  it('take what is pushed while the function is being asked for newer than its answer', async () => {
+  it('prefer a secret that is pushed while the function is being asked', async () => {
     const secrets = new Secrets(async password => (await password()) as string)
     let answer: (password: string) => void = () => {}
     const current = secrets.current(

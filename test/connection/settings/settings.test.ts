@@ -331,7 +331,7 @@ describe('resolveSettings', () => {
     it(`refuses ${JSON.stringify(options).slice(0, 60)}`, () => refuses(options, message))
   }
 
-  it('refuses what is neither a URL nor options', () => {
+  it('refuses arguments that are neither a URL nor options', () => {
     assert.throws(() => resolveSettings(5 as unknown as string), /the options must be an object, not 5/)
     assert.throws(() => resolveSettings(null as unknown as string), /the options must be an object, not null/)
     assert.throws(() => resolveSettings({}, {}), /the URL must be a string, a URL or a list of these/)

@@ -14,7 +14,7 @@ import { type Certificates, makeCertificates } from './certificates.ts'
 interface Scene {
   readonly transport: Transport
   readonly events: string[]
-  /** Let the network take nothing more, but for what its buffers hold. */
+  /** Let the network take no more than its buffers hold. */
   stall(): void
   flow(): void
 }

@@ -70,7 +70,7 @@ export function handle(): MessageSettlement | undefined {
   return created.settlement
 }
 
-// What is tested may ask for the real classes, or for what is public of them.
+// Code under test may ask for the real classes, or for their public members.
 declare function real(
   protocol: AmqpProtocol,
   channel: Channel,

@@ -314,7 +314,7 @@ describe('A consumer of a stream that gives messages back', { concurrency: 4 }, 
       const lost: Error[] = []
       the.protocol.on('disconnected', error => lost.push(error))
       await end(the, queue)
-      // The broker closes a connection over what it has read by now.
+      // The broker closes a connection over the bytes that it has read by now.
       await the.protocol.queueDeclare(queue, { passive: true })
       assert.deepEqual(lost, [])
     })

@@ -49,7 +49,7 @@ describe('The queue of a publisher', () => {
             model = model.filter(each => each !== one)
           }
           if (kind === 'lose') {
-            // The last ones that were written: what is before them is confirmed.
+            // The last written messages: those before them are confirmed.
             const unknown = written.slice(-count)
             for (const one of unknown) assert.equal(queue.remove(one), false)
             queue.putBack(unknown)

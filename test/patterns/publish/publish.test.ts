@@ -48,7 +48,7 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     assert.equal(the.protocol.channelsIdsCount, 2)
   })
 
-  it('fails only what the exchange that is not there was to get', async () => {
+  it('fails only messages for the missing exchange', async () => {
     await using the = await scene()
     const queue = await the.queue()
     const missing = uniqueName('exchange')

@@ -101,7 +101,7 @@ describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
     )
     sent.push(follow(publisher.publish('5', 'q')))
     assert.equal(publisher.pending, 3)
-    // The broker may still settle what is in flight.
+    // The broker may still settle messages in flight.
     await the.clock.advance(5_199)
     assert.equal(broker.all.length, 4)
     await the.clock.advance(1)

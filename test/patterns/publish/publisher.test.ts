@@ -264,7 +264,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     assert.equal((await the.inspect(queue)).messageCount, 30)
   })
 
-  it('fails what an exchange that is not there was to get, and opens a new channel for the next', async () => {
+  it('fails messages for a missing exchange, and opens a new channel for the next', async () => {
     await using the = await scene()
     const exchangeName = uniqueName('exchange')
     const publisher = await the.protocol.publisher({ exchangeName })
@@ -405,7 +405,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     const counts: number[] = []
     publisher.on('resent', count => counts.push(count))
     await publisher.publish('0', queue)
-    // The broker gets them, and what it says of them is lost.
+    // The broker gets them, and its answers are lost.
     proxy.blackhole('toClient')
     const sent = numbers(1, 500).map(each => publisher.publish(each, queue))
     await until('the broker has them', async () => (await the.inspect(queue)).messageCount === 501)

@@ -100,7 +100,7 @@ export class PublishedTo {
     this.peer.reply(channel, methods.ChannelClose, { replyCode, replyText, classId: 60, methodId: 40 })
   }
 
-  /** Confirm what is not settled, and each message as it comes. */
+  /** Confirm unsettled messages, and each further message as it comes. */
   confirmAll(): void {
     this.arrived = message => this.ack(message)
     for (const message of this.all) if (!this.#settled.has(message)) this.ack(message)
