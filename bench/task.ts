@@ -2,7 +2,7 @@ import type { ClientName, ConnectOptions } from './clients/client.ts'
 import type { Budget } from './measure.ts'
 import type { Row, Work } from './rows.ts'
 
-/** What a client process is asked to do; it goes to it as one argument. */
+/** The task of a client process, which gets it as one argument. */
 export interface Task {
   readonly client: ClientName
   readonly row: Row

@@ -1,7 +1,7 @@
 /**
  * Puts the library, with what it uses of other packages, into CommonJS files that a person can still read: one for each
- * entry, one for what several have in common, and one for each part that is loaded when it is first used. Beside each entry is an ES module that exports the same objects: `import`
- * and `require` share one instance of everything.
+ * entry, one for what several have in common, and one for each part that is loaded when it is first used. Beside each
+ * entry is an ES module that exports the same objects: `import` and `require` share one instance of everything.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -71,7 +71,7 @@ export async function bundle(folder, outFolder) {
     writeFileSync(join(outFolder, `${name}.d.mts`), declarations)
     if (file !== `${name}.js`) writeFileSync(join(outFolder, `${name}.d.ts`), declarations)
   }
-  // Node, bundlers and compilers read it for the files beside it: the package itself is of ES modules.
+  // It marks the files beside it as CommonJS for Node, bundlers and compilers: the package itself has ES modules.
   writeFileSync(join(outFolder, 'package.json'), '{ "type": "commonjs" }\n')
   writeFileSync(join(outFolder, 'THIRD-PARTY-LICENSES.txt'), license())
 }

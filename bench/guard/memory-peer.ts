@@ -30,7 +30,7 @@ export class MemoryPeer {
   lose: () => void = () => undefined
   /** The channel of the last confirm.select, or basic.consume. */
   channel = 1
-  /** Of the last basic.consume. */
+  /** The consumer tag of the last basic.consume. */
   consumerTag = ''
   #greeted = false
   #unread = Buffer.alloc(0)

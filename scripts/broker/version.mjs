@@ -2,7 +2,7 @@
  * Versions of RabbitMQ: the whole one of a broker, as 4.0.5, and the part of one that a user asks for, as 4 or 4.0.
  */
 
-/** Names the version that brokers are to have, for programs and for the tests that start nodes of their own. */
+/** Names the version that brokers must have, for programs and for tests that start their own nodes. */
 export const versionVariable = 'ASYNCAMQP_RABBITMQ'
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Gives test files a runner of our own in the place of `node:test`, which Bun does not let a plugin take the place of.
+ * Gives test files our own runner instead of `node:test`, which a plugin of Bun cannot replace.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

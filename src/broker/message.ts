@@ -10,7 +10,7 @@ const PERSISTENT = 2
 /** A message as the broker keeps it: never changed; a different one is another message. */
 export class Message {
   readonly exchange: string
-  /** The one that it was published with, then those of CC and BCC. */
+  /** The routing key that it was published with, then those of CC and BCC. */
   readonly routingKeys: readonly string[]
   /** The routing keys of BCC, which no receiver sees. */
   readonly blindKeys: readonly string[]

@@ -50,8 +50,9 @@ export interface Call {
 }
 
 /**
- * The synchronous methods of one channel that wait for their replies: one queue for each reply method, since RabbitMQ
- * answers a channel in order, but for consume-ok and cancel-ok, which come by way of the queue and overtake no other reply.
+ * The synchronous methods of one channel that wait for their replies. There is one queue for each reply method: RabbitMQ
+ * answers a channel in order, except for consume-ok and cancel-ok, which come by way of the queue and overtake no other
+ * reply.
  */
 export class Calls {
   readonly #port: ChannelPort

@@ -142,8 +142,8 @@ export interface LifecycleEvents {
     readonly error: Error
   }
   /**
-   * A consumer of `protocol.consumer()` is over though its connection goes on: `onCancel` said so, or the broker can never
-   * accept it.
+   * A consumer of `protocol.consumer()` is over though its connection goes on: `onCancel` decided that, or the broker can
+   * never accept it.
    */
   'consumer.given_up': {
     readonly queueName: string

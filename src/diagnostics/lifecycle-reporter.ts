@@ -85,7 +85,10 @@ export class LifecycleReporter implements LifecycleSink {
     return known === undefined || known.leftOut === 0 ? text : `${text} (and ${known.leftOut} times more before)`
   }
 
-  /** Log an error that no promise of the program's rejects with, unless it has a line; `what` failed with it. */
+  /**
+   * Log an error that no promise of the program rejects with, unless another line has it; `what` is the operation that
+   * failed.
+   */
   reported(error: Error, what: string | undefined): void {
     const text = what === undefined ? error.message : `${what}: ${error.message}`
     this.#line('warn', text, text, error, { event: 'error', ...this.#source.endpoint })

@@ -104,7 +104,10 @@ export function resultOf(error: unknown, attempts: number): Exclude<PublishResul
 /** @internal */
 export const PUBLISH = new Operation<PublishContext>('publish')
 
-/** @internal Whether a publish is traced. One whose names are not strings rejects before it starts: a subscriber relies on them. */
+/**
+ * @internal Whether a publish is traced. A publish whose names are not strings rejects before it starts: subscribers rely
+ * on them.
+ */
 export function tracesPublish(exchange: unknown, routingKey: unknown): boolean {
   return PUBLISH.active && typeof exchange === 'string' && typeof routingKey === 'string'
 }

@@ -1,7 +1,7 @@
 /**
- * What the package takes from the runtime beside the language and the globals of the web. It imports nothing of Node but
- * `node:events` and `node:buffer`, for which bundlers have replacements: so it loads in browsers too. The rest is looked
- * up here: it is Node's in Node, Bun and Deno, and a stand-in elsewhere.
+ * The parts of the runtime that the package needs beside the language and the globals of the web. It imports nothing of
+ * Node but `node:events` and `node:buffer`, for which bundlers have replacements: so it loads in browsers too. The rest
+ * is looked up here: it is Node's in Node, Bun and Deno, and a stand-in elsewhere.
  */
 
 /** The modules of Node that are used if they are there. */

@@ -16,7 +16,7 @@ after(() => node.destroy())
 const RATE = 500
 
 /**
- * Resolves when what was declared outlives SIGKILL. declare-ok comes, and messages are confirmed, up to 2 s before Mnesia
+ * Resolves when declared entities survive SIGKILL. declare-ok comes, and messages are confirmed, up to 2 s before Mnesia
  * has written that the declare is committed; a node that is killed by then starts without the queue.
  */
 async function definitionsOnDisk(): Promise<void> {

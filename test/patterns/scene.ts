@@ -11,7 +11,7 @@ import { broker, vhostUrl } from '../support/broker.ts'
 import { management } from '../support/management.ts'
 import { uniqueName } from '../support/names.ts'
 
-/** A protocol of one test, another one to look on with, and queues that go with the vhost of the file. */
+/** A protocol of one test, another one to observe with, and queues that are deleted with the vhost of the file. */
 export class Scene implements AsyncDisposable {
   readonly protocol: AmqpProtocol
   readonly connectionName: string

@@ -194,7 +194,7 @@ export class Link implements Transport {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
-    // As a socket does: before the client takes its peer for dead.
+    // Like a socket: before the client declares its peer dead.
     process.nextTick(() => this.#read())
   }
 

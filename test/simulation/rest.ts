@@ -12,9 +12,15 @@ const PATIENCE = 180_000
 /** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
 
-/** Messages that a program may be sent and not see: what waits for a handler when its consumer ends goes back, and comes again. */
+/**
+ * Messages that a program may be sent and not see: what waits for a handler when its consumer ends goes back, and comes
+ * again.
+ */
 const MOST_UNSEEN = 20_000
-/** Virtual milliseconds after which most histories have settled: a connection that was swallowed is noticed, and another is there. */
+/**
+ * Virtual milliseconds after which most histories have settled: a connection that was swallowed is noticed, and another
+ * is there.
+ */
 const CALM = 40_000
 /** Virtual milliseconds after the last fault in which everything has to come to its end. */
 const SETTLING = 180_000
@@ -148,7 +154,7 @@ export class Rest {
     const wrong: string[] = []
     for (const key of new Set(this.#programs.flatMap(program => [...program.entities.keys]))) {
       const known = this.#programs.map(program => program.entities.isThere(key)).filter(there => there !== null)
-      // What two programs did to one entity has no known order.
+      // The order in which two programs changed one entity is not known.
       const [only, ...others] = known
       if (others.length > 0 || only === undefined) continue
       if (only !== entities.has(key)) wrong.push(`the ${key} is ${only ? 'missing' : 'still there'}`)

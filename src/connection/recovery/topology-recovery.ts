@@ -96,7 +96,7 @@ export class TopologyRecovery {
       // Nothing waits for entities that the program has deleted meanwhile.
       this.#pending.clear()
     } finally {
-      // Somebody may need its number.
+      // Another caller may need its number.
       await this.#channel?.close()
       this.#channel = undefined
     }

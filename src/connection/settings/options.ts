@@ -65,7 +65,7 @@ export interface ConnectOptions {
   readonly channelMax?: number | undefined
   /**
    * Bytes of the largest frame, if the server does not want less; 0, or 4096 and more (RabbitMQ 4.3: 8192 and more).
-   * Default: 0, what the server wants.
+   * Default: 0, the value of the server.
    */
   readonly frameMax?: number | undefined
   /**

@@ -152,7 +152,7 @@ export class WriteBatcher {
       this.#underWay.push(this.#leaving)
       this.#leaving = []
     }
-    // Of the bytes sent by reference, the program may have transferred the memory to a worker.
+    // The program may have transferred the memory of bytes that are sent by reference to a worker.
     if (segments.reduce((length, segment) => length + segment.length, 0) !== size) {
       this.#transport.destroy(transferredAway())
       return

@@ -146,7 +146,7 @@ export class ConsumerChannel {
   async cancel(): Promise<void> {
     const channel = this.#channel
     const { tag } = this.#consumer ?? {}
-    // A consumer that is not there, or whose broker is not, needs no cancelling.
+    // A consumer that has ended, or whose broker is gone, need not be cancelled.
     if (this.#over || tag === undefined || channel.lives.session?.state !== 'open') return
     const { clock } = this.#source
     const start = clock.now()

@@ -20,7 +20,7 @@ export class HeldBack {
   readonly #prefetchCount: number
   readonly #makeRoom: () => void
   readonly #held = new Set<{ readonly deadline: Deadline; release(): void }>()
-  /** The messages of the window there is. */
+  /** The messages of the present window. */
   #window = { held: 0 }
   #longestPause = Number.POSITIVE_INFINITY
   #hurrying = false

@@ -14,7 +14,7 @@ const PID_NUMBERS = 12
 /**
  * Check that a server that says this of itself may be sent replies to `replyTo`.
  *
- * @throws EncodeError if it would close the connection over them.
+ * @throws EncodeError if RabbitMQ would close the connection over the reply address.
  */
 export function checkReplyTo(replyTo: string, serverProperties: Readonly<FieldTable>): void {
   if (!mindsReplyTo(serverProperties) || !replyTo.startsWith(DIRECT)) return
