@@ -91,8 +91,8 @@ export type ReturnCallback = (
   properties: Properties,
 ) => unknown
 
-/** Called when the server cancels a consumer. */
-export type CancellationCallback = (channel: Channel, consumerTag: string) => unknown
+/** Called when the server cancels a consumer, or it could not be recovered; the error says which. */
+export type CancellationCallback = (channel: Channel, consumerTag: string, error: ConsumerCancelledError) => unknown
 
 type NoWait = { readonly noWait: true }
 
@@ -788,7 +788,7 @@ export class Channel {
     const tell = (): void => {
       if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
       for (const callback of this.#cancellationCallbacks) {
-        callSafely(() => callback(this, consumerTag), this.#failed)
+        callSafely(() => callback(this, consumerTag, error), this.#failed)
       }
     }
     if (isRestarted) tell()

@@ -100,9 +100,11 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
   'consumer.slow_handlers': ({ queueName, slowHandlers, handlersRunning, longestMs, deliveryTag, messageId }) => [
     'warn',
     `${slowHandlers} of ${count(handlersRunning, 'handler')} of queue "${queueName}" ${slowHandlers === 1 ? 'is' : 'are'} slow: one has run for ${time(longestMs)} (delivery tag ${deliveryTag}${messageId === undefined ? '' : `, message "${messageId}"`}); what they work on stays unacked, and the broker takes it back after its consumer timeout`,
+    `slow ${queueName}`,
   ],
   'publisher.resent': ({ exchangeName, count: resent, nacked }) => {
-    const to = exchangeName === undefined ? '' : ` to exchange "${exchangeName}"`
+    const exchange = exchangeName === '' ? 'the default exchange' : `exchange "${exchangeName}"`
+    const to = exchangeName === undefined ? '' : ` to ${exchange}`
     const what = `${count(resent, 'message')}${to} ${resent === 1 ? 'was' : 'were'} sent again`
     const refused = nacked === 0 ? '' : `, ${nacked} since the broker had refused them (basic.nack)`
     const unknown = resent - nacked

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { ConnectOptions, Logger } from '../../src/index.ts'
+import { type ConnectOptions, connect, type Logger } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import { startBroker } from '../../src/testing/index.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
 import { contentFrames, delivery, methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const PREFIX = '[asyncamqp orders] '
 
@@ -37,6 +39,28 @@ describe('the log of a connection', () => {
       LOST,
       'info connected to localhost:5672 again, # ms after the loss, at attempt 1, with 1 channel, 0 exchanges, 0 queues, 0 bindings, 1 consumer',
     ])
+  })
+
+  it('says why a consumer could not be recovered, and that it is tried again', async () => {
+    const lines: string[] = []
+    const add = (text: string): void => void lines.push(text)
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock, users: { guest: { password: 'guest' } } })
+    const options = { ...broker.inMemory, clock, logger: { warn: add }, connectionName: 'orders' }
+    await using protocol = await connect(options)
+    await protocol.queueDeclare('paid', { durable: true })
+    await protocol.consumer('paid', () => {})
+    broker.setUser('guest', { password: 'guest', permissions: { '/': { configure: '', write: '', read: '' } } })
+    lines.splice(0)
+    broker.resetConnections()
+    await clock.until(new Promise(resolve => protocol.once('recovered', resolve)))
+    const refused = /ACCESS_REFUSED \(403\), read access to queue 'paid'/
+    const about = lines.filter(line => line.includes('onsumer') && !line.includes('channel 1 was closed'))
+    assert.ok(about.length >= 2, lines.join('\n'))
+    for (const line of about) {
+      assert.match(line, refused)
+      assert.match(line, /; it (?:is tried again, and the rest goes on|will consume again)$/)
+    }
   })
 
   it('has one line for a loss that is not recovered from, as an error', async () => {

@@ -173,11 +173,23 @@ describe('the lines of the log', () => {
       line('publisher.resent', { exchangeName: undefined, count: 1 }) ?? '',
       /^warn 1 message was sent again/,
     )
+    assert.match(
+      line('publisher.resent', { exchangeName: '' }) ?? '',
+      /^warn 7 messages to the default exchange were sent/,
+    )
     assert.equal(resent({}), '…; receivers may see 7 twice, since they may have arrived before')
     assert.equal(resent({ nacked: 7 }), '…, 7 since the broker had refused them (basic.nack)')
     assert.equal(
       resent({ nacked: 3 }),
       '…, 3 since the broker had refused them (basic.nack); receivers may see 4 twice, since they may have arrived before',
     )
+  })
+
+  it('of slow handlers of one queue are alike, whatever each of them says', () => {
+    const key = (change: object) =>
+      lineOf('consumer.slow_handlers', { ...ENDPOINT, ...EVENTS['consumer.slow_handlers'], ...change })?.[2]
+    assert.ok(key({}))
+    assert.equal(key({ slowHandlers: 4, longestMs: 70_000, deliveryTag: 18, messageId: undefined }), key({}))
+    assert.notEqual(key({ queueName: 'invoices' }), key({}))
   })
 })

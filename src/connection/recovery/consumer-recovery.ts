@@ -221,8 +221,10 @@ export class ConsumerRecovery {
   }
 
   #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
+    // The intent level consumes again by itself.
+    const willRetry = channel.subscriptions.isRestarted(tag)
     channel.abandonConsumer(tag, queueName, error)
-    this.#port.failed(describe(tag, queueName), error, false)
+    this.#port.failed(describe(tag, queueName), error, willRetry)
   }
 }
 

@@ -43,7 +43,9 @@ export class ConsumerChannel {
     })
     const { queueName } = sink
     // Before it consumes: the cancel may come with the consume-ok. Either of two, while one replaces the other.
-    channel.addCancellationCallback((_channel, consumerTag) => {
+    channel.addCancellationCallback((_channel, consumerTag, error) => {
+      // It could not be recovered: that says why.
+      if (error.cause !== undefined) return this.#end(error)
       const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
       this.#end(new ConsumerCancelledError(text, { queueName, consumerTag }))
     })
