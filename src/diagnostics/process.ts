@@ -78,8 +78,8 @@ export class ProcessTrace {
    * Call the program's code, and do in this call what belongs to the work after it: that is seen in the context of the
    * call, with what subscribers have bound to it, and what waits for a promise stays there.
    */
-  run<T>(call: () => T): T {
-    return new AsyncResource('asyncamqp').runInAsyncScope(begun<T>, undefined, this, call)
+  run<S, A, T>(call: Work<S, A, T>, self: S, argument: A): T {
+    return new AsyncResource('asyncamqp').runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
   }
 
   /** The program has it, and works on it until it settles it. */
@@ -136,83 +136,83 @@ export class ProcessTrace {
   }
 }
 
-function begun<T>(trace: ProcessTrace, call: () => T): T {
+/** Work on a message, with parameters in the place of a closure. */
+type Work<S, A, T> = (self: S, context: ProcessContext, argument: A, trace: ProcessTrace) => T
+
+function begun<S, A, T>(trace: ProcessTrace, call: Work<S, A, T>, self: S, argument: A): T {
   trace.state = 'calling'
   try {
-    return PROCESS.begin(trace.context, called<T>, call, undefined, undefined)
+    return PROCESS.begin(trace.context, call, self, argument, trace)
   } finally {
     trace.returned()
   }
 }
 
-function called<T>(call: () => T): T {
-  return call()
-}
-
 function ignore(): void {}
 
-/** @internal The traced deliveries of one life of a channel that are not settled, by their tags. */
+/** Traces that are found without the map. */
+const SLOTS = 256
+
+/**
+ * @internal The traced deliveries of one life of a channel that are not settled. Each has the slot that the last bits of its
+ * tag name; one that is still there when the next one gets it goes into a map, which costs more than all else.
+ */
 export class TracedDeliveries {
-  /**
-   * The last one that was added. A message that is settled within its call never enters the map, which would cost more
-   * than everything else.
-   */
-  #newest: ProcessTrace | undefined
-  readonly #byTag = new Map<number, ProcessTrace>()
-  /** They are in the order of their tags. */
-  #ascending = true
+  readonly #slots = new Array<ProcessTrace | undefined>(SLOTS).fill(undefined)
+  readonly #older = new Map<number, ProcessTrace>()
   #lastTag = 0
 
   add(trace: ProcessTrace): void {
-    this.#keepNewest()
-    this.#newest = trace
-  }
-
-  #keepNewest(): void {
-    const newest = this.#newest
-    if (newest === undefined) return
-    this.#newest = undefined
-    const { deliveryTag } = newest.context
-    if (this.#byTag.size === 0) this.#ascending = true
-    else if (deliveryTag < this.#lastTag) this.#ascending = false
+    const { deliveryTag } = trace.context
+    const slot = deliveryTag % SLOTS
+    const older = this.#slots[slot]
+    if (older !== undefined) this.#older.set(older.context.deliveryTag, older)
+    this.#slots[slot] = trace
     this.#lastTag = deliveryTag
-    this.#byTag.set(deliveryTag, newest)
   }
 
   get(tag: number): ProcessTrace | undefined {
-    return this.#newest?.context.deliveryTag === tag ? this.#newest : this.#byTag.get(tag)
+    const trace = this.#slots[tag % SLOTS]
+    return trace?.context.deliveryTag === tag ? trace : this.#older.get(tag)
   }
 
   /** One is settled, or with `multiple` all up to it; 0 stands for all. */
   settled(outcome: ProcessResult, tag: number, multiple: boolean): void {
-    if (multiple) this.#settledUpTo(outcome, tag)
-    else if (this.#newest?.context.deliveryTag === tag) {
-      const newest = this.#newest
-      this.#newest = undefined
-      newest.settled(outcome)
-    } else {
-      const trace = this.#byTag.get(tag)
-      this.#byTag.delete(tag)
+    if (multiple) this.#settledUpTo(outcome, tag === 0 ? Number.POSITIVE_INFINITY : tag)
+    else {
+      const trace = this.get(tag)
+      if (trace !== undefined) this.#remove(trace)
       trace?.settled(outcome)
     }
   }
 
+  #remove(trace: ProcessTrace): void {
+    const { deliveryTag } = trace.context
+    const slot = deliveryTag % SLOTS
+    if (this.#slots[slot] === trace) this.#slots[slot] = undefined
+    else this.#older.delete(deliveryTag)
+  }
+
   #settledUpTo(outcome: ProcessResult, tag: number): void {
-    this.#keepNewest()
-    for (const [each, trace] of this.#byTag) {
-      if (tag !== 0 && each > tag) {
-        if (this.#ascending) break
-        continue
-      }
-      this.#byTag.delete(each)
+    for (const trace of this.#inOrder()) {
+      if (trace.context.deliveryTag > tag) continue
+      this.#remove(trace)
       trace.settled(outcome)
     }
   }
 
+  /** The oldest first. */
+  #inOrder(): ProcessTrace[] {
+    const traces = [...this.#older.values()]
+    for (let i = 1; i <= SLOTS; i++) {
+      const trace = this.#slots[(this.#lastTag + i) % SLOTS]
+      if (trace !== undefined) traces.push(trace)
+    }
+    return traces
+  }
+
   /** None of them can be settled any more. */
   lost(): void {
-    this.#keepNewest()
-    for (const trace of this.#byTag.values()) trace.settled('lost')
-    this.#byTag.clear()
+    this.#settledUpTo('lost', Number.POSITIVE_INFINITY)
   }
 }

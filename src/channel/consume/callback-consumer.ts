@@ -36,6 +36,14 @@ const NEXT: Record<State, readonly State[]> = {
   ended: [],
 }
 
+function callBack(
+  callback: CallbackConsumerOptions['callback'],
+  _context: unknown,
+  { body, envelope, properties }: Held,
+): unknown {
+  return callback(body, envelope, properties)
+}
+
 /** Calls the program's callback with each delivery, in order, `concurrency` at a time. */
 export class CallbackConsumer implements DeliverySink {
   readonly queueName: string
@@ -161,11 +169,10 @@ export class CallbackConsumer implements DeliverySink {
 
   /** The same with closures, which would cost each message something in there. */
   #runTraced(trace: ProcessTrace, body: Buffer, envelope: Envelope, properties: Properties): void {
-    const callback = this.#callback
     this.#running++
     let result: unknown
     try {
-      result = trace.run(() => callback(body, envelope, properties))
+      result = trace.run(callBack, this.#callback, { body, envelope, properties })
     } catch (error) {
       this.#tracedFailed(trace, error)
     }

@@ -85,12 +85,11 @@ export class HandlerRuns implements Runs {
   start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
     if (trace === undefined) this.#call(message, undefined)
-    else this.#callTraced(message, trace)
+    else trace.run(HandlerRuns.#callTraced, this, message)
   }
 
-  /** A closure of its own: it would cost each message something in there. */
-  #callTraced(message: Message, trace: ProcessTrace): void {
-    trace.run(() => this.#call(message, trace))
+  static #callTraced(runs: HandlerRuns, _context: unknown, message: Message, trace: ProcessTrace): void {
+    runs.#call(message, trace)
   }
 
   #call(message: Message, trace: ProcessTrace | undefined): void {
