@@ -24,8 +24,8 @@ const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
 const LONGEST_LINE = 200
 
-/** Files without white space, which take the least room: the broker for tests, and the codec and the errors. */
-const compact = new Set(['testing', 'core'])
+/** The main entry is for people to read. The other files have no white space, and so take the least room. */
+const readableChunk = 'index'
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -63,7 +63,7 @@ export async function bundle(folder, outFolder) {
     checkImports(chunk)
     const short = isEntry ? code : exportingAtOnce(code)
     const named = withSourceNames(short, modules, folder)
-    writeFileSync(join(outFolder, fileName), compact.has(name) ? await withoutSpace(named) : readable(named))
+    writeFileSync(join(outFolder, fileName), name === readableChunk ? readable(named) : await inLittleRoom(name, named))
     if (isEntry) writeFileSync(join(outFolder, `${name}.mjs`), moduleOf(`./${fileName}`, exports))
   }
   for (const [name, file] of Object.entries(entries)) {
@@ -189,12 +189,22 @@ function readable(code) {
 }
 
 /**
- * As few characters as white space can be, in lines that a person can look at in a stack.
+ * Without white space and, but for the hot path, in shorter statements with shorter variables. The names of functions, classes
+ * and methods stay, which stacks and profiles show.
  *
+ * @param {string} name of the file
  * @param {string} code
  */
-async function withoutSpace(code) {
-  const { code: written } = await transform(code, { minifyWhitespace: true, lineLimit: LONGEST_LINE, charset: 'utf8' })
+async function inLittleRoom(name, code) {
+  const isShort = name !== 'core'
+  const { code: written } = await transform(code, {
+    minifyWhitespace: true,
+    minifySyntax: isShort,
+    // Not those at the top level.
+    minifyIdentifiers: isShort,
+    lineLimit: LONGEST_LINE,
+    charset: 'utf8',
+  })
   // A line that ends within a string: a bundler that indents what it bundles would put its indentation into the string.
   return written.replace(/(?<!\\)((?:\\\\)*)\\\n/g, '$1')
 }

@@ -20,6 +20,7 @@ export const SECTIONS = [
       ['tls', 'TLS and logins', 'certificates, passwords, tokens, and what their errors mean'],
       ['publishing', 'Publishing', 'what a resolved publish promises, and what a rejected one says'],
       ['consuming', 'Consuming', 'handlers, loops, batches, next(), and what becomes of a message'],
+      ['typed-messages', 'Typed messages', 'schemas of Zod, Valibot or ArkType, compression, codecs of your own'],
       ['retries', 'Retries and dead letters', 'onFailure, error queues, dead-letter exchanges, putting messages back'],
       ['rpc', 'RPC', 'call a service, and answer'],
       [

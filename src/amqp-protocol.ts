@@ -6,7 +6,6 @@ import type {
   ExchangeDeclareOptions,
   ExchangeDeleteOptions,
   MessageCountResult,
-  PublishOptions,
   PurgeOptions,
   QueueDeclareOptions,
   QueueDeclareResult,
@@ -25,8 +24,8 @@ import { Consumer } from './patterns/consume/consumer.ts'
 import type {
   BatchHandler,
   BatchHandlerOptions,
-  ConsumerOptions,
   HandlerOptions,
+  LoopOptions,
   MessageHandler,
 } from './patterns/consume/consumer-options.ts'
 import { isolated, isolatedTransaction } from './patterns/isolated.ts'
@@ -34,7 +33,11 @@ import { DefaultPublishers } from './patterns/publish/default-publishers.ts'
 import type { Payload } from './patterns/publish/payload.ts'
 import { Publisher, type PublisherOptions } from './patterns/publish/publisher.ts'
 import type { RpcClient, RpcClientOptions } from './patterns/rpc/rpc-client.ts'
-import type { RpcHandler, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+import type { RpcHandler, RpcReply, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+import { isTyped } from './patterns/typed/is-typed.ts'
+import { loadTyped } from './patterns/typed/load.ts'
+import type { TypedPublishOptions } from './patterns/typed/publish-options.ts'
+import type { SchemaInput, StandardSchema } from './patterns/typed/standard-schema.ts'
 import {
   badValue,
   booleanOption,
@@ -282,19 +285,27 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * 405 if it is another connection's: only at the start, later the consumer tries again. EncodeError; AbortError; the
    * reason if the connection ends.
    */
-  consumer(queueName: string, options?: ConsumerOptions): Promise<Consumer>
+  consumer<Content = unknown>(queueName: string, options?: LoopOptions<Content>): Promise<Consumer<Content>>
   /**
    * Consume with a handler that gets arrays of messages: as soon as there are `batch.size`, or `batch.wait` milliseconds
    * after the first.
    */
-  consumer(queueName: string, handler: BatchHandler, options: BatchHandlerOptions): Promise<Consumer>
-  /** Consume with a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
-  consumer(queueName: string, handler: MessageHandler, options?: HandlerOptions): Promise<Consumer>
-  consumer(
+  consumer<Content = unknown>(
     queueName: string,
-    handlerOrOptions?: MessageHandler | BatchHandler | ConsumerOptions,
-    handlerOptions?: HandlerOptions | BatchHandlerOptions,
-  ): Promise<Consumer> {
+    handler: BatchHandler<Content>,
+    options: BatchHandlerOptions<Content>,
+  ): Promise<Consumer<Content>>
+  /** Consume with a handler: up to `concurrency` of them run at once, and a message is acked when its handler has returned. */
+  consumer<Content = unknown>(
+    queueName: string,
+    handler: MessageHandler<Content>,
+    options?: HandlerOptions<Content>,
+  ): Promise<Consumer<Content>>
+  consumer<Content>(
+    queueName: string,
+    handlerOrOptions?: MessageHandler<Content> | BatchHandler<Content> | LoopOptions<Content>,
+    handlerOptions?: HandlerOptions<Content> | BatchHandlerOptions<Content>,
+  ): Promise<Consumer<Content>> {
     return fromCallSite(this.consumer, async () => {
       if (typeof handlerOrOptions === 'function') {
         return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
@@ -323,7 +334,22 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     exchangeName: string,
     routingKey: string,
     properties?: BasicProperties,
-    options?: PublishOptions,
+    options?: TypedPublishOptions & { readonly schema?: undefined },
+  ): Promise<void>
+  /** Publish what fits a schema; what does not is not sent, and rejects with an `EncodeError` that has the `issues`. */
+  publish<Schema extends StandardSchema>(
+    payload: SchemaInput<Schema>,
+    exchangeName: string,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    options: TypedPublishOptions & { readonly schema: Schema },
+  ): Promise<void>
+  publish(
+    payload: Payload,
+    exchangeName: string,
+    routingKey: string,
+    properties?: BasicProperties,
+    options?: TypedPublishOptions,
   ): Promise<void> {
     this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#tell('resent', count))
     return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
@@ -334,8 +360,11 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws EncodeError; the reason if the connection is closed.
    */
-  async publisher(options?: PublisherOptions): Promise<Publisher> {
-    return new Publisher(this.#session.publishing, options)
+  async publisher<Content = Payload>(options?: PublisherOptions<Content>): Promise<Publisher<Content>> {
+    if (options === undefined || options === null || !isTyped(options))
+      return new Publisher(this.#session.publishing, options)
+    const { TypedPublisher } = await loadTyped()
+    return new TypedPublisher(this.#session.publishing, options)
   }
 
   /**
@@ -457,7 +486,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws EncodeError; the reason if the connection ends.
    */
-  rpcClient(options: RpcClientOptions = {}): Promise<RpcClient> {
+  rpcClient<Request = Payload, Reply = unknown>(
+    options: RpcClientOptions<Request, Reply> = {},
+  ): Promise<RpcClient<Request, Reply>> {
     return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
   }
 
@@ -468,7 +499,11 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws as `consumer` does.
    */
-  rpcServer(queueName: string, handler: RpcHandler, options: RpcServerOptions = {}): Promise<RpcServer> {
+  rpcServer<Request = unknown, Reply = RpcReply>(
+    queueName: string,
+    handler: RpcHandler<Request, Reply>,
+    options: RpcServerOptions<Request, Reply> = {},
+  ): Promise<RpcServer> {
     return fromCallSite(this.rpcServer, async () =>
       (await loadRpc()).RpcServer.open(this.#session, queueName, handler, options),
     )

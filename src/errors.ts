@@ -301,20 +301,34 @@ export class ProtocolError extends AmqpError {
   }
 }
 
+/** What a schema found wrong with a value. */
+export interface SchemaIssue {
+  /** Where in the value: `items[0].price`; `''` is the value itself. */
+  readonly path: string
+  readonly message: string
+}
+
 /** An argument that cannot be put on the wire; the message names it. Nothing was sent. */
 export class EncodeError extends AmqpError {
   static {
     EncodeError.prototype.name = 'EncodeError'
   }
   readonly code = 'ENCODE_ERROR'
+  /** Only of a payload that does not fit its `schema`: what is wrong with it. */
+  declare readonly issues?: readonly SchemaIssue[]
 }
 
-/** The body of a message is not UTF-8, or not JSON. The error names the message. */
+/**
+ * The body of a message is not what it was taken for: not UTF-8, not JSON, not what its content encoding says, or not what
+ * its `schema` asks for. The error names the message.
+ */
 export class DecodeError extends AmqpError {
   static {
     DecodeError.prototype.name = 'DecodeError'
   }
   readonly code = 'DECODE_ERROR'
+  /** Only of a body that does not fit its `schema`: what is wrong with it. */
+  declare readonly issues?: readonly SchemaIssue[]
 }
 
 /** The time given for an operation ran out. */

@@ -75,6 +75,7 @@ export {
   PublishFailedError,
   type PublishOutcome,
   RemoteError,
+  type SchemaIssue,
   TimeoutError,
 } from './errors.ts'
 export { Consumer, type ConsumerEvents } from './patterns/consume/consumer.ts'
@@ -85,7 +86,9 @@ export type {
   CancelDecider,
   ConsumerCloseOptions,
   ConsumerOptions,
+  FailureOptions,
   HandlerOptions,
+  LoopOptions,
   MessageHandler,
   NextOptions,
   OffsetStore,
@@ -104,8 +107,11 @@ export {
   type PublisherEvents,
   type PublisherOptions,
 } from './patterns/publish/publisher.ts'
-export type { RpcCallOptions, RpcClient, RpcClientOptions } from './patterns/rpc/rpc-client.ts'
-export type { RpcHandler, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+export type { RpcCallOptions, RpcClient, RpcClientOptions, RpcSchema } from './patterns/rpc/rpc-client.ts'
+export type { RpcHandler, RpcReply, RpcServer, RpcServerOptions } from './patterns/rpc/rpc-server.ts'
+export type { Codec, CodecsOption, ContentCodec, EncodingCodec } from './patterns/typed/codec.ts'
+export type { TypedPublishOptions } from './patterns/typed/publish-options.ts'
+export type { SchemaInput, SchemaResult, StandardSchema } from './patterns/typed/standard-schema.ts'
 export type { BasicProperties } from './protocol/properties.ts'
 export { Properties } from './protocol/received-properties.ts'
 export {

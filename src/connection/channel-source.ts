@@ -52,6 +52,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly serverProperties: Readonly<FieldTable>
   /** Publishes of one part that may wait before further ones are refused. */
   readonly maxWaiting: number
+  /** Bytes of a message, unpacked. */
+  readonly maxMessageSize: number
   /** Milliseconds for a publish of the program without a timeout of its own; undefined: no limit. */
   readonly publishTimeout: number | undefined
   /** Milliseconds after which a handler is reported as slow. */

@@ -96,6 +96,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** Set if this one is for publishes alone: that of everything else, which has the topology. */
   readonly #main: RecoveringConnection | undefined
   publishing: RecoveringConnection = this
+  readonly maxMessageSize: number
   readonly maxWaiting: number
   readonly publishTimeout: number | undefined
   readonly slowHandlerThreshold: number
@@ -146,6 +147,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#events = events
     this.#main = main
     if (main !== undefined) main.publishing = this
+    this.maxMessageSize = settings.maxMessageSize
     this.maxWaiting = settings.maxWaiting
     this.publishTimeout = settings.publishTimeout
     this.slowHandlerThreshold = settings.slowHandlerThreshold

@@ -16,6 +16,7 @@ interface Builtins {
   readonly 'node:tls': typeof import('node:tls')
   readonly 'node:util': typeof import('node:util')
   readonly 'node:worker_threads': typeof import('node:worker_threads')
+  readonly 'node:zlib': typeof import('node:zlib')
 }
 
 /** A module of Node, or undefined in a runtime without it. Bundlers do not follow the name. */

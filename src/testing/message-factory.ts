@@ -27,7 +27,7 @@ const CREATE = 'createMessage'
 const ENVELOPE = ['consumerTag', 'deliveryTag', 'exchangeName', 'routingKey', 'isRedeliver']
 
 /** A message without a broker, which remembers how it was settled. */
-export class CreatedMessage extends Message {
+export class CreatedMessage<Content = unknown> extends Message<Content> {
   #settlement: MessageSettlement | undefined
 
   /** How it was settled first; undefined while it is not. */
@@ -49,7 +49,10 @@ export class CreatedMessage extends Message {
  *
  * @throws EncodeError for what `publish` would refuse, and for an unknown option.
  */
-export function createMessage(body: Payload, options: CreateMessageOptions = {}): CreatedMessage {
+export function createMessage<Content = unknown>(
+  body: Payload,
+  options: CreateMessageOptions = {},
+): CreatedMessage<Content> {
   checkOptions(CREATE, options, ['properties', 'envelope', 'signal'])
   checkOptions(`${CREATE}, "envelope"`, options.envelope, ENVELOPE)
   const encoded = isEncoded(body)
@@ -63,7 +66,7 @@ export function createMessage(body: Payload, options: CreateMessageOptions = {})
     isRedeliver: false,
     ...options.envelope,
   }
-  const message = new CreatedMessage(bytes, envelope, read(properties), undefined)
+  const message = new CreatedMessage<Content>(bytes, envelope, read(properties), undefined)
   const { signal } = options
   if (signal !== undefined) {
     const controller = new AbortController()

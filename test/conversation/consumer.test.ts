@@ -14,6 +14,7 @@ import {
   EncodeError,
   type HandlerOptions,
   type Message,
+  type RpcServerOptions,
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -740,12 +741,16 @@ describe('consumer()', () => {
   })
 
   it('that is aborted right after the call rejects with AbortError, and leaves no channel', async () => {
+    const open = {
+      consumer: (protocol: AmqpProtocol, options: HandlerOptions) => protocol.consumer('q', () => {}, options),
+      rpcServer: (protocol: AmqpProtocol, options: RpcServerOptions) => protocol.rpcServer('q', () => {}, options),
+    }
     for (const kind of ['consumer', 'rpcServer'] as const) {
       const fixture = new Fixture()
       const protocol = await fixture.connect()
       const controller = new AbortController()
       const { signal } = controller
-      const opening = rejection<Error>(protocol[kind]('q', () => {}, { signal }) as Promise<unknown>, AbortError)
+      const opening = rejection<Error>(open[kind](protocol, { signal }), AbortError)
       controller.abort(new Error('enough'))
       const error = await opening
       assert.match(error.message, /^consuming from "q" was aborted/)

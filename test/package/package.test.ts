@@ -16,7 +16,7 @@ const frozen = {
 
 /** The programs that use every public name, by the entry. */
 const programsOf = [
-  ['consumer.ts', 'diagnostics-consumer.ts'],
+  ['consumer.ts', 'typed-consumer.ts', 'diagnostics-consumer.ts'],
   ['testing-consumer.ts'],
   ['codec-consumer.ts'],
   ['opentelemetry-consumer.ts'],
@@ -78,6 +78,7 @@ describe('The package', () => {
       'dist/testing.mjs',
       'dist/token-renewal.js',
       'dist/tracing-transport.js',
+      'dist/typed.js',
       'package.json',
     ])
   })

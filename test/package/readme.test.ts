@@ -55,7 +55,7 @@ const guides = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name 
   name.endsWith('.md'),
 )
 /** Their tests are run by themselves. */
-const RUN_ELSEWHERE = ['docs/testing.md', 'docs/codec.md']
+const RUN_ELSEWHERE = ['docs/testing.md', 'docs/codec.md', 'docs/typed-messages.md']
 /** Their examples are in the reference of the site. */
 const REFERENCE_EXAMPLES = 'site/reference/examples.md'
 const MOST_LINES = 260
@@ -67,7 +67,7 @@ const OPTION_TABLES = [
   ['dist/patterns/publish/publisher.d.ts', ['PublisherOptions', 'PublisherCloseOptions'], 'protocol.publisher()'],
   [
     'dist/patterns/consume/consumer-options.d.ts',
-    ['ConsumerOptions', 'HandlerOptions', 'BatchOptions', 'BatchHandlerOptions'],
+    ['ConsumerOptions', 'FailureOptions', 'HandlerOptions', 'BatchOptions', 'BatchHandlerOptions'],
     'protocol.consumer()',
   ],
   ['dist/patterns/consume/failure-action.d.ts', ['RetryPolicy'], 'protocol.consumer()'],
@@ -227,7 +227,7 @@ describe('The README and the guides', () => {
   }
 
   it('name every option of rpcServer()', () => {
-    const [, names = ''] = /^const OPTIONS = \[(.*)\]$/m.exec(textOf('src/patterns/rpc/rpc-server.ts')) ?? []
+    const [, names = ''] = /^const OPTIONS = \[(.*?)\]$/ms.exec(textOf('src/patterns/rpc/rpc-server.ts')) ?? []
     const text = sectionOf(textOf('docs/options.md'), 'protocol.rpcServer()')
     assert.ok(names.includes('concurrency'))
     for (const [name] of names.matchAll(/\w+/g)) assert.ok(text.includes(`\`${name}\``), name)

@@ -6,7 +6,6 @@ import { ackBatch } from './ack-batch.ts'
 import type { BatchHandler, CheckedBatch } from './consumer-options.ts'
 import { FailedMessages } from './failed-messages.ts'
 import type { FailurePolicy } from './failure-policy.ts'
-import { asFirstPublished } from './first-published.ts'
 import type { MakeRuns, Runs } from './handler-runs.ts'
 import type { Message } from './message.ts'
 
@@ -73,8 +72,9 @@ export class BatchRuns implements Runs {
     return [...this.#running].flatMap(batch => batch[0]?.message ?? [])
   }
 
-  prepare(message: Message): Message {
-    return this.#policy.mayRetry ? asFirstPublished(message) : message
+  /** One after the other, so that a batch is in order. */
+  get places(): number {
+    return this.free ? 1 : 0
   }
 
   start(message: Message, trace: ProcessTrace | undefined): void {

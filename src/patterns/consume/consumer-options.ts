@@ -12,6 +12,9 @@ import {
   shortStringOption,
   signalOption,
 } from '../../protocol/option-check.ts'
+import type { Codec, CodecsOption } from '../typed/codec.ts'
+import { isTyped } from '../typed/is-typed.ts'
+import type { StandardSchema } from '../typed/standard-schema.ts'
 import {
   type CheckedAction,
   checkFailureAction,
@@ -50,10 +53,10 @@ export interface OffsetStore {
 }
 
 /** Called with each message; it is settled when this returns, or its promise resolves. */
-export type MessageHandler = (message: Message) => unknown
+export type MessageHandler<Content = unknown> = (message: Message<Content>) => unknown
 
-/** Options of `consumer()`, for a loop and `next()`. */
-export interface ConsumerOptions {
+/** Options of `consumer()`, for a loop and `next()`. `Content` is what `message.json()` returns. */
+export interface ConsumerOptions<Content = unknown> extends CodecsOption {
   /**
    * Messages that the broker may send ahead of their acks; 0 means no limit. Default: 32, or `concurrency` if that is
    * more. It has no meaning with `noAck`.
@@ -72,22 +75,40 @@ export interface ConsumerOptions {
   readonly offsetStore?: OffsetStore | undefined
   /** Decides what follows when the broker has ended the consumer. Without, it always consumes again. */
   readonly onCancel?: CancelDecider | undefined
+  /**
+   * What the bodies must fit: a schema of Zod, Valibot, ArkType or any other library with the interface of Standard Schema.
+   * `message.json()` has its type, and returns what it made of the body. A message that does not fit is not handed out:
+   * `onFailure` decides about it, with a `DecodeError` that has the `issues`. Default: `message.json()` is not checked.
+   */
+  readonly schema?: StandardSchema<unknown, Content> | undefined
   /** Ends the wait for the start; later it closes the consumer, whose loop throws. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of `consumer()` that decide about a message which cannot be handed over or handled. */
+export interface FailureOptions {
+  /** What becomes of a message whose handler throws, and of one that `schema` or `codecs` refuse. Default: `'requeue'`. */
+  readonly onFailure?: FailureAction | FailureDecider | undefined
+}
+
+/** Options of `consumer()`, for a loop and `next()`: a message can fail only if there is a `schema`, or `codecs`. */
+export type LoopOptions<Content = unknown> = ConsumerOptions<Content> &
+  (
+    | { readonly onFailure?: undefined }
+    | (FailureOptions & { readonly schema: StandardSchema<unknown, Content> })
+    | (FailureOptions & { readonly codecs: readonly Codec[] })
+  )
+
 /** Options of `consumer()` with a handler. */
-export interface HandlerOptions extends ConsumerOptions {
+export interface HandlerOptions<Content = unknown> extends ConsumerOptions<Content>, FailureOptions {
   /** Handlers that may run at the same time; 1 keeps the order. Default: `prefetchCount`, which is 32 by default. */
   readonly concurrency?: number | undefined
   /** Milliseconds after which a handler that still runs is reported: see the same option of `connect()`, its default. */
   readonly slowHandlerThreshold?: number | undefined
-  /** What becomes of a message whose handler throws. Default: `'requeue'`. */
-  readonly onFailure?: FailureAction | FailureDecider | undefined
 }
 
 /** Called with an array of messages; they are settled when this returns, or its promise resolves. */
-export type BatchHandler = (messages: Message[]) => unknown
+export type BatchHandler<Content = unknown> = (messages: Message<Content>[]) => unknown
 
 /** When a batch is handed to its handler: as soon as one of the two is reached. */
 export interface BatchOptions {
@@ -104,7 +125,7 @@ export interface CheckedBatch {
 }
 
 /** Options of `consumer()` with a handler of batches. */
-export interface BatchHandlerOptions extends HandlerOptions {
+export interface BatchHandlerOptions<Content = unknown> extends HandlerOptions<Content> {
   /** The handler gets arrays of messages: as soon as there are `size`, or `wait` milliseconds after the first. */
   readonly batch: BatchOptions
   /** Batches that may be handled at the same time; 1 keeps the order. Default: 1. */
@@ -145,10 +166,22 @@ export interface ConsumerSettings {
   /** Undefined: the connection's. */
   readonly slowHandlerThreshold: number | undefined
   readonly onFailure: CheckedAction | FailureDecider
+  /** Messages may come back from a wait for their next attempt. */
+  readonly mayRetry: boolean
 }
 
 const PREFETCH_COUNT = 32
-const CONSUMER = ['prefetchCount', 'noAck', 'exclusive', 'arguments', 'offsetStore', 'onCancel', 'signal']
+const CONSUMER = [
+  'prefetchCount',
+  'noAck',
+  'exclusive',
+  'arguments',
+  'offsetStore',
+  'onCancel',
+  'signal',
+  'schema',
+  'codecs',
+]
 const HANDLER = [...CONSUMER, 'concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
 const BATCH_WAIT = 1_000
 const MOST = 65_535
@@ -163,7 +196,11 @@ export function consumerSettings(
   if (typeof queueName !== 'string' || queueName === '')
     throw badValue(what, 'queueName', 'the name of a queue', queueName)
   shortStringOption(what, 'queueName', queueName)
-  checkOptions(what, options, handler === undefined ? CONSUMER : HANDLER)
+  checkOptions(
+    what,
+    options,
+    handler !== undefined ? HANDLER : isTyped(options) ? [...CONSUMER, 'onFailure'] : CONSUMER,
+  )
   const noAck = booleanOption(what, 'noAck', options.noAck) ?? false
   const { batch } = options
   const limit = limitOption(what, 'concurrency', options.concurrency, 1) ?? (batch === undefined ? undefined : 1)
@@ -191,6 +228,7 @@ export function consumerSettings(
     batch: batch === undefined ? undefined : batchOption(what, batch, noAck, prefetchCount),
     slowHandlerThreshold: durationOption(what, 'slowHandlerThreshold', options.slowHandlerThreshold, 1),
     onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
+    mayRetry: typeof action === 'function' || (typeof action === 'object' && 'retries' in action),
   }
 }
 

@@ -1,12 +1,16 @@
 import { EventEmitter } from 'node:events'
+import type { ErrorReporter } from '../../channel/port.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, asError, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { tell } from '../tell.ts'
+import { isTyped } from '../typed/is-typed.ts'
+import { loadTyped } from '../typed/load.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
 import {
   type BatchHandler,
@@ -23,11 +27,13 @@ import {
 } from './consumer-options.ts'
 import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { FailedMessages } from './failed-messages.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import { FailurePolicy } from './failure-policy.ts'
 import { type MakeRuns, oneByOne, type Runs } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
+import type { HandOutBuffer } from './message-buffer.ts'
 import { HandlerWatch, type SlowHandlers } from './slow-handlers.ts'
 import type { StoredOffsets } from './stored-offsets.ts'
 
@@ -66,7 +72,10 @@ const IN_HAND_PATIENCE = 250
  *     open ──close(), a loop left────────────────────────▶ closing ──▶ closed
  *       └──onCancel: close, connection gone for good──────────────────────▲
  */
-export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncIterable<Message> {
+export class Consumer<Content = unknown>
+  extends EventEmitter<ConsumerEvents>
+  implements AsyncIterable<Message<Content>>
+{
   static {
     keepListenerContexts(Consumer.prototype)
   }
@@ -105,6 +114,7 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
     makeRuns: MakeRuns,
     copies: FailureCopies | undefined,
     offsets: StoredOffsets | undefined,
+    decoding: ((failed: FailedMessages) => HandOutBuffer) | undefined,
   ) {
     super()
     this.#offsets = offsets
@@ -124,7 +134,10 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
         () => runs.working(),
         slow => this.#slow(slow),
       )
-    this.#dispatcher = new Dispatcher(settings, runs, watch, source, {
+    const decodes = decoding?.(
+      new FailedMessages(this.#policy, this.#reporter('a message', 'was not decoded'), () => this.#dispatcher.freed()),
+    )
+    this.#dispatcher = new Dispatcher({ ...settings, decoding: decodes }, runs, watch, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),
       left: () => this.#close(CLOSE_TIMEOUT).handlers,
@@ -137,14 +150,19 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   #makeRuns(handler: MessageHandler | BatchHandler, makeRuns: MakeRuns): Runs {
+    const reporter = this.#reporter('a handler', 'failed')
+    return makeRuns(handler, this.#settings, this.#policy, reporter, () => this.#dispatcher.freed())
+  }
+
+  /** Reports what failed. */
+  #reporter(failing: string, failed: string): ErrorReporter & TimerSource {
     const source = this.#source
     const { queueName, onFailure } = this.#settings
-    const what = `a handler of queue "${queueName}" failed (onFailure: ${nameOf(onFailure)})`
-    const reporter = {
+    const what = `${failing} of queue "${queueName}" ${failed} (onFailure: ${nameOf(onFailure)})`
+    return {
       report: (error: unknown, fallback: 'unhandled' | 'warn') => source.report(error, fallback, what),
       after: (milliseconds: number, expired: () => void) => source.after(milliseconds, expired),
     }
-    return makeRuns(handler, this.#settings, this.#policy, reporter, () => this.#dispatcher.freed())
   }
 
   #slow({ count, longest: { message, ms: longestMs } }: SlowHandlers): void {
@@ -158,22 +176,25 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
   }
 
   /** @internal Programs call `protocol.consumer()`. */
-  static async open(
+  static async open<Content>(
     source: ChannelSource,
     what: string,
     queueName: string,
-    handler: MessageHandler | BatchHandler | undefined,
-    options: HandlerOptions | BatchHandlerOptions,
-  ): Promise<Consumer> {
+    handler: MessageHandler<Content> | BatchHandler<Content> | undefined,
+    options: HandlerOptions<Content> | BatchHandlerOptions<Content>,
+  ): Promise<Consumer<Content>> {
     if (handler !== undefined && typeof handler !== 'function') throw badValue(what, 'handler', 'a function', handler)
-    const checked = consumerSettings(what, queueName, handler, options)
+    // What it gets has the type that it asks for, by then.
+    const untyped = handler as MessageHandler | undefined
+    const checked = consumerSettings(what, queueName, untyped, options)
     const { offsetStore } = checked
     const offsets = offsetStore && (await (await loadOffsets()).load(source, what, checked, offsetStore))
     const settings = offsets?.applied(checked) ?? checked
     const makeRuns = settings.batch === undefined ? oneByOne : (await import('./batch-runs.ts')).inBatches
     // So that no file has to be read when a handler fails.
     const copies = typeof settings.onFailure === 'string' ? undefined : await loadCopies(source, queueName)
-    const consumer = new Consumer(source, settings, handler, makeRuns, copies, offsets)
+    const decoding = isTyped(options) ? (await loadTyped()).decoding(source, what, options) : undefined
+    const consumer = new Consumer<Content>(source, settings, untyped, makeRuns, copies, offsets, decoding)
     const { signal } = settings
     try {
       await consumer.#restarter.start(signal)
@@ -202,17 +223,17 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
    * @param options timeout: milliseconds after which it gives its place back, and rejects.
    * @throws what ended the consumer, unless the program did; TimeoutError and AbortError, which lose no message.
    */
-  async next(options: NextOptions = {}): Promise<IteratorResult<Message, undefined>> {
+  async next(options: NextOptions = {}): Promise<IteratorResult<Message<Content>, undefined>> {
     const what = `next message of "${this.queueName}"`
     checkOptions('consumer.next', options, ['timeout', 'signal'])
     const timeout = durationOption('consumer.next', 'timeout', options.timeout)
     const signal = signalOption('consumer.next', 'signal', options.signal)
-    return this.#dispatcher.next({ what, timeout, signal })
+    return this.#dispatcher.next({ what, timeout, signal }) as Promise<IteratorResult<Message<Content>, undefined>>
   }
 
   /** A loop over the messages, which several loops share. */
-  [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return this.#dispatcher.loop()
+  [Symbol.asyncIterator](): AsyncIterator<Message<Content>, undefined> {
+    return this.#dispatcher.loop() as AsyncIterator<Message<Content>, undefined>
   }
 
   /**
@@ -224,9 +245,10 @@ export class Consumer extends EventEmitter<ConsumerEvents> implements AsyncItera
    *
    * @throws EncodeError if `size` is more than `prefetchCount`, or with `noAck`.
    */
-  batches(batch: BatchOptions): AsyncIterableIterator<Message[]> {
+  batches(batch: BatchOptions): AsyncIterableIterator<Message<Content>[]> {
     const { noAck, prefetchCount } = this.#settings
-    return this.#dispatcher.batches(batchOption('batches', batch, noAck, prefetchCount), this.#source.clock)
+    const checked = batchOption('batches', batch, noAck, prefetchCount)
+    return this.#dispatcher.batches(checked, this.#source.clock) as AsyncIterableIterator<Message<Content>[]>
   }
 
   /** Whether `pause` was called last. */

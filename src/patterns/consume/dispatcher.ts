@@ -11,10 +11,11 @@ import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import { BatchLoop } from './batch-loop.ts'
 import type { CheckedBatch } from './consumer-options.ts'
+import { asFirstPublished } from './first-published.ts'
 import type { Runs } from './handler-runs.ts'
 import { InHand } from './in-hand.ts'
 import { Message, StreamMessage } from './message.ts'
-import { MessageBuffer } from './message-buffer.ts'
+import { type HandOutBuffer, MessageBuffer } from './message-buffer.ts'
 import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
 import type { HandlerWatch } from './slow-handlers.ts'
 import { streamFilter } from './stream-filter.ts'
@@ -52,6 +53,10 @@ export interface DispatcherOptions {
   readonly noAck: boolean
   readonly prefetchCount: number
   readonly arguments: ConsumeArguments | undefined
+  /** Messages may come back from a wait for their next attempt. */
+  readonly mayRetry: boolean
+  /** Decodes messages before they are handed out. */
+  readonly decoding: HandOutBuffer | undefined
 }
 
 /**
@@ -68,10 +73,14 @@ export class Dispatcher implements DeliverySink {
   readonly #isWanted: ((properties: Properties) => boolean) | undefined
   /** Undefined if the program asks for messages itself. */
   readonly #runs: Runs | undefined
+  /** The same if they take messages as they come, without decoding. */
+  readonly #direct: Runs | undefined
+  /** Messages may come back from a wait for their next attempt. */
+  readonly #mayRetry: boolean
   readonly #watch: HandlerWatch | undefined
   readonly #timers: TimerSource
   readonly #events: DispatcherEvents
-  readonly #buffer = new MessageBuffer()
+  readonly #buffer: HandOutBuffer
   readonly #waiting: WaitList
   readonly #loops = new Set<Loop>()
   readonly #inHand = new InHand()
@@ -88,7 +97,7 @@ export class Dispatcher implements DeliverySink {
   readonly #conditions = new Conditions()
 
   constructor(
-    { queueName, noAck, prefetchCount, arguments: args }: DispatcherOptions,
+    { queueName, noAck, prefetchCount, arguments: args, mayRetry, decoding }: DispatcherOptions,
     runs: Runs | undefined,
     watch: HandlerWatch | undefined,
     timers: TimerSource,
@@ -99,6 +108,17 @@ export class Dispatcher implements DeliverySink {
     this.#isWanted = streamFilter(args)
     this.#unlimited = noAck || prefetchCount === 0
     this.#runs = runs
+    this.#direct = decoding === undefined ? runs : undefined
+    this.#mayRetry = mayRetry
+    this.#buffer = decoding ?? new MessageBuffer()
+    this.#buffer.attach({
+      decoded: () => this.#decoded(),
+      failing: message => {
+        this.#left(message)
+        const kind = this.#runs === undefined ? 'loop' : 'handler'
+        return PROCESS.active ? this.#trace(kind, message) : undefined
+      },
+    })
     this.#watch = watch
     this.#timers = timers
     this.#waiting = new WaitList(timers)
@@ -138,12 +158,13 @@ export class Dispatcher implements DeliverySink {
     if (this.noAck || acker === undefined) message = new Message(body, envelope, properties, undefined)
     else if (acker.hasStreams) message = new StreamMessage(body, envelope, properties, acker, this.#handOutAgain, 0)
     else message = new Message(body, envelope, properties, acker)
-    if (this.#buffer.length === 0 && this.#runs?.free === true && this.#mayHandOut) this.#start(this.#runs, message)
+    // One that comes back from a wait for its next attempt is as it was first published.
+    if (this.#mayRetry) message = asFirstPublished(message)
+    if (this.#buffer.length === 0 && this.#direct?.free === true && this.#mayHandOut) this.#start(this.#direct, message)
     else this.#push(message)
   }
 
-  #start(runs: Runs, delivered: Message): void {
-    const message = runs.prepare(delivered)
+  #start(runs: Runs, message: Message): void {
     runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
     if (this.#watch?.active === false) this.#watch.start()
   }
@@ -221,6 +242,11 @@ export class Dispatcher implements DeliverySink {
     return this.noAck && (this.#state === 'stopping' || (this.#state === 'ended' && this.#runs === undefined))
   }
 
+  #decoded(): void {
+    this.#handOutInContext()
+    if (this.#state === 'ended' && this.#buffer.length === 0) this.#waiting.wakeAll()
+  }
+
   /** A handler has ended, in its own context. */
   readonly freed = (): void => this.#handOut()
 
@@ -234,7 +260,7 @@ export class Dispatcher implements DeliverySink {
     if (this.#handingOut) return
     this.#handingOut = true
     const runs = this.#runs
-    while (this.#buffer.length > 0 && this.#mayHandOut) {
+    while (this.#mayHandOut && this.#buffer.isReady(this.#places)) {
       if (runs === undefined) {
         if (!this.#waiting.wakeNext()) break
       } else {
@@ -247,11 +273,19 @@ export class Dispatcher implements DeliverySink {
     this.#conditions.check()
   }
 
+  /** How many messages could be handed out now. */
+  get #places(): number {
+    return this.#runs?.places ?? this.#waiting.length
+  }
+
   #shift(): Message | undefined {
     const message = this.#buffer.shift()
-    if (this.#unlimited && message !== undefined && this.#state !== 'ended')
-      this.#hold(-heldBytes(message.body, message.properties))
+    if (message !== undefined) this.#left(message)
     return message
+  }
+
+  #left({ body, properties }: Message): void {
+    if (this.#unlimited && this.#state !== 'ended') this.#hold(-heldBytes(body, properties))
   }
 
   get paused(): boolean {
@@ -314,10 +348,10 @@ export class Dispatcher implements DeliverySink {
     if (this.#runs !== undefined) {
       return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
     }
-    if (bounds.signal?.aborted !== true && this.#mayHandOut && this.#buffer.length > 0) {
+    if (bounds.signal?.aborted !== true && this.#mayHandOut && this.#buffer.isReady(this.#waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
-    if (this.#state === 'ended') {
+    if (this.#state === 'ended' && this.#buffer.length === 0) {
       return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
     }
     return new Promise((resolve, reject) => {
@@ -339,7 +373,8 @@ export class Dispatcher implements DeliverySink {
     const { running: handlersRunning = 0, concurrency = 0, unsettled = 0 } = this.#runs ?? {}
     let inLoops = 0
     for (const loop of this.#loops) inLoops += loop.unsettled
-    const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#inHand.unsettled + inLoops
+    const failed = this.#buffer.unsettled
+    const unacknowledged = this.noAck ? 0 : buffered + unsettled + failed + this.#inHand.unsettled + inLoops
     return { isPaused: this.#paused, handlersRunning, concurrency, buffered, unacknowledged }
   }
 
@@ -351,7 +386,7 @@ export class Dispatcher implements DeliverySink {
 
   /** No handler runs, and failed messages are settled. */
   get handlersIdle(): boolean {
-    return this.#runs?.isIdle ?? true
+    return this.#buffer.unsettled === 0 && (this.#runs?.isIdle ?? true)
   }
 
   // ---- the end
@@ -413,8 +448,10 @@ export class Dispatcher implements DeliverySink {
     // Loops may still ask for messages without acks.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
-    if (makeError === undefined) this.#waiting.wakeAll()
-    else this.#waiting.failAll(makeError)
+    const decodes = this.#mayHandOut && this.#buffer.length > 0 && !this.#buffer.isReady(this.#waiting.length)
+    if (makeError === undefined) {
+      if (!decodes) this.#waiting.wakeAll()
+    } else this.#waiting.failAll(makeError)
     this.#conditions.check()
   }
 }

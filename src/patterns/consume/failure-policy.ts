@@ -7,8 +7,6 @@ import { RepeatedFailures } from './repeated-failures.ts'
 
 /** @internal Settles the messages whose handlers failed. */
 export class FailurePolicy {
-  /** Messages may come back from a wait for their next attempt. */
-  readonly mayRetry: boolean
   readonly #source: ChannelSource
   readonly #onFailure: CheckedAction | FailureDecider
   readonly #failures = new RepeatedFailures()
@@ -24,7 +22,6 @@ export class FailurePolicy {
   ) {
     this.#source = source
     this.#onFailure = onFailure
-    this.mayRetry = typeof onFailure === 'function' || (typeof onFailure === 'object' && 'retries' in onFailure)
     this.#copies = copies
     this.#heldBack = heldBack
   }

@@ -6,7 +6,6 @@ import { AsyncResource } from '../../lib/platform.ts'
 import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
 import { FailedMessages } from './failed-messages.ts'
 import type { FailurePolicy } from './failure-policy.ts'
-import { asFirstPublished } from './first-published.ts'
 import type { Message } from './message.ts'
 
 /** One place among those that may run at the same time. Made once for many messages: no closures for each. */
@@ -27,6 +26,8 @@ class Run {
 export interface Runs {
   /** It takes another message. */
   readonly free: boolean
+  /** How many messages it takes, of which no more may be decoded at a time. */
+  readonly places: number
   /** Handlers that have begun and not ended. */
   readonly running: number
   readonly concurrency: number
@@ -36,8 +37,6 @@ export interface Runs {
   readonly isIdle: boolean
   /** What each handler that runs works on; of a batch, its first message. */
   working(): readonly Message[]
-  /** The message for the handler: one that comes back from a wait for its next attempt is as it was first published. */
-  prepare(message: Message): Message
   /** Handle a message; `trace` follows the work on it. */
   start(message: Message, trace: ProcessTrace | undefined): void
   /** No more messages will come: handle what is collected. */
@@ -78,8 +77,8 @@ export class HandlerRuns implements Runs {
     return this.#running < this.#concurrency
   }
 
-  prepare(message: Message): Message {
-    return this.#policy.mayRetry ? asFirstPublished(message) : message
+  get places(): number {
+    return this.#concurrency - this.#running
   }
 
   start(message: Message, trace: ProcessTrace | undefined): void {

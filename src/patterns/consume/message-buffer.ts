@@ -1,13 +1,43 @@
+import type { ProcessTrace } from '../../diagnostics/process.ts'
 import type { Message } from './message.ts'
 
-/** Messages in the order of their delivery: a ring, which costs no allocation for a message that comes and goes. */
-export class MessageBuffer {
+/** Whose messages a buffer keeps. */
+export interface BufferOwner {
+  /** A message may have become ready. */
+  decoded(): void
+  /** A message leaves the buffer without being handed out, since it cannot be decoded. Returns what traces the work on it. */
+  failing(message: Message): ProcessTrace | undefined
+}
+
+/** Messages that are not handed out yet, in the order of their delivery. */
+export interface HandOutBuffer {
+  readonly length: number
+  /** Messages that left it without being handed out, and are not settled. */
+  readonly unsettled: number
+  attach(owner: BufferOwner): void
+  push(message: Message): void
+  /** Whether `shift` returns a message. `places` is the number of messages that are wanted. */
+  isReady(places: number): boolean
+  shift(): Message | undefined
+  /** Every message, in order; the buffer is empty then. */
+  takeAll(): Message[]
+}
+
+/** A ring, which costs no allocation for a message that comes and goes. */
+export class MessageBuffer implements HandOutBuffer {
+  readonly unsettled = 0
   #ring: (Message | undefined)[] = new Array(64).fill(undefined)
   #head = 0
   #length = 0
 
   get length(): number {
     return this.#length
+  }
+
+  attach(): void {}
+
+  isReady(): boolean {
+    return this.#length > 0
   }
 
   push(message: Message): void {
@@ -28,7 +58,7 @@ export class MessageBuffer {
     return message
   }
 
-  /** Every message, in order; the buffer is empty then, and as small as a new one. */
+  /** The buffer is as small as a new one then. */
   takeAll(): Message[] {
     const all: Message[] = []
     for (let message = this.shift(); message !== undefined; message = this.shift()) all.push(message)

@@ -8,8 +8,12 @@ import type { Properties } from '../../protocol/received-properties.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 
-/** A message that a consumer got. Made once per message, so its fields are plain ones. */
-export class Message {
+/**
+ * A message that a consumer got; `Content` is what `json()` returns. Made once per message, so its fields are plain ones.
+ */
+export class Message<Content = unknown> {
+  /** Only for the compiler, which distinguishes messages by it. There is no such property. */
+  declare readonly '~content'?: Content
   /** The bytes that were published, the program's own to keep and to change. */
   readonly body: Buffer
   /** Where it came from: exchange, routing key, delivery tag. */
@@ -60,6 +64,11 @@ export class Message {
     return this.controller.signal
   }
 
+  /** The body without its content encoding, if its consumer has a `schema` or `codecs`; else the body as it is. */
+  bytes(): Buffer {
+    return this.body
+  }
+
   /**
    * The body as text.
    *
@@ -67,18 +76,23 @@ export class Message {
    */
   text(): string {
     try {
-      return utf8.decode(this.body)
+      return utf8.decode(this.bytes())
     } catch (error) {
       throw new DecodeError(`the body of ${nameOf(this)} is not UTF-8`, { cause: error })
     }
   }
 
   /**
-   * The value of a body in JSON. Its type is the caller's claim: nothing checks it.
+   * The value of the body: what the consumer's `schema` made of it. Without a schema it is the value of a body in JSON, whose
+   * type is the caller's claim: nothing checks it.
    *
-   * @throws DecodeError, which names the message, if it is not JSON.
+   * @throws DecodeError, which names the message, if it is not JSON. Never if there is a schema: what does not fit it does
+   * not come.
    */
-  json<T = unknown>(): T {
+  json(): Content
+  /** The same with a type that the caller claims. */
+  json<T>(): T
+  json(): unknown {
     const text = this.text()
     try {
       return JSON.parse(text)
@@ -222,7 +236,8 @@ function settleMessage(message: Message, { how, requeue }: SettleContext): boole
   return message.settle(how, requeue)
 }
 
-function nameOf(message: Message): string {
+/** @internal */
+export function nameOf(message: Message): string {
   const { exchangeName, routingKey, deliveryTag } = message.envelope
   const { messageId } = message.properties
   const name = messageId === undefined ? 'a message' : `message "${messageId}"`

@@ -1,9 +1,11 @@
-import type { PublishOptions } from '../../channel/options.ts'
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { loadTyped } from '../typed/load.ts'
+import type { TypedPublishOptions } from '../typed/publish-options.ts'
+import type { TypedPublishing } from '../typed/typed-publishing.ts'
 import type { Payload } from './payload.ts'
-import { publishTo } from './publish-to.ts'
+import { type PublishTyped, publishTo } from './publish-to.ts'
 import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Channels that publishes may take up: one for each exchange, the last for all exchanges past that. */
@@ -24,6 +26,8 @@ export class DefaultPublishers implements Closable {
   readonly #resent: (count: number) => void
   readonly #byExchange = new Map<string, ExchangePublisher>()
   #common: ExchangePublisher | undefined
+  /** Made for the first message with a schema or codecs. */
+  #typed: Promise<TypedPublishing> | undefined
   #sweep: Deadline | undefined
   #closed = false
 
@@ -44,12 +48,18 @@ export class DefaultPublishers implements Closable {
     exchangeName: string,
     routingKey: string,
     properties: BasicProperties | undefined,
-    options: PublishOptions | undefined,
+    options: TypedPublishOptions | undefined,
   ): Promise<void> {
     const chosen = this.#byExchange.get(exchangeName) ?? this.#choose(exchangeName)
     chosen.used = true
     const mandatory = exchangeName === ''
-    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, mandatory, true)
+    const typed = this.#publishTyped
+    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, mandatory, true, typed)
+  }
+
+  readonly #publishTyped: PublishTyped = async (...message) => {
+    this.#typed ??= loadTyped().then(({ TypedPublishing }) => new TypedPublishing(this.#source, this))
+    await (await this.#typed).publish(...message)
   }
 
   #choose(exchangeName: string): ExchangePublisher {

@@ -22,11 +22,12 @@ export function isEncoded(payload: Payload): payload is Uint8Array | string {
  * An object as JSON, as JSON.stringify writes it: an instance of a class by its toJSON() or its properties.
  *
  * @param what the operation that the payload is for, which errors name.
+ * @param scalars whether strings, numbers, booleans and null are taken too.
  * @throws EncodeError for anything but an object, if JSON.stringify throws or returns nothing, and for what it would
  * write without its contents: a Map, a Promise, a typed array, and so on, wherever it stands.
  */
-export function toJson(what: string, payload: unknown): string {
-  if (typeof payload !== 'object' || payload === null) throw notJson(what, payload)
+export function toJson(what: string, payload: unknown, scalars = false): string {
+  if (!scalars && (typeof payload !== 'object' || payload === null)) throw notJson(what, payload)
   let text: string | undefined
   try {
     text = JSON.stringify(payload, (key, value: unknown) => {

@@ -1,11 +1,21 @@
-import type { PublishOptions } from '../../channel/options.ts'
 import { notSent } from '../../channel/publish/message.ts'
 import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { isTyped } from '../typed/is-typed.ts'
+import type { TypedPublishOptions } from '../typed/publish-options.ts'
 import { isEncoded, type Payload, toJson, withJsonType, withPersistence } from './payload.ts'
 import type { ReliablePublisher } from './reliable-publisher.ts'
 
 const OPTIONS = ['mandatory', 'signal', 'timeout']
+
+/** Publishes with options that ask for a schema or codecs. */
+export type PublishTyped = (
+  payload: unknown,
+  exchangeName: string,
+  routingKey: string,
+  properties: BasicProperties | undefined,
+  options: TypedPublishOptions,
+) => Promise<void>
 
 /** Publish as the intent level does: objects as JSON, persistent, with what the options say. Never throws. */
 export function publishTo(
@@ -14,14 +24,18 @@ export function publishTo(
   exchangeName: string,
   routingKey: string,
   properties: BasicProperties | undefined,
-  options: PublishOptions | undefined,
+  options: TypedPublishOptions | undefined,
   mandatory: boolean,
   persistent: boolean,
+  typed?: PublishTyped,
 ): Promise<void> {
   try {
     let sent = persistent ? withPersistence(properties) : properties
     if (isEncoded(payload) && options === undefined) {
       return publisher.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
+    }
+    if (typed !== undefined && options !== undefined && isTyped(options)) {
+      return typed(payload, exchangeName, routingKey, properties, options)
     }
     const body = isEncoded(payload) ? payload : toJson('publish', payload)
     if (body !== payload) sent = withJsonType(sent)

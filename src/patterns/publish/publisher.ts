@@ -13,15 +13,17 @@ import {
 } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { tell } from '../tell.ts'
+import type { CodecsOption } from '../typed/codec.ts'
+import type { StandardSchema } from '../typed/standard-schema.ts'
 import type { Payload } from './payload.ts'
 import { publishTo } from './publish-to.ts'
 import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Milliseconds that `close` waits for confirms. */
-const CLOSE_TIMEOUT = 5_000
+export const CLOSE_TIMEOUT = 5_000
 
-/** Options of `publisher()`. */
-export interface PublisherOptions {
+/** Options of `publisher()`. `Content` is what it publishes. */
+export interface PublisherOptions<Content = Payload> extends CodecsOption {
   /** Default: `''`, the default exchange, which routes to the queue that the routing key names. */
   readonly exchangeName?: string | undefined
   /** Messages come back, and reject, if no queue gets them. Default: true for the default exchange, else false. */
@@ -50,7 +52,24 @@ export interface PublisherOptions {
    *   give such a queue a publisher of its own.
    */
   readonly onNack?: 'reject' | 'retry' | undefined
+  /**
+   * What the payloads must fit: a schema of Zod, Valibot, ArkType or any other library with the interface of Standard Schema.
+   * What does not fit is not sent: its `publish` rejects with an `EncodeError` that has the `issues`. A payload is sent as it
+   * is, not as what the schema makes of it; strings and numbers go as JSON too. Default: payloads are not checked.
+   */
+  readonly schema?: StandardSchema<Content, unknown> | undefined
 }
+
+const OPTIONS = [
+  'exchangeName',
+  'mandatory',
+  'persistent',
+  'maxInFlight',
+  'publishTimeout',
+  'onNack',
+  'schema',
+  'codecs',
+]
 
 /** Options of a publisher's `close()`. */
 export interface PublisherCloseOptions {
@@ -74,7 +93,7 @@ export interface PublisherEvents {
  * Messages whose fate is unknown are sent again, in the order they were published and before anything newer: each
  * arrives at least once, so that a receiver may see 3 4 5 3 4 5 6.
  */
-export class Publisher extends EventEmitter<PublisherEvents> {
+export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> {
   static {
     keepListenerContexts(Publisher.prototype)
   }
@@ -86,10 +105,10 @@ export class Publisher extends EventEmitter<PublisherEvents> {
   readonly #publisher: ReliablePublisher
 
   /** @internal Programs call `protocol.publisher()`. */
-  constructor(source: ChannelSource, options: PublisherOptions = {}) {
+  constructor(source: ChannelSource, options: PublisherOptions<Content> = {}) {
     super()
     const what = 'publisher'
-    checkOptions(what, options, ['exchangeName', 'mandatory', 'persistent', 'maxInFlight', 'publishTimeout', 'onNack'])
+    checkOptions(what, options, OPTIONS)
     const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
     this.exchangeName = exchangeName
     this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
@@ -131,11 +150,12 @@ export class Publisher extends EventEmitter<PublisherEvents> {
    * AbortError, EncodeError, and the reason if the connection is closed or cannot be recovered. `outcome`
    * says whether sending it again can duplicate it.
    */
-  publish(payload: Payload, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
+  publish(payload: Content, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
     const { exchangeName } = this
     return publishTo(
       this.#publisher,
-      payload,
+      // Anything else is refused, or encoded before it gets here.
+      payload as Payload,
       exchangeName,
       routingKey,
       properties,

@@ -18,8 +18,10 @@ export interface RpcRequest {
   readonly correlationId: string
   readonly exchangeName: string
   readonly routingKey: string
-  readonly payload: Uint8Array | string
+  payload: Uint8Array | string
   properties: BasicProperties
+  /** Decodes its reply. May reject. */
+  decode?: (reply: Message) => Promise<void>
 }
 
 /** What bounds a call. */
@@ -121,10 +123,16 @@ export class PendingCall {
   }
 
   answer(reply: Message): void {
+    const { decode } = this.request
+    if (decode === undefined) this.#answered(reply)
+    else decode(reply).then(() => this.#answered(reply), this.refuse)
+  }
+
+  #answered(reply: Message): void {
     if (this.#end()) this.#resolve(reply)
   }
 
-  refuse(error: Error): void {
+  readonly refuse = (error: Error): void => {
     if (this.#end()) this.#reject(atCallSite(error, this.#site))
   }
 

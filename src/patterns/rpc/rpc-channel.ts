@@ -130,8 +130,12 @@ export class RpcChannel implements DeliverySink {
     const reply = new Message(body, envelope, properties, undefined)
     try {
       const error = remoteError(reply)
-      if (error === undefined) call.answer(reply)
-      else call.refuse(error)
+      if (error !== undefined) call.refuse(error)
+      else {
+        // It is answered, whatever becomes of the channel while the reply is decoded.
+        this.forget(call)
+        call.answer(reply)
+      }
     } catch (error) {
       call.refuse(asError(error))
     }

@@ -1,3 +1,4 @@
+import { notSent } from '../../channel/publish/message.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
@@ -15,13 +16,29 @@ import { plainProperties } from '../../protocol/plain-properties.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
+import type { CodecsOption } from '../typed/codec.ts'
+import { isTyped } from '../typed/is-typed.ts'
+import { loadTyped } from '../typed/load.ts'
+import type { StandardSchema } from '../typed/standard-schema.ts'
+import type { Coding } from '../typed/typed.ts'
 import { PendingCall, type RpcRequest } from './pending-call.ts'
 import { RpcChannel } from './rpc-channel.ts'
 
-/** Options of `rpcClient()`. */
-export interface RpcClientOptions {
+/** What requests and replies must fit: schemas of any library with the interface of Standard Schema, such as Zod. */
+export interface RpcSchema<RequestSchema, ReplySchema> {
+  readonly request?: RequestSchema | undefined
+  readonly reply?: ReplySchema | undefined
+}
+
+/** Options of `rpcClient()`. `Request` is what it sends, `Reply` what `json()` of a reply returns. */
+export interface RpcClientOptions<Request = Payload, Reply = unknown> extends CodecsOption {
   /** Milliseconds that a call may take, unless it says otherwise. Default: 20,000; `Infinity` is no limit. */
   readonly timeout?: number | undefined
+  /**
+   * What requests and replies must fit. A request that does not is not sent: its call rejects with an `EncodeError` that has
+   * the `issues`; for a reply that does not it rejects with a `DecodeError`. Default: neither is checked.
+   */
+  readonly schema?: RpcSchema<StandardSchema<Request, unknown>, StandardSchema<unknown, Reply>> | undefined
 }
 
 /** Options of `call()`. */
@@ -52,9 +69,11 @@ const CALL = ['exchangeName', 'properties', 'timeout', 'signal']
  * Sends requests and awaits their replies (direct reply-to), made by `protocol.rpcClient()`. Any number of calls may be
  * in flight. A call is never sent twice: one whose channel or connection ends rejects, and the next one opens another.
  */
-export class RpcClient {
+export class RpcClient<Request = Payload, Reply = unknown> {
   readonly #source: ChannelSource
   readonly #timeout: number
+  /** Undefined without a schema or codecs. */
+  readonly #coding: Coding | undefined
   /** One for each exchange: a missing one costs the calls to others nothing. */
   readonly #channels = new Map<string, RpcChannel>()
   /** All calls that have not ended, in any state. */
@@ -65,15 +84,21 @@ export class RpcClient {
   #made = 0
   #closed: Promise<void> | undefined
 
-  private constructor(source: ChannelSource, timeout: number) {
+  private constructor(source: ChannelSource, timeout: number, coding: Coding | undefined) {
     this.#source = source
     this.#timeout = timeout
+    this.#coding = coding
   }
 
   /** @internal Programs call `protocol.rpcClient()`. */
-  static async open(source: ChannelSource, options: RpcClientOptions): Promise<RpcClient> {
-    checkOptions('rpcClient', options, ['timeout'])
-    const client = new RpcClient(source, durationOption('rpcClient', 'timeout', options.timeout) ?? TIMEOUT)
+  static async open<Request, Reply>(
+    source: ChannelSource,
+    options: RpcClientOptions<Request, Reply>,
+  ): Promise<RpcClient<Request, Reply>> {
+    checkOptions('rpcClient', options, ['timeout', 'schema', 'codecs'])
+    const timeout = durationOption('rpcClient', 'timeout', options.timeout) ?? TIMEOUT
+    const coding = isTyped(options) ? (await loadTyped()).coding(source, 'rpcClient', options) : undefined
+    const client = new RpcClient<Request, Reply>(source, timeout, coding)
     await client.#channel('').opened
     source.own(client.#part)
     return client
@@ -90,10 +115,10 @@ export class RpcClient {
    */
   async call(
     routingKey: string,
-    payload: Payload,
+    payload: Request,
     options: RpcCallOptions = {},
     ...surplus: readonly never[]
-  ): Promise<Message> {
+  ): Promise<Message<Reply>> {
     const site = captureCallSite(this.call)
     let call: PendingCall
     try {
@@ -102,11 +127,12 @@ export class RpcClient {
     } catch (error) {
       throw atCallSite(asError(error), site)
     }
+    const { request } = call
+    if (this.#coding !== undefined) await this.#encode(this.#coding, call, payload)
     if (!RPC_CALL.active) {
       void this.#send(call)
-      return await call.promise
+      return (await call.promise) as Message<Reply>
     }
-    const { request } = call
     const { exchangeName, properties } = request
     const context = new RpcCallContext(this.#source, request.payload, exchangeName, routingKey, properties)
     return await RPC_CALL.promise(context, async () => {
@@ -114,18 +140,35 @@ export class RpcClient {
       void this.#send(call)
       const reply = await call.promise
       context.replySize = reply.body.length
-      return reply
+      return reply as Message<Reply>
     })
   }
 
-  #begin(routingKey: string, payload: Payload, options: RpcCallOptions, site: { stack?: string }): PendingCall {
+  /** Encode its payload, unless the call ends before: then it is not sent. Never rejects. */
+  async #encode(
+    { encoder, decoder }: Coding,
+    { request, refuse, promise }: PendingCall,
+    payload: Request,
+  ): Promise<void> {
+    request.decode = reply => decoder.decode(reply)
+    const encode = async (): Promise<void> => {
+      const encoded = await encoder.encode(request.what, payload, request.properties)
+      request.payload = encoded.payload
+      request.properties = encoded.properties ?? {}
+    }
+    const encoding = encode().catch(error => refuse(asError(notSent(error))))
+    await Promise.race([encoding, promise.catch(() => {})])
+  }
+
+  #begin(routingKey: string, payload: unknown, options: RpcCallOptions, site: { stack?: string }): PendingCall {
     if (typeof routingKey !== 'string') throw badValue('rpc call', 'routingKey', 'a string', routingKey)
     const target = `rpc call to "${routingKey}"`
     checkOptions(target, options, CALL)
     const timeout = durationOption(target, 'timeout', options.timeout) ?? this.#timeout
     const signal = signalOption(target, 'signal', options.signal)
     const exchangeName = shortStringOption(target, 'exchangeName', options.exchangeName) ?? ''
-    const encoded = isEncoded(payload)
+    // Later, if there is more to do than to make JSON.
+    const encoded = this.#coding !== undefined || isEncoded(payload as Payload)
     const given = plainProperties(options.properties ?? {})
     const correlationId =
       shortStringOption(target, 'properties.correlationId', given.correlationId) ?? `${this.#prefix}-${++this.#made}`
@@ -138,7 +181,7 @@ export class RpcClient {
       correlationId,
       exchangeName,
       routingKey,
-      payload: encoded ? payload : toJson(what, payload),
+      payload: encoded ? (payload as string) : toJson(what, payload),
       properties: {
         ...(encoded ? given : withJsonType(given)),
         ...(expires ? { expiration: String(Math.ceil(timeout)) } : undefined),

@@ -8,20 +8,52 @@ import type { ConsumerCloseOptions, HandlerOptions } from '../consume/consumer-o
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
+import { isTyped } from '../typed/is-typed.ts'
+import { loadTyped } from '../typed/load.ts'
+import type { StandardSchema } from '../typed/standard-schema.ts'
+import type { Coding } from '../typed/typed.ts'
 import { RefusedReplies, requestKey } from './refused-replies.ts'
 import { errorReply } from './remote-error.ts'
 import { checkReplyTo } from './reply-to.ts'
+import type { RpcSchema } from './rpc-client.ts'
+
+type Nothing = ReturnType<() => void>
+
+/** What the handler of an RPC server may return, unless a schema says otherwise. */
+export type RpcReply = Payload | undefined | Nothing
 
 /**
  * Answers a request with a string, bytes, or any other object, which goes as JSON; nothing is an empty reply. What it
  * throws reaches the caller as a `RemoteError`.
  */
-export type RpcHandler = (request: Message) => Payload | undefined | void | Promise<Payload | undefined> | Promise<void>
+export type RpcHandler<Request = unknown, Reply = RpcReply> = (
+  request: Message<Request>,
+) => Fixed<Reply> | Promise<Fixed<Reply>>
 
-/** Options of `rpcServer()`. */
-export type RpcServerOptions = Omit<HandlerOptions, 'noAck' | 'onFailure'>
+/** A type that the compiler does not infer from what it is the type of. */
+type Fixed<T> = [T][T extends unknown ? 0 : never]
 
-const OPTIONS = ['prefetchCount', 'exclusive', 'arguments', 'onCancel', 'signal', 'concurrency', 'slowHandlerThreshold']
+/** Options of `rpcServer()`. `Request` is what `json()` of a request returns, `Reply` what the handler returns. */
+export interface RpcServerOptions<Request = unknown, Reply = RpcReply>
+  extends Omit<HandlerOptions, 'noAck' | 'onFailure' | 'schema'> {
+  /**
+   * What requests and replies must fit. For a request that does not fit, and for a reply that does not, the caller gets a
+   * `RemoteError` that says why. Default: neither is checked.
+   */
+  readonly schema?: RpcSchema<StandardSchema<unknown, Request>, StandardSchema<Reply, unknown>> | undefined
+}
+
+const OPTIONS = [
+  'prefetchCount',
+  'exclusive',
+  'arguments',
+  'onCancel',
+  'signal',
+  'concurrency',
+  'slowHandlerThreshold',
+  'schema',
+  'codecs',
+]
 
 /** A reply that is not confirmed yet. */
 interface Sending {
@@ -32,7 +64,7 @@ interface Sending {
 
 interface Reply {
   readonly payload: Uint8Array | string
-  readonly properties: BasicProperties
+  readonly properties: BasicProperties | undefined
 }
 
 /**
@@ -52,22 +84,27 @@ export class RpcServer {
   }
 
   /** @internal Programs call `protocol.rpcServer()`. */
-  static async open(
+  static async open<Request, Reply>(
     source: ChannelSource,
     queueName: string,
-    handler: RpcHandler,
-    options: RpcServerOptions,
+    handler: RpcHandler<Request, Reply>,
+    options: RpcServerOptions<Request, Reply>,
   ): Promise<RpcServer> {
     if (typeof handler !== 'function') throw badValue('rpcServer', 'handler', 'a function', handler)
     checkOptions('rpcServer', options, OPTIONS)
+    const { schema, codecs, ...consuming } = options
+    // What it gets and returns is checked at runtime, if at all.
+    const untyped = handler as RpcHandler
+    const typed = isTyped(options) ? (await loadTyped()).coding(source, 'rpcServer', options) : undefined
+    const work = typed === undefined ? plainWork(untyped) : typedWork(untyped, typed)
     const replies = new Replies(source)
     const serve = (request: Message): Promise<void> => {
       const { acker, body, envelope, properties } = request
-      if (!RPC_HANDLE.active || acker === undefined) return replies.serve(handler, request, undefined)
+      if (!RPC_HANDLE.active || acker === undefined) return replies.serve(work, request, undefined)
       const context = new RpcHandleContext(acker, queueName, body, envelope, properties)
-      return RPC_HANDLE.promise(context, () => replies.serve(handler, request, context))
+      return RPC_HANDLE.promise(context, () => replies.serve(work, request, context))
     }
-    const consumer = await Consumer.open(source, 'rpcServer', queueName, serve, { ...options, onFailure })
+    const consumer = await Consumer.open(source, 'rpcServer', queueName, serve, { ...consuming, onFailure })
     void consumer.whenEnded.then(() => replies.close())
     return new RpcServer(consumer, replies)
   }
@@ -103,17 +140,17 @@ class Replies {
   }
 
   /** Resolves when the request is answered, or another server will answer it. Rejects if no server can. */
-  async serve(handler: RpcHandler, request: Message, context: RpcHandleContext | undefined): Promise<void> {
+  async serve(work: RpcWork, request: Message, context: RpcHandleContext | undefined): Promise<void> {
     const { replyTo } = request.properties
     if (replyTo === undefined) {
-      await handler(request)
+      await work.handle(request)
       return
     }
     checkReplyTo(replyTo, this.#source.serverProperties)
     if (await this.#isAnswered(request)) return
     const before = this.#refused.of(request)
     if (before?.final === true) throw new EncodeError(`the request cannot be answered: ${before.reason}`)
-    let reply = before === undefined ? await answer(handler, request, context) : unsendable(before.reason)
+    let reply = before === undefined ? await answer(work, request, context) : unsendable(before.reason)
     if (reply === undefined || this.#isSomebodyElses(request)) return
     try {
       await this.#publish(request, reply)
@@ -171,18 +208,40 @@ class Replies {
   }
 }
 
+/** What is done with a request, and how what that returns is sent. */
+interface RpcWork {
+  handle(request: Message): unknown
+  reply(result: unknown, request: Message): Reply | Promise<Reply>
+}
+
+function plainWork(handler: RpcHandler): RpcWork {
+  return { handle: handler, reply: plainReply }
+}
+
+function plainReply(result: unknown): Reply {
+  const payload = result as Payload
+  if (!isEncoded(payload)) return { payload: toJson(REPLY, payload), properties: withJsonType({}) }
+  return { payload, properties: typeof payload === 'string' ? { contentType: 'text/plain' } : {} }
+}
+
+function typedWork(handler: RpcHandler, { encoder, decoder }: Coding): RpcWork {
+  return {
+    handle: request => decoder.decode(request).then(() => handler(request)),
+    reply: (result, { properties }) => encoder.reply(REPLY, result, properties),
+  }
+}
+
+/** How errors name it. */
+const REPLY = 'the reply of an rpcServer handler'
+
 /** The handler's reply, or its error as one; undefined if its work was broken off. */
 async function answer(
-  handler: RpcHandler,
+  work: RpcWork,
   request: Message,
   context: RpcHandleContext | undefined,
 ): Promise<Reply | undefined> {
   try {
-    const result = (await handler(request)) ?? ''
-    if (!isEncoded(result)) {
-      return { payload: toJson('the reply of an rpcServer handler', result), properties: withJsonType({}) }
-    }
-    return { payload: result, properties: typeof result === 'string' ? { contentType: 'text/plain' } : {} }
+    return await work.reply((await work.handle(request)) ?? '', request)
   } catch (error) {
     if (request.isLost) return undefined
     context?.handlerFailed(error)

@@ -1,0 +1,47 @@
+import type { PublishOptions } from '../../channel/options.ts'
+import type { ChannelSource } from '../../connection/channel-source.ts'
+import { durationOption } from '../../protocol/option-check.ts'
+import type { BasicProperties } from '../../protocol/properties.ts'
+import type { Payload } from '../publish/payload.ts'
+import { CLOSE_TIMEOUT, Publisher, type PublisherCloseOptions, type PublisherOptions } from '../publish/publisher.ts'
+import { Codecs } from './codecs.ts'
+import { Encoder } from './encoder.ts'
+import { EncodingQueue } from './encoding-queue.ts'
+import { schemaOption } from './fit.ts'
+
+/** A publisher with a `schema` or `codecs`. */
+export class TypedPublisher<Content> extends Publisher<Content> {
+  readonly #source: ChannelSource
+  readonly #encoder: Encoder
+  readonly #queue: EncodingQueue
+
+  constructor(source: ChannelSource, options: PublisherOptions<Content>) {
+    super(source, options)
+    this.#source = source
+    this.#encoder = new Encoder(schemaOption('publisher', options.schema), new Codecs('publisher', options.codecs))
+    this.#queue = new EncodingQueue(source, options.publishTimeout ?? source.publishTimeout)
+  }
+
+  override get pending(): number {
+    return super.pending + this.#queue.waiting
+  }
+
+  override publish(
+    payload: Content,
+    routingKey: string,
+    properties?: BasicProperties,
+    options?: PublishOptions,
+  ): Promise<void> {
+    return this.#queue.publish(this.#encoder, payload, properties, options, (encoded, sent, left) =>
+      super.publish(encoded as Payload as Content, routingKey, sent, left),
+    )
+  }
+
+  override async close(options: PublisherCloseOptions = {}): Promise<void> {
+    const { clock } = this.#source
+    const start = clock.now()
+    const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
+    await this.#queue.emptied(timeout)
+    await super.close({ ...options, timeout: Math.max(0, timeout - (clock.now() - start)) })
+  }
+}
