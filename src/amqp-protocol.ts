@@ -146,17 +146,17 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   private constructor(settings: Settings) {
     super()
     this.#connections = new Connections(settings, role => ({
-      blocked: reason => this.#tell('blocked', reason, role),
-      unblocked: () => this.#tell('unblocked', role),
-      connecting: (attempt, delay, error) => this.#tell('connecting', attempt, Math.round(delay), error, role),
-      connected: () => this.#tell('connected', role),
-      disconnected: error => this.#tell('disconnected', error, role),
-      recovering: (attempt, delay, error) => this.#tell('recovering', attempt, Math.round(delay), error, role),
-      recoveryAttemptFailed: (attempt, error) => this.#tell('recoveryAttemptFailed', attempt, error, role),
-      recovered: () => this.#tell('recovered', role),
-      recoveryFailed: (what, error) => this.#tell('recoveryFailed', what, error),
-      queueRenamed: (oldName, newName) => this.#tell('queueRenamed', oldName, newName),
-      closed: error => this.#tell('closed', ...(error === undefined ? [] : [error])),
+      blocked: reason => this.#emit('blocked', reason, role),
+      unblocked: () => this.#emit('unblocked', role),
+      connecting: (attempt, delay, error) => this.#emit('connecting', attempt, Math.round(delay), error, role),
+      connected: () => this.#emit('connected', role),
+      disconnected: error => this.#emit('disconnected', error, role),
+      recovering: (attempt, delay, error) => this.#emit('recovering', attempt, Math.round(delay), error, role),
+      recoveryAttemptFailed: (attempt, error) => this.#emit('recoveryAttemptFailed', attempt, error, role),
+      recovered: () => this.#emit('recovered', role),
+      recoveryFailed: (what, error) => this.#emit('recoveryFailed', what, error),
+      queueRenamed: (oldName, newName) => this.#emit('queueRenamed', oldName, newName),
+      closed: error => this.#emit('closed', ...(error === undefined ? [] : [error])),
     }))
     this.#session = this.#connections.main
   }
@@ -176,7 +176,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   }
 
   /** A listener that throws is reported, and the others are called all the same. */
-  #tell<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
+  #emit<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
     emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#session.report(thrown, 'unhandled'), event, ...args)
   }
 
@@ -351,7 +351,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     properties?: BasicProperties,
     options?: TypedPublishOptions,
   ): Promise<void> {
-    this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#tell('resent', count))
+    this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#emit('resent', count))
     return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
   }
 

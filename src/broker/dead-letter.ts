@@ -22,7 +22,7 @@ export function deadMessage(
   release: Release,
 ): Message {
   const { expiration } = message.properties
-  const told = release.deathsTellAllKeys ? message.toldKeys : [message.routingKey, ...message.copies]
+  const ownKeys = release.deathsTellAllKeys ? message.toldKeys : [message.routingKey, ...message.copies]
   const properties = changed(message.properties, headers => {
     const deaths = deathsOf(headers)
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
@@ -34,7 +34,7 @@ export function deadMessage(
       queue: queue.name,
       time: new Date(date),
       exchange: message.exchange,
-      'routing-keys': [...told],
+      'routing-keys': [...ownKeys],
       ...(release.expirationFirst ? {} : original),
     }
     death.count = int64(Number(death.count) + 1)

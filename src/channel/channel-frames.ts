@@ -174,13 +174,13 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
       return
     }
     const error = new ProtocolError(reason, { replyCode: 311 })
-    let told = false
-    if (content.kind === undefined) told = this.#deliveries.refused(content, properties, error)
+    let isReported = false
+    if (content.kind === undefined) isReported = this.#deliveries.refused(content, properties, error)
     else if (content.kind === 'get') {
       const { deliveryTag } = content.envelope
-      told = this.#calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
+      isReported = this.#calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
     }
-    if (!told) this.#port.report(error, 'warn')
+    if (!isReported) this.#port.report(error, 'warn')
   }
 }
 

@@ -40,8 +40,8 @@ export interface ChannelEvents {
   closing(ending: CloseReason): void
   /** More may be published. */
   moreMayGo(): void
-  /** A message came back; `told` if a promise of its publish rejects with it. */
-  returned(message: ReturnedMessage, told: boolean): void
+  /** A message came back; `isReported` if a promise of its publish rejects with it. */
+  returned(message: ReturnedMessage, isReported: boolean): void
   /** The broker has ended a consumer: its tag may serve another. */
   consumerGone(consumerTag: string): void
   /** The server cancelled a consumer; called at the end of the read. */
@@ -517,8 +517,8 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   returned(message: ReturnedMessage): void {
-    const told = this.window.returned(message)
-    this.#port.afterRead(() => this.#events.returned(message, told))
+    const isReported = this.window.returned(message)
+    this.#port.afterRead(() => this.#events.returned(message, isReported))
   }
 }
 

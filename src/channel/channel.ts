@@ -123,7 +123,7 @@ export class Channel {
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
     this.returnCallback = returnCallback
     this.#lives = new RecoveringChannel(host, {
-      returned: (message, told) => this.#returned(message, told),
+      returned: (message, isReported) => this.#returned(message, isReported),
       cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
     })
   }
@@ -776,23 +776,23 @@ export class Channel {
     return timeout === undefined ? undefined : this.#lives.host.clock.now()
   }
 
-  #returned(message: ReturnedMessage, told: boolean): void {
+  #returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       callSafely(() => returnCallback(this, message.body, message.envelope, message.properties), this.#failed)
-    } else if (!told) this.#lives.host.report(returnError(message), 'warn')
+    } else if (!isReported) this.#lives.host.report(returnError(message), 'warn')
   }
 
   #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
-    const tell = (): void => {
+    const emit = (): void => {
       if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
       for (const callback of this.#cancellationCallbacks) {
         callSafely(() => callback(this, consumerTag, error), this.#failed)
       }
     }
-    if (isRestarted) tell()
-    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, tell)
+    if (isRestarted) emit()
+    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
   }
 
   /**

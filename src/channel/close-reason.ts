@@ -26,7 +26,7 @@ export class CloseReason {
   readonly methodKey: number
   readonly replyText: string | undefined
   readonly #makeError: CloseReasonParts['makeError']
-  #told = false
+  #isReported = false
 
   constructor({ scope, error, methodKey = 0, replyText, makeError }: CloseReasonParts) {
     this.scope = scope
@@ -37,13 +37,13 @@ export class CloseReason {
   }
 
   /** An operation has rejected with this reason, or another part takes care of it. */
-  get told(): boolean {
-    return this.#told
+  get isReported(): boolean {
+    return this.#isReported
   }
 
   /** A fresh error for one operation that this end rejects. */
   errorFor(what: string, atFault: boolean, outcome?: PublishOutcome): AmqpError {
-    this.#told = true
+    this.#isReported = true
     return this.#makeError(what, atFault, outcome)
   }
 
@@ -54,7 +54,7 @@ export class CloseReason {
 
   /** Another part takes care of the pending operations, so that not each of them needs an error. */
   takenCareOf(): void {
-    this.#told = true
+    this.#isReported = true
   }
 }
 

@@ -50,7 +50,7 @@ export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSin
 
 /** What the public channel learns. */
 export interface RecoveringChannelEvents {
-  returned(message: ReturnedMessage, told: boolean): void
+  returned(message: ReturnedMessage, isReported: boolean): void
   /** `isRestarted` if the consumer's owner consumes again, and reports that. */
   cancelled(error: ConsumerCancelledError, isRestarted: boolean): void
 }
@@ -422,8 +422,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#host.occurred('channel.closed', { channelId, error, replyCode, replyText, method })
   }
 
-  returned(message: ReturnedMessage, told: boolean): void {
-    this.#events.returned(message, told)
+  returned(message: ReturnedMessage, isReported: boolean): void {
+    this.#events.returned(message, isReported)
   }
 
   // ---- a life ends
@@ -587,7 +587,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#host.forget(this)
     const { error } = ending
     // The end of a connection is reported once, by that.
-    if (error !== undefined && ending.scope === 'channel' && !ending.told && this.#closedWaiters.length === 0) {
+    if (error !== undefined && ending.scope === 'channel' && !ending.isReported && this.#closedWaiters.length === 0) {
       this.#reported = true
       this.#host.report(error, 'warn')
     }

@@ -492,21 +492,21 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
     const openMs = reason.error === undefined ? 0 : this.#times.lost()
-    const tell = (): void => {
+    const emit = (): void => {
       if (reason.error !== undefined) {
         this.#lost(reason.error, openMs)
       }
       this.#unblock()
     }
     if (!this.recovers(reason)) {
-      this.#end(reason, tell)
+      this.#end(reason, emit)
       return
     }
     this.#to('recovering')
     this.#kept?.topology.connectionLost()
     // Also for publishes by the other connection, from now on.
     this.#kept?.pending.lost()
-    tell()
+    emit()
     // A listener may have closed it.
     if (this.state === 'recovering') void this.#recover(reason)
   }
@@ -608,8 +608,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   // ---- what becomes known of it
 
-  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void {
-    this.#lifecycle.occurred(name, details, tell)
+  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], emit?: () => void): void {
+    this.#lifecycle.occurred(name, details, emit)
   }
 
   #opened(connection: Connection): void {
@@ -697,8 +697,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     void this.#connection?.close(200, 'the other connection has ended', CLOSE_TIME)
   }
 
-  /** `tell` is called when everything has ended, before the event `closed`. */
-  #end(ending: CloseReason, tell: () => void = () => {}): void {
+  /** `emit` is called when everything has ended, before the event `closed`. */
+  #end(ending: CloseReason, emit: () => void = () => {}): void {
     this.#to('closed')
     this.#ending = ending
     // What is under way on a connection that is still being closed keeps its time.
@@ -712,7 +712,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     for (const run of listeners) run(ending)
     const { error } = ending
     const { onError, logger } = this.#settings
-    const isUnheard = error !== undefined && !ending.told && this.#closedWaiters.length === 0
+    const isUnheard = error !== undefined && !ending.isReported && this.#closedWaiters.length === 0
     // The log has a line of the loss, or of giving up.
     if (isUnheard && (onError !== undefined || logger === undefined)) this.report(error, 'warn')
     for (const waiter of this.#closedWaiters) {
@@ -720,7 +720,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       else waiter.reject(error)
     }
     this.#closedWaiters = []
-    tell()
+    emit()
     if (this.#connection !== undefined) this.#connection.blockedReason = undefined
     this.#unblock()
     this.occurred('connection.closed', { error }, () => this.#events.closed(error))

@@ -14,8 +14,8 @@ interface EventFields {
 
 /** What lifecycle events are reported to. */
 export interface LifecycleSink {
-  /** `name` has happened, as `details` say. `tell` gives it to the program, as an event of one of its objects. */
-  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void
+  /** `name` has happened, as `details` say. `emit` gives it to the program, as an event of one of its objects. */
+  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], emit?: () => void): void
 }
 
 /** Kept for good: Bun forgets the subscribers of a channel that nothing else holds. */
@@ -44,7 +44,7 @@ export class LifecycleReporter implements LifecycleSink {
     this.#clock = clock
   }
 
-  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], tell?: () => void): void {
+  occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], emit?: () => void): void {
     const plain = CHANNELS.get(name)
     if (this.#log !== undefined || plain?.hasSubscribers === true) {
       const event: LifecycleEvent<N> = { ...this.#source.endpoint, ...details }
@@ -52,7 +52,7 @@ export class LifecycleReporter implements LifecycleSink {
       // Node turns an error of a subscriber into an uncaught exception, which does not reach this code.
       if (plain?.hasSubscribers === true) plain.publish(event)
     }
-    tell?.()
+    emit?.()
   }
 
   #write<N extends LifecycleEventName>(name: N, event: LifecycleEvent<N>): void {

@@ -78,7 +78,7 @@ describe('a reason to close', () => {
     const [unknown, known, takenOver] = [make(), make(), make()]
     known.errorFor('queue.declare of "q"', true)
     takenOver.takenCareOf()
-    assert.deepEqual([unknown.told, known.told, takenOver.told], [false, true, true])
+    assert.deepEqual([unknown.isReported, known.isReported, takenOver.isReported], [false, true, true])
   })
 
   it('says whether only the channel is over, or its connection', () => {

@@ -14,7 +14,7 @@ import { management } from '../support/management.ts'
 import { uniqueName } from '../support/names.ts'
 import { rejection } from '../support/rejection.ts'
 import { until } from '../support/until.ts'
-import { deferred, told, withScenes } from './scene.ts'
+import { deferred, nextEvent, withScenes } from './scene.ts'
 
 const scene = await withScenes()
 
@@ -140,8 +140,8 @@ describe('A method of the protocol on a channel of its own', { concurrency: 4 },
     const kept = uniqueName('queue')
     await the.protocol.queueDeclare(kept, { exclusive: true, autoDelete: true })
     await the.protocol.publish('', '', queue)
-    const renamed = told<string>(the.protocol, 'queueRenamed')
-    const recovered = told(the.protocol, 'recovered')
+    const renamed = nextEvent<string>(the.protocol, 'queueRenamed')
+    const recovered = nextEvent(the.protocol, 'recovered')
     await the.closeConnection()
     assert.equal(await renamed, queue)
     await recovered
@@ -212,7 +212,7 @@ describe('protocol.transaction', { concurrency: 4 }, () => {
     await using the = await scene()
     const queue = await the.queue()
     let times = 0
-    const recovered = told(the.protocol, 'recovered')
+    const recovered = nextEvent(the.protocol, 'recovered')
     const failed = the.protocol.transaction(async channel => {
       times++
       await channel.basicPublish('', '', queue)

@@ -68,8 +68,8 @@ export class ProtocolSource implements ChannelSource {
     this.parts.add(part)
   }
 
-  occurred(_name: string, _details: unknown, tell?: () => void): void {
-    tell?.()
+  occurred(_name: string, _details: unknown, emit?: () => void): void {
+    emit?.()
   }
 
   disown(part: Closable): void {

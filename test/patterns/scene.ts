@@ -110,7 +110,7 @@ export function deferred<T = void>(): { readonly promise: Promise<T>; resolve(va
 }
 
 /** The next time that an event is emitted. */
-export async function told<T>(
+export async function nextEvent<T>(
   emitter: { once(event: string, listener: (value: T) => void): unknown },
   event: string,
 ): Promise<T> {

@@ -89,18 +89,18 @@ export class ConfirmWaiters {
   settled(oldest: number): void {
     for (let first = this.#list.first; first instanceof ConfirmWaiter; first = this.#list.first) {
       if (first.upTo >= oldest) return
-      if (first.unheard !== undefined) this.#told(first)
+      if (first.unheard !== undefined) this.#reported(first)
       this.#list.wakeNext()
     }
   }
 
-  #told({ upTo }: ConfirmWaiter): void {
+  #reported({ upTo }: ConfirmWaiter): void {
     if (this.#unheard !== undefined && this.#unheard.tag <= upTo) this.#unheard = undefined
   }
 
   /** Nothing more will be settled. */
   failAll(makeError: () => Error): void {
-    for (const waiter of this.#all) this.#told(waiter)
+    for (const waiter of this.#all) this.#reported(waiter)
     this.#list.failAll(makeError)
   }
 }

@@ -8,7 +8,7 @@ import { atMost } from '../../lib/at-most.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { badValue, checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
-import { tell } from '../tell.ts'
+import { emitEvent } from '../emit-event.ts'
 import { isTyped } from '../typed/is-typed.ts'
 import { loadTyped } from '../typed/load.ts'
 import type { ConsumerChannel } from './consumer-channel.ts'
@@ -172,7 +172,7 @@ export class Consumer<Content = unknown>
     const { messageId } = message.properties
     const { deliveryTag } = message.envelope
     const slow = { queueName, consumerTag, slowHandlers: count, handlersRunning, longestMs, deliveryTag, messageId }
-    this.#source.occurred('consumer.slow_handlers', slow, () => tell(this, this.#source, 'slow', count, longestMs))
+    this.#source.occurred('consumer.slow_handlers', slow, () => emitEvent(this, this.#source, 'slow', count, longestMs))
   }
 
   /** @internal Programs call `protocol.consumer()`. */
@@ -282,13 +282,13 @@ export class Consumer<Content = unknown>
     const { onCancel } = this.#settings
     this.#heldBack.ended(error)
     // The protocol reports a lost connection.
-    const told = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
+    const isReported = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
     this.#interruption ??= { since: this.#source.clock.now(), error }
     const { queueName } = this
     const willResume = onCancel === undefined ? true : undefined
     this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume }, () => {
-      if (!told) this.#source.report(error, 'warn')
-      tell(this, this.#source, 'cancelled', error)
+      if (!isReported) this.#source.report(error, 'warn')
+      emitEvent(this, this.#source, 'cancelled', error)
     })
     try {
       const answer = await onCancel?.(error)
@@ -308,7 +308,7 @@ export class Consumer<Content = unknown>
     const interruptedMs = Math.round(this.#source.clock.now() - interruption.since)
     const { error } = interruption
     this.#source.occurred('consumer.resumed', { queueName, consumerTag, interruptedMs, error }, () =>
-      tell(this, this.#source, 'resumed'),
+      emitEvent(this, this.#source, 'resumed'),
     )
   }
 
@@ -441,7 +441,7 @@ export class Consumer<Content = unknown>
     this.#signal?.cancel()
     this.#dispatcher.end(makeError)
     this.#resolveEnded()
-    tell(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
+    emitEvent(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }
 }
 

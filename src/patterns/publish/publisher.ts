@@ -12,7 +12,7 @@ import {
   shortStringOption,
 } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import { tell } from '../tell.ts'
+import { emitEvent } from '../emit-event.ts'
 import type { CodecsOption } from '../typed/codec.ts'
 import type { StandardSchema } from '../typed/standard-schema.ts'
 import type { Payload } from './payload.ts'
@@ -122,7 +122,7 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
       maxInFlight,
       publishTimeout,
       retriesNacks,
-      resent: count => tell(this, source, 'resent', count),
+      resent: count => emitEvent(this, source, 'resent', count),
     })
   }
 

@@ -330,7 +330,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
         },
       },
     )
-    await until('both are told', () => the.errors.length === 2)
+    await until('both are reported', () => the.errors.length === 2)
     await consumer.close()
     assert.deepEqual(
       the.errors.map(error => error.message),
@@ -349,7 +349,7 @@ describe('A handler that fails', { concurrency: 4 }, () => {
       },
       { onFailure: () => 'again' as 'reject' },
     )
-    await until('both are told', () => the.errors.length === 2)
+    await until('both are reported', () => the.errors.length === 2)
     await consumer.close()
     assert.ok(the.errors[1] instanceof EncodeError)
   })

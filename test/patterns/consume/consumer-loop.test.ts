@@ -11,7 +11,7 @@ import {
 import { impatientClock } from '../../support/impatient-clock.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { deferred, told, withScenes } from '../scene.ts'
+import { deferred, nextEvent, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 
@@ -225,7 +225,7 @@ describe('next()', { concurrency: 4 }, () => {
     await using the = await scene()
     const queue = await the.queue(['a'])
     const consumer = await the.protocol.consumer(queue)
-    const closed = told(consumer, 'closed')
+    const closed = nextEvent(consumer, 'closed')
     const { value } = await consumer.next()
     const { signal } = value as Message
     await consumer.close({ timeout: Number.POSITIVE_INFINITY })

@@ -13,7 +13,7 @@ import { management } from '../../support/management.ts'
 import { uniqueName } from '../../support/names.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { deferred, type Scene, told, withScenes } from '../scene.ts'
+import { deferred, nextEvent, type Scene, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 
@@ -47,8 +47,8 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
     const consumer = await the.protocol.consumer(queue)
     const { seen } = collect(consumer)
     await until('the first is seen', () => seen.length === 1)
-    const cancelled = told<Error>(consumer, 'cancelled')
-    const resumed = told(consumer, 'resumed')
+    const cancelled = nextEvent<Error>(consumer, 'cancelled')
+    const resumed = nextEvent(consumer, 'resumed')
     await the.outside.queueDelete(queue)
     const error = await cancelled
     assert.ok(error instanceof ConsumerCancelledError)
@@ -84,7 +84,7 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
       },
     })
     const { ended } = collect(consumer)
-    const closed = told<Error>(consumer, 'closed')
+    const closed = nextEvent<Error>(consumer, 'closed')
     await the.outside.queueDelete(queue)
     const error = await rejection(ended, ConsumerCancelledError)
     assert.deepEqual(reasons, [error])
@@ -111,7 +111,7 @@ describe('A consumer whose queue is deleted', { concurrency: 4 }, () => {
     const queue = await the.queue()
     const consumer = await the.protocol.consumer(queue)
     const { ended } = collect(consumer)
-    const cancelled = told(consumer, 'cancelled')
+    const cancelled = nextEvent(consumer, 'cancelled')
     await the.outside.queueDelete(queue)
     await cancelled
     await consumer.close()
@@ -154,7 +154,7 @@ describe('A consumer whose channel the broker closes', { concurrency: 4 }, () =>
     await using the = await scene()
     const queue = await the.queue(['a', 'b', 'c'])
     const consumer = await the.protocol.consumer(queue)
-    const cancelled = told<Error>(consumer, 'cancelled')
+    const cancelled = nextEvent<Error>(consumer, 'cancelled')
     const { value: first } = await consumer.next()
     assert.ok(first !== undefined)
     killChannel(first)
@@ -180,7 +180,7 @@ describe('A consumer whose channel the broker closes', { concurrency: 4 }, () =>
       return new Promise(() => {})
     })
     const message = await hanging.promise
-    const resumed = told(consumer, 'resumed')
+    const resumed = nextEvent(consumer, 'resumed')
     killChannel(message)
     await resumed
     await the.fill(queue, ['next'])
@@ -202,7 +202,7 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
       await using the = await scene()
       const queue = await the.queue(bodies, stream)
       const consumer = await the.protocol.consumer(queue, first)
-      const resumed = told(consumer, 'resumed')
+      const resumed = nextEvent(consumer, 'resumed')
       const seen: (string | undefined)[] = []
       while (seen.length < 5) seen.push(await take(consumer))
       const { value: sixth } = await consumer.next()
@@ -222,7 +222,7 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
       await using the = await scene()
       const queue = await the.queue([], stream)
       const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
-      const resumed = told(consumer, 'resumed')
+      const resumed = nextEvent(consumer, 'resumed')
       await the.fill(queue, ['a'])
       const { value: message } = await consumer.next()
       assert.ok(message !== undefined)
@@ -243,7 +243,7 @@ describe('A consumer of a stream', { concurrency: 2 }, () => {
       const headers = { 'x-stream-offset': 5 }
       for (const body of ['a', 'b', 'c']) await the.outside.publish(body, '', queue, { headers })
       const consumer = await the.protocol.consumer(queue, { prefetchCount: 1 })
-      const resumed = told(consumer, 'resumed')
+      const resumed = nextEvent(consumer, 'resumed')
       const { value: message } = await consumer.next()
       assert.ok(message !== undefined)
       await lose(the, message)
@@ -325,7 +325,7 @@ describe('A consumer of a stream that gives messages back', { concurrency: 4 }, 
     const queue = await the.queue([], stream)
     const seen: string[] = []
     const consumer = await the.protocol.consumer(queue, message => seen.push(message.text()))
-    const cancelled = told(consumer, 'cancelled')
+    const cancelled = nextEvent(consumer, 'cancelled')
     await the.closeConnection()
     await the.fill(queue, ['a', 'b'])
     await cancelled
@@ -340,7 +340,7 @@ describe('A consumer that had its queue for itself', () => {
     await using the = await scene()
     const queue = await the.queue()
     const consumer = await the.protocol.consumer(queue, { exclusive: true })
-    const interrupted = told(consumer, 'cancelled')
+    const interrupted = nextEvent(consumer, 'cancelled')
     const waiting = consumer.next()
     await Promise.all([
       the.outside.queueDelete(queue),
@@ -350,7 +350,7 @@ describe('A consumer that had its queue for itself', () => {
     await interrupted
     // It asks for the queue, and is refused, several times.
     await new Promise(resolve => setTimeout(resolve, 500))
-    const resumed = told(consumer, 'resumed')
+    const resumed = nextEvent(consumer, 'resumed')
     await the.outside.basicCancel('other')
     await resumed
     await the.fill(queue, ['a'])
@@ -409,8 +409,8 @@ describe('A consumer whose connection is lost', { concurrency: 2 }, () => {
     await using the = await scene()
     const queue = await the.queue(['a', 'b', 'c'])
     const consumer = await the.protocol.consumer(queue)
-    const cancelled = told<Error>(consumer, 'cancelled')
-    const resumed = told(consumer, 'resumed')
+    const cancelled = nextEvent<Error>(consumer, 'cancelled')
+    const resumed = nextEvent(consumer, 'resumed')
     const { value: message } = await consumer.next()
     assert.ok(message !== undefined)
     const { signal } = message
@@ -446,7 +446,7 @@ describe('A consumer whose connection is lost', { concurrency: 2 }, () => {
     )
     await half.promise
     await the.closeConnection()
-    await told(the.protocol, 'recovered')
+    await nextEvent(the.protocol, 'recovered')
     goOn.resolve()
     await until('all are seen', () => seen.size === 200)
     await until('all are acked', async () => (await the.inspect(queue)).messageCount === 0)

@@ -18,7 +18,7 @@ import { management } from '../../support/management.ts'
 import { uniqueName } from '../../support/names.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { type Scene, told, withScenes } from '../scene.ts'
+import { nextEvent, type Scene, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 
@@ -438,7 +438,7 @@ describe('A publisher', { concurrency: 4 }, () => {
     for (const end of [() => proxy.reset(), () => proxy.reset(), () => the.closeConnection()]) {
       const before = confirmed
       await until('some are confirmed', () => confirmed > before, { interval: 5 })
-      const recovered = told(the.protocol, 'recovered')
+      const recovered = nextEvent(the.protocol, 'recovered')
       await end()
       await recovered
     }

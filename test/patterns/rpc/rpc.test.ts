@@ -12,7 +12,7 @@ import {
 } from '../../../src/index.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { deferred, told, withScenes } from '../scene.ts'
+import { deferred, nextEvent, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 
@@ -345,7 +345,7 @@ describe('An RPC server', { concurrency: 4 }, () => {
     const server = await the.protocol.rpcServer(queue, async request => {
       if (++times > 1) return `${times}`
       asked.resolve()
-      await told(the.protocol, 'recovered')
+      await nextEvent(the.protocol, 'recovered')
       assert.equal(request.signal.aborted, true)
       throw new Error('in vain')
     })

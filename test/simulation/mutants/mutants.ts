@@ -375,7 +375,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the call never ends, though the connection is back',
   ],
   [
-    'the end of a block is not told',
+    'the end of a block is not reported',
     'connection/recovering-connection.ts',
     'this.#isBlocked = true',
     'this.#isBlocked = false',
@@ -632,8 +632,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the cancel of a consumer is not reported',
     'patterns/consume/consumer.ts',
-    "tell(this, this.#source, 'cancelled', error)",
-    "if (error instanceof ConnectionError) tell(this, this.#source, 'cancelled', error)",
+    "emitEvent(this, this.#source, 'cancelled', error)",
+    "if (error instanceof ConnectionError) emitEvent(this, this.#source, 'cancelled', error)",
     'the program does not learn that its queue was gone',
   ],
   [
@@ -691,7 +691,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'patterns/publish/reliable-publisher.ts',
     'this.#search.channelEnded(unsettled, ending, isAwaited)',
     'this.#search.channelEnded(unsettled, ending, () => true)',
-    'the program was told that nobody waits for it any more',
+    'no caller waits for it any more, as the program knows',
   ],
   [
     'what is in flight knows no limit',
@@ -726,7 +726,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'patterns/publish/outgoing-queue.ts',
     'while (first !== undefined && first.reject === undefined) {',
     'while (first !== undefined && first.reject === undefined && this.#removed > 1) {',
-    'it is told as not sent, and arrives',
+    'it is reported as not sent, and arrives',
   ],
   [
     'a publisher does not open a channel again',
@@ -782,7 +782,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'channel/publish/publishing.ts',
     'publish.waiting.leave()\n    publish.waiting = undefined',
     'publish.waiting = undefined',
-    'it is written, though it was told as not sent',
+    'it is written, though it was reported as not sent',
   ],
   [
     'the list of waiting publishes knows no limit',
@@ -825,7 +825,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'channel/channel-session.ts',
     'this.#gate.consumerGone(consumerTag) || consumer === undefined',
     'this.#gate.consumerGone(consumerTag) && consumer === undefined',
-    "a cancel of the server's is told of a consumer that is not there",
+    'a cancel by the server is reported for a consumer that does not exist',
   ],
   [
     'the general timeout runs while the broker blocks',

@@ -3,7 +3,7 @@ import type { ErrorReporter } from '../channel/port.ts'
 import { emitSafely } from '../lib/safe-emitter.ts'
 
 /** Call the listeners of an event. Errors of a listener are reported, and the others are still called. */
-export function tell<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
+export function emitEvent<Events extends Record<keyof Events, unknown[]>, K extends keyof Events & string>(
   emitter: EventEmitter<Events>,
   reporter: ErrorReporter,
   event: K,
