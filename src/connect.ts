@@ -36,9 +36,9 @@ export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<Amqp
  *     await protocol.consumer('orders', message => console.log(message.text()))
  *
  * `protocol.ready()` resolves once it is connected, and the events `connecting` and `connected` say how it goes. If a server
- * refuses the login, the virtual host or TLS, or when the attempts are over, all that waits rejects with that error, and so
- * does `waitClosed()`; if nothing does, it goes to `onError`, or is warned of. The process stays alive until it is connected
- * or closed.
+ * refuses the login, the virtual host or TLS, or when the attempts are over, all waiting calls and `waitClosed()` reject
+ * with that error; if there are none, it goes to `onError`, or is a warning. The process stays alive until it is
+ * connected or closed.
  *
  * @throws AmqpUriError for a bad URL, EncodeError for a bad option, and nothing later.
  */

@@ -441,9 +441,7 @@ export class Channel {
   /**
    * Wait until the broker has settled everything that this channel has published before the call, in confirm mode.
    *
-   * @throws PublishFailedError if it nacked one since the last call; the reason if the channel ends first, or if
-   * one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode, in which
-   * alone the broker confirms.
+   * @throws PublishFailedError if it nacked one since the last call; the reason if the channel ends first, or if one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode.
    */
   waitForConfirms(options: CallOptions = NONE): Promise<void> {
     return this.#method(this.waitForConfirms, 'waitForConfirms', undefined, options, CALL, context => {

@@ -75,8 +75,8 @@ export class ProcessTrace {
   }
 
   /**
-   * Call the program's code, and do in this call what belongs to the work after it: that is seen in the context of the
-   * call, with what subscribers have bound to it, and what waits for a promise stays there.
+   * Call the program's code, and do in this call what belongs to the work after it: it runs in the context of the call,
+   * with the stores that subscribers have bound, and continuations of promises stay in it.
    */
   run<S, A, T>(call: Work<S, A, T>, self: S, argument: A): T {
     return new AsyncResource('asyncamqp').runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)

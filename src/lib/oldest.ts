@@ -4,8 +4,8 @@ import { Fifo } from './fifo.ts'
 const FEW = 64
 
 /**
- * The oldest key of a Map, or member of a Set, in constant time on average: a look from the start of either steps over
- * all that was deleted there, and an iterator that is kept keeps every table that the Map has outgrown.
+ * The oldest key of a Map, or member of a Set, in constant time on average: an iteration from the start steps over all
+ * deleted keys, and a kept iterator keeps every table in memory that the Map has outgrown.
  */
 export class Oldest<K> {
   readonly #of: { readonly size: number; has(key: K): boolean }

@@ -89,7 +89,7 @@ export class Acker implements IncomingSource {
 
   /**
    * Settle a delivery. Returns false, with nothing sent, if it came in an earlier life of the channel, this one is
-   * over, a stream's message is requeued, or it is not known whether it is a stream's and the broker minds.
+   * over, a message of a stream is requeued, or it is not known whether it is of a stream and the broker does not allow that.
    */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
     if (!Number.isSafeInteger(tag) || tag < 0 || (tag === 0 && !multiple)) {

@@ -106,8 +106,8 @@ export function assertNotAborted(publish: PendingPublish, bounds: CallOptions | 
 }
 
 /**
- * Bound the wait for a publish, from now until it is settled, by a timeout, a signal or both: then `giveUp` gets the error
- * for its caller; at once if a getter of the message has aborted the signal. `list` holds nothing but such bounds.
+ * Bound the wait for a publish, from now until it is settled, by a timeout, a signal or both. `giveUp` gets the error for
+ * its caller then, or at once if a getter of the message has aborted the signal. `list` holds nothing but such bounds.
  */
 export function boundPublish(
   publish: PendingPublish,

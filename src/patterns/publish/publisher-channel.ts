@@ -9,8 +9,8 @@ const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 5_000
 
 /**
- * Milliseconds after a recovery in which the broker's nacks may come of its fail-over: a quorum queue of RabbitMQ 3.10
- * that has no leader nacks all from a channel that first publishes to it then, for as long as that channel lives.
+ * Milliseconds after a recovery in which nacks may be caused by a fail-over: if a channel first publishes to a quorum
+ * queue of RabbitMQ 3.10 that has no leader, the queue nacks everything from this channel, for as long as it lives.
  */
 const FAIL_OVER = 2_000
 /** Milliseconds after a nack until its channel is replaced, at the earliest: a leader is elected. */
