@@ -28,6 +28,7 @@ class ConnectionSpans {
 }
 
 const RECOVER = clientOperation('recover')
+const CONNECTION_ENDED = new Set(['CONNECTION_CLOSED', 'CONNECTION_FAILED', 'CONNECTION_LOST'])
 
 /**
  * What happens to connections, as events of the spans that are under way on them, and a span for each recovery. Only spans
@@ -67,6 +68,11 @@ export class Connections {
   }
 
   readonly #on: { readonly [N in LifecycleEventName]?: (event: LifecycleEvent<N>) => void } = {
+    'connection.opened': event => {
+      // A counter that comes up with its first count has no increase by it.
+      const { reconnects, resent, blockedDuration } = this.#telemetry.metrics
+      for (const counter of [reconnects, resent, blockedDuration]) counter.add(0, connectionAttributes(event))
+    },
     'connection.lost': event => {
       const connection = this.#of(event)
       if (event.willRecover) connection.recovery ??= this.#startRecovery(event)
@@ -112,6 +118,8 @@ export class Connections {
       for (const open of this.#of(event).open.values()) noteResent(open)
     },
     'consumer.cancelled': event => {
+      // It ended with its connection, which is counted as such.
+      if (CONNECTION_ENDED.has((event.error as { readonly code?: string }).code ?? '')) return
       const attributes = { ...connectionAttributes(event), [ATTRIBUTES.destinationTemplate]: event.queueName }
       this.#telemetry.metrics.cancellations.add(1, attributes)
     },

@@ -61,6 +61,10 @@ describe('The metrics of asyncamqp, as Prometheus scrapes them', () => {
     const shop = { messaging_client_id: 'shop', asyncamqp_virtual_host: '/' }
     assert.deepEqual(find(before, 'asyncamqp_connections', { ...shop, asyncamqp_connection_state: 'open' }), [1])
     assert.deepEqual(find(before, 'asyncamqp_connections', { ...shop, asyncamqp_connection_state: 'blocked' }), [0])
+    // From the start: a counter that comes up with its first count has no increase by it.
+    for (const counter of ['connection_reconnects', 'publish_resent', 'connection_blocked_duration']) {
+      assert.deepEqual(find(before, `asyncamqp_${counter}_total`, shop), [0])
+    }
     assert.deepEqual(find(before, 'asyncamqp_consume_handlers', shop), [1])
     assert.deepEqual(find(before, 'asyncamqp_consume_unacknowledged', shop), [1])
 
@@ -80,6 +84,13 @@ describe('The metrics of asyncamqp, as Prometheus scrapes them', () => {
     )
     const after = await sdk.scrape()
     assert.deepEqual(find(after, 'asyncamqp_connection_recovery_duration_count', shop), [1])
+    // A consumer that ends with its connection was not ended by the broker.
+    assert.deepEqual(find(after, 'asyncamqp_consume_cancellations_total', shop), [])
+    broker.cancelConsumers('orders')
+    await until(
+      'it is counted',
+      async () => find(await sdk.scrape(), 'asyncamqp_consume_cancellations_total', shop)[0] === 1,
+    )
     assert.ok((find(after, 'asyncamqp_connection_blocked_duration_total', shop)[0] ?? 0) > 0)
     assert.deepEqual(find(after, 'messaging_client_sent_messages_total', orders), [5])
 
