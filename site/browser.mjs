@@ -16,6 +16,8 @@ const FLAGS = [
   '--hide-scrollbars',
 ]
 
+const LOAD_LIMIT_MS = 120_000
+
 /** @typedef {{ readonly method: string, readonly params: any }} Event */
 
 export class Browser {
@@ -86,7 +88,8 @@ export class Browser {
    */
   async open(url) {
     /** @type {Promise<void>} */
-    const loaded = new Promise(resolve => {
+    const loaded = new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error(`${url} has not loaded within ${LOAD_LIMIT_MS} ms`)), LOAD_LIMIT_MS).unref()
       /** @param {Event} event */
       const listener = ({ method }) => {
         if (method !== 'Page.loadEventFired') return
