@@ -4,6 +4,7 @@ import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
+import type { TopologyRecorder } from '../channel/topology-recorder.ts'
 import { CONNECT, ConnectContext } from '../diagnostics/connecting.ts'
 import { ConnectionTimes } from '../diagnostics/connection-times.ts'
 import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
@@ -90,7 +91,7 @@ const NO_HEARTBEAT =
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
   readonly routes: PublishRoutes
-  readonly topology: Topology | undefined
+  readonly topology: TopologyRecorder | undefined
   /** What its recovery makes again. */
   readonly #kept: KeptTopology | undefined
   /** Set if this one is for publishes alone: that of everything else, which has the topology. */
@@ -160,7 +161,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       const topology = new Topology(settings.clock, text => this.#warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
-    this.topology = main?.topology ?? this.#kept?.topology
+    this.topology = main === undefined ? this.#kept?.topology : main.#kept?.topology.otherRecorder()
     this.routes = main?.routes ?? this.#kept?.pending ?? PLAIN_ROUTES
   }
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   type AmqpProtocol,
   type AmqpProtocolEvents,
+  ChannelClosedError,
   ConnectionClosedError,
   ConnectionFailedError,
   ConnectionLostError,
@@ -196,6 +197,28 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     assert.equal(protocol.state, 'open')
   })
 
+  it('keep what is declared and deleted during an alarm, whatever the other one waits for', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(separate(broker))
+    await protocol.queueDeclare('old', { durable: true })
+    broker.block()
+    const publish = protocol.publish('1', '', 'new')
+    await until('publishes are blocked', () => protocol.blocked !== undefined)
+    // Its consumer is not answered.
+    const opening = protocol.rpcClient()
+    await turns()
+    await protocol.queueDeclare('new', { exclusive: true })
+    await protocol.queueDelete('old')
+    await cut(broker, protocol, 'main')
+    // One publish is blocked as before.
+    await until('the first one is back', () => protocol.stats().reconnects === 1)
+    assert.deepEqual(broker.queueNames(), ['new'])
+    broker.unblock()
+    await publish
+    await opening
+    await broker.queue('new').hasReady(1)
+  })
+
   it('both come back when the broker is killed, and lose nothing that was confirmed', async () => {
     await using broker = await startBroker()
     await using protocol = await connect(separate(broker))
@@ -374,6 +397,49 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     await second.close()
     assert.equal(second.state, 'closed')
     assert.deepEqual([broker.queue('q').ready, broker.queue('q').unacked], [[], []])
+  })
+
+  it('are both at the server of the first one', async () => {
+    await using one = await startBroker()
+    await using other = await startBroker()
+    for (let run = 0; run < 5; run++) {
+      await using protocol = await connect([one.url, other.url], { connections: 'separate', serverOrder: 'random' })
+      const counts = [one, other].map(({ connections }) => connections.length)
+      assert.deepEqual(counts.toSorted(), [0, 2])
+      const lost = counts[0] === 2 ? one : other
+      lost.refuseConnections()
+      lost.cutConnections()
+      await until('both are at the other one', () => (lost === one ? other : one).connections.length === 2)
+      await protocol.ready()
+      await lost.acceptConnections()
+    }
+  })
+
+  it('share a token', async () => {
+    await using broker = await startBroker()
+    let asked = 0
+    const password = (): { password: string; expiresAt: number } => {
+      asked++
+      return { password: 'guest', expiresAt: Date.now() + 3_600_000 }
+    }
+    await using protocol = await connect(separate(broker, { password }))
+    for (const role of NAMES) await cut(broker, protocol, role)
+    await protocol.ready()
+    assert.equal(asked, 1)
+  })
+
+  it('close within their time while the broker takes no publishes', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect(separate(broker))
+    await protocol.queueDeclare('q', { durable: true })
+    broker.block()
+    const sent = rejection(protocol.publish('1', '', 'q'), ChannelClosedError)
+    await until('publishes are blocked', () => protocol.blocked !== undefined)
+    const waiting = rejection(protocol.publish('2', '', 'q'), ChannelClosedError)
+    await protocol.close({ timeout: 300 })
+    assert.equal(protocol.state, 'closed')
+    assert.equal(protocol.blocked, undefined)
+    assert.deepEqual([(await sent).outcome, (await waiting).outcome], ['unknown', 'notSent'])
   })
 
   it('get a new secret both', async () => {

@@ -67,10 +67,10 @@ class World {
       // What has no promise is reported here; nothing else has to be done with it.
       onError: () => {},
     }
-    this.#programs = Array.from(
-      { length: CLIENTS },
-      (_, n) => new Program(n, options, this.#clock, this.#network, journal),
-    )
+    this.#programs = Array.from({ length: CLIENTS }, (_, n) => {
+      const connections = n > 0 && seed % 2 === 0 ? 'separate' : 'shared'
+      return new Program(n, { ...options, connections }, this.#clock, this.#network, journal)
+    })
   }
 
   async run(steps: readonly Step[]): Promise<string[]> {

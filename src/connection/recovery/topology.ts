@@ -49,6 +49,17 @@ export class Topology implements TopologyRecorder, Ledger {
     return this.#journal.written(change, provisional)
   }
 
+  /** The ledger as another connection writes it: what that waits for holds up nothing that the first one has done. */
+  otherRecorder(): TopologyRecorder {
+    const journal = new Journal<Ledger>(this)
+    return {
+      written: (change, provisional = false) => journal.written(change, provisional),
+      isStream: queueName => this.isStream(queueName),
+      consumerTimeout: queueName => this.consumerTimeout(queueName),
+      currentName: queueName => this.currentName(queueName),
+    }
+  }
+
   /** The exchanges that recover. The same holds for queues and bindings, in the order in which they were made. */
   get exchanges(): ExchangeRecord[] {
     return [...this.#exchanges.values()].filter(({ recovers }) => recovers)

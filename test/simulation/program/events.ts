@@ -1,4 +1,4 @@
-import type { AmqpProtocol } from '../../../src/index.ts'
+import type { AmqpProtocol, ConnectionRole } from '../../../src/index.ts'
 import type { Program } from './program.ts'
 import type { ProgramClock } from './program-clock.ts'
 
@@ -8,27 +8,26 @@ export function watchEvents(program: Program, protocol: AmqpProtocol, clock: Pro
   const expect = (event: string, right: boolean): void => {
     if (!right) violations.push(`program ${program.number}: "${event}" in state ${protocol.state}`)
   }
-  let isBlocked = false
+  const blocked = new Set<ConnectionRole>()
   protocol.on('disconnected', error => {
     program.lostAt = program.clock.now()
     program.journal.learned('disconnected', error)
     expect('disconnected', protocol.state !== 'open')
   })
-  protocol.on('recovered', () => expect('recovered', protocol.state === 'open'))
+  protocol.on('recovered', () => expect('recovered', protocol.state === 'open' || program.isSeparate))
   protocol.on('recoveryFailed', (what, error) => program.journal.learned(what, error))
   protocol.on('queueRenamed', (oldName, newName) => program.privateQueues.renamed(oldName, newName))
-  protocol.on('blocked', () => {
-    expect('blocked', !isBlocked)
-    isBlocked = true
-    program.publishing.withheld = new Set()
+  protocol.on('blocked', (_reason, connection) => {
+    expect('blocked', !blocked.has(connection))
+    blocked.add(connection)
+    if (connection === 'publisher' || !program.isSeparate) program.publishing.withheld = new Set()
   })
-  protocol.on('unblocked', () => {
-    expect('unblocked', isBlocked && protocol.blocked === undefined)
-    isBlocked = false
-    program.publishing.withheld = undefined
+  protocol.on('unblocked', connection => {
+    expect('unblocked', blocked.delete(connection) && (blocked.size > 0 || protocol.blocked === undefined))
+    if (connection === 'publisher' || !program.isSeparate) program.publishing.withheld = undefined
   })
   protocol.on('closed', () => {
-    expect('closed', protocol.state === 'closed' && !isBlocked)
+    expect('closed', protocol.state === 'closed' && blocked.size === 0)
     // A close waits for the end of the socket, too.
     if (program.protocol === protocol) program.judgeQuiet(clock)
   })

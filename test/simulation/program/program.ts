@@ -31,7 +31,10 @@ import { Stream } from './stream.ts'
 import { Topology } from './topology.ts'
 import { Transactions } from './transactions.ts'
 
-/** A program with one connection, which does what steps say and writes down all it learns. */
+/** Channels that publish. */
+const PUBLISHING: ReadonlySet<string> = new Set(['confirm', 'plain', 'batch'])
+
+/** A program with one connection, or with another one for what it publishes, which does what steps say and writes down all it learns. */
 export class Program implements Desk {
   readonly running: Running[] = []
   readonly number: number
@@ -75,12 +78,24 @@ export class Program implements Desk {
     link.complain = what => this.journal.violations.push(`program ${this.number}: ${what}`)
     link.watch = bytes => {
       // It learns of the end of it a moment before the program does.
-      if (this.#protocol?.blocked === undefined) return
-      for (const id of this.publishing.withheld ?? []) {
+      if (this.publishing.withheld === undefined || !this.#isBlocked) return
+      for (const id of this.publishing.withheld) {
         if (bytes.includes(`${id}\0`)) this.journal.violations.push(`${id} was written while the broker blocked`)
       }
     }
     return link
+  }
+
+  /** The broker takes no publishes from it. */
+  get #isBlocked(): boolean {
+    const protocol = this.#protocol
+    if (!this.isSeparate) return protocol?.blocked !== undefined
+    return protocol?.stats().publisherConnection?.blockedReason !== undefined
+  }
+
+  /** It has two connections. */
+  get isSeparate(): boolean {
+    return this.#options.connections === 'separate'
   }
 
   get protocol(): AmqpProtocol | undefined {
@@ -187,7 +202,8 @@ export class Program implements Desk {
     if (known !== undefined) return known
     const protocol = this.#protocol
     if (protocol === undefined) return Promise.reject(new Error('the program is closed'))
-    const opened = this.journal.track(`channel ${name}`, protocol.channel({ publisherConfirms }))
+    const connection = PUBLISHING.has(name) ? 'publisher' : 'main'
+    const opened = this.journal.track(`channel ${name}`, protocol.channel({ publisherConfirms, connection }))
     this.#channels.set(name, opened)
     const forget = (): void => {
       if (this.#channels.get(name) === opened) this.#channels.delete(name)

@@ -152,7 +152,7 @@ export class Topology {
 
   /** On a channel that others use too: the channel's last queue is another one from then on. */
   temporaryQueue(): void {
-    const declared = this.#desk.channel('plain').then(channel => channel.queueDeclare('', { autoDelete: true }))
+    const declared = this.#desk.channel('temporary').then(channel => channel.queueDeclare('', { autoDelete: true }))
     this.#desk.forget('temporary queue', declared)
   }
 
