@@ -128,6 +128,56 @@ describe('a broker under load', { timeout: 180_000 }, () => {
   })
 })
 
+describe('two connections', { timeout: 180_000 }, () => {
+  it('lose nothing that is confirmed when one of them is closed, or both, or the broker is killed', async () => {
+    await using protocol = await connect(node.url, { connections: 'separate', connectionName: 'two' })
+    const events: string[] = []
+    for (const name of ['disconnected', 'recovered'] as const) {
+      protocol.on(name, (...args: unknown[]) => void events.push(`${name} ${args.at(-1)}`))
+    }
+    await protocol.queueDeclare('two', { durable: true })
+    const { queue } = await protocol.queueDeclare('')
+    await definitionsOnDisk()
+    let heard = 0
+    await protocol.consumer(queue, () => void heard++)
+    using publishes = new PublishLoad({ publish: (...args) => protocol.publish(...args) }, 'two', RATE)
+    const back = async (...roles: string[]): Promise<void> => {
+      const expected = roles.flatMap(role => [`disconnected ${role}`, `recovered ${role}`])
+      await until(
+        () => `${expected} came, and not ${events}`,
+        () => expected.every(event => events.includes(event)),
+        { timeout: 60_000 },
+      )
+      await protocol.ready({ timeout: 30_000 })
+      assert.deepEqual(events.splice(0).toSorted(), expected.toSorted())
+      const before = heard
+      await protocol.publish('are you there?', '', queue)
+      await until('its own queue is there', () => heard > before)
+    }
+    const close = (names: readonly string[]): Promise<unknown> => {
+      const wanted = names.map(name => `{<<"connection_name">>, longstr, <<"${name}">>}`).join(', ')
+      const all = 'rabbit_networking:connection_info_all([pid, client_properties])'
+      const properties = 'proplists:get_value(client_properties, One, [])'
+      const found = `[One || One <- ${all}, Wanted <- [${wanted}], lists:member(Wanted, ${properties})]`
+      const pid = 'proplists:get_value(pid, One)'
+      return node.ctl('eval', `[rabbit_networking:close_connection(${pid}, "a test") || One <- ${found}].`)
+    }
+    await sleep(300)
+    await close(['two.publisher'])
+    await back('publisher')
+    await close(['two'])
+    await back('main')
+    await close(['two', 'two.publisher'])
+    await back('main', 'publisher')
+    await node.kill()
+    await node.start()
+    await back('main', 'publisher')
+    await publishes.stop()
+    assert.equal(publishes.unknown.size + publishes.notSent.size + publishes.refused.size, 0)
+    publishes.check(await drain(protocol, 'two'))
+  })
+})
+
 describe('a broker with an alarm', { timeout: 120_000 }, () => {
   const alarms = [
     [
@@ -177,6 +227,54 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
       assert.equal((await check.queueDelete('blocked')).messageCount, count + 1)
     })
   }
+
+  it('takes acks by a connection that does not publish, and publishes by the other one after the alarm', async () => {
+    const count = 10_000
+    for (const connections of ['separate', 'shared'] as const) {
+      await using protocol = await connect(node.url, { connections })
+      const events: unknown[] = []
+      for (const name of ['blocked', 'unblocked', 'disconnected'] as const) {
+        protocol.on(name, (...args: unknown[]) => events.push([name, args.at(-1)]))
+      }
+      const [queue, out] = [`acked ${connections}`, `published ${connections}`]
+      for (const name of [queue, out]) await protocol.queueDeclare(name, { durable: true })
+      await Promise.all(Array.from({ length: count }, (_, n) => protocol.publish(String(n), '', queue)))
+      const consumer = await protocol.consumer(queue, { prefetchCount: 200 })
+      const first = await consumer.next()
+      const blocked = once(protocol, 'blocked')
+      await node.ctl('set_vm_memory_high_watermark', '0.00001')
+      const publishes = Promise.all(Array.from({ length: 1_000 }, (_, n) => protocol.publish(String(n), '', out)))
+      try {
+        await blocked
+        first.value?.ack()
+        let seen = 1
+        const acked = async (): Promise<void> => {
+          for await (const message of consumer) {
+            message.ack()
+            if (++seen === count) break
+          }
+        }
+        const isOver = await Promise.race([
+          acked().then(() => true),
+          sleep(connections === 'shared' ? 2_000 : 60_000, false),
+        ])
+        assert.equal(isOver, connections === 'separate')
+        if (connections === 'shared') assert.ok(seen <= 200, `${seen} messages came`)
+        else assert.equal(protocol.blocked, 'low on memory')
+      } finally {
+        await node.ctl('set_vm_memory_high_watermark', '0.4')
+      }
+      await publishes
+      assert.equal((await protocol.queueDelete(out)).messageCount, 1_000)
+      const role = connections === 'separate' ? 'publisher' : 'main'
+      assert.deepEqual(events, [
+        ['blocked', role],
+        ['unblocked', role],
+      ])
+      if (connections === 'separate') assert.equal((await protocol.queueDelete(queue)).messageCount, 0)
+      else await protocol.queueDelete(queue)
+    }
+  })
 
   it('keeps close() no longer than its limit, and says what became of each publish', async () => {
     const protocol = await connect(node.url)
