@@ -32,17 +32,29 @@ export class Connections {
   #closing: Promise<void> | undefined
 
   constructor(settings: Settings, events: (role: ConnectionRole) => RecoveringConnectionEvents) {
-    const main = new RecoveringConnection(settings, events('main'))
+    const mainEvents = events('main')
+    let emitClosed: (() => void) | undefined
+    const main = new RecoveringConnection(settings, {
+      ...mainEvents,
+      closed: error => {
+        emitClosed = () => mainEvents.closed(error)
+        if (this.state === 'closed') emitClosed()
+      },
+    })
     this.main = main
     if (!settings.separate) return
     const closed = (): void => {
       const { ending } = publisher
+      emitClosed?.()
       // If the program has closed it, the other one is being closed, too.
       if (ending?.error !== undefined) main.endWith(ending)
     }
     const publisher = new RecoveringConnection(publisherSettings(settings), { ...events('publisher'), closed }, main)
     this.#publisher = publisher
-    main.onEnded(ending => publisher.endWith(ending))
+    main.onEnded(ending => {
+      // A close lets the other one finish.
+      if (this.#closing === undefined) publisher.endWith(ending)
+    })
     // The end of both is reported once.
     publisher.waitClosed().catch(ignore)
   }
@@ -63,7 +75,8 @@ export class Connections {
   get state(): ConnectionState {
     const { state } = this.main
     const other = this.#publisher?.state
-    if (other === undefined || state === 'closing' || state === 'closed') return state
+    if (other === undefined) return state
+    if (state === 'closed' && other === 'closed') return state
     if (this.#closing !== undefined) return 'closing'
     return state === 'open' ? other : state
   }
@@ -108,14 +121,16 @@ export class Connections {
   async #close(replyCode: number, replyText: string, timeout: number): Promise<void> {
     const { main } = this
     const publisher = this.#publisher
+    if (publisher === undefined) return main.close(replyCode, replyText, timeout)
     const end = main.clock.now() + timeout
-    if (publisher !== undefined) {
-      const part = { close: (limit: { timeout: number }) => publisher.close(replyCode, replyText, limit.timeout) }
-      main.own(part)
-      // A connection that is not open is closed at once, but publishes of the other one may still be confirmed.
-      if (main.state !== 'open') await part.close({ timeout })
-    }
-    await main.close(replyCode, replyText, Math.max(0, end - main.clock.now()))
+    const timeLeft = (): number => Math.max(0, end - main.clock.now())
+    const part = { close: (limit: { timeout: number }) => publisher.close(replyCode, replyText, limit.timeout) }
+    main.own(part)
+    // A connection that is not open is closed at once, but what the other one has published may be confirmed.
+    if (main.state !== 'open') await part.close({ timeout })
+    await main.close(replyCode, replyText, timeLeft())
+    // The first one may have been lost meanwhile.
+    await part.close({ timeout: timeLeft() })
   }
 }
 

@@ -399,6 +399,27 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     assert.deepEqual([broker.queue('q').ready, broker.queue('q').unacked], [[], []])
   })
 
+  it('close when the first one is lost meanwhile, after what the other one has published is confirmed', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect(separate(broker))
+    const events = record(protocol)
+    await protocol.queueDeclare('q', { durable: true })
+    broker.withholdConfirms()
+    const publish = protocol.publish('1', '', 'q')
+    await broker.hasPublished(1)
+    const closing = protocol.close()
+    broker.cutConnections('the program')
+    await turns()
+    assert.equal(protocol.state, 'closing')
+    assert.deepEqual(events, [])
+    broker.releaseConfirms()
+    await publish
+    await closing
+    assert.equal(protocol.state, 'closed')
+    assert.deepEqual(events, ['closed'])
+    assert.deepEqual(broker.connections, [])
+  })
+
   it('are both at the server of the first one', async () => {
     await using one = await startBroker()
     await using other = await startBroker()

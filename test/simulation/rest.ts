@@ -82,11 +82,12 @@ export class Rest {
   /** What is wrong with the connections and the broker at the moment. */
   async #look(healed: number, restarted: number): Promise<string[]> {
     const wrong = await this.#allEnds()
-    for (const { protocol, number, lostAt } of this.#programs) {
+    for (const { protocol, number, lostAt, publisherLostAt } of this.#programs) {
       if (protocol === undefined) continue
       if (protocol.state !== 'open') wrong.push(`program ${number} is ${protocol.state}`)
       if (protocol.blocked !== undefined) wrong.push(`program ${number} takes its broker for blocked`)
-      if (lostAt > healed + AFTERMATH) wrong.push(`program ${number} lost its connection, and nobody broke it`)
+      if (Math.max(lostAt, publisherLostAt) > healed + AFTERMATH)
+        wrong.push(`program ${number} lost its connection, and nobody broke it`)
     }
     wrong.push(...(await this.#runEmpty()), ...this.#consumers(), ...this.#entities(), ...this.#fleeting(restarted))
     wrong.push(...this.#stream(), ...this.#bound())

@@ -9,8 +9,9 @@ export function watchEvents(program: Program, protocol: AmqpProtocol, clock: Pro
     if (!right) violations.push(`program ${program.number}: "${event}" in state ${protocol.state}`)
   }
   const blocked = new Set<ConnectionRole>()
-  protocol.on('disconnected', error => {
-    program.lostAt = program.clock.now()
+  protocol.on('disconnected', (error, connection) => {
+    if (connection === 'main') program.lostAt = program.clock.now()
+    else program.publisherLostAt = program.clock.now()
     program.journal.learned('disconnected', error)
     expect('disconnected', protocol.state !== 'open')
   })

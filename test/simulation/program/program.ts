@@ -52,6 +52,8 @@ export class Program implements Desk {
   readonly secret = new Secret(this)
   /** When its connection was lost last. */
   lostAt = Number.NEGATIVE_INFINITY
+  /** When its connection for publishes was lost last, if it has one. */
+  publisherLostAt = Number.NEGATIVE_INFINITY
   readonly #options: ConnectOptions
   /** Of its present connection. */
   #programClock: ProgramClock
