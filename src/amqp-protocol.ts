@@ -334,7 +334,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     exchangeName: string,
     routingKey: string,
     properties?: BasicProperties,
-    options?: TypedPublishOptions & { readonly schema?: undefined },
+    options?: TypedPublishOptions<undefined>,
   ): Promise<void>
   /** Publish what fits a schema; what does not is not sent, and rejects with an `EncodeError` that has the `issues`. */
   publish<Schema extends StandardSchema>(
@@ -342,17 +342,17 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     exchangeName: string,
     routingKey: string,
     properties: BasicProperties | undefined,
-    options: TypedPublishOptions & { readonly schema: Schema },
+    options: TypedPublishOptions<Schema>,
   ): Promise<void>
   publish(
-    payload: Payload,
+    payload: unknown,
     exchangeName: string,
     routingKey: string,
     properties?: BasicProperties,
     options?: TypedPublishOptions,
   ): Promise<void> {
     this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#emit('resent', count))
-    return this.#publishers.publish(payload, exchangeName, routingKey, properties, options)
+    return this.#publishers.publish(payload as Payload, exchangeName, routingKey, properties, options)
   }
 
   /**

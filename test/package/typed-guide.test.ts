@@ -35,11 +35,48 @@ await protocol.close()
 await broker[Symbol.asyncDispose]()
 `
 
+/** The types of the libraries, in each place that takes a schema. */
+const LIBRARIES = `
+import type { AmqpProtocol, Message, SchemaInput } from 'asyncamqp'
+import { type } from 'arktype'
+import * as v from 'valibot'
+import * as z from 'zod'
+
+declare const protocol: AmqpProtocol
+const zod = z.object({ id: z.number(), at: z.string().transform(at => new Date(at)), count: z.number().default(3) })
+const valibot = v.object({ id: v.number(), at: v.pipe(v.string(), v.transform(at => new Date(at))) })
+const arktype = type({ id: 'number', at: 'string.date.parse' })
+
+await protocol.consumer('q', message => message.json().at.getTime() + message.json().count, { schema: zod })
+await protocol.consumer('q', message => message.json().at.getTime(), { schema: valibot })
+await protocol.consumer('q', message => message.json().at.getTime(), { schema: arktype, onFailure: 'drop' })
+await protocol.publish({ id: 1, at: 'now' }, '', 'q', {}, { schema: zod })
+await protocol.publish({ id: 1, at: 'now' }, '', 'q', {}, { schema: valibot })
+await protocol.publish({ id: 1, at: 'now' }, '', 'q', {}, { schema: arktype })
+// @ts-expect-error
+await protocol.publish({ id: 1 }, '', 'q', {}, { schema: zod })
+// @ts-expect-error
+await protocol.publish({ id: 1 }, '', 'q', {}, { schema: valibot })
+// @ts-expect-error
+await protocol.publish({ id: 1 }, '', 'q', {}, { schema: arktype })
+const publisher = await protocol.publisher({ schema: arktype })
+// @ts-expect-error
+await publisher.publish({ id: '1', at: 'now' }, 'q')
+const client = await protocol.rpcClient({ schema: { request: valibot, reply: zod } })
+const reply: Message<z.output<typeof zod>> = await client.call('q', { id: 1, at: 'now' })
+await protocol.rpcServer('q', async request => ({ id: request.json().id, at: 'now' }), {
+  schema: { request: valibot, reply: zod },
+})
+export const input: SchemaInput<typeof zod> = { id: reply.json().count, at: 'now' }
+`
+
 describe('The guide to typed messages', () => {
   let project: ConsumerProject
   before(async () => {
     project = await ConsumerProject.create()
-    await symlink(join(packageRoot, 'node_modules/zod'), join(project.folder, 'node_modules/zod'))
+    for (const name of ['zod', 'valibot', 'arktype']) {
+      await symlink(join(packageRoot, 'node_modules', name), join(project.folder, 'node_modules', name))
+    }
     await project.write('schemas.js', schemas)
     await project.write('schemas.ts', schemas)
   })
@@ -49,8 +86,11 @@ describe('The guide to typed messages', () => {
     const blocks = codeBlocks(guide)
     assert.equal(blocks.length, PRINTS.length)
     for (const [i, block] of blocks.entries()) await project.write(`block-${i}.ts`, `${BEFORE}${block}${AFTER}`)
-    const files = blocks.map((_, i) => `block-${i}.ts`)
-    assert.equal(await project.compile('nodenext', [...files, 'schemas.ts'], { noUnusedLocals: false }), '')
+    await project.write('libraries.ts', LIBRARIES)
+    const files = [...blocks.map((_, i) => `block-${i}.ts`), 'schemas.ts', 'libraries.ts']
+    // Of the libraries, some ask for the types of browsers.
+    const options = { noUnusedLocals: false, skipLibCheck: true }
+    assert.equal(await project.compile('nodenext', files, options), '')
     for (const [i, expected] of PRINTS.entries()) {
       const { exitCode, stdout, stderr } = await project.node([`block-${i}.js`])
       assert.equal(exitCode, 0, stderr)

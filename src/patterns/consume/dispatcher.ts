@@ -116,7 +116,9 @@ export class Dispatcher implements DeliverySink {
       failing: message => {
         this.#left(message)
         const kind = this.#runs === undefined ? 'loop' : 'handler'
-        return PROCESS.active ? this.#trace(kind, message) : undefined
+        const trace = PROCESS.active ? this.#trace(kind, message) : undefined
+        trace?.handedOver()
+        return trace
       },
     })
     this.#watch = watch

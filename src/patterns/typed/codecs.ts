@@ -2,7 +2,7 @@ import { types } from '../../lib/platform.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import { badValue } from '../../protocol/option-check.ts'
 import type { Codec, ContentCodec, EncodingCodec } from './codec.ts'
-import { zlibCodec } from './zlib-codec.ts'
+import { isTooLarge, zlibCodec } from './zlib-codec.ts'
 
 /** Content encodings of one body, each of which may cost the unpacking of `maxMessageSize`. */
 const MOST_ENCODINGS = 3
@@ -39,7 +39,7 @@ export class Codecs {
         // A copy: a message may be given back or copied later, as it came.
         bytes = bytesOf(codec.contentEncoding, await codec.decode(bytes === body ? Buffer.from(body) : bytes, maxSize))
       } catch (error) {
-        if ((error as Partial<NodeJS.ErrnoException> | null)?.code !== 'ERR_BUFFER_TOO_LARGE') throw error
+        if (!isTooLarge(error)) throw error
         bytes = body
       }
       if (bytes === body || bytes.length > maxSize) {

@@ -57,9 +57,14 @@ function listed(issues: readonly SchemaIssue[]): string {
 
 /** @throws EncodeError for anything but a schema and undefined. */
 export function schemaOption(what: string, schema: unknown, name = 'schema'): StandardSchema | undefined {
-  // Those of ArkType are functions.
-  const { version, validate } = (schema as Partial<StandardSchema> | null | undefined)?.['~standard'] ?? {}
-  if (schema === undefined || (version === 1 && typeof validate === 'function')) return schema as StandardSchema
+  if (schema === undefined) return undefined
+  try {
+    // Those of ArkType are functions.
+    const { version, validate } = (schema as StandardSchema)['~standard']
+    if (version === 1 && typeof validate === 'function') return schema as StandardSchema
+  } catch {
+    // It is refused.
+  }
   throw badValue(what, name, 'a schema with the interface of Standard Schema, version 1', schema)
 }
 

@@ -3,7 +3,7 @@ import type { CodecsOption } from './codec.ts'
 import type { StandardSchema } from './standard-schema.ts'
 
 /** Options of `protocol.publish()`. */
-export interface TypedPublishOptions extends PublishOptions, CodecsOption {
+export interface TypedPublishOptions<Schema = StandardSchema | undefined> extends PublishOptions, CodecsOption {
   /** What the payload must fit: if it does not, nothing is sent, and the publish rejects with an `EncodeError` with the `issues`. */
-  readonly schema?: StandardSchema | undefined
+  readonly schema?: Schema | undefined
 }

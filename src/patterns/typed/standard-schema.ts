@@ -24,4 +24,4 @@ export type SchemaResult<Output> =
     }
 
 /** The type of what fits a schema: what may be published. */
-export type SchemaInput<Schema> = Schema extends StandardSchema<infer Input, unknown> ? Input : never
+export type SchemaInput<Schema extends StandardSchema> = NonNullable<Schema['~standard']['types']>['input']

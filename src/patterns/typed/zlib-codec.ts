@@ -11,6 +11,10 @@ const FUNCTIONS: ReadonlyMap<string, readonly [Pack, Unpack]> = new Map([
 ])
 /** Every version of Node can make a buffer of this size. */
 const LARGEST = 0x7fff_ffff
+/** Bytes up to which any number of bodies are unpacked at a time; larger ones wait for each other, so that together they do not fill the memory. */
+const SMALL = 1024 * 1024
+/** As many as Node has threads for them. */
+const turns = Array.from({ length: 4 }, () => Promise.resolve())
 /** 11, which is Node's default, takes a hundred times as long. */
 const BROTLI_QUALITY = 4
 
@@ -30,6 +34,23 @@ export function zlibCodec(contentEncoding: string): EncodingCodec | undefined {
   return {
     contentEncoding,
     encode: body => run(pack, body, { params }),
-    decode: (body, maxSize) => run(unpack, body, { maxOutputLength: Math.max(1, Math.min(maxSize, LARGEST)) }),
+    async decode(body, maxSize) {
+      const within = (maxOutputLength: number): Promise<Buffer> => run(unpack, body, { maxOutputLength })
+      try {
+        return await within(Math.max(1, Math.min(maxSize, SMALL)))
+      } catch (error) {
+        if (maxSize <= SMALL || !isTooLarge(error)) throw error
+      }
+      const large = (turns.shift() ?? Promise.resolve()).then(() => within(Math.min(maxSize, LARGEST)))
+      turns.push(large.then(ignore, ignore))
+      return large
+    },
   }
 }
+
+/** Whether unpacking ended since it would have made more than it may. */
+export function isTooLarge(error: unknown): boolean {
+  return (error as Partial<NodeJS.ErrnoException> | null | undefined)?.code === 'ERR_BUFFER_TOO_LARGE'
+}
+
+function ignore(): void {}

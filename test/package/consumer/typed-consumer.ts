@@ -105,7 +105,7 @@ await (await protocol.publisher(publishing)).publish(5, 'q')
 
 await protocol.publish({ id: 1 }, '', 'q', {}, { schema: order, timeout: 5 })
 await protocol.publish(5, '', 'q', undefined, { schema: total })
-const packing: TypedPublishOptions & { schema?: undefined } = { codecs: [], mandatory: true }
+const packing: TypedPublishOptions<undefined> = { codecs: [], mandatory: true }
 await protocol.publish({ any: 'thing' }, '', 'q', { contentEncoding: 'gzip' }, packing)
 // @ts-expect-error: it does not fit
 await protocol.publish({ name: 'x' }, '', 'q', {}, { schema: order })

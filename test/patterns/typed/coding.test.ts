@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { brotliCompressSync, constants, deflateSync, gunzipSync, gzipSync } from 'node:zlib'
+import zlib, { brotliCompressSync, constants, deflateSync, gunzipSync, gzipSync, type ZlibOptions } from 'node:zlib'
 import fc from 'fast-check'
 import { type BasicProperties, type Codec, DecodeError, EncodeError, type Message } from '../../../src/index.ts'
 import { Codecs } from '../../../src/patterns/typed/codecs.ts'
@@ -154,6 +154,25 @@ describe('A body', () => {
     }
     const own: Codec = { contentEncoding: 'own', encode: body => body, decode: () => Buffer.alloc(100_001) }
     await rejection(decoded('x', { contentEncoding: 'own' }, { codecs: [own], max: 100_000 }), DecodeError)
+  })
+
+  it('that is large waits for others that are, so that many bombs do not fill the memory', async t => {
+    const { gunzip } = zlib
+    let unpacking = 0
+    let most = 0
+    t.mock.method(zlib, 'gunzip', ((body: Buffer, options: ZlibOptions, done: (error: Error | null) => void) => {
+      const isLarge = Number(options.maxOutputLength) > 1024 * 1024
+      if (isLarge) most = Math.max(most, ++unpacking)
+      gunzip(body, options, error => {
+        if (isLarge) unpacking--
+        done(error)
+      })
+    }) as never)
+    const bomb = gzipSync(Buffer.alloc(8 * 1024 * 1024))
+    const bombs = Array.from({ length: 12 }, () => decoded(bomb, { contentEncoding: 'gzip' }, { max: 4 * 1024 * 1024 }))
+    await Promise.all(bombs.map(each => rejection(each, DecodeError)))
+    assert.equal(most, 4)
+    assert.equal(unpacking, 0)
   })
 
   it('without a limit is unpacked', async () => {

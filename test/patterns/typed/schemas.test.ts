@@ -120,7 +120,12 @@ describe('A schema', () => {
     assert.equal(schemaOption('publisher', ORDER), ORDER)
     const callable = Object.assign(() => {}, ORDER)
     assert.equal(schemaOption('publisher', callable), callable)
-    for (const value of [null, 1, {}, { '~standard': null }, { '~standard': { version: 2, validate() {} } }]) {
+    for (const value of [
+      ...Object.values(HOSTILE_VALUES).filter(value => value !== undefined),
+      {},
+      { '~standard': null },
+      { '~standard': { version: 2, validate() {} } },
+    ]) {
       assert.throws(() => schemaOption('publisher', value), {
         name: 'EncodeError',
         message: /"schema" must be a schema/,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import {
@@ -269,6 +270,19 @@ describe('A consumer with a schema', () => {
     }
     assert.deepEqual(seen, [1, 2, 3])
     assert.equal(the.errors.length, 1)
+  })
+
+  it('has the work on a message that does not fit traced as failed, from its start to its end', async () => {
+    await using the = await Scene.open()
+    const events: string[] = []
+    const names = ['start', 'end', 'error', 'asyncEnd']
+    const listeners = names.map(name => [`tracing:asyncamqp:process:${name}`, () => void events.push(name)] as const)
+    for (const [name, listener] of listeners) subscribe(name, listener)
+    await the.publish({})
+    await the.protocol.consumer('q', () => {}, REJECT)
+    await until('it is settled', () => the.dead.length === 1)
+    for (const [name, listener] of listeners) unsubscribe(name, listener)
+    assert.deepEqual(events, ['start', 'end', 'error', 'asyncEnd'])
   })
 
   it('refuses options that mean nothing', async () => {
