@@ -78,8 +78,9 @@ export class ProcessTrace {
    * Call the program's code, and do in this call what belongs to the work after it: it runs in the context of the call,
    * with the stores that subscribers have bound, and continuations of promises stay in it.
    */
-  run<S, A, T>(call: Work<S, A, T>, self: S, argument: A): T {
-    return new AsyncResource('asyncamqp').runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
+  run<S, A, T>(trigger: number, call: Work<S, A, T>, self: S, argument: A): T {
+    const own = new AsyncResource('asyncamqp', trigger)
+    return own.runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
   }
 
   /** The program has it, and works on it until it settles it. */

@@ -75,16 +75,24 @@ export function emitWarning(warning: string | Error, name?: string): void {
 }
 
 /** The part of Node's `AsyncResource` that is used. */
-export type AsyncScope = Pick<import('node:async_hooks').AsyncResource, 'runInAsyncScope'>
+export type AsyncScope = Pick<import('node:async_hooks').AsyncResource, 'runInAsyncScope' | 'asyncId'>
 
 class NoScope implements AsyncScope {
   runInAsyncScope<This, Result>(call: (this: This, ...args: never[]) => Result, self?: This, ...args: never[]): Result {
     return Reflect.apply(call, self as This, args)
   }
+
+  asyncId(): number {
+    return 0
+  }
 }
 
-/** The asynchronous context of now, in which calls can be made later. */
-export const AsyncResource: new (type: string) => AsyncScope = builtin('node:async_hooks')?.AsyncResource ?? NoScope
+/**
+ * The asynchronous context of now, in which calls can be made later. If one is made for each message, it is given the
+ * `asyncId()` of what triggers it: Node's search for that costs more than all else of it.
+ */
+export const AsyncResource: new (type: string, triggerAsyncId?: number) => AsyncScope =
+  builtin('node:async_hooks')?.AsyncResource ?? NoScope
 
 const unheard = { hasSubscribers: false, publish: () => {} }
 

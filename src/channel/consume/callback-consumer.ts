@@ -49,6 +49,7 @@ export class CallbackConsumer implements DeliverySink {
   readonly queueName: string
   readonly noAck: boolean
   readonly context = new AsyncResource('asyncamqp')
+  readonly #trigger = this.context.asyncId()
   readonly #concurrency: number
   readonly #callback: CallbackConsumerOptions['callback']
   readonly #waiting = new Fifo<Held>()
@@ -158,7 +159,7 @@ export class CallbackConsumer implements DeliverySink {
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      const context = new AsyncResource('asyncamqp')
+      const context = new AsyncResource('asyncamqp', this.#trigger)
       result = context.runInAsyncScope(this.#callback, undefined, body, envelope, properties)
     } catch (error) {
       this.#port?.report(error, 'unhandled')
@@ -172,7 +173,7 @@ export class CallbackConsumer implements DeliverySink {
     this.#running++
     let result: unknown
     try {
-      result = trace.run(callBack, this.#callback, { body, envelope, properties })
+      result = trace.run(this.#trigger, callBack, this.#callback, { body, envelope, properties })
     } catch (error) {
       this.#tracedFailed(trace, error)
     }

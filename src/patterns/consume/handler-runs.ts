@@ -55,6 +55,7 @@ export class HandlerRuns implements Runs {
   readonly #freed: () => void
   /** That of the consumer. */
   readonly #context = new AsyncResource('asyncamqp')
+  readonly #trigger = this.#context.asyncId()
   readonly #runs: Run[] = []
   readonly #freeRuns: Run[] = []
   #running = 0
@@ -84,7 +85,7 @@ export class HandlerRuns implements Runs {
   start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
     if (trace === undefined) this.#call(message, undefined)
-    else trace.run(HandlerRuns.#callTraced, this, message)
+    else trace.run(this.#trigger, HandlerRuns.#callTraced, this, message)
   }
 
   static #callTraced(runs: HandlerRuns, _context: unknown, message: Message, trace: ProcessTrace): void {
@@ -96,8 +97,8 @@ export class HandlerRuns implements Runs {
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      if (trace === undefined) result = new AsyncResource('asyncamqp').runInAsyncScope(handler, undefined, message)
-      else result = handler(message)
+      if (trace !== undefined) result = handler(message)
+      else result = new AsyncResource('asyncamqp', this.#trigger).runInAsyncScope(handler, undefined, message)
     } catch (error) {
       this.#running--
       this.#fail(message, trace, error)
