@@ -62,8 +62,9 @@ export class Channel extends EventEmitter {
   /** @throws IllegalOperationError unless it is open. */
   protected opened(): AmqpChannel {
     if (this.#state === 'closing') throw new IllegalOperationError('Channel closing')
-    if (this.#state === 'closed' || this.#channel === undefined) throw new IllegalOperationError('Channel closed')
     this.connection.assertOpen()
+    // The event that reports its end may be due yet.
+    if (this.#channel?.isOpen !== true) throw new IllegalOperationError('Channel closed')
     return this.#channel
   }
 
@@ -83,7 +84,7 @@ export class Channel extends EventEmitter {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.connection.release(this)
-    this.#calls.end(new Error('Channel ended, no reply will be forthcoming'))
+    this.#calls.end(ended())
     this.lost()
     this.emit('close')
   }
@@ -282,7 +283,7 @@ export class Channel extends EventEmitter {
       if (this.#state !== 'open' || this.#channel === undefined) throw error
       this.#state = 'closing'
       void this.#channel.close({ replyCode: 541, replyText }).then(() => {
-        process.nextTick(() => this.#fail(error))
+        process.nextTick(() => this.#fail(Object.assign(error as Error, { code: 541 })))
       })
     }
   }
@@ -303,11 +304,14 @@ export class Channel extends EventEmitter {
   async #call<T>(method: string, send: (channel: AmqpChannel) => Promise<T>): Promise<T> {
     const channel = this.opened()
     try {
-      return await this.#calls.add(() => send(channel))
+      return await this.#calls.add(() => (channel.isOpen ? send(channel) : Promise.reject(ended())))
     } catch (error) {
       if (error instanceof ChannelClosedError && error.replyCode !== undefined) throw operationError(error, method)
-      if (error instanceof ConnectionError) throw new Error('Channel ended, no reply will be forthcoming')
-      throw error
+      throw error instanceof ConnectionError ? ended() : error
     }
   }
+}
+
+function ended(): Error {
+  return new Error('Channel ended, no reply will be forthcoming')
 }
