@@ -37,6 +37,7 @@ import { buildPackage, checkNodeVersion, installDependencies } from './prepare.m
  * @typedef {import('./applications/rows.mjs').Row} Row
  * @typedef {import('./applications/rows.mjs').Result} Result
  * @typedef {import('./applications/rows.mjs').Suite} Suite
+ * @typedef {{ passed: number, failed: number }} Total without the differences that are expected
  */
 
 /** Milliseconds that one command may take. */
@@ -64,19 +65,17 @@ async function main() {
 
   const folder = mkdtempSync(join(tmpdir(), 'asyncamqp-applications-'))
   const broker = await startBroker({ log: logBroker, rabbitmq: values.rabbitmq, install: values.install })
-  let failed = 0
+  const total = { passed: 0, failed: 0 }
   try {
     const environment = await prepareBroker(broker)
     await command('npm', ['pack', '--silent', '--pack-destination', folder], projectRoot)
     const [tarball = ''] = readdirSync(folder)
     for (const row of wanted) {
-      const project = join(folder, row.name)
-      await prepareProject(row, project, join(folder, tarball), values.sources)
-      if (!values.original) await placeLayer(project)
-      for (const suite of row.suites) {
-        log(`${row.name}, ${suite.name}: running`)
-        const results = await runSuite(suite, project, environment)
-        failed += report(row, suite, results, values.original ? {} : (differences[row.name] ?? {}))
+      try {
+        await tryApplication(row, join(folder, row.name), join(folder, tarball), environment, values, total)
+      } catch (error) {
+        log(`${row.name}: NOT RUN: ${error instanceof Error ? error.message : error}`)
+        total.failed++
       }
     }
   } finally {
@@ -84,7 +83,26 @@ async function main() {
     if (values.keep) log(`the projects are in ${folder}`)
     else rmSync(folder, { recursive: true, force: true })
   }
-  if (failed > 0) process.exitCode = 1
+  console.log(`${total.passed} passed, ${total.failed} failed`)
+  if (total.failed > 0) process.exitCode = 1
+}
+
+/**
+ * @param {Row} row
+ * @param {string} project an empty folder of the row's own
+ * @param {string} tarball
+ * @param {NodeJS.ProcessEnv} environment
+ * @param {{ original: boolean, sources?: string | undefined }} options
+ * @param {Total} total
+ */
+async function tryApplication(row, project, tarball, environment, { original, sources }, total) {
+  await prepareProject(row, project, tarball, sources)
+  if (!original) await placeLayer(project)
+  for (const suite of row.suites) {
+    log(`${row.name}, ${suite.name}: running`)
+    const results = await runSuite(suite, project, environment)
+    report(row, suite, results, original ? {} : (differences[row.name] ?? {}), total)
+  }
 }
 
 /**
@@ -216,9 +234,9 @@ function fromJest({ testResults }) {
  * @param {Suite} suite
  * @param {readonly Result[]} results
  * @param {Readonly<Record<string, string>>} expected
- * @returns {number} what is not as expected
+ * @param {Total} total
  */
-function report(row, suite, results, expected) {
+function report(row, suite, results, expected, total) {
   const failures = results.filter(({ failure }) => failure !== undefined)
   const unexpected = failures.filter(({ name }) => !(name in expected))
   log(`${row.name}, ${suite.name}: ${results.length - failures.length} of ${results.length} passed`)
@@ -226,9 +244,13 @@ function report(row, suite, results, expected) {
     if (tries !== undefined && failure === undefined) log(`  passed at try ${tries}: ${name}`)
   }
   for (const { name } of failures) if (name in expected) log(`  differs: ${name}\n    ${expected[name]}`)
+  for (const { name, failure } of results) {
+    if (name in expected && failure === undefined) log(`  passed, but is in the list of differences: ${name}`)
+  }
   for (const { name, failure = '' } of unexpected) log(`  FAILED: ${name}\n${failure.replaceAll(/^/gm, '    ')}`)
   if (results.length !== suite.tests) log(`  WRONG: it has ${results.length} tests, not ${suite.tests}`)
-  return unexpected.length + (results.length === suite.tests ? 0 : 1)
+  total.passed += results.length - failures.length
+  total.failed += unexpected.length + (results.length === suite.tests ? 0 : 1)
 }
 
 /**

@@ -30,9 +30,7 @@
 
 const here = import.meta.dirname
 
-// Some tests look after 50 ms what has arrived, or measure time: too soon and too strict for a machine that has much to do.
-const retry = 'jest.retryTimes(3)'
-const jest = { testEnvironment: 'node', testTimeout: 20_000, setupFilesAfterEnv: ['<rootDir>/retry.js'] }
+const jest = { testEnvironment: 'node', testTimeout: 30_000, setupFilesAfterEnv: [`${here}/jest-patience.cjs`] }
 const compiler = { target: 'es2022', module: 'commonjs', esModuleInterop: true, skipLibCheck: true }
 
 /** @type {readonly Row[]} */
@@ -104,7 +102,6 @@ export const rows = [
       folders: { test: 'manager/test' },
     },
     files: {
-      'manager/retry.js': retry,
       'manager/jest.config.json': JSON.stringify({
         ...jest,
         testMatch: ['**/test/**/*Test.ts'],
@@ -141,7 +138,6 @@ export const rows = [
       folders: { 'integration/rabbitmq/e2e': 'e2e', 'integration/rabbitmq/src': 'src' },
     },
     files: {
-      'retry.js': retry,
       'jest.config.json': JSON.stringify({
         ...jest,
         testMatch: ['**/e2e/*.e2e-spec.ts'],

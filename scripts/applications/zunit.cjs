@@ -6,7 +6,18 @@ const { inspect } = require('node:util')
 const [folder = '', results = ''] = process.argv.slice(2)
 const { Harness, SpecReporter, Suite, syntax } = require(require.resolve('zunit', { paths: [process.cwd()] }))
 const { zUnit } = require(join(process.cwd(), 'package.json'))
-Object.assign(globalThis, syntax)
+Object.assign(globalThis, syntax, { describe: patient(syntax.describe), it: patient(syntax.it) })
+
+/**
+ * Its timeouts are of 2 s, which is little for a machine that has much to do.
+ *
+ * @param {(...args: any[]) => unknown} declare
+ * @returns {typeof declare}
+ */
+function patient(declare) {
+  return (name, test, options) =>
+    declare(name, test, { ...options, ...(options?.timeout && { timeout: 10 * options.timeout }) })
+}
 
 /**
  * @typedef {{ name: string, children: Node[], isTest(): boolean, passed: boolean, skipped: boolean, errors: unknown[] }} Node
