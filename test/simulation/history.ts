@@ -78,6 +78,7 @@ class World {
     for (const step of steps) {
       this.#do(step)
       await this.#clock.advance(step.do === 'wait' ? step.ms : this.#random.pick([0, 0, 1, 5]))
+      if (step.do === 'publish') for (const program of this.#programs) program.judgeLimits()
     }
     this.#heal()
     const healed = this.#clock.now()

@@ -4,6 +4,7 @@
  *   node build/test/simulation/main.js                        for a minute, from fresh seeds
  *   node build/test/simulation/main.js --seconds 3600         for an hour
  *   node build/test/simulation/main.js --cpu                  for a minute of the processor's time, which others may use too
+ *   node build/test/simulation/main.js --shrink               and, of a history that is wrong, the fewest steps that still fail
  *   node build/test/simulation/main.js --seed 17              one history again, and what is wrong with it
  *   node build/test/simulation/main.js --seed 17 --shrink     and the fewest of its steps that still fail
  *   node build/test/simulation/main.js --histories 1000       1,000 histories, from seed 1 on
@@ -33,21 +34,24 @@ const length = Number(values.steps)
 
 const stepsOf = (seed: number): Step[] => randomSteps(new Random(seed), length)
 
+/** The same kind of failure: words that differ from run to run are left out. */
+const kindOf = (wrong: string): string => wrong.replace(/[\d-]+/g, '#').slice(0, 60)
+
+/** Print the fewest steps that still fail, as a script. */
+async function printLeast(seed: number, steps: readonly Step[], [first = '']: readonly string[]): Promise<void> {
+  const kind = kindOf(first)
+  const least = await shrink(steps, async fewer => (await runHistory(seed, fewer)).some(each => kindOf(each) === kind))
+  console.log(`await runHistory(${seed}, [`)
+  for (const step of least) console.log(`  ${JSON.stringify(step)},`)
+  console.log('])')
+  for (const each of await runHistory(seed, least)) console.log(`  ${each}`)
+}
+
 async function one(seed: number): Promise<void> {
-  let steps: readonly Step[] = stepsOf(seed)
+  const steps = stepsOf(seed)
   const wrong = await runHistory(seed, steps)
-  if (wrong.length > 0 && values.shrink) {
-    const [first = ''] = wrong
-    // The same kind of failure: words that differ from run to run are left out.
-    const kind = first.replace(/[\d-]+/g, '#').slice(0, 60)
-    steps = await shrink(steps, async fewer =>
-      (await runHistory(seed, fewer)).some(each => each.replace(/[\d-]+/g, '#').slice(0, 60) === kind),
-    )
-    console.log(`await runHistory(${seed}, [`)
-    for (const step of steps) console.log(`  ${JSON.stringify(step)},`)
-    console.log('])')
-    for (const each of await runHistory(seed, steps)) console.log(`  ${each}`)
-  } else for (const each of wrong) console.log(`  ${each}`)
+  if (wrong.length > 0 && values.shrink) await printLeast(seed, steps, wrong)
+  else for (const each of wrong) console.log(`  ${each}`)
   console.log(wrong.length === 0 ? `seed ${seed}: right` : `seed ${seed}: WRONG`)
   if (wrong.length > 0) process.exitCode = 1
 }
@@ -73,6 +77,7 @@ async function many(): Promise<void> {
     failed++
     console.log(`seed ${seed}:`)
     for (const each of wrong.slice(0, 8)) console.log(`  ${each}`)
+    if (values.shrink) await printLeast(seed, stepsOf(seed), wrong)
     if (!values.all) break
   }
   const time = `${elapsed().toFixed(1)} s, ${used().toFixed(1)} s of them on the processor`

@@ -119,6 +119,11 @@ export class Program implements Desk {
     return running === 0 ? this.leftovers : [...this.leftovers, `program ${this.number}: closed, ${running} timers run`]
   }
 
+  /** What its options bound. */
+  judgeLimits(): void {
+    this.publishing.judgeLimits(this.#options.maxWaiting ?? Number.POSITIVE_INFINITY)
+  }
+
   /** What its connection still counts if nothing is pending, and no consumer is left but those of its own queues. */
   get unfinished(): string[] {
     const stats = this.#protocol?.stats()
@@ -189,12 +194,15 @@ export class Program implements Desk {
     const running = this.running.splice(0)
     const closed = this.journal.track(`close of program ${this.number}`, protocol.close())
     const clock = this.#programClock
+    const before = this.#change
     this.#change = closed.then(() => {
       this.judgeQuiet(clock)
       for (const { consuming } of running) {
         consuming.closed = true
         consuming.runsOn = false
       }
+      // An opening that was asked for before may only begin now.
+      return before
     })
   }
 

@@ -6,6 +6,12 @@ import type { Desk, StepOf } from './desk.ts'
 /** Milliseconds by which a timeout may come late. */
 const PUNCTUAL = 10
 
+/** Milliseconds that the close of a publisher may wait for confirms. */
+const CLOSE_TIMEOUT = 5_000
+
+/** Messages of one publisher that may wait for their confirms. */
+const MAX_IN_FLIGHT = 8
+
 /** How a program publishes, in every form. */
 export class Publishing {
   readonly #desk: Desk
@@ -26,6 +32,18 @@ export class Publishing {
     this.#publishers = new Map()
     this.#resent = []
     this.withheld = undefined
+  }
+
+  /** What its options bound. */
+  judgeLimits(maxWaiting: number): void {
+    const { journal, number, lostAt } = this.#desk
+    // What was in flight waits once more after a loss, beside what had not been written.
+    const most = lostAt === Number.NEGATIVE_INFINITY ? maxWaiting : maxWaiting + MAX_IN_FLIGHT
+    for (const { publisher } of this.#resent) {
+      const { unconfirmed, waiting } = publisher.stats()
+      if (unconfirmed <= MAX_IN_FLIGHT && waiting <= most) continue
+      journal.violations.push(`program ${number}: ${unconfirmed} messages are in flight, and ${waiting} wait`)
+    }
   }
 
   /** What does not add up if nothing is pending. */
@@ -50,7 +68,9 @@ export class Publishing {
     )
     this.withheld?.add(published.id)
     const body = bodyOf(published.id, step.size)
-    const bounds = { ...this.#bounds(step), mandatory: true }
+    // By the default exchange they are mandatory anyway.
+    const isIntent = way === 'protocol' || way === 'publisher'
+    const bounds = { ...this.#bounds(step), ...(!isIntent && { mandatory: true }) }
     const properties = { messageId: published.id }
     const what = `publish ${published.id}`
     const sent = this.#desk.journal.track(what, this.#send(protocol, step.way, queue, body, properties, bounds))
@@ -69,7 +89,24 @@ export class Publishing {
     if (publisher === undefined) return
     this.#publishers.delete(name)
     this.#closed++
+    const { clock, journal, lostAt } = this.#desk
+    const began = clock.now()
+    const waiting = [...journal.published.values()].filter(
+      each =>
+        each.client === this.#desk.number &&
+        each.way === 'publisher' &&
+        each.queue === name &&
+        each.outcome === 'pending' &&
+        each.publisher === this.#closed - 1,
+    )
     const closed = publisher.then(opened => opened.close())
+    const judge = (): void => {
+      if (clock.now() - began >= CLOSE_TIMEOUT || this.#desk.lostAt !== lostAt) return
+      for (const { id, error } of waiting)
+        if (error?.message.includes('its publisher was closed') === true)
+          journal.violations.push(`${id} was given up by the close of its publisher, which had time left`)
+    }
+    closed.then(judge, judge)
     this.#desk.forget(`close of the publisher for ${name}`, closed)
   }
 
@@ -79,7 +116,7 @@ export class Publishing {
     queue: string,
     body: Buffer,
     properties: { readonly messageId: string },
-    bounds: { readonly timeout?: number; readonly signal?: AbortSignal; readonly mandatory: boolean },
+    bounds: { readonly timeout?: number; readonly signal?: AbortSignal; readonly mandatory?: boolean },
   ): Promise<void> {
     const { timed } = this
     switch (way) {
@@ -155,7 +192,7 @@ export class Publishing {
   #publisher(protocol: AmqpProtocol, queue: string): Promise<Publisher> {
     let publisher = this.#publishers.get(queue)
     if (publisher === undefined) {
-      publisher = this.#desk.journal.track(`publisher for ${queue}`, protocol.publisher({ maxInFlight: 8 }))
+      publisher = this.#desk.journal.track(`publisher for ${queue}`, protocol.publisher({ maxInFlight: MAX_IN_FLIGHT }))
       this.#publishers.set(queue, publisher)
       publisher.then(
         opened => {
