@@ -15,7 +15,7 @@ const TURN_BYTES = 262_144
 const MUCH = 0.75 * CHUNK_SIZE
 /**
  * Number of methods in one tick after which they are flushed, so that the broker begins with the first of 500 declares while
- * others are encoded.
+ * others are encoded; and each time that it has doubled, so that many methods do not cost many writes.
  */
 const MANY_METHODS = 32
 const NOBODY: readonly Departure[] = []
@@ -73,9 +73,9 @@ export class WriteBatcher {
   /** The same for a method. */
   methodWritten(): void {
     this.written()
-    if (++this.#methods < MANY_METHODS || this.#reading) return
-    this.#methods = 0
-    this.#send()
+    const count = ++this.#methods
+    const isPowerOfTwo = (count & (count - 1)) === 0
+    if (isPowerOfTwo && count >= MANY_METHODS && !this.#reading) this.#send()
   }
 
   /**

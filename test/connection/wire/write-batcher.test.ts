@@ -58,7 +58,7 @@ describe('WriteBatcher', () => {
     }
     assert.deepEqual(
       transport.writes.map(({ length }) => length),
-      [32, 32, 32],
+      [32, 32],
     )
     await tick()
     assert.deepEqual(Buffer.concat(transport.writes), Buffer.from(Array.from({ length: 100 }, (_, i) => i)))
