@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { RawConnection } from './clients/raw-connection.ts'
-import { bodyOf } from './message.ts'
+import { bodyOfRow } from './message.ts'
 import type { Row } from './rows.ts'
 import * as wire from './wire.ts'
 
@@ -23,7 +23,7 @@ export class BrokerQueue {
   }
 
   async fill(row: Row, count: number): Promise<void> {
-    const content = { channel: 1, routingKey: this.name, body: bodyOf(row.bodySize), withProperties: row.properties }
+    const content = { channel: 1, routingKey: this.name, body: bodyOfRow(row), withProperties: row.properties }
     const message = wire.publish({ ...content, frameMax: 131_072 })
     const batch = Buffer.concat(new Array<Buffer>(BATCH).fill(message))
     for (let left = count; left > 0; left -= BATCH) {

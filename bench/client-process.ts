@@ -5,13 +5,17 @@ import type { Work } from './rows.ts'
 import type { Task, TaskResult } from './task.ts'
 import { burst } from './work/burst.ts'
 import { call } from './work/call.ts'
+import { connections } from './work/connections.ts'
 import { consume, keep } from './work/consume.ts'
+import { held } from './work/held.ts'
 import { lateness } from './work/lateness.ts'
-import { channel, connect, declare } from './work/openings.ts'
+import { load } from './work/load.ts'
+import { channel, connect, declare, firstConfirm } from './work/openings.ts'
 import { publish } from './work/publish.ts'
+import { turns } from './work/turns.ts'
 import type { Perform } from './work/work.ts'
 
-const performers: { readonly [work in Work]: Perform } = {
+const performers: { readonly [work in Exclude<Work, 'load' | 'in memory'>]: Perform } = {
   publish,
   confirm: publish,
   burst,
@@ -22,10 +26,14 @@ const performers: { readonly [work in Work]: Perform } = {
   declare,
   channel,
   connect,
+  'first confirm': firstConfirm,
+  connections,
+  turns,
+  held,
 }
 
 /** Only the client that is measured is loaded. */
-async function load(name: ClientName): Promise<Client> {
+async function clientOf(name: ClientName): Promise<Client> {
   switch (name) {
     case 'floor':
       return (await import('./clients/floor.ts')).client
@@ -33,6 +41,8 @@ async function load(name: ClientName): Promise<Client> {
       return (await import('./clients/prototype.ts')).client
     case 'asyncamqp':
       return (await import('./clients/asyncamqp.ts')).client
+    case 'intent level':
+      return (await import('./clients/intent.ts')).client
     case 'amqplib':
       return (await import('./clients/amqplib.ts')).client
     case '@cloudamqp/amqp-client':
@@ -49,9 +59,15 @@ function peakKiB(): number {
   return peak === undefined ? process.resourceUsage().maxRSS : Number(peak)
 }
 
+async function perform(): Promise<TaskResult> {
+  const { work } = task.row
+  if (work === 'load') return load(task)
+  if (work === 'in memory') return (await import('./work/in-memory.ts')).inMemory(task)
+  return performers[work](await clientOf(task.client), task)
+}
+
 const task: Task = JSON.parse(process.argv[2] ?? '')
-const client = await load(task.client)
-const result = await performers[task.row.work](client, task)
+const result = await perform()
 const report: TaskResult = {
   ...result,
   peakMiB: peakKiB() / 1024,

@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { chartOf } from './chart.ts'
 import { describeEnvironment, type Environment, environmentLines } from './environment.ts'
 import { type Options, parseOptions, USAGE } from './options.ts'
@@ -7,12 +7,12 @@ import { Peer } from './processes.ts'
 import { progressLine } from './progress.ts'
 import { fullName, ROWS, type Section } from './rows.ts'
 import { type RowResult, runAll } from './run-all.ts'
+import type { BrokerEnd } from './run-row.ts'
 import { tableOf } from './table.ts'
 
-const SECTIONS: readonly Section[] = ['messages', 'growth', 'promises', 'broker']
+const SECTIONS: readonly Section[] = ['messages', 'growth', 'memory', 'promises', 'broker']
 
-export interface StartedBroker {
-  readonly url: string
+export interface StartedBroker extends BrokerEnd {
   readonly version?: string | undefined
   stop(): Promise<void>
 }
@@ -33,7 +33,7 @@ export async function main(args: readonly string[], host: Host): Promise<void> {
   try {
     const surroundings = {
       peer,
-      brokerUrl: broker?.url,
+      broker,
       budget: options.budget,
       waiting: options.waiting,
     }
@@ -50,11 +50,12 @@ export async function main(args: readonly string[], host: Host): Promise<void> {
 }
 
 function report(results: readonly RowResult[], environment: Environment, command: string): void {
-  for (const section of SECTIONS) {
-    const table = tableOf(section, results)
-    if (table !== undefined) console.log(`\n${table}`)
-  }
-  console.log(`\n${[command, ...environmentLines(environment)].join('\n')}`)
+  console.log(`\n${reportOf(results, environment, command)}`)
+}
+
+function reportOf(results: readonly RowResult[], environment: Environment, command: string): string {
+  const tables = SECTIONS.map(section => tableOf(section, results)).filter(table => table !== undefined)
+  return [...tables, [command, ...environmentLines(environment)].join('\n')].join('\n\n')
 }
 
 /** For JSON: what lies past the fourth digit is noise. */
@@ -74,5 +75,7 @@ function save(
   const rows = results.map(({ row, cells }) => ({ row: fullName(row), clients: cells }))
   writeFileSync(`${path}.json`, `${JSON.stringify({ command, rounds, environment, rows }, fourDigits, 2)}\n`)
   writeFileSync(`${path}.svg`, chartOf(results, environment, command))
-  console.log(`Written: ${path}.json, ${path}.svg`)
+  const all = `# Benchmarks\n\n![CPU of other clients](${basename(path)}.svg)\n\n\`\`\`text\n${reportOf(results, environment, command)}\n\`\`\`\n`
+  writeFileSync(`${path}.md`, all)
+  console.log(`Written: ${path}.json, ${path}.svg, ${path}.md`)
 }

@@ -2,7 +2,7 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 
 /** Least time of the warm-up, in milliseconds; either is enough. Compilers need that long for the slowest peer. */
-const WARM_UP = { cpu: 250, wall: 1000 }
+const WARM_UP = { cpu: 200, wall: 600 }
 
 /** How long a measurement lasts: whichever limit is reached first. */
 export interface Budget {

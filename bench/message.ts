@@ -78,3 +78,13 @@ export const READ_SUM = readProperties(messageProperties(0))
 
 /** A body whose bytes are all alike: what is in it costs no client anything. */
 export const bodyOf = (size: number): Buffer => Buffer.alloc(size, 0x61)
+
+/** One of about `size` bytes that can be parsed. */
+export function jsonBodyOf(size: number): Buffer {
+  const line = { id: 4711, name: 'a line of an order', price: 12.5, isGift: false }
+  const lines = Math.max(1, Math.round(size / (JSON.stringify(line).length + 1)))
+  return Buffer.from(JSON.stringify(Array.from({ length: lines }, () => line)))
+}
+
+export const bodyOfRow = (row: { readonly bodySize: number; readonly json?: boolean | undefined }): Buffer =>
+  row.json ? jsonBodyOf(row.bodySize) : bodyOf(row.bodySize)

@@ -6,6 +6,8 @@ import { fullName, ROWS, type Row } from './rows.ts'
 export interface Options {
   readonly quick: boolean
   readonly rounds: number
+  /** No round is begun that would end later, in minutes from the start. */
+  readonly minutes: number
   readonly rows: readonly Row[]
   /** Chosen clients; if it is undefined, each row has its own. */
   readonly clients: readonly ClientName[] | undefined
@@ -20,6 +22,7 @@ export const USAGE = `npm run bench -- [options]
 
   --quick             a minute or so: fewer rows, one round, shorter spans
   --rounds N          rounds of each row and client (default 3, with --quick 1)
+  --minutes N         begin no round that would end later (default 11)
   --row TEXT          only rows whose name contains TEXT; may be repeated
   --client TEXT       only clients whose name contains TEXT; may be repeated
   --no-broker         only what needs no RabbitMQ
@@ -36,6 +39,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' | 'list'
     options: {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
+      minutes: { type: 'string', default: '11' },
       row: { type: 'string', multiple: true },
       client: { type: 'string', multiple: true },
       'no-broker': { type: 'boolean', default: false },
@@ -62,9 +66,10 @@ export function parseOptions(args: readonly string[]): Options | 'help' | 'list'
   return {
     quick,
     rounds,
+    minutes: Number(values.minutes),
     rows,
     clients,
-    budget: quick ? { cpu: 120, wall: 400 } : { cpu: 400, wall: 1000 },
+    budget: quick ? { cpu: 120, wall: 400 } : { cpu: 250, wall: 600 },
     waiting: quick ? 15_000 : 60_000,
     out: values.out ?? (filtered ? undefined : `bench/results/${quick ? 'quick' : 'benchmark'}`),
   }

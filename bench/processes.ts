@@ -10,7 +10,7 @@ const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 
 /** Runs one task in a fresh process and gives what it reports; it asks `deliver` for the messages that it consumes. */
 export async function runTask(task: Task, deliver: (count: number) => void): Promise<TaskResult> {
-  const memory = task.row.section === 'promises'
+  const memory = task.row.section === 'promises' || task.row.section === 'memory'
   const child = fork(program(`client-process${extension}`), [JSON.stringify(task)], {
     execArgv: memory ? ['--expose-gc'] : [],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -22,6 +22,8 @@ export interface Plan {
   readonly rows: readonly Row[]
   readonly clients: readonly ClientName[] | undefined
   readonly rounds: number
+  /** No round is begun that would end later, in minutes from the start. */
+  readonly minutes: number
   readonly countWrites: boolean
 }
 
@@ -32,41 +34,65 @@ const clientsOf = (row: Row, chosen: readonly ClientName[] | undefined): readonl
   return chosen.filter(name => row.clients.includes(name) || CLIENTS.includes(name))
 }
 
-const countsWrites = (row: Row): boolean => row.section === 'messages' || row.work === 'burst'
+const COUNTED = ['publish', 'confirm', 'consume', 'call', 'burst']
+const countsWrites = (row: Row): boolean =>
+  (row.section === 'messages' && COUNTED.includes(row.work)) || row.work === 'burst'
 
-/** Runs every row with every client, the clients alternating and another one first in each round. */
-export async function runAll(plan: Plan, surroundings: Surroundings, progress: Progress): Promise<RowResult[]> {
-  const steps = plan.rows.map(row => clientsOf(row, plan.clients).length * plan.rounds)
-  const all = steps.reduce((sum, count) => sum + count, 0)
-  let done = 0
-  const results: RowResult[] = []
-  for (const row of plan.rows) {
-    const clients = clientsOf(row, plan.clients)
-    const rounds = new Map<ClientName, RoundResult[]>(clients.map(name => [name, []]))
-    const failures = new Map<ClientName, string>()
-    const attempt = async (client: ClientName, countWrites: boolean) => {
-      try {
-        rounds.get(client)?.push(await runOnce(row, client, surroundings, countWrites))
-      } catch (error) {
-        failures.set(client, error instanceof Error ? error.message : String(error))
-      }
+/** What came of one row so far. */
+class RowRun {
+  readonly row: Row
+  readonly clients: readonly ClientName[]
+  readonly #results = new Map<ClientName, RoundResult[]>()
+  readonly #failures = new Map<ClientName, string>()
+
+  constructor(row: Row, clients: readonly ClientName[]) {
+    this.row = row
+    this.clients = clients
+  }
+
+  async attempt(client: ClientName, surroundings: Surroundings, countWrites: boolean): Promise<void> {
+    if (this.#failures.has(client)) return
+    try {
+      const result = await runOnce(this.row, client, surroundings, countWrites)
+      this.#results.set(client, [...(this.#results.get(client) ?? []), result])
+    } catch (error) {
+      this.#failures.set(client, error instanceof Error ? error.message : String(error))
     }
-    for (let round = 0; round < plan.rounds; round += 1) {
+  }
+
+  get result(): RowResult {
+    const cells = this.clients.map(name => cellOf(name, this.#results.get(name) ?? [], this.#failures.get(name)))
+    return { row: this.row, cells }
+  }
+}
+
+/** Runs every row with every client, round by round, the clients by turns and another one first in each round. */
+export async function runAll(plan: Plan, surroundings: Surroundings, progress: Progress): Promise<RowResult[]> {
+  const runs = plan.rows.map(row => new RowRun(row, clientsOf(row, plan.clients)))
+  // What is held and loaded is the same each time.
+  const inRound = (round: number): RowRun[] => runs.filter(({ row }) => round === 0 || row.section !== 'memory')
+  const cells = (some: readonly RowRun[]): number => some.reduce((sum, { clients }) => sum + clients.length, 0)
+  let all = 0
+  for (let round = 0; round < plan.rounds; round += 1) all += cells(inRound(round))
+  let done = 0
+  const start = performance.now()
+  for (let round = 0; round < plan.rounds; round += 1) {
+    const spent = (performance.now() - start) / 60_000
+    if (round > 0 && spent + spent / round > plan.minutes) break
+    for (const run of inRound(round)) {
+      const { row, clients } = run
       for (const [place] of clients.entries()) {
         const client = clients[(place + round) % clients.length]
         if (client === undefined) continue
         progress(done, all, `${fullName(row)} · ${client} · round ${round + 1} of ${plan.rounds}`)
-        if (!failures.has(client)) await attempt(client, false)
+        await run.attempt(client, surroundings, false)
+        if (round === 0 && plan.countWrites && countsWrites(row)) await run.attempt(client, surroundings, true)
         done += 1
       }
     }
-    if (plan.countWrites && countsWrites(row)) {
-      for (const client of clients) if (!failures.has(client)) await attempt(client, true)
-    }
-    results.push({ row, cells: clients.map(name => cellOf(name, rounds.get(name) ?? [], failures.get(name))) })
   }
   progress(all, all, 'done')
-  return results
+  return runs.map(run => run.result)
 }
 
 function cellOf(client: ClientName, rounds: readonly RoundResult[], failure: string | undefined): Cell {
@@ -90,7 +116,7 @@ function cellOf(client: ClientName, rounds: readonly RoundResult[], failure: str
 /** The CPU of the best client that is neither the floor nor this project's. */
 export function bestPeer(result: RowResult): number | undefined {
   const values = result.cells
-    .filter(cell => !['floor', 'prototype', 'asyncamqp'].includes(cell.client))
+    .filter(cell => !['floor', 'prototype', 'asyncamqp', 'intent level'].includes(cell.client))
     .map(cell => cell.figures.cpuMicros?.median)
     .filter(value => value !== undefined)
   return values.length > 0 ? Math.min(...values) : undefined

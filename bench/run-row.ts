@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { BrokerQueue } from './broker-queue.ts'
 import type { ClientName } from './clients/client.ts'
 import type { Budget } from './measure.ts'
@@ -6,9 +7,17 @@ import { type Peer, runTask, startResponder } from './processes.ts'
 import type { Row } from './rows.ts'
 import { type Task, type TaskResult, warmUpQueue, warmUpShare } from './task.ts'
 
+/** Where RabbitMQ is. */
+export interface BrokerEnd {
+  readonly url: string
+  readonly tlsUrl?: string | undefined
+  /** The certificate authority of its certificate (PEM). */
+  readonly caFile?: string | undefined
+}
+
 export interface Surroundings {
   readonly peer: Peer
-  readonly brokerUrl: string | undefined
+  readonly broker: BrokerEnd | undefined
   readonly budget: Budget
   readonly waiting: number
 }
@@ -39,6 +48,7 @@ async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<Rou
     confirm: row.confirm,
     confirmAfter: row.holdConfirms ? row.window : 1,
     bodySize: row.bodySize,
+    json: row.json,
     withProperties: row.properties,
     deliveryFrameMax: row.frameMax,
     consumers: row.consumers,
@@ -52,8 +62,15 @@ async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<Rou
   return { ...result, peerBusy: stats.cpuMicros / stats.wallMicros }
 }
 
-async function againstBroker(task: TaskStart, { brokerUrl, waiting }: Surroundings): Promise<RoundResult> {
-  if (brokerUrl === undefined) throw new Error('there is no broker')
+async function againstBroker(task: TaskStart, { broker, waiting }: Surroundings): Promise<RoundResult> {
+  if (broker === undefined) throw new Error('there is no broker')
+  const { url: brokerUrl, tlsUrl, caFile } = broker
+  const isTls = task.row.tls
+  if (isTls && (tlsUrl === undefined || caFile === undefined)) throw new Error('the broker has no TLS')
+  const end =
+    isTls && tlsUrl !== undefined && caFile !== undefined
+      ? { url: tlsUrl, ca: readFileSync(caFile, 'utf8') }
+      : { url: brokerUrl }
   queues += 1
   const name = `asyncamqp-bench-${process.pid}-${queues}`
   const queue = await BrokerQueue.create(brokerUrl, name)
@@ -65,7 +82,7 @@ async function againstBroker(task: TaskStart, { brokerUrl, waiting }: Surroundin
       await queue.fill(task.row, waiting)
       await warmUp.fill(task.row, warmUpShare(waiting))
     }
-    return await runTask({ ...task, url: brokerUrl, queueName: queue.name, waiting }, () => undefined)
+    return await runTask({ ...task, ...end, queueName: queue.name, waiting }, () => undefined)
   } finally {
     stopResponder?.()
     await queue.delete()

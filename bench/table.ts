@@ -3,7 +3,9 @@ import { bestPeer, type Cell, cpuOf, type RowResult } from './run-all.ts'
 
 const TITLES: { readonly [section in Section]: string } = {
   messages: 'Client CPU per message, against the synthetic peer',
-  growth: 'Growth: 16 B over more channels, consumers and unconfirmed messages, a body in more frames',
+  growth:
+    'Growth: over more channels, consumers, connections and unconfirmed messages, a body in more frames; in memory, CPU of each',
+  memory: 'Memory of what is held, and what loading takes',
   promises: 'What speed must not cost, against the synthetic peer',
   broker: 'Against RabbitMQ',
 }
@@ -36,10 +38,16 @@ const COLUMNS: readonly Column[] = [
     (cell, result) =>
       cell.client === 'floor' || cell.client === 'prototype' ? undefined : ratio(cell, bestPeer(result)),
   ],
+  [
+    'of channel level',
+    (cell, result) => (cell.client === 'intent level' ? ratio(cell, cpuOf('asyncamqp', result)) : undefined),
+  ],
   ['a second', figure('wallMicros', micros => short(1e6 / micros))],
   ['p50 µs', figure('p50Micros', short)],
   ['p99 µs', figure('p99Micros', short)],
   ['late p99 ms', figure('latenessP99Millis', short)],
+  ['bytes each', figure('bytesEach', short)],
+  ['RSS bytes each', figure('rssBytesEach', short)],
   ['grown MiB', figure('grownMiB', short)],
   ['grown RSS MiB', figure('grownRssMiB', short)],
   ['GC', figure('gcShare', share => `${(share * 100).toFixed(1)} %`)],
@@ -83,11 +91,12 @@ export function tableOf(section: Section, results: readonly RowResult[]): string
 const pad = (value: string, width: number, left: boolean): string =>
   left ? value.padEnd(width) : value.padStart(width)
 
-function goal({ row: { goalFloors, goalOfPrototype, goalOfBest } }: RowResult): string {
+function goal({ row: { goalFloors, goalOfPrototype, goalOfBest, goalOfIntent } }: RowResult): string {
   const goals = [
     goalFloors && `${times(goalFloors)} floor`,
     goalOfPrototype && `${times(goalOfPrototype)} prototype`,
     goalOfBest && `${times(goalOfBest)} best peer`,
+    goalOfIntent && `intent level ${times(goalOfIntent)} channel level`,
   ].filter(Boolean)
   return goals.length > 0 ? `   (goal: ${goals.join(', ')})` : ''
 }

@@ -4,19 +4,20 @@ export class Tally {
   bytes = 0
   /** Sum of the values that were read of the properties: it proves that they were read. */
   read = 0
-  readonly #kept: Uint8Array[] | undefined
+  readonly #kept: unknown[] | undefined
   #target = Number.POSITIVE_INFINITY
   #reached: () => void = () => undefined
 
-  constructor(kept?: Uint8Array[]) {
+  constructor(kept?: unknown[]) {
     this.#kept = kept
   }
 
-  deliver(body: Uint8Array, read: number): void {
+  /** `message` is what a program would keep of it, the body if nothing else is said. */
+  deliver(body: Uint8Array, read: number, message: unknown = body): void {
     this.received += 1
     this.bytes += body.length
     this.read += read
-    if (this.#kept !== undefined) this.#kept.push(body)
+    if (this.#kept !== undefined) this.#kept.push(message)
     if (this.received >= this.#target) this.#reach()
   }
 

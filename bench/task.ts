@@ -7,6 +7,8 @@ export interface Task {
   readonly client: ClientName
   readonly row: Row
   readonly url: string
+  /** The certificate authority of a server with TLS (PEM). */
+  readonly ca?: string | undefined
   readonly queueName: string
   readonly budget: Budget
   /** Count socket writes instead of measuring time. */
@@ -32,6 +34,9 @@ export interface TaskResult {
   readonly latenessP99Millis?: number
   readonly grownMiB?: number
   readonly grownRssMiB?: number
+  /** Of what is held: heap and buffers, and memory of the process. */
+  readonly bytesEach?: number
+  readonly rssBytesEach?: number
   /** All messages, the warm-up's too, for comparing with what the other end counted. */
   readonly total?: number
 }
@@ -39,10 +44,11 @@ export interface TaskResult {
 /** What a client process sends while it runs: how many messages it is ready to be given, and at last its result. */
 export type TaskMessage = { readonly deliver: number } | { readonly result: TaskResult }
 
-const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect'])
+const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect', 'first confirm', 'turns'])
 
-export const connectOptions = ({ row: { frameMax, bodySize, work, holdConfirms } }: Task): ConnectOptions => ({
+export const connectOptions = ({ ca, row: { frameMax, bodySize, work, holdConfirms } }: Task): ConnectOptions => ({
   frameMax,
   bodySize,
   prompt: PROMPT_WORK.has(work) || holdConfirms,
+  ca,
 })

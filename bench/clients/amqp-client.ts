@@ -10,16 +10,15 @@ const WRITE_WINDOW = 100
 /** Its default and the least it takes; each publish under way takes a buffer as large as a frame, so a larger one is for large bodies only. */
 const SMALL_FRAME = 8192
 
-async function open(url: string, { frameMax, bodySize }: ConnectOptions): Promise<Connection> {
+async function open(url: string, { frameMax, bodySize, ca }: ConnectOptions): Promise<Connection> {
   const options = `?heartbeat=0&frameMax=${bodySize < SMALL_FRAME ? SMALL_FRAME : Math.max(SMALL_FRAME, frameMax)}`
-  const connection = await new AMQPClient(url + options).connect()
+  const connection = await new AMQPClient(url + options, ca === undefined ? undefined : { ca }).connect()
   const first = await connection.channel()
   let session: AMQPSession | undefined
 
   const openChannels = async (count: number): Promise<AMQPChannel[]> => {
-    const channels = [first]
-    while (channels.length < count) channels.push(await connection.channel())
-    return channels
+    const more = await Promise.all(Array.from({ length: count - 1 }, () => connection.channel()))
+    return [first, ...more]
   }
 
   return {
@@ -62,15 +61,16 @@ async function open(url: string, { frameMax, bodySize }: ConnectOptions): Promis
     },
 
     async consumer(incoming: Incoming) {
-      const { queueName, ack, read, tally } = incoming
+      const { queueName, ack, keep, read, tally, use } = incoming
       if (ack) await first.basicQos(incoming.prefetch)
-      for (let number = 0; number < incoming.consumers; number += 1) {
-        await first.basicConsume(queueName, { noAck: !ack }, message => {
+      await repeat.together(incoming.consumers, () =>
+        first.basicConsume(queueName, { noAck: !ack }, message => {
           if (message.body === null) throw new Error('a delivery without its body')
-          tally.deliver(message.body, read ? readProperties(message.properties) : 0)
+          tally.deliver(message.body, read ? readProperties(message.properties) : 0, keep ? message : message.body)
+          use?.(message.body)
           if (ack) void message.ack()
-        })
-      }
+        }),
+      )
     },
 
     async caller(queueName: string, body: Buffer) {

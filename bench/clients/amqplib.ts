@@ -2,19 +2,22 @@ import { once } from 'node:events'
 import { type Channel, type ConfirmChannel, connect } from 'amqplib'
 import { messageProperties, readProperties } from '../message.ts'
 import type { Client, Connection, ConnectOptions, Incoming, Outgoing } from './client.ts'
+import { repeat } from './repeat.ts'
 
 export const client: Client = { connect: open }
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 
-async function open(url: string, { frameMax, prompt }: ConnectOptions): Promise<Connection> {
-  const connection = await connect(`${url}?heartbeat=0&frameMax=${frameMax}`, { noDelay: prompt })
+async function open(url: string, { frameMax, prompt, ca }: ConnectOptions): Promise<Connection> {
+  const connection = await connect(`${url}?heartbeat=0&frameMax=${frameMax}`, {
+    noDelay: prompt,
+    ca: ca === undefined ? undefined : [ca],
+  })
   const first = await connection.createChannel()
 
   const openChannels = async (count: number): Promise<Channel[]> => {
-    const channels = [first]
-    while (channels.length < count) channels.push(await connection.createChannel())
-    return channels
+    const more = await Promise.all(Array.from({ length: count - 1 }, () => connection.createChannel()))
+    return [first, ...more]
   }
 
   return {
@@ -51,19 +54,24 @@ async function open(url: string, { frameMax, prompt }: ConnectOptions): Promise<
     },
 
     async consumer(incoming: Incoming) {
-      const { queueName, ack, read, tally } = incoming
+      const { queueName, ack, keep, read, tally, use } = incoming
       if (ack) await first.prefetch(incoming.prefetch)
-      for (let number = 0; number < incoming.consumers; number += 1) {
-        await first.consume(
+      await repeat.together(incoming.consumers, () =>
+        first.consume(
           queueName,
           message => {
             if (message === null) throw new Error('the consumer was cancelled')
-            tally.deliver(message.content, read ? readProperties(message.properties) : 0)
+            tally.deliver(
+              message.content,
+              read ? readProperties(message.properties) : 0,
+              keep ? message : message.content,
+            )
+            use?.(message.content)
             if (ack) first.ack(message)
           },
           { noAck: !ack },
-        )
-      }
+        ),
+      )
     },
 
     async caller(queueName: string, body: Buffer) {

@@ -7,13 +7,12 @@ export const client: Client = { connect: open }
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 
-async function open(url: string, { frameMax }: ConnectOptions): Promise<Connection> {
-  const protocol = await connect(url, { heartbeat: 0, frameMax })
+async function open(url: string, { frameMax, ca }: ConnectOptions): Promise<Connection> {
+  const protocol = await connect(url, { heartbeat: 0, frameMax, ssl: ca === undefined ? undefined : { ca } })
   const first = await protocol.channel()
   const openChannels = async (count: number): Promise<Channel[]> => {
-    const channels: Channel[] = [first]
-    while (channels.length < count) channels.push(await protocol.channel())
-    return channels
+    const more = await Promise.all(Array.from({ length: count - 1 }, () => protocol.channel()))
+    return [first, ...more]
   }
 
   return {
@@ -55,18 +54,19 @@ async function open(url: string, { frameMax }: ConnectOptions): Promise<Connecti
     },
 
     async consumer(incoming: Incoming) {
-      const { queueName, ack, read, tally } = incoming
+      const { queueName, ack, keep, read, tally, use } = incoming
       if (ack) await first.basicQos({ prefetchCount: incoming.prefetch })
-      for (let number = 0; number < incoming.consumers; number += 1) {
-        await first.basicConsume(
+      await repeat.together(incoming.consumers, () =>
+        first.basicConsume(
           (channel, body, envelope, properties) => {
-            tally.deliver(body, read ? readProperties(properties) : 0)
+            tally.deliver(body, read ? readProperties(properties) : 0, keep ? { body, envelope, properties } : body)
+            use?.(body)
             if (ack) void channel.basicClientAck(envelope.deliveryTag)
           },
           queueName,
           { noAck: !ack },
-        )
-      }
+        ),
+      )
     },
 
     async caller(queueName: string, body: Buffer) {

@@ -15,9 +15,13 @@ export interface Outgoing {
 export interface Incoming {
   readonly queueName: string
   readonly ack: boolean
+  /** Whole messages are kept, and not their bodies alone. */
+  readonly keep: boolean
   readonly prefetch: number
   /** All 10 values of properties and headers are read. */
   readonly read: boolean
+  /** Called with each body, if the row does something with it. */
+  readonly use: ((body: Uint8Array) => void) | undefined
   readonly consumers: number
   readonly tally: Tally
   /** Size of one delivery on the wire, for the floor, which counts bytes. */
@@ -53,6 +57,8 @@ export interface ConnectOptions {
   readonly bodySize: number
   /** One small write is waited for at a time, so Nagle's algorithm must be off; in a burst it spares the peers CPU. */
   readonly prompt: boolean
+  /** The certificate authority of a server with TLS (PEM). */
+  readonly ca?: string | undefined
 }
 
 export interface Client {
@@ -64,6 +70,7 @@ export const CLIENT_NAMES = [
   'floor',
   'prototype',
   'asyncamqp',
+  'intent level',
   'amqplib',
   '@cloudamqp/amqp-client',
   'rabbitmq-client',

@@ -14,6 +14,16 @@ const CHUNK_BYTES = 64 * 1024
 const FRAME_MAX = 131_072
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 
+const OPEN_CHANNEL = wire.method(2, 20, 10, wire.shortstr(''))
+const CLOSE_CHANNEL = wire.method(2, 20, 40, wire.short(200), wire.shortstr(''), wire.short(0), wire.short(0))
+const EXCLUSIVE = 4
+
+const declareExclusive = (queueName: string): Buffer =>
+  wire.method(1, 50, 10, wire.short(0), wire.shortstr(queueName), wire.octet(EXCLUSIVE), wire.table({}))
+
+const frameSize = (bytes: Buffer): number =>
+  bytes.length < wire.FRAME_OVERHEAD ? Number.POSITIVE_INFINITY : bytes.readUInt32BE(3) + wire.FRAME_OVERHEAD
+
 interface Block {
   readonly bytes: Buffer
   readonly messages: number
@@ -42,7 +52,7 @@ async function open(url: string): Promise<Connection> {
   const raw = await RawConnection.open(url)
 
   const publisher = async (message: Outgoing): Promise<Repeat> => {
-    for (let channel = 2; channel <= message.channels; channel += 1) await raw.openChannel(channel)
+    await raw.openChannels(message.channels)
     const block = blockOf(message)
     return async count => {
       await writeMessages(raw, block, count)
@@ -91,10 +101,7 @@ async function open(url: string): Promise<Connection> {
     async consumer(incoming: Incoming) {
       const { tally, deliverySize, bodySize } = incoming
       if (incoming.ack) await raw.basicQos(incoming.prefetch)
-      await raw.basicConsume(incoming.queueName, !incoming.ack)
-      for (let number = 1; number < incoming.consumers; number += 1) {
-        await raw.basicConsume(incoming.queueName, !incoming.ack)
-      }
+      await raw.basicConsume(incoming.queueName, !incoming.ack, incoming.consumers)
       const acks = Buffer.alloc(wire.ACK_SIZE * incoming.prefetch, wire.ack(1, 1, false))
       let partial = 0
       raw.handOver((_, length) => {
@@ -122,10 +129,31 @@ async function open(url: string): Promise<Connection> {
     },
 
     declarer: async () => {
-      throw new Error('the floor declares nothing')
+      let answers = 0
+      let all = Number.POSITIVE_INFINITY
+      let answered: () => void = () => undefined
+      let rest = Buffer.alloc(0)
+      raw.handOver((read, length) => {
+        rest = Buffer.concat([rest, read.subarray(0, length)])
+        for (let size = frameSize(rest); size <= rest.length; size = frameSize(rest)) {
+          rest = rest.subarray(size)
+          answers += 1
+          if (answers === all) answered()
+        }
+      })
+      return queueNames => {
+        const bytes = Buffer.concat(queueNames.map(declareExclusive))
+        return new Promise(resolve => {
+          answered = resolve
+          all = answers + queueNames.length
+          raw.socket.write(bytes)
+        })
+      }
     },
-    cycleChannel: async () => {
-      throw new Error('the floor opens no channels')
+
+    async cycleChannel() {
+      await raw.ask(OPEN_CHANNEL, 20, 11)
+      await raw.ask(CLOSE_CHANNEL, 20, 41)
     },
     close: async () => raw.close(),
   }

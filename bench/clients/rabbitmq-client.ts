@@ -22,13 +22,20 @@ function envelope(routingKey: string, withProperties: boolean, number: number) {
   }
 }
 
-async function open(url: string, { frameMax, prompt }: ConnectOptions): Promise<Connection> {
-  const connection = new RabbitConnection({ url, heartbeat: 0, frameMax, noDelay: prompt })
+async function open(url: string, { frameMax, prompt, ca }: ConnectOptions): Promise<Connection> {
+  const connection = new RabbitConnection({
+    url,
+    heartbeat: 0,
+    frameMax,
+    noDelay: prompt,
+    tls: ca === undefined ? false : { ca },
+  })
   const first = await connection.acquire()
   const opened: Channel[] = [first]
   const openChannels = async (count: number): Promise<Channel[]> => {
-    while (opened.length < count) opened.push(await connection.acquire())
-    return opened.slice(0, count)
+    const more = await Promise.all(Array.from({ length: count - opened.length }, () => connection.acquire()))
+    opened.push(...more)
+    return opened
   }
   let closeRpc: () => Promise<void> = async () => undefined
 
@@ -69,14 +76,15 @@ async function open(url: string, { frameMax, prompt }: ConnectOptions): Promise<
     },
 
     async consumer(incoming: Incoming) {
-      const { queueName, ack, read, tally } = incoming
+      const { queueName, ack, keep, read, tally, use } = incoming
       if (ack) await first.basicQos({ prefetchCount: incoming.prefetch })
-      for (let number = 0; number < incoming.consumers; number += 1) {
-        await first.basicConsume({ queue: queueName, noAck: !ack }, message => {
-          tally.deliver(message.body, read ? readProperties(message) : 0)
+      await repeat.together(incoming.consumers, () =>
+        first.basicConsume({ queue: queueName, noAck: !ack }, message => {
+          tally.deliver(message.body, read ? readProperties(message) : 0, keep ? message : message.body)
+          use?.(message.body)
           if (ack) first.basicAck({ deliveryTag: message.deliveryTag })
-        })
-      }
+        }),
+      )
     },
 
     async caller(queueName: string, body: Buffer) {

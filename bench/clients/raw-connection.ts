@@ -10,7 +10,7 @@ export class RawConnection {
   /** Takes what was read once `handOver` was called. */
   #onBytes: ((bytes: Uint8Array, length: number) => void) | undefined
   #unread = Buffer.alloc(0)
-  #awaited: { readonly id: number; readonly resolve: (frame: Buffer) => void } | undefined
+  #awaited: { readonly id: number; left: number; readonly resolve: (frame: Buffer) => void } | undefined
 
   constructor(url: URL) {
     const buffer = Buffer.alloc(READ_BYTES)
@@ -48,6 +48,13 @@ export class RawConnection {
     return this.ask(wire.method(channel, 20, 10, wire.shortstr('')), 20, 11)
   }
 
+  /** Opens those from 2 on, all together. */
+  async openChannels(last: number): Promise<void> {
+    if (last < 2) return
+    const opens = Array.from({ length: last - 1 }, (_, at) => wire.method(2 + at, 20, 10, wire.shortstr('')))
+    await this.ask(Buffer.concat(opens), 20, 11, opens.length)
+  }
+
   queueDeclare(queueName: string): Promise<Buffer> {
     const durable = 2
     const fields = [wire.short(0), wire.shortstr(queueName), wire.octet(durable), wire.table({})]
@@ -66,16 +73,18 @@ export class RawConnection {
     return this.ask(wire.method(1, 60, 10, wire.long(0), wire.short(prefetchCount), wire.octet(0)), 60, 11)
   }
 
-  basicConsume(queueName: string, noAck: boolean): Promise<Buffer> {
+  /** Starts `count` consumers, all together; deliveries begin when the last is there. */
+  basicConsume(queueName: string, noAck: boolean, count = 1): Promise<Buffer> {
     const bits = wire.octet(noAck ? 2 : 0)
     const fields = [wire.short(0), wire.shortstr(queueName), wire.shortstr(''), bits, wire.table({})]
-    return this.ask(wire.method(1, 60, 20, ...fields), 60, 21)
+    const consume = wire.method(1, 60, 20, ...fields)
+    return this.ask(Buffer.concat(new Array<Buffer>(count).fill(consume)), 60, 21, count)
   }
 
-  /** Writes a method and waits for the frame that answers it. */
-  ask(bytes: Uint8Array, classId: number, methodId: number): Promise<Buffer> {
+  /** Writes a method, or `count` of them, and waits for the frame that answers the last. */
+  ask(bytes: Uint8Array, classId: number, methodId: number, count = 1): Promise<Buffer> {
     const answer = new Promise<Buffer>(resolve => {
-      this.#awaited = { id: classId * 1000 + methodId, resolve }
+      this.#awaited = { id: classId * 1000 + methodId, left: count, resolve }
     })
     this.socket.write(bytes)
     return answer
@@ -111,6 +120,8 @@ export class RawConnection {
       const id = frame.readUInt16BE(7) * 1000 + frame.readUInt16BE(9)
       if (id === 10_050 || id === 20_040) throw new Error(`refused: ${frame.toString('latin1', 14)}`)
       if (id !== this.#awaited.id) continue
+      this.#awaited.left -= 1
+      if (this.#awaited.left > 0) continue
       const { resolve } = this.#awaited
       this.#awaited = undefined
       resolve(frame)

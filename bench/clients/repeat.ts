@@ -16,4 +16,9 @@ function windowed(window: number, publish: (number: number) => Promise<unknown>)
   }
 }
 
-export const repeat = { windowed }
+/** Does it so often, all together. */
+async function together(count: number, once: () => Promise<unknown>): Promise<void> {
+  await Promise.all(Array.from({ length: count }, once))
+}
+
+export const repeat = { windowed, together }

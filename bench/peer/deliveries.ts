@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import type { Socket } from 'node:net'
-import { bodyOf } from '../message.ts'
+import { bodyOfRow } from '../message.ts'
 import * as wire from '../wire.ts'
 import type { Workload } from './workload.ts'
 
@@ -35,8 +35,8 @@ export class Deliveries {
     this.#socket = socket
     this.#subscribers = subscribers
     this.#credit = subscribers.every(each => each.noAck) ? Number.POSITIVE_INFINITY : prefetch
-    const { bodySize, withProperties } = work
-    const body = bodyOf(bodySize)
+    const { withProperties } = work
+    const body = bodyOfRow(work)
     const messages: Buffer[] = []
     let end = 0
     for (let number = 0; end < BLOCK_BYTES || number % subscribers.length !== 0; number += 1) {

@@ -39,6 +39,13 @@ export const connectionTune = (): Buffer =>
 export const shortstrAt = (frame: Uint8Array, offset: number): string =>
   Buffer.from(frame.buffer, frame.byteOffset + offset + 1, frame[offset] ?? 0).toString()
 
+let names = 0
+
+function newName(): string {
+  names += 1
+  return `amq.gen-${names}`
+}
+
 /** The reply to a synchronous method whose reply needs nothing but its arguments; undefined when it has none. */
 export function replyTo(channel: number, classId: number, methodId: number, frame: Uint8Array): Buffer | undefined {
   switch (classId * 1000 + methodId) {
@@ -49,7 +56,7 @@ export function replyTo(channel: number, classId: number, methodId: number, fram
     case 20_010: // channel.open
       return wire.method(channel, 20, 11, wire.longstr(''))
     case 50_010: // queue.declare
-      return wire.method(channel, 50, 11, wire.shortstr(shortstrAt(frame, 13)), wire.long(0), wire.long(0))
+      return wire.method(channel, 50, 11, wire.shortstr(shortstrAt(frame, 13) || newName()), wire.long(0), wire.long(0))
     case 50_040: // queue.delete
       return wire.method(channel, 50, 41, wire.long(0))
     case 60_030: // basic.cancel

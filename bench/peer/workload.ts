@@ -6,6 +6,7 @@ export interface Workload {
   readonly confirmAfter: number
   /** Messages to deliver, and the number of consumers: delivery begins when all consumers are there and the task asks for it. */
   readonly bodySize: number
+  readonly json?: boolean | undefined
   readonly withProperties: boolean
   /** The largest frame of a delivery; the negotiated limit holds beside it. */
   readonly deliveryFrameMax: number

@@ -1,6 +1,6 @@
 import type { Connection, Incoming } from '../clients/client.ts'
 import { measure, measureSpan } from '../measure.ts'
-import { bodyOf, READ_SUM } from '../message.ts'
+import { bodyOfRow, READ_SUM } from '../message.ts'
 import type { Row } from '../rows.ts'
 import { countSocketWrites } from '../socket-writes.ts'
 import { Tally } from '../tally.ts'
@@ -17,18 +17,27 @@ const prefetchOf = (row: Row): number => Math.max(2, Math.min(row.window, Math.f
 
 export function incoming(task: Task, tally: Tally): Incoming {
   const { row, queueName } = task
-  const { bodySize, properties: withProperties, frameMax } = row
-  const content = { channel: 1, routingKey: 'bench', body: bodyOf(bodySize), withProperties, frameMax }
+  const { properties: withProperties, frameMax } = row
+  const body = bodyOfRow(row)
+  const content = { channel: 1, routingKey: 'bench', body, withProperties, frameMax }
   return {
     queueName,
     ack: row.ack,
+    keep: false,
     prefetch: prefetchOf(row),
     read: row.read,
+    use: row.json ? parse : undefined,
     consumers: row.consumers,
     tally,
     deliverySize: wire.deliver('consumer-0000', content).length,
-    bodySize,
+    bodySize: body.length,
   }
+}
+
+function parse(body: Uint8Array): void {
+  // As programs do it; what is given is a Buffer in some clients and a plain array in others.
+  const text = Buffer.from(body.buffer, body.byteOffset, body.length).toString()
+  if (JSON.parse(text) === null) throw new Error('an order of no lines')
 }
 
 /** Consuming rows: what the synthetic peer sends when asked, or what waits in the broker's queue. */
@@ -82,7 +91,7 @@ function take(tally: Tally, count: number): Promise<void> {
 }
 
 function check({ row, client }: Task, tally: Tally): void {
-  if (tally.bytes !== tally.received * row.bodySize) throw new Error('bodies of another size came')
+  if (tally.bytes !== tally.received * bodyOfRow(row).length) throw new Error('bodies of another size came')
   if (row.read && client !== 'floor' && tally.read !== tally.received * READ_SUM) {
     throw new Error('properties were not read as they were sent')
   }

@@ -2,6 +2,7 @@ import { measure, measureSpan } from '../measure.ts'
 import { percentile } from '../statistics.ts'
 import type { Task, TaskResult } from '../task.ts'
 import { connectOptions } from '../task.ts'
+import { outgoing } from './publish.ts'
 import type { Perform } from './work.ts'
 
 const DECLARES = 500
@@ -38,6 +39,19 @@ export const connect: Perform = async (client, task) => {
   const closing: Promise<void>[] = []
   const result = await eachTimed(task, async () => {
     const connection = await client.connect(task.url, connectOptions(task))
+    closing.push(connection.close())
+  })
+  await Promise.all(closing)
+  return result
+}
+
+/** Connects, opens a channel and has a message confirmed; the close is not part of the time. */
+export const firstConfirm: Perform = async (client, task) => {
+  const closing: Promise<void>[] = []
+  const result = await eachTimed(task, async () => {
+    const connection = await client.connect(task.url, connectOptions(task))
+    const publish = await connection.confirmer(outgoing(task), 1)
+    await publish(1)
     closing.push(connection.close())
   })
   await Promise.all(closing)
