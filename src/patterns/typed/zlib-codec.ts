@@ -11,9 +11,9 @@ const FUNCTIONS: ReadonlyMap<string, readonly [Pack, Unpack]> = new Map([
 ])
 /** Every version of Node can make a buffer of this size. */
 const LARGEST = 0x7fff_ffff
-/** Bytes up to which any number of bodies are unpacked at a time; larger ones wait for each other, so that together they do not fill the memory. */
+/** Bytes up to which any number of bodies are unpacked at a time. */
 const SMALL = 1024 * 1024
-/** As many as Node has threads for them. */
+/** Work that needs memory waits for its turn. There are as many turns as Node has threads. */
 const turns = Array.from({ length: 4 }, () => Promise.resolve())
 /** 11, which is Node's default, takes a hundred times as long. */
 const BROTLI_QUALITY = 4
@@ -33,7 +33,7 @@ export function zlibCodec(contentEncoding: string): EncodingCodec | undefined {
   const params = { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY }
   return {
     contentEncoding,
-    encode: body => run(pack, body, { params }),
+    encode: body => inTurn(() => run(pack, body, { params })),
     async decode(body, maxSize) {
       const within = (maxOutputLength: number): Promise<Buffer> => run(unpack, body, { maxOutputLength })
       try {
@@ -41,11 +41,15 @@ export function zlibCodec(contentEncoding: string): EncodingCodec | undefined {
       } catch (error) {
         if (maxSize <= SMALL || !isTooLarge(error)) throw error
       }
-      const large = (turns.shift() ?? Promise.resolve()).then(() => within(Math.min(maxSize, LARGEST)))
-      turns.push(large.then(ignore, ignore))
-      return large
+      return inTurn(() => within(Math.min(maxSize, LARGEST)))
     },
   }
+}
+
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const result = (turns.shift() ?? Promise.resolve()).then(work)
+  turns.push(result.then(ignore, ignore))
+  return await result
 }
 
 /** Whether unpacking ended since it would have made more than it may. */

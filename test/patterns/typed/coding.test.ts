@@ -274,6 +274,31 @@ describe('A codec of the program', () => {
 })
 
 describe('A payload', () => {
+  it('is packed with few others at a time, since each takes memory', async t => {
+    const { gzip } = zlib
+    let packing = 0
+    let most = 0
+    t.mock.method(zlib, 'gzip', ((
+      body: Buffer,
+      options: ZlibOptions,
+      done: (error: Error | null, result: Buffer) => void,
+    ) => {
+      most = Math.max(most, ++packing)
+      gzip(body, options, (error, result) => {
+        packing--
+        done(error, result)
+      })
+    }) as never)
+    const packed = await Promise.all(
+      Array.from({ length: 20 }, (_, id) => encoded({ id }, { contentEncoding: 'gzip' })),
+    )
+    assert.deepEqual(
+      packed.map(({ body }) => JSON.parse(gunzipSync(body).toString())),
+      packed.map((_, id) => ({ id })),
+    )
+    assert.equal(most, 4)
+  })
+
   it('of bytes is sent as it is, and a string is only packed', async () => {
     const bytes = Buffer.from([1, 2, 3])
     assert.deepEqual((await encoded(bytes, { contentEncoding: 'gzip' })).body, bytes)
