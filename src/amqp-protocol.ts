@@ -200,7 +200,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     return this.#session.connection?.negotiated?.serverMechanisms ?? ''
   }
 
-  /** Channels that are open. */
+  /** Channels that are open, with two connections on the main one; `stats()` counts both. */
   get channelsIdsCount(): number {
     return this.#session.connection?.channels.inUse ?? 0
   }
