@@ -6,18 +6,11 @@ const { inspect } = require('node:util')
 const [folder = '', results = ''] = process.argv.slice(2)
 const { Harness, SpecReporter, Suite, syntax } = require(require.resolve('zunit', { paths: [process.cwd()] }))
 const { zUnit } = require(join(process.cwd(), 'package.json'))
-Object.assign(globalThis, syntax, { describe: patient(syntax.describe), it: patient(syntax.it) })
-
-/**
- * Its timeouts are of 2 s, which is little for a machine that has much to do.
- *
- * @param {(...args: any[]) => unknown} declare
- * @returns {typeof declare}
- */
-function patient(declare) {
-  return (name, test, options) =>
-    declare(name, test, { ...options, ...(options?.timeout && { timeout: 10 * options.timeout }) })
-}
+// Its timeouts are of 2 to 5 s, which is little for a machine that has much to do.
+Object.assign(globalThis, syntax, {
+  it: (/** @type {string} */ name, /** @type {() => void} */ test, /** @type {any} */ options) =>
+    syntax.it(name, test, { ...options, timeout: 10 * (options?.timeout ?? 5_000) }),
+})
 
 /**
  * @typedef {{ name: string, children: Node[], isTest(): boolean, passed: boolean, skipped: boolean, errors: unknown[] }} Node
