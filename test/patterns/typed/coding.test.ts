@@ -276,6 +276,7 @@ describe('A codec of the program', () => {
 describe('A payload', () => {
   it('is packed with few others at a time, since each takes memory', async t => {
     const { gzip } = zlib
+    const text = 'x'.repeat(20_000)
     let packing = 0
     let most = 0
     t.mock.method(zlib, 'gzip', ((
@@ -290,11 +291,11 @@ describe('A payload', () => {
       })
     }) as never)
     const packed = await Promise.all(
-      Array.from({ length: 20 }, (_, id) => encoded({ id }, { contentEncoding: 'gzip' })),
+      Array.from({ length: 20 }, (_, id) => encoded({ id, text }, { contentEncoding: 'gzip' })),
     )
     assert.deepEqual(
       packed.map(({ body }) => JSON.parse(gunzipSync(body).toString())),
-      packed.map((_, id) => ({ id })),
+      packed.map((_, id) => ({ id, text })),
     )
     assert.equal(most, 4)
   })
