@@ -126,8 +126,8 @@ const full = { properties: true }
 const quick = { quick: true }
 const intent = { clients: WITH_INTENT, goalOfIntent: 1.3 }
 const prototype = (goalOfPrototype: number): Partial<Row> => ({ clients: WITH_PROTOTYPE, goalOfPrototype })
-const held = (size: number, of: string): Row =>
-  memory(`${size.toLocaleString('en-US')} ${of}`, { work: 'held', size, of })
+const held = (size: number, of: string, change: Partial<Row> = {}): Row =>
+  memory(`${size.toLocaleString('en-US')} ${of}`, { work: 'held', size, of, ...change })
 /** In two sizes: each operation should cost as much in both. */
 const inMemory = (what: string, of: string, sizes: readonly number[]): Row[] =>
   sizes.map(size => growth(`${size.toLocaleString('en-US')} ${what}`, { work: 'in memory', clients: OURS, size, of }))
@@ -186,7 +186,7 @@ export const ROWS: readonly Row[] = [
 
   held(100, 'idle connections'),
   held(2_000, 'channels'),
-  held(10_000, 'consumers'),
+  held(10_000, 'consumers', { consumers: 10_000 }),
   held(10_000, 'pending publishes'),
   held(10_000, 'held messages'),
   memory('import', { work: 'load', of: 'import' }),
