@@ -528,7 +528,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /** Resolves once the program has closed the connection; rejects with the reason if it ended otherwise. */
   waitClosed(): Promise<void> {
-    return this.#session.waitClosed()
+    return this.#connections.waitClosed()
   }
 
   /**

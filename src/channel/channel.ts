@@ -190,7 +190,8 @@ export class Channel {
             const effect = this.#topology?.written(ledger => {
               const name = declared.name ?? ''
               if (passive === true) ledger.queueUsed(name)
-              else ledger.queueDeclared(name, definition, recover)
+              // Another connection would make it as its own, while the one that has it may live.
+              else ledger.queueDeclared(name, definition, recover && (!exclusive || this.#lives.host.keepsTopology))
             }, noWait)
             return {
               accept: () => {

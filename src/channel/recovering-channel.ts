@@ -35,6 +35,8 @@ import { type Effect, WrittenEffects, type WrittenMethod } from './written-effec
 export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSink {
   /** Undefined if nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
+  /** Its own recovery makes that again; false if it is another connection's. */
+  readonly keepsTopology: boolean
   readonly routes: PublishRoutes
   readonly maxWaiting: number
   readonly publishes: Pick<PublishEncoder, 'check'>
@@ -227,8 +229,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ): Promise<T> {
     try {
       this.#assertNotOver(context)
-      const reopened = this.#state === 'reopened' && this.publishing.waiting === 0 && this.isBack(context)
-      if ((this.#state === 'open' || reopened) && !behindPublishes) return this.#do(operation, context)
+      const mayGo = this.#state === 'open' || (this.#state === 'reopened' && this.publishing.waiting === 0)
+      // Another connection of the protocol may be the one that makes it again.
+      if (mayGo && !behindPublishes && this.isBack(context)) return this.#do(operation, context)
       return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
     } catch (error) {
       return Promise.reject(error)
@@ -239,12 +242,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   #do<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
     this.#assertNotOver(context)
     const session = this.#session
-    if (session === undefined || this.#state === 'recovering') return this.#use(operation, context, false)
-    return operation(session)
+    const mustWait = session === undefined || this.#state === 'recovering' || !this.isBack(context)
+    return mustWait ? this.#use(operation, context, false) : operation(session)
   }
 
   isBack({ names = [] }: CallContext): boolean {
-    return this.#host.routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
+    const { routes } = this.#host
+    return routes.plain || routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
   }
 
   #assertNotOver(context: CallContext): void {

@@ -46,8 +46,8 @@ export class Connections {
     const closed = (): void => {
       const { ending } = publisher
       emitClosed?.()
-      // If the program has closed it, the other one is being closed, too.
-      if (ending?.error !== undefined) main.endWith(ending)
+      // If the program has closed it, or closes both, the other one is being closed, too.
+      if (ending?.error !== undefined && main.state !== 'closing') main.endWith(ending)
     }
     const publisher = new RecoveringConnection(publisherSettings(settings), { ...events('publisher'), closed }, main)
     this.#publisher = publisher
@@ -108,6 +108,12 @@ export class Connections {
     await Promise.all([this.main.ready(bounds), this.#publisher?.ready(bounds)])
   }
 
+  /** As `RecoveringConnection.waitClosed`, once both have ended. */
+  async waitClosed(): Promise<void> {
+    await this.main.waitClosed()
+    await this.#publisher?.waitClosed().catch(ignore)
+  }
+
   async updateSecret(secret: string, reason: string): Promise<void> {
     await Promise.all([this.main.updateSecret(secret, reason), this.#publisher?.updateSecret(secret, reason)])
   }
@@ -124,7 +130,11 @@ export class Connections {
     if (publisher === undefined) return main.close(replyCode, replyText, timeout)
     const end = main.clock.now() + timeout
     const timeLeft = (): number => Math.max(0, end - main.clock.now())
-    const part = { close: (limit: { timeout: number }) => publisher.close(replyCode, replyText, limit.timeout) }
+    const part = {
+      // What is written has time to leave, also after handlers that took all there was for work.
+      close: (limit: { timeout: number }) =>
+        publisher.close(replyCode, replyText, Math.max(limit.timeout, timeLeft() / 2)),
+    }
     main.own(part)
     // A connection that is not open is closed at once, but what the other one has published may be confirmed.
     if (main.state !== 'open') await part.close({ timeout })

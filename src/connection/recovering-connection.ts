@@ -92,6 +92,7 @@ const NO_HEARTBEAT =
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
   readonly routes: PublishRoutes
   readonly topology: TopologyRecorder | undefined
+  readonly keepsTopology: boolean
   /** What its recovery makes again. */
   readonly #kept: KeptTopology | undefined
   /** Set if this one is for publishes alone: that of everything else, which has the topology. */
@@ -161,6 +162,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       const topology = new Topology(settings.clock, text => this.#warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
+    this.keepsTopology = main === undefined
     this.topology = main === undefined ? this.#kept?.topology : main.#kept?.topology.otherRecorder()
     this.routes = main?.routes ?? this.#kept?.pending ?? PLAIN_ROUTES
   }

@@ -407,10 +407,12 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     broker.withholdConfirms()
     const publish = protocol.publish('1', '', 'q')
     await broker.hasPublished(1)
+    const closed = isSettled(protocol.waitClosed())
     const closing = protocol.close()
     broker.cutConnections('the program')
     await turns()
     assert.equal(protocol.state, 'closing')
+    assert.equal(closed(), false)
     assert.deepEqual(events, [])
     broker.releaseConfirms()
     await publish
@@ -461,6 +463,95 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     assert.equal(protocol.state, 'closed')
     assert.equal(protocol.blocked, undefined)
     assert.deepEqual([(await sent).outcome, (await waiting).outcome], ['unknown', 'notSent'])
+  })
+
+  it('leave no promise and no socket behind a close whose time was taken by handlers that publish during an alarm', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect(separate(broker))
+    const events = record(protocol)
+    await protocol.queueDeclare('in', { durable: true })
+    await protocol.publish('1', '', 'in')
+    broker.block()
+    const raw = await protocol.channel({ connection: 'publisher', publisherConfirms: true })
+    const written = rejection(raw.publish('a', '', 'out'), ConnectionClosedError)
+    const waiting = rejection(
+      protocol.transaction(channel => channel.basicPublish('b', '', 'out')),
+      ConnectionClosedError,
+    )
+    let handling = false
+    await protocol.consumer('in', async () => {
+      handling = true
+      await protocol.publish('c', '', 'out')
+    })
+    await until('a handler waits', () => handling && protocol.blocked !== undefined)
+    const settled = [written, waiting].map(isSettled)
+    await protocol.close({ timeout: 100 })
+    await turns(5)
+    assert.deepEqual(
+      settled.map(is => is()),
+      [true, true],
+    )
+    assert.deepEqual(broker.connections, [])
+    assert.deepEqual(events.slice(1), ['unblocked publisher', 'closed'])
+    assert.equal(broker.queue('in').ready.length, 1)
+  })
+
+  it('end as asked if one of them is lost for good while they are closed', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect(separate(broker, { recovery: false }))
+    const closed = protocol.waitClosed()
+    await protocol.queueDeclare('in', { durable: true })
+    let go: (() => void) | undefined
+    await protocol.consumer('in', () => new Promise<void>(resolve => (go = resolve)))
+    await protocol.publish('1', '', 'in')
+    await until('a handler runs', () => go !== undefined)
+    const closing = protocol.close()
+    await turns()
+    await cut(broker, protocol, 'publisher')
+    assert.equal(protocol.state, 'closing')
+    go?.()
+    await closing
+    await closed
+    assert.equal(protocol.state, 'closed')
+    assert.deepEqual([broker.queue('in').ready, broker.queue('in').unacked], [[], []])
+  })
+
+  it('leave an exclusive queue to the one that declared it', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(separate(broker))
+    const renamed: string[] = []
+    protocol.on('queueRenamed', name => void renamed.push(name))
+    const channel = await protocol.channel({ connection: 'publisher' })
+    const { queue } = await channel.queueDeclare('')
+    await channel.queueBind(queue, 'amq.fanout')
+    const taken: string[] = []
+    await channel.basicConsume((_channel, body) => void taken.push(String(body)), queue, { noAck: true })
+    await cut(broker, protocol, 'main')
+    await protocol.ready()
+    await protocol.publish('1', '', queue)
+    await protocol.publish('2', 'amq.fanout', '')
+    await until('both are taken', () => taken.length === 2)
+    assert.deepEqual(renamed, [])
+    assert.deepEqual(broker.queueNames(), [queue])
+  })
+
+  it('have calls of either wait for what the first one makes again', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(separate(broker))
+    await protocol.queueDeclare('passing', { autoDelete: true })
+    await protocol.consumer('passing', () => {})
+    const channel = await protocol.channel({ connection: 'publisher' })
+    broker.refuseConnections()
+    await cut(broker, protocol, 'main')
+    assert.deepEqual(broker.queueNames(), [])
+    const purged = channel.queuePurge('passing')
+    const other = channel.queueDeclare('elsewhere', { durable: true })
+    const settled = isSettled(purged)
+    await turns()
+    assert.equal(settled(), false)
+    await broker.acceptConnections()
+    await Promise.all([purged, other])
+    assert.ok(channel.isOpen)
   })
 
   it('get a new secret both', async () => {

@@ -96,8 +96,6 @@ export class Publishing implements PublishSource {
   confirming = false
   /** The list counts as one operation that waits for the broker: the frame that opens the gate must be read. */
   #awaiting = false
-  /** Methods other than publishes may go, too. */
-  #operable = false
   /** In a pass over the list: a publish stays in it. */
   #passedOver = false
   /** The first that was lost of those that the program need not have awaited. */
@@ -143,10 +141,9 @@ export class Publishing implements PublishSource {
     this.resume()
   }
 
-  /** From now on other methods may go, too. */
+  /** From now on calls may go that wait after publishes. */
   allowOperations(): void {
     if (this.#window === undefined) return
-    this.#operable = true
     this.#list.wakeAll()
     this.#passedOver = false
     this.#await()
@@ -156,7 +153,6 @@ export class Publishing implements PublishSource {
   end(): void {
     if (this.#awaiting) this.#window?.port.awaiting(-1)
     this.#awaiting = false
-    this.#operable = false
     this.#window = undefined
   }
 
@@ -168,7 +164,7 @@ export class Publishing implements PublishSource {
       const goes =
         first instanceof WaitingPublish
           ? window.mayWrite(first.publish.exchange, first.publish.routingKey)
-          : this.#operable || (first instanceof WaitingOperation && this.#host.isBack(first.context))
+          : first instanceof WaitingOperation && this.#host.isBack(first.context)
       if (!goes) break
       this.#list.wakeNext()
     }

@@ -18,6 +18,7 @@ class Fixture implements PublishingHost {
   readonly reported: unknown[] = []
   readonly maxWaiting: number
   readonly publishing: Publishing
+  #isBack = false
 
   constructor(maxWaiting = Number.POSITIVE_INFINITY) {
     this.maxWaiting = maxWaiting
@@ -31,7 +32,7 @@ class Fixture implements PublishingHost {
   }
   assertUsable(): void {}
   isBack(): boolean {
-    return false
+    return this.#isBack
   }
   transactionBegun(): void {}
 
@@ -39,6 +40,7 @@ class Fixture implements PublishingHost {
     const window = new ConfirmWindow(this.port, 1, 0)
     window.startCounting()
     this.publishing.begin(window)
+    this.#isBack = true
     this.publishing.allowOperations()
     return window
   }
