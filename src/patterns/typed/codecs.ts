@@ -37,7 +37,10 @@ export class Codecs {
     for (const codec of this.#listed(contentEncoding).reverse()) {
       try {
         // A copy: a message may be given back or copied later, as it came.
-        bytes = bytesOf(codec.contentEncoding, await codec.decode(bytes === body ? Buffer.from(body) : bytes, maxSize))
+        bytes = bytesOf(
+          codec.contentEncoding,
+          await kept(codec.decode(bytes === body ? Buffer.from(body) : bytes, maxSize)),
+        )
       } catch (error) {
         if (!isTooLarge(error)) throw error
         bytes = body
@@ -55,7 +58,7 @@ export class Codecs {
   async pack(body: Uint8Array | string, contentEncoding: string | undefined): Promise<Uint8Array | string> {
     let packed = body
     for (const codec of this.#listed(contentEncoding)) {
-      packed = bytesOf(codec.contentEncoding, await codec.encode(Buffer.from(packed as string)))
+      packed = bytesOf(codec.contentEncoding, await kept(codec.encode(Buffer.from(packed as string))))
     }
     return packed
   }
@@ -85,6 +88,11 @@ export function plainName(name: unknown): string {
     .replace(/;.*/s, '')
     .trim()
     .toLowerCase()
+}
+
+/** What a codec returns at once, as a copy if it is bytes: it may make the next ones in the same buffer. */
+export function kept<T>(returned: T): T | Buffer {
+  return types.isUint8Array(returned) ? Buffer.from(returned) : returned
 }
 
 /** What a codec returned, if it is bytes. */

@@ -2,7 +2,7 @@ import { asError, EncodeError } from '../../errors.ts'
 import { types } from '../../lib/platform.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { toJson, withJsonType } from '../publish/payload.ts'
-import { bytesOf, type Codecs, noCodec } from './codecs.ts'
+import { bytesOf, type Codecs, kept, noCodec } from './codecs.ts'
 import { isJson, isText } from './decoder.ts'
 import { fit } from './fit.ts'
 import type { StandardSchema } from './standard-schema.ts'
@@ -48,7 +48,7 @@ export class Encoder {
     let sent = properties
     let body: Uint8Array | string
     if (codec !== undefined) {
-      const encoded = await codec.encode(payload)
+      const encoded = await kept(codec.encode(payload))
       body = typeof encoded === 'string' ? encoded : bytesOf(codec.contentType, encoded)
     } else if (typeof payload === 'string' && (this.#schema === undefined || isText(contentType))) body = payload
     else if (isJson(contentType) && !types.isUint8Array(payload)) {

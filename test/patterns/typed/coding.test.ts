@@ -256,6 +256,29 @@ describe('A codec of the program', () => {
     assert.equal(cleared.text(), 'text')
   })
 
+  it('may make all its bytes in one buffer', async () => {
+    const buffer = Buffer.alloc(3)
+    const make = (value: unknown): Buffer => {
+      buffer.write(String(value))
+      return buffer
+    }
+    const texts = ['abc', 'def']
+    for (const properties of [{ contentType: 'a/b' }, { contentEncoding: 'own' }]) {
+      const decode = 'contentType' in properties ? String : make
+      const given = { codecs: [{ ...properties, encode: make, decode } as Codec] }
+      const sent = await Promise.all(texts.map(text => encoded(text, properties, given)))
+      assert.deepEqual(
+        sent.map(({ body }) => body.toString()),
+        texts,
+      )
+      const came = await Promise.all(texts.map(text => decoded(text, properties, given)))
+      assert.deepEqual(
+        came.map(message => message.text()),
+        texts,
+      )
+    }
+  })
+
   it('must be one', () => {
     for (const codecs of [
       {},
