@@ -1,7 +1,7 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import { notSent } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
-import { BufferFullError } from '../../errors.ts'
+import { BufferFullError, ChannelClosedError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
@@ -25,6 +25,7 @@ export class EncodingQueue {
   /** Resolves when all so far are handed on, or have failed. */
   #last: Promise<unknown> = Promise.resolve()
   #waiting = 0
+  #isClosed = false
   #forgetEnd: (() => void) | undefined
 
   constructor(source: ChannelSource, publishTimeout: number | undefined) {
@@ -53,6 +54,7 @@ export class EncodingQueue {
       const timeout = durationOption('publish', 'timeout', options?.timeout) ?? this.#publishTimeout
       const signal = signalOption('publish', 'signal', options?.signal)
       if (ending !== undefined) throw ending.errorFor('publish', false, 'notSent')
+      if (this.#isClosed) throw closedError()
       if (this.#waiting >= maxWaiting) {
         throw new BufferFullError(
           `publish was refused: ${maxWaiting} publishes wait already, the limit set by maxWaiting`,
@@ -115,4 +117,15 @@ export class EncodingQueue {
   emptied(timeout: number): Promise<void> {
     return atMost(this.#source, timeout, this.#last)
   }
+
+  /** Wait in the same way, and then reject what is left. Later publishes are refused at once. */
+  async close(timeout: number): Promise<void> {
+    this.#isClosed = true
+    await this.emptied(timeout)
+    this.#waits.failAll(closedError)
+  }
+}
+
+function closedError(): ChannelClosedError {
+  return new ChannelClosedError('publish failed: its publisher was closed', { outcome: 'notSent' })
 }

@@ -1,6 +1,6 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { durationOption } from '../../protocol/option-check.ts'
+import { checkOptions, durationOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Payload } from '../publish/payload.ts'
 import { CLOSE_TIMEOUT, Publisher, type PublisherCloseOptions, type PublisherOptions } from '../publish/publisher.ts'
@@ -38,10 +38,11 @@ export class TypedPublisher<Content> extends Publisher<Content> {
   }
 
   override async close(options: PublisherCloseOptions = {}): Promise<void> {
+    checkOptions('close', options, ['timeout'])
     const { clock } = this.#source
     const start = clock.now()
     const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
-    await this.#queue.emptied(timeout)
+    await this.#queue.close(timeout)
     await super.close({ ...options, timeout: Math.max(0, timeout - (clock.now() - start)) })
   }
 }

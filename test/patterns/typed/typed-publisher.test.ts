@@ -5,6 +5,7 @@ import {
   AbortError,
   AmqpError,
   BufferFullError,
+  ChannelClosedError,
   type Codec,
   type ConnectOptions,
   connect,
@@ -122,6 +123,23 @@ describe('A publisher with a schema', () => {
     assert.equal((await pending).outcome, 'notSent')
     assert.equal((await plain).outcome, 'notSent')
     assert.equal((await rejection(other.publish({ id: 1 }, 'q'), AmqpError)).outcome, 'notSent')
+  })
+
+  it('that is closed rejects what it validates without end, and takes nothing more', async () => {
+    await using the = await open()
+    const { orders } = gated()
+    const publisher = await the.protocol.publisher({ schema: orders })
+    const publishes = [0, 1].map(id => publisher.publish({ id }, 'q'))
+    const closing = publisher.close({ timeout: 10 })
+    publishes.push(publisher.publish({ id: 0 }, 'q'))
+    const errors = await Promise.all(publishes.map(publishing => rejection(publishing, ChannelClosedError)))
+    await closing
+    for (const { message, outcome } of errors) {
+      assert.equal(message, 'publish failed: its publisher was closed')
+      assert.equal(outcome, 'notSent')
+    }
+    assert.equal(publisher.pending, 0)
+    assert.deepEqual(the.bodies, [])
   })
 
   it('validates no more at a time than may wait', async () => {
