@@ -219,14 +219,19 @@ function plainWork(handler: RpcHandler): RpcWork {
 }
 
 function plainReply(result: unknown): Reply {
-  const payload = result as Payload
+  const payload = (result ?? '') as Payload
   if (!isEncoded(payload)) return { payload: toJson(REPLY, payload), properties: withJsonType({}) }
   return { payload, properties: typeof payload === 'string' ? { contentType: 'text/plain' } : {} }
 }
 
 function typedWork(handler: RpcHandler, { encoder, decoder }: Coding): RpcWork {
   return {
-    handle: request => decoder.decode(request).then(() => handler(request)),
+    async handle(request) {
+      await decoder.decode(request)
+      // Another server gets it, or it was given back.
+      if (request.isLost) request.signal.throwIfAborted()
+      return handler(request)
+    },
     reply: (result, { properties }) => encoder.reply(REPLY, result, properties),
   }
 }
@@ -241,7 +246,7 @@ async function answer(
   context: RpcHandleContext | undefined,
 ): Promise<Reply | undefined> {
   try {
-    return await work.reply((await work.handle(request)) ?? '', request)
+    return await work.reply(await work.handle(request), request)
   } catch (error) {
     if (request.isLost) return undefined
     context?.handlerFailed(error)

@@ -60,8 +60,9 @@ export class Encoder {
     return { payload: await this.#codecs.pack(body, contentEncoding), properties: sent }
   }
 
-  /** A reply that is encoded as its request is. */
-  reply(what: string, reply: unknown, { contentType, contentEncoding }: BasicProperties): Promise<Encoded> {
+  /** A reply that is encoded as its request is. Nothing is an empty one; null is nothing, too, unless there is a schema. */
+  reply(what: string, returned: unknown, { contentType, contentEncoding }: BasicProperties): Promise<Encoded> {
+    const reply = returned === null && this.#schema !== undefined ? null : (returned ?? '')
     const isPlain = this.#schema === undefined && this.#codecs.forType(contentType) === undefined
     if (isPlain && types.isUint8Array(reply)) return this.encode(what, reply, {})
     if (isPlain && typeof reply === 'string')

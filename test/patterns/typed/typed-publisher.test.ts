@@ -16,6 +16,7 @@ import {
 } from '../../../src/index.ts'
 import { startBroker } from '../../../src/testing/index.ts'
 import { rejection } from '../../support/rejection.ts'
+import { until } from '../../support/until.ts'
 import { deferred } from '../scene.ts'
 import { ORDER, type Order, schema } from './scene.ts'
 
@@ -227,6 +228,33 @@ describe('RPC with schemas', () => {
     const other = await the.protocol.rpcClient({ schema: { reply: NUMBERS } })
     const odd = await rejection(other.call('q', [1]), DecodeError)
     assert.deepEqual(odd.issues, [{ path: '', message: 'expected an array' }])
+  })
+
+  it('answers null if it fits, and nothing with an empty reply', async () => {
+    await using the = await open()
+    const maybe = schema<number | null>(value => (value === null ? { value } : { issues: [{ message: 'not null' }] }))
+    const server = await the.protocol.rpcServer('q', () => null, { schema: { reply: maybe } })
+    const client = await the.protocol.rpcClient({ schema: { reply: maybe } })
+    assert.equal((await client.call('q', '')).json(), null)
+    await server.close()
+    await the.protocol.rpcServer('q', () => {}, { codecs: [] })
+    const plain = await the.protocol.rpcClient()
+    assert.equal((await plain.call('q', '')).text(), '')
+  })
+
+  it('hands its handler nothing that was given back while it was validated', async () => {
+    await using the = await open()
+    const { orders, release } = gated()
+    let handled = 0
+    const server = await the.protocol.rpcServer('q', () => void handled++, { schema: { request: orders } })
+    await the.protocol.publish({ id: 0 }, '', 'q', { replyTo: 'replies', correlationId: '1' })
+    await the.protocol.publish({ id: 0 }, '', 'q')
+    await until('both are validated', () => server.consumer.stats().handlersRunning === 2)
+    await server.close({ timeout: 10 })
+    release()
+    await new Promise(resolve => setImmediate(resolve))
+    assert.equal(handled, 0)
+    assert.equal(the.bodies.length, 2)
   })
 
   it('bounds validation by the timeout of the call', async () => {
