@@ -325,6 +325,47 @@ describe('A consumer whose connection is lost', () => {
     assert.equal(fixture.protocol.channelsIdsCount, 0)
   })
 
+  it('goes on if a channel that did not answer in time ends after another one consumes', async () => {
+    const fixture = new Fixture()
+    const started: string[] = []
+    const finish: (() => void)[] = []
+    const consumer = await fixture.handler(message => {
+      started.push(message.text())
+      return new Promise<void>(resolve => finish.push(resolve))
+    })
+    const { connection, channel: first } = fixture
+    const { answers } = connection
+    const consume = answers.get(methods.BasicConsume.name)
+    assert.ok(consume !== undefined)
+    let unanswered = 0
+    answers.set(methods.BasicConsume.name, ({ channel }) => {
+      unanswered = channel
+    })
+    answers.delete(methods.ChannelClose.name)
+    connection.reply(first, methods.ChannelClose, {
+      replyCode: 406,
+      replyText: 'PRECONDITION_FAILED',
+      classId: 0,
+      methodId: 0,
+    })
+    await fixture.clock.advance(20_000)
+    assert.notEqual(unanswered, 0)
+    answers.set(methods.BasicConsume.name, consume)
+    await fixture.clock.advance(2_000)
+    assert.equal(consumer.stats().state, 'consuming')
+    assert.notEqual(fixture.channel, unanswered)
+    await fixture.deliver(1, 2)
+    connection.reply(unanswered, methods.ChannelCloseOk, {})
+    await turn()
+    finish[0]?.()
+    await turn()
+    assert.deepEqual(started, ['1', '2'])
+    await fixture.deliver(3)
+    finish[1]?.()
+    await turn()
+    assert.deepEqual(started, ['1', '2', '3'])
+  })
+
   it('reports to onError that its connection is over for good, once for all handlers', async () => {
     for (const recovery of [false, { maxAttempts: 1 }]) {
       const fixture = new Fixture()

@@ -135,7 +135,7 @@ export class Deliveries {
     const error = reason()
     for (const { position, sink } of consumers) {
       position.restarted()
-      sink.lost(error, recovers)
+      sink.lost(error, recovers, this.#acker)
     }
   }
 }

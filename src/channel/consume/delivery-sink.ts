@@ -38,10 +38,10 @@ export interface DeliverySink {
   /** The broker sends nothing more: waiting deliveries are given back. Later deliveries are given back, too. */
   cancelled(): void
   /**
-   * The life of the channel is over: the broker has the waiting deliveries back. `recovers` if another life will consume
-   * for it.
+   * The life of the channel that `acker` settled for is over: the broker has its waiting deliveries back. `recovers` if
+   * another life will consume for it.
    */
-  lost(reason: Error, recovers: boolean): void
+  lost(reason: Error, recovers: boolean, acker: Acker): void
   /** All waiting deliveries are dropped; no more code of the program is started. */
   discard(): void
   /** Resolves when none of the program's code runs, and none will. */

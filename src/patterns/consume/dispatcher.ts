@@ -138,6 +138,7 @@ export class Dispatcher implements DeliverySink {
     // Messages without acks that still wait count towards the present connection.
     this.#port?.held(-this.#held)
     port.held(this.#held)
+    if (acker !== this.#acker) this.#consumers = 0
     this.#acker = acker
     this.#port = port
     this.#consumers++
@@ -199,7 +200,9 @@ export class Dispatcher implements DeliverySink {
     this.#port?.held(bytes)
   }
 
-  lost(reason: Error, recovers: boolean): void {
+  lost(reason: Error, recovers: boolean, acker: Acker): void {
+    // Of a channel that did not answer in time: another one consumes by now.
+    if (acker !== this.#acker) return
     this.#consumers = 0
     if (!this.noAck) {
       this.#drop()

@@ -553,6 +553,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'it stays unacked until the channel is closed',
   ],
   [
+    'the end of a channel that was given up ends the one that consumes',
+    'patterns/consume/dispatcher.ts',
+    'if (acker !== this.#acker) return',
+    'if (acker === undefined) return',
+    'what waits is dropped, and no handler starts any more',
+  ],
+  [
     'what waited when the connection was lost is handed out',
     'patterns/consume/dispatcher.ts',
     'if (!this.noAck) {\n      this.#drop()\n      this.#inHand.clear()\n    }',
