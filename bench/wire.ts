@@ -97,6 +97,14 @@ export function publish(content: Content): Buffer {
   return Buffer.concat([start, ...contentFrames(content)])
 }
 
+/** basic.publish on channel 1 of a small request that wants a reply. */
+export function request(routingKey: string, body: Uint8Array, replyTo: string): Buffer {
+  const start = method(1, 60, 40, short(0), shortstr(''), shortstr(routingKey), octet(0))
+  const properties = [short((1 << 10) | (1 << 9)), shortstr('1'), shortstr(replyTo)]
+  const header = Buffer.concat([short(60), short(0), longlong(body.length), ...properties])
+  return Buffer.concat([start, frame(FRAME_HEADER, 1, header), frame(FRAME_BODY, 1, body)])
+}
+
 /** basic.deliver with its content; `deliveryTagOffset` says where its tag stands. */
 export function deliver(consumerTag: string, content: Content): Buffer {
   const fields = [shortstr(consumerTag), longlong(0), octet(0), shortstr(''), shortstr(content.routingKey)]

@@ -116,8 +116,7 @@ async function open(url: string): Promise<Connection> {
 
     async caller(queueName: string, body: Buffer) {
       await raw.basicConsume(DIRECT_REPLY_TO, true)
-      const content = { channel: 1, routingKey: queueName, body, withProperties: false, frameMax: FRAME_MAX }
-      const request = wire.publish(content)
+      const request = wire.request(queueName, body, DIRECT_REPLY_TO)
       let replied: () => void = () => undefined
       // A reply is one small write of the peer's with Nagle off, and the next is not asked for before it: one read.
       raw.handOver(() => replied())
