@@ -601,7 +601,7 @@ describe('an open connection', { timeout: 10_000 }, () => {
     const channel = await conversation.openChannel()
     const blocked = once(protocol, 'blocked')
     peer.send(0, methods.ConnectionBlocked, { reason: 'low on memory' })
-    assert.deepEqual(await blocked, ['low on memory'])
+    assert.deepEqual(await blocked, ['low on memory', 'main'])
     assert.equal(protocol.blocked, 'low on memory')
 
     let settled = false
