@@ -39,8 +39,10 @@ export class Message {
   /** A message that a client published. @throws Refusal (406) if CC or BCC is not an array. */
   static published(exchange: string, routingKey: string, properties: BasicProperties, body: Buffer): Message {
     const headers = peek(properties)
+    // CC is looked at first: if both are wrong, the refusal names it.
+    const seen = receivers(headers, 'CC')
     const blind = receivers(headers, 'BCC')
-    const keys = [routingKey, ...receivers(headers, 'CC'), ...blind]
+    const keys = [routingKey, ...seen, ...blind]
     const sent = headers?.['BCC'] === undefined ? properties : without(properties, 'BCC')
     return new Message(exchange, keys, blind, sent, body)
   }

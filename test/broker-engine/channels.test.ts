@@ -208,4 +208,12 @@ describe('A channel of the broker', () => {
       [{ CC: ['copy'] }, { CC: ['copy'] }, { CC: ['copy'] }],
     )
   })
+
+  it('refuses a message for its CC, if neither CC nor BCC is an array', () => {
+    const client = EngineClient.open(startEngine().engine)
+    client.publish(1, '', 'to', 'letter', { headers: { CC: 'a text', BCC: 5 } })
+    const { replyCode, replyText } = client.take().at(-1)?.args ?? {}
+    assert.equal(replyCode, 406)
+    assert.equal(replyText, 'PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,"CC",longstr}')
+  })
 })
