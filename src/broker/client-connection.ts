@@ -74,7 +74,7 @@ export class ClientConnection implements ChannelOwner {
         host.run()
       },
       silent: () => {
-        if (!this.#isBlocked) this.destroy()
+        if (!this.#isBlocked && !this.#isFrozen) this.destroy()
       },
     })
   }

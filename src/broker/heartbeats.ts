@@ -59,8 +59,11 @@ export class Heartbeats {
   #watchReceiving(): void {
     const limit = 2 * this.#interval
     this.#receiving = this.#clock.after(this.#receivedAt + limit - this.#clock.now(), () => {
-      if (this.#clock.now() < this.#receivedAt + limit) this.#watchReceiving()
-      else this.#events.silent()
+      const isSilent = this.#clock.now() >= this.#receivedAt + limit
+      // The next two intervals, for an owner that does not end the connection.
+      if (isSilent) this.received()
+      this.#watchReceiving()
+      if (isSilent) this.#events.silent()
     })
   }
 }

@@ -10,6 +10,7 @@ import {
   PublishFailedError,
 } from '../../src/index.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const steady = { recovery: false } as const
 
@@ -208,6 +209,18 @@ for (const [way, options] of ways) {
       broker.thaw()
       await declaring
       assert.equal(broker.queue('late').exists, true)
+    })
+
+    it('ends no connection while it is frozen, so that the client misses the heartbeats', async () => {
+      const clock = new VirtualClock()
+      await using broker = await startBroker({ clock, heartbeat: 1 })
+      await using protocol = await connect({ ...options(broker), clock, heartbeat: 1 })
+      broker.freeze()
+      await clock.advance(1_900)
+      assert.equal(broker.connections.length, 1)
+      const ended = assert.rejects(protocol.waitClosed(), { code: 'CONNECTION_LOST', reason: 'heartbeat' })
+      await clock.advance(200)
+      await ended
     })
 
     it('cancels the consumers of a queue', async () => {
