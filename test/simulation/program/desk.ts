@@ -14,6 +14,8 @@ export interface Desk {
   readonly protocol: AmqpProtocol | undefined
   /** When its connection was lost last. */
   readonly lostAt: number
+  /** When that for publishes was lost last, or the one that they wait for. */
+  readonly publishesLostAt: number
   readonly clock: VirtualClock
   readonly journal: Journal
   readonly entities: Entities

@@ -119,6 +119,10 @@ export class Program implements Desk {
     return running === 0 ? this.leftovers : [...this.leftovers, `program ${this.number}: closed, ${running} timers run`]
   }
 
+  get publishesLostAt(): number {
+    return Math.max(this.lostAt, this.publisherLostAt)
+  }
+
   /** What its options bound. */
   judgeLimits(): void {
     this.publishing.judgeLimits(this.#options.maxWaiting ?? Number.POSITIVE_INFINITY)

@@ -36,9 +36,9 @@ export class Publishing {
 
   /** What its options bound. */
   judgeLimits(maxWaiting: number): void {
-    const { journal, number, lostAt } = this.#desk
+    const { journal, number, publishesLostAt } = this.#desk
     // What was in flight waits once more after a loss, beside what had not been written.
-    const most = lostAt === Number.NEGATIVE_INFINITY ? maxWaiting : maxWaiting + MAX_IN_FLIGHT
+    const most = publishesLostAt === Number.NEGATIVE_INFINITY ? maxWaiting : maxWaiting + MAX_IN_FLIGHT
     for (const { publisher } of this.#resent) {
       const { unconfirmed, waiting } = publisher.stats()
       if (unconfirmed <= MAX_IN_FLIGHT && waiting <= most) continue
@@ -89,7 +89,7 @@ export class Publishing {
     if (publisher === undefined) return
     this.#publishers.delete(name)
     this.#closed++
-    const { clock, journal, lostAt } = this.#desk
+    const { clock, journal, publishesLostAt } = this.#desk
     const began = clock.now()
     const waiting = [...journal.published.values()].filter(
       each =>
@@ -101,7 +101,7 @@ export class Publishing {
     )
     const closed = publisher.then(opened => opened.close())
     const judge = (): void => {
-      if (clock.now() - began >= CLOSE_TIMEOUT || this.#desk.lostAt !== lostAt) return
+      if (clock.now() - began >= CLOSE_TIMEOUT || this.#desk.publishesLostAt !== publishesLostAt) return
       for (const { id, error } of waiting)
         if (error?.message.includes('its publisher was closed') === true)
           journal.violations.push(`${id} was given up by the close of its publisher, which had time left`)
