@@ -213,37 +213,33 @@ describe('replies', () => {
   })
 
   it('are waited for by rpcTimeout, which runs for the oldest call only', async () => {
-    const { peer, channel } = await converseOnChannel({ rpcTimeout: 60 })
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ rpcTimeout: 60, clock })
     const first = channel.queueDeclare('a')
     const second = follow(channel.queueDeclare('b'))
     await peer.took(2)
-    await new Promise(resolve => setTimeout(resolve, 40))
+    await clock.advance(40)
     peer.reply(1, methods.QueueDeclareOk, DECLARED)
     await first
-    await new Promise(resolve => setTimeout(resolve, 35))
-    // 75 ms after its call, and 35 after it became the oldest.
+    await clock.advance(59)
+    // 99 ms after its call, and 59 after it became the oldest.
     assert.equal(second.state, 'pending')
-    await within(
-      1000,
-      'the timeout',
-      channel.waitClosed().catch(() => undefined),
-    )
+    await clock.advance(1)
     assert.ok(second.error instanceof TimeoutError)
     assert.match(second.error.message, /^queue\.declare of "b" was not answered by localhost:5672 within 60 ms/)
   })
 
   it('are waited for without rpcTimeout while the broker blocks', async () => {
-    const { peer, channel } = await converseOnChannel({ rpcTimeout: 30 })
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ rpcTimeout: 30, clock })
     peer.reply(0, methods.ConnectionBlocked, { reason: 'low on memory' })
     const declared = follow(channel.queueDeclare('a'))
-    await new Promise(resolve => setTimeout(resolve, 60))
+    await clock.advance(60)
     assert.equal(declared.state, 'pending')
     peer.reply(0, methods.ConnectionUnblocked, {})
-    await within(
-      1000,
-      'the timeout',
-      channel.waitClosed().catch(() => undefined),
-    )
+    await clock.advance(29)
+    assert.equal(declared.state, 'pending')
+    await clock.advance(1)
     assert.ok(declared.error instanceof TimeoutError)
   })
 
