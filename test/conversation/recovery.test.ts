@@ -9,6 +9,7 @@ import {
   connect,
   DuplicateConsumerTagError,
   EncodeError,
+  TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
@@ -254,6 +255,30 @@ describe('the attempts of a recovery', () => {
     await the.protocol.close()
     await turn()
     assert.equal(the.clock.keeping, 0)
+  })
+})
+
+describe('calls that wait for a recovery', () => {
+  it('have their timeout from the call on, and not again when they are sent', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel({ publisherConfirms: true })
+    the.silent.add('confirm.select').add('queue.declare')
+    await the.lose()
+    const published = follow(channel.publish('x', '', 'q', {}, { timeout: 600 }))
+    const declared = follow(channel.queueDeclare('q', { timeout: 700 }))
+    await the.clock.advance(400)
+    assert.deepEqual(the.sent('basic.publish', 'queue.declare'), [])
+    the.peer.reply(channel.channelId, methods.ConfirmSelectOk, {})
+    await turn()
+    assert.deepEqual(the.sent('basic.publish', 'queue.declare').sort(), ['basic.publish q', 'queue.declare q'])
+    await the.clock.advance(199)
+    assert.equal(published.state, 'pending')
+    await the.clock.advance(1)
+    assert.ok(published.error instanceof TimeoutError)
+    await the.clock.advance(99)
+    assert.equal(declared.state, 'pending')
+    await the.clock.advance(1)
+    assert.ok(declared.error instanceof TimeoutError)
   })
 })
 

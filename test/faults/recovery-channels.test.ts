@@ -279,46 +279,6 @@ describe('calls made while a connection is recovered', { timeout: 30_000 }, () =
     assert.equal(await management().queue(vhost.name, name), undefined)
   })
 
-  it('have their timeout from the call on, and not again when they are sent', async () => {
-    await using server = await openScriptedServer()
-    const connecting = connect(server.url, { heartbeat: 0, onError: () => {} })
-    const first = await server.accept()
-    await first.handshake()
-    await using protocol = await connecting
-    const opening = protocol.channel({ publisherConfirms: true })
-    await first.expect(methods.ChannelOpen)
-    await first.expect(methods.ConfirmSelect)
-    first.send(1, methods.ChannelOpenOk, {})
-    first.send(1, methods.ConfirmSelectOk, {})
-    const channel = await opening
-    const lost = new Promise(resolve => protocol.once('disconnected', resolve))
-    first.destroy()
-    await lost
-    const second = await server.accept()
-    const took = async (promise: Promise<unknown>): Promise<number> => {
-      const started = performance.now()
-      await rejection(promise, TimeoutError)
-      return performance.now() - started
-    }
-    const publish = took(channel.publish('x', '', 'q', {}, { timeout: 600 }))
-    const declare = took(channel.queueDeclare('q', { timeout: 700 }))
-    await sleep(400)
-    await second.handshake()
-    await second.expect(methods.ChannelOpen)
-    await second.expect(methods.ConfirmSelect)
-    second.send(1, methods.ChannelOpenOk, {})
-    second.send(1, methods.ConfirmSelectOk, {})
-    // Neither is answered.
-    await second.expectPublish()
-    await second.expect(methods.QueueDeclare)
-    for (const [time, timeout] of [
-      [await publish, 600],
-      [await declare, 700],
-    ] as const) {
-      assert.ok(time > timeout - 20 && time < timeout + 250, `${time} ms instead of ${timeout}`)
-    }
-  })
-
   it('reject if they were in flight when the connection was lost', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()
