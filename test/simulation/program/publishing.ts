@@ -36,9 +36,9 @@ export class Publishing {
 
   /** What its options bound. */
   judgeLimits(maxWaiting: number): void {
-    const { journal, number, publishesLostAt } = this.#desk
-    // What was in flight waits once more after a loss, beside what had not been written.
-    const most = publishesLostAt === Number.NEGATIVE_INFINITY ? maxWaiting : maxWaiting + MAX_IN_FLIGHT
+    const { journal, number } = this.#desk
+    // What was in flight waits once more after the end of its channel, beside what had not been written.
+    const most = maxWaiting + MAX_IN_FLIGHT
     for (const { publisher } of this.#resent) {
       const { unconfirmed, waiting } = publisher.stats()
       if (unconfirmed <= MAX_IN_FLIGHT && waiting <= most) continue
