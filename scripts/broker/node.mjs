@@ -161,6 +161,16 @@ export class RabbitNode {
     return stdout
   }
 
+  /** @param {...string} names */
+  async closeConnections(...names) {
+    const wanted = names.map(name => `{<<"connection_name">>, longstr, <<"${name}">>}`).join(', ')
+    const all = 'rabbit_networking:connection_info_all([pid, client_properties])'
+    const properties = 'proplists:get_value(client_properties, One, [])'
+    const found = `[One || One <- ${all}, Wanted <- [${wanted}], lists:member(Wanted, ${properties})]`
+    const pid = 'proplists:get_value(pid, One)'
+    await this.ctl('eval', `[rabbit_networking:close_connection(${pid}, "a test") || One <- ${found}].`)
+  }
+
   async destroy() {
     await this.kill()
     await this.#surroundings.home.destroy()

@@ -125,6 +125,11 @@ export class TestingNode {
     return ''
   }
 
+  /** @param {...string} names */
+  async closeConnections(...names) {
+    for (const name of names) this.#broker.closeConnections({}, name)
+  }
+
   async destroy() {
     await this.#broker[Symbol.asyncDispose]()
     await this.#management.stop()

@@ -90,6 +90,8 @@ export interface RabbitNode {
   thaw(): void
   /** Runs rabbitmqctl on it and gives what that printed. */
   ctl(...args: readonly string[]): Promise<string>
+  /** Closes connections as an operator does, by the names that their clients gave. */
+  closeConnections(...names: readonly string[]): Promise<void>
   /** Ends it and removes everything it left. */
   destroy(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

@@ -154,20 +154,12 @@ describe('two connections', { timeout: 180_000 }, () => {
       await protocol.publish('are you there?', '', queue)
       await until('its own queue is there', () => heard > before)
     }
-    const close = (names: readonly string[]): Promise<unknown> => {
-      const wanted = names.map(name => `{<<"connection_name">>, longstr, <<"${name}">>}`).join(', ')
-      const all = 'rabbit_networking:connection_info_all([pid, client_properties])'
-      const properties = 'proplists:get_value(client_properties, One, [])'
-      const found = `[One || One <- ${all}, Wanted <- [${wanted}], lists:member(Wanted, ${properties})]`
-      const pid = 'proplists:get_value(pid, One)'
-      return node.ctl('eval', `[rabbit_networking:close_connection(${pid}, "a test") || One <- ${found}].`)
-    }
     await sleep(300)
-    await close(['two.publisher'])
+    await node.closeConnections('two.publisher')
     await back('publisher')
-    await close(['two'])
+    await node.closeConnections('two')
     await back('main')
-    await close(['two', 'two.publisher'])
+    await node.closeConnections('two', 'two.publisher')
     await back('main', 'publisher')
     await node.kill()
     await node.start()
