@@ -248,7 +248,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
         }
         const isOver = await Promise.race([
           acked().then(() => true),
-          sleep(connections === 'shared' ? 2_000 : 60_000, false),
+          sleep(connections === 'shared' ? 2_000 : 60_000, false, { ref: false }),
         ])
         assert.equal(isOver, connections === 'separate')
         if (connections === 'shared') assert.ok(seen <= 200, `${seen} messages came`)
