@@ -1,4 +1,5 @@
 import { type AmqpError, atCallSite, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { ignore } from '../lib/ignore.ts'
 import { nextTick } from '../lib/platform.ts'
 import { encodeMethod } from '../protocol/method-codec.ts'
 import {
@@ -521,5 +522,3 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#port.afterRead(() => this.#events.returned(message, isReported))
   }
 }
-
-function ignore(): void {}

@@ -8,6 +8,7 @@ import {
   ProtocolError,
 } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
+import { ignore } from '../lib/ignore.ts'
 import {
   type ArgumentsOf,
   type BasicConsume,
@@ -882,5 +883,3 @@ function binding(
 ): BindingDefinition {
   return { kind, source, destination, routingKey, arguments: args }
 }
-
-function ignore(): void {}

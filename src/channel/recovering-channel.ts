@@ -10,6 +10,7 @@ import {
   ConsumerCancelledError,
 } from '../errors.ts'
 import type { Clock } from '../lib/clock.ts'
+import { ignore } from '../lib/ignore.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { CallOptions } from './call-options.ts'
@@ -623,5 +624,3 @@ async function allSettledFirstError(promises: readonly Promise<unknown>[]): Prom
 function settleOn(channel: RecoveringChannel, { how, deliveryTag, multiple, requeue }: SettleContext): boolean {
   return channel.settleNow(how, deliveryTag, multiple, requeue)
 }
-
-function ignore(): void {}

@@ -1,4 +1,5 @@
 import type { ConnectionStats } from '../diagnostics/stats.ts'
+import { ignore } from '../lib/ignore.ts'
 import type { WaitBounds } from '../lib/wait-list.ts'
 import type { ConnectionRole, ConnectionState } from './connection-state.ts'
 import { RecoveringConnection, type RecoveringConnectionEvents } from './recovering-connection.ts'
@@ -143,5 +144,3 @@ export class Connections {
     await part.close({ timeout: timeLeft() })
   }
 }
-
-function ignore(): void {}

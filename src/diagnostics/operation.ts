@@ -1,5 +1,6 @@
 import type { Channel } from 'node:diagnostics_channel'
 import { surface } from '../lib/call-safely.ts'
+import { ignore } from '../lib/ignore.ts'
 import { channel } from '../lib/platform.ts'
 import type { Around } from './server-context.ts'
 
@@ -224,5 +225,3 @@ class OneCall<T> {
     return this.#state === 'threw' && this.#value === thrown
   }
 }
-
-function ignore(): void {}

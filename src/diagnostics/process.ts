@@ -1,3 +1,4 @@
+import { ignore } from '../lib/ignore.ts'
 import { AsyncResource } from '../lib/platform.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
@@ -148,8 +149,6 @@ function begun<S, A, T>(trace: ProcessTrace, call: Work<S, A, T>, self: S, argum
     trace.returned()
   }
 }
-
-function ignore(): void {}
 
 /** Traces that are found without the map. */
 const SLOTS = 256

@@ -1,4 +1,5 @@
 import { asError } from '../errors.ts'
+import { ignore } from './ignore.ts'
 import { AsyncResource, emitWarning } from './platform.ts'
 
 /**
@@ -77,5 +78,3 @@ export function inContext<T, A extends unknown[], R>(call: (this: T, ...args: A)
     return context.runInAsyncScope(() => new AsyncResource('asyncamqp').runInAsyncScope(call, this, ...args))
   }
 }
-
-function ignore(): void {}

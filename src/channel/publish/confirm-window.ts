@@ -1,4 +1,5 @@
 import { ProtocolError } from '../../errors.ts'
+import { ignore } from '../../lib/ignore.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { type CallContext, timeLeft } from '../calls.ts'
 import type { CloseReason } from '../close-reason.ts'
@@ -309,5 +310,3 @@ export class ConfirmWindow {
     }
   }
 }
-
-function ignore(): void {}

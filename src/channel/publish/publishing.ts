@@ -2,6 +2,7 @@ import { PUBLISH, PublishContext, type PublishSource, tracesPublish, WRITTEN_ONC
 import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
 import { BufferFullError, EncodeError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { describeWait, type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { PublishEncoder } from '../../protocol/publish-encoder.ts'
@@ -432,5 +433,3 @@ export class Publishing implements PublishSource {
     return lost !== undefined
   }
 }
-
-function ignore(): void {}

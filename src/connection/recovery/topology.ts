@@ -7,6 +7,7 @@ import type {
 } from '../../channel/topology-recorder.ts'
 import type { Effect } from '../../channel/written-effects.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { SetIndex } from '../../lib/set-index.ts'
 import { argumentsKey, bindingKey, valuesKey } from './binding-key.ts'
 import { Journal } from './journal.ts'
@@ -318,8 +319,6 @@ export class Topology implements TopologyRecorder, Ledger {
     return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.has(record)
   }
 }
-
-function ignore(): void {}
 
 function place(kind: BindingDefinition['kind'], name: string): string {
   return `${kind} ${name}`

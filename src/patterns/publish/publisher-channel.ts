@@ -2,6 +2,7 @@ import type { Channel } from '../../channel/channel.ts'
 import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
 import type { ChannelSource, SourcedChannelOptions } from '../../connection/channel-source.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { Mutex } from '../../lib/mutex.ts'
 
 /** Pause in milliseconds before the third channel in a row that settled nothing. It doubles for each further one. */
@@ -254,5 +255,3 @@ function turnsOf(source: ChannelSource): Mutex {
   turns.set(source, known)
   return known
 }
-
-function ignore(): void {}

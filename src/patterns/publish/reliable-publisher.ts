@@ -20,6 +20,7 @@ import type { Endpoint } from '../../diagnostics/server-context.ts'
 import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
 import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { nextTick } from '../../lib/platform.ts'
 import { WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -322,5 +323,3 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 function isAwaited({ reject }: PendingPublish): boolean {
   return reject !== undefined
 }
-
-function ignore(): void {}

@@ -8,6 +8,7 @@ import {
   TimeoutError,
 } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
+import { ignore } from '../../lib/ignore.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
 
@@ -145,5 +146,3 @@ export class PendingCall {
     return true
   }
 }
-
-function ignore(): void {}

@@ -5,6 +5,7 @@ import { notSent, type Withdraw } from '../../channel/publish/message.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { type AmqpError, asError, EncodeError, MessageReturnedError, ProtocolError } from '../../errors.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
@@ -186,5 +187,3 @@ function isReturnOfAnother(error: AmqpError, correlationId: string): boolean {
   const { correlationId: returned } = error.properties as BasicProperties
   return returned !== undefined && returned !== correlationId
 }
-
-function ignore(): void {}

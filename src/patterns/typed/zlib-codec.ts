@@ -1,3 +1,4 @@
+import { ignore } from '../../lib/ignore.ts'
 import { requiredBuiltin } from '../../lib/platform.ts'
 import type { EncodingCodec } from './codec.ts'
 
@@ -65,5 +66,3 @@ async function inTurn<T>(work: () => Promise<T>): Promise<T> {
 export function isTooLarge(error: unknown): boolean {
   return (error as Partial<NodeJS.ErrnoException> | null | undefined)?.code === 'ERR_BUFFER_TOO_LARGE'
 }
-
-function ignore(): void {}

@@ -1,0 +1,2 @@
+/** Takes the result or the error of a promise that nobody needs. */
+export function ignore(): void {}
