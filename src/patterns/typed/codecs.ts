@@ -35,21 +35,20 @@ export class Codecs {
   async unpack(body: Buffer, contentEncoding: string | undefined, maxSize: number): Promise<Buffer> {
     let bytes = body
     for (const codec of this.#listed(contentEncoding).reverse()) {
+      // A copy: a message may be given back or copied later, as it came.
+      const packed = bytes === body ? Buffer.from(body) : bytes
+      let unpacked: Buffer | undefined
       try {
-        // A copy: a message may be given back or copied later, as it came.
-        bytes = bytesOf(
-          codec.contentEncoding,
-          await kept(codec.decode(bytes === body ? Buffer.from(body) : bytes, maxSize)),
-        )
+        unpacked = bytesOf(codec.contentEncoding, await kept(codec.decode(packed, maxSize)))
       } catch (error) {
         if (!isTooLarge(error)) throw error
-        bytes = body
       }
-      if (bytes === body || bytes.length > maxSize) {
+      if (unpacked === undefined || unpacked.length > maxSize) {
         throw new RangeError(
           `unpacked by "${codec.contentEncoding}", it has more than maxMessageSize, ${maxSize} bytes`,
         )
       }
+      bytes = unpacked
     }
     return bytes
   }

@@ -62,15 +62,15 @@ export class Encoder {
 
   /** A reply that is encoded as its request is. Nothing is an empty one; null is nothing, too, unless there is a schema. */
   reply(what: string, returned: unknown, { contentType, contentEncoding }: BasicProperties): Promise<Encoded> {
-    const reply = returned === null && this.#schema !== undefined ? null : (returned ?? '')
-    const isPlain = this.#schema === undefined && this.#codecs.forType(contentType) === undefined
-    if (isPlain && types.isUint8Array(reply)) return this.encode(what, reply, {})
-    if (isPlain && typeof reply === 'string')
+    const hasSchema = this.#schema !== undefined
+    const reply = returned === null && hasSchema ? null : (returned ?? '')
+    if (this.#codecs.forType(contentType) !== undefined) {
+      return this.encode(what, reply, { contentType, contentEncoding })
+    }
+    if (!hasSchema && types.isUint8Array(reply)) return this.encode(what, reply, {})
+    if (!hasSchema && typeof reply === 'string') {
       return this.encode(what, reply, { contentType: 'text/plain', contentEncoding })
-    return this.encode(
-      what,
-      reply,
-      this.#codecs.forType(contentType) ? { contentType, contentEncoding } : { contentEncoding },
-    )
+    }
+    return this.encode(what, reply, { contentEncoding })
   }
 }
