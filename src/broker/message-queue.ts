@@ -74,7 +74,7 @@ export abstract class MessageQueue implements Queue {
   /** The message as it is sent. Queues that count deliveries add the count to its headers. `askedFor` is true for basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
-  /** Whether there is no room for a message. `publisher` is its channel; undefined for a dead letter. */
+  /** Whether the queue refuses a message because it is full. `publisher` is its channel; undefined for a dead letter. */
   protected refuses(message: Message, _publisher: object | undefined): boolean {
     const { length, bytes } = this.messages
     return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)

@@ -66,7 +66,7 @@ export class QuorumQueue extends MessageQueue {
     return super.get(receiver, noAck)
   }
 
-  /** If there is no delivery limit, returned messages are published again, one by one. */
+  /** Without a delivery limit, returned messages are published again, one by one. */
   get #requeuesLast(): boolean {
     return this.host.release.requeuesLast && this.#deliveryLimit === Number.POSITIVE_INFINITY
   }

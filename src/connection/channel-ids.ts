@@ -5,8 +5,7 @@ const HIGHEST_CHANNEL = 65_535
 
 /**
  * The numbers of one connection's channels. A released number is given again, the one released longest ago first. A
- * number for which frames may still be on their way is given only if there is no other, so that they have the most time
- * to arrive.
+ * number whose frames may still arrive is given last, so that they have the most time to arrive.
  */
 export class ChannelIds {
   readonly channelMax: number

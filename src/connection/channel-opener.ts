@@ -30,8 +30,7 @@ export interface OpeningChannel {
 }
 
 /**
- * The one place where channels are opened for the program. A caller that cannot have one at once waits, first come, first
- * served:
+ * The one place where channels are opened for the program. A caller that cannot have one at once waits its turn:
  *
  *     open ──▶ a connection? ──no──▶ #connections ──connected──┐
  *                   │ ◀─────────────────────────────────────────┘

@@ -160,7 +160,7 @@ class SocketTransport implements Transport {
       }
     }
     if (last > 0) socket.uncork()
-    // Node asks to wait before it has tried to write; there is no need to wait for bytes that the kernel took.
+    // Node asks to wait before it has tried to write. Once the kernel has taken all bytes, waiting is not needed.
     return socket.writableLength === 0 || !socket.writableNeedDrain
   }
 
