@@ -1,2 +1,2 @@
-/** Takes the result or the error of a promise that nobody needs. */
+/** For a promise whose result or error is not needed. */
 export function ignore(): void {}
