@@ -35,6 +35,8 @@ export class Consumer {
   readonly options: ConsumerOptions
   /** Messages that it has, or that are on their way to it. */
   unacked = 0
+  /** Gets nothing more before all that it has is settled, since another one waits for its place. */
+  quiescing = false
   /** Its place among the consumers that have got messages of its queue. */
   ordinal = 0
 
@@ -47,6 +49,7 @@ export class Consumer {
   /** Whether it may have one more message. */
   get isReady(): boolean {
     const { noAck, prefetch, heedsChannel } = this.options
+    if (this.quiescing) return false
     return (noAck || prefetch === 0 || this.unacked < prefetch) && (!heedsChannel || this.receiver.hasRoom())
   }
 }

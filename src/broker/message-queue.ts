@@ -94,6 +94,11 @@ export abstract class MessageQueue implements Queue {
   /** More or fewer messages are ready than before. */
   protected lengthChanged(): void {}
 
+  /** The single active consumer from now on, one of all that there are. */
+  protected nextActive(active: Consumer | undefined, consumers: readonly Consumer[]): Consumer | undefined {
+    return active ?? consumers[0]
+  }
+
   /** Takes the messages that a closed channel had. */
   protected inOrderOfReturn(given: readonly Delivery[]): readonly Delivery[] {
     return given
@@ -156,6 +161,7 @@ export abstract class MessageQueue implements Queue {
     for (const { consumer } of deliveries) {
       if (consumer !== undefined) this.#consumers.unblock(consumer.receiver)
     }
+    this.#chooseActive()
     if (settlement === 'nack' || settlement === 'reject') this.#giveReturned()
     else this.#give()
   }
@@ -169,7 +175,8 @@ export abstract class MessageQueue implements Queue {
     this.#consumers.add(consumer)
     this.#everConsumed = true
     this.#idle?.cancel()
-    if (exclusive || (this.singleActive && this.#holder === undefined)) this.#holder = consumer
+    if (exclusive) this.#holder = consumer
+    this.#chooseActive()
     consumer.receiver.post(announce)
     this.#give()
   }
@@ -247,7 +254,12 @@ export abstract class MessageQueue implements Queue {
 
   #remove(consumer: Consumer): void {
     this.#consumers.remove(consumer)
-    if (this.#holder === consumer) this.#holder = this.singleActive ? this.#consumers.first : undefined
+    if (this.#holder === consumer) this.#holder = undefined
+    this.#chooseActive()
+  }
+
+  #chooseActive(): void {
+    if (this.singleActive) this.#holder = this.nextActive(this.#holder, this.#consumers.all)
   }
 
   #afterConsumers(): void {

@@ -10,8 +10,18 @@ import { notImplemented, resource, resourceLocked } from './refusals.ts'
 
 const CONSUMER_TIMEOUT = 'x-consumer-timeout'
 const USUAL_PRIORITY = 4
+/** What no prefetch limit is counted as. */
+const UNLIMITED = 2000
 /** Of the limit. */
 const UNBLOCKED_BELOW = 0.8
+
+const byAge = (one: Consumer, other: Consumer): number => one.ordinal - other.ordinal
+
+/** The highest first; of one priority the one that may have most messages. */
+const byPriority = (one: Consumer, other: Consumer): number =>
+  other.options.priority - one.options.priority || credit(other) - credit(one) || byAge(one, other)
+
+const credit = ({ options }: Consumer): number => options.prefetch || UNLIMITED
 
 /** Counts deliveries, writes the counts into headers, and gives a message up that came back too often. */
 export class QuorumQueue extends MessageQueue {
@@ -90,6 +100,19 @@ export class QuorumQueue extends MessageQueue {
     const { length, bytes } = this.messages
     if (this.limits.isExceeded(length, bytes)) this.#blockedAt = ++this.#events
     else if (!this.limits.isExceeded(length, bytes, UNBLOCKED_BELOW)) this.#blockedAt = 0
+  }
+
+  /**
+   * The oldest; in later releases one of the highest priority, which takes the place of another one as soon as that has
+   * nothing left to settle.
+   */
+  protected override nextActive(active: Consumer | undefined, consumers: readonly Consumer[]): Consumer | undefined {
+    const first = consumers.toSorted(this.host.release.activeByPriority ? byPriority : byAge)[0]
+    if (active === undefined || first === undefined) return first
+    const outranked = this.host.release.activeByPriority && first.options.priority > active.options.priority
+    if (!outranked && !active.quiescing) return active
+    active.quiescing = active.unacked > 0
+    return active.quiescing ? active : first
   }
 
   /** By consumers: in the order of their tags, or in that in which they came. */

@@ -69,6 +69,8 @@ export interface Release {
    * releases of their age.
    */
   readonly ordersConsumersByTag: boolean
+  /** The single active consumer of a quorum queue is one of the highest priority, else the one that came first. */
+  readonly activeByPriority: boolean
   /** How one text prints the type of a quorum queue. */
   readonly printedQuorum: string
   /** The refusals of a stream: for a consumer without prefetch, and for one without acks. */
@@ -124,6 +126,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     checksUserFirst: true,
     getTellsDeliveryCount: true,
     ordersConsumersByTag: true,
+    activeByPriority: false,
     printedQuorum: 'quorum',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for '${stream}'`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
@@ -171,6 +174,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     checksUserFirst: false,
     getTellsDeliveryCount: false,
     ordersConsumersByTag: false,
+    activeByPriority: true,
     printedQuorum: '<<"quorum">>',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for stream ${stream}`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,

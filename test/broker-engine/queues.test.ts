@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import type { FieldTable } from '../../src/protocol/values.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
@@ -243,6 +244,48 @@ describe('A quorum queue of the broker', () => {
       client.send(1, methods.QueueDeclare, { queueName: 'q', arguments: { 'x-consumer-timeout': 1000 } })
       assert.deepEqual(client.lines(), [answer])
     }
+  })
+
+  /** Two consumers of a queue with a single active consumer, the second of a higher priority. */
+  function outranked(release: ReleaseName): EngineClient {
+    const client = EngineClient.open(startEngine({ release }).engine)
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-single-active-consumer': true })
+    client.take()
+    client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 'low' })
+    client.publish(1, '', 'q', '1')
+    client.send(2, methods.BasicConsume, { queueName: 'q', consumerTag: 'high', arguments: { 'x-priority': 1 } })
+    client.publish(1, '', 'q', '2')
+    return client
+  }
+
+  it('lets its active consumer settle what it has before one of a higher priority takes over, since RabbitMQ 4', () => {
+    const client = outranked('4.3')
+    assert.deepEqual(client.lines(), ['1 basic.consume-ok', '1 basic.deliver 1', '2 basic.consume-ok'])
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    assert.deepEqual(client.lines(), ['2 basic.deliver 2'])
+    client.send(2, methods.BasicCancel, { consumerTag: 'high' })
+    client.publish(1, '', 'q', '3')
+    assert.deepEqual(client.lines(), ['2 basic.cancel-ok', '1 basic.deliver 3'])
+  })
+
+  it('gives its active consumer nothing more once another one waits for its place, also if that one goes', () => {
+    const client = outranked('4.3')
+    client.send(2, methods.BasicCancel, { consumerTag: 'high' })
+    client.take()
+    client.publish(1, '', 'q', '3')
+    assert.deepEqual(client.lines(), [])
+    client.send(1, methods.BasicAck, { deliveryTag: 1 })
+    assert.deepEqual(client.lines(), ['1 basic.deliver 2', '1 basic.deliver 3'])
+  })
+
+  it('takes no notice of the priority of a consumer that waits to be the active one, before RabbitMQ 4', () => {
+    const client = outranked('3.10')
+    assert.deepEqual(client.lines(), [
+      '1 basic.consume-ok',
+      '1 basic.deliver 1',
+      '2 basic.consume-ok',
+      '1 basic.deliver 2',
+    ])
   })
 
   it('refuses a bad offset of a stream, by which RabbitMQ 3.10 ends the connection', () => {

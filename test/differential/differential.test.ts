@@ -13,7 +13,9 @@ describe('Random sequences of methods', { concurrency: true }, () => {
   for (const kind of KINDS) {
     it(`on ${kind.name} are answered by the broker in the process as by RabbitMQ`, { skip }, async t => {
       const all = await compareMany(kind, broker.url, release, first, Math.ceil(count * kind.share))
-      t.diagnostic(`${all.sequences} sequences, ${all.compared} of ${all.steps} steps compared`)
+      t.diagnostic(
+        `${all.sequences} sequences, ${all.compared} of ${all.steps} steps compared, ${all.late} again with more time`,
+      )
       const reports = all.differences.map(({ seed, report }) => `seed ${seed}:\n${report}`)
       assert.equal(reports.length, 0, reports.join('\n\n'))
     })

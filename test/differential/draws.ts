@@ -142,7 +142,7 @@ export class Draws {
     const random = this.#random
     const streams = this.#options.types.includes('stream')
     return {
-      ...(random.chance(0.12) ? { 'x-priority': random.pick([1, 5, -1, 1, 5, 'high', 1.5]) } : {}),
+      ...(random.chance(0.25) ? { 'x-priority': random.pick([1, 5, -1, 1, 5, 'high', 1.5]) } : {}),
       ...(random.chance(streams ? 0.6 : 0.01) ? { 'x-stream-offset': this.#streamOffset() } : {}),
       ...(random.chance(streams ? 0.1 : 0.01)
         ? { 'x-stream-filter': random.pick<FieldValue>(['one', ['one', 'two'], ['none'], 5]) }

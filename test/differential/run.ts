@@ -61,6 +61,8 @@ export interface RunOptions {
   readonly kind: 'classic' | 'quorum' | 'stream'
   /** Whether messages and queues expire between two steps. */
   readonly expires: boolean
+  /** Multiplies the pauses for what no barrier goes through. */
+  readonly patience: number
   /** Looks into the queues of a broker that does not do everything at once. */
   readonly control?: ControlClient | undefined
 }
@@ -71,6 +73,7 @@ export class Run {
   readonly #prefix: string
   readonly #kind: RunOptions['kind']
   readonly #expires: boolean
+  readonly #patience: number
   readonly #seen: Seen = { replyTo: undefined, dead: undefined }
   /** Connections that the server has ended, and of which that is written down. */
   readonly #ended = new Set<FrameClient>()
@@ -82,12 +85,13 @@ export class Run {
   #steps = 0
   #chanceFrom = Number.POSITIVE_INFINITY
 
-  constructor(connect: () => Promise<FrameClient>, prefix: string, { kind, expires, control }: RunOptions) {
+  constructor(connect: () => Promise<FrameClient>, prefix: string, { kind, expires, patience, control }: RunOptions) {
     this.#connect = connect
     this.#control = control
     this.#prefix = prefix
     this.#kind = kind
     this.#expires = expires
+    this.#patience = patience
   }
 
   /** The first step after which the contents of the queues are a matter of chance. */
@@ -203,7 +207,7 @@ export class Run {
     const count = () => this.#clients.reduce((sum, client) => sum + (client?.received.length ?? 0), 0)
     for (let before = -1; before !== count(); ) {
       before = count()
-      await pause(milliseconds)
+      await pause(milliseconds * this.#patience)
     }
   }
 
