@@ -82,7 +82,7 @@ class World {
     }
     this.#heal()
     const healed = this.#clock.now()
-    const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock)
+    const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock, this.#random)
     const wrong = await rest.judge(healed, this.#restarted)
     for (const running of this.#programs.flatMap(program => program.running.splice(0))) this.#stop(running)
     wrong.push(...(await rest.judgeIdle()))

@@ -7,7 +7,7 @@ export const byKeyName = keyName
 export const isByKey = (destination: string): boolean => destination.startsWith('key ')
 export const EXCHANGE = 'orders'
 export const RPC_QUEUE = 'questions'
-export const STREAM = 'log'
+export const STREAM = 'the log'
 export const ERROR_QUEUE = 'errors'
 /** There is no such queue. */
 export const NOWHERE = 'nowhere'

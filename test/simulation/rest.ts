@@ -1,16 +1,16 @@
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { BrokerControl } from './broker-control.ts'
 import type { Journal } from './journal.ts'
-import { bodyOf, EXCHANGE, RPC_QUEUE, STREAM } from './names.ts'
+import { RPC_QUEUE, STREAM } from './names.ts'
 import type { Program } from './program/program.ts'
 import type { Running } from './program/running.ts'
+import type { Random } from './random.ts'
+import { Trials } from './trials.ts'
 
 /** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
 const AFTERMATH = 120_000
 /** Virtual milliseconds in which at least one message leaves a queue that a consumer empties, and one promise ends. */
 const PATIENCE = 180_000
-/** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
-const SOON = 60_000
 
 /**
  * Messages that a program may be sent and not see: what waits for a handler when its consumer ends goes back, and comes
@@ -35,12 +35,20 @@ export class Rest {
   readonly #journal: Journal
   readonly #broker: BrokerControl
   readonly #clock: VirtualClock
+  readonly #trials: Trials
 
-  constructor(programs: readonly Program[], journal: Journal, broker: BrokerControl, clock: VirtualClock) {
+  constructor(
+    programs: readonly Program[],
+    journal: Journal,
+    broker: BrokerControl,
+    clock: VirtualClock,
+    random: Random,
+  ) {
     this.#programs = programs
     this.#journal = journal
     this.#broker = broker
     this.#clock = clock
+    this.#trials = new Trials(programs, journal, clock, random)
   }
 
   /** Everything comes to its end. `healed` is when the faults were over, `restarted` when the broker last started. */
@@ -52,8 +60,7 @@ export class Rest {
       wrong = await this.#settle(SETTLING - CALM)
       if (wrong.length === 0) wrong = await this.#look(healed, restarted)
     }
-    wrong.push(...(await this.#privateQueues()))
-    await this.#publishOnce()
+    wrong.push(...(await this.#trials.run()))
     return wrong
   }
 
@@ -69,14 +76,6 @@ export class Rest {
       }
     }
     return []
-  }
-
-  /** Let time pass until nothing is pending. */
-  async #finish(milliseconds: number): Promise<void> {
-    for (let left = milliseconds; left > 0; left -= milliseconds / 12) {
-      await this.#clock.advance(milliseconds / 12)
-      if (this.#journal.pending.length === 0) return
-    }
   }
 
   /** What is wrong with the connections and the broker at the moment. */
@@ -215,58 +214,9 @@ export class Rest {
     return wrong
   }
 
-  /** What is published to a queue that the broker named reaches its consumer. */
-  async #privateQueues(): Promise<string[]> {
-    const sent: string[] = []
-    for (const { protocol, number, privateQueues } of this.#programs) {
-      for (const { key } of privateQueues.all) {
-        const published = this.#journal.publishing(number, 'protocol', key)
-        const { id } = published
-        const promise = protocol?.publish(bodyOf(id, 10), EXCHANGE, key, { messageId: id })
-        if (promise === undefined) continue
-        sent.push(id)
-        this.#journal.track(`publish ${id}`, promise).then(
-          () => {
-            published.outcome = 'ok'
-          },
-          error => this.#journal.failed(published, error),
-        )
-      }
-    }
-    if (sent.length === 0) return []
-    await this.#clock.advance(SOON)
-    const seen = new Set(this.#journal.handled.map(({ id }) => id))
-    const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
-    const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
-    return lost.map(id => `${id} did not reach its private queue`)
-  }
-
-  /** Each way of publishing works. */
-  async #publishOnce(): Promise<void> {
-    for (const program of this.#programs) {
-      program.questions.unanswered.clear()
-      for (const way of ['protocol', 'publisher', 'confirm', 'plain', 'transaction'] as const) {
-        program.do({ do: 'publish', client: program.number, way, queue: 0, count: 2, size: 10 })
-      }
-      program.do({ do: 'batch', client: program.number, queue: 0, count: 2 })
-      program.do({ do: 'unit', client: program.number, queue: 0, pause: 5, rollback: false })
-      program.do({ do: 'ask', client: program.number, queue: 0 })
-      program.do({ do: 'call', client: program.number, timeout: SOON / 2 })
-    }
-    await this.#finish(SOON)
-    const { violations, pending } = this.#journal
-    for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
-    // If the only program that could answer failed to come back, no answer comes.
-    if (!this.#programs.some(({ answers }) => answers)) return
-    for (const { questions, number } of this.#programs) {
-      for (const question of questions.unanswered)
-        violations.push(`${question} of program ${number} has no answer, though nothing is wrong`)
-    }
-  }
-
   /** Consumers were stopped: none has a message in hand, and nothing waits for anything. */
   async judgeIdle(): Promise<string[]> {
-    await this.#finish(CLOSING)
+    await this.#trials.finish(CLOSING)
     if (this.#idle().length > 0) await this.#clock.advance(CLOSING)
     return this.#idle()
   }

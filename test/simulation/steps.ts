@@ -1,3 +1,4 @@
+import { ERRAND_NAMES, type ErrandName } from './errands/errands.ts'
 import type { Random } from './random.ts'
 
 /** How a program publishes. */
@@ -91,6 +92,8 @@ export type Step =
     }
   | { readonly do: 'temporary queue'; readonly client: number }
   | { readonly do: 'bad declare'; readonly client: number }
+  /** `calm`: nothing disturbs it, so that its result is judged. */
+  | { readonly do: 'errand'; readonly client: number; readonly what: ErrandName; readonly calm?: boolean }
   | { readonly do: 'close channel'; readonly client: number }
   | { readonly do: 'close'; readonly client: number }
   /** A program that has closed comes back. */
@@ -147,6 +150,7 @@ const STEP_WEIGHTS = {
   bind: 4,
   'temporary queue': 2,
   'bad declare': 2,
+  errand: 3,
   'close channel': 2,
   close: 1,
   open: 3,
@@ -235,6 +239,8 @@ export function randomStep(random: Random): Step {
       return { do: what, client, timeout: random.pick([100, 5_000, 60_000]) }
     case 'bind':
       return { do: what, client, queue, key: random.between(0, KEYS - 1), undo: random.chance(0.4) }
+    case 'errand':
+      return { do: what, client, what: random.pick(ERRAND_NAMES) }
     case 'fleeting exchange':
     case 'private queue':
     case 'temporary queue':

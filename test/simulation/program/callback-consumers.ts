@@ -1,4 +1,4 @@
-import type { Channel, Envelope } from '../../../src/index.ts'
+import type { BasicProperties, Channel, Envelope } from '../../../src/index.ts'
 import type { Consuming } from '../journal.ts'
 import type { Desk, StepOf } from './desk.ts'
 
@@ -27,13 +27,8 @@ export class CallbackConsumers {
       const sent = await channel.basicClientAck(last.tag, { multiple: true }).catch(() => false)
       if (sent) for (const { id } of all) this.#desk.journal.settled.add(id)
     }
-    const callback = async (
-      on: Channel,
-      body: Buffer,
-      envelope: Envelope,
-      properties: { messageId?: string | undefined },
-    ) => {
-      const id = this.#desk.idOf(body, properties.messageId)
+    const callback = async (on: Channel, body: Buffer, envelope: Envelope, properties: BasicProperties) => {
+      const id = this.#desk.idOf(body, properties)
       this.#desk.journal.seen(consuming, id, envelope.isRedeliver)
       if (noAck) this.#desk.journal.settled.add(id)
       if (multiple) {

@@ -1,77 +1,47 @@
 import type { AmqpProtocol } from '../../../src/index.ts'
 import type { Step } from '../steps.ts'
+import type { StepOf } from './desk.ts'
 import type { Program } from './program.ts'
 
+type ClientStep = Extract<Step, { client: number }>
+type Action<D extends ClientStep['do']> = (program: Program, step: StepOf<D>, protocol: AmqpProtocol) => void
+
 /** Which part of a program does what. */
-export function carryOut(program: Program, protocol: AmqpProtocol, step: Extract<Step, { client: number }>): void {
-  switch (step.do) {
-    case 'publish':
-      for (let n = 0; n < step.count; n++) program.publishing.publish(protocol, step)
-      return
-    case 'batch':
-      program.publishing.batch(step)
-      return
-    case 'consume':
-      program.consumers.start(protocol, step)
-      return
-    case 'read stream':
-      program.consumers.startIfRoom('stream', () => program.stream.read(step))
-      return
-    case 'append':
-      program.stream.append(step.count)
-      return
-    case 'tagged consumer':
-      program.channelConsumers.tagged(step)
-      return
-    case 'given up consumer':
-      program.channelConsumers.givenUp(step)
-      return
-    case 'get':
-      program.questions.get(step)
-      return
-    case 'ask':
-      program.questions.ask(step)
-      return
-    case 'burst':
-      program.questions.burst(step.count)
-      return
-    case 'call':
-      program.questions.call(protocol, step.timeout)
-      return
-    case 'unit':
-      program.transactions.unit(step)
-      return
-    case 'entity':
-      program.topology.entity(step)
-      return
-    case 'passing':
-      program.topology.passing(step)
-      return
-    case 'failed transaction':
-      program.transactions.failed(protocol, step)
-      return
-    case 'close publisher':
-      program.publishing.closePublisher(step)
-      return
-    case 'fleeting exchange':
-      program.topology.fleetingExchange()
-      return
-    case 'bind':
-      program.topology.bind(protocol, step)
-      return
-    case 'temporary queue':
-      program.topology.temporaryQueue()
-      return
-    case 'bad declare':
-      program.topology.badDeclare()
-      return
-    case 'private queue':
-      program.privateQueues.make()
-      return
-    case 'close channel':
-      program.closeChannel()
-      return
-    case 'close':
-      program.close()
-  }
+const ACTIONS: { readonly [D in ClientStep['do']]: Action<D> } = {
+  publish: ({ publishing }, step, protocol) => {
+    for (let n = 0; n < step.count; n++) publishing.publish(protocol, step)
+  },
+  batch: ({ publishing }, step) => publishing.batch(step),
+  'close publisher': ({ publishing }, step) => publishing.closePublisher(step),
+  consume: ({ consumers }, step, protocol) => consumers.start(protocol, step),
+  'read stream': ({ consumers, stream }, step) => consumers.startIfRoom('stream', () => stream.read(step)),
+  append: ({ stream }, { count }) => stream.append(count),
+  'tagged consumer': ({ channelConsumers }, step) => channelConsumers.tagged(step),
+  'given up consumer': ({ channelConsumers }, step) => channelConsumers.givenUp(step),
+  get: ({ questions }, step) => questions.get(step),
+  ask: ({ questions }, step) => questions.ask(step),
+  burst: ({ questions }, { count }) => questions.burst(count),
+  call: ({ questions }, { timeout }, protocol) => questions.call(protocol, timeout),
+  unit: ({ transactions }, step) => transactions.unit(step),
+  'failed transaction': ({ transactions }, step, protocol) => transactions.failed(protocol, step),
+  entity: ({ topology }, step) => topology.entity(step),
+  passing: ({ topology }, step) => topology.passing(step),
+  'fleeting exchange': ({ topology }) => topology.fleetingExchange(),
+  bind: ({ topology }, step, protocol) => topology.bind(protocol, step),
+  'temporary queue': ({ topology }) => topology.temporaryQueue(),
+  'bad declare': ({ topology }) => topology.badDeclare(),
+  'private queue': ({ privateQueues }) => privateQueues.make(),
+  errand: ({ errands }, step, protocol) => errands.go(protocol, step),
+  'close channel': program => program.closeChannel(),
+  close: program => program.close(),
+  open: () => {},
+}
+
+export function carryOut<D extends ClientStep['do']>(
+  program: Program,
+  protocol: AmqpProtocol,
+  step: ClientStep & { readonly do: D },
+): void {
+  const action: Action<D> = ACTIONS[step.do]
+  action(program, step as unknown as StepOf<D>, protocol)
 }

@@ -51,7 +51,7 @@ export class ChannelConsumers {
     try {
       await channel.basicConsume(
         (on, body, envelope, properties) => {
-          const id = this.#desk.idOf(body, properties.messageId)
+          const id = this.#desk.idOf(body, properties)
           journal.seen(consuming, id, envelope.isRedeliver)
           return on.basicClientAck(envelope.deliveryTag).then(
             sent => {
@@ -91,7 +91,7 @@ export class ChannelConsumers {
     try {
       const { consumerTag } = await channel.basicConsume(
         (on, body, envelope, properties) => {
-          const id = this.#desk.idOf(body, properties.messageId)
+          const id = this.#desk.idOf(body, properties)
           journal.seen(consuming, id, envelope.isRedeliver)
           return on.basicReject(envelope.deliveryTag, { requeue: true }).catch(() => {})
         },

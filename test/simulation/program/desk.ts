@@ -1,4 +1,4 @@
-import type { AmqpProtocol, Channel } from '../../../src/index.ts'
+import type { AmqpProtocol, BasicProperties, Channel } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
 import type { Journal } from '../journal.ts'
 import type { Step } from '../steps.ts'
@@ -33,6 +33,6 @@ export interface Desk {
   sleep(milliseconds: number): Promise<void>
   /** A signal that is aborted after so long; the long one if it is not to be. */
   signalAfter(milliseconds: number | undefined): AbortSignal
-  /** The id that the body begins with. */
-  idOf(body: Buffer, messageId: string | undefined): string
+  /** The id of a message, whose body and properties must be its own. */
+  idOf(body: Buffer, properties: BasicProperties): string
 }

@@ -38,7 +38,7 @@ export class IntentConsumers {
     }
     const onFailure = { requeue: 'requeue', reject: 'reject', copy, function: decide } as const
     const see = (message: Message): string => {
-      const id = this.#desk.idOf(message.body, message.properties.messageId)
+      const id = this.#desk.idOf(message.body, message.properties)
       this.#desk.journal.seen(consuming, id, message.envelope.isRedeliver)
       return id
     }

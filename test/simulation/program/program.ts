@@ -1,16 +1,21 @@
 // What the client loads when it is first used is loaded before: a file would be waited for outside the clock.
 import '../../../src/patterns/consume/batch-runs.ts'
 import '../../../src/patterns/consume/failure-copies.ts'
+import '../../../src/connection/token-renewal.ts'
+import '../../../src/patterns/consume/stored-offsets.ts'
 import '../../../src/patterns/rpc/rpc.ts'
+import '../../../src/patterns/typed/typed.ts'
 import { getEventListeners } from 'node:events'
 import {
   type AmqpProtocol,
+  type BasicProperties,
   type Channel,
   type ConnectOptions,
   connect,
   type TransportFactory,
 } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
+import { wrongProperty } from '../content.ts'
 import type { Journal } from '../journal.ts'
 import { ERROR_QUEUE, EXCHANGE, isBodyOf, queueName, RPC_QUEUE, STREAM } from '../names.ts'
 import type { Network } from '../network.ts'
@@ -20,6 +25,7 @@ import { ChannelConsumers } from './channel-consumers.ts'
 import { Consumers } from './consumers.ts'
 import type { Desk } from './desk.ts'
 import { Entities } from './entities.ts'
+import { ErrandRuns } from './errand-runs.ts'
 import { watchEvents } from './events.ts'
 import { PrivateQueues } from './private-queues.ts'
 import { ProgramClock } from './program-clock.ts'
@@ -50,6 +56,7 @@ export class Program implements Desk {
   readonly questions = new Questions(this)
   readonly stream = new Stream(this)
   readonly secret = new Secret(this)
+  readonly errands: ErrandRuns
   /** When its connection was lost last. */
   lostAt = Number.NEGATIVE_INFINITY
   /** When its connection for publishes was lost last, if it has one. */
@@ -73,6 +80,7 @@ export class Program implements Desk {
     this.clock = clock
     this.#network = network
     this.journal = journal
+    this.errands = new ErrandRuns(this, network, () => this.secret.current)
   }
 
   readonly #createTransport: TransportFactory = async (target, handler, signal) => {
@@ -251,8 +259,10 @@ export class Program implements Desk {
   }
 
   /** It has to be the one of the properties, and the body whole. */
-  idOf(body: Buffer, messageId: string | undefined): string {
-    const id = messageId ?? ''
+  idOf(body: Buffer, properties: BasicProperties): string {
+    const id = properties.messageId ?? ''
+    const wrong = wrongProperty(id, properties)
+    if (wrong !== undefined) this.journal.violations.push(`the properties of ${id} came changed: ${wrong}`)
     if (!isBodyOf(id, body)) this.journal.violations.push(`the body of ${id} came changed`)
     return id
   }

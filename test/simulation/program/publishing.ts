@@ -1,4 +1,5 @@
-import type { AmqpProtocol, Publisher } from '../../../src/index.ts'
+import type { AmqpProtocol, BasicProperties, Publisher } from '../../../src/index.ts'
+import { propertiesOf } from '../content.ts'
 import type { Outcome } from '../journal.ts'
 import { bodyOf, byKeyName, EXCHANGE, isByKey, NOWHERE, queueName } from '../names.ts'
 import type { Desk, StepOf } from './desk.ts'
@@ -71,7 +72,7 @@ export class Publishing {
     // By the default exchange they are mandatory anyway.
     const isIntent = way === 'protocol' || way === 'publisher'
     const bounds = { ...this.#bounds(step), ...(!isIntent && { mandatory: true }) }
-    const properties = { messageId: published.id }
+    const properties = propertiesOf(published.id)
     const what = `publish ${published.id}`
     const sent = this.#desk.journal.track(what, this.#send(protocol, step.way, queue, body, properties, bounds))
     sent.then(
@@ -115,7 +116,7 @@ export class Publishing {
     way: StepOf<'publish'>['way'],
     queue: string,
     body: Buffer,
-    properties: { readonly messageId: string },
+    properties: BasicProperties,
     bounds: { readonly timeout?: number; readonly signal?: AbortSignal; readonly mandatory?: boolean },
   ): Promise<void> {
     const { timed } = this
@@ -167,7 +168,7 @@ export class Publishing {
         const { id } = published
         // The wait reports what was published, and not of what was refused before.
         channel
-          .basicPublish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 })
+          .basicPublish(bodyOf(id, 10), '', name, { ...propertiesOf(id), deliveryMode: 2 })
           .catch(error => this.#desk.journal.failed(published, error))
       }
       await channel.waitForConfirms()

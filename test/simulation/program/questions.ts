@@ -50,7 +50,7 @@ export class Questions {
       if (abortAfter !== undefined) this.#desk.clock.after(abortAfter, () => controller.abort())
       const result = await channel.basicGet(queueName(queue), { signal: controller.signal })
       if (result === null) return
-      const id = this.#desk.idOf(result.body, result.properties.messageId)
+      const id = this.#desk.idOf(result.body, result.properties)
       if (await channel.basicClientAck(result.envelope.deliveryTag)) this.#desk.journal.settled.add(id)
     })
     this.#desk.forget('get', got)

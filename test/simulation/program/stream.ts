@@ -1,3 +1,4 @@
+import { propertiesOf } from '../content.ts'
 import { bodyOf, STREAM } from '../names.ts'
 import type { Desk, StepOf } from './desk.ts'
 
@@ -14,7 +15,7 @@ export class Stream {
     if (protocol === undefined) return
     for (let n = 0; n < count; n++) {
       const published = journal.publishing(number, 'protocol', STREAM)
-      const sent = protocol.publish(bodyOf(published.id, 10), '', STREAM, { messageId: published.id })
+      const sent = protocol.publish(bodyOf(published.id, 10), '', STREAM, propertiesOf(published.id))
       sent.then(
         () => {
           published.outcome = 'ok'
@@ -32,7 +33,7 @@ export class Stream {
     const consuming = journal.consuming('stream', STREAM, prefetch, prefetch)
     const consumer = await protocol.consumer(
       STREAM,
-      message => journal.seen(consuming, this.#desk.idOf(message.body, message.properties.messageId), false),
+      message => journal.seen(consuming, this.#desk.idOf(message.body, message.properties), false),
       { prefetchCount: prefetch, arguments: { 'x-stream-offset': 'first' } },
     )
     consumer.once('closed', () => {

@@ -1,4 +1,5 @@
 import type { AmqpProtocol, Channel } from '../../../src/index.ts'
+import { propertiesOf } from '../content.ts'
 import type { Published } from '../journal.ts'
 import { bodyOf, queueName } from '../names.ts'
 import type { Desk, StepOf } from './desk.ts'
@@ -20,7 +21,7 @@ export class Transactions {
     const published = journal.publishing(number, 'unit', name)
     const { id } = published
     const failed = protocol.transaction(async channel => {
-      await channel.publish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 })
+      await channel.publish(bodyOf(id, 10), '', name, { ...propertiesOf(id), deliveryMode: 2 })
       throw new Error('the work failed')
     })
     published.outcome = 'rolled back'
@@ -51,7 +52,7 @@ export class Transactions {
         this.#selected.add(channel)
       }
       for (const { id } of both) {
-        await channel.publish(bodyOf(id, 10), '', name, { messageId: id, deliveryMode: 2 })
+        await channel.publish(bodyOf(id, 10), '', name, { ...propertiesOf(id), deliveryMode: 2 })
         await this.#desk.sleep(pause)
       }
       await (rollback ? channel.txRollback() : channel.txCommit())

@@ -1,0 +1,46 @@
+import type { Errand } from './errand.ts'
+
+/** A call that is given up rejects at once, and its channel and connection go on as if it had not been. */
+export const aborts: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue()
+  const channel = outing.keep(await protocol.channel())
+  const ended = new AbortController()
+  ended.abort()
+  const { signal } = ended
+  await outing.failure(channel.queueDeclare(queue, { passive: true, signal }), 'AbortError', 'a declare')
+  await outing.failure(protocol.channel({ signal }), 'AbortError', 'a channel')
+  await outing.failure(protocol.consumer(queue, { signal }), 'AbortError', 'a consumer')
+  await outing.failure(protocol.ready({ signal }), 'AbortError', 'ready()')
+  const after = (milliseconds: number) => ({ signal: outing.signalAfter(milliseconds) })
+  const calls = [0, 1, 2].flatMap(ms => [
+    channel.queueDeclare(queue, { passive: true, ...after(ms) }),
+    channel.basicGet(queue, after(ms)),
+    channel.queueBind(queue, 'amq.fanout', '', after(ms)),
+    channel.basicQos({ prefetchCount: 3, ...after(ms) }),
+  ])
+  for (const { status, reason } of (await Promise.allSettled(calls)) as { status: string; reason?: Error }[])
+    outing.expect(
+      status === 'fulfilled' || reason?.name === 'AbortError',
+      `a call that was given up ended with ${reason}`,
+    )
+  outing.equal((await channel.queueDeclare(queue, { passive: true })).queue, queue, 'the queue')
+  await channel.queueUnbind(queue, 'amq.fanout')
+  outing.equal(await channel.basicGet(queue), null, 'what is in the queue')
+}
+
+/** A call of a channel that the server closed says why, and the next ones say so too. */
+export const refusals: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  const closed = outing.failure(channel.waitClosed(), 'ChannelClosedError', 'waitClosed()')
+  const failed = channel.queueDeclare(`${queue} none`, { passive: true })
+  const second = channel.queueDeclare(queue, { passive: true })
+  const { message = '' } = await outing.failure(failed, 'ChannelClosedError', 'a passive declare of nothing')
+  outing.expect(message.includes('404') && message.includes(`${queue} none`), `the error says "${message}"`)
+  await outing.failure(second, 'ChannelClosedError', 'a call behind it')
+  await closed
+  outing.expect(!channel.isOpen, 'a closed channel says that it is open')
+  await outing.failure(channel.basicGet(queue), 'ChannelClosedError', 'a call after it')
+  await outing.failure(outing.protocol.consumer(`${queue} none`), 'ChannelClosedError', 'a consumer of nothing')
+}

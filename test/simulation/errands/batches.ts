@@ -1,0 +1,56 @@
+import type { Errand } from './errand.ts'
+
+/** A loop over batches has them full, or after the wait, and acks each when it asks for the next one. */
+export const batches: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 10 }))
+  await outing.publish(queue, '1', '2', '3', '4', '5', '6', '7', '8')
+  const seen: string[][] = []
+  const times: number[] = []
+  for await (const batch of consumer.batches({ size: 3, wait: 400 })) {
+    seen.push(batch.map(message => message.text()))
+    times.push(outing.clock.now())
+    if (seen.length === 3) break
+  }
+  outing.equal(
+    seen,
+    [
+      ['1', '2', '3'],
+      ['4', '5', '6'],
+      ['7', '8'],
+    ],
+    'the batches',
+  )
+  const wait = (times[2] ?? 0) - (times[1] ?? 0)
+  outing.expect(wait >= 300 && wait <= 500, `a batch that is not full came after ${wait} ms`)
+  await outing.holds(queue, 2, 'messages of a batch that goes back')
+}
+
+/** A handler of batches: the messages of one that fails have the end that the consumer says. */
+export const failedBatches: Errand = async outing => {
+  const dead = await outing.queue()
+  const queue = await outing.queue({ arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead } })
+  const seen: string[][] = []
+  const consumer = outing.keep(
+    await outing.protocol.consumer(
+      queue,
+      async messages => {
+        const texts = messages.map(message => message.text())
+        seen.push(texts)
+        await outing.sleep(20)
+        if (texts.includes('3')) throw new Error('no use for three')
+      },
+      { batch: { size: 2, wait: 300 }, onFailure: 'reject' },
+    ),
+  )
+  await outing.publish(queue, '1', '2', '3', '4', '5')
+  await outing.until(() => seen.length === 2, 'two batches')
+  await outing.sleep(40)
+  const began = outing.clock.now()
+  await consumer.close()
+  outing.took(began, 20, 400, 'the close with a batch that is being collected')
+  outing.equal(seen, [['1', '2'], ['3', '4'], ['5']], 'the batches of a handler')
+  await outing.holds(dead, 2, 'dead letters')
+  outing.equal(await outing.takeAll(dead), ['3', '4'], 'the dead letters')
+  await outing.holds(queue, 0, 'messages that are left')
+}

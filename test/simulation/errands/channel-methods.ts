@@ -1,0 +1,101 @@
+import type { Errand } from './errand.ts'
+
+/** The methods of a channel, one after the other. */
+export const channelMethods: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  await channel.confirmSelect()
+  for (const text of ['1', '2', '3', '4', '5', '6']) await channel.basicPublish(text, '', queue)
+  await channel.waitForConfirms()
+  const tags: number[] = []
+  for (let n = 0; n < 4; n++) {
+    const got = await channel.basicGet(queue)
+    tags.push(got?.envelope.deliveryTag ?? 0)
+    outing.equal(got?.body.toString(), `${n + 1}`, 'a message that was asked for')
+  }
+  const [one = 0, two = 0, three = 0, four = 0] = tags
+  await channel.basicClientNack(two, { requeue: false })
+  await channel.basicReject(one)
+  await channel.basicClientNack(four, { multiple: true, requeue: true })
+  outing.expect(three < four, `tag ${three} came before ${four}`)
+  await outing.holds(queue, 4, 'messages that went back')
+  for (let n = 0; n < 2; n++) await channel.basicGet(queue)
+  await channel.basicRecover({ requeue: true })
+  await outing.holds(queue, 4, 'messages after a recover')
+  const purged = await channel.queuePurge(queue)
+  outing.equal(purged.messageCount, 4, 'messages that were purged')
+  outing.equal(await channel.basicGet(queue), null, 'an empty queue')
+  const { active } = await channel.flow(true)
+  outing.expect(active, 'the flow of a channel')
+}
+
+/** A transaction of a channel is all or nothing. */
+export const channelTransaction: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  const result = await channel.transaction(async inside => {
+    await inside.basicPublish('1', '', queue)
+    await inside.basicPublish('2', '', queue)
+    return 'done'
+  })
+  outing.equal(result, 'done', 'the result of a transaction')
+  await outing.failure(
+    channel.transaction(async inside => {
+      await inside.basicPublish('3', '', queue)
+      throw new RangeError('the work failed')
+    }),
+    'RangeError',
+    'a transaction whose work fails',
+  )
+  const got = await channel.basicGet(queue)
+  await channel.basicClientAck(got?.envelope.deliveryTag ?? 0)
+  await channel.txRollback()
+  await channel.close()
+  await outing.holds(queue, 2, 'messages after a rollback')
+  outing.equal(await outing.takeAll(queue), ['1', '2'], 'what was committed')
+}
+
+/** A consumer has as many messages as its limit says, and an ack of many makes room for more. */
+export const channelLimit: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  // The broker takes the one for the other.
+  await channel.basicQos({ prefetchCount: 3, connectionGlobal: outing.number % 2 === 0 })
+  const tags: number[] = []
+  const { consumerTag } = await channel.basicConsume(
+    (_channel, _body, { deliveryTag }) => void tags.push(deliveryTag),
+    queue,
+  )
+  await outing.publish(queue, '1', '2', '3', '4', '5', '6', '7')
+  await outing.until(() => tags.length >= 3, 'three messages')
+  await outing.sleep(50)
+  outing.equal(tags.length, 3, 'messages within the limit of a channel')
+  await channel.basicClientAck(tags[1] ?? 0, { multiple: true })
+  await outing.until(() => tags.length >= 5, 'two more')
+  await outing.sleep(50)
+  outing.equal(tags.length, 5, 'messages after an ack of two')
+  await channel.basicCancel(consumerTag)
+  await channel.close()
+  await outing.holds(queue, 5, 'messages that go back when a channel is closed')
+}
+
+/** What comes back goes to the callback of its channel. */
+export const returns: Errand = async outing => {
+  const queue = await outing.queue()
+  const back: string[] = []
+  const channel = outing.keep(
+    await outing.protocol.channel({
+      publisherConfirms: true,
+      returnCallback: (_channel, body, { replyCode, routingKey }) =>
+        void back.push(`${replyCode} ${routingKey} ${body.toString()}`),
+    }),
+  )
+  await channel.basicPublish('1', '', `${queue} none`, {}, { mandatory: true })
+  await channel.basicPublish('2', '', queue, {}, { mandatory: true })
+  await channel.waitForConfirms().catch(() => {})
+  await outing.until(() => back.length > 0, 'a return', 2_000)
+  outing.equal(back, [`312 ${queue} none 1`], 'what comes back')
+  const failed = channel.publish('3', '', `${queue} none`, {}, { mandatory: true })
+  await outing.failure(failed, 'MessageReturnedError', 'a publish that comes back')
+  outing.equal(await outing.takeAll(queue), ['2'], 'what arrives')
+}

@@ -1,0 +1,99 @@
+import type { Errand } from './errand.ts'
+
+/** A connection that is made in the background: its calls wait for it. */
+export const background: Errand = async outing => {
+  const queue = await outing.queue()
+  const events: string[] = []
+  const { protocol } = await outing.connect({}, true)
+  protocol.on('connected', () => events.push('connected'))
+  outing.equal(protocol.state, 'connecting', 'the state before there is a connection')
+  const sent = protocol.publish('early', '', queue, {}, { timeout: 20_000 })
+  const asked = protocol.queueDeclare(queue, { passive: true })
+  await outing.failure(protocol.ready({ timeout: 0 }), 'TimeoutError', 'ready() with no time')
+  await protocol.ready()
+  outing.equal(protocol.state, 'open', 'the state when it is ready')
+  await Promise.all([sent, asked])
+  outing.equal(events, ['connected'], 'the events')
+  outing.equal(await outing.takeAll(queue), ['early'], 'what was published early')
+  await protocol.close()
+  outing.equal(protocol.state, 'closed', 'the state after the close')
+  await protocol.waitClosed()
+}
+
+/** A token that expires is renewed when four fifths of its time are over, and once for each. */
+export const tokens: Errand = async outing => {
+  const times: number[] = []
+  let seconds = 10
+  const password = () => {
+    times.push(outing.clock.now())
+    const expiresAt = outing.clock.wallTime() + 1_000 * seconds
+    seconds = 20
+    return { password: outing.password, expiresAt }
+  }
+  const { protocol, cut } = await outing.connect({ password, recovery: { initialDelay: 1 } })
+  const began = times[0] ?? 0
+  await outing.sleep(began + 7_500 - outing.clock.now())
+  outing.equal(times.length, 1, 'tokens before four fifths of the time')
+  await outing.sleep(1_000)
+  outing.equal(times.length, 2, 'tokens after four fifths of the time')
+  cut()
+  await outing.sleep(100)
+  await protocol.ready({ timeout: 10_000 })
+  outing.equal(times.length, 2, 'tokens after a loss, when the last one is good')
+  await outing.sleep((times[1] ?? 0) + 16_500 - outing.clock.now())
+  outing.equal(times.length, 3, 'tokens after four fifths of the second')
+  await protocol.close()
+  await outing.sleep(20_000)
+  outing.equal(times.length, 3, 'tokens after the close')
+}
+
+/** A close lets handlers end and sends their acks, within its time; what no handler has seen goes back. */
+export const closes: Errand = async outing => {
+  const queue = await outing.queue()
+  await outing.publish(queue, '1', '2', '3', '4')
+  const { protocol } = await outing.connect()
+  const isShort = outing.number % 2 === 0
+  const ended: string[] = []
+  const begun: string[] = []
+  await protocol.consumer(
+    queue,
+    async message => {
+      begun.push(message.text())
+      await outing.sleep(400)
+      ended.push(message.text())
+    },
+    { concurrency: 2 },
+  )
+  const published = protocol.publish('5', '', queue)
+  await outing.until(() => begun.length === 2, 'two handlers')
+  const began = outing.clock.now()
+  const closed = protocol.close({ timeout: isShort ? 100 : 3_000 })
+  outing.expect(protocol.close() === closed, 'a second close gets another promise')
+  await closed
+  await published
+  outing.took(began, isShort ? 50 : 300, isShort ? 150 : 500, 'the close')
+  outing.equal(ended, isShort ? [] : ['1', '2'], 'the handlers that ended before the close')
+  outing.equal(begun, ['1', '2'], 'the handlers that began')
+  await outing.holds(queue, isShort ? 5 : 3, 'messages that go back')
+  await outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call after the close')
+  await outing.sleep(500)
+}
+
+/** Without recovery a loss ends all that waits, with its reason. */
+export const unrecovered: Errand = async outing => {
+  const queue = await outing.queue()
+  const { protocol, cut } = await outing.connect({ recovery: false, onError: () => {} })
+  const consumer = await protocol.consumer(queue)
+  const next = outing.failure(consumer.next(), 'ConnectionLostError', 'next()')
+  const closed = outing.failure(protocol.waitClosed(), 'ConnectionLostError', 'waitClosed()')
+  const channel = await protocol.channel()
+  const ended = outing.failure(channel.waitClosed(), 'ConnectionLostError', 'waitClosed() of a channel')
+  const asked = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
+  const sent = protocol.publish('x', '', queue)
+  const failed = outing.failure(sent, 'ConnectionLostError', 'a publish')
+  cut()
+  await Promise.all([next, closed, ended, asked])
+  outing.expect(['unknown', 'notSent'].includes((await failed).outcome ?? ''), 'the publish has no outcome')
+  outing.equal(protocol.state, 'closed', 'the state')
+  await protocol.close()
+}

@@ -1,0 +1,179 @@
+import type { AmqpProtocol, Channel, ConnectOptions, GetResult } from '../../../src/index.ts'
+import type { VirtualClock } from '../../support/virtual-clock.ts'
+
+/** A small task whose result is known exactly if nothing disturbs it. Under faults it has to come to its end, and to leave nothing. */
+export type Errand = (outing: Outing) => Promise<void>
+
+/** A connection that an errand has for itself. */
+export interface OwnConnection {
+  readonly protocol: AmqpProtocol
+  /** Break what is there of it now. */
+  cut(): void
+}
+
+/** What lets errands go. */
+export interface Host {
+  readonly clock: VirtualClock
+  readonly password: string
+  connect(options: ConnectOptions, inBackground: boolean): Promise<OwnConnection>
+}
+
+interface Closable {
+  close(): Promise<unknown>
+}
+
+/** Milliseconds that anything may take that is not known better. */
+const PATIENCE = 20_000
+/** Milliseconds between two looks, at most. */
+const LONGEST_NAP = 200
+
+/** What an errand has for its work. */
+export class Outing {
+  readonly protocol: AmqpProtocol
+  readonly clock: VirtualClock
+  /** What is called so is its own. */
+  readonly name: string
+  /** Which one of its kind it is. */
+  readonly number: number
+  /** What was not as it must be if nothing disturbs it. */
+  readonly complaints: string[] = []
+  readonly #host: Host
+  readonly #kept: (() => Promise<unknown>)[] = []
+  #queues = 0
+  #channel: Promise<Channel> | undefined
+
+  constructor(number: number, name: string, protocol: AmqpProtocol, host: Host) {
+    this.number = number
+    this.name = name
+    this.protocol = protocol
+    this.clock = host.clock
+    this.#host = host
+  }
+
+  /** What the broker wants for a password at the moment. */
+  get password(): string {
+    return this.#host.password
+  }
+
+  /** Go, and leave nothing behind. */
+  async run(errand: Errand): Promise<void> {
+    try {
+      await errand(this)
+    } finally {
+      for (const close of this.#kept.reverse()) await close().catch(() => {})
+    }
+  }
+
+  expect(right: boolean, what: string): void {
+    if (!right) this.complaints.push(what)
+  }
+
+  equal(is: unknown, should: unknown, what: string): void {
+    const [one, other] = [is, should].map(value => JSON.stringify(value))
+    this.expect(one === other, `${what}: ${one}, and not ${other}`)
+  }
+
+  /** It took as long as that, and little more. */
+  took(since: number, least: number, most: number, what: string): void {
+    const took = this.clock.now() - since
+    this.expect(took >= least && took <= most, `${what} took ${took} ms, and not ${least} to ${most}`)
+  }
+
+  /** The error that a promise rejects with. */
+  async failure(promise: Promise<unknown>, name: string, what: string): Promise<Partial<Error & { outcome: string }>> {
+    const error = await promise.then(
+      () => undefined,
+      (thrown: unknown) => thrown as Error,
+    )
+    this.expect(error?.name === name, `${what} ended with ${error ?? 'success'}, and not ${name}`)
+    return error ?? {}
+  }
+
+  /** It is closed at the end, whatever happens. */
+  keep<T extends Closable>(thing: T): T {
+    this.#kept.push(() => thing.close())
+    return thing
+  }
+
+  async connect(options: ConnectOptions = {}, inBackground = false): Promise<OwnConnection> {
+    const own = await this.#host.connect(options, inBackground)
+    this.keep(own.protocol)
+    return own
+  }
+
+  sleep(milliseconds: number): Promise<void> {
+    return new Promise(resolve => this.clock.after(milliseconds, resolve))
+  }
+
+  signalAfter(milliseconds: number): AbortSignal {
+    const controller = new AbortController()
+    this.clock.after(milliseconds, () => controller.abort())
+    return controller.signal
+  }
+
+  /** Wait until something is so. */
+  async until(is: () => boolean, what: string, milliseconds = PATIENCE): Promise<void> {
+    const end = this.clock.now() + milliseconds
+    for (let nap = 1; !is() && this.clock.now() < end; nap = Math.min(2 * nap, LONGEST_NAP)) await this.sleep(nap)
+    this.expect(is(), what)
+  }
+
+  /** A queue that is deleted at the end. */
+  async queue(options: Parameters<AmqpProtocol['queueDeclare']>[1] = {}): Promise<string> {
+    const queue = `${this.name} ${this.#queues++}`
+    this.#kept.push(() => this.protocol.queueDelete(queue))
+    await this.protocol.queueDeclare(queue, options)
+    return queue
+  }
+
+  /** Exchanges are deleted at the end, too. */
+  async exchange(type: string, options: Parameters<AmqpProtocol['exchangeDeclare']>[2] = {}): Promise<string> {
+    const exchange = `${this.name} ${this.#queues++}`
+    this.#kept.push(() => this.protocol.exchangeDelete(exchange))
+    await this.protocol.exchangeDeclare(exchange, type, options)
+    return exchange
+  }
+
+  /** Publish texts one after the other, without waiting for each. */
+  async publish(queue: string, ...texts: readonly string[]): Promise<void> {
+    await Promise.all(texts.map(text => this.protocol.publish(text, '', queue, { messageId: `${queue} ${text}` })))
+  }
+
+  /** What waits in a queue. */
+  async ready(queue: string): Promise<number> {
+    return (await this.protocol.queueDeclare(queue, { passive: true })).messageCount
+  }
+
+  /** A number of messages comes to wait in a queue. */
+  async holds(queue: string, count: number, what: string): Promise<void> {
+    let is = await this.ready(queue)
+    for (const end = this.clock.now() + 2_000; is !== count && this.clock.now() < end; is = await this.ready(queue))
+      await this.sleep(100)
+    this.equal(is, count, what)
+  }
+
+  /** A channel of the program's connection, for whatever needs one. */
+  async channel(): Promise<Channel> {
+    this.#channel ??= this.protocol.channel().then(channel => this.keep(channel))
+    return this.#channel
+  }
+
+  /** Take a message out of a queue, if one comes. */
+  async take(queue: string, milliseconds = PATIENCE): Promise<GetResult | null> {
+    const channel = await this.channel()
+    const end = this.clock.now() + milliseconds
+    for (;;) {
+      const got = await channel.basicGet(queue, { noAck: true })
+      if (got !== null || this.clock.now() >= end) return got
+      await this.sleep(LONGEST_NAP)
+    }
+  }
+
+  /** The texts of all messages of a queue, in order, which is empty then. */
+  async takeAll(queue: string): Promise<string[]> {
+    const texts: string[] = []
+    for (let got = await this.take(queue, 0); got !== null; got = await this.take(queue, 0))
+      texts.push(got.body.toString())
+    return texts
+  }
+}

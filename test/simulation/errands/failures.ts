@@ -1,0 +1,84 @@
+import type { Errand } from './errand.ts'
+
+/** Milliseconds by which anything may come late. */
+const LATE = 300
+
+/** What goes back is held back, longer each time, and keeps no other message away; a close does not wait for that. */
+export const heldBack: Errand = async outing => {
+  const { protocol, clock } = outing
+  const queue = await outing.queue()
+  const tries: number[] = []
+  const good: string[] = []
+  const consumer = outing.keep(
+    await protocol.consumer(
+      queue,
+      message => {
+        if (message.text() === 'bad') {
+          tries.push(clock.now())
+          throw new Error('not yet')
+        }
+        good.push(message.text())
+      },
+      // One alone would keep all others away.
+      { prefetchCount: 2 },
+    ),
+  )
+  await outing.publish(queue, 'bad', 'good 1', 'good 2')
+  await outing.until(() => good.length === 2, 'a message that is held back keeps others away', 900)
+  await outing.until(() => tries.length === 3, 'what is held back comes again')
+  for (const [n, pause] of [1_000, 2_000].entries()) {
+    const took = (tries[n + 1] ?? 0) - (tries[n] ?? 0)
+    outing.expect(took >= pause && took <= pause + LATE, `pause ${n + 1} took ${took} ms, and not ${pause}`)
+  }
+  const began = clock.now()
+  await consumer.close()
+  outing.took(began, 0, LATE, 'the close of a consumer that holds a message back')
+  await outing.holds(queue, 1, 'messages that go back')
+}
+
+/** Each of the other ends of a message that fails. */
+export const failures: Errand = async outing => {
+  const { protocol } = outing
+  const dead = await outing.queue()
+  const parked = await outing.queue()
+  const queue = await outing.queue({ arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead } })
+  const copy = { exchangeName: '', routingKey: parked }
+  const seen: string[] = []
+  outing.keep(
+    await protocol.consumer(
+      queue,
+      message => {
+        seen.push(message.text())
+        throw new Error(`no ${message.text()}`)
+      },
+      {
+        concurrency: 1,
+        onFailure: (message, error) => {
+          outing.expect((error as Error).message === `no ${message.text()}`, 'another error was given to onFailure')
+          switch (message.text()) {
+            case 'reject':
+              return 'reject'
+            case 'drop':
+              return 'drop'
+            case 'copy':
+              return copy
+            case 'back':
+              return message.envelope.isRedeliver ? copy : 'requeue'
+            default:
+              outing.expect(message.ack(), 'a message cannot be acked in onFailure')
+              return 'reject'
+          }
+        },
+      },
+    ),
+  )
+  await outing.publish(queue, 'reject', 'own', 'drop', 'back', 'copy')
+  const reject = await outing.take(dead)
+  outing.equal(reject?.body.toString(), 'reject', 'the dead letter')
+  await outing.until(() => seen.length >= 6, 'all are handled')
+  outing.equal(seen, ['reject', 'own', 'drop', 'back', 'copy', 'back'], 'the messages')
+  await outing.holds(parked, 2, 'parked')
+  outing.equal(await outing.takeAll(parked), ['copy', 'back'], 'the parked messages')
+  await outing.holds(queue, 0, 'messages that are left')
+  outing.equal(await outing.ready(dead), 0, 'dead letters that are left')
+}

@@ -1,0 +1,78 @@
+import type { Message } from '../../../src/index.ts'
+import type { Errand } from './errand.ts'
+
+/** A loop acks what it has done, and gives the rest back when it is left. */
+export const loops: Errand = async outing => {
+  const queue = await outing.queue()
+  await outing.publish(queue, '1', '2', '3', '4', '5')
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 10 }))
+  const seen: string[] = []
+  for await (const message of consumer) {
+    seen.push(message.text())
+    if (message.text() === '1') outing.expect(message.reject(), 'a message cannot be settled in a loop')
+    if (message.text() === '3') break
+  }
+  outing.equal(seen, ['1', '2', '3'], 'the messages of a loop')
+  await outing.holds(queue, 3, 'messages that a loop gives back')
+  outing.equal(await outing.takeAll(queue), ['3', '4', '5'], 'what a loop gave back')
+  const done = await consumer.next()
+  outing.expect(done.done === true, 'a loop that was left goes on')
+}
+
+/** A program that asks for one message at a time settles it, and loses none when it stops waiting. */
+export const oneByOne: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 3 }))
+  const began = outing.clock.now()
+  await outing.failure(consumer.next({ timeout: 250 }), 'TimeoutError', 'next() with a timeout')
+  outing.took(began, 250, 300, 'next() with a timeout')
+  await outing.failure(consumer.next({ signal: outing.signalAfter(50) }), 'AbortError', 'next() with a signal')
+  const waiting = [consumer.next(), consumer.next()]
+  await outing.publish(queue, '1', '2', '3', '4')
+  const [one, two] = (await Promise.all(waiting)).map(({ value }) => value)
+  outing.equal([one?.text(), two?.text()], ['1', '2'], 'the first messages')
+  outing.expect(two?.ack() === true, 'it cannot be acked')
+  outing.expect(two?.ack() === false, 'it can be acked twice')
+  outing.expect(two?.nack() === false, 'what was acked can be given back')
+  outing.expect(one?.nack() === true, 'it cannot be given back')
+  const after: Message[] = []
+  for (let n = 0; n < 3; n++) {
+    const { value } = await consumer.next({ timeout: 5_000 })
+    if (value !== undefined) after.push(value)
+  }
+  outing.equal(after.map(message => message.text()).sort(), ['1', '3', '4'], 'what comes then')
+  const again = after.find(message => message.text() === '1')
+  outing.expect(again?.envelope.isRedeliver === true, 'what was given back does not say so')
+  for (const message of after) message.ack()
+  const ended = consumer.next()
+  await consumer.close()
+  outing.expect((await ended).done === true, 'the close of a consumer does not end next()')
+  await outing.holds(queue, 0, 'messages that are left')
+}
+
+/** A pause hands nothing out, and a signal closes a consumer. */
+export const pauses: Errand = async outing => {
+  const queue = await outing.queue()
+  const controller = new AbortController()
+  const seen: string[] = []
+  const { signal } = controller
+  const consumer = outing.keep(
+    await outing.protocol.consumer(queue, message => void seen.push(message.text()), { signal, concurrency: 1 }),
+  )
+  const closed = new Promise<unknown>(resolve => consumer.once('closed', resolve))
+  consumer.pause()
+  outing.expect(consumer.isPaused, 'a consumer that pauses does not say so')
+  await outing.publish(queue, '1', '2')
+  await outing.sleep(300)
+  outing.equal(seen, [], 'what came during a pause')
+  consumer.resume()
+  await outing.until(() => seen.length === 2, 'it goes on after a pause', 1_000)
+  consumer.pause()
+  await outing.publish(queue, '3')
+  await outing.sleep(50)
+  controller.abort()
+  const ended = await Promise.race([closed.then(() => true), outing.sleep(1_000)])
+  outing.expect(ended === true, 'an aborted signal does not close its consumer')
+  outing.equal(seen, ['1', '2'], 'what was handled')
+  await outing.holds(queue, 1, 'messages that go back')
+}

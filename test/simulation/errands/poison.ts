@@ -1,0 +1,48 @@
+import type { Errand } from './errand.ts'
+
+/** A message over which the broker closes the channel is refused alone: those beside it get through, in order. */
+export const poison: Errand = async outing => {
+  const queue = await outing.queue()
+  const publisher = outing.keep(await outing.protocol.publisher({ maxInFlight: outing.number % 2 === 0 ? 100 : 2 }))
+  const count = 6
+  // The user is not who has logged in: 406.
+  const bad = outing.number % count
+  const sent = Array.from({ length: count }, (_, n) =>
+    publisher.publish(`${n}`, queue, n === bad ? { userId: 'somebody else' } : {}, { timeout: 50_000 }),
+  )
+  const ended = await Promise.allSettled(sent)
+  for (const [n, { status }] of ended.entries())
+    outing.equal(status, n === bad ? 'rejected' : 'fulfilled', `message ${n} beside ${bad}, which is refused`)
+  const refused = ended[bad]
+  const { name, outcome, replyCode } = refused?.status === 'rejected' ? (refused.reason as Partial<RefusedError>) : {}
+  outing.equal([name, replyCode], ['ChannelClosedError', 406], 'the error of what is refused')
+  // It may have been sent again, to find out which of several it was.
+  outing.expect(outcome === 'refused' || outcome === 'unknown', `the outcome of what is refused is ${outcome}`)
+  const good = Array.from({ length: count }, (_, n) => `${n}`).filter(text => text !== `${bad}`)
+  const texts = await outing.takeAll(queue)
+  outing.equal([...new Set(texts)], good, 'what got through')
+  await publisher.publish('after', queue, {}, { timeout: 20_000 })
+  outing.equal(await outing.takeAll(queue), ['after'], 'what is published after it')
+}
+
+interface RefusedError extends Error {
+  readonly outcome: string
+  readonly replyCode: number
+}
+
+/** What is published to an exchange that is gone is refused, and the publisher goes on when it is there again. */
+export const goneExchange: Errand = async outing => {
+  const queue = await outing.queue()
+  const exchange = await outing.exchange('fanout')
+  await outing.protocol.queueBind(queue, exchange)
+  const publisher = outing.keep(await outing.protocol.publisher({ exchangeName: exchange }))
+  await publisher.publish('1', '')
+  await outing.protocol.exchangeDelete(exchange)
+  const bounds = { timeout: 20_000 }
+  const refused = [2, 3].map(n => publisher.publish(`${n}`, '', {}, bounds))
+  for (const sent of refused) await outing.failure(sent, 'ChannelClosedError', 'a publish to an exchange that is gone')
+  await outing.protocol.exchangeDeclare(exchange, 'fanout')
+  await outing.protocol.queueBind(queue, exchange)
+  await publisher.publish('4', '', {}, bounds)
+  outing.equal(await outing.takeAll(queue), ['1', '4'], 'what got through')
+}

@@ -1,0 +1,72 @@
+import type { Errand } from './errand.ts'
+
+/** What a publisher promises of each message: its mode, its end, its place. */
+export const publishers: Errand = async outing => {
+  const queue = await outing.queue()
+  const publisher = outing.keep(await outing.protocol.publisher({ persistent: false, maxInFlight: 2 }))
+  const all = Array.from({ length: 7 }, (_, n) => publisher.publish(`${n}`, queue))
+  const { unconfirmed, waiting } = publisher.stats()
+  outing.expect(unconfirmed <= 2 && unconfirmed + waiting === 7, `${unconfirmed} are in flight, and ${waiting} wait`)
+  const gone = publisher.publish('gone', queue, {}, { signal: outing.signalAfter(0) })
+  const late = publisher.publish('late', queue)
+  await gone.catch(() => {})
+  await Promise.all([...all, late])
+  const returned = await outing.failure(publisher.publish('x', `${queue} none`), 'MessageReturnedError', 'to no queue')
+  outing.equal(returned.outcome, 'refused', 'the outcome of what comes back')
+  await publisher.publish('nowhere', `${queue} none`, {}, { mandatory: false })
+  const aborted = new AbortController()
+  aborted.abort()
+  const notSent = publisher.publish('x', queue, {}, { signal: aborted.signal })
+  outing.equal((await outing.failure(notSent, 'AbortError', 'aborted before')).outcome, 'notSent', 'its outcome')
+  const first = await outing.take(queue)
+  outing.expect(first?.properties.deliveryMode !== 2, 'what is not to be persistent is')
+  const texts = await outing.takeAll(queue)
+  outing.equal(
+    texts.filter(text => text !== 'gone'),
+    ['1', '2', '3', '4', '5', '6', 'late'],
+    'the messages',
+  )
+  const last = publisher.publish('last', queue)
+  await publisher.close()
+  await last
+  const after = await outing.failure(publisher.publish('x', queue), 'ChannelClosedError', 'after the close')
+  outing.equal(after.outcome, 'notSent', 'the outcome of a publish after the close')
+  outing.equal(await outing.takeAll(queue), ['last'], 'what was published before the close')
+}
+
+/** `protocol.publish` to more exchanges than it keeps channels for. */
+export const manyExchanges: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue()
+  const exchanges: string[] = []
+  const count = outing.number % 2 === 0 ? 3 : 19
+  for (let n = 0; n < count; n++) exchanges.push(await outing.exchange('fanout'))
+  await Promise.all(exchanges.map(exchange => protocol.queueBind(queue, exchange)))
+  const sent = exchanges.flatMap((exchange, n) => [0, 1].map(m => protocol.publish(`${n} ${m}`, exchange, '')))
+  await Promise.all(sent)
+  const texts = await outing.takeAll(queue)
+  outing.equal(texts.length, 2 * count, 'messages by many exchanges')
+  for (const n of exchanges.keys()) {
+    const own = texts.filter(text => text.startsWith(`${n} `))
+    outing.equal(own, [`${n} 0`, `${n} 1`], `the order by exchange ${n}`)
+  }
+}
+
+/** Payloads of all kinds arrive as what they were. */
+export const payloads: Errand = async outing => {
+  const queue = await outing.queue()
+  const { protocol } = outing
+  const payload = { text: 'Grüße', list: [1, 2.5, null], nested: { yes: true } }
+  await protocol.publish(payload, '', queue)
+  await protocol.publish('Grüße', '', queue)
+  await protocol.publish(new Uint8Array([0, 1, 255]), '', queue)
+  const consumer = outing.keep(await protocol.consumer(queue, { prefetchCount: 0 }))
+  const [object, text, bytes] = [await consumer.next(), await consumer.next(), await consumer.next()].map(
+    ({ value }) => value,
+  )
+  outing.equal(object?.json(), payload, 'an object')
+  outing.equal(object?.properties.contentType, 'application/json', 'the type of an object')
+  outing.equal(text?.text(), 'Grüße', 'a text')
+  outing.equal([...(bytes?.body ?? [])], [0, 1, 255], 'bytes')
+  for (const message of [object, text, bytes]) outing.expect(message?.ack() === true, 'it cannot be acked')
+}

@@ -1,0 +1,52 @@
+import { RemoteError } from '../../../src/index.ts'
+import type { Errand } from './errand.ts'
+
+/** Answers of every kind reach the one who asked. */
+export const answers: Errand = async outing => {
+  const queue = await outing.queue()
+  const server = outing.keep(
+    await outing.protocol.rpcServer(queue, async request => {
+      const { say, wait = 0 } = request.json<{ say: string; wait?: number }>()
+      if (say === 'no') throw new RangeError('not for sale')
+      await outing.sleep(wait)
+      return { said: say }
+    }),
+  )
+  const client = outing.keep(await outing.protocol.rpcClient({ timeout: 30_000 }))
+  const slow = client.call(queue, { say: 'slow', wait: 200 })
+  const fast = await client.call(queue, { say: 'fast' })
+  outing.equal(fast.json(), { said: 'fast' }, 'the fast answer')
+  const refused = await client.call(queue, { say: 'no' }).catch((error: unknown) => error)
+  outing.expect(
+    refused instanceof RemoteError && refused.remoteName === 'RangeError' && refused.message.includes('not for sale'),
+    `what a server threw came as ${refused}`,
+  )
+  outing.equal((await slow).json(), { said: 'slow' }, 'the slow answer')
+  const began = outing.clock.now()
+  await outing.failure(
+    client.call(queue, { say: 'late', wait: 500 }, { timeout: 100 }),
+    'TimeoutError',
+    'a late answer',
+  )
+  outing.took(began, 100, 150, 'a call with a timeout')
+  const aborted = client.call(queue, { say: 'gone', wait: 300 }, { signal: outing.signalAfter(50) })
+  await outing.failure(aborted, 'AbortError', 'a call with a signal')
+  const lost = await outing.failure(
+    client.call(`${queue} none`, 'to nobody'),
+    'MessageReturnedError',
+    'a call to nobody',
+  )
+  outing.equal(lost.outcome, 'refused', 'the outcome of a call to nobody')
+  const last = client.call(queue, { say: 'last', wait: 100 })
+  await outing.sleep(50)
+  await server.close()
+  outing.equal((await last).json(), { said: 'last' }, 'what a server answers while it is closed')
+  const waiting = client.call(queue, { say: 'nobody hears it' })
+  const failed = outing.failure(waiting, 'ChannelClosedError', 'a call whose client is closed')
+  await outing.sleep(20)
+  await client.close()
+  const ended = await Promise.race([failed.then(() => true), outing.sleep(1_000)])
+  outing.expect(ended === true, 'a call outlives its client')
+  // The last one: its answer had no place to go.
+  await outing.holds(queue, 1, 'requests that are left')
+}

@@ -1,0 +1,72 @@
+import type { Errand } from './errand.ts'
+
+/** A consumer of a stream goes on where its store says, and the store has what was handled. */
+export const storedOffsets: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })
+  await outing.publish(queue, '0', '1', '2', '3', '4', '5', '6')
+  let stored: bigint | undefined
+  let loads = 0
+  const offsetStore = {
+    load: () => {
+      loads++
+      return stored
+    },
+    save: (offset: bigint) => {
+      outing.expect(stored === undefined || offset > stored, `offset ${offset} was stored after ${stored}`)
+      stored = offset
+    },
+  }
+  const seen: string[] = []
+  const first = outing.keep(
+    await protocol.consumer(
+      queue,
+      async message => {
+        seen.push(message.text())
+        // The fourth is in hand for longer than the time between two saves.
+        await outing.sleep(message.text() === '3' ? 7_000 : 10)
+      },
+      { concurrency: 1, prefetchCount: 3, offsetStore },
+    ),
+  )
+  await outing.until(() => stored !== undefined, 'a stored offset', 8_000)
+  outing.equal(String(stored), '3', 'the offset while the fourth is in hand')
+  await outing.until(() => seen.length >= 5, 'five messages', 10_000)
+  await first.close()
+  outing.equal(String(stored), String(seen.length), 'the offset after the close')
+  const before = seen.length
+  const second = outing.keep(
+    await protocol.consumer(queue, message => void seen.push(message.text()), { concurrency: 1, offsetStore }),
+  )
+  await outing.until(() => seen.length >= 7, 'the rest of the stream')
+  outing.equal(seen, ['0', '1', '2', '3', '4', '5', '6'], `the stream, after a new start at ${before}`)
+  outing.equal(loads, 2, 'times that the store was asked')
+  await second.close()
+  outing.equal(String(stored), '7', 'the offset at the end')
+}
+
+/** A message of a stream that fails is handled again here; one that is rejected is passed over. */
+export const failedInStream: Errand = async outing => {
+  const queue = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })
+  await outing.publish(queue, '0', '1', '2')
+  const seen: string[] = []
+  const consumer = outing.keep(
+    await outing.protocol.consumer(
+      queue,
+      message => {
+        seen.push(message.text())
+        if (message.text() === '1' && seen.length < 4) throw new Error('not yet')
+      },
+      {
+        concurrency: 1,
+        arguments: { 'x-stream-offset': 'first' },
+        onFailure: outing.number % 2 === 0 ? 'reject' : { retries: 1, delays: [50] },
+      },
+    ),
+  )
+  await outing.until(() => seen.includes('2'), 'the end of a stream')
+  await outing.sleep(500)
+  const should = outing.number % 2 === 0 ? ['0', '1', '2'] : ['0', '1', '1', '2']
+  outing.equal([...seen].sort(), should, 'what was handled of a stream')
+  await consumer.close()
+}

@@ -1,0 +1,69 @@
+import type { StandardSchema } from '../../../src/index.ts'
+import type { Errand } from './errand.ts'
+
+interface Order {
+  readonly id: number
+}
+
+const order: StandardSchema<Order> = {
+  '~standard': {
+    version: 1,
+    vendor: 'simulation',
+    validate: value =>
+      typeof (value as Partial<Order> | null)?.id === 'number'
+        ? { value: value as Order }
+        : { issues: [{ message: 'it has no id' }] },
+  },
+}
+const backwards = {
+  contentType: 'text/backwards',
+  encode: (value: unknown) => [...JSON.stringify(value)].reverse().join(''),
+  decode: (body: Buffer): unknown => JSON.parse([...body.toString()].reverse().join('')),
+}
+
+/** What fits the schema arrives as it was; what does not is not sent, or not handled. */
+export const typed: Errand = async outing => {
+  const { protocol } = outing
+  const parked = await outing.queue()
+  const queue = await outing.queue()
+  const publisher = outing.keep(await protocol.publisher({ schema: order, codecs: [backwards] }))
+  const failed = publisher.publish({ name: 'no order' } as unknown as Order, queue)
+  outing.equal(
+    (await failed.catch((error: unknown) => error as { outcome: string }))?.outcome,
+    'notSent',
+    'what does not fit',
+  )
+  const coded = { contentType: backwards.contentType }
+  await Promise.all([1, 2, 3].map(id => publisher.publish({ id }, queue, id === 2 ? coded : {})))
+  await outing.publish(queue, 'no JSON')
+  await publisher.publish({ id: 4 }, queue)
+  const seen: number[] = []
+  const consumer = outing.keep(
+    await protocol.consumer(queue, message => void seen.push(message.json().id), {
+      schema: order,
+      codecs: [backwards],
+      concurrency: 1,
+      onFailure: { exchangeName: '', routingKey: parked },
+    }),
+  )
+  await outing.until(() => seen.length === 4, 'four orders')
+  outing.equal(seen, [1, 2, 3, 4], 'the orders')
+  await outing.holds(parked, 1, 'what does not fit')
+  outing.equal(await outing.takeAll(parked), ['no JSON'], 'what does not fit')
+  await consumer.close()
+  await outing.holds(queue, 0, 'messages that are left')
+}
+
+/** Both sides of a call are checked. */
+export const typedQuestions: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue()
+  const schema = { request: order, reply: order }
+  outing.keep(await protocol.rpcServer(queue, request => ({ id: request.json().id + 1 }), { schema }))
+  const client = outing.keep(await protocol.rpcClient({ schema }))
+  outing.equal((await client.call(queue, { id: 1 })).json(), { id: 2 }, 'the answer')
+  const wrong = client.call(queue, { name: 'x' } as unknown as Order)
+  outing.expect((await wrong.catch((error: unknown) => error)) instanceof Error, 'what does not fit is sent')
+  const plain = outing.keep(await protocol.rpcClient())
+  await outing.failure(plain.call(queue, { name: 'x' }), 'RemoteError', 'a request that does not fit')
+}

@@ -1,0 +1,99 @@
+import type { VirtualClock } from '../support/virtual-clock.ts'
+import { propertiesOf } from './content.ts'
+import { ERRAND_NAMES } from './errands/errands.ts'
+import type { Journal } from './journal.ts'
+import { bodyOf, EXCHANGE } from './names.ts'
+import type { Program } from './program/program.ts'
+import type { Random } from './random.ts'
+
+/** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
+const SOON = 60_000
+
+/** When all faults are over, programs try whether everything works. */
+export class Trials {
+  readonly #programs: readonly Program[]
+  readonly #journal: Journal
+  readonly #clock: VirtualClock
+  readonly #random: Random
+
+  constructor(programs: readonly Program[], journal: Journal, clock: VirtualClock, random: Random) {
+    this.#programs = programs
+    this.#journal = journal
+    this.#clock = clock
+    this.#random = random
+  }
+
+  /** Returns what is wrong, if the journal does not have it. */
+  async run(): Promise<string[]> {
+    const wrong = await this.#privateQueues()
+    await this.#publishOnce()
+    await this.#errands()
+    return wrong
+  }
+
+  /** Let time pass until nothing is pending. */
+  async finish(milliseconds: number): Promise<void> {
+    for (let left = milliseconds; left > 0; left -= milliseconds / 12) {
+      await this.#clock.advance(milliseconds / 12)
+      if (this.#journal.pending.length === 0) return
+    }
+  }
+
+  /** What is published to a queue that the broker named reaches its consumer. */
+  async #privateQueues(): Promise<string[]> {
+    const sent: string[] = []
+    for (const { protocol, number, privateQueues } of this.#programs) {
+      for (const { key } of privateQueues.all) {
+        const published = this.#journal.publishing(number, 'protocol', key)
+        const { id } = published
+        const promise = protocol?.publish(bodyOf(id, 10), EXCHANGE, key, propertiesOf(id))
+        if (promise === undefined) continue
+        sent.push(id)
+        this.#journal.track(`publish ${id}`, promise).then(
+          () => {
+            published.outcome = 'ok'
+          },
+          error => this.#journal.failed(published, error),
+        )
+      }
+    }
+    if (sent.length === 0) return []
+    await this.#clock.advance(SOON)
+    const seen = new Set(this.#journal.handled.map(({ id }) => id))
+    const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
+    const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
+    return lost.map(id => `${id} did not reach its private queue`)
+  }
+
+  /** Each way of publishing works. */
+  async #publishOnce(): Promise<void> {
+    for (const program of this.#programs) {
+      program.questions.unanswered.clear()
+      for (const way of ['protocol', 'publisher', 'confirm', 'plain', 'transaction'] as const) {
+        program.do({ do: 'publish', client: program.number, way, queue: 0, count: 2, size: 10 })
+      }
+      program.do({ do: 'batch', client: program.number, queue: 0, count: 2 })
+      program.do({ do: 'unit', client: program.number, queue: 0, pause: 5, rollback: false })
+      program.do({ do: 'ask', client: program.number, queue: 0 })
+      program.do({ do: 'call', client: program.number, timeout: SOON / 2 })
+    }
+    await this.finish(SOON)
+    const { violations, pending } = this.#journal
+    for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
+    // If the only program that could answer failed to come back, no answer comes.
+    if (!this.#programs.some(({ answers }) => answers)) return
+    for (const { questions, number } of this.#programs) {
+      for (const question of questions.unanswered)
+        violations.push(`${question} of program ${number} has no answer, though nothing is wrong`)
+    }
+  }
+
+  /** Each program goes on an errand, and nothing disturbs it. */
+  async #errands(): Promise<void> {
+    for (const program of this.#programs)
+      program.do({ do: 'errand', client: program.number, what: this.#random.pick(ERRAND_NAMES), calm: true })
+    await this.finish(2 * SOON)
+    const { violations, pending } = this.#journal
+    for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
+  }
+}
