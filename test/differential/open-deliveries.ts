@@ -3,14 +3,17 @@ import * as methods from '../../src/protocol/methods.ts'
 /** Delivery tags of a connection that are not settled, by channel, so that steps can settle what there is. */
 export class OpenDeliveries {
   readonly #tags = new Map<number, Set<number>>()
+  /** Channels that have had a consumer. */
+  readonly #consuming = new Set<number>()
   /** Consumers whose messages need no settling, with their channels. */
   readonly #noAck = new Set<string>()
   /** Whether the next basic.get-ok of a channel, or its next consumer without a name, needs none. */
   readonly #nextNoAck = new Map<string, boolean>()
 
-  /** How many channels have any. */
-  get channels(): number {
-    return [...this.#tags.values()].filter(tags => tags.size > 0).length
+  /** Whether what one channel gives back may go to another one, or between what that gives back, if both end together. */
+  get mix(): boolean {
+    const having = [...this.#tags].flatMap(([channel, tags]) => (tags.size > 0 ? [channel] : []))
+    return having.length > 0 && new Set([...having, ...this.#consuming]).size > 1
   }
 
   of(channel: number): readonly number[] {
@@ -22,6 +25,7 @@ export class OpenDeliveries {
     const { deliveryTag, multiple, noAck, consumerTag } = args
     if (method === methods.BasicGet) this.#nextNoAck.set(`get ${channel}`, noAck === true)
     else if (method === methods.BasicConsume) {
+      this.#consuming.add(channel)
       if (consumerTag === '') this.#nextNoAck.set(`consume ${channel}`, noAck === true)
       else if (noAck === true) this.#noAck.add(`${channel} ${consumerTag}`)
     } else if (method === methods.BasicRecover || method === methods.BasicRecoverAsync) tags?.clear()
@@ -48,6 +52,7 @@ export class OpenDeliveries {
 
   channelGone(channel: number): void {
     this.#tags.delete(channel)
+    this.#consuming.delete(channel)
     for (const one of this.#noAck) if (one.startsWith(`${channel} `)) this.#noAck.delete(one)
   }
 }

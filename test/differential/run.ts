@@ -160,7 +160,7 @@ export class Run {
       }
       if (one.closed && !this.#ended.has(one)) {
         // Channels that end together give back what they had in no certain order.
-        const mixes = this.#kind === 'quorum' && one.deliveries.channels > 1
+        const mixes = this.#kind === 'quorum' && one.deliveries.mix
         if (mixes) this.#chanceFrom = Math.min(this.#chanceFrom, this.#steps)
         this.#ended.add(one)
         lines.push(`${at} has ended`)
