@@ -39,6 +39,7 @@ export async function runHistory(
 }
 
 class World {
+  readonly #seed: number
   readonly #random: Random
   readonly #clock: VirtualClock
   readonly #network: Network
@@ -51,6 +52,7 @@ class World {
   #secrets = 0
 
   constructor(seed: number, journal: Journal, { turn }: EventLoop) {
+    this.#seed = seed
     this.#random = new Random(seed)
     this.#clock = new VirtualClock({ seed, turn })
     this.#network = new Network(this.#clock, this.#random)
@@ -82,7 +84,7 @@ class World {
     }
     this.#heal()
     const healed = this.#clock.now()
-    const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock, this.#random)
+    const rest = new Rest(this.#programs, this.#journal, this.#broker, this.#clock, this.#seed)
     const wrong = await rest.judge(healed, this.#restarted)
     for (const running of this.#programs.flatMap(program => program.running.splice(0))) this.#stop(running)
     wrong.push(...(await rest.judgeIdle()))

@@ -4,7 +4,6 @@ import type { Journal } from './journal.ts'
 import { RPC_QUEUE, STREAM } from './names.ts'
 import type { Program } from './program/program.ts'
 import type { Running } from './program/running.ts'
-import type { Random } from './random.ts'
 import { Trials } from './trials.ts'
 
 /** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
@@ -42,13 +41,13 @@ export class Rest {
     journal: Journal,
     broker: BrokerControl,
     clock: VirtualClock,
-    random: Random,
+    seed: number,
   ) {
     this.#programs = programs
     this.#journal = journal
     this.#broker = broker
     this.#clock = clock
-    this.#trials = new Trials(programs, journal, clock, random)
+    this.#trials = new Trials(programs, journal, clock, seed)
   }
 
   /** Everything comes to its end. `healed` is when the faults were over, `restarted` when the broker last started. */

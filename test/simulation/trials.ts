@@ -4,7 +4,6 @@ import { ERRAND_NAMES } from './errands/errands.ts'
 import type { Journal } from './journal.ts'
 import { bodyOf, EXCHANGE } from './names.ts'
 import type { Program } from './program/program.ts'
-import type { Random } from './random.ts'
 
 /** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
@@ -14,13 +13,13 @@ export class Trials {
   readonly #programs: readonly Program[]
   readonly #journal: Journal
   readonly #clock: VirtualClock
-  readonly #random: Random
+  readonly #seed: number
 
-  constructor(programs: readonly Program[], journal: Journal, clock: VirtualClock, random: Random) {
+  constructor(programs: readonly Program[], journal: Journal, clock: VirtualClock, seed: number) {
     this.#programs = programs
     this.#journal = journal
     this.#clock = clock
-    this.#random = random
+    this.#seed = seed
   }
 
   /** Returns what is wrong, if the journal does not have it. */
@@ -88,10 +87,15 @@ export class Trials {
     }
   }
 
-  /** Each program goes on an errand, and nothing disturbs it. */
+  /** Programs go on errands, and nothing disturbs them. One history after the other, all errands have their turn. */
   async #errands(): Promise<void> {
-    for (const program of this.#programs)
-      program.do({ do: 'errand', client: program.number, what: this.#random.pick(ERRAND_NAMES), calm: true })
+    const open = this.#programs.filter(({ protocol }) => protocol !== undefined)
+    const { length: count } = this.#programs
+    for (let n = 0; n < count; n++) {
+      const what = ERRAND_NAMES[(this.#seed * count + n) % ERRAND_NAMES.length]
+      const program = open[n % open.length]
+      if (what !== undefined) program?.do({ do: 'errand', client: program.number, what, calm: true })
+    }
     await this.finish(2 * SOON)
     const { violations, pending } = this.#journal
     for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)

@@ -26,6 +26,38 @@ export const batches: Errand = async outing => {
   await outing.holds(queue, 2, 'messages of a batch that goes back')
 }
 
+/** A batch is handed over after its wait, though messages go on to come. */
+export const trickles: Errand = async outing => {
+  const { clock } = outing
+  const queue = await outing.queue()
+  const began = clock.now()
+  const seen: { size: number; at: number }[] = []
+  const see = (messages: readonly unknown[]): void => void seen.push({ size: messages.length, at: clock.now() - began })
+  const batch = { size: 10, wait: 500 }
+  const consumer = outing.keep(
+    outing.number % 2 === 0
+      ? await outing.protocol.consumer(queue, messages => see(messages), { batch })
+      : await outing.protocol.consumer(queue),
+  )
+  const loop = async (): Promise<void> => {
+    for await (const messages of consumer.batches(batch)) see(messages)
+  }
+  const looped = outing.number % 2 === 0 ? undefined : outing.meanwhile(loop())
+  for (let n = 0; n < 6; n++) {
+    await outing.publish(queue, `${n}`)
+    await outing.sleep(200)
+  }
+  await outing.until(() => seen.reduce((sum, { size }) => sum + size, 0) === 6, 'six messages', 2_000)
+  outing.equal(seen.length, 2, 'batches of what trickles in')
+  const [first] = seen
+  outing.expect((first?.at ?? 0) >= 450 && (first?.at ?? 0) <= 700, `the first batch came after ${first?.at} ms`)
+  await outing.publish(queue, 'alone')
+  await outing.until(() => seen.length === 3, 'a batch of one', 1_000)
+  await consumer.close()
+  await looped
+  await outing.holds(queue, 0, 'messages that are left')
+}
+
 /** A handler of batches: the messages of one that fails have the end that the consumer says. */
 export const failedBatches: Errand = async outing => {
   const dead = await outing.queue()

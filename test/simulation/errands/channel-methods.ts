@@ -79,6 +79,67 @@ export const channelLimit: Errand = async outing => {
   await outing.holds(queue, 5, 'messages that go back when a channel is closed')
 }
 
+/** What waits for a callback when its consumer is cancelled goes back, though the channel stays. */
+export const cancelled: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  await channel.basicQos({ prefetchCount: 4 })
+  const seen: string[] = []
+  const { consumerTag } = await channel.basicConsume(
+    async (on, body, { deliveryTag }) => {
+      seen.push(body.toString())
+      await outing.sleep(200)
+      outing.expect(await on.basicClientAck(deliveryTag), 'a message in hand cannot be acked after the cancel')
+    },
+    queue,
+    { concurrency: 1 },
+  )
+  await outing.publish(queue, '1', '2', '3', '4', '5')
+  await outing.until(() => seen.length === 1, 'a message')
+  await outing.sleep(20)
+  await channel.basicCancel(consumerTag)
+  await outing.sleep(300)
+  outing.equal(seen, ['1'], 'callbacks of a consumer that was cancelled')
+  await outing.holds(queue, 4, 'messages that go back')
+  outing.expect(channel.isOpen, 'a cancel closes its channel')
+}
+
+/** A tag may be taken again at once: what ends the consumer before leaves the next one alone. */
+export const tagAgain: Errand = async outing => {
+  const [first, second] = [await outing.queue(), await outing.queue()]
+  const channel = outing.keep(await outing.protocol.channel())
+  const seen: string[] = []
+  const see = (name: string) => (_channel: unknown, body: Buffer) => void seen.push(`${name} ${body.toString()}`)
+  const options = { consumerTag: 'tag', noAck: true }
+  await channel.basicConsume(see('first'), first, options)
+  await outing.publish(first, '1')
+  await outing.until(() => seen.length === 1, 'a message')
+  const cancelled = channel.basicCancel('tag')
+  const consumed = channel.basicConsume(see('second'), second, options)
+  await Promise.all([cancelled, consumed])
+  await outing.publish(second, '2')
+  await outing.publish(first, '3')
+  await outing.until(() => seen.length === 2, 'a message of the second')
+  await outing.sleep(20)
+  outing.equal(seen, ['first 1', 'second 2'], 'the messages')
+  outing.equal(await outing.takeAll(first), ['3'], 'what no consumer takes')
+  await outing.failure(channel.basicConsume(see('third'), first, options), 'DuplicateConsumerTagError', 'a tag in use')
+}
+
+/** Many messages are in flight at the same time, and each has its own confirm. */
+export const manyInFlight: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel({ publisherConfirms: true }))
+  const all = Array.from({ length: 700 }, (_, n) => `${n}`)
+  let confirmed = 0
+  await channel.publish('first', '', queue)
+  const sent = all.map(text => channel.publish(text, '', queue).then(() => confirmed++))
+  await Promise.race([Promise.all(sent), outing.sleep(20_000)])
+  outing.equal(confirmed, all.length, 'confirms')
+  await outing.holds(queue, all.length + 1, 'messages')
+  await channel.queuePurge(queue)
+}
+
 /** What comes back goes to the callback of its channel. */
 export const returns: Errand = async outing => {
   const queue = await outing.queue()

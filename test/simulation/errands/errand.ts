@@ -7,8 +7,15 @@ export type Errand = (outing: Outing) => Promise<void>
 /** A connection that an errand has for itself. */
 export interface OwnConnection {
   readonly protocol: AmqpProtocol
+  /** Timers of it that keep the process alive. */
+  readonly keeping: number
   /** Break what is there of it now. */
   cut(): void
+  /** New connections of it are refused, or not any more. */
+  refuse(does: boolean): void
+  /** Nothing comes or goes until it thaws. */
+  freeze(): void
+  thaw(): void
 }
 
 /** What lets errands go. */
@@ -87,6 +94,12 @@ export class Outing {
     )
     this.expect(error?.name === name, `${what} ended with ${error ?? 'success'}, and not ${name}`)
     return error ?? {}
+  }
+
+  /** It goes on while the errand does other things: if the errand breaks off, no one looks at it any more. */
+  meanwhile<T>(promise: Promise<T>): Promise<T> {
+    promise.catch(() => {})
+    return promise
   }
 
   /** It is closed at the end, whatever happens. */

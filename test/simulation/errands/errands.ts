@@ -1,16 +1,26 @@
 import { aborts, refusals } from './aborts.ts'
-import { batches, failedBatches } from './batches.ts'
-import { channelLimit, channelMethods, channelTransaction, returns } from './channel-methods.ts'
-import { background, closes, tokens, unrecovered } from './connections.ts'
+import { batches, failedBatches, trickles } from './batches.ts'
+import {
+  cancelled,
+  channelLimit,
+  channelMethods,
+  channelTransaction,
+  manyInFlight,
+  returns,
+  tagAgain,
+} from './channel-methods.ts'
+import { background, closes, deadlines, tokens, unrecovered } from './connections.ts'
 import type { Errand } from './errand.ts'
-import { failures, heldBack } from './failures.ts'
-import { loops, oneByOne, pauses } from './loops.ts'
+import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
+import { loops, manyWaiting, oneByOne, pauses } from './loops.ts'
 import { noAcks } from './no-acks.ts'
+import { givenUp, outages } from './outages.ts'
 import { goneExchange, poison } from './poison.ts'
 import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { retries } from './retries.ts'
+import { deadPeer, silences } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -21,21 +31,30 @@ export const ERRANDS = {
   background,
   batches,
   brokenTransaction,
+  cancelled,
   channelLimit,
   channelMethods,
   channelTransaction,
   closes,
   consumers,
+  copyAtClose,
+  copyToNowhere,
+  deadlines,
+  deadPeer,
   failedBatches,
   failedInStream,
   failures,
+  givenUp,
   goneExchange,
   heldBack,
   inHand,
   loops,
+  manyInFlight,
+  manyWaiting,
   manyExchanges,
   noAcks,
   oneByOne,
+  outages,
   pauses,
   payloads,
   poison,
@@ -44,9 +63,12 @@ export const ERRANDS = {
   resent,
   retries,
   returns,
+  silences,
   storedOffsets,
+  tagAgain,
   tokens,
   topology,
+  trickles,
   typed,
   typedQuestions,
   unrecovered,

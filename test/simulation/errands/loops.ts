@@ -27,7 +27,7 @@ export const oneByOne: Errand = async outing => {
   await outing.failure(consumer.next({ timeout: 250 }), 'TimeoutError', 'next() with a timeout')
   outing.took(began, 250, 300, 'next() with a timeout')
   await outing.failure(consumer.next({ signal: outing.signalAfter(50) }), 'AbortError', 'next() with a signal')
-  const waiting = [consumer.next(), consumer.next()]
+  const waiting = [0, 1].map(() => outing.meanwhile(consumer.next()))
   await outing.publish(queue, '1', '2', '3', '4')
   const [one, two] = (await Promise.all(waiting)).map(({ value }) => value)
   outing.equal([one?.text(), two?.text()], ['1', '2'], 'the first messages')
@@ -44,10 +44,30 @@ export const oneByOne: Errand = async outing => {
   const again = after.find(message => message.text() === '1')
   outing.expect(again?.envelope.isRedeliver === true, 'what was given back does not say so')
   for (const message of after) message.ack()
-  const ended = consumer.next()
+  const ended = outing.meanwhile(consumer.next())
   await consumer.close()
   outing.expect((await ended).done === true, 'the close of a consumer does not end next()')
   await outing.holds(queue, 0, 'messages that are left')
+}
+
+/** Messages that wait for the program stay in order, however many. */
+export const manyWaiting: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 0 }))
+  const all = Array.from({ length: 150 }, (_, n) => `${n}`)
+  const seen: string[] = []
+  const takeMany = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n++) {
+      const { value } = await consumer.next({ timeout: 5_000 })
+      if (value?.ack() === true) seen.push(value.text())
+    }
+  }
+  await outing.publish(queue, ...all.slice(0, 50))
+  await takeMany(20)
+  await outing.publish(queue, ...all.slice(50))
+  await outing.sleep(100)
+  await takeMany(130)
+  outing.equal(seen, all, 'the order of messages that wait')
 }
 
 /** A pause hands nothing out, and a signal closes a consumer. */

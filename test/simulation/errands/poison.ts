@@ -39,7 +39,7 @@ export const goneExchange: Errand = async outing => {
   await publisher.publish('1', '')
   await outing.protocol.exchangeDelete(exchange)
   const bounds = { timeout: 20_000 }
-  const refused = [2, 3].map(n => publisher.publish(`${n}`, '', {}, bounds))
+  const refused = [2, 3].map(n => outing.meanwhile(publisher.publish(`${n}`, '', {}, bounds)))
   for (const sent of refused) await outing.failure(sent, 'ChannelClosedError', 'a publish to an exchange that is gone')
   await outing.protocol.exchangeDeclare(exchange, 'fanout')
   await outing.protocol.queueBind(queue, exchange)

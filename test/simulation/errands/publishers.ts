@@ -4,11 +4,11 @@ import type { Errand } from './errand.ts'
 export const publishers: Errand = async outing => {
   const queue = await outing.queue()
   const publisher = outing.keep(await outing.protocol.publisher({ persistent: false, maxInFlight: 2 }))
-  const all = Array.from({ length: 7 }, (_, n) => publisher.publish(`${n}`, queue))
+  const all = Array.from({ length: 7 }, (_, n) => outing.meanwhile(publisher.publish(`${n}`, queue)))
   const { unconfirmed, waiting } = publisher.stats()
   outing.expect(unconfirmed <= 2 && unconfirmed + waiting === 7, `${unconfirmed} are in flight, and ${waiting} wait`)
   const gone = publisher.publish('gone', queue, {}, { signal: outing.signalAfter(0) })
-  const late = publisher.publish('late', queue)
+  const late = outing.meanwhile(publisher.publish('late', queue))
   await gone.catch(() => {})
   await Promise.all([...all, late])
   const returned = await outing.failure(publisher.publish('x', `${queue} none`), 'MessageReturnedError', 'to no queue')
@@ -26,7 +26,7 @@ export const publishers: Errand = async outing => {
     ['1', '2', '3', '4', '5', '6', 'late'],
     'the messages',
   )
-  const last = publisher.publish('last', queue)
+  const last = outing.meanwhile(publisher.publish('last', queue))
   await publisher.close()
   await last
   const after = await outing.failure(publisher.publish('x', queue), 'ChannelClosedError', 'after the close')

@@ -13,7 +13,7 @@ export const answers: Errand = async outing => {
     }),
   )
   const client = outing.keep(await outing.protocol.rpcClient({ timeout: 30_000 }))
-  const slow = client.call(queue, { say: 'slow', wait: 200 })
+  const slow = outing.meanwhile(client.call(queue, { say: 'slow', wait: 200 }))
   const fast = await client.call(queue, { say: 'fast' })
   outing.equal(fast.json(), { said: 'fast' }, 'the fast answer')
   const refused = await client.call(queue, { say: 'no' }).catch((error: unknown) => error)
@@ -37,7 +37,7 @@ export const answers: Errand = async outing => {
     'a call to nobody',
   )
   outing.equal(lost.outcome, 'refused', 'the outcome of a call to nobody')
-  const last = client.call(queue, { say: 'last', wait: 100 })
+  const last = outing.meanwhile(client.call(queue, { say: 'last', wait: 100 }))
   await outing.sleep(50)
   await server.close()
   outing.equal((await last).json(), { said: 'last' }, 'what a server answers while it is closed')

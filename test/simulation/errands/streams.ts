@@ -32,6 +32,8 @@ export const storedOffsets: Errand = async outing => {
   await outing.until(() => stored !== undefined, 'a stored offset', 8_000)
   outing.equal(String(stored), '3', 'the offset while the fourth is in hand')
   await outing.until(() => seen.length >= 5, 'five messages', 10_000)
+  // It is saved again and again.
+  await outing.until(() => stored !== 3n, 'the next stored offset', 8_000)
   await first.close()
   outing.equal(String(stored), String(seen.length), 'the offset after the close')
   const before = seen.length

@@ -5,6 +5,7 @@
  *   node build/test/simulation/mutants/main.js                  all, a minute of the processor at most for each
  *   node build/test/simulation/mutants/main.js nack secret      those whose name has one of these words
  *   node build/test/simulation/mutants/main.js --seconds 10     with less time
+ *   node build/test/simulation/mutants/main.js --histories 20   in the first 20 histories
  *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
  */
 import { spawnSync } from 'node:child_process'
@@ -22,6 +23,8 @@ const project = fileURLToPath(new URL('../../../../', import.meta.url))
 const { values, positionals } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
+    /** Histories at most. */
+    histories: { type: 'string' },
     /** The first seed: the same histories for each, so that a run can be repeated. */
     first: { type: 'string', default: '1' },
     /** One of several parts of the list: `2/3`. */
@@ -76,6 +79,7 @@ function hunt(folder: string, { file, text, replacement }: Mutant): string {
     if (complaint !== '') return `does not compile: ${complaint}`
     if (readFileSync(compiled).equals(original)) return 'changes nothing'
     const main = ['build/test/simulation/main.js', '--cpu', '--seconds', values.seconds, '--first', values.first]
+    if (values.histories !== undefined) main.push('--histories', values.histories)
     const most = Number(values.seconds) + MOST_OVERTIME
     const limited = ['-c', 'ulimit -t "$0"; exec "$@"', String(most), process.execPath, ...main]
     const { stdout, stderr, status } = spawnSync('sh', limited, { cwd: folder, encoding: 'utf8' })

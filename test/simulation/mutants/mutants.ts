@@ -1335,7 +1335,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'patterns/consume/failure-copy.ts',
     'const { headers = {}, expiration: _expiration, ...properties } = message.properties.toJSON()\n  const { message: text',
     'const { headers = {}, ...properties } = message.properties.toJSON()\n  const { message: text',
-    'nobody can look at it then',
+    'it is gone before a person can look at it',
   ],
   [
     'a copy loses the headers of its message',
@@ -1445,9 +1445,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call that comes back waits',
     'patterns/rpc/rpc-channel.ts',
-    '    call?.refuse(\n      new MessageReturnedError',
-    '    void (\n      new MessageReturnedError',
-    'nobody ever answers it',
+    "const call = this.#calls.get(properties.correlationId ?? '')\n    const { replyCode",
+    "const call = this.#calls.get('')\n    const { replyCode",
+    'it is never answered',
   ],
   [
     'a search gives the wrong message up',

@@ -51,6 +51,7 @@ export class ErrandRuns implements Host {
   async connect(given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
     const clock = new ProgramClock(this.clock)
     const links = new Set<Link>()
+    let isRefused = false
     const options: ConnectOptions = {
       // The one that the broker wants when it is asked for.
       password: () => this.password,
@@ -59,6 +60,7 @@ export class ErrandRuns implements Host {
       clock,
       connectionName: `errand of program ${this.#desk.number}`,
       createTransport: async (target, handler, signal) => {
+        if (isRefused) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
         const link = await this.#network.createTransport(target, handler, signal)
         links.add(link)
         return link
@@ -73,8 +75,20 @@ export class ErrandRuns implements Host {
     )
     return {
       protocol,
+      get keeping() {
+        return clock.keeping
+      },
       cut: () => {
         for (const link of links) link.cut()
+      },
+      refuse: does => {
+        isRefused = does
+      },
+      freeze: () => {
+        for (const link of links) link.freeze()
+      },
+      thaw: () => {
+        for (const link of links) link.thaw()
       },
     }
   }

@@ -1,0 +1,86 @@
+import type { Errand } from './errand.ts'
+
+/** A recovery makes as many attempts as it may, with pauses within their bounds, and then all that waits ends. */
+export const givenUp: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: { initialDelay: 100, factor: 2, maxDelay: 2_000, maxAttempts: 4 } })
+  const { protocol } = own
+  const attempts: number[] = []
+  const events: string[] = []
+  protocol.on('disconnected', () => events.push('disconnected'))
+  protocol.on('recovering', (attempt, delay) => {
+    attempts.push(attempt)
+    outing.expect(delay >= 0 && delay <= 2_000, `the pause before attempt ${attempt} is ${delay} ms`)
+  })
+  protocol.on('closed', () => events.push('closed'))
+  const consumer = await protocol.consumer(queue)
+  const channel = await protocol.channel()
+  const next = outing.failure(consumer.next(), 'ConnectionLostError', 'next()')
+  const closed = outing.failure(protocol.waitClosed(), 'ConnectionLostError', 'waitClosed()')
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(2)
+  outing.equal(protocol.state, 'recovering', 'the state')
+  const asked = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
+  const opened = outing.failure(protocol.channel(), 'ConnectionLostError', 'a channel')
+  const sent = outing.failure(protocol.publish('x', '', queue), 'ConnectionLostError', 'a publish')
+  const bounded = outing.failure(protocol.ready({ timeout: 1 }), 'TimeoutError', 'ready()')
+  await Promise.race([Promise.all([next, closed, asked, opened]), outing.sleep(60_000)])
+  outing.equal(attempts, [1, 2, 3, 4], 'the attempts')
+  outing.equal(events, ['disconnected', 'closed'], 'the events')
+  outing.equal((await sent).outcome, 'notSent', 'the outcome of a publish')
+  await bounded
+  outing.equal(protocol.state, 'closed', 'the state at the end')
+}
+
+/** What is begun during an outage is done after it, in its order; and a close ends an outage at once. */
+export const outages: Errand = async outing => {
+  const { clock } = outing
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: { initialDelay: 10 } })
+  const { protocol } = own
+  const channel = await protocol.channel({ publisherConfirms: true })
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(100)
+  const sent = ['1', '2', '3'].map(text => outing.meanwhile(protocol.publish(text, '', queue)))
+  const mixed = ['a', 'b'].map(text => outing.meanwhile(channel.publish(text, '', queue)))
+  const late = outing.failure(protocol.publish('x', '', queue, {}, { timeout: 50 }), 'TimeoutError', 'a publish')
+  const asked = outing.meanwhile(channel.queueDeclare(queue, { passive: true }))
+  const opened = outing.meanwhile(protocol.channel())
+  const consumed = outing.meanwhile(protocol.consumer(queue, () => {}, { prefetchCount: 1 }))
+  const gone = outing.failure(
+    channel.basicGet(queue, { signal: outing.signalAfter(20) }),
+    'AbortError',
+    'a call that is given up in an outage',
+  )
+  outing.equal((await late).outcome, 'notSent', 'the outcome of what timed out')
+  await gone
+  const { waiting } = protocol.stats()
+  outing.expect(waiting >= 3, `${waiting} publishes wait`)
+  own.refuse(false)
+  const began = clock.now()
+  await protocol.ready({ timeout: 20_000 })
+  outing.took(began, 0, 3_000, 'the end of an outage')
+  await Promise.all([...sent, ...mixed, asked])
+  await (await opened).close()
+  await (await consumed).close()
+  const seen: string[] = []
+  const consumer = await protocol.consumer(queue)
+  await protocol.publish('last', '', queue)
+  for (let text = ''; text !== 'last'; ) {
+    const { value } = await consumer.next({ timeout: 5_000 })
+    text = value?.text() ?? 'last'
+    seen.push(text)
+    value?.ack()
+  }
+  outing.expect(!seen.includes('x'), 'what timed out was sent')
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(100)
+  const waits = outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call that a close ends')
+  const start = clock.now()
+  await protocol.close()
+  outing.took(start, 0, 100, 'the close in an outage')
+  await waits
+}

@@ -1,0 +1,80 @@
+import type { Errand } from './errand.ts'
+
+/** The broker is silent for a while: timeouts and signals end what waits, and what was not known is put right after it. */
+export const silences: Errand = async outing => {
+  const { clock } = outing
+  const queue = await outing.queue()
+  const own = await outing.connect()
+  const { protocol } = own
+  const channel = await protocol.channel()
+  const other = await protocol.channel()
+  const publisher = await protocol.publisher()
+  await publisher.publish('0', queue)
+  const client = await protocol.rpcClient()
+  own.freeze()
+  const began = clock.now()
+  const declared = outing.failure(
+    channel.queueDeclare(queue, { passive: true, timeout: 300 }),
+    'TimeoutError',
+    'a declare without an answer',
+  )
+  const behind = outing.failure(channel.basicGet(queue), 'ChannelClosedError', 'a call behind one that timed out')
+  const consumed = outing.failure(
+    other.basicConsume(() => outing.expect(false, 'a consumer that was given up got a message'), queue, {
+      signal: outing.signalAfter(100),
+    }),
+    'AbortError',
+    'a consumer without an answer',
+  )
+  const called = outing.failure(client.call(queue, 'question', { timeout: 250 }), 'TimeoutError', 'an RPC call')
+  const first = publisher.publish('1', queue, {}, { timeout: 200 })
+  const second = outing.meanwhile(publisher.publish('2', queue))
+  outing.equal(
+    (await outing.failure(first, 'TimeoutError', 'a publish')).outcome,
+    'unknown',
+    'the outcome of a publish',
+  )
+  outing.took(began, 200, 220, 'a publish with a timeout')
+  await consumed
+  outing.took(began, 200, 220, 'a consumer with a signal')
+  outing.equal((await called).outcome, 'unknown', 'the outcome of an RPC call')
+  outing.took(began, 250, 270, 'an RPC call with a timeout')
+  await declared
+  outing.took(began, 300, 320, 'a call with a timeout')
+  await behind
+  outing.expect(!channel.isOpen, 'a channel is open though a call of it timed out')
+  own.thaw()
+  await second
+  outing.equal((await other.queueDeclare(queue, { passive: true })).queue, queue, 'the answer of the other channel')
+  await outing.sleep(50)
+  const { consumerCount } = await other.queueDeclare(queue, { passive: true })
+  outing.equal(consumerCount, 0, 'consumers that were given up')
+  const texts = await outing.takeAll(queue)
+  outing.equal(
+    texts.filter(text => text !== 'question'),
+    ['0', '1', '2'],
+    'the messages',
+  )
+}
+
+/** A peer that says nothing for two heartbeats is given up, and all goes on with the next connection. */
+export const deadPeer: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: { initialDelay: 1 } })
+  const { protocol } = own
+  const reasons: string[] = []
+  protocol.on('disconnected', error => reasons.push(error.message))
+  const lost = new Promise<void>(resolve => protocol.once('disconnected', () => resolve()))
+  const channel = await protocol.channel()
+  own.freeze()
+  const began = outing.clock.now()
+  const asked = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
+  const sent = outing.meanwhile(protocol.publish('x', '', queue))
+  await Promise.race([lost, outing.sleep(60_000)])
+  outing.took(began, 9_000, 25_000, 'the discovery of a dead peer')
+  await asked
+  await sent
+  outing.equal(reasons.length, 1, 'losses')
+  outing.expect((await outing.takeAll(queue)).includes('x'), 'what was published to a dead peer is lost')
+  own.thaw()
+}
