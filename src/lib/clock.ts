@@ -4,6 +4,12 @@ export interface Timer {
   cancel(): void
 }
 
+/** A timer of a clock. */
+export interface ClockTimer extends Timer {
+  /** Whether the process stays alive for it, from now on. */
+  keepAlive(keeps: boolean): void
+}
+
 export interface TimerOptions {
   /** The process does not end while this timer runs. Default: false. */
   readonly keepsProcessAlive?: boolean | undefined
@@ -21,6 +27,7 @@ export interface TimerSource {
 
 /** Time and chance. A test hands in one of its own, so that nothing depends on how fast the machine is. */
 export interface Clock extends TimerSource {
+  after(milliseconds: number, run: () => void, options?: TimerOptions): ClockTimer
   /** Milliseconds since a moment that stays the same. Never goes back. */
   now(): number
   /** Milliseconds since 1970, as the machine's clock shows them; it may be set back. */
@@ -32,17 +39,17 @@ export interface Clock extends TimerSource {
 /** The longest delay of setTimeout; a longer one would fire at once. */
 const LONGEST_TIMEOUT = 2_147_483_647
 
-const NEVER: Timer = { cancel: () => {} }
+const NEVER: ClockTimer = { cancel: () => {}, keepAlive: () => {} }
 
 /** Throws if `milliseconds` is NaN: a timer with it would be neither early nor late, and spoil every comparison. */
 export function checkDelay(milliseconds: number): void {
   if (Number.isNaN(milliseconds)) throw new RangeError('a delay must be a number of milliseconds, not NaN')
 }
 
-class SystemTimer implements Timer {
+class SystemTimer implements ClockTimer {
   readonly #time: number
   readonly #run: () => void
-  readonly #keepsProcessAlive: boolean
+  #keepsProcessAlive: boolean
   #timeout: NodeJS.Timeout
 
   constructor(milliseconds: number, run: () => void, keepsProcessAlive: boolean) {
@@ -56,11 +63,17 @@ class SystemTimer implements Timer {
     clearTimeout(this.#timeout)
   }
 
+  keepAlive(keeps: boolean): void {
+    this.#keepsProcessAlive = keeps
+    // A number in browsers: nothing keeps a page alive there.
+    if (keeps) this.#timeout.ref?.()
+    else this.#timeout.unref?.()
+  }
+
   #arm(milliseconds: number): NodeJS.Timeout {
     // Rounded up: setTimeout cuts off fractions, and would fire early.
     const delay = Math.min(Math.ceil(milliseconds), LONGEST_TIMEOUT)
     const timeout = setTimeout(() => this.#fire(), delay)
-    // A number in browsers: nothing keeps a page alive there.
     if (!this.#keepsProcessAlive) timeout.unref?.()
     return timeout
   }

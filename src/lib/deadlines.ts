@@ -1,4 +1,4 @@
-import { type Clock, checkDelay, type Timer, type TimerSource } from './clock.ts'
+import { type Clock, type ClockTimer, checkDelay, type Timer, type TimerSource } from './clock.ts'
 import { nextTurn } from './platform.ts'
 
 /** Longest time in milliseconds of a timer that may stay armed without a deadline. */
@@ -47,7 +47,7 @@ export class Deadlines implements TimerSource {
   /** A binary heap, the earliest first. */
   readonly #heap: Deadline[] = []
   #sequence = 0
-  #timer: Timer | undefined
+  #timer: ClockTimer | undefined
   #timerTime = Number.POSITIVE_INFINITY
   /** Cancels the turn in which it looks at the time again. */
   #turn: (() => void) | undefined
@@ -84,8 +84,8 @@ export class Deadlines implements TimerSource {
       this.#rise(last, last.index)
     }
     // The timer may stay armed for a deadline that is gone: most go before their time, and the next one is later. But
-    // one that keeps the process alive is never there for nothing.
-    if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#disarm()
+    // it never keeps the process alive for nothing.
+    if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#timer?.keepAlive(false)
   }
 
   /** Cancel all. */
@@ -97,7 +97,11 @@ export class Deadlines implements TimerSource {
 
   #arm(): void {
     const first = this.#heap[0]
-    if (first === undefined || this.#turn !== undefined || first.time >= this.#timerTime) return
+    if (first === undefined || this.#turn !== undefined) return
+    if (first.time >= this.#timerTime) {
+      if (this.#keepsProcessAlive) this.#timer?.keepAlive(true)
+      return
+    }
     this.#timer?.cancel()
     this.#timerTime = first.time
     const delay = this.#keepsProcessAlive ? first.remaining : Math.min(first.remaining, LONGEST_LEFT)

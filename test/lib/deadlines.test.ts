@@ -138,6 +138,20 @@ describe('Deadlines', () => {
     clearTimeout(alive)
   })
 
+  it('arms its timer once for many that follow one another and keep the process alive, and keeps it alive for none', t => {
+    const before = timers()
+    const arm = t.mock.method(globalThis, 'setTimeout')
+    const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })
+    for (let i = 0; i < 100; i++) {
+      const deadline = deadlines.after(20_000 + i, () => assert.fail('expired'))
+      assert.equal(timers(), before + 1)
+      deadline.cancel()
+      assert.equal(timers(), before)
+    }
+    assert.equal(arm.mock.callCount(), 1)
+    deadlines.clear()
+  })
+
   it('waits for ever for an infinite one, without a timer, and long for a long one', async () => {
     const before = timers()
     const deadlines = new Deadlines(systemClock, { keepsProcessAlive: true })

@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Clock, checkDelay, type Timer, type TimerOptions } from '../../src/lib/clock.ts'
+import { type Clock, type ClockTimer, checkDelay, type TimerOptions } from '../../src/lib/clock.ts'
 
-interface VirtualTimer extends Timer {
+interface VirtualTimer extends ClockTimer {
   readonly time: number
-  readonly keepsProcessAlive: boolean
+  keepsProcessAlive: boolean
   readonly run: () => void
 }
 
@@ -48,7 +48,7 @@ export class VirtualClock implements Clock {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 
-  after(milliseconds: number, run: () => void, options: TimerOptions = {}): Timer {
+  after(milliseconds: number, run: () => void, options: TimerOptions = {}): ClockTimer {
     checkDelay(milliseconds)
     const timer: VirtualTimer = {
       time: this.#now + Math.max(0, milliseconds),
@@ -57,6 +57,9 @@ export class VirtualClock implements Clock {
       cancel: () => {
         const at = this.#timers.indexOf(timer)
         if (at !== -1) this.#timers.splice(at, 1)
+      },
+      keepAlive: keeps => {
+        timer.keepsProcessAlive = keeps
       },
     }
     if (timer.time === Number.POSITIVE_INFINITY) return timer

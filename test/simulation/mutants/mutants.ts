@@ -1177,9 +1177,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a deadline that is gone stays first',
     'lib/deadlines.ts',
-    'if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#disarm()',
-    'if (this.#heap.length > 0 && this.#keepsProcessAlive) this.#disarm()',
-    'the others never come, and the last one keeps the process alive',
+    'if (this.#heap.length === 0 && this.#keepsProcessAlive) this.#timer?.keepAlive(false)',
+    'if (this.#heap.length > 0 && this.#keepsProcessAlive) this.#timer?.keepAlive(false)',
+    'the others keep the process alive no more, and the last one does after its end',
   ],
   [
     'the first of a list is skipped when all are woken',

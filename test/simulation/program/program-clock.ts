@@ -1,9 +1,9 @@
-import type { Clock, Timer, TimerOptions } from '../../../src/lib/clock.ts'
+import type { Clock, ClockTimer, TimerOptions } from '../../../src/lib/clock.ts'
 
 /** The time of the history, as one connection of a program takes it: it knows what timers run, and what keeps the process alive. */
 export class ProgramClock implements Clock {
   readonly #clock: Clock
-  readonly #running = new Map<Timer, boolean>()
+  readonly #running = new Map<ClockTimer, boolean>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -31,7 +31,7 @@ export class ProgramClock implements Clock {
     return this.#clock.random()
   }
 
-  after(milliseconds: number, run: () => void, options?: TimerOptions): Timer {
+  after(milliseconds: number, run: () => void, options?: TimerOptions): ClockTimer {
     if (milliseconds === Number.POSITIVE_INFINITY) return this.#clock.after(milliseconds, run, options)
     const timer = this.#clock.after(
       milliseconds,
@@ -41,10 +41,14 @@ export class ProgramClock implements Clock {
       },
       options,
     )
-    const known: Timer = {
+    const known: ClockTimer = {
       cancel: () => {
         this.#running.delete(known)
         timer.cancel()
+      },
+      keepAlive: keeps => {
+        if (this.#running.has(known)) this.#running.set(known, keeps)
+        timer.keepAlive(keeps)
       },
     }
     this.#running.set(known, options?.keepsProcessAlive === true)
