@@ -232,7 +232,7 @@ export class Properties implements BasicProperties {
     if ((flags & PRIORITY) !== 0) values.priority = bytes[at++]
     if ((flags & CORRELATION_ID) !== 0) {
       const end = skipShortstr(bytes, at)
-      values.correlationId = internShortstr(bytes, at + 1, end)
+      values.correlationId = shortstrOf(bytes, at + 1, end)
       at = end
     }
     if ((flags & REPLY_TO) !== 0) {
@@ -247,7 +247,7 @@ export class Properties implements BasicProperties {
     }
     if ((flags & MESSAGE_ID) !== 0) {
       const end = skipShortstr(bytes, at)
-      values.messageId = internShortstr(bytes, at + 1, end)
+      values.messageId = shortstrOf(bytes, at + 1, end)
       at = end
     }
     if ((flags & TIMESTAMP) !== 0) {
@@ -275,6 +275,11 @@ export class Properties implements BasicProperties {
     this.decoded = values
     return values
   }
+}
+
+/** An id, which comes once: no earlier string is looked for. */
+function shortstrOf(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString('utf8', start, end)
 }
 
 /** Properties of a message that is refused. Tables nested too deep in its headers are empty. */
