@@ -8,6 +8,7 @@ import {
   TimeoutError,
 } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
+import type { Timer, TimerSource } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
@@ -25,14 +26,6 @@ export interface RpcRequest {
   decode?: (reply: Message) => Promise<void>
 }
 
-/** What bounds a call. */
-export interface CallBounds {
-  /** Milliseconds, or `Infinity`. */
-  readonly timeout: number
-  readonly signal: AbortSignal | undefined
-  after(milliseconds: number, expired: () => void): { cancel(): void }
-}
-
 /** Makes the error of an abandoned call, by the outcome of its request. */
 export type MakeCallError = (what: string, outcome: PublishOutcome) => Error
 
@@ -43,38 +36,40 @@ export type MakeCallError = (what: string, outcome: PublishOutcome) => Error
  *        └─────────────────────────────┴── reply, refusal, given up ──┴──▶ ended
  *
  * One that is given up while it is sending ends when its publish does: only that knows whether the request was written.
+ * Plain fields: one is made for each call.
  */
 export class PendingCall {
   readonly request: RpcRequest
   readonly promise: Promise<Message>
-  readonly #site: CallSite
-  readonly #over: (call: PendingCall) => void
-  #state: 'waiting' | 'sending' | 'sent' | 'ended' = 'waiting'
-  #givenUp: MakeCallError | undefined
+  readonly site: CallSite
+  readonly over: (call: PendingCall) => void
+  state: 'waiting' | 'sending' | 'sent' | 'ended' = 'waiting'
+  givenUp: MakeCallError | undefined
   /** Ends the publish of its request, which is taken back if it is not written. */
-  #withdraw: Withdraw | undefined
-  #deadline: { cancel(): void } | undefined
-  #aborted: AbortRegistration | undefined
-  #resolve: (reply: Message) => void = ignore
-  #reject: (error: Error) => void = ignore
+  withdraw: Withdraw | undefined
+  deadline: Timer | undefined
+  aborted: AbortRegistration | undefined
+  resolve: (reply: Message) => void = ignore
+  reject: (error: Error) => void = ignore
 
   /** `over` is called when it has ended, before its caller's promise settles. */
   constructor(request: RpcRequest, site: CallSite, over: (call: PendingCall) => void) {
     this.request = request
-    this.#site = site
-    this.#over = over
+    this.site = site
+    this.over = over
     this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
+      this.resolve = resolve
+      this.reject = reject
     })
   }
 
   get isOver(): boolean {
-    return this.#state === 'ended'
+    return this.state === 'ended'
   }
 
-  bound({ timeout, signal, after }: CallBounds): void {
-    this.#deadline = after(timeout, () => {
+  /** `timeout` is in milliseconds, or `Infinity`. */
+  bound(timers: TimerSource, timeout: number, signal: AbortSignal | undefined): void {
+    this.deadline = timers.after(timeout, () => {
       this.giveUp((what, outcome) => {
         const how = outcome === 'notSent' ? 'sent' : 'answered'
         return new TimeoutError(`${what} was not ${how} within ${timeout} ms`, { outcome })
@@ -83,32 +78,32 @@ export class PendingCall {
     if (signal === undefined) return
     const aborted = (): void => this.giveUp((what, outcome) => abortedBy(signal, what, outcome))
     if (signal.aborted) aborted()
-    else this.#aborted = onAbort(signal, aborted)
+    else this.aborted = onAbort(signal, aborted)
   }
 
   /** Its request is about to be published. */
   sending(): void {
-    if (this.#state === 'waiting') this.#state = 'sending'
+    if (this.state === 'waiting') this.state = 'sending'
   }
 
   /** Its publish has begun, and is ended by `withdraw`. */
   withdrawnBy(withdraw: Withdraw): void {
-    this.#withdraw = withdraw
+    this.withdraw = withdraw
     // Given up by a getter of its own properties.
-    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)
+    if (this.givenUp !== undefined) this.giveUp(this.givenUp)
   }
 
   /** The broker has the request. */
   confirmed(): void {
-    if (this.#state !== 'sending') return
-    this.#state = 'sent'
-    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)
+    if (this.state !== 'sending') return
+    this.state = 'sent'
+    if (this.givenUp !== undefined) this.giveUp(this.givenUp)
   }
 
   /** The publish of its request was refused, or given up. */
   publishFailed(error: AmqpError): void {
     const { what } = this.request
-    const makeError = this.#givenUp
+    const makeError = this.givenUp
     if (makeError !== undefined) this.refuse(makeError(what, error.outcome ?? 'unknown'))
     else {
       error.message = `${what} failed: ${error.message}`
@@ -117,32 +112,37 @@ export class PendingCall {
   }
 
   giveUp(makeError: MakeCallError): void {
-    if (this.#state === 'sending') {
-      this.#givenUp ??= makeError
-      this.#withdraw?.(outcome => makeError(this.request.what, outcome))
-    } else this.refuse(makeError(this.request.what, this.#state === 'waiting' ? 'notSent' : 'unknown'))
+    if (this.state === 'sending') {
+      this.givenUp ??= makeError
+      this.withdraw?.(outcome => makeError(this.request.what, outcome))
+    } else this.refuse(makeError(this.request.what, this.state === 'waiting' ? 'notSent' : 'unknown'))
   }
 
   answer(reply: Message): void {
     const { decode } = this.request
-    if (decode === undefined) this.#answered(reply)
-    else decode(reply).then(() => this.#answered(reply), this.refuse)
+    if (decode === undefined) this.answered(reply)
+    else
+      decode(reply).then(
+        () => this.answered(reply),
+        (error: Error) => this.refuse(error),
+      )
   }
 
-  #answered(reply: Message): void {
-    if (this.#end()) this.#resolve(reply)
+  answered(reply: Message): void {
+    if (this.end()) this.resolve(reply)
   }
 
-  readonly refuse = (error: Error): void => {
-    if (this.#end()) this.#reject(atCallSite(error, this.#site))
+  refuse(error: Error): void {
+    if (this.end()) this.reject(atCallSite(error, this.site))
   }
 
-  #end(): boolean {
-    if (this.#state === 'ended') return false
-    this.#state = 'ended'
-    this.#deadline?.cancel()
-    this.#aborted?.cancel()
-    this.#over(this)
+  /** Returns false if it has ended before. */
+  end(): boolean {
+    if (this.state === 'ended') return false
+    this.state = 'ended'
+    this.deadline?.cancel()
+    this.aborted?.cancel()
+    this.over(this)
     return true
   }
 }

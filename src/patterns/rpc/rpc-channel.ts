@@ -32,6 +32,10 @@ export class RpcChannel implements DeliverySink {
   /** `signal` ends the wait for a channel. */
   constructor(source: ChannelSource, signal: AbortSignal) {
     this.opened = this.#open(source, signal)
+    // The first to learn of it: calls that have waited go before others.
+    this.opened.then(() => {
+      if (this.#state === 'opening') this.#state = 'open'
+    }, ignore)
   }
 
   async #open(source: ChannelSource, signal: AbortSignal): Promise<void> {
@@ -50,12 +54,16 @@ export class RpcChannel implements DeliverySink {
       // Its calls report why it was closed.
       channel.waitClosed().catch(ignore)
       await consuming
-      if (this.#state === 'opening') this.#state = 'open'
     } catch (error) {
       this.#state = 'over'
       void this.#channel?.close()
       throw error
     }
+  }
+
+  /** Calls may be sent. */
+  get isOpen(): boolean {
+    return this.#state === 'open'
   }
 
   get isOver(): boolean {
@@ -69,7 +77,7 @@ export class RpcChannel implements DeliverySink {
 
   /** Publish the request of a call, once. */
   send(call: PendingCall): void {
-    const { what, correlationId } = call.request
+    const { what, correlationId, exchangeName, routingKey, payload, properties } = call.request
     const channel = this.#channel
     if (channel === undefined) throw new Error('cannot send the call: its channel is not open yet')
     if (this.#calls.has(correlationId)) {
@@ -80,25 +88,21 @@ export class RpcChannel implements DeliverySink {
     // First of all: the reply may come before the confirm.
     this.#calls.set(correlationId, call)
     call.sending()
-    this.#publish(call, channel).then(
-      () => call.confirmed(),
-      (error: AmqpError) => {
-        // RabbitMQ changes the replyTo of a returned message, so that it may be matched to another publish with the same
-        // content.
-        if (isReturnOfAnother(error, correlationId)) call.confirmed()
-        else call.publishFailed(error)
-      },
-    )
-  }
-
-  /** Not with an AbortSignal, which costs as much as all the rest of a call. */
-  async #publish(call: PendingCall, channel: Channel): Promise<void> {
-    const { exchangeName, routingKey, payload, properties } = call.request
+    const failed = (thrown: unknown): void => {
+      const error = notSent(thrown) as AmqpError
+      // RabbitMQ changes the replyTo of a returned message, so that it may be matched to another publish with the same
+      // content.
+      if (isReturnOfAnother(error, correlationId)) call.confirmed()
+      else call.publishFailed(error)
+    }
+    // Not with an AbortSignal, which costs as much as all the rest of a call.
     const withdrawnBy = (withdraw: Withdraw): void => call.withdrawnBy(withdraw)
     try {
-      await channel.lives.publishing.publish(payload, exchangeName, routingKey, properties, true, { withdrawnBy })
+      channel.lives.publishing
+        .publish(payload, exchangeName, routingKey, properties, true, { withdrawnBy })
+        .then(() => call.confirmed(), failed)
     } catch (error) {
-      throw notSent(error)
+      failed(error)
     }
   }
 

@@ -113,7 +113,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
    * ConnectionLostError or ConnectionClosedError if the reply can no longer come. Each has the `outcome` of the
    * request but a RemoteError: one that is `'notSent'` was never written, and is not written later.
    */
-  async call(
+  call(
     routingKey: string,
     payload: Request,
     options: RpcCallOptions = {},
@@ -125,19 +125,26 @@ export class RpcClient<Request = Payload, Reply = unknown> {
       if (surplus.length > 0) throw new EncodeError(SURPLUS)
       call = this.#begin(routingKey, payload, options, site)
     } catch (error) {
-      throw atCallSite(asError(error), site)
+      return Promise.reject(atCallSite(asError(error), site))
     }
-    const { request } = call
+    if (this.#coding !== undefined || RPC_CALL.active) return this.#callTraced(call, routingKey, payload)
+    this.#send(call)
+    return call.promise as Promise<Message<Reply>>
+  }
+
+  /** The same with a payload that has to be encoded first, or with subscribers. */
+  async #callTraced(call: PendingCall, routingKey: string, payload: Request): Promise<Message<Reply>> {
     if (this.#coding !== undefined) await this.#encode(this.#coding, call, payload)
+    const { request } = call
     if (!RPC_CALL.active) {
-      void this.#send(call)
+      this.#send(call)
       return (await call.promise) as Message<Reply>
     }
     const { exchangeName, properties } = request
     const context = new RpcCallContext(this.#source, request.payload, exchangeName, routingKey, properties)
     return await RPC_CALL.promise(context, async () => {
       request.properties = context.sent ?? properties
-      void this.#send(call)
+      this.#send(call)
       const reply = await call.promise
       context.replySize = reply.body.length
       return reply as Message<Reply>
@@ -145,18 +152,15 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   }
 
   /** Encode its payload, unless the call ends before: then it is not sent. Never rejects. */
-  async #encode(
-    { encoder, decoder }: Coding,
-    { request, refuse, promise }: PendingCall,
-    payload: Request,
-  ): Promise<void> {
+  async #encode({ encoder, decoder }: Coding, call: PendingCall, payload: Request): Promise<void> {
+    const { request, promise } = call
     request.decode = reply => decoder.decode(reply)
     const encode = async (): Promise<void> => {
       const encoded = await encoder.encode(request.what, payload, request.properties)
       request.payload = encoded.payload
       request.properties = encoded.properties ?? {}
     }
-    const encoding = encode().catch(error => refuse(asError(notSent(error))))
+    const encoding = encode().catch(error => call.refuse(notSent(error)))
     await Promise.race([encoding, promise.catch(() => {})])
   }
 
@@ -174,24 +178,25 @@ export class RpcClient<Request = Payload, Reply = unknown> {
       shortStringOption(target, 'properties.correlationId', given.correlationId) ?? `${this.#prefix}-${++this.#made}`
     const by = exchangeName === '' ? '' : ` by exchange "${exchangeName}"`
     const what = `${target} with correlationId "${correlationId}"${by}`
+    // In this order the spread costs 50 ns, and before other members 2,300.
+    const properties = { correlationId, replyTo: DIRECT_REPLY_TO, ...(encoded ? given : withJsonType(given)) }
+    properties.correlationId = correlationId
+    properties.replyTo = DIRECT_REPLY_TO
     // A request that no server takes in time must not be worked on later.
-    const expires = given.expiration === undefined && timeout <= LONGEST_EXPIRATION
+    if (given.expiration === undefined && timeout <= LONGEST_EXPIRATION) {
+      properties.expiration = String(Math.ceil(timeout))
+    }
     const request: RpcRequest = {
       what,
       correlationId,
       exchangeName,
       routingKey,
       payload: encoded ? (payload as string) : toJson(what, payload),
-      properties: {
-        ...(encoded ? given : withJsonType(given)),
-        ...(expires ? { expiration: String(Math.ceil(timeout)) } : undefined),
-        correlationId,
-        replyTo: DIRECT_REPLY_TO,
-      },
+      properties,
     }
     const call = new PendingCall(request, site, this.#ended)
     this.#calls.add(call)
-    call.bound({ timeout, signal, after: (milliseconds, expired) => this.#source.after(milliseconds, expired) })
+    call.bound(this.#source, timeout, signal)
     return call
   }
 
@@ -201,8 +206,15 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     if (this.#source.channelWanted) this.#giveUpChannel()
   }
 
+  /** Send it, at once if there is a channel. Never throws. */
+  #send(call: PendingCall): void {
+    const channel = this.#channels.get(call.request.exchangeName)
+    if (channel?.isOpen === true && !call.isOver) channel.send(call)
+    else void this.#sendLater(call)
+  }
+
   /** Send it once there is a channel. Never rejects. */
-  async #send(call: PendingCall): Promise<void> {
+  async #sendLater(call: PendingCall): Promise<void> {
     const { what, exchangeName } = call.request
     while (!call.isOver) {
       if (this.#closed !== undefined) {

@@ -1141,22 +1141,22 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call outlives its timeout',
     'patterns/rpc/pending-call.ts',
-    "this.#state = 'sent'\n    if (this.#givenUp !== undefined) this.giveUp(this.#givenUp)",
-    "this.#state = 'sent'",
+    "this.state = 'sent'\n    if (this.givenUp !== undefined) this.giveUp(this.givenUp)",
+    "this.state = 'sent'",
     'its caller waits for ever',
   ],
   [
     'a deadline outlives its call',
     'patterns/rpc/pending-call.ts',
-    'this.#deadline?.cancel()\n    this.#aborted',
-    'this.#aborted',
+    'this.deadline?.cancel()\n    this.aborted',
+    'this.aborted',
     'it keeps the process alive',
   ],
   [
     'a call does not let go of its signal',
     'patterns/rpc/pending-call.ts',
-    'this.#aborted?.cancel()\n    this.#over',
-    'this.#over',
+    'this.aborted?.cancel()\n    this.over',
+    'this.over',
     'memory grows with each call under one signal',
   ],
   [
