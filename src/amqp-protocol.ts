@@ -259,7 +259,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
   channel(options: ChannelOptions = {}): Promise<Channel> {
-    return fromCallSite(this.channel, async () => {
+    return fromCallSite(this.channel, () => {
       checkOptions('channel', options, CHANNEL_OPTIONS)
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
       const signal = signalOption('channel', 'signal', options.signal)
@@ -268,7 +268,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
         durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
       const role = choiceOption('channel', 'connection', options.connection, ['main', 'publisher'])
       const source = role === 'publisher' ? this.#session.publishing : this.#session
-      return await source.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
+      return source.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
     })
   }
 

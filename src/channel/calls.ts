@@ -1,7 +1,5 @@
 import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
 import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
-import { Fifo } from '../lib/fifo.ts'
-import { Oldest } from '../lib/oldest.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
@@ -47,6 +45,13 @@ export interface Call {
   readonly ownTimeout: boolean
   deadline: Deadline | undefined
   aborted: AbortRegistration | undefined
+  /** Its neighbours among the calls that a caller waits for. */
+  previous: Call | undefined
+  next: Call | undefined
+  /** The one after it that waits for the same reply. */
+  follower: Call | undefined
+  /** Of the oldest that waits for its reply: the newest that does, if that is another one. */
+  newest: Call | undefined
 }
 
 /**
@@ -57,11 +62,11 @@ export interface Call {
 export class Calls {
   readonly #port: ChannelPort
   readonly #timedOut: (call: Call, error: TimeoutError) => void
-  readonly #byReply = new Map<ReplyKey, Fifo<Call>>()
-  /** In the order of the calls: the timeout of a call starts when it has come to the head. */
-  readonly #all = new Set<Call>()
-  /** The oldest call that a caller waits for. */
-  readonly #oldest: Oldest<Call>
+  /** The oldest call for each reply, and by its `follower` the others. */
+  readonly #byReply = new Map<ReplyKey, Call>()
+  /** The calls that a caller waits for, in order: the timeout of a call starts when it has come to the head. */
+  #first: Call | undefined
+  #last: Call | undefined
   #headTimed: Call | undefined
   readonly #consequence: string
 
@@ -70,17 +75,11 @@ export class Calls {
     this.#port = port
     this.#timedOut = timedOut
     this.#consequence = consequence
-    const all = this.#all
-    this.#oldest = new Oldest({
-      get size() {
-        return all.size
-      },
-      has: call => call.promise !== undefined,
-    })
   }
 
+  /** Replies that are due, each counted once. */
   get size(): number {
-    return this.#all.size
+    return this.#byReply.size
   }
 
   /** Start waiting; `write` puts the method on the wire, and if it throws, nothing was started. */
@@ -94,7 +93,7 @@ export class Calls {
     const { what, site, signal, timeout } = context
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
     return new Promise<R>((resolve, reject) => {
-      const left = timeLeft(context, this.#port.clock.now())
+      const left = timeout === undefined ? undefined : timeLeft(context, this.#port.clock.now())
       write()
       const call: Call = {
         what,
@@ -106,15 +105,12 @@ export class Calls {
         ownTimeout: timeout !== undefined,
         deadline: undefined,
         aborted: undefined,
+        previous: this.#last,
+        next: undefined,
+        follower: undefined,
+        newest: undefined,
       }
-      const queue = this.#byReply.get(replyKey)
-      if (queue === undefined) {
-        const own = new Fifo<Call>()
-        own.push(call)
-        this.#byReply.set(replyKey, own)
-      } else queue.push(call)
-      this.#all.add(call)
-      this.#oldest.added(call)
+      this.#add(call)
       this.#port.awaiting(1)
       if (timeout !== undefined) {
         call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
@@ -126,6 +122,19 @@ export class Calls {
     })
   }
 
+  #add(call: Call): void {
+    if (this.#last === undefined) this.#first = call
+    else this.#last.next = call
+    this.#last = call
+    const oldest = this.#byReply.get(call.replyKey)
+    if (oldest === undefined) this.#byReply.set(call.replyKey, call)
+    else {
+      const newest = oldest.newest ?? oldest
+      newest.follower = call
+      oldest.newest = call
+    }
+  }
+
   /** Reject the caller and go on waiting for the reply, to absorb it. */
   #abandon(call: Call, error: Error): void {
     const { promise } = call
@@ -135,7 +144,13 @@ export class Calls {
     promise.reject(atCallSite(error, call.site))
   }
 
+  /** No caller waits for it any more. */
   #disarm(call: Call): void {
+    const { previous, next } = call
+    if (previous === undefined) this.#first = next
+    else previous.next = next
+    if (next === undefined) this.#last = previous
+    else next.previous = previous
     call.promise = undefined
     call.deadline?.cancel()
     call.deadline = undefined
@@ -158,7 +173,7 @@ export class Calls {
    * connection.
    */
   #timeHead(): void {
-    const head = this.#oldest.key
+    const head = this.#first
     if (head === this.#headTimed) return
     if (this.#headTimed !== undefined && !this.#headTimed.ownTimeout) {
       this.#headTimed.deadline?.cancel()
@@ -184,21 +199,23 @@ export class Calls {
 
   /** Whether a call waits for this reply. */
   expects(replyKey: ReplyKey): boolean {
-    return (this.#byReply.get(replyKey)?.length ?? 0) > 0
+    return this.#byReply.has(replyKey)
   }
 
   /** Give the oldest call that waits for it its reply. Returns false if none does. */
   settle(replyKey: ReplyKey, reply: unknown): boolean {
-    const queue = this.#byReply.get(replyKey)
-    const call = queue?.shift()
-    if (queue === undefined || call === undefined) return false
-    if (queue.length === 0 && typeof replyKey === 'string') this.#byReply.delete(replyKey)
-    const { promise } = call
+    const call = this.#byReply.get(replyKey)
+    if (call === undefined) return false
+    const { promise, follower } = call
+    if (follower === undefined) this.#byReply.delete(replyKey)
+    else {
+      follower.newest = call.newest
+      this.#byReply.set(replyKey, follower)
+    }
     if (promise !== undefined) this.#disarm(call)
-    this.#all.delete(call)
     if (this.#headTimed === call) {
       this.#headTimed = undefined
-      if (this.#all.size > 0) this.#timeHead()
+      this.#timeHead()
     }
     call.effect?.(reply, promise === undefined)
     promise?.resolve(reply)
@@ -207,7 +224,7 @@ export class Calls {
 
   /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if no call waits. */
   refuse<R>(replyKey: ReplyKey, reply: R, error: Error): boolean {
-    const call = this.#byReply.get(replyKey)?.peek()
+    const call = this.#byReply.get(replyKey)
     const waits = call?.promise !== undefined
     if (waits) this.#abandon(call, error)
     this.settle(replyKey, reply)
@@ -216,18 +233,13 @@ export class Calls {
 
   /** Reject everything, but resolve the calls of the method `spared`. */
   failAll(makeError: (call: Call) => Error, spared: number): void {
-    if (this.#all.size === 0) return
-    const calls = [...this.#all]
-    this.#all.clear()
     this.#byReply.clear()
     this.#headTimed = undefined
-    for (const call of calls) {
-      const { promise } = call
-      if (promise === undefined) continue
-      if (call.methodKey === spared) {
-        this.#disarm(call)
-        promise.resolve(undefined)
-      } else this.#abandon(call, makeError(call))
+    for (let call = this.#first; call !== undefined; call = this.#first) {
+      const { promise, site } = call
+      this.#disarm(call)
+      if (call.methodKey === spared) promise?.resolve(undefined)
+      else promise?.reject(atCallSite(makeError(call), site))
     }
   }
 }

@@ -24,21 +24,17 @@ import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/del
 import type { ChannelPort, FrameReceiver } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
 
-/** What a channel does when the server takes the initiative. */
-export interface ServerRequests {
+/** The life of a channel: its parts that wait for frames, and what it does when the server takes the initiative. */
+export interface ChannelParts {
+  readonly window: ConfirmWindow
+  readonly acker: Acker
+  readonly deliveries: Deliveries
+  readonly calls: Calls
   readonly state: 'opening' | 'open' | 'closing' | 'closed'
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void
   flowAsked(active: boolean): void
   serverCancelled(cancel: ArgumentsOf<typeof BasicCancel>): void
   returned(message: ReturnedMessage): void
-}
-
-/** The parts of a channel that wait for incoming frames. */
-export interface Awaiting {
-  readonly window: ConfirmWindow
-  readonly acker: Acker
-  readonly deliveries: Deliveries
-  readonly calls: Calls
 }
 
 const EMPTY = Buffer.alloc(0)
@@ -53,48 +49,39 @@ type Content =
 export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   readonly #port: ChannelPort
   readonly #id: number
-  readonly #window: ConfirmWindow
-  readonly #acker: Acker
-  readonly #deliveries: Deliveries
-  readonly #calls: Calls
   readonly #publishOffset: number
-  readonly #requests: ServerRequests
-  readonly #assembler: Assembler<Content>
+  readonly #life: ChannelParts
+  /** Made for the first content. */
+  #contents: Assembler<Content> | undefined
 
   /** `publishOffset` is added to the tags of confirms. */
-  constructor(
-    port: ChannelPort,
-    id: number,
-    { window, acker, deliveries, calls }: Awaiting,
-    publishOffset: number,
-    requests: ServerRequests,
-  ) {
+  constructor(port: ChannelPort, id: number, publishOffset: number, life: ChannelParts) {
     this.#port = port
     this.#id = id
-    this.#window = window
-    this.#acker = acker
-    this.#deliveries = deliveries
-    this.#calls = calls
     this.#publishOffset = publishOffset
-    this.#requests = requests
-    this.#assembler = new Assembler(id, port.frameMax, port.maxMessageSize, this)
+    this.#life = life
+  }
+
+  get #assembler(): Assembler<Content> {
+    this.#contents ??= new Assembler(this.#id, this.#port.frameMax, this.#port.maxMessageSize, this)
+    return this.#contents
   }
 
   methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
-    if (!this.#assembler.idle) {
+    if (this.#contents?.idle === false) {
       throw new ProtocolError(`a method came on channel ${this.#id} in the middle of a message`, { replyCode: 505 })
     }
     const size = end - start
     const view = viewOf(buffer)
     const key = size >= 4 ? view.getUint32(start) : 0
     if (key === BASIC_DELIVER && size > 13) {
-      const envelope = readDeliver(buffer, start + 4, end, this.#acker.offset)
+      const envelope = readDeliver(buffer, start + 4, end, this.#life.acker.offset)
       if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
     }
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
       const tag = readTag(view, start + 4)
       const visible = tag === 0 ? 0 : tag + this.#publishOffset
-      this.#window.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
+      this.#life.window.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
       return end + 1
     }
     const { method, args } = decodeMethod(buffer, start, end)
@@ -113,13 +100,13 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   #method(method: AnyMethod, args: Record<string, unknown>): void {
     switch (method.key) {
       case ChannelClose.key:
-        this.#requests.serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
+        this.#life.serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
         return
       case ChannelFlow.key:
-        this.#requests.flowAsked((args as unknown as ArgumentsOf<typeof ChannelFlow>).active === true)
+        this.#life.flowAsked((args as unknown as ArgumentsOf<typeof ChannelFlow>).active === true)
         return
       case BasicCancel.key:
-        this.#requests.serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
+        this.#life.serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
         return
       case BasicReturn.key: {
         const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
@@ -127,11 +114,11 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
         return
       }
       case BasicGetOk.key: {
-        if (!this.#calls.expects(BasicGetOk.key) && this.#requests.state !== 'closing') throw this.#unasked(method)
+        if (!this.#life.calls.expects(BasicGetOk.key) && this.#life.state !== 'closing') throw this.#unasked(method)
         const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
-        const visible = deliveryTag + this.#acker.offset
+        const visible = deliveryTag + this.#life.acker.offset
         const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
-        this.#acker.lastTag = Math.max(this.#acker.lastTag, visible)
+        this.#life.acker.lastTag = Math.max(this.#life.acker.lastTag, visible)
         this.#assembler.expect({ kind: 'get', envelope, messageCount })
         return
       }
@@ -149,7 +136,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
 
   #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
     // A reply to a call that was given up before this channel was closed is dropped.
-    if (!this.#calls.settle(key, reply) && this.#requests.state !== 'closing') throw this.#unasked(method)
+    if (!this.#life.calls.settle(key, reply) && this.#life.state !== 'closing') throw this.#unasked(method)
   }
 
   #unasked(method: AnyMethod): ProtocolError {
@@ -159,26 +146,26 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
     // Deliveries after a close of our own go back to the queue.
     if (content.kind === undefined) {
-      if (this.#requests.state !== 'closing') this.#deliveries.received(content, body, properties)
+      if (this.#life.state !== 'closing') this.#life.deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {
       const { envelope, messageCount } = content
-      this.#calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
+      this.#life.calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
     } else {
-      this.#requests.returned({ body, envelope: content.envelope, properties })
+      this.#life.returned({ body, envelope: content.envelope, properties })
     }
   }
 
   contentRefused(content: Content, size: number, properties: Properties, reason: string): void {
     if (content.kind === 'return') {
-      this.#requests.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
+      this.#life.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
       return
     }
     const error = new ProtocolError(reason, { replyCode: 311 })
     let isReported = false
-    if (content.kind === undefined) isReported = this.#deliveries.refused(content, properties, error)
+    if (content.kind === undefined) isReported = this.#life.deliveries.refused(content, properties, error)
     else if (content.kind === 'get') {
       const { deliveryTag } = content.envelope
-      isReported = this.#calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
+      isReported = this.#life.calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
     }
     if (!isReported) this.#port.report(error, 'warn')
   }

@@ -23,7 +23,7 @@ import {
 import { cutText } from '../protocol/text.ts'
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey } from './calls.ts'
-import { ChannelFrames, type RefusedGet, type ServerRequests } from './channel-frames.ts'
+import { ChannelFrames, type ChannelParts, type RefusedGet } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
 import { Deliveries } from './consume/deliveries.ts'
@@ -88,18 +88,19 @@ const NEXT: Record<State, readonly State[]> = {
 }
 
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
-export class ChannelSession implements ChannelReceiver, ServerRequests {
+export class ChannelSession implements ChannelReceiver, ChannelParts {
   readonly id: number
   readonly window: ConfirmWindow
   readonly acker: Acker
-  readonly deliveries: Deliveries
+  readonly calls: Calls
   readonly frames: ChannelFrames
   /** Called when the life is over, before the end is reported in any other way: the broker has what it delivered again. */
   onOver: ((ending: CloseReason) => void) | undefined
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
-  readonly #calls: Calls
-  readonly #gate: TagGate
+  /** Made for the first consumer. */
+  #deliveries: Deliveries | undefined
+  #gate: TagGate | undefined
   #state: State = 'opening'
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
@@ -121,16 +122,22 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#events = events
     this.window = new ConfirmWindow(port, id, earlier.publish, routes, earlier.unheard)
     this.acker = new Acker(port, id, earlier.delivery)
-    this.deliveries = new Deliveries(port, id, this.acker)
-    this.#gate = new TagGate(port)
-    this.#calls = new Calls(
+    this.calls = new Calls(
       port,
       (_call, error) => this.#abort(error),
       'its channel is closed, since its outcome at the server is unknown',
     )
-    const { window, acker, deliveries } = this
-    const awaiting = { window, acker, deliveries, calls: this.#calls }
-    this.frames = new ChannelFrames(port, id, awaiting, earlier.publish, this)
+    this.frames = new ChannelFrames(port, id, earlier.publish, this)
+  }
+
+  get deliveries(): Deliveries {
+    this.#deliveries ??= new Deliveries(this.#port, this.id, this.acker)
+    return this.#deliveries
+  }
+
+  get #tags(): TagGate {
+    this.#gate ??= new TagGate(this.#port)
+    return this.#gate
   }
 
   get state(): State {
@@ -245,7 +252,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.#calls.start(context, method.key, replyKey, write, effect)
+    return this.calls.start(context, method.key, replyKey, write, effect)
   }
 
   /**
@@ -260,7 +267,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     observer?: ConsumeObserver,
   ): Promise<void> {
     const { tag, sink } = consumer
-    const started = this.#gate.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
+    const started = this.#tags.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
     // nextTick runs after all pending microtasks: code that awaits the promise, however far up, goes first.
     started.then(
       () => nextTick(() => sink.start()),
@@ -289,7 +296,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
         throw error
       }
       if (args.noWait === true) began()
-      else answered = this.#gate.written(tag, 'consume')
+      else answered = this.#tags.written(tag, 'consume')
       observer?.written()
     }
     if (args.noWait === true) {
@@ -323,7 +330,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     written: () => void = ignore,
   ): Promise<void> {
     const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
-    return this.#gate.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect, written))
+    return this.#tags.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect, written))
   }
 
   #cancel(
@@ -338,7 +345,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     let answered = ignore
     const write = (): void => {
       this.#encode(BasicCancel, { consumerTag: tag })
-      answered = this.#gate.written(tag, 'cancel', noWait)
+      answered = this.#tags.written(tag, 'cancel', noWait)
       written()
       if (atOnce) effect(consumer)
     }
@@ -380,7 +387,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
     let isWritten = false
-    const closed = this.#calls.start<void>(
+    const closed = this.calls.start<void>(
       { what: `channel.close (channel ${this.id})`, site: undefined },
       ChannelClose.key,
       ChannelCloseOk.key,
@@ -430,7 +437,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     this.#ending = ending
     this.acker.end(this.#lossReason)
     this.onOver?.(ending)
-    this.#gate.failAll(what => ending.errorFor(what, false))
+    this.#gate?.failAll(what => ending.errorFor(what, false))
     this.#failAll(ending, ChannelClose.key)
     // The server goes on sending until it has read our close-ok; after its own, nothing comes.
     this.#port.release(this.id, this.#closedByServer)
@@ -445,14 +452,14 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
 
   /** The broker has the unsettled deliveries back; `recovers` if the consumers may go on in another life. */
   endDeliveries(recovers: boolean): void {
-    this.deliveries.end(this.#lossReason, recovers)
+    this.#deliveries?.end(this.#lossReason, recovers)
   }
 
   /** Reject everything pending but the call `spared`, which resolves. */
   #failAll(ending: CloseReason, spared: number): void {
     let guilty = ending.methodKey !== 0
     this.window.fail(ending)
-    this.#calls.failAll(call => {
+    this.calls.failAll(call => {
       const atFault = guilty && call.methodKey === ending.methodKey
       if (atFault) guilty = false
       return ending.errorFor(call.what, atFault)
@@ -467,7 +474,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
   }
 
   blockedChanged(): void {
-    this.#calls.blockedChanged()
+    this.calls.blockedChanged()
     this.resume()
   }
 
@@ -507,7 +514,7 @@ export class ChannelSession implements ChannelReceiver, ServerRequests {
     const isAwaited = noWait !== true || (consumer !== undefined && this.#port.takesCancelOk)
     if (isAwaited) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.
-    if (this.#gate.consumerGone(consumerTag) || consumer === undefined) return
+    if (this.#gate?.consumerGone(consumerTag) === true || consumer === undefined) return
     this.#events.consumerGone(consumerTag)
     const { queueName } = consumer.sink
     const error = new ConsumerCancelledError(

@@ -95,8 +95,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Whether the next connection has it too. */
   #recovers = true
   #session: ChannelSession | undefined
-  /** Of the methods that the present life has written. */
-  #effects = new WrittenEffects()
+  /** Of the methods that the present life has written; made for the first. */
+  #effects: WrittenEffects | undefined
   #ending: CloseReason | undefined
   #reported = false
   #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
@@ -158,22 +158,24 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
     const session = new ChannelSession(port, id, this, this.#inheritance, this.#host.routes)
     this.#session = session
-    this.#effects = new WrittenEffects()
+    this.#effects = undefined
     port.adopt(session)
     const opened = session.open(options)
     return this.#restoreModes(session, opened, options)
   }
 
   #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
+    const { confirming, transaction, prefetch, globalPrefetch } = this.modes
+    const isPlain = !confirming && transaction === 'none' && prefetch === undefined && globalPrefetch === undefined
+    if (isPlain) return opened
     const steps: Promise<unknown>[] = [opened]
     const context = { ...options, site: undefined }
-    const { confirming, transaction, prefetch, globalPrefetch } = this.modes
     if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
     if (transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
     for (const args of [prefetch, globalPrefetch]) {
       if (args !== undefined) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
     }
-    return steps.length === 1 ? opened : allSettledFirstError(steps)
+    return allSettledFirstError(steps)
   }
 
   /** A consumer could not be recovered. */
@@ -272,7 +274,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ): Promise<ReplyOf<M> | undefined> {
     const record = (session: ChannelSession): Promise<ReplyOf<M> | undefined> => {
       const { args, written, replied } = prepare(session)
-      const effects = this.#effects
+      const { effects } = this
       const noWait = 'noWait' in args && args.noWait === true
       let entry: WrittenMethod | undefined
       return session.call(
@@ -311,6 +313,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   get effects(): WrittenEffects {
+    this.#effects ??= new WrittenEffects()
     return this.#effects
   }
 
@@ -475,7 +478,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const { lastTag, unheard } = session.window
     this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
     this.publishing.end()
-    this.#effects.ended(ending.methodKey)
+    this.#effects?.ended(ending.methodKey)
     const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
     if (recovers) this.subscriptions.lost()
     if (lost && recovers && this.modes.transactionTo('lost')) {
@@ -567,15 +570,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   /** Close the present life, or the operations that wait for the next one. */
-  async closeByProgram(replyCode: number, replyText: string): Promise<void> {
+  closeByProgram(replyCode: number, replyText: string): Promise<void> {
     if (this.#state === 'recovering') this.close(closedByClient(this.id))
-    // Earlier calls go first.
-    if (this.#state === 'reopened' && this.publishing.waiting > 0) {
-      const context = { what: `channel.close (channel ${this.id})`, site: undefined }
-      await this.publishing.defer(async () => {}, context).catch(ignore)
-    }
     // Also on a channel that is being recovered: the broker may already have its consumers.
-    await this.#session?.close(replyCode, replyText)
+    const close = (): Promise<void> => this.#session?.close(replyCode, replyText) ?? Promise.resolve()
+    if (this.#state !== 'reopened' || this.publishing.waiting === 0) return close()
+    // Earlier calls go first.
+    const context = { what: `channel.close (channel ${this.id})`, site: undefined }
+    return this.publishing.defer(async () => {}, context).then(close, close)
   }
 
   /** It is over for good. */

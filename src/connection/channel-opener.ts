@@ -60,11 +60,11 @@ export class ChannelOpener {
    * @param patient wait for a channel number, too. Otherwise it waits for one only if a part will give one up.
    * @throws NoChannelAvailableError, AbortError, TimeoutError, or the reason if the connection is over.
    */
-  async open(options: SourcedChannelOptions, patient: boolean): Promise<OpeningChannel> {
+  open(options: SourcedChannelOptions, patient: boolean): OpeningChannel | Promise<OpeningChannel> {
     const { what = 'channel.open', signal, timeout, site } = options
-    // Called by a getter of a message: channel.open can only be written when that is encoded.
-    if (this.#host.usable?.writer.isGuarded === true) await undefined
     const { ending, usable, clock } = this.#host
+    // Called by a getter of a message: channel.open can only be written when that is encoded.
+    if (usable?.writer.isGuarded === true) return Promise.resolve().then(() => this.open(options, patient))
     if (signal?.aborted) throw abortedBy(signal, what)
     if (ending !== undefined) throw ending.errorFor(what, false)
     const bounds = { what, signal, timeout, site }

@@ -197,6 +197,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       if (isAwaiting) ending.takenCareOf()
       if (this.#ending === undefined) this.#end(ending)
       if (isAwaiting) throw thrown
+    } finally {
+      // A close would cancel it, and the reason of an aborted signal is an error with a stack.
+      this.#first = undefined
     }
   }
 

@@ -258,6 +258,13 @@ describe('closing a channel', () => {
 })
 
 describe('closing a connection', () => {
+  it('cancels nothing that is done: the reason of an aborted signal is an error with a stack', async t => {
+    const abort = t.mock.method(AbortController.prototype, 'abort')
+    const { protocol } = await converse()
+    await protocol.close()
+    assert.equal(abort.mock.callCount(), 0)
+  })
+
   it('is asked for once, resolves when the server agrees, and settles everything', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))

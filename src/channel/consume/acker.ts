@@ -43,13 +43,13 @@ export class Acker implements IncomingSource {
   sent = 0
   #state: 'open' | 'frozen' | 'over' = 'open'
   /** Positions of the consumers of streams that have unsettled deliveries: a settlement moves them on. */
-  readonly #positions = new Set<StreamPosition>()
+  #positions: Set<StreamPosition> | undefined
   /** Deliveries of streams. */
   #ofStreams = 0
   /** Streams have got acks for all up to this tag, whether it is settled or not. */
   #roomMadeUpTo = 0
-  readonly #watching = new Set<AbortController>()
-  readonly #settledListeners = new Set<() => void>()
+  #watching: Set<AbortController> | undefined
+  #settledListeners: Set<() => void> | undefined
   /** Made with the first delivery that is traced. */
   traced: TracedDeliveries | undefined
   /** Why the life is over. */
@@ -73,18 +73,19 @@ export class Acker implements IncomingSource {
 
   /** Deliveries of a stream have come, and are not settled. */
   get hasStreams(): boolean {
-    return this.#positions.size > 0
+    return this.#positions !== undefined && this.#positions.size > 0
   }
 
   /** A delivery of a stream came. */
   onStream(position: StreamPosition): void {
+    this.#positions ??= new Set()
     this.#positions.add(position)
     this.#ofStreams++
   }
 
   /** It is not a stream, though some of its deliveries looked so: which ones, is not known any more. */
   onNoStream(position: StreamPosition): void {
-    if (this.#positions.delete(position)) this.#ofStreams = Number.NEGATIVE_INFINITY
+    if (this.#positions?.delete(position)) this.#ofStreams = Number.NEGATIVE_INFINITY
   }
 
   /**
@@ -115,7 +116,7 @@ export class Acker implements IncomingSource {
       this.#settledOnStreams(tag, multiple)
     }
     if (this.traced !== undefined) this.traced.settled(resultOf(how, requeue), tag, multiple)
-    if (this.#settledListeners.size > 0) for (const listener of this.#settledListeners) listener()
+    if (this.#settledListeners !== undefined) for (const listener of this.#settledListeners) listener()
     return true
   }
 
@@ -132,12 +133,14 @@ export class Acker implements IncomingSource {
 
   /** Whether it, or one up to it with `multiple`, is a stream's, or looks so. */
   isOfStream(tag: number, multiple: boolean): boolean {
-    if (this.#positions.size > 0) for (const position of this.#positions) if (position.has(tag, multiple)) return true
+    if (this.#positions === undefined) return false
+    for (const position of this.#positions) if (position.has(tag, multiple)) return true
     return false
   }
 
   /** Whether it is a stream's without doubt, so that an ack removes nothing. */
   isKnownStream(tag: number): boolean {
+    if (this.#positions === undefined) return false
     for (const position of this.#positions) if (position.isStream === true && position.has(tag, false)) return true
     return false
   }
@@ -147,7 +150,7 @@ export class Acker implements IncomingSource {
     if (how === 'ack') return how
     if (!requeue && this.#port.takesRejectOfStream) return how
     let isSure = !multiple || this.#ofStreams === this.lastTag - this.offset
-    for (const position of this.#positions) {
+    for (const position of this.#positions ?? []) {
       if (position.isStream !== true && position.has(tag, multiple)) isSure = false
     }
     if (isSure) return requeue ? undefined : 'ack'
@@ -162,10 +165,10 @@ export class Acker implements IncomingSource {
   }
 
   #settledOnStreams(tag: number, multiple: boolean): void {
-    for (const position of this.#positions) {
+    for (const position of this.#positions ?? []) {
       position.settled(tag, multiple)
       // Its consumer may be cancelled; the next delivery adds it again.
-      if (position.isSettled) this.#positions.delete(position)
+      if (position.isSettled) this.#positions?.delete(position)
     }
   }
 
@@ -190,8 +193,10 @@ export class Acker implements IncomingSource {
    * back.
    */
   onSettled(run: () => void): () => void {
-    this.#settledListeners.add(run)
-    return () => this.#settledListeners.delete(run)
+    this.#settledListeners ??= new Set()
+    const listeners = this.#settledListeners
+    listeners.add(run)
+    return () => listeners.delete(run)
   }
 
   // ---- what becomes of work in hand
@@ -219,13 +224,16 @@ export class Acker implements IncomingSource {
   watch(): AbortController {
     const controller = new AbortController()
     if (this.#state === 'over') controller.abort(this.#reason?.())
-    else this.#watching.add(controller)
+    else {
+      this.#watching ??= new Set()
+      this.#watching.add(controller)
+    }
     return controller
   }
 
   /** Its message is settled. */
   unwatch(controller: AbortController): void {
-    this.#watching.delete(controller)
+    this.#watching?.delete(controller)
   }
 
   /** Nothing more may be sent on the channel: the broker takes back unsettled deliveries. */
@@ -239,10 +247,10 @@ export class Acker implements IncomingSource {
     this.#state = 'over'
     this.#reason = reason
     this.traced?.lost()
-    for (const listener of [...this.#settledListeners]) listener()
-    this.#positions.clear()
-    const watching = [...this.#watching]
-    this.#watching.clear()
+    for (const listener of [...(this.#settledListeners ?? [])]) listener()
+    this.#positions = undefined
+    const watching = [...(this.#watching ?? [])]
+    this.#watching = undefined
     // Listeners are the program's: they run with the promises that reject for the same reason.
     if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason()))
   }

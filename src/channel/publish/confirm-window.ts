@@ -38,10 +38,12 @@ export class ConfirmWindow {
   readonly port: ChannelPort
   readonly #channelId: number
   readonly #routes: PublishRoutes
-  readonly #unconfirmed: Unconfirmed
-  readonly #returns: Returns
-  readonly #waiters: ConfirmWaiters
-  #counting = false
+  readonly #offset: number
+  /** Made when delivery tags begin to count; most channels never are in confirm mode. */
+  #unconfirmed: Unconfirmed | undefined
+  #returns: Returns | undefined
+  /** Made when there is something to wait for, or to report. */
+  #waiters: ConfirmWaiters | undefined
   #flowing = true
   #keeper: PublishKeeper | undefined
   /** Nacked, and kept for the keeper. */
@@ -51,37 +53,38 @@ export class ConfirmWindow {
   constructor(port: ChannelPort, channelId: number, offset: number, routes = PLAIN_ROUTES, unheard?: Unheard) {
     this.port = port
     this.#channelId = channelId
-    this.#unconfirmed = new Unconfirmed(offset)
+    this.#offset = offset
     this.#routes = routes
-    this.#returns = new Returns(this.#unconfirmed, routes)
-    this.#waiters = new ConfirmWaiters(port, unheard)
+    if (unheard !== undefined) this.#waiters = new ConfirmWaiters(port, unheard)
   }
 
   /** confirm.select was written: from the next publish on, delivery tags count. */
   startCounting(): void {
-    this.#counting = true
+    if (this.#unconfirmed !== undefined) return
+    this.#unconfirmed = new Unconfirmed(this.#offset)
+    this.#returns = new Returns(this.#unconfirmed, this.#routes)
   }
 
   get counting(): boolean {
-    return this.#counting
+    return this.#unconfirmed !== undefined
   }
 
   get lastTag(): number {
-    return this.#unconfirmed.lastTag
+    return this.#unconfirmed?.lastTag ?? this.#offset
   }
 
   /** Publishes that were written and that the broker has not settled. */
   get unconfirmed(): number {
-    return this.#unconfirmed.size
+    return this.#unconfirmed?.size ?? 0
   }
 
   /** Messages that are counted, and messages whose nack their keeper handles. */
   get unsettled(): number {
-    return this.#unconfirmed.size + this.#kept.length
+    return this.unconfirmed + this.#kept.length
   }
 
   get unheard(): Unheard | undefined {
-    return this.#waiters.unheard
+    return this.#waiters?.unheard
   }
 
   /** Whether a publish may be written now: nothing is in its way, and what it needs is there. */
@@ -120,7 +123,7 @@ export class ConfirmWindow {
     mandatory: boolean,
   ): Promise<void> | undefined {
     const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
-    if (this.#counting) this.#count(exchange, routingKey, properties, mandatory)
+    if (this.#unconfirmed !== undefined) this.#count(exchange, routingKey, properties, mandatory)
     const turn = byReference ? 'full' : this.port.publishWritten()
     if (turn !== 'full') return turn
     const publish = pendingPublish(undefined, exchange, routingKey, properties, mandatory, false)
@@ -142,7 +145,7 @@ export class ConfirmWindow {
     const { port } = this
     const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
     publish.writes++
-    if (publish.confirmed && this.#counting) {
+    if (publish.confirmed && this.#unconfirmed !== undefined) {
       publish.tag = this.#unconfirmed.add(publish)
       if (!mandatory && this.#keeper === undefined) publish.payload = undefined
       port.awaiting(1)
@@ -150,7 +153,7 @@ export class ConfirmWindow {
       return true
     }
     publish.payload = undefined
-    if (this.#counting) this.#count(exchange, routingKey, properties, mandatory)
+    if (this.#unconfirmed !== undefined) this.#count(exchange, routingKey, properties, mandatory)
     const turn = byReference ? 'full' : port.publishWritten()
     if (turn === 'full') this.#leave(publish, byReference)
     else fulfil(publish, turn)
@@ -172,7 +175,7 @@ export class ConfirmWindow {
 
   /** No caller waits for its confirm. It may come back, though: that return must not be matched to another message. */
   #count(exchange: string, routingKey: string, properties: BasicProperties | undefined, mandatory: boolean): void {
-    this.#unconfirmed.add(
+    this.#unconfirmed?.add(
       mandatory ? pendingPublish(undefined, exchange, routingKey, properties, true, false) : UNTRACKED,
     )
   }
@@ -209,20 +212,21 @@ export class ConfirmWindow {
    * @throws ProtocolError if there is no such publish.
    */
   settle(tag: number, multiple: boolean, acked: boolean): void {
+    const unconfirmed = this.#unconfirmed
     const { lastTag } = this
-    if (tag > lastTag || (tag === 0 && !multiple)) {
+    if (unconfirmed === undefined || tag > lastTag || (tag === 0 && !multiple)) {
       throw new ProtocolError(
         `${acked ? 'basic.ack' : 'basic.nack'} of delivery tag ${tag} came on channel ${this.#channelId}, but nothing was published under it`,
       )
     }
     const settled = acked ? this.#acked : this.#nacked
-    if (multiple) this.#unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)
+    if (multiple) unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)
     else {
-      const publish = this.#unconfirmed.take(tag)
+      const publish = unconfirmed.take(tag)
       if (publish === undefined) return
       settled(publish, tag)
     }
-    this.#waiters.settled(this.#unconfirmed.oldest)
+    this.#waiters?.settled(unconfirmed.oldest)
     this.#keeper?.progressed()
   }
 
@@ -239,7 +243,7 @@ export class ConfirmWindow {
       this.#kept.push(publish)
       return
     }
-    this.#waiters.lost({ tag, makeError: () => nackError(publish, tag) })
+    this.#allWaiters.lost({ tag, makeError: () => nackError(publish, tag) })
     if (publish.reject !== undefined) this.#refuse(publish, nackError(publish, tag))
   }
 
@@ -251,7 +255,7 @@ export class ConfirmWindow {
 
   /** A message came back: the broker sends basic.return before the ack. Returns whether a promise will report it. */
   returned(message: ReturnedMessage): boolean {
-    return this.#returns.match(message)?.reject !== undefined
+    return this.#returns?.match(message)?.reject !== undefined
   }
 
   /** No caller waits for this publish any more: it rejects with `error`. The tag goes on counting. */
@@ -264,12 +268,18 @@ export class ConfirmWindow {
   wait(context: CallContext): Promise<void> {
     try {
       const timeout = timeLeft(context, this.port.clock.now())
-      const waiting = this.#waiters.wait(this.lastTag, { ...context, timeout })
-      this.#waiters.settled(this.#unconfirmed.oldest)
+      const waiters = this.#allWaiters
+      const waiting = waiters.wait(this.lastTag, { ...context, timeout })
+      waiters.settled(this.#unconfirmed?.oldest ?? this.#offset + 1)
       return waiting
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  get #allWaiters(): ConfirmWaiters {
+    this.#waiters ??= new ConfirmWaiters(this.port, undefined)
+    return this.#waiters
   }
 
   // ---- the end
@@ -281,7 +291,7 @@ export class ConfirmWindow {
   takeUnsettled(): PendingPublish[] {
     const taken = this.#kept
     this.#kept = []
-    this.#unconfirmed.takeUpTo(this.lastTag, publish => {
+    this.#unconfirmed?.takeUpTo(this.lastTag, publish => {
       if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
       else taken.push(publish)
     })
@@ -293,10 +303,10 @@ export class ConfirmWindow {
   fail(ending: CloseReason): void {
     if (this.unsettled > 0) {
       const makeError = (): Error => ending.errorFor('waitForConfirms', false)
-      this.#waiters.lost({ tag: this.lastTag, makeError })
+      this.#allWaiters.lost({ tag: this.lastTag, makeError })
     }
     const left = this.takeUnsettled()
-    this.#waiters.failAll(() => ending.errorFor('waitForConfirms', false))
+    this.#waiters?.failAll(() => ending.errorFor('waitForConfirms', false))
     if (this.#keeper !== undefined) {
       if (left.length > 0) ending.takenCareOf()
       this.#keeper.ended(this, left, ending)

@@ -84,8 +84,8 @@ class WaitingOperation implements Waiter {
 export class Publishing implements PublishSource {
   readonly #host: PublishingHost
   readonly #list: WaitList
-  /** Nothing but timeouts and signals of publishes, which go on after the write. */
-  readonly #bounds: WaitList
+  /** Nothing but timeouts and signals of publishes, which go on after the write; made for the first. */
+  #boundsList: WaitList | undefined
   /** The timeout of publishes that have none of their own. */
   #default: CallOptions | undefined
   #window: ConfirmWindow | undefined
@@ -107,7 +107,6 @@ export class Publishing implements PublishSource {
   constructor(host: PublishingHost) {
     this.#host = host
     this.#list = new WaitList(host)
-    this.#bounds = new WaitList(host)
   }
 
   /** What the life that the channel has publishes; undefined if it has none that may be used. */
@@ -131,6 +130,11 @@ export class Publishing implements PublishSource {
 
   get channelId(): number {
     return this.#host.id
+  }
+
+  get #bounds(): WaitList {
+    this.#boundsList ??= new WaitList(this.#host)
+    return this.#boundsList
   }
 
   // ---- the gate

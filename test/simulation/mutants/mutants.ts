@@ -143,8 +143,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a multiple confirm settles one too many',
     'channel/publish/confirm-window.ts',
-    'this.#unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)',
-    'this.#unconfirmed.takeUpTo(tag === 0 ? lastTag : Math.min(lastTag, tag + 1), settled)',
+    'unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)',
+    'unconfirmed.takeUpTo(tag === 0 ? lastTag : Math.min(lastTag, tag + 1), settled)',
     'a message counts as safe that the broker has not spoken of',
   ],
   [
@@ -286,7 +286,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'a late reply is given to the next call',
     'channel/calls.ts',
     'promise.reject(atCallSite(error, call.site))',
-    'promise.reject(atCallSite(error, call.site)), this.#byReply.get(call.replyKey)?.shift()',
+    'promise.reject(atCallSite(error, call.site)), this.#byReply.delete(call.replyKey)',
     'each later call gets the answer of the one before',
   ],
   [
@@ -457,15 +457,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a message of a lost connection does not learn of it',
     'channel/consume/acker.ts',
-    'else this.#watching.add(controller)',
-    'else if (this.#state === "frozen") this.#watching.add(controller)',
+    'else {\n      this.#watching ??= new Set()',
+    'else if (this.#state === "frozen") {\n      this.#watching ??= new Set()',
     'its signal never aborts, and the work on it goes on for nothing',
   ],
   [
     'a settled message is watched on',
     'channel/consume/acker.ts',
-    'this.#watching.delete(controller)',
-    'this.#watching.has(controller)',
+    'this.#watching?.delete(controller)',
+    'this.#watching?.has(controller)',
     'its signal aborts after its ack, and memory grows with each message',
   ],
   [
@@ -830,8 +830,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a late consume-ok is not answered with a cancel of its own tag',
     'channel/channel-session.ts',
-    'this.#gate.consumerGone(consumerTag) || consumer === undefined',
-    'this.#gate.consumerGone(consumerTag) && consumer === undefined',
+    'this.#gate?.consumerGone(consumerTag) === true || consumer === undefined',
+    'this.#gate?.consumerGone(consumerTag) === true && consumer === undefined',
     'a cancel by the server is reported for a consumer that does not exist',
   ],
   [
@@ -851,8 +851,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'calls that wait are forgotten when the channel ends',
     'channel/calls.ts',
-    '} else this.#abandon(call, makeError(call))',
-    '} else if (call.ownTimeout || call !== calls.at(-1)) this.#abandon(call, makeError(call))',
+    'else promise?.reject(atCallSite(makeError(call), site))',
+    'else if (call.ownTimeout || this.#first !== undefined) promise?.reject(atCallSite(makeError(call), site))',
     'the promise of the last one never ends',
   ],
   [
