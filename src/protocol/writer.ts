@@ -6,9 +6,20 @@ import { hasLoneSurrogate, MAX_SHORTSTR } from './text.ts'
 export const CHUNK_SIZE = 65_536
 /** Bytes that may be reserved and then not be used: room for text is reserved before it is measured. */
 const RESERVED_TOO_MUCH = 16_384
+/** Most chunks that are kept for the next writers: one turn of the event loop may write to as many connections. */
+const MAX_SPARES = 64
+const NO_CHUNK = Buffer.alloc(0)
+const NO_VIEW = newView(NO_CHUNK)
+
+/** Chunks that have left, for all connections: an idle one has none ("100 idle connections": 64 KiB less for each). */
+const spares: Buffer[] = []
+
+function putBack(chunk: Buffer | undefined): void {
+  if (chunk?.length === CHUNK_SIZE && spares.length < MAX_SPARES) spares.push(chunk)
+}
 
 /**
- * The outgoing bytes of one connection, encoded in place.
+ * The outgoing bytes of one connection, encoded in place. It has a chunk from the first byte on until all have left.
  *
  *     segments                buffer
  *     [ sealed ][ by ref ]    [ taken | waiting | message being written | free ]
@@ -21,17 +32,16 @@ const RESERVED_TOO_MUCH = 16_384
  * and `unguard()` no other message begins, and this one stays in the buffer.
  */
 export class Writer {
-  buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  buffer: Buffer = NO_CHUNK
   /** A view of `buffer`. */
-  view = newView(this.buffer)
+  view = NO_VIEW
   position = 0
   /** Bytes sealed in `segments`, before those in `buffer`. */
   sealed = 0
   /** Names and indexes down to the field of a table that is being written: for errors. */
   readonly path: (string | number)[] = []
   #segments: Uint8Array[] = []
-  /** A chunk that has left, and can be used again. */
-  #spare: Buffer | undefined
+  /** The chunk before this one. */
   #sealedChunk: Buffer | undefined
   #start = 0
   #mark = 0
@@ -80,7 +90,7 @@ export class Writer {
   /** Drop everything written since `begin()`. Not after `reference()`. */
   rollback(): void {
     this.position = this.#mark
-    if (this.buffer.length > CHUNK_SIZE && this.#mark === this.#start) this.#useChunk(this.#nextChunk())
+    if (this.buffer.length > CHUNK_SIZE && this.#mark === this.#start) this.#useChunk(NO_CHUNK)
   }
 
   /** Make room for `size` more bytes; the message being written may move to another chunk, whole. */
@@ -114,7 +124,8 @@ export class Writer {
       throw new EncodeError(`${this.#what} do not fit in one frame of ${most} bytes`)
     }
     this.#seal(this.#mark)
-    const buffer = needed > CHUNK_SIZE / 2 ? Buffer.allocUnsafeSlow(2 * needed) : this.#nextChunk()
+    const isLarge = needed > CHUNK_SIZE / 2
+    const buffer = (isLarge ? undefined : spares.pop()) ?? Buffer.allocUnsafeSlow(isLarge ? 2 * needed : CHUNK_SIZE)
     message.copy(buffer)
     this.#sealedChunk = this.buffer
     this.#useChunk(buffer)
@@ -122,19 +133,11 @@ export class Writer {
   }
 
   #useChunk(chunk: Buffer): void {
-    if (chunk !== this.buffer) {
-      this.buffer = chunk
-      this.view = newView(chunk)
-    }
+    this.buffer = chunk
+    this.view = chunk === NO_CHUNK ? NO_VIEW : newView(chunk)
     this.position = 0
     this.#start = 0
     this.#mark = 0
-  }
-
-  #nextChunk(): Buffer {
-    const chunk = this.#spare ?? Buffer.allocUnsafeSlow(CHUNK_SIZE)
-    this.#spare = undefined
-    return chunk
   }
 
   #seal(end: number): void {
@@ -171,13 +174,14 @@ export class Writer {
     return segments
   }
 
-  /** Everything that was taken has left: chunks may be used again. */
+  /** Everything that was taken has left: chunks may be used again, by any connection. */
   reuse(): void {
-    if (this.#sealedChunk?.length === CHUNK_SIZE) this.#spare = this.#sealedChunk
+    if (this.sealed > 0) return
+    putBack(this.#sealedChunk)
     this.#sealedChunk = undefined
     if (this.waiting > 0 || this.#guarded) return
-    // A message larger than a chunk had a buffer of its own.
-    this.#useChunk(this.buffer.length > CHUNK_SIZE ? this.#nextChunk() : this.buffer)
+    putBack(this.buffer)
+    this.#useChunk(NO_CHUNK)
   }
 
   /** The bytes of one message, for tests and for frames that are sent alone. */
@@ -185,7 +189,9 @@ export class Writer {
     const writer = new Writer()
     writer.begin()
     write(writer)
-    return Buffer.concat(writer.take())
+    const bytes = Buffer.concat(writer.take())
+    writer.reuse()
+    return bytes
   }
 
   octet(value: number): void {

@@ -226,6 +226,8 @@ describe('a field table', () => {
     for (const before of [0, 1, 100, 300, 500]) {
       const small = { name: 'value', nested: { list: [1, 'a'.repeat(100)] } }
       const writer = new Writer()
+      writer.begin()
+      writer.reserve(1)
       writer.position = CHUNK_SIZE - before
       writer.begin()
       writer.reserve(1)

@@ -23,6 +23,8 @@ interface Sender {
 function sender(used = 0): Sender {
   const writer = new Writer()
   const encoder = new PublishEncoder(writer, FRAME_MAX)
+  writer.begin()
+  writer.reserve(1)
   writer.position = used
   writer.begin()
   return {
@@ -315,7 +317,7 @@ describe('the memory of a message that is refused', () => {
         /do not fit in one frame/,
       )
       assert.ok(process.memoryUsage().arrayBuffers - before < 2 * MIB)
-      assert.equal(to.writer.buffer.length, CHUNK_SIZE)
+      assert.ok(to.writer.buffer.length <= CHUNK_SIZE)
       to.send({ messageId: 'after' })
       const wanted = sender()
       wanted.send({ messageId: 'before' })
@@ -330,7 +332,7 @@ describe('the memory of a message that is refused', () => {
     assert.ok(to.writer.buffer.length > CHUNK_SIZE)
     to.writer.take()
     to.writer.reuse()
-    assert.equal(to.writer.buffer.length, CHUNK_SIZE)
+    assert.equal(to.writer.buffer.length, 0)
   })
 
   it('is bounded for the arguments of a method', () => {

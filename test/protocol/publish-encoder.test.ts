@@ -215,6 +215,7 @@ describe('PublishEncoder', () => {
       const writer = new Writer()
       const encoder = new PublishEncoder(writer, 131_072)
       writer.begin()
+      writer.reserve(1)
       writer.position = used
       for (let i = 0; i < count; i++) encoder.publish(1, 'e', 'k', false, properties, Buffer.from('body'))
       return Buffer.concat(writer.take()).subarray(used)

@@ -33,6 +33,7 @@ describe('Writer', () => {
   it('writes a short string of 255 bytes, and refuses one of 256, or with a lone surrogate, without writing any of it', () => {
     const writer = new Writer()
     writer.begin()
+    writer.reserve(1_000)
     assert.equal(writer.shortstr('x'.repeat(255)), true)
     assert.equal(writer.waiting, 256)
     for (const bad of [
@@ -65,12 +66,14 @@ describe('Writer', () => {
   it('forgets a message that is rolled back, and nothing before it', () => {
     const writer = new Writer()
     writer.begin()
+    writer.reserve(1)
     writer.octet(1)
     writer.begin()
     writer.reserve(CHUNK_SIZE)
     writer.long(0xffff_ffff)
     writer.rollback()
     writer.begin()
+    writer.reserve(1)
     writer.octet(2)
     assert.deepEqual(Buffer.concat(writer.take()), Buffer.from([1, 2]))
   })
@@ -79,6 +82,7 @@ describe('Writer', () => {
     const writer = new Writer()
     const body = Buffer.from([7, 8, 9])
     writer.begin()
+    writer.reserve(2)
     writer.octet(1)
     writer.reference(body)
     writer.octet(2)
@@ -147,5 +151,47 @@ describe('Writer', () => {
         assert.ok(Buffer.concat([...out, rest]).equals(Buffer.concat(expected)))
       }),
     )
+  })
+
+  it('has a chunk only while bytes wait or are on their way, and then gives it to whichever writer is next', () => {
+    const [one, other] = [new Writer(), new Writer()]
+    const write = (writer: Writer, octet: number) => {
+      writer.begin()
+      writer.reserve(1)
+      writer.octet(octet)
+    }
+    assert.equal(one.buffer.length, 0)
+    write(one, 1)
+    const chunk = one.buffer
+    assert.equal(chunk.length, CHUNK_SIZE)
+    const onTheirWay = one.take()
+    write(other, 2)
+    assert.notEqual(other.buffer, chunk)
+    one.reuse()
+    assert.equal(one.buffer.length, 0)
+    assert.deepEqual(Buffer.concat(onTheirWay), Buffer.from([1]))
+    write(one, 3)
+    assert.equal(one.buffer, chunk)
+    one.reuse()
+    assert.equal(one.buffer, chunk, 'bytes wait in it')
+    assert.deepEqual(Buffer.concat([...one.take(), ...other.take()]), Buffer.from([3, 2]))
+  })
+
+  it('keeps a chunk whose bytes were sealed and not yet taken', () => {
+    const writer = new Writer()
+    const expected: Buffer[] = []
+    for (let fill = 1; fill <= 3; fill++) {
+      const bytes = Buffer.alloc(30_000, fill)
+      expected.push(bytes)
+      writer.begin()
+      writer.reserve(bytes.length)
+      writer.bytes(bytes)
+      writer.reuse()
+    }
+    const other = new Writer()
+    other.begin()
+    other.reserve(1)
+    other.octet(9)
+    assert.ok(Buffer.concat(writer.take()).equals(Buffer.concat(expected)))
   })
 })

@@ -159,7 +159,7 @@ export class WriteBatcher {
     }
     const more = this.#transport.write(segments, this.#sent)
     const { pending } = this.#transport
-    // The kernel took all of it: the same chunk can be written again.
+    // The kernel took all of it: its chunks can be written again.
     if (pending === 0) this.writer.reuse()
     if (!more) this.#saturated = true
     if (!this.full && pending > this.#maxBuffered) {
@@ -172,6 +172,7 @@ export class WriteBatcher {
   readonly #sent = (): void => {
     for (const waiter of this.#underWay.shift() ?? NOBODY) waiter.sent()
     const { pending } = this.#transport
+    if (pending === 0) this.writer.reuse()
     if (pending === 0) this.#takesMore()
     else if (pending <= this.#maxBuffered) this.#noLongerFull()
   }

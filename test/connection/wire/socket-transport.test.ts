@@ -195,6 +195,28 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         await handler.until(() => transport.pending === 0)
       })
 
+      it('reads the bytes of many connections that come at once as those of each', async t => {
+        const peer = await listenHere(t)
+        const bytes = Array.from({ length: 4 }, (_, number) => Buffer.alloc(150_000, number + 1))
+        const readers = await Promise.all(
+          bytes.map(async own => {
+            const recorder = new Recorder()
+            const accepted = peer.accepted()
+            const transport = await recorder.connect(targetOf(peer.port))
+            t.after(() => transport.destroy())
+            // Which of the sockets of the server it is, the client says.
+            transport.write([Buffer.from([own[0] as number])])
+            const socket = await accepted
+            socket.once('data', ([number]: Buffer) => socket.write(bytes[(number as number) - 1] as Buffer))
+            return recorder
+          }),
+        )
+        for (const [number, recorder] of readers.entries()) {
+          await recorder.until(() => recorder.length === 150_000)
+          assert.ok(recorder.received.equals(bytes[number] as Buffer))
+        }
+      })
+
       it('gives several segments to the kernel in one call', async t => {
         const { transport, other } = await open(t)
         const writev = t.mock.method(net.Socket.prototype, '_writev' as never) as unknown as {
