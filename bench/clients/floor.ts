@@ -71,11 +71,13 @@ async function open(url: string): Promise<Connection> {
       let published = 0
       let confirmed = 0
       let target = 0
-      let reached: () => void = () => undefined
+      // Several at a time: each has a window of its own.
+      const calls: { readonly last: number; readonly resolve: () => void }[] = []
       let partial = Buffer.alloc(0)
       const write = () => {
-        while (published < target && published - confirmed < window) {
-          const messages = Math.min(block.messages, target - published, window - (published - confirmed))
+        const most = window * calls.length
+        while (published < target && published - confirmed < most) {
+          const messages = Math.min(block.messages, target - published, most - (published - confirmed))
           raw.socket.write(block.bytes.subarray(0, messages * block.messageSize))
           published += messages
         }
@@ -86,13 +88,13 @@ async function open(url: string): Promise<Connection> {
         partial = bytes.subarray(whole)
         if (whole === 0) return
         confirmed = bytes.readUInt32BE(whole - wire.ACK_SIZE + wire.ACK_TAG_OFFSET)
-        if (confirmed === target) reached()
-        else write()
+        while (calls[0] !== undefined && calls[0].last <= confirmed) calls.shift()?.resolve()
+        write()
       })
       return count => {
         target += count
         return new Promise(resolve => {
-          reached = resolve
+          calls.push({ last: target, resolve })
           write()
         })
       }
