@@ -5,10 +5,21 @@ const HeapBuffer = (Buffer as unknown as { [Symbol.species]: new (size: number) 
 /** V8 keeps arrays of up to this many bytes in its own heap. */
 export const MAX_HEAP_BYTES = 64
 
-/** Copy up to `MAX_HEAP_BYTES`. No view of the copy is made, which would move it out of the heap. */
-export function copyToHeap(source: Buffer, start: number, size: number): Buffer {
+/**
+ * Copy up to `MAX_HEAP_BYTES`. No view of the copy is made, which would move it out of the heap: it is read by words, and written
+ * by octets ("consume 16 B": 0.176 µs instead of 0.191 with octets alone).
+ */
+export function copyToHeap(source: DataView, start: number, size: number): Buffer {
   const copy = new HeapBuffer(size)
-  for (let i = 0; i < size; i++) copy[i] = source[start + i] as number
+  let i = 0
+  for (const last = size - 3; i < last; i += 4) {
+    const word = source.getInt32(start + i, true)
+    copy[i] = word
+    copy[i + 1] = word >> 8
+    copy[i + 2] = word >> 16
+    copy[i + 3] = word >> 24
+  }
+  for (; i < size; i++) copy[i] = source.getUint8(start + i)
   return copy
 }
 

@@ -197,7 +197,7 @@ const MIN_OWN_MEMORY = 4_096
 /** The bytes from `start` to `end`, in a buffer of the receiver's own. */
 function copyOf(buffer: Buffer, start: number, end: number): Buffer {
   const size = end - start
-  if (size <= MAX_HEAP_BYTES) return copyToHeap(buffer, start, size)
+  if (size <= MAX_HEAP_BYTES) return copyToHeap(viewOf(buffer), start, size)
   if (size >= MIN_OWN_MEMORY) return ownCopy(buffer, start, end)
   const copy = Buffer.allocUnsafe(size)
   buffer.copy(copy, 0, start, end)
