@@ -17,9 +17,8 @@ export class Deliveries {
   /** The deliveries of this read, in the first `#readyLength` elements: consumer, body, envelope and properties in turn. */
   #ready: unknown[] = []
   #readyLength = 0
-  /** The number of deliveries of the last read: an array of that size costs less than one that grows. */
+  /** The elements of the last read: an array of that size is made at once ("consume 16 B": 0.19 µs instead of 0.23). */
   #room = 0
-  #lastConsumer: Consumer | undefined
 
   constructor(port: ChannelPort, channelId: number, acker: Acker) {
     this.#port = port
@@ -34,7 +33,6 @@ export class Deliveries {
   /** @throws DuplicateConsumerTagError if the tag is another one's. */
   add(consumer: Consumer): void {
     if (this.#consumers.has(consumer.tag)) throw tagInUse(consumer, this.#channelId)
-    this.#lastConsumer = undefined
     this.#consumers.set(consumer.tag, consumer)
     consumer.sink.attach(this.#acker, this.#port)
   }
@@ -43,7 +41,6 @@ export class Deliveries {
   remove(consumer: Consumer): void {
     if (this.#consumers.get(consumer.tag) !== consumer) return
     this.#consumers.delete(consumer.tag)
-    this.#lastConsumer = undefined
   }
 
   /** A message is in; its callback runs at the end of this read, when the frames after it have been looked at too. */
@@ -66,12 +63,7 @@ export class Deliveries {
 
   #consumerOf({ consumerTag, deliveryTag }: Envelope): Consumer {
     if (deliveryTag > this.#acker.lastTag) this.#acker.lastTag = deliveryTag
-    // Deliveries come in runs.
-    let consumer = this.#lastConsumer
-    if (consumer === undefined || consumer.tag !== consumerTag) {
-      consumer = this.#consumers.get(consumerTag)
-      this.#lastConsumer = consumer
-    }
+    const consumer = this.#consumers.get(consumerTag)
     if (consumer === undefined) {
       throw new ProtocolError(
         `a delivery came on channel ${this.#channelId} for consumer tag "${consumerTag}", which was never asked for`,
@@ -131,7 +123,6 @@ export class Deliveries {
     if (this.#consumers.size === 0) return
     const consumers = [...this.#consumers.values()]
     this.#consumers.clear()
-    this.#lastConsumer = undefined
     const error = reason()
     for (const { position, sink } of consumers) {
       position.restarted()

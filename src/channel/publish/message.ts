@@ -67,16 +67,12 @@ export function pendingPublish(
   }
 }
 
-let filled: PendingPublish
-const fill = (resolve: (written: void | PromiseLike<void>) => void, reject: (error: Error) => void): void => {
-  filled.resolve = resolve
-  filled.reject = reject
-}
-
-/** The promise of a publish, whose resolvers it gets; without another object for them, or a closure. */
+/** The promise of a publish, whose resolvers it gets. */
 export function promiseOf(publish: PendingPublish): Promise<void> {
-  filled = publish
-  return new Promise(fill)
+  return new Promise((resolve, reject) => {
+    publish.resolve = resolve
+    publish.reject = reject
+  })
 }
 
 /** Resolve its promise; harmless if no caller waits. If it has `written` to wait for, when that ends. */

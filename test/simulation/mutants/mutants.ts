@@ -476,10 +476,10 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'a message counts as acked that the broker gives to somebody else',
   ],
   [
-    'a delivery goes to the consumer before',
+    'a delivery goes to the first consumer of its channel',
     'channel/consume/deliveries.ts',
-    'if (consumer === undefined || consumer.tag !== consumerTag) {',
-    'if (consumer === undefined) {',
+    'const consumer = this.#consumers.get(consumerTag)',
+    'const consumer = this.#consumers.get(consumerTag) && [...this.#consumers.values()][0]',
     "of two consumers of a channel, one gets what is the other one's",
   ],
   [
