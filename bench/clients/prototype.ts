@@ -42,7 +42,9 @@ export class Prototype {
   #end = 0
   #scheduled = false
   #unturned = 0
-  readonly #unconfirmed: (() => void)[] = []
+  /** The first `#settled` of them are settled. */
+  #unconfirmed: (() => void)[] = []
+  #settled = 0
   #firstTag = 1
   #partial = Buffer.alloc(0)
   #last = Buffer.alloc(0)
@@ -205,10 +207,14 @@ export class Prototype {
 
   /** All up to `tag`: the peer confirms in order. */
   #confirm(tag: number): void {
-    const count = tag - this.#firstTag + 1
-    if (count === 1) this.#unconfirmed.shift()?.()
-    else for (const resolve of this.#unconfirmed.splice(0, count)) resolve()
+    for (const end = this.#settled + tag - this.#firstTag + 1; this.#settled < end; this.#settled += 1) {
+      this.#unconfirmed[this.#settled]?.()
+    }
     this.#firstTag = tag + 1
+    // Not `shift()`, which moves all that are left once they are many.
+    if (this.#settled * 2 < this.#unconfirmed.length) return
+    this.#unconfirmed = this.#unconfirmed.slice(this.#settled)
+    this.#settled = 0
   }
 }
 
