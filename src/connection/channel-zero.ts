@@ -83,6 +83,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   opened(): void {
     const rest = this.#handshake ?? []
     this.#handshake = undefined
+    this.#asking = undefined
     for (const { method, args } of rest) this.#method(method, args)
   }
 

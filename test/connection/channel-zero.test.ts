@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { ChannelZero } from '../../src/connection/channel-zero.ts'
+import { closedByProgram } from '../../src/connection/close-reasons.ts'
+
+describe('channel 0', () => {
+  it('makes no error at the end for a question that was answered in the handshake', async () => {
+    const zero = new ChannelZero({} as never, {} as never, () => {})
+    assert.equal(await zero.ask('password', () => 'secret'), 'secret')
+    zero.opened()
+    const ending = closedByProgram('localhost:5672')
+    zero.fail(ending)
+    assert.equal(ending.isReported, false)
+  })
+
+  it('rejects a question that is open when the connection ends', async () => {
+    const zero = new ChannelZero({} as never, {} as never, () => {})
+    const asked = zero.ask('password', () => new Promise<string>(() => {}))
+    zero.fail(closedByProgram('localhost:5672'))
+    await assert.rejects(asked, { code: 'CONNECTION_CLOSED' })
+  })
+})
