@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { chartOf } from './chart.ts'
 import { describeEnvironment, type Environment, environmentLines } from './environment.ts'
 import { type Options, parseOptions, USAGE } from './options.ts'
-import { Peer } from './processes.ts'
+import { Peer, type Runtime } from './processes.ts'
 import { progressLine } from './progress.ts'
 import { fullName, ROWS, type Section } from './rows.ts'
 import { type RowResult, runAll } from './run-all.ts'
@@ -20,6 +20,8 @@ export interface StartedBroker extends BrokerEnd {
 export interface Host {
   /** The package's folder. */
   readonly root: string
+  /** What runs the clients; this Node.js if it is undefined. */
+  readonly runtime?: Runtime | undefined
   startBroker(): Promise<StartedBroker>
 }
 
@@ -36,10 +38,13 @@ export async function main(args: readonly string[], host: Host): Promise<void> {
       broker,
       budget: options.budget,
       waiting: options.waiting,
+      runtime: host.runtime,
     }
-    const plan = { ...options, countWrites: !options.quick }
+    // Socket writes are counted in Node's classes.
+    const plan = { ...options, countWrites: !options.quick && host.runtime === undefined }
     const results = await runAll(plan, surroundings, progressLine(process.stderr))
-    const command = `npm run bench${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`
+    const runBy = host.runtime === undefined ? '' : `, clients run by ${host.runtime.name}`
+    const command = `npm run bench${args.length > 0 ? ` -- ${args.join(' ')}` : ''}${runBy}`
     report(results, describeEnvironment(host.root, broker?.version), command)
     save(results, describeEnvironment(host.root, broker?.version), command, options, host.root)
     if (results.some(({ cells }) => cells.some(cell => cell.failure !== undefined))) process.exitCode = 1

@@ -29,6 +29,7 @@ export const USAGE = `npm run bench -- [options]
   --out PATH          where to write PATH.json and PATH.svg (default bench/results/benchmark, with --quick .../quick;
                       with --row or --client nothing is written unless this is given)
   --node WHICH        with another Node.js: a path of its binary, or a version, which npm provides
+  --runtime WHICH     bun or deno, which npm provides, runs the clients
   --list              print the names of the rows
 
 RabbitMQ is the one that AMQP_URL names, or one that is started for the run.`

@@ -8,11 +8,29 @@ const TASK_TIMEOUT = 60_000
 const program = (path: string): URL => new URL(path, import.meta.url)
 const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 
+/** What runs the process of a client. */
+export interface Runtime {
+  /** With its version. */
+  readonly name: string
+  readonly binary: string
+  readonly args: readonly string[]
+  /** The option that gives a program `gc()`. */
+  readonly exposeGc: string
+}
+
+const NODE: Runtime = {
+  name: `Node.js ${process.version}`,
+  binary: process.execPath,
+  args: [],
+  exposeGc: '--expose-gc',
+}
+
 /** Runs one task in a fresh process and gives what it reports; it asks `deliver` for the messages that it consumes. */
-export async function runTask(task: Task, deliver: (count: number) => void): Promise<TaskResult> {
+export async function runTask(task: Task, deliver: (count: number) => void, runtime = NODE): Promise<TaskResult> {
   const memory = task.row.section === 'promises' || task.row.section === 'memory'
   const child = fork(program(`client-process${extension}`), [JSON.stringify(task)], {
-    execArgv: memory ? ['--expose-gc'] : [],
+    execPath: runtime.binary,
+    execArgv: [...runtime.args, ...(memory ? [runtime.exposeGc] : [])],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   let complaint = ''

@@ -3,7 +3,7 @@ import { BrokerQueue } from './broker-queue.ts'
 import type { ClientName } from './clients/client.ts'
 import type { Budget } from './measure.ts'
 import type { Workload } from './peer/workload.ts'
-import { type Peer, runTask, startResponder } from './processes.ts'
+import { type Peer, type Runtime, runTask, startResponder } from './processes.ts'
 import type { Row } from './rows.ts'
 import { type Task, type TaskResult, warmUpQueue, warmUpShare } from './task.ts'
 
@@ -20,6 +20,8 @@ export interface Surroundings {
   readonly broker: BrokerEnd | undefined
   readonly budget: Budget
   readonly waiting: number
+  /** What runs the clients; this Node.js if it is undefined. */
+  readonly runtime?: Runtime | undefined
 }
 
 export interface RoundResult extends TaskResult {
@@ -42,7 +44,7 @@ export function runOnce(
 
 type TaskStart = Omit<Task, 'url' | 'queueName' | 'waiting'>
 
-async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<RoundResult> {
+async function againstPeer(task: TaskStart, { peer, runtime }: Surroundings): Promise<RoundResult> {
   const { row } = task
   const work: Workload = {
     confirm: row.confirm,
@@ -54,7 +56,8 @@ async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<Rou
     consumers: row.consumers,
   }
   await peer.prepare(work)
-  const result = await runTask({ ...task, url: peer.url, queueName: 'bench', waiting: 0 }, count => peer.deliver(count))
+  const start = { ...task, url: peer.url, queueName: 'bench', waiting: 0 }
+  const result = await runTask(start, count => peer.deliver(count), runtime)
   const stats = await peer.stats()
   if (result.total !== undefined && stats.published !== result.total) {
     throw new Error(`${task.client} at "${row.name}" published ${result.total}, and ${stats.published} came`)
@@ -62,7 +65,7 @@ async function againstPeer(task: TaskStart, { peer }: Surroundings): Promise<Rou
   return { ...result, peerBusy: stats.cpuMicros / stats.wallMicros }
 }
 
-async function againstBroker(task: TaskStart, { broker, waiting }: Surroundings): Promise<RoundResult> {
+async function againstBroker(task: TaskStart, { broker, waiting, runtime }: Surroundings): Promise<RoundResult> {
   if (broker === undefined) throw new Error('there is no broker')
   const { url: brokerUrl, tlsUrl, caFile } = broker
   const isTls = task.row.tls
@@ -82,7 +85,7 @@ async function againstBroker(task: TaskStart, { broker, waiting }: Surroundings)
       await queue.fill(task.row, waiting)
       await warmUp.fill(task.row, warmUpShare(waiting))
     }
-    return await runTask({ ...task, ...end, queueName: queue.name, waiting }, () => undefined)
+    return await runTask({ ...task, ...end, queueName: queue.name, waiting }, () => undefined, runtime)
   } finally {
     stopResponder?.()
     await queue.delete()

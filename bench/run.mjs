@@ -6,10 +6,27 @@ import { startBroker } from '../scripts/broker/find.mjs'
 import { projectRoot } from '../scripts/broker/home.mjs'
 import { otherNode } from '../scripts/other-node.mjs'
 import { run } from '../scripts/run.mjs'
+import { installRuntime, runtimes } from '../scripts/runtimes/runtimes.mjs'
 import { prepare } from './prepare.mjs'
 
 /** @param {string} line */
 const log = line => console.error(`bench: ${line}`)
+
+/** How each runs a program. */
+const RUNS = {
+  bun: { args: [], exposeGc: '--expose-gc' },
+  deno: {
+    args: ['run', '--allow-all', '--no-check', '--quiet', '--node-modules-dir=manual'],
+    exposeGc: '--v8-flags=--expose-gc',
+  },
+}
+
+/** @param {string} wanted */
+async function runtimeOf(wanted) {
+  if (wanted !== 'bun' && wanted !== 'deno') throw new Error(`--runtime must be bun or deno, not ${wanted}`)
+  const { version } = runtimes[wanted]
+  return { name: `${wanted} ${version}`, binary: await installRuntime(runtimes[wanted], log), ...RUNS[wanted] }
+}
 
 async function main() {
   const args = process.argv.slice(2)
@@ -20,9 +37,11 @@ async function main() {
     process.exitCode = await run(node, [fileURLToPath(import.meta.url), ...args])
     return
   }
+  const runtimeAt = args.indexOf('--runtime')
+  const runtime = runtimeAt < 0 ? undefined : await runtimeOf(args.splice(runtimeAt, 2)[1] ?? '')
   await prepare(log)
   const bench = await import('../build/bench/main.js')
-  await bench.main(args, { root: projectRoot, startBroker: () => startBroker({ log }) })
+  await bench.main(args, { root: projectRoot, runtime, startBroker: () => startBroker({ log }) })
 }
 
 try {
