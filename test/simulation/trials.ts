@@ -96,7 +96,7 @@ export class Trials {
       const program = open[n % open.length]
       if (what !== undefined) program?.do({ do: 'errand', client: program.number, what, calm: true })
     }
-    await this.finish(2 * SOON)
+    await this.finish(4 * SOON)
     const { violations, pending } = this.#journal
     for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
   }

@@ -126,6 +126,53 @@ export const tagAgain: Errand = async outing => {
   await outing.failure(channel.basicConsume(see('third'), first, options), 'DuplicateConsumerTagError', 'a tag in use')
 }
 
+/** The broker ends a consumer while the program does: the next consumer of that tag is left alone. */
+export const endedTwice: Errand = async outing => {
+  const [first, second] = [await outing.queue(), await outing.queue()]
+  const own = await outing.connect()
+  const channel = await own.protocol.channel()
+  const options = { consumerTag: 'tag', noAck: true }
+  await channel.basicConsume(() => outing.expect(false, 'a message of a queue that is empty'), first, options)
+  const seen: string[] = []
+  let consumed: Promise<unknown> | undefined
+  channel.addCancellationCallback(() => {
+    const again = channel.basicConsume((_channel, body) => void seen.push(body.toString()), second, options)
+    consumed ??= outing.meanwhile(again)
+  })
+  own.freeze()
+  const cancelled = channel.basicCancel('tag')
+  const ended = outing.meanwhile(cancelled)
+  await outing.sleep(5)
+  await outing.protocol.queueDelete(first)
+  await outing.sleep(5)
+  own.thaw()
+  await ended
+  await outing.until(() => consumed !== undefined, 'the event of a consumer that the broker ended', 1_000)
+  await consumed
+  await outing.publish(second, '1')
+  await outing.until(() => seen.length === 1, 'a message of the next consumer', 1_000)
+}
+
+/** The broker ends a consumer whose start the program has given up. */
+export const endedUnborn: Errand = async outing => {
+  const [first, second] = [await outing.queue(), await outing.queue()]
+  const own = await outing.connect()
+  const channel = await own.protocol.channel()
+  let losses = 0
+  own.protocol.on('disconnected', () => losses++)
+  const signal = outing.signalAfter(20)
+  const consumed = channel.basicConsume(() => {}, first, { signal }).catch(() => {})
+  await outing.sleep(1)
+  own.freeze()
+  await consumed
+  await outing.protocol.queueDelete(first)
+  await outing.sleep(5)
+  own.thaw()
+  // If the broker learned of it only now, there is no such queue, and the channel is over.
+  await channel.queueDeclare(second, { passive: true }).catch(() => {})
+  outing.equal(losses, 0, 'losses')
+}
+
 /** Many messages are in flight at the same time, and each has its own confirm. */
 export const manyInFlight: Errand = async outing => {
   const queue = await outing.queue()

@@ -118,6 +118,29 @@ export const deadlines: Errand = async outing => {
   quiet('the end of the connection')
 }
 
+/** What needs a channel waits for one, in its turn, and learns of the end. */
+export const fewChannels: Errand = async outing => {
+  const queue = await outing.queue()
+  const { protocol } = await outing.connect({ channelMax: 2 })
+  const channels = [await protocol.channel(), await protocol.channel()]
+  await outing.failure(protocol.channel(), 'NoChannelAvailableError', 'a third channel of two')
+  const order: number[] = []
+  const waiting = [0, 1, 2].map(n =>
+    outing.meanwhile(protocol.queueDeclare(queue, { passive: true }).then(() => order.push(n))),
+  )
+  await outing.sleep(50)
+  outing.equal(order, [], 'calls without a channel')
+  await channels[0]?.close()
+  await Promise.all(waiting)
+  outing.equal(order, [0, 1, 2], 'the order of calls that waited')
+  const last = await protocol.channel()
+  const left = outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call without a channel')
+  await outing.sleep(5)
+  await protocol.close()
+  await left
+  outing.expect(!last.isOpen, 'a channel outlives its connection')
+}
+
 /** Without recovery a loss ends all that waits, with its reason. */
 export const unrecovered: Errand = async outing => {
   const queue = await outing.queue()

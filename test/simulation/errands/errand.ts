@@ -31,6 +31,8 @@ interface Closable {
 
 /** Milliseconds that anything may take that is not known better. */
 const PATIENCE = 20_000
+/** Messages that an errand publishes without waiting for the ones before. */
+const AT_ONCE = 8
 /** Milliseconds between two looks, at most. */
 const LONGEST_NAP = 200
 
@@ -147,9 +149,12 @@ export class Outing {
     return exchange
   }
 
-  /** Publish texts one after the other, without waiting for each. */
+  /** Publish texts one after the other: no more at a time than may wait for a channel, with the smallest of the programs' limits. */
   async publish(queue: string, ...texts: readonly string[]): Promise<void> {
-    await Promise.all(texts.map(text => this.protocol.publish(text, '', queue, { messageId: `${queue} ${text}` })))
+    for (let at = 0; at < texts.length; at += AT_ONCE) {
+      const some = texts.slice(at, at + AT_ONCE)
+      await Promise.all(some.map(text => this.protocol.publish(text, '', queue, { messageId: `${queue} ${text}` })))
+    }
   }
 
   /** What waits in a queue. */

@@ -9,9 +9,9 @@ describe('An errand that nothing disturbs', () => {
       for (const seed of [1, 2]) {
         const wrong = await runHistory(seed, [
           { do: 'errand', client: 0, what, calm: true },
-          { do: 'wait', ms: 120_000 },
+          { do: 'wait', ms: 240_000 },
           { do: 'errand', client: 1, what, calm: true },
-          { do: 'wait', ms: 120_000 },
+          { do: 'wait', ms: 240_000 },
         ])
         assert.deepEqual(wrong, [])
       }

@@ -5,11 +5,13 @@ import {
   channelLimit,
   channelMethods,
   channelTransaction,
+  endedTwice,
+  endedUnborn,
   manyInFlight,
   returns,
   tagAgain,
 } from './channel-methods.ts'
-import { background, closes, deadlines, tokens, unrecovered } from './connections.ts'
+import { background, closes, deadlines, fewChannels, tokens, unrecovered } from './connections.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { loops, manyWaiting, oneByOne, pauses } from './loops.ts'
@@ -20,7 +22,7 @@ import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { retries } from './retries.ts'
-import { deadPeer, silences } from './silences.ts'
+import { crowds, deadPeer, silences, slowConfirms } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -39,11 +41,15 @@ export const ERRANDS = {
   consumers,
   copyAtClose,
   copyToNowhere,
+  crowds,
   deadlines,
   deadPeer,
+  endedTwice,
+  endedUnborn,
   failedBatches,
   failedInStream,
   failures,
+  fewChannels,
   givenUp,
   goneExchange,
   heldBack,
@@ -64,6 +70,7 @@ export const ERRANDS = {
   retries,
   returns,
   silences,
+  slowConfirms,
   storedOffsets,
   tagAgain,
   tokens,

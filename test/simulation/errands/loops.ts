@@ -44,10 +44,15 @@ export const oneByOne: Errand = async outing => {
   const again = after.find(message => message.text() === '1')
   outing.expect(again?.envelope.isRedeliver === true, 'what was given back does not say so')
   for (const message of after) message.ack()
+  await outing.publish(queue, '5')
+  const { value: kept } = await consumer.next({ timeout: 5_000 })
+  const { signal } = kept ?? {}
   const ended = outing.meanwhile(consumer.next())
   await consumer.close()
   outing.expect((await ended).done === true, 'the close of a consumer does not end next()')
-  await outing.holds(queue, 0, 'messages that are left')
+  outing.expect(signal?.aborted === true, 'a message in hand does not learn of the close of its consumer')
+  outing.expect(kept?.ack() === false, 'a message in hand can be acked after the close of its consumer')
+  await outing.holds(queue, 1, 'messages that are left')
 }
 
 /** Messages that wait for the program stay in order, however many. */

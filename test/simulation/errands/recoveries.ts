@@ -43,6 +43,15 @@ export const topology: Errand = async outing => {
   await protocol.queueDeclare(gone, exclusive)
   await protocol.queueBind(gone, back, 'g')
   await protocol.queueDelete(gone)
+  await protocol.queueDeclare(gone, exclusive)
+  // Both were deleted, and declared again: nothing is bound to them.
+  const again = `${outing.name} again`
+  await outing.protocol.exchangeDeclare(again, 'direct')
+  outing.keep({ close: () => outing.protocol.exchangeDelete(again) })
+  await protocol.exchangeDeclare(again, 'direct')
+  await protocol.queueBind(first, again, 'k')
+  await protocol.exchangeDelete(again)
+  await protocol.exchangeDeclare(again, 'direct')
   let renamed = named
   protocol.on('queueRenamed', (oldName, newName) => {
     if (oldName === renamed) renamed = newName
@@ -58,6 +67,7 @@ export const topology: Errand = async outing => {
       [back, 'n', true],
       [back, 'g', false],
       [front, 'e', round === 1],
+      [again, 'k', false],
     ]
     for (const [exchange, key, is] of routes)
       outing.equal(await reaches(own, exchange, key), is, `whether ${key} reaches a queue after loss ${round}`)
@@ -71,6 +81,7 @@ export const topology: Errand = async outing => {
   await protocol.queueDelete(second)
   await lose(outing, own)
   outing.expect(!(await reaches(own, back, 'd')), 'a queue that was deleted is there again')
+  outing.expect(!(await reaches(own, front, 'e')), 'a binding between exchanges that was undone is there again')
 }
 
 /** A consumer goes on after a loss, with its limit, its tag and its place; what it had in hand comes again, and says so. */

@@ -57,6 +57,45 @@ export const silences: Errand = async outing => {
   )
 }
 
+/** What waits for room in the socket goes on when there is some, or learns of the end. */
+export const crowds: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: false })
+  const channel = await own.protocol.channel()
+  const body = Buffer.alloc(70_000)
+  const publish = (count: number): Promise<unknown>[] =>
+    Array.from({ length: count }, () => channel.basicPublish(body, '', queue))
+  own.freeze()
+  const first = outing.meanwhile(Promise.all(publish(4)))
+  await outing.sleep(10)
+  own.thaw()
+  await first
+  await outing.holds(queue, 4, 'large messages')
+  await channel.queuePurge(queue)
+  own.freeze()
+  const last = publish(4).map(sent => sent.then(() => 'sent').catch((error: Error) => error.name))
+  await outing.sleep(10)
+  own.cut()
+  const ended = await Promise.race([Promise.all(last), outing.sleep(2_000).then(() => ['never'])])
+  outing.expect(
+    ended.every(end => end === 'sent' || end === 'ConnectionLostError'),
+    `publishes without room ended so: ${ended}`,
+  )
+}
+
+/** A publisher that waits for a confirm is not idle, however long that takes. */
+export const slowConfirms: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ heartbeat: 0 })
+  await own.protocol.publish('1', '', queue)
+  own.freeze()
+  const sent = outing.meanwhile(own.protocol.publish('2', '', queue))
+  await outing.sleep(130_000)
+  own.thaw()
+  await sent
+  outing.equal(await outing.takeAll(queue), ['1', '2'], 'the messages')
+}
+
 /** A peer that says nothing for two heartbeats is given up, and all goes on with the next connection. */
 export const deadPeer: Errand = async outing => {
   const queue = await outing.queue()
