@@ -86,10 +86,11 @@ export const crowds: Errand = async outing => {
 /** A publisher that waits for a confirm is not idle, however long that takes. */
 export const slowConfirms: Errand = async outing => {
   const queue = await outing.queue()
+  // Without heartbeats, nothing but their timeouts ends publishes into a network that swallows them.
   const own = await outing.connect({ heartbeat: 0 })
-  await own.protocol.publish('1', '', queue)
+  await own.protocol.publish('1', '', queue, {}, { timeout: 10_000 })
   own.freeze()
-  const sent = outing.meanwhile(own.protocol.publish('2', '', queue))
+  const sent = outing.meanwhile(own.protocol.publish('2', '', queue, {}, { timeout: 150_000 }))
   await outing.sleep(130_000)
   own.thaw()
   await sent
