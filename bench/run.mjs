@@ -12,20 +12,15 @@ import { prepare } from './prepare.mjs'
 /** @param {string} line */
 const log = line => console.error(`bench: ${line}`)
 
-/** How each runs a program. */
-const RUNS = {
-  bun: { args: [], exposeGc: '--expose-gc' },
-  deno: {
-    args: ['run', '--allow-all', '--no-check', '--quiet', '--node-modules-dir=manual'],
-    exposeGc: '--v8-flags=--expose-gc',
-  },
-}
+/** What gives a program `gc()`. */
+const EXPOSE_GC = { bun: '--expose-gc', deno: '--v8-flags=--expose-gc' }
 
 /** @param {string} wanted */
 async function runtimeOf(wanted) {
   if (wanted !== 'bun' && wanted !== 'deno') throw new Error(`--runtime must be bun or deno, not ${wanted}`)
-  const { version } = runtimes[wanted]
-  return { name: `${wanted} ${version}`, binary: await installRuntime(runtimes[wanted], log), ...RUNS[wanted] }
+  const { version, args } = runtimes[wanted]
+  const binary = await installRuntime(runtimes[wanted], log)
+  return { name: `${wanted} ${version}`, binary, args, exposeGc: EXPOSE_GC[wanted] }
 }
 
 async function main() {

@@ -40,7 +40,7 @@ export async function runTests(runtime, binary, files, { concurrency, environmen
     }
     const started = performance.now()
     const reportFile = join(scratch, file.replaceAll(/[/\\]/g, '_'))
-    const output = await runProgram(binary, [...runtime.args, runFileProgram, file, reportFile], environment)
+    const output = await runProgram(binary, [...runtime.testArgs, runFileProgram, file, reportFile], environment)
     const report = readReport(reportFile)
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     if (report === undefined) {

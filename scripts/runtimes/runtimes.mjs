@@ -15,12 +15,15 @@ const beside = file => fileURLToPath(new URL(file, import.meta.url))
  * @property {string} name
  * @property {string} version
  * @property {string} binary in the package of this platform, which has no script to install it
- * @property {readonly string[]} args for a file of tests
+ * @property {readonly string[]} args for a program
+ * @property {readonly string[]} testArgs for a file of tests
  */
 
 /** As npm's packages call them. */
 const bunArch = process.arch === 'arm64' ? 'aarch64' : process.arch
 const denoLibc = process.platform === 'linux' ? '-glibc' : ''
+
+const denoArgs = ['run', '--allow-all', '--no-check', '--quiet', '--node-modules-dir=manual']
 
 /** @type {{ readonly bun: Runtime, readonly deno: Runtime }} */
 export const runtimes = {
@@ -28,16 +31,15 @@ export const runtimes = {
     name: 'bun',
     version: '1.4.5',
     binary: `@oven/bun-${process.platform}-${bunArch}/bin/bun`,
-    args: ['run', '--preload', beside('bun-preload.mjs')],
+    args: ['run'],
+    testArgs: ['run', '--preload', beside('bun-preload.mjs')],
   },
   deno: {
     name: 'deno',
     version: '2.9.6',
     binary: `@deno/${process.platform}-${process.arch}${denoLibc}/deno`,
-    args: [
-      ...['run', '--allow-all', '--no-check', '--quiet', '--node-modules-dir=manual'],
-      `--import-map=${beside('deno-imports.json')}`,
-    ],
+    args: denoArgs,
+    testArgs: [...denoArgs, `--import-map=${beside('deno-imports.json')}`],
   },
 }
 
