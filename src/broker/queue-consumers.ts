@@ -15,10 +15,6 @@ export class QueueConsumers {
     return [...this.#ready, ...this.#blocked]
   }
 
-  get first(): Consumer | undefined {
-    return this.#ready[0] ?? this.#blocked[0]
-  }
-
   add(consumer: Consumer): void {
     const at = this.#ready.findIndex(other => other.options.priority < consumer.options.priority)
     if (at === -1) this.#ready.push(consumer)

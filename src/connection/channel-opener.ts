@@ -30,7 +30,7 @@ export interface OpeningChannel {
 }
 
 /**
- * The one place where channels are opened for the program. A caller that cannot have one at once waits its turn:
+ * Opens all channels of the program. If there is none for a caller at once, the caller waits its turn:
  *
  *     open ──▶ a connection? ──no──▶ #connections ──connected──┐
  *                   │ ◀─────────────────────────────────────────┘

@@ -14,6 +14,10 @@ const NO_VIEW = newView(NO_CHUNK)
 /** Chunks that have left, for all connections: an idle one has none ("100 idle connections": 64 KiB less for each). */
 const spares: Buffer[] = []
 
+function nextChunk(): Buffer {
+  return spares.pop() ?? Buffer.allocUnsafeSlow(CHUNK_SIZE)
+}
+
 function putBack(chunk: Buffer | undefined): void {
   if (chunk?.length === CHUNK_SIZE && spares.length < MAX_SPARES) spares.push(chunk)
 }
@@ -124,8 +128,7 @@ export class Writer {
       throw new EncodeError(`${this.#what} do not fit in one frame of ${most} bytes`)
     }
     this.#seal(this.#mark)
-    const isLarge = needed > CHUNK_SIZE / 2
-    const buffer = (isLarge ? undefined : spares.pop()) ?? Buffer.allocUnsafeSlow(isLarge ? 2 * needed : CHUNK_SIZE)
+    const buffer = needed > CHUNK_SIZE / 2 ? Buffer.allocUnsafeSlow(2 * needed) : nextChunk()
     message.copy(buffer)
     this.#sealedChunk = this.buffer
     this.#useChunk(buffer)

@@ -167,7 +167,6 @@ export class RecordedConsumers {
   }
 
   consumers(): Consumer[] {
-    if (this.#consumers.size === 0) return []
     return [...this.#consumers.values()].map(({ consumer }) => consumer)
   }
 

@@ -172,9 +172,10 @@ export class WriteBatcher {
   readonly #sent = (): void => {
     for (const waiter of this.#underWay.shift() ?? NOBODY) waiter.sent()
     const { pending } = this.#transport
-    if (pending === 0) this.writer.reuse()
-    if (pending === 0) this.#takesMore()
-    else if (pending <= this.#maxBuffered) this.#noLongerFull()
+    if (pending === 0) {
+      this.writer.reuse()
+      this.#takesMore()
+    } else if (pending <= this.#maxBuffered) this.#noLongerFull()
   }
 
   /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */
