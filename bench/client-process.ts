@@ -12,10 +12,11 @@ import { lateness } from './work/lateness.ts'
 import { load } from './work/load.ts'
 import { channel, connect, declare, firstConfirm } from './work/openings.ts'
 import { publish } from './work/publish.ts'
+import { shortProgram } from './work/short-program.ts'
 import { turns } from './work/turns.ts'
 import type { Perform } from './work/work.ts'
 
-const performers: { readonly [work in Exclude<Work, 'load' | 'in memory'>]: Perform } = {
+const performers: { readonly [work in Exclude<Work, 'load' | 'in memory' | 'short program'>]: Perform } = {
   publish,
   confirm: publish,
   burst,
@@ -62,6 +63,7 @@ function peakKiB(): number {
 async function perform(): Promise<TaskResult> {
   const { work } = task.row
   if (work === 'load') return load(task)
+  if (work === 'short program') return shortProgram(() => clientOf(task.client), task)
   if (work === 'in memory') return (await import('./work/in-memory.ts')).inMemory(task)
   return performers[work](await clientOf(task.client), task)
 }

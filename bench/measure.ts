@@ -1,15 +1,22 @@
 import { PerformanceObserver } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 
-/** Least time of the warm-up, in milliseconds; either is enough. Compilers need that long for the slowest peer. */
+/** Least time of a warm-up, in milliseconds; either is enough. */
 const WARM_UP = { cpu: 200, wall: 600 }
 
-/** How long a measurement lasts: whichever limit is reached first. */
-export interface Budget {
-  /** CPU of the measured span, in milliseconds. */
+/** How long something lasts, in milliseconds: whichever limit is reached first. */
+interface Limits {
   readonly cpu: number
-  /** Wall time of the measured span, in milliseconds. */
   readonly wall: number
+}
+
+/** How long a measurement lasts. */
+export interface Budget extends Limits {
+  /**
+   * The warm-up goes on until these messages or one of these times, since V8 compiles what has run often, and not
+   * what has run long: of operations that take a while, a short warm-up leaves that to the measured span.
+   */
+  readonly warmUp: Limits & { readonly messages: number }
 }
 
 export interface Measurement {
@@ -59,13 +66,17 @@ export async function measure(
 export async function warmUp(run: (count: number) => Promise<void>, budget: Budget, multiple = 1): Promise<number> {
   let count = multiple * Math.max(1, Math.ceil(20 / multiple))
   // The first batches are cold, and a stall in one of them says nothing of the rate.
-  const warm = { cpuMillis: 0, wallMillis: 0 }
+  const warm = { messages: 0, cpuMillis: 0, wallMillis: 0 }
   for (let batch = 1; ; batch += 1) {
     const usage = await timed(() => run(count))
     const share = Math.max(usage.cpuMillis / budget.cpu, usage.wallMillis / budget.wall)
+    warm.messages += count
     warm.cpuMillis += usage.cpuMillis
     warm.wallMillis += usage.wallMillis
-    const isWarm = batch > 2 && (warm.cpuMillis >= WARM_UP.cpu || warm.wallMillis >= WARM_UP.wall)
+    const isLong = warm.cpuMillis >= WARM_UP.cpu || warm.wallMillis >= WARM_UP.wall
+    const { messages, cpu, wall } = budget.warmUp
+    const isSettled = warm.messages >= messages || warm.cpuMillis >= cpu || warm.wallMillis >= wall
+    const isWarm = batch > 2 && isLong && isSettled
     if (share >= 0.3 && isWarm) return Math.max(1, Math.round(count / share / multiple)) * multiple
     if (share < 0.3) count *= share < 0.03 ? 4 : 2
   }

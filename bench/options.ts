@@ -18,11 +18,14 @@ export interface Options {
   readonly out: string | undefined
 }
 
+const FULL: Budget = { cpu: 250, wall: 600, warmUp: { messages: 20_000, cpu: 3_000, wall: 8_000 } }
+const QUICK: Budget = { cpu: 120, wall: 400, warmUp: { messages: 1_000, cpu: 500, wall: 1_000 } }
+
 export const USAGE = `npm run bench -- [options]
 
   --quick             a minute or so: fewer rows, one round, shorter spans
   --rounds N          rounds of each row and client (default 3, with --quick 1)
-  --minutes N         begin no round that would end later (default 11)
+  --minutes N         begin no round that would end later (default 25)
   --row TEXT          only rows whose name contains TEXT; may be repeated
   --client TEXT       only clients whose name contains TEXT; may be repeated
   --no-broker         only what needs no RabbitMQ
@@ -40,7 +43,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' | 'list'
     options: {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
-      minutes: { type: 'string', default: '11' },
+      minutes: { type: 'string', default: '25' },
       row: { type: 'string', multiple: true },
       client: { type: 'string', multiple: true },
       'no-broker': { type: 'boolean', default: false },
@@ -70,7 +73,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' | 'list'
     minutes: Number(values.minutes),
     rows,
     clients,
-    budget: quick ? { cpu: 120, wall: 400 } : { cpu: 250, wall: 600 },
+    budget: quick ? QUICK : FULL,
     waiting: quick ? 15_000 : 60_000,
     out: values.out ?? (filtered ? undefined : `bench/results/${quick ? 'quick' : 'benchmark'}`),
   }

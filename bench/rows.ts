@@ -12,6 +12,7 @@ export type Work =
   | 'channel'
   | 'connect'
   | 'first confirm'
+  | 'short program'
   | 'connections'
   | 'turns'
   | 'held'
@@ -218,6 +219,11 @@ export const ROWS: readonly Row[] = [
   broker('open and close a channel', { work: 'channel', ...quick, clients: ['floor', ...CLIENTS] }),
   broker('connect and open a channel', { work: 'connect', ...quick, clients: ['floor', ...CLIENTS] }),
   broker('connect to the first confirm', { work: 'first confirm' }),
+  broker('a short program', {
+    work: 'short program',
+    ack: true,
+    window: 1,
+  }),
 ]
 
 /** The same row name stands in two sections: this names one row. */

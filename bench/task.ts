@@ -44,7 +44,7 @@ export interface TaskResult {
 /** What a client process sends while it runs: how many messages it is ready to be given, and at last its result. */
 export type TaskMessage = { readonly deliver: number } | { readonly result: TaskResult }
 
-const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect', 'first confirm', 'turns'])
+const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect', 'first confirm', 'short program', 'turns'])
 
 export const connectOptions = ({ ca, row: { frameMax, bodySize, work, holdConfirms } }: Task): ConnectOptions => ({
   frameMax,
