@@ -24,7 +24,8 @@ export function deadMessage(
   const { expiration } = message.properties
   const ownKeys = release.deathsTellAllKeys ? message.toldKeys : [message.routingKey, ...message.copies]
   const properties = changed(message.properties, headers => {
-    const deaths = deathsOf(headers)
+    const told = message.died || release.takesPublishedDeaths
+    const deaths = told ? deathsOf(headers) : []
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
     const original: FieldTable = expiration === undefined ? {} : { 'original-expiration': expiration }
     const death: Death = known ?? {
@@ -38,16 +39,17 @@ export function deadMessage(
       ...(release.expirationFirst ? {} : original),
     }
     death.count = int64(Number(death.count) + 1)
-    const isFirst = !Array.isArray(headers['x-death'])
+    const isFirst = !told || !Array.isArray(headers['x-death'])
     const last = isFirst || !release.sortsLaterDeaths ? death : sorted(death)
     headers['x-death'] = [last, ...deaths.filter(other => other !== death)]
-    if (!('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
+    if (!told || !('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
     if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
     if (routingKey !== undefined && !release.keepsCopies) delete headers['CC']
   })
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]
-  return new Message(exchange, keys, message.blindKeys, kept, message.body, release.carriesFailures ? failures : 0)
+  const carried = release.carriesFailures ? failures : 0
+  return new Message(exchange, keys, message.blindKeys, kept, message.body, true, carried)
 }
 
 function sorted(death: Death): Death {

@@ -16,6 +16,8 @@ export class Message {
   readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
+  /** It has died: its headers say where and why. */
+  readonly died: boolean
   /** Deliveries that failed in the queues in which it died. */
   readonly failures: number
   #peeked: FieldTable | undefined
@@ -26,6 +28,7 @@ export class Message {
     blindKeys: readonly string[],
     properties: BasicProperties,
     body: Buffer,
+    died = false,
     failures = 0,
   ) {
     this.exchange = exchange
@@ -33,6 +36,7 @@ export class Message {
     this.blindKeys = blindKeys
     this.properties = properties
     this.body = body
+    this.died = died
     this.failures = failures
   }
 
@@ -86,7 +90,8 @@ export class Message {
 
   /** The same message with other properties. */
   withProperties(properties: BasicProperties): Message {
-    return new Message(this.exchange, this.routingKeys, this.blindKeys, properties, this.body, this.failures)
+    const { exchange, routingKeys, blindKeys, body, died, failures } = this
+    return new Message(exchange, routingKeys, blindKeys, properties, body, died, failures)
   }
 
   /** The same message with more headers, or others of the same names. */

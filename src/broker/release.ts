@@ -22,6 +22,8 @@ export interface Release {
   readonly acquiredCount: boolean
   /** Dead-lettered messages have `x-last-death-*` beside `x-first-death-*`. */
   readonly lastDeath: boolean
+  /** The story of deaths that a message was published with is its own; later, its first death replaces it. */
+  readonly takesPublishedDeaths: boolean
   /** If a message died before, the headers of its last death are in order. */
   readonly sortsLaterDeaths: boolean
   /** In an entry of `x-death`, the original expiration comes first. */
@@ -105,6 +107,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     requeuesLast: true,
     acquiredCount: false,
     lastDeath: false,
+    takesPublishedDeaths: true,
     sortsLaterDeaths: true,
     expirationFirst: false,
     deathsTellAllKeys: false,
@@ -150,6 +153,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     requeuesLast: false,
     acquiredCount: true,
     lastDeath: true,
+    takesPublishedDeaths: false,
     sortsLaterDeaths: false,
     expirationFirst: true,
     deathsTellAllKeys: true,

@@ -74,6 +74,26 @@ describe('A message that dies', () => {
     })
   }
 
+  for (const [release, stories, first] of [
+    ['3.10', [{ source: 4 }, { source: 1, other: 3 }, undefined], 'elsewhere'],
+    ['4.3', [{ source: 1 }, { source: 1 }, { source: 1 }], 'source'],
+  ] as const) {
+    it(`counts on from the deaths that it was published with, or not, as in RabbitMQ ${release}`, () => {
+      for (const [at, queue] of ['source', 'other', 'target'].entries()) {
+        const client = scene(release, 'classic', 'classic')
+        const death = { count: 3, reason: 'expired', queue, exchange: '', 'routing-keys': ['k'] }
+        const named = { 'x-first-death-reason': 'rejected', 'x-first-death-queue': 'elsewhere' }
+        client.publish(1, '', 'source', 'm', { headers: { 'x-death': [death], ...named }, expiration: '0' })
+        client.send(1, methods.BasicGet, { queueName: 'target' })
+        const headers = client.take()[0]?.properties?.headers
+        const deaths = headers?.['x-death'] as { queue: string; count: number }[] | undefined
+        const story = deaths && Object.fromEntries(deaths.map(each => [each.queue, Number(each.count)]))
+        assert.deepEqual(story, stories[at], queue)
+        assert.equal(headers?.['x-first-death-queue'], story && first)
+      }
+    })
+  }
+
   it('has its headers in the order of their names', () => {
     const client = scene('3.10', 'classic', 'classic')
     client.publish(1, '', 'source', 'm', { headers: { z: 1, a: 1 }, expiration: '0' })

@@ -113,7 +113,7 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
       const exchange = direct ? '' : exchangeName()
       const key = reply ? REPLY_TO : direct ? random.pick(queues) : draws.keyFor(exchange, KEYS)
       const own = draws.properties(exchange)
-      return { exchange, key, mandatory: random.chance(0.2), own, body: body(), reply, died: random.chance(0.05) }
+      return { exchange, key, mandatory: random.chance(0.2), own, body: body(), reply, died: random.chance(0.15) }
     })
     const shown = messages.map(message => JSON.stringify({ ...message, body: message.body.slice(0, 20) }))
     return {
