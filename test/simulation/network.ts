@@ -198,22 +198,34 @@ export class Link implements Transport {
     process.nextTick(() => this.#read())
   }
 
+  /** Like a socket: each read gives what has arrived, as far as it fits in the buffer. */
   #read(): void {
     while (!this.#paused && this.#state !== 'closed') {
-      const chunk = this.#arrived.shift()
-      if (chunk === undefined) return
-      if (chunk === 'end') {
+      const [first] = this.#arrived
+      if (first === undefined) return
+      if (first === 'end') {
+        this.#arrived.shift()
         this.#handler.onEnd()
         if (this.#state === 'ended') this.#close(undefined)
         return
       }
       this.#lastRead = this.#clock.now()
-      for (let at = 0; at < chunk.length; at += READ_BUFFER_SIZE) {
-        const size = chunk.copy(READ_BUFFER, 0, at)
-        this.#handler.onBytes(READ_BUFFER, size)
-        READ_BUFFER.fill(0xaa, 0, size)
-      }
+      const size = this.#fill()
+      this.#handler.onBytes(READ_BUFFER, size)
+      READ_BUFFER.fill(0xaa, 0, size)
     }
+  }
+
+  /** Move bytes that have arrived into the read buffer, and return their number. */
+  #fill(): number {
+    let size = 0
+    for (let [chunk] = this.#arrived; chunk instanceof Buffer && size < READ_BUFFER_SIZE; [chunk] = this.#arrived) {
+      const copied = chunk.copy(READ_BUFFER, size)
+      size += copied
+      if (copied < chunk.length) this.#arrived[0] = chunk.subarray(copied)
+      else this.#arrived.shift()
+    }
+    return size
   }
 
   end(agreed = false): void {

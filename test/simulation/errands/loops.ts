@@ -58,9 +58,7 @@ export const oneByOne: Errand = async outing => {
 /** Messages that wait for the program stay in order, however many. */
 export const manyWaiting: Errand = async outing => {
   const queue = await outing.queue()
-  // On a connection that has room for all of them: they wait while others are published.
-  const { protocol } = await outing.connect()
-  const consumer = outing.keep(await protocol.consumer(queue, { prefetchCount: 0 }))
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 0 }))
   const all = Array.from({ length: 150 }, (_, n) => `${n}`)
   const seen: string[] = []
   const takeMany = async (count: number): Promise<void> => {
