@@ -213,9 +213,10 @@ export class Rest {
     return wrong
   }
 
-  /** Consumers were stopped: none has a message in hand, and nothing waits for anything. */
+  /** Consumers were stopped: errands go well, no consumer has a message in hand, and nothing waits for anything. */
   async judgeIdle(): Promise<string[]> {
     await this.#trials.finish(CLOSING)
+    await this.#trials.errands()
     if (this.#idle().length > 0) await this.#clock.advance(CLOSING)
     return this.#idle()
   }
