@@ -1,5 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises'
-
 /** The event loop of a history: it turns as often as somebody waits for a turn, and once for promises and ticks. */
 export class EventLoop {
   readonly #setImmediate = globalThis.setImmediate
@@ -29,7 +27,7 @@ export class EventLoop {
   }
 
   readonly turn = async (): Promise<void> => {
-    do await turn()
+    do await new Promise(resolve => this.#setImmediate(resolve))
     while (this.#waiting.size > 0)
   }
 }
