@@ -14,13 +14,21 @@ export function streamMessage(message: Message, { streamsKeepExtensions }: Relea
   const properties = changed(message.properties, headers => {
     for (const [name, value] of Object.entries(headers)) {
       const isKept = streamsKeepExtensions && (name.startsWith('x-') || name === 'CC')
-      if (isCompound(value) && !isKept) delete headers[name]
+      const isLost = streamsKeepExtensions && isReserved(name, message)
+      if (isLost || (isCompound(value) && !isKept)) delete headers[name]
       else if (value instanceof Uint8Array && streamsKeepExtensions) headers[name] = Buffer.from(value).toString()
     }
   })
   const { clusterId: _, ...kept } = properties
   if (!streamsKeepExtensions) return message.withProperties(kept)
   return message.withProperties({ ...kept, deliveryMode: kept.deliveryMode === PERSISTENT ? PERSISTENT : TRANSIENT })
+}
+
+/** Names that the later format uses itself: such a header of a publisher is lost. */
+function isReserved(name: string, { died }: Message): boolean {
+  return (
+    (name === 'x-death' && !died) || name === 'x-exchange' || name === 'x-routing-key' || name.startsWith('x-basic-')
+  )
 }
 
 function isCompound(value: FieldValue | undefined): value is FieldTable | readonly FieldValue[] {

@@ -15,7 +15,7 @@ function scene(release: ReleaseName): EngineClient {
 
 describe('A message in a stream', () => {
   for (const [release, expected] of [
-    ['3.10', { headers: { a: 1, text: Buffer.from('x'), 'x-stream-offset': 0 }, appId: 'app' }],
+    ['3.10', { headers: { a: 1, text: Buffer.from('x'), 'x-exchange': 'e', 'x-stream-offset': 0 }, appId: 'app' }],
     [
       '4.3',
       {
@@ -27,8 +27,8 @@ describe('A message in a stream', () => {
   ] as const) {
     it(`loses what AMQP 1.0 has no room for, as with RabbitMQ ${release}`, () => {
       const client = scene(release)
-      const compound = { array: [1], table: { b: 1 }, 'x-table': { b: 1 }, CC: [] }
-      const headers = { a: 1, text: Buffer.from('x'), ...compound, 'x-stream-filter-value': 'one' }
+      const compound = { array: [1], table: { b: 1 }, 'x-table': { b: 1 }, CC: [], 'x-death': [{ count: 1 }] }
+      const headers = { a: 1, text: Buffer.from('x'), 'x-exchange': 'e', ...compound, 'x-stream-filter-value': 'one' }
       client.publish(1, '', 's', 'm', { headers, clusterId: 'cluster', appId: 'app' })
       const [got] = client.take()
       const { 'x-stream-filter-value': _, ...kept } = got?.properties?.headers ?? {}
