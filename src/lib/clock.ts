@@ -85,9 +85,15 @@ class SystemTimer implements ClockTimer {
   }
 }
 
+/** The global is a getter, and a connection asks for the time at each read and write. */
+let time: typeof performance | undefined
+
 /** The time of the machine. */
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now() {
+    time ??= performance
+    return time.now()
+  },
   wallTime: () => Date.now(),
   random: () => Math.random(),
   after(milliseconds, run, options) {

@@ -2,7 +2,7 @@ import { EncodeError, FrameError, ProtocolError } from '../errors.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType, ReplyCode } from './constants.ts'
 import { encodeError } from './encode-error.ts'
 import { checkBit } from './fields.ts'
-import { FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
+import { FRAME_CHANNEL_OFFSET, FRAME_HEADER_SIZE, FRAME_SIZE_OFFSET } from './layouts.ts'
 import { type AnyMethod, type ArgumentsOf, type DecodedOf, methodByKey, methodName } from './methods.ts'
 import { Reader } from './reader.ts'
 import type { Writer } from './writer.ts'
@@ -32,10 +32,11 @@ export function encodeMethod<M extends AnyMethod>(
   writer.guard(`${method.name}: the arguments`, frameMax === 0 ? Number.POSITIVE_INFINITY : frameMax)
   try {
     writer.reserve(HEAD)
-    writer.octet(FrameType.METHOD)
-    writer.short(channel)
-    writer.long(0)
-    writer.long(method.key)
+    const { buffer, view, position } = writer
+    buffer[position] = FrameType.METHOD
+    view.setInt16(position + FRAME_CHANNEL_OFFSET, channel)
+    view.setInt32(position + FRAME_HEADER_SIZE, method.key)
+    writer.position = position + HEAD
     encodeArguments(writer, method, args as Record<string, unknown>)
     const size = writer.offset - FRAME_HEADER_SIZE
     if (frameMax !== 0 && size + FRAME_OVERHEAD > frameMax) {
@@ -43,9 +44,9 @@ export function encodeMethod<M extends AnyMethod>(
         `${method.name} takes a frame of ${size + FRAME_OVERHEAD} bytes, more than the ${frameMax} agreed with the server`,
       )
     }
-    writer.patchLong(FRAME_SIZE_OFFSET, size)
     writer.reserve(1)
-    writer.octet(FRAME_END)
+    writer.view.setInt32(writer.positionOf(FRAME_SIZE_OFFSET), size)
+    writer.buffer[writer.position++] = FRAME_END
   } catch (error) {
     writer.rollback()
     throw encodeError(method.name, error)
@@ -120,7 +121,9 @@ export function decodeArguments<M extends AnyMethod>(method: M, reader: Reader):
         left--
       } else {
         left = 0
-        value = field.decode(reader)
+        // That of channel.open-ok: a copy would be dropped.
+        if (field.presence === 'reserved' && field.kind === 'longstr') reader.skip(reader.long(), 'a long string')
+        else value = field.decode(reader)
       }
       if (field.presence !== 'reserved') args[name] = value
     }

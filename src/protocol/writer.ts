@@ -8,18 +8,28 @@ export const CHUNK_SIZE = 65_536
 const RESERVED_TOO_MUCH = 16_384
 /** Most chunks that are kept for the next writers: one turn of the event loop may write to as many connections. */
 const MAX_SPARES = 64
-const NO_CHUNK = Buffer.alloc(0)
-const NO_VIEW = newView(NO_CHUNK)
 
-/** Chunks that have left, for all connections: an idle one has none ("100 idle connections": 64 KiB less for each). */
-const spares: Buffer[] = []
-
-function nextChunk(): Buffer {
-  return spares.pop() ?? Buffer.allocUnsafeSlow(CHUNK_SIZE)
+/** Memory with its view. */
+interface Chunk {
+  readonly buffer: Buffer
+  readonly view: DataView
 }
 
-function putBack(chunk: Buffer | undefined): void {
-  if (chunk?.length === CHUNK_SIZE && spares.length < MAX_SPARES) spares.push(chunk)
+const NO_CHUNK = chunkOf(Buffer.alloc(0))
+
+/** Chunks that have left, for all connections: an idle one has none ("100 idle connections": 64 KiB less for each). */
+const spares: Chunk[] = []
+
+function chunkOf(buffer: Buffer): Chunk {
+  return { buffer, view: newView(buffer) }
+}
+
+function nextChunk(): Chunk {
+  return spares.pop() ?? chunkOf(Buffer.allocUnsafeSlow(CHUNK_SIZE))
+}
+
+function putBack(chunk: Chunk | undefined): void {
+  if (chunk?.buffer.length === CHUNK_SIZE && spares.length < MAX_SPARES) spares.push(chunk)
 }
 
 /**
@@ -36,17 +46,18 @@ function putBack(chunk: Buffer | undefined): void {
  * and `unguard()` no other message begins, and this one stays in the buffer.
  */
 export class Writer {
-  buffer: Buffer = NO_CHUNK
-  /** A view of `buffer`. */
-  view = NO_VIEW
+  /** Of the present chunk. */
+  buffer = NO_CHUNK.buffer
+  view = NO_CHUNK.view
   position = 0
   /** Bytes sealed in `segments`, before those in `buffer`. */
   sealed = 0
   /** Names and indexes down to the field of a table that is being written: for errors. */
   readonly path: (string | number)[] = []
   #segments: Uint8Array[] = []
+  #chunk = NO_CHUNK
   /** The chunk before this one. */
-  #sealedChunk: Buffer | undefined
+  #sealedChunk: Chunk | undefined
   #start = 0
   #mark = 0
   #guarded = false
@@ -121,23 +132,26 @@ export class Writer {
   }
 
   #move(size: number): void {
-    const message = this.buffer.subarray(this.#mark, this.position)
-    const needed = message.length + size
+    const { buffer } = this
+    const start = this.#mark
+    const length = this.position - start
+    const needed = length + size
     if (needed > this.#limit) {
       const most = this.#limit - RESERVED_TOO_MUCH
       throw new EncodeError(`${this.#what} do not fit in one frame of ${most} bytes`)
     }
-    this.#seal(this.#mark)
-    const buffer = needed > CHUNK_SIZE / 2 ? Buffer.allocUnsafeSlow(2 * needed) : nextChunk()
-    message.copy(buffer)
-    this.#sealedChunk = this.buffer
-    this.#useChunk(buffer)
-    this.position = message.length
+    this.#seal(start)
+    const chunk = needed > CHUNK_SIZE / 2 ? chunkOf(Buffer.allocUnsafeSlow(2 * needed)) : nextChunk()
+    if (length > 0) buffer.copy(chunk.buffer, 0, start, start + length)
+    if (this.#chunk !== NO_CHUNK) this.#sealedChunk = this.#chunk
+    this.#useChunk(chunk)
+    this.position = length
   }
 
-  #useChunk(chunk: Buffer): void {
-    this.buffer = chunk
-    this.view = chunk === NO_CHUNK ? NO_VIEW : newView(chunk)
+  #useChunk(chunk: Chunk): void {
+    this.#chunk = chunk
+    this.buffer = chunk.buffer
+    this.view = chunk.view
     this.position = 0
     this.#start = 0
     this.#mark = 0
@@ -179,11 +193,11 @@ export class Writer {
 
   /** Everything that was taken has left: chunks may be used again, by any connection. */
   reuse(): void {
-    if (this.sealed > 0) return
+    if (this.sealed > 0 || this.#chunk === NO_CHUNK) return
     putBack(this.#sealedChunk)
     this.#sealedChunk = undefined
     if (this.waiting > 0 || this.#guarded) return
-    putBack(this.buffer)
+    putBack(this.#chunk)
     this.#useChunk(NO_CHUNK)
   }
 

@@ -18,7 +18,13 @@ const MUCH = 0.75 * CHUNK_SIZE
  * others are encoded; and each time that it has doubled, so that many methods do not cost many writes.
  */
 const MANY_METHODS = 32
-const NOBODY: readonly Departure[] = []
+
+/** The waiter for the bytes of a write. */
+interface Leaving {
+  /** The number of the write. */
+  readonly write: number
+  readonly waiter: Departure
+}
 
 /**
  * The outgoing bytes of one connection: everything that one tick writes, on all channels, leaves in one write.
@@ -42,10 +48,11 @@ export class WriteBatcher {
   #methods = 0
   #turnBytes = 0
   #turn: Promise<void> | undefined
-  /** The waiters for bytes of the next write. */
-  #leaving: Departure[] = []
-  /** The same for each write that has not left, in order. */
-  readonly #underWay = new Fifo<readonly Departure[]>()
+  /** Writes that were given to the transport, and how many of them have left. */
+  #writes = 0
+  #left = 0
+  /** In the order of their writes. */
+  readonly #leaving = new Fifo<Leaving>()
   #draining: Departure[] = []
 
   /** `fullChanged` is called when `full` has changed. */
@@ -147,13 +154,11 @@ export class WriteBatcher {
   #write(size: number, segments: readonly Uint8Array[]): void {
     this.lastWrite = this.#clock.now()
     this.#turnBytes += size
-    if (this.#leaving.length === 0) this.#underWay.push(NOBODY)
-    else {
-      this.#underWay.push(this.#leaving)
-      this.#leaving = []
-    }
+    this.#writes++
+    let missing = size
+    for (const { length } of segments) missing -= length
     // The program may have transferred the memory of bytes that are sent by reference to a worker.
-    if (segments.reduce((length, segment) => length + segment.length, 0) !== size) {
+    if (missing !== 0) {
       this.#transport.destroy(transferredAway())
       return
     }
@@ -170,7 +175,11 @@ export class WriteBatcher {
 
   /** The oldest write has left. A socket says nothing else of one that it did not ask to wait after. */
   readonly #sent = (): void => {
-    for (const waiter of this.#underWay.shift() ?? NOBODY) waiter.sent()
+    this.#left++
+    for (let next = this.#leaving.peek(); next !== undefined && next.write <= this.#left; next = this.#leaving.peek()) {
+      this.#leaving.shift()
+      next.waiter.sent()
+    }
     const { pending } = this.#transport
     if (pending === 0) {
       this.writer.reuse()
@@ -180,7 +189,7 @@ export class WriteBatcher {
 
   /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */
   departure(waiter: Departure): void {
-    this.#leaving.push(waiter)
+    this.#leaving.push({ write: this.#writes + 1, waiter })
   }
 
   /** Wait until the socket takes more. */
@@ -211,9 +220,9 @@ export class WriteBatcher {
 
   /** Nothing more leaves. */
   fail(ending: CloseReason): void {
-    const waiters = [...this.#underWay.takeAll().flat(), ...this.#leaving, ...this.#draining]
-    this.#leaving = []
+    const draining = this.#draining
     this.#draining = []
-    for (const waiter of waiters) waiter.lost(ending)
+    for (const { waiter } of this.#leaving.takeAll()) waiter.lost(ending)
+    for (const waiter of draining) waiter.lost(ending)
   }
 }

@@ -943,15 +943,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'departures learn of the write before',
     'connection/wire/write-batcher.ts',
-    'if (this.#leaving.length === 0) this.#underWay.push(NOBODY)\n    else {',
-    'if (this.#leaving.length === 0) void NOBODY\n    else {',
+    'this.#leaving.push({ write: this.#writes + 1, waiter })',
+    'this.#leaving.push({ write: this.#writes, waiter })',
     'a buffer may be changed before its bytes have left',
   ],
   [
     'who waits for the socket does not learn of the end',
     'connection/wire/write-batcher.ts',
-    '...this.#leaving, ...this.#draining]',
-    '...this.#draining]',
+    'for (const { waiter } of this.#leaving.takeAll()) waiter.lost(ending)',
+    '',
     'a publish of a large message never ends',
   ],
   [
