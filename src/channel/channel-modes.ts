@@ -39,6 +39,13 @@ export class ChannelModes {
     return this.#transaction
   }
 
+  /** A channel is in none of them when it is opened. */
+  get isPlain(): boolean {
+    return (
+      !this.confirming && this.#transaction === 'none' && this.#perConsumer === undefined && this.#global === undefined
+    )
+  }
+
   /** Go to another state, if the transaction can go there from where it is. Returns whether it changed. */
   transactionTo(state: TransactionState): boolean {
     if (!NEXT[this.#transaction].includes(state)) return false

@@ -115,18 +115,15 @@ export class Channel {
   /** The callback, in the context in which it was set. */
   #runReturnCallback: ReturnCallback | undefined
   readonly #lives: RecoveringChannel
-  readonly #cancellationCallbacks: CancellationCallback[] = []
+  #cancellationCallbacks: CancellationCallback[] | undefined
   #closed: Promise<void> | undefined
   /** Work of `transaction()` is under way: its commit is for all that the channel does. */
   #inTransaction = false
 
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
-    this.returnCallback = returnCallback
-    this.#lives = new RecoveringChannel(host, {
-      returned: (message, isReported) => this.#returned(message, isReported),
-      cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
-    })
+    if (returnCallback !== undefined) this.returnCallback = returnCallback
+    this.#lives = new RecoveringChannel(host, this)
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
@@ -702,11 +699,10 @@ export class Channel {
    * Close the channel (channel.close). Calls and publishes that are pending on it reject. A second call gets the same
    * promise.
    */
-  close(options: CloseOptions = NONE): Promise<void> {
+  close(options?: CloseOptions): Promise<void> {
     try {
-      checkOptions('channel.close', options, ['replyCode', 'replyText'])
-      const replyCode = integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
-      const replyText = shortStringOption('channel.close', 'replyText', options.replyText) ?? 'Normal Shutdown'
+      const given: CloseOptions = options === undefined ? NONE : checkedClose(options)
+      const { replyCode = 200, replyText = 'Normal Shutdown' } = given
       this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
       // It rejects only if nothing was sent, from a getter of a message for instance: the channel is open, and can be closed.
       this.#closed.catch(() => {
@@ -732,6 +728,7 @@ export class Channel {
     if (typeof callback !== 'function') {
       throw badValue('addCancellationCallback', 'callback', 'a function', callback)
     }
+    this.#cancellationCallbacks ??= []
     this.#cancellationCallbacks.push(inContext(callback))
   }
 
@@ -776,20 +773,21 @@ export class Channel {
     return timeout === undefined ? undefined : this.#lives.host.clock.now()
   }
 
-  #returned(message: ReturnedMessage, isReported: boolean): void {
+  /** @internal A message came back. */
+  returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
-      callSafely(() => returnCallback(this, message.body, message.envelope, message.properties), this.#failed)
+      this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
     } else if (!isReported) this.#lives.host.report(returnError(message), 'warn')
   }
 
-  #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
+  /** @internal A consumer is gone. */
+  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
     const emit = (): void => {
-      if (this.#cancellationCallbacks.length === 0) this.#lives.host.report(error, 'warn')
-      for (const callback of this.#cancellationCallbacks) {
-        callSafely(() => callback(this, consumerTag, error), this.#failed)
-      }
+      const callbacks = this.#cancellationCallbacks
+      if (callbacks === undefined) this.#lives.host.report(error, 'warn')
+      else for (const callback of callbacks) this.#run(() => callback(this, consumerTag, error))
     }
     if (isRestarted) emit()
     else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
@@ -843,7 +841,10 @@ export class Channel {
     return this.#lives.use(session => session.order(method, args, context, effect), context)
   }
 
-  readonly #failed = (thrown: unknown): void => this.#lives.host.report(thrown, 'unhandled')
+  /** Run code of the program. */
+  #run(call: () => unknown): void {
+    callSafely(call, thrown => this.#lives.host.report(thrown, 'unhandled'))
+  }
 }
 
 Channel.prototype.queue = Channel.prototype.queueDeclare
@@ -868,6 +869,14 @@ function argumentsOf(method: string, args: FieldTable | undefined): FieldTable |
 }
 
 const NO_EFFECT: Effect = { accept: ignore, refuse: ignore }
+
+function checkedClose(options: CloseOptions): CloseOptions {
+  checkOptions('channel.close', options, ['replyCode', 'replyText'])
+  return {
+    replyCode: integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535),
+    replyText: shortStringOption('channel.close', 'replyText', options.replyText),
+  }
+}
 
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)

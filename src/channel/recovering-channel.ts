@@ -88,9 +88,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   readonly #events: RecoveringChannelEvents
   /** What it publishes, and all that waits until it can be done. */
   readonly publishing: Publishing
-  readonly subscriptions: RecordedConsumers
   readonly modes = new ChannelModes()
-  readonly names: QueueNames
+  /** These two are made when they are first needed: many channels never are. */
+  #subscriptions: RecordedConsumers | undefined
+  #names: QueueNames | undefined
   #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
   /** Whether the next connection has it too. */
   #recovers = true
@@ -109,9 +110,21 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   constructor(host: ChannelHost, events: RecoveringChannelEvents) {
     this.#host = host
     this.#events = events
-    this.names = new QueueNames(queueName => host.topology?.currentName(queueName) ?? queueName)
-    this.subscriptions = new RecordedConsumers(this)
     this.publishing = new Publishing(this)
+  }
+
+  get subscriptions(): RecordedConsumers {
+    this.#subscriptions ??= new RecordedConsumers(this)
+    return this.#subscriptions
+  }
+
+  get #consumers(): readonly Consumer[] {
+    return this.#subscriptions?.consumers() ?? NO_CONSUMERS
+  }
+
+  get names(): QueueNames {
+    this.#names ??= new QueueNames(queueName => this.#host.topology?.currentName(queueName) ?? queueName)
+    return this.#names
   }
 
   get topology(): TopologyRecorder | undefined {
@@ -161,13 +174,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#effects = undefined
     port.adopt(session)
     const opened = session.open(options)
-    return this.#restoreModes(session, opened, options)
+    return this.modes.isPlain ? opened : this.#restoreModes(session, opened, options)
   }
 
   #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
     const { confirming, transaction, prefetch, globalPrefetch } = this.modes
-    const isPlain = !confirming && transaction === 'none' && prefetch === undefined && globalPrefetch === undefined
-    if (isPlain) return opened
     const steps: Promise<unknown>[] = [opened]
     const context = { ...options, site: undefined }
     if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
@@ -180,7 +191,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** A consumer could not be recovered. */
   abandonConsumer(tag: string, queueName: string, error: Error): void {
-    const consumer = this.subscriptions.consumers().find(consumer => consumer.tag === tag)
+    const consumer = this.#consumers.find(consumer => consumer.tag === tag)
     consumer?.sink.cancelled()
     this.subscriptions.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
@@ -436,16 +447,21 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   // ---- a life ends
 
-  closing(ending: CloseReason): void {
+  closing(why: () => CloseReason): void {
     // A life that is given up while it is being recovered: its consumers, and what waits, go on in the next one.
     if (this.#state === 'recovering' && this.#recovers) return
-    this.#failWaiting(ending)
+    this.#failWaiting(why)
     // Nothing can be settled any more: the broker has the deliveries back that wait for callbacks.
-    for (const { sink } of this.subscriptions.consumers()) if (!sink.noAck) sink.discard()
+    for (const { sink } of this.#consumers) if (!sink.noAck) sink.discard()
   }
 
-  #failWaiting(ending: CloseReason): void {
-    if (this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))) this.#reported = true
+  #failWaiting(why: () => CloseReason): void {
+    let ending: CloseReason | undefined
+    const makeError = (what: string): Error => {
+      ending ??= why()
+      return ending.errorFor(what, false, 'notSent')
+    }
+    if (this.publishing.failAll(makeError)) this.#reported = true
   }
 
   moreMayGo(): void {
@@ -475,12 +491,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ended(session: ChannelSession, ending: CloseReason): void {
     const lost = ending.scope === 'connection'
     this.#stopSettling()
-    const { lastTag, unheard } = session.window
-    this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
     this.publishing.end()
     this.#effects?.ended(ending.methodKey)
     const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
-    if (recovers) this.subscriptions.lost()
+    if (recovers) {
+      const { lastTag, unheard } = session.window
+      this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
+      this.#subscriptions?.lost()
+    }
     if (lost && recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
@@ -514,7 +532,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Those of its consumers whose owners give none. */
   consumerStats(): ConsumerStats[] {
     const state = this.#state === 'recovering' ? 'recovering' : 'consuming'
-    return this.subscriptions.consumers().flatMap(({ tag, sink: { queueName, noAck, figures } }) => {
+    return this.#consumers.flatMap(({ tag, sink: { queueName, noAck, figures } }) => {
       if (figures === undefined) return []
       const unacknowledged = noAck ? 0 : undefined
       return [{ queueName, consumerTag: tag, state, isPaused: false, unacknowledged, ...figures }]
@@ -526,7 +544,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const session = this.#session
     if (this.#state !== 'open' || session === undefined) return false
     return (
-      this.subscriptions.size > 0 ||
+      this.#consumers.length > 0 ||
       session.window.unsettled > 0 ||
       this.publishing.waiting > 0 ||
       session.acker.sent > 0
@@ -539,7 +557,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
    */
   async stopConsumers(): Promise<void> {
     const session = this.#session
-    const consumers = this.subscriptions.consumers().filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
+    const consumers = this.#consumers.filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
     if (this.#state !== 'open' || session === undefined || consumers.length === 0) return
     const started = this.#host.clock.now()
     await Promise.all(
@@ -585,8 +603,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#ending = ending
-    this.#failWaiting(ending)
-    for (const { tag, sink } of this.subscriptions.consumers()) {
+    this.#failWaiting(() => ending)
+    for (const { tag, sink } of this.#consumers) {
       // The broker no longer has messages without acks: only the program may drop them.
       if (ending.error === undefined) sink.discard()
       this.subscriptions.remove(tag)
@@ -614,6 +632,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 }
 
+const NO_CONSUMERS: readonly Consumer[] = []
 const SENT = Promise.resolve(true)
 const STALE = Promise.resolve(false)
 

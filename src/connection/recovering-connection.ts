@@ -342,7 +342,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   // ---- channels
 
   async channel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    const { channel, opened } = await this.#opener.open(options, false)
+    const opening = this.#opener.open(options, false)
+    const { channel, opened } = opening instanceof Promise ? await opening : opening
     await opened
     return channel
   }

@@ -247,12 +247,12 @@ export class Acker implements IncomingSource {
     this.#state = 'over'
     this.#reason = reason
     this.traced?.lost()
-    for (const listener of [...(this.#settledListeners ?? [])]) listener()
+    if (this.#settledListeners !== undefined) for (const listener of [...this.#settledListeners]) listener()
     this.#positions = undefined
-    const watching = [...(this.#watching ?? [])]
+    const watching = this.#watching
     this.#watching = undefined
     // Listeners are the program's: they run with the promises that reject for the same reason.
-    if (watching.length > 0) void Promise.resolve().then(() => abortAll(watching, reason()))
+    if (watching !== undefined) void Promise.resolve().then(() => abortAll(watching, reason()))
   }
 }
 
@@ -261,6 +261,6 @@ function resultOf(how: Settlement, requeue: boolean): ProcessResult {
   return requeue ? 'requeued' : 'rejected'
 }
 
-function abortAll(controllers: readonly AbortController[], reason: Error): void {
+function abortAll(controllers: Iterable<AbortController>, reason: Error): void {
   for (const controller of controllers) controller.abort(reason)
 }

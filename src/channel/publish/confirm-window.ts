@@ -301,7 +301,9 @@ export class ConfirmWindow {
 
   /** This life is over: reject everything. */
   fail(ending: CloseReason): void {
-    if (this.unsettled > 0) {
+    const { unsettled } = this
+    if (unsettled === 0 && this.#waiters === undefined && this.#keeper === undefined) return
+    if (unsettled > 0) {
       const makeError = (): Error => ending.errorFor('waitForConfirms', false)
       this.#allWaiters.lost({ tag: this.lastTag, makeError })
     }
