@@ -5,7 +5,7 @@ import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { EndpointSource } from '../diagnostics/server-context.ts'
 import type { PartStats } from '../diagnostics/stats.ts'
 import type { CallSite } from '../errors.ts'
-import type { Clock } from '../lib/clock.ts'
+import type { Clock, TimerOptions } from '../lib/clock.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { ConnectionState } from './connection-state.ts'
@@ -75,7 +75,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   tryOpenChannel(options?: SourcedChannelOptions): Channel | undefined
   /** Somebody waits for a channel number: close channels that are idle. */
   readonly channelWanted: boolean
-  after(milliseconds: number, expired: () => void): Deadline
+  /** The process stays alive for it, unless the options say that no caller waits for it. It ends with the connection. */
+  after(milliseconds: number, expired: () => void, options?: TimerOptions): Deadline
   /** `protocol.close()` will close it first. */
   own(part: Closable): void
   disown(part: Closable): void

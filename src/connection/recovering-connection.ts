@@ -20,7 +20,7 @@ import {
   NoChannelAvailableError,
 } from '../errors.ts'
 import { follow, surface, warn } from '../lib/call-safely.ts'
-import type { Clock } from '../lib/clock.ts'
+import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -108,6 +108,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
+  /** Those that the process does not stay alive for. */
+  readonly #upkeep: Deadlines
   readonly #opener = new ChannelOpener(this)
   /** Calls that wait for a connection, beside those that open a channel. */
   readonly #waiting: WaitList
@@ -157,6 +159,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#times = new ConnectionTimes(settings.clock)
     this.#lifecycle = new LifecycleReporter(this, settings.logger, settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
+    this.#upkeep = new Deadlines(settings.clock)
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (main === undefined && settings.recovery?.topology === true) {
       const topology = new Topology(settings.clock, text => this.#warn(text))
@@ -432,8 +435,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#past.delivered += lives.delivered
   }
 
-  after(milliseconds: number, expired: () => void): Deadline {
-    return this.#deadlines.after(milliseconds, expired)
+  after(milliseconds: number, expired: () => void, { keepsProcessAlive = true }: TimerOptions = {}): Deadline {
+    return (keepsProcessAlive ? this.#deadlines : this.#upkeep).after(milliseconds, expired)
   }
 
   globalQosSet(): void {
@@ -708,6 +711,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #end(ending: CloseReason, emit: () => void = () => {}): void {
     this.#to('closed')
     this.#ending = ending
+    this.#upkeep.clear()
     // What is under way on a connection that is still being closed keeps its time.
     if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
     for (const lives of [...this.#channels]) lives.close(ending)

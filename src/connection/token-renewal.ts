@@ -50,7 +50,9 @@ export class TokenRenewal {
   }
 
   #renewIn(milliseconds: number, connection: Connection): void {
-    this.#timer = this.#source.after(Math.max(0, milliseconds), () => void this.#renew(connection))
+    this.#timer = this.#source.after(Math.max(0, milliseconds), () => void this.#renew(connection), {
+      keepsProcessAlive: false,
+    })
   }
 
   async #renew(connection: Connection): Promise<void> {

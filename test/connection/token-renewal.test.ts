@@ -70,6 +70,7 @@ describe('A password that expires', () => {
     await tokens.connect(t)
     await tokens.clock.advance(3_999)
     assert.deepEqual([tokens.asked, tokens.secrets], [1, []])
+    assert.deepEqual([tokens.clock.pending, tokens.clock.keeping], [1, 0])
     await tokens.clock.advance(1)
     assert.deepEqual([tokens.asked, tokens.secrets], [2, ['token 2']])
     await tokens.clock.advance(8_000)

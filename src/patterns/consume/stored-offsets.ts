@@ -45,7 +45,7 @@ export class StoredOffsets {
   /** `position` is the offset of the first message that is not settled. */
   start(position: () => bigint | undefined): void {
     this.#position = position
-    this.#next = this.#source.after(INTERVAL, () => void this.#again())
+    this.#next = this.#source.after(INTERVAL, () => void this.#again(), { keepsProcessAlive: false })
   }
 
   async #again(): Promise<void> {

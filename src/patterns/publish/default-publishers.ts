@@ -81,7 +81,7 @@ export class DefaultPublishers implements Closable {
       resent: this.#resent,
     })
     if (this.#closed) void publisher.close(AT_ONCE)
-    else if (this.#source.ending === undefined) this.#sweep ??= this.#source.after(IDLE, () => this.#sweepIdle())
+    else if (this.#source.ending === undefined) this.#sweep ??= this.#sweepLater()
     return { publisher, used: true }
   }
 
@@ -100,7 +100,11 @@ export class DefaultPublishers implements Closable {
     this.#sweep = undefined
     for (const [exchangeName, one] of this.#byExchange) if (retire(one)) this.#byExchange.delete(exchangeName)
     if (this.#common !== undefined && retire(this.#common)) this.#common = undefined
-    if (this.size > 0) this.#sweep = this.#source.after(IDLE, () => this.#sweepIdle())
+    if (this.size > 0) this.#sweep = this.#sweepLater()
+  }
+
+  #sweepLater(): Deadline {
+    return this.#source.after(IDLE, () => this.#sweepIdle(), { keepsProcessAlive: false })
   }
 
   /** No more publishers are made. Those that there are close by themselves. */

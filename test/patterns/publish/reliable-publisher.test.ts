@@ -629,6 +629,18 @@ describe('close() of a publisher', () => {
   })
 })
 
+describe('The channels of protocol.publish', () => {
+  it('do not keep a process alive that has nothing to wait for, and end with the connection', async t => {
+    const the = await publishing(t)
+    the.current.confirmAll()
+    for (const exchange of ['', 'a']) await the.protocol.publish('1', exchange, 'q')
+    assert.equal(the.clock.keeping, 0)
+    await the.protocol.close()
+    await the.clock.advance(20_000)
+    assert.equal(the.clock.pending, 0)
+  })
+})
+
 describe('A publish after the connection is closed', () => {
   it('rejects as not sent and leaves nothing behind', async t => {
     const the = await publishing(t)
