@@ -19,6 +19,8 @@ const FRAME_HEADER = 7
 const MAX_PUBLISH_METHOD = FRAME_HEADER + 4 + 2 + 256 + 256 + 1 + 1
 /** Frame header, class, weight, body size, flags, end octet: a content header without properties. */
 const PLAIN_HEADER = FRAME_HEADER + 14 + 1
+/** All but the body of a message whose names are short, and that has no properties. */
+const MAX_SHORT_NAMES = FRAME_HEADER + 4 + 2 + 2 * (1 + MAX_LOOPED_CHARS) + 1 + 1 + PLAIN_HEADER + FRAME_OVERHEAD
 const MAX_PUBLISH = MAX_PUBLISH_METHOD + PLAIN_HEADER + MAX_SCALAR_PROPERTIES + FRAME_OVERHEAD
 /** Strings up to this many UTF-16 units are encoded in place, three bytes a unit at most. */
 const INLINE_STRING = 5_000
@@ -84,7 +86,7 @@ export class PublishEncoder {
 
   /**
    * The straight-line path for most messages: names and text in ASCII, no properties, a body that is copied. Returns
-   * false, with nothing written, for any other, and if the chunk is full ("publish 16 B": 0.18 µs instead of 0.3).
+   * false, with nothing written, for any other ("publish 16 B": 0.18 µs instead of 0.3).
    */
   #publishShort(
     channel: number,
@@ -102,14 +104,14 @@ export class PublishEncoder {
     if (size >= (typeof payload === 'string' ? MAX_LOOPED_CHARS + 1 : REFERENCE_SIZE)) return false
     if (size > this.#frameMax - FRAME_OVERHEAD) return false
     const writer = this.#writer
+    writer.begin()
+    writer.reserve(MAX_SHORT_NAMES + size)
     const { buffer, view, position } = writer
     const exchangeAt = position + FRAME_HEADER + 4 + 2 + 1
     const keyAt = exchangeAt + exchangeSize + 1
     const headerAt = keyAt + keySize + 2
     const bodyAt = headerAt + PLAIN_HEADER
     const end = bodyAt + FRAME_HEADER + size
-    if (end >= buffer.length) return false
-    writer.begin()
     if (!writeAscii(view, exchangeAt, exchange) || !writeAscii(view, keyAt, routingKey)) return false
     if (typeof payload !== 'string') writePayload(buffer, view, bodyAt + FRAME_HEADER, payload)
     else if (!writeAscii(view, bodyAt + FRAME_HEADER, payload)) return false
