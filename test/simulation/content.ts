@@ -94,6 +94,7 @@ function choose(id: string): { readonly bits: number; readonly headers: readonly
 /** What a message of that id is published with. */
 export function propertiesOf(id: string): BasicProperties & { readonly messageId: string } {
   const { bits, headers } = choose(id)
+  if (bits === 0 && headers === undefined) return { messageId: id }
   const properties: Record<string, unknown> = {}
   for (const [n, name] of NAMES.entries()) if (((bits >>> n) & 1) === 1) properties[name] = PROPERTIES[name]
   if (headers !== undefined) properties['headers'] = headers[0]

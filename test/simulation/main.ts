@@ -69,6 +69,8 @@ async function many(): Promise<void> {
   const most = values.histories === undefined ? Number.POSITIVE_INFINITY : Number(values.histories)
   const fresh = values.histories === undefined ? Number(started % 2_000_000_000n) : 1
   let seed = values.first === undefined ? fresh : Number(values.first)
+  // If a history ends the process or never comes to its end, this is where to begin again.
+  console.log(`from seed ${seed} on`)
   let count = 0
   let failed = 0
   for (; count < most && (values.histories !== undefined || seconds() < Number(values.seconds)); count++, seed++) {
