@@ -26,6 +26,8 @@ export interface BrokerControl {
   nackNext(count: number): void
   /** The messages that it should have answered with a nack are taken. */
   stopNacks(): void
+  /** It closes the connection over messages with this id, as over an error of its own. */
+  breakOver(messageId: string): void
   withholdConfirms(): void
   releaseConfirms(): void
   /** Logins need this password from now on. */
@@ -71,10 +73,12 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   const doubled = new Set<string>()
   /** A publisher gives a channel up that nacks, and sends again what has no confirm. */
   const nackedOn = new Set<ClientConnection>()
+  const breaking = new Set<string>()
   let channelsClosed = 0
   engine.onPublish = ({ properties, routingKeys }, connection) => {
     const { messageId } = properties
     if (messageId === undefined) return
+    if (breaking.has(messageId)) throw new Refusal(541, 'INTERNAL_ERROR')
     const before = last.get(messageId)
     // A copy of a failed message is none of its publisher's.
     if (routingKeys[0] !== ERROR_QUEUE) {
@@ -139,6 +143,7 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
     stopNacks: () => {
       nacks = false
     },
+    breakOver: messageId => void breaking.add(messageId),
     withholdConfirms: () => engine.withholdConfirms(true),
     releaseConfirms: () => engine.withholdConfirms(false),
     setPassword: password => engine.setUser('guest', { password }),

@@ -153,6 +153,25 @@ export const endedTwice: Errand = async outing => {
   await outing.until(() => seen.length === 1, 'a message of the next consumer', 1_000)
 }
 
+/** A consumer that the program has cancelled, without waiting for it, is not reported if the broker ends it, too. */
+export const endedByBoth: Errand = async outing => {
+  const [first, second] = [await outing.queue(), await outing.queue()]
+  const own = await outing.connect()
+  const channel = await own.protocol.channel()
+  const ends: string[] = []
+  channel.addCancellationCallback((_channel, tag) => void ends.push(tag))
+  const { consumerTag } = await channel.basicConsume(() => {}, first)
+  own.freeze()
+  await channel.basicCancel(consumerTag, { noWait: true })
+  await outing.sleep(5)
+  await outing.protocol.queueDelete(first)
+  await outing.sleep(5)
+  own.thaw()
+  await channel.queueDeclare(second, { passive: true })
+  await outing.sleep(50)
+  outing.equal(ends, [], 'ends of a consumer that the program had cancelled')
+}
+
 /** The broker ends a consumer whose start the program has given up. */
 export const endedUnborn: Errand = async outing => {
   const [first, second] = [await outing.queue(), await outing.queue()]

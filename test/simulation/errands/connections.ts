@@ -47,6 +47,28 @@ export const tokens: Errand = async outing => {
   outing.equal(times.length, 3, 'tokens after the close')
 }
 
+/** Tokens are asked for a login, and before the last one expires, and never for a connection that is gone. */
+export const slowTokens: Errand = async outing => {
+  let asked = 0
+  const password = async () => {
+    if (++asked > 1) await outing.sleep(1_000)
+    return { password: outing.password, expiresAt: outing.clock.wallTime() + 10_000 }
+  }
+  const recovery = { initialDelay: 100, maxDelay: 500, jitter: 0 } as const
+  const { protocol, refuse, cut } = await outing.connect({ password, recovery })
+  refuse(true)
+  cut()
+  await outing.sleep(20_000)
+  outing.equal(asked, 1, 'tokens while there is no connection')
+  refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  outing.equal(asked, 2, 'tokens for the next login')
+  await outing.until(() => asked === 3, 'the next token', 10_000)
+  await protocol.close()
+  await outing.sleep(20_000)
+  outing.equal(asked, 3, 'tokens after the close')
+}
+
 /** A close lets handlers end and sends their acks, within its time; what no handler has seen goes back. */
 export const closes: Errand = async outing => {
   const queue = await outing.queue()
@@ -77,6 +99,26 @@ export const closes: Errand = async outing => {
   await outing.holds(queue, isShort ? 5 : 3, 'messages that go back')
   await outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call after the close')
   await outing.sleep(500)
+}
+
+/** A close waits for what is on its way, in every form. */
+export const closeAtOnce: Errand = async outing => {
+  const queue = await outing.queue()
+  const { protocol } = await outing.connect()
+  const publisher = await protocol.publisher({ maxInFlight: 2 })
+  const channel = await protocol.channel({ publisherConfirms: true })
+  const ends = [
+    ...['1', '2', '3', '4', '5'].map(text => publisher.publish(text, queue)),
+    protocol.publish('6', '', queue),
+    channel.publish('7', '', queue),
+  ].map(sent => sent.then(() => '').catch((error: Error) => error.message))
+  await protocol.close()
+  outing.equal(
+    (await Promise.all(ends)).filter(end => end !== ''),
+    [],
+    'what was on its way when the connection was closed',
+  )
+  outing.equal((await outing.takeAll(queue)).sort(), ['1', '2', '3', '4', '5', '6', '7'], 'what arrived')
 }
 
 /** What has ended within its time leaves no timer behind that keeps the process alive. */
@@ -133,12 +175,21 @@ export const fewChannels: Errand = async outing => {
   await channels[0]?.close()
   await Promise.all(waiting)
   outing.equal(order, [0, 1, 2], 'the order of calls that waited')
-  const last = await protocol.channel()
+  // A channel that is not needed at the moment makes room.
+  const publisher = await protocol.publisher()
+  await channels[1]?.close()
+  await publisher.publish('1', queue, {}, { timeout: 20_000 })
+  const others = [await protocol.channel({ signal: outing.signalAfter(5_000) }), await protocol.channel()]
+  await others[0]?.close()
+  await publisher.publish('2', queue, {}, { timeout: 20_000 })
+  await others[1]?.close()
+  const last = await protocol.channel({ signal: outing.signalAfter(5_000) })
+  const busy = await protocol.channel({ signal: outing.signalAfter(5_000) })
   const left = outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call without a channel')
   await outing.sleep(5)
   await protocol.close()
   await left
-  outing.expect(!last.isOpen, 'a channel outlives its connection')
+  outing.expect(!last.isOpen && !busy.isOpen, 'a channel outlives its connection')
 }
 
 /** Without recovery a loss ends all that waits, with its reason. */

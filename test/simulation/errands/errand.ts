@@ -1,5 +1,6 @@
 import type { AmqpProtocol, Channel, ConnectOptions, GetResult } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
+import type { BrokerControl } from '../broker-control.ts'
 
 /** A small task whose result is known exactly if nothing disturbs it. Under faults it has to come to its end, and to leave nothing. */
 export type Errand = (outing: Outing) => Promise<void>
@@ -18,11 +19,18 @@ export interface OwnConnection {
   thaw(): void
 }
 
+/** A broker that an errand has for itself: what it does there disturbs no other errand. */
+export interface OwnBroker {
+  readonly control: BrokerControl
+  connect(options?: ConnectOptions): Promise<OwnConnection>
+}
+
 /** What lets errands go. */
 export interface Host {
   readonly clock: VirtualClock
   readonly password: string
   connect(options: ConnectOptions, inBackground: boolean): Promise<OwnConnection>
+  startBroker(): OwnBroker
 }
 
 interface Closable {
@@ -114,6 +122,19 @@ export class Outing {
     const own = await this.#host.connect(options, inBackground)
     this.keep(own.protocol)
     return own
+  }
+
+  startBroker(): OwnBroker {
+    const { control, connect } = this.#host.startBroker()
+    this.#kept.push(async () => control.stop())
+    return {
+      control,
+      connect: async options => {
+        const own = await connect(options)
+        this.keep(own.protocol)
+        return own
+      },
+    }
   }
 
   sleep(milliseconds: number): Promise<void> {

@@ -5,22 +5,36 @@ import {
   channelLimit,
   channelMethods,
   channelTransaction,
+  endedByBoth,
   endedTwice,
   endedUnborn,
   manyInFlight,
   returns,
   tagAgain,
 } from './channel-methods.ts'
-import { background, closes, deadlines, fewChannels, tokens, unrecovered } from './connections.ts'
+import {
+  background,
+  closeAtOnce,
+  closes,
+  deadlines,
+  fewChannels,
+  slowTokens,
+  tokens,
+  unrecovered,
+} from './connections.ts'
+import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
+import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
+import { brokerCancels, closeInLoop, stillborn } from './hand-overs.ts'
 import { loops, manyWaiting, oneByOne, pauses } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
 import { goneExchange, poison } from './poison.ts'
 import { manyExchanges, payloads, publishers } from './publishers.ts'
-import { answers } from './questions.ts'
+import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
+import { behindLocks, consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
 import { crowds, deadPeer, silences, slowConfirms } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
@@ -28,8 +42,26 @@ import { typed, typedQuestions } from './typed.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  manyDeadlines,
+  largeBodies,
+  everyLength,
+  stillborn,
+  closeInLoop,
+  brokerCancels,
+  refusedThings,
+  lostAgain,
+  lostInSilence,
+  behindLocks,
+  duringRecovery,
+  consumerLimits,
+  nacksAfterLoss,
+  givenUpPublish,
+  brokenConnections,
+  blocked,
+  abortedCalls,
   aborts,
   answers,
+  aroundFrames,
   background,
   batches,
   brokenTransaction,
@@ -37,6 +69,7 @@ export const ERRANDS = {
   channelLimit,
   channelMethods,
   channelTransaction,
+  closeAtOnce,
   closes,
   consumers,
   copyAtClose,
@@ -44,6 +77,7 @@ export const ERRANDS = {
   crowds,
   deadlines,
   deadPeer,
+  endedByBoth,
   endedTwice,
   endedUnborn,
   failedBatches,
@@ -71,6 +105,7 @@ export const ERRANDS = {
   returns,
   silences,
   slowConfirms,
+  slowTokens,
   storedOffsets,
   tagAgain,
   tokens,

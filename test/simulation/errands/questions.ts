@@ -50,3 +50,28 @@ export const answers: Errand = async outing => {
   // The last one: its answer had no place to go.
   await outing.holds(queue, 1, 'requests that are left')
 }
+
+/** A call that is given up in the moment in which its request arrives ends at once. */
+export const abortedCalls: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue()
+  const client = outing.keep(await protocol.rpcClient({ timeout: 60_000 }))
+  const channel = outing.keep(await protocol.channel({ publisherConfirms: true }))
+  await channel.publish('0', '', queue)
+  const first = client.call(queue, 'question', { timeout: 10 })
+  await outing.failure(first, 'TimeoutError', 'a call that nobody answers')
+  for (let n = 0; n < 6; n++) {
+    const controller = new AbortController()
+    const other = channel.publish('other', '', queue)
+    const called = client.call(queue, 'question', { signal: controller.signal })
+    // A little later each time, after what is confirmed beside it.
+    void other.then(async () => {
+      for (let turn = 0; turn < n; turn++) await undefined
+      controller.abort()
+    })
+    const began = outing.clock.now()
+    const ended = await Promise.race([called.catch((error: Error) => error.name), outing.sleep(5_000)])
+    outing.equal(ended, 'AbortError', 'the end of a call with a signal')
+    outing.took(began, 0, 1_000, 'the end of a call with a signal')
+  }
+}

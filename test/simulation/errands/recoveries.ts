@@ -1,10 +1,10 @@
 import type { Channel, Message } from '../../../src/index.ts'
 import type { Errand, Outing, OwnConnection } from './errand.ts'
 
-const QUICK = { initialDelay: 1, jitter: 0 } as const
+export const QUICK = { initialDelay: 1, jitter: 0 } as const
 
 /** Lose the connection, and wait until it is there again. */
-async function lose(outing: Outing, { protocol, cut }: OwnConnection): Promise<void> {
+export async function lose(outing: Outing, { protocol, cut }: OwnConnection): Promise<void> {
   const recovered = new Promise<void>(resolve => protocol.once('recovered', () => resolve()))
   cut()
   await Promise.race([recovered, outing.sleep(20_000)])

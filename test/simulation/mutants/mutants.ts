@@ -631,9 +631,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a resumed consumer is reported twice',
-    'patterns/consume/consumer-restarter.ts',
-    "this.#to('consuming')\n    this.#events.resumed()",
-    "this.#to('consuming')\n    this.#events.resumed()\n    this.#events.resumed()",
+    'patterns/consume/consumer.ts',
+    "emitEvent(this, this.#source, 'resumed'),",
+    "[0, 1].forEach(() => emitEvent(this, this.#source, 'resumed')),",
     'the program counts its interruptions wrong',
   ],
   [

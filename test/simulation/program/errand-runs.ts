@@ -1,12 +1,16 @@
 import { type AmqpProtocol, type ConnectOptions, connect, connectInBackground } from '../../../src/index.ts'
-import { type Host, Outing, type OwnConnection } from '../errands/errand.ts'
+import { startSimulatedBroker } from '../broker-control.ts'
+import { type Host, Outing, type OwnBroker, type OwnConnection } from '../errands/errand.ts'
 import { ERRANDS, type ErrandName } from '../errands/errands.ts'
-import type { Link, Network } from '../network.ts'
+import { type Link, Network } from '../network.ts'
+import { Random } from '../random.ts'
 import type { Desk, StepOf } from './desk.ts'
 import { ProgramClock } from './program-clock.ts'
 
 /** Milliseconds after the close of a connection in which its timers may end. */
 const WINDING_UP = 100
+/** The same for those that keep no process alive: a look at slow handlers may come once more. */
+const FADING = 15_000
 
 /** Lets errands go, on the program's connection and on those of their own. */
 export class ErrandRuns implements Host {
@@ -48,31 +52,43 @@ export class ErrandRuns implements Host {
     return new Outing(count, `errand ${this.#desk.number} ${count} ${what}`, protocol, this)
   }
 
-  async connect(given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
+  connect(given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
+    return this.#connect(this.#network, { password: () => this.password, ...given }, inBackground)
+  }
+
+  startBroker(): OwnBroker {
+    const control = startSimulatedBroker(this.clock)
+    const network = new Network(this.clock, new Random(this.#count))
+    network.listener = control.listener
+    return { control, connect: (given = {}) => this.#connect(network, given, false) }
+  }
+
+  async #connect(network: Network, given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
     const clock = new ProgramClock(this.clock)
     const links = new Set<Link>()
     let isRefused = false
     const options: ConnectOptions = {
-      // The one that the broker wants when it is asked for.
-      password: () => this.password,
       onError: () => {},
+      connectionName: `errand of program ${this.#desk.number}`,
       ...given,
       clock,
-      connectionName: `errand of program ${this.#desk.number}`,
       createTransport: async (target, handler, signal) => {
         if (isRefused) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
-        const link = await this.#network.createTransport(target, handler, signal)
+        const link = await network.createTransport(target, handler, signal)
         links.add(link)
         return link
       },
     }
     const protocol = inBackground ? connectInBackground(options) : await connect(options)
-    protocol.once('closed', () =>
+    const { violations } = this.#desk.journal
+    protocol.once('closed', () => {
       this.clock.after(WINDING_UP, () => {
-        if (clock.keeping > 0)
-          this.#desk.journal.violations.push('an own connection is closed, and a timer keeps the process alive')
-      }),
-    )
+        if (clock.keeping > 0) violations.push('an own connection is closed, and a timer keeps the process alive')
+      })
+      this.clock.after(FADING, () => {
+        if (clock.running > 0) violations.push(`an own connection is closed, and ${clock.running} timers run`)
+      })
+    })
     return {
       protocol,
       get keeping() {

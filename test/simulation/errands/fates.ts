@@ -1,0 +1,98 @@
+import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
+
+const SOON = { timeout: 20_000 }
+
+/** What a queue nacks just after a loss is sent again, in the order of the publishes. */
+export const nacksAfterLoss: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = 'nacked'
+  await protocol.queueDeclare(queue)
+  const publisher = await protocol.publisher()
+  await publisher.publish('0', queue, {}, SOON)
+  const recovered = new Promise<void>(resolve => protocol.once('recovered', () => resolve()))
+  own.cut()
+  await recovered
+  control.withholdConfirms()
+  const first = ['1', '2', '3'].map(text => outing.meanwhile(publisher.publish(text, queue, {}, SOON)))
+  await outing.sleep(10)
+  control.nackNext(2)
+  const second = ['4', '5', '6', '7'].map(text => outing.meanwhile(publisher.publish(text, queue, {}, SOON)))
+  await outing.sleep(10)
+  // Some of what is in flight is nacked, and the rest is lost with its connection.
+  own.cut()
+  control.releaseConfirms()
+  await Promise.all([...first, ...second])
+  const channel = await protocol.channel()
+  const texts: string[] = []
+  for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))
+    texts.push(got.body.toString())
+  outing.equal(texts.slice(-7), ['1', '2', '3', '4', '5', '6', '7'], 'the order of what was sent again')
+}
+
+/** What the program has given up is not sent again. */
+export const givenUpPublish: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = await outing.queue()
+  const publisher = await protocol.publisher()
+  await publisher.publish('1', queue, {}, SOON)
+  own.freeze()
+  const late = publisher.publish('2', queue, {}, { timeout: 100 })
+  const kept = outing.meanwhile(publisher.publish('3', queue, {}, SOON))
+  outing.equal((await outing.failure(late, 'TimeoutError', 'a publish')).outcome, 'unknown', 'its outcome')
+  own.cut()
+  await kept
+  outing.equal(await outing.takeAll(queue), ['1', '3'], 'what was sent again')
+}
+
+/** Publishers that look for the message over which the broker closes the connection take turns, and each finds its own. */
+export const brokenConnections: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect({ recovery: QUICK })
+  const queue = 'broken'
+  await protocol.queueDeclare(queue)
+  const publishers = [await protocol.publisher(), await protocol.publisher()]
+  // A second time, since a turn that was not handed on is missed by those who come later.
+  for (const round of ['first', 'second']) {
+    const bad = ['one', 'two'].map(name => `${round} ${name} bad`)
+    for (const messageId of bad) control.breakOver(messageId)
+    const sent = publishers.flatMap((publisher, n) =>
+      ['good', 'bad', 'last'].map(text => {
+        const messageId = `${round} ${['one', 'two'][n]} ${text}`
+        return publisher.publish(messageId, queue, { messageId }, { timeout: 60_000 }).then(
+          () => '',
+          (error: Error) => `${messageId}: ${error.name}`,
+        )
+      }),
+    )
+    const ended = await Promise.all(sent)
+    outing.equal(
+      ended.filter(end => end !== ''),
+      bad.map(messageId => `${messageId}: ConnectionClosedError`),
+      'what the broker closes the connection over',
+    )
+  }
+  for (const publisher of publishers) await publisher.publish('after', queue, {}, SOON)
+}
+
+/** A broker that blocks answers later: nothing that waits for it times out meanwhile. */
+export const blocked: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect({ rpcTimeout: 2_000 })
+  const queue = 'blocked'
+  await protocol.queueDeclare(queue)
+  const channel = await protocol.channel()
+  control.block('low on memory')
+  await channel.basicPublish('1', '', queue)
+  await outing.until(() => protocol.blocked !== undefined, 'the block', 2_000)
+  const asked = outing.meanwhile(channel.queueDeclare(queue, { passive: true }))
+  const sent = outing.meanwhile(protocol.publish('2', '', queue, {}, SOON))
+  await outing.sleep(7_000)
+  control.unblock()
+  await asked
+  await sent
+  outing.equal(protocol.blocked, undefined, 'the block after its end')
+}

@@ -1,0 +1,102 @@
+import { getEventListeners } from 'node:events'
+import type { Errand } from './errand.ts'
+
+/** A close gives back at once what next() handed out, though a loop still has a message in hand. */
+export const closeInLoop: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 10 }))
+  await outing.publish(queue, '1')
+  const { value: first } = await consumer.next({ timeout: 5_000 })
+  outing.equal(first?.text(), '1', 'the first message')
+  let isWorking = false
+  const loop = async (): Promise<void> => {
+    for await (const _message of consumer) {
+      isWorking = true
+      await outing.sleep(2_000)
+      isWorking = false
+    }
+  }
+  const looped = outing.meanwhile(loop())
+  await outing.publish(queue, '2')
+  await outing.until(() => isWorking, 'a loop with a message', 5_000)
+  const closed = outing.meanwhile(consumer.close({ timeout: 4_000 }))
+  await outing.sleep(500)
+  outing.expect(isWorking, 'a close interrupts a loop')
+  outing.equal(await outing.ready(queue), 1, 'messages that a close gives back while a loop works')
+  await closed
+  await looped
+  await outing.holds(queue, 1, 'messages that are left')
+}
+
+/** The broker cancels a consumer: what no handler had goes back, and the consumer is there again, with each event once. */
+export const brokerCancels: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ rpcTimeout: 1_000, heartbeat: 0 })
+  const { protocol } = own
+  const queue = 'cancelled'
+  await protocol.queueDeclare(queue)
+  const events: string[] = []
+  const seen: string[] = []
+  const consumer = outing.keep(
+    await protocol.consumer(
+      queue,
+      async message => {
+        seen.push(message.text())
+        await outing.sleep(100)
+      },
+      { concurrency: 1, prefetchCount: 5 },
+    ),
+  )
+  consumer.on('cancelled', () => events.push('cancelled'))
+  consumer.on('resumed', () => events.push('resumed'))
+  const publish = async (...texts: string[]): Promise<void> => {
+    for (const text of texts) await protocol.publish(text, '', queue, {}, { timeout: 20_000 })
+  }
+  await publish('1', '2', '3')
+  control.cancelConsumers(queue)
+  await outing.until(() => events.length >= 2, 'the events of a cancel', 5_000)
+  await outing.sleep(1_000)
+  outing.equal(events, ['cancelled', 'resumed'], 'the events of a cancel')
+  outing.equal([...new Set(seen)].sort(), ['1', '2', '3'], 'the messages after a cancel')
+  // The next consumer has no answer in time: another channel gets one, and the end of the first changes nothing.
+  control.cancelConsumers(queue)
+  await outing.until(() => events.length === 3, 'the next cancel', 1_000)
+  own.freeze()
+  await outing.sleep(1_300)
+  own.thaw()
+  for (let n = 4; n < 12; n++) {
+    await publish(`${n}`)
+    await outing.sleep(50)
+  }
+  await outing.until(() => seen.includes('11'), 'messages after a channel that was given up', 5_000)
+  await outing.sleep(1_000)
+  await publish('last')
+  await outing.until(() => seen.includes('last'), 'a message after the end of a channel that was given up', 5_000)
+  await outing.sleep(300)
+  outing.equal(consumer.stats().state, 'consuming', 'the state of the consumer')
+  outing.equal(consumer.stats().unacknowledged, 0, 'unacknowledged messages')
+  outing.equal(control.evidence().unacked.get(queue), 0, 'messages that the broker has as unacked')
+  outing.equal(control.evidence().consumers.get(queue)?.length, 1, 'consumers that the broker has')
+}
+
+/** A consumer whose connection ends in the moment in which it starts is over, and leaves nothing. */
+export const stillborn: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  for (let pause = 0; pause < 5; pause++) {
+    const own = await connect({ recovery: false })
+    const { protocol } = own
+    await protocol.queueDeclare('short')
+    const controller = new AbortController()
+    const { signal } = controller
+    const consumed = protocol.consumer('short', { signal }).catch(() => undefined)
+    await outing.sleep(pause)
+    own.freeze()
+    control.closeConnections(320, 'CONNECTION_FORCED')
+    await outing.sleep(5)
+    own.thaw()
+    const consumer = await consumed
+    const next = consumer?.next({ timeout: 1_000 }).catch((error: Error) => error.name)
+    outing.expect(consumer === undefined || (await next) !== 'TimeoutError', 'a consumer outlives its connection')
+    outing.equal(getEventListeners(signal, 'abort').length, 0, 'listeners that a consumer leaves at its signal')
+  }
+}
