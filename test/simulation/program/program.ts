@@ -170,7 +170,8 @@ export class Program implements Desk {
     for (const queue of [RPC_QUEUE, ERROR_QUEUE]) await protocol.queueDeclare(queue)
     await protocol.queueDeclare(STREAM, { arguments: { 'x-queue-type': 'stream' } })
     await protocol.rpcServer(RPC_QUEUE, message => `answer to ${message.text()}`)
-    this.#answers = true
+    // It may have been closed meanwhile, and another one may be opening.
+    if (this.#protocol === protocol) this.#answers = true
   }
 
   /** Come back after a close, when that is over. */
