@@ -34,6 +34,23 @@ describe('the clock of the machine', () => {
     assert.throws(() => systemClock.after(Number.NaN, () => {}), RangeError)
   })
 
+  it('goes by the time and the timers that a test of a program puts in the place of the real ones', t => {
+    systemClock.now()
+    const real = Object.getOwnPropertyDescriptor(globalThis, 'performance')
+    assert.ok(real !== undefined)
+    t.after(() => Object.defineProperty(globalThis, 'performance', real))
+    t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 0 })
+    // As the fake timers of Jest and Vitest do it: another object of that name.
+    const fake = { now: () => Date.now() }
+    Object.defineProperty(globalThis, 'performance', { configurable: true, writable: true, value: fake })
+    const fired: number[] = []
+    systemClock.after(60_000, () => fired.push(systemClock.now()))
+    t.mock.timers.tick(59_999)
+    assert.deepEqual(fired, [])
+    t.mock.timers.tick(1)
+    assert.deepEqual(fired, [60_000])
+  })
+
   it('does not call what was cancelled', async () => {
     let called = false
     const timer = systemClock.after(1, () => {
