@@ -76,6 +76,8 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   }
 
   tuned(negotiated: Negotiated): void {
+    // It ended just after connection.tune: heartbeats would begin with no end.
+    if (this.#ending !== undefined) throw endedBy(this.#ending)
     this.#events.tuned(negotiated)
   }
 

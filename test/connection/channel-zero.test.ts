@@ -19,4 +19,12 @@ describe('channel 0', () => {
     zero.fail(closedByProgram('localhost:5672'))
     await assert.rejects(asked, { code: 'CONNECTION_CLOSED' })
   })
+
+  it('ends a handshake whose connection ended just after connection.tune, and starts no heartbeats', () => {
+    let tuned = 0
+    const zero = new ChannelZero({} as never, { tuned: () => tuned++ } as never, () => {})
+    zero.fail(closedByProgram('localhost:5672'))
+    assert.throws(() => zero.tuned({} as never), { code: 'CONNECTION_CLOSED' })
+    assert.equal(tuned, 0)
+  })
 })

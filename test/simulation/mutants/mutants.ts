@@ -927,6 +927,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'two intervals are enough',
   ],
   [
+    'heartbeats begin on a connection that has ended',
+    'connection/channel-zero.ts',
+    'if (this.#ending !== undefined) throw endedBy(this.#ending)\n    this.#events.tuned(negotiated)',
+    'this.#events.tuned(negotiated)',
+    'a timer is left',
+  ],
+  [
     'a heartbeat is judged on after the end',
     'connection/wire/heartbeat.ts',
     'this.#timer?.cancel()\n    this.#judging?.()',
