@@ -48,7 +48,7 @@ import type { CallContext } from './calls.ts'
 import { CallbackConsumer } from './consume/callback-consumer.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer, DeliverySink } from './consume/delivery-sink.ts'
-import { StreamPosition } from './consume/stream-position.ts'
+import { positionOf } from './consume/stream-position.ts'
 import type {
   AckOptions,
   BasicPublishOptions,
@@ -486,7 +486,8 @@ export class Channel {
         queueName,
         noAck: noAck === true,
         concurrency,
-        callback: (body, envelope, properties) => callback(this, body, envelope, properties),
+        channel: this,
+        callback,
       })
       const { tag } = await this.#consume(sink, options, context, false)
       return { consumerTag: tag }
@@ -517,7 +518,7 @@ export class Channel {
     const offset = args?.['x-stream-offset']
     const { name } = this.#lives.names.meant(queueName)
     const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(name ?? '')
-    const consumer: Consumer = { tag, sink, position: new StreamPosition(isStream, offset), isRestarted }
+    const consumer: Consumer = { tag, sink, position: positionOf(isStream, offset), isRestarted }
     const { subscriptions } = this.#lives
     const request = sent as ArgumentsOf<typeof BasicConsume>
     await this.#lives.use(session => subscriptions.start(session, consumer, request, context), context)

@@ -8,12 +8,14 @@ import type { Acker } from './acker.ts'
 import { type DeliverySink, heldBytes, type SinkFigures, type SinkPort } from './delivery-sink.ts'
 
 /** How a consumer treats its deliveries. */
-export interface CallbackConsumerOptions {
+export interface CallbackConsumerOptions<Channel> {
   readonly queueName: string
   readonly noAck: boolean
   /** Callbacks that may run at the same time. */
   readonly concurrency: number
-  readonly callback: (body: Buffer, envelope: Envelope, properties: Properties) => unknown
+  /** What the callback is called with first. */
+  readonly channel: Channel
+  readonly callback: (channel: Channel, body: Buffer, envelope: Envelope, properties: Properties) => unknown
 }
 
 interface Held {
@@ -36,34 +38,35 @@ const NEXT: Record<State, readonly State[]> = {
   ended: [],
 }
 
-function callBack(
-  callback: CallbackConsumerOptions['callback'],
-  _context: unknown,
-  { body, envelope, properties }: Held,
-): unknown {
-  return callback(body, envelope, properties)
+/** What follows the promise of a callback. */
+interface Followers {
+  readonly finished: () => void
+  readonly failed: (error: unknown) => void
 }
 
 /** Calls the program's callback with each delivery, in order, `concurrency` at a time. */
-export class CallbackConsumer implements DeliverySink {
+export class CallbackConsumer<Channel> implements DeliverySink {
   readonly queueName: string
   readonly noAck: boolean
   readonly context = new AsyncResource('asyncamqp')
-  readonly #trigger = this.context.asyncId()
   readonly #concurrency: number
-  readonly #callback: CallbackConsumerOptions['callback']
-  readonly #waiting = new Fifo<Held>()
+  readonly #channel: Channel
+  readonly #callback: CallbackConsumerOptions<Channel>['callback']
+  // These three are made when they are first needed: a program may have thousands of consumers with little to do.
+  #waiting: Fifo<Held> | undefined
+  #idle: (() => void)[] | undefined
+  #followers: Followers | undefined
   #held = 0
   #acker: Acker | undefined
   #port: SinkPort | undefined
   #state: State = 'starting'
   #running = 0
-  #idle: (() => void)[] = []
 
-  constructor({ queueName, noAck, concurrency, callback }: CallbackConsumerOptions) {
+  constructor({ queueName, noAck, concurrency, channel, callback }: CallbackConsumerOptions<Channel>) {
     this.queueName = queueName
     this.noAck = noAck
     this.#concurrency = concurrency
+    this.#channel = channel
     this.#callback = callback
   }
 
@@ -110,7 +113,7 @@ export class CallbackConsumer implements DeliverySink {
 
   #drop(): Held[] {
     this.#hold(-this.#held)
-    return this.#waiting.takeAll()
+    return this.#waiting?.takeAll() ?? []
   }
 
   #hold(bytes: number): void {
@@ -120,21 +123,28 @@ export class CallbackConsumer implements DeliverySink {
 
   idle(): Promise<void> {
     if (this.#isIdle()) return Promise.resolve()
-    return new Promise(resolve => this.#idle.push(resolve))
+    this.#idle ??= []
+    const idle = this.#idle
+    return new Promise(resolve => idle.push(resolve))
   }
 
   get figures(): SinkFigures {
-    return { handlersRunning: this.#running, concurrency: this.#concurrency, buffered: this.#waiting.length }
+    return { handlersRunning: this.#running, concurrency: this.#concurrency, buffered: this.#buffered }
+  }
+
+  get #buffered(): number {
+    return this.#waiting?.length ?? 0
   }
 
   #isIdle(): boolean {
-    return this.#running === 0 && this.#waiting.length === 0
+    return this.#running === 0 && this.#buffered === 0
   }
 
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
-    if (this.#state === 'active' && this.#running < this.#concurrency && this.#waiting.length === 0) {
+    if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered === 0) {
       this.#run(body, envelope, properties)
     } else if (this.#state !== 'ended') {
+      this.#waiting ??= new Fifo()
       this.#waiting.push({ body, envelope, properties })
       this.#hold(heldBytes(body, properties))
     } else if (!this.noAck) this.#acker?.giveBack(envelope.deliveryTag)
@@ -142,7 +152,7 @@ export class CallbackConsumer implements DeliverySink {
 
   #next(): void {
     while (this.#state === 'active' && this.#running < this.#concurrency) {
-      const held = this.#waiting.shift()
+      const held = this.#waiting?.shift()
       if (held === undefined) return
       this.#hold(-heldBytes(held.body, held.properties))
       this.#run(held.body, held.envelope, held.properties)
@@ -159,13 +169,24 @@ export class CallbackConsumer implements DeliverySink {
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      const context = new AsyncResource('asyncamqp', this.#trigger)
-      result = context.runInAsyncScope(this.#callback, undefined, body, envelope, properties)
+      const context = new AsyncResource('asyncamqp', this.context.asyncId())
+      result = context.runInAsyncScope(this.#callback, undefined, this.#channel, body, envelope, properties)
     } catch (error) {
       this.#port?.report(error, 'unhandled')
     }
-    if (!follow(result, this.#finished, this.#failed)) this.#running--
+    if (result === undefined || !this.#follow(result)) this.#running--
     this.#checkIdle()
+  }
+
+  #follow(result: unknown): boolean {
+    this.#followers ??= {
+      finished: () => this.#finished(),
+      failed: error => {
+        this.#port?.report(error, 'unhandled')
+        this.#finished()
+      },
+    }
+    return follow(result, this.#followers.finished, this.#followers.failed)
   }
 
   /** The same with closures, which would cost each message something in there. */
@@ -173,7 +194,8 @@ export class CallbackConsumer implements DeliverySink {
     this.#running++
     let result: unknown
     try {
-      result = trace.run(this.#trigger, callBack, this.#callback, { body, envelope, properties })
+      const call = (): unknown => this.#callback(this.#channel, body, envelope, properties)
+      result = trace.run(this.context.asyncId(), call, undefined, undefined)
     } catch (error) {
       this.#tracedFailed(trace, error)
     }
@@ -199,21 +221,16 @@ export class CallbackConsumer implements DeliverySink {
     this.#port?.report(error, 'unhandled')
   }
 
-  readonly #finished = (): void => {
+  #finished(): void {
     this.#running--
-    if (this.#waiting.length > 0) this.#next()
+    if (this.#buffered > 0) this.#next()
     this.#checkIdle()
   }
 
-  readonly #failed = (error: unknown): void => {
-    this.#port?.report(error, 'unhandled')
-    this.#finished()
-  }
-
   #checkIdle(): void {
-    if (this.#idle.length === 0 || !this.#isIdle()) return
+    if (this.#idle === undefined || !this.#isIdle()) return
     const idle = this.#idle
-    this.#idle = []
+    this.#idle = undefined
     for (const resolve of idle) resolve()
   }
 }

@@ -164,3 +164,11 @@ export class StreamPosition {
     this.#clear()
   }
 }
+
+/** Of a queue that is not a stream nothing is kept: its consumers have one position. */
+const NO_STREAM = new StreamPosition(false)
+
+/** The position of a consumer that begins. */
+export function positionOf(isStream: boolean | undefined, offset: unknown): StreamPosition {
+  return isStream === false ? NO_STREAM : new StreamPosition(isStream, offset)
+}

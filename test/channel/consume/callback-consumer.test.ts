@@ -19,16 +19,17 @@ class Fixture {
   readonly called: number[] = []
   readonly #release: (() => void)[] = []
   readonly #givenBack: number[] = []
-  readonly consumer: CallbackConsumer
+  readonly consumer: CallbackConsumer<undefined>
   /** What a callback returns or throws. */
   answer: (tag: number) => unknown = () => undefined
 
-  constructor(options: Partial<CallbackConsumerOptions> = {}) {
+  constructor(options: Partial<CallbackConsumerOptions<undefined>> = {}) {
     this.consumer = new CallbackConsumer({
       queueName: 'q',
       noAck: false,
       concurrency: Number.POSITIVE_INFINITY,
-      callback: (_body, { deliveryTag }) => {
+      channel: undefined,
+      callback: (_channel, _body, { deliveryTag }) => {
         this.called.push(deliveryTag)
         return this.answer(deliveryTag)
       },

@@ -79,8 +79,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'callbacks know no limit',
     'channel/consume/callback-consumer.ts',
-    "if (this.#state === 'active' && this.#running < this.#concurrency && this.#waiting.length === 0) {",
-    "if (this.#state === 'active' && this.#waiting.length === 0) {",
+    "if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered === 0) {",
+    "if (this.#state === 'active' && this.#buffered === 0) {",
     'more run at the same time than the program allowed',
   ],
   [
