@@ -12,7 +12,8 @@ export class ChannelIds {
   readonly #used = new Set<number>()
   #highest = 0
   readonly #released = new Fifo<number>()
-  readonly #unsafe = new Fifo<number>()
+  /** Made for the first. */
+  #unsafe: Fifo<number> | undefined
 
   /** @param channelMax the negotiated limit; 0 means that neither side has one. */
   constructor(channelMax: number) {
@@ -25,7 +26,7 @@ export class ChannelIds {
 
   /** A free number from 1 to `channelMax`, or undefined if all are in use. */
   take(): number | undefined {
-    const id = this.#released.shift() ?? this.#fresh() ?? this.#unsafe.shift()
+    const id = this.#released.shift() ?? this.#fresh() ?? this.#unsafe?.shift()
     if (id !== undefined) this.#used.add(id)
     return id
   }
@@ -37,7 +38,12 @@ export class ChannelIds {
 
   /** `unsafe` if frames of the channel that had it may still come. */
   release(id: number, unsafe = false): void {
-    if (this.#used.delete(id)) (unsafe ? this.#unsafe : this.#released).push(id)
+    if (!this.#used.delete(id)) return
+    if (!unsafe) this.#released.push(id)
+    else {
+      this.#unsafe ??= new Fifo()
+      this.#unsafe.push(id)
+    }
   }
 
   #fresh(): number | undefined {

@@ -3,6 +3,7 @@ import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
 import { captureCallSite, ProtocolError } from '../errors.ts'
 import { follow } from '../lib/call-safely.ts'
+import { ignore } from '../lib/ignore.ts'
 import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -37,8 +38,10 @@ interface Received {
 export class ChannelZero implements HandshakePort, FrameReceiver {
   readonly #port: ChannelPort
   readonly #events: ChannelZeroEvents
-  readonly waitingFor: (step: string) => void
-  readonly #calls: Calls
+  /** Of the attempt to connect. */
+  waitingFor: (step: string) => void
+  /** Made for the first new secret. */
+  #calls: Calls | undefined
   /** Methods that the handshake has not taken yet, and its waiter; undefined once it is done. */
   #handshake: Received[] | undefined = []
   #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
@@ -51,7 +54,6 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#port = port
     this.#events = events
     this.waitingFor = waitingFor
-    this.#calls = new Calls(port, () => {}, 'its outcome at the server is unknown')
   }
 
   // ---- the handshake
@@ -86,6 +88,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     const rest = this.#handshake ?? []
     this.#handshake = undefined
     this.#asking = undefined
+    this.waitingFor = ignore
     for (const { method, args } of rest) this.#method(method, args)
   }
 
@@ -135,7 +138,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
         this.#events.blocked(undefined)
         return
       case ConnectionUpdateSecretOk.key:
-        if (this.#calls.settle(method.key, undefined)) return
+        if (this.#calls?.settle(method.key, undefined) === true) return
     }
     throw new ProtocolError(`${method.name} came on channel 0 when it was not due`)
   }
@@ -144,13 +147,14 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   updateSecret(secret: string, reason: string): Promise<void> {
     const context = { what: 'connection.update-secret', site: captureCallSite(this.updateSecret) }
     const { key } = ConnectionUpdateSecret
+    this.#calls ??= new Calls(this.#port, ignore, 'its outcome at the server is unknown')
     return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
       this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason })
     })
   }
 
   blockedChanged(): void {
-    this.#calls.blockedChanged()
+    this.#calls?.blockedChanged()
   }
 
   /** The connection is over. */
@@ -160,7 +164,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#receiver = undefined
     this.#asking?.(endedBy(ending))
     this.#asking = undefined
-    this.#calls.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
+    this.#calls?.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
   }
 }
 

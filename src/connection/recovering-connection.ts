@@ -123,7 +123,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
   readonly parts = new Set<Closable>()
-  readonly #endedListeners = new Set<(ending: CloseReason) => void>()
+  /** Made for the first. */
+  #endedListeners: Set<(ending: CloseReason) => void> | undefined
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
   /** Checks messages before there is a connection. */
@@ -425,8 +426,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   onEnded(run: (ending: CloseReason) => void): () => void {
+    this.#endedListeners ??= new Set()
     this.#endedListeners.add(run)
-    return () => this.#endedListeners.delete(run)
+    return () => this.#endedListeners?.delete(run)
   }
 
   forget(lives: RecoveringChannel): void {
@@ -718,9 +720,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#channels.clear()
     this.#opener.failAll(ending)
     this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))
-    const listeners = [...this.#endedListeners]
-    this.#endedListeners.clear()
-    for (const run of listeners) run(ending)
+    const listeners = this.#endedListeners
+    this.#endedListeners = undefined
+    if (listeners !== undefined) for (const run of listeners) run(ending)
     const { error } = ending
     const { onError, logger } = this.#settings
     const isUnheard = error !== undefined && !ending.isReported && this.#closedWaiters.length === 0

@@ -34,9 +34,9 @@ export class LifecycleReporter implements LifecycleSink {
   readonly #log: LogWriter | undefined
   readonly #clock: Clock
   /** Errors that have a line. */
-  readonly #logged = new WeakSet<Error>()
+  #logged: WeakSet<Error> | undefined
   /** Keys of lines, with when they were written and how often they were left out since. */
-  readonly #remembered = new Map<string, { readonly since: number; leftOut: number }>()
+  #remembered: Map<string, { readonly since: number; leftOut: number }> | undefined
 
   constructor(source: EndpointSource, log: LogWriter | undefined, clock: Clock) {
     this.#source = source
@@ -66,15 +66,19 @@ export class LifecycleReporter implements LifecycleSink {
 
   #line(level: LogLevel, text: string, key: string | undefined, error: Error | undefined, fields: object): void {
     const written = key === undefined ? text : this.#unlessRepeated(text, key, error)
-    if (error !== undefined) this.#logged.add(error)
+    if (error !== undefined) {
+      this.#logged ??= new WeakSet()
+      this.#logged.add(error)
+    }
     // A returned message is data of the program.
     const err = error instanceof MessageReturnedError ? undefined : error
     if (written !== undefined) this.#log?.write(level, written, { ...fields, err })
   }
 
   #unlessRepeated(text: string, key: string, error: Error | undefined): string | undefined {
-    if (error !== undefined && this.#logged.has(error)) return undefined
+    if (error !== undefined && this.#logged?.has(error) === true) return undefined
     const now = this.#clock.now()
+    this.#remembered ??= new Map()
     const known = this.#remembered.get(key)
     if (known !== undefined && now - known.since < REPEATED) {
       known.leftOut++

@@ -8,8 +8,8 @@ import type { PasswordFunction } from './auth.ts'
 export class Secrets {
   readonly #ask: (password: PasswordFunction) => Promise<string>
   #pushed: string | undefined
-  /** What each function last answered. */
-  readonly #answers = new WeakMap<PasswordFunction, string>()
+  /** What each function last answered; made for the first. */
+  #answers: WeakMap<PasswordFunction, string> | undefined
   #pushedIsRefused = false
 
   /** `ask` asks a function for the password of a login. */
@@ -34,6 +34,7 @@ export class Secrets {
     let isNews = false
     let answer = password
     if (typeof answer === 'function') {
+      this.#answers ??= new WeakMap()
       const last = this.#answers.get(answer)
       const given = await this.#ask(answer)
       // The login reports what is wrong with it.

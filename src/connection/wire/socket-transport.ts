@@ -32,55 +32,71 @@ export const connectSocket: TransportFactory = async (target, handler, signal, o
   signal.throwIfAborted()
   const net = requiredBuiltin('node:net', NO_SOCKETS)
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BUFFER_SIZE)
-  const buffer = readBuffer
+  const input = new Input(handler, readBuffer)
   const options = {
     highWaterMark: HIGH_WATER_MARK,
     // One buffer that is read into again and again costs 0.6 of a 'data' event with a new one each time.
-    onread: { buffer, callback: (length: number) => read(length) },
+    onread: { buffer: readBuffer, callback: input.read },
     host: target.host,
     port: target.port,
   }
-  onStep(net.isIP(target.host) === 0 ? 'lookup' : 'connect')
+  const isName = net.isIP(target.host) === 0
+  onStep(isName ? 'lookup' : 'connect')
   const socket = target.tls === undefined ? net.connect(options) : startTls(target.host, target.tls, options, onStep)
-  const connected = new Promise<SocketTransport>((resolve, reject) => {
+  input.socket = socket
+  return new Promise((resolve, reject) => {
     let failure: Error | undefined
-    let transport: SocketTransport | undefined
-    const open = () => {
+    const failed = (error: Error): void => {
+      failure ??= described(error)
+    }
+    const closed = (): void => {
       aborted.cancel()
-      transport = new SocketTransport(socket, target, handler)
-      resolve(transport)
+      reject(failure ?? new Error('the socket was closed before it was connected'))
+    }
+    const open = (): void => {
+      aborted.cancel()
+      // Nothing of the attempt stays in memory with the socket.
+      socket.off('error', failed)
+      socket.off('close', closed)
+      resolve(new SocketTransport(socket, target, handler))
     }
     const aborted = onAbort(signal, () => socket.destroy(asError(signal.reason)))
-    socket.once('lookup', (error: Error | null) => {
-      if (error === null || error === undefined) onStep('connect')
-    })
+    if (isName) {
+      socket.once('lookup', (error: Error | null) => {
+        if (error === null || error === undefined) onStep('connect')
+      })
+    }
     socket.once('connect', () => {
       socket.setNoDelay(true)
       socket.setKeepAlive(true, KEEP_ALIVE_DELAY)
       if (target.tls === undefined) open()
       else onStep('tls')
     })
-    socket.once('secureConnect', open)
-    socket.on('error', error => {
-      failure ??= described(error)
-    })
-    socket.once('close', () => {
-      aborted.cancel()
-      if (transport === undefined) reject(failure ?? new Error('the socket was closed before it was connected'))
-      else handler.onClose(failure)
-    })
+    if (target.tls !== undefined) socket.once('secureConnect', open)
+    socket.on('error', failed)
+    socket.once('close', closed)
   })
+}
 
-  function read(length: number): boolean {
+/** What a socket reads. */
+class Input {
+  readonly #handler: TransportHandler
+  readonly #buffer: Buffer
+  socket: net.Socket | undefined
+
+  constructor(handler: TransportHandler, buffer: Buffer) {
+    this.#handler = handler
+    this.#buffer = buffer
+  }
+
+  readonly read = (length: number): boolean => {
     try {
-      handler.onBytes(buffer, length)
+      this.#handler.onBytes(this.#buffer, length)
     } catch (thrown) {
-      socket.destroy(asError(thrown))
+      this.socket?.destroy(asError(thrown))
     }
     return true
   }
-
-  return connected
 }
 
 type SocketOptions = net.TcpNetConnectOpts & { readonly highWaterMark: number }
@@ -134,15 +150,16 @@ class SocketTransport implements Transport {
     this.peer = { host, port, localPort: socket.localPort ?? 0, encrypted: tls !== undefined }
     refuseTransferred(socket)
     socket.on('drain', () => handler.onDrain())
-    let failed = false
-    socket.once('error', () => {
-      failed = true
+    let failure: Error | undefined
+    socket.on('error', error => {
+      failure ??= described(error)
     })
     socket.once('end', () => {
       this.#ended = true
       // An alert of TLS comes as an error, and the end after it; which of the two it was, the error says.
-      if (!failed) handler.onEnd()
+      if (failure === undefined) handler.onEnd()
     })
+    socket.once('close', () => handler.onClose(failure))
   }
 
   get pending(): number {

@@ -985,8 +985,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel number is lost',
     'connection/channel-ids.ts',
-    'if (this.#used.delete(id)) (unsafe',
-    'if (this.#used.has(id)) (unsafe',
+    'if (!this.#used.delete(id)) return',
+    'if (!this.#used.has(id)) return',
     'the channels of the connection run out',
   ],
   [
@@ -1112,14 +1112,14 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'publishes do not wait for their queue',
     'connection/recovery/pending-topology.ts',
-    'if (!isBack) this.#wantedQueues.add(this.#topology.currentName(routingKey))\n      return isBack',
-    'if (!isBack) this.#wantedQueues.add(this.#topology.currentName(routingKey))\n      return true',
+    'if (!isBack) missing.wantedQueues.add(this.#topology.currentName(routingKey))\n      return isBack',
+    'if (!isBack) missing.wantedQueues.add(this.#topology.currentName(routingKey))\n      return true',
     'they come back as unroutable during a recovery',
   ],
   [
     'publishes do not wait for bindings',
     'connection/recovery/pending-topology.ts',
-    'if (!this.#exchangeIsBack(source) || this.#awayFrom.has(source)) {',
+    'if (!this.#exchangeIsBack(source) || missing.bindingsFrom.has(source)) {',
     'if (!this.#exchangeIsBack(source)) {',
     'they are lost, or come back as unroutable',
   ],
