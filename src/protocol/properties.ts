@@ -36,6 +36,9 @@ export interface BasicProperties {
   readonly clusterId?: string | undefined
 }
 
+/** @internal What the intent level sends unless the program says more. */
+export const PERSISTENT: BasicProperties = Object.freeze({ deliveryMode: 2 })
+
 /** Flags of a property list (§4.2.6.1), by the properties they stand for. */
 export const CONTENT_TYPE = 0x8000
 export const CONTENT_ENCODING = 0x4000

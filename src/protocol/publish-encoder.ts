@@ -5,7 +5,13 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType } from './constants.ts'
 import { encodeError } from './encode-error.ts'
 import { inspectShort } from './inspect-short.ts'
 import { checkBytes, checkText, detached, pieceOf, sizeOf, writePayload } from './payload-bytes.ts'
-import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from './properties.ts'
+import {
+  type BasicProperties,
+  DELIVERY_MODE,
+  MAX_SCALAR_PROPERTIES,
+  PERSISTENT,
+  writeProperties,
+} from './properties.ts'
 import { Properties } from './received-properties.ts'
 import { shortstrFault } from './text.ts'
 import { Writer } from './writer.ts'
@@ -19,8 +25,9 @@ const FRAME_HEADER = 7
 const MAX_PUBLISH_METHOD = FRAME_HEADER + 4 + 2 + 256 + 256 + 1 + 1
 /** Frame header, class, weight, body size, flags, end octet: a content header without properties. */
 const PLAIN_HEADER = FRAME_HEADER + 14 + 1
-/** All but the body of a message whose names are short, and that has no properties. */
-const MAX_SHORT_NAMES = FRAME_HEADER + 4 + 2 + 2 * (1 + MAX_LOOPED_CHARS) + 1 + 1 + PLAIN_HEADER + FRAME_OVERHEAD
+/** All but the body of a message whose names are short, and that has no properties but a delivery mode. */
+const MAX_SHORT = FRAME_HEADER + 4 + 2 + 2 * (1 + MAX_LOOPED_CHARS) + 1 + 1 + PLAIN_HEADER + 1 + FRAME_OVERHEAD
+const PERSISTENT_MODE = 2
 const MAX_PUBLISH = MAX_PUBLISH_METHOD + PLAIN_HEADER + MAX_SCALAR_PROPERTIES + FRAME_OVERHEAD
 /** Strings up to this many UTF-16 units are encoded in place, three bytes a unit at most. */
 const INLINE_STRING = 5_000
@@ -51,7 +58,8 @@ export class PublishEncoder {
     properties: BasicProperties | undefined,
     payload: Uint8Array | string,
   ): boolean {
-    if (properties === undefined && this.#publishShort(channel, exchange, routingKey, mandatory, payload)) return false
+    const isPlain = properties === undefined || properties === PERSISTENT
+    if (isPlain && this.#publishShort(channel, exchange, routingKey, mandatory, properties, payload)) return false
     if (typeof payload === 'string') {
       if (payload.length > INLINE_STRING) {
         const bytes = Buffer.from(payload)
@@ -85,14 +93,15 @@ export class PublishEncoder {
   }
 
   /**
-   * The straight-line path for most messages: names and text in ASCII, no properties, a body that is copied. Returns
-   * false, with nothing written, for any other ("publish 16 B": 0.18 µs instead of 0.3).
+   * The straight-line path for most messages: names and text in ASCII, no properties or those of the intent level, a body
+   * that is copied. Returns false, with nothing written, for any other ("publish 16 B": 0.18 µs instead of 0.3).
    */
   #publishShort(
     channel: number,
     exchange: string,
     routingKey: string,
     mandatory: boolean,
+    properties: BasicProperties | undefined,
     payload: Uint8Array | string,
   ): boolean {
     if (typeof payload !== 'string' && !isBytes(payload)) return false
@@ -105,12 +114,13 @@ export class PublishEncoder {
     if (size > this.#frameMax - FRAME_OVERHEAD) return false
     const writer = this.#writer
     writer.begin()
-    writer.reserve(MAX_SHORT_NAMES + size)
+    writer.reserve(MAX_SHORT + size)
     const { buffer, view, position } = writer
     const exchangeAt = position + FRAME_HEADER + 4 + 2 + 1
     const keyAt = exchangeAt + exchangeSize + 1
     const headerAt = keyAt + keySize + 2
-    const bodyAt = headerAt + PLAIN_HEADER
+    const valuesSize = properties === undefined ? 0 : 1
+    const bodyAt = headerAt + PLAIN_HEADER + valuesSize
     const end = bodyAt + FRAME_HEADER + size
     if (!writeAscii(view, exchangeAt, exchange) || !writeAscii(view, keyAt, routingKey)) return false
     if (typeof payload !== 'string') writePayload(buffer, view, bodyAt + FRAME_HEADER, payload)
@@ -124,11 +134,15 @@ export class PublishEncoder {
     view.setInt8(headerAt - 2, mandatory ? 1 : 0)
     view.setUint8(headerAt - 1, FRAME_END)
     view.setInt32(headerAt, (FrameType.HEADER << 24) | (channel << 8))
-    view.setInt32(headerAt + 3, PLAIN_HEADER - FRAME_OVERHEAD)
+    view.setInt32(headerAt + 3, PLAIN_HEADER - FRAME_OVERHEAD + valuesSize)
     view.setInt32(headerAt + FRAME_HEADER, BASIC_CLASS << 16)
     view.setInt32(headerAt + FRAME_HEADER + 4, 0)
     view.setInt32(headerAt + FRAME_HEADER + 8, size)
-    view.setInt16(headerAt + FRAME_HEADER + 12, 0)
+    if (valuesSize === 0) view.setInt16(headerAt + FRAME_HEADER + 12, 0)
+    else {
+      view.setInt16(headerAt + FRAME_HEADER + 12, DELIVERY_MODE)
+      view.setInt8(bodyAt - 2, PERSISTENT_MODE)
+    }
     view.setUint8(bodyAt - 1, FRAME_END)
     view.setInt32(bodyAt, (FrameType.BODY << 24) | (channel << 8))
     view.setInt32(bodyAt + 3, size)

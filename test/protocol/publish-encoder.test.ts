@@ -5,7 +5,7 @@ import { EncodeError } from '../../src/errors.ts'
 import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
 import { encodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import type { BasicProperties } from '../../src/protocol/properties.ts'
+import { type BasicProperties, PERSISTENT } from '../../src/protocol/properties.ts'
 import { PublishEncoder, REFERENCE_SIZE } from '../../src/protocol/publish-encoder.ts'
 import { Properties } from '../../src/protocol/received-properties.ts'
 import { CHUNK_SIZE, Writer } from '../../src/protocol/writer.ts'
@@ -37,7 +37,7 @@ function frame(type: number, channel: number, payload: Uint8Array): Buffer {
 
 /** The property list of a content header, written plainly. */
 function propertyList(properties: BasicProperties = {}): Buffer {
-  const { contentType, priority, correlationId, messageId } = properties
+  const { contentType, deliveryMode, priority, correlationId, messageId } = properties
   const values: Buffer[] = []
   let flags = 0
   const text = (flag: number, value: string | undefined): void => {
@@ -46,10 +46,13 @@ function propertyList(properties: BasicProperties = {}): Buffer {
     values.push(Buffer.from([Buffer.byteLength(value)]), Buffer.from(value))
   }
   text(0x8000, contentType)
-  if (priority !== undefined) {
-    flags |= 0x0800
-    values.push(Buffer.from([priority]))
+  const octet = (flag: number, value: number | undefined): void => {
+    if (value === undefined) return
+    flags |= flag
+    values.push(Buffer.from([value]))
   }
+  octet(0x1000, deliveryMode)
+  octet(0x0800, priority)
   text(0x0400, correlationId)
   text(0x0080, messageId)
   return Buffer.concat([Buffer.from([flags >> 8, flags & 0xff]), ...values])
@@ -94,7 +97,8 @@ const payload = fc.oneof(
     '€'.repeat(9_000),
   ),
 )
-const properties = fc.option(
+const properties = fc.oneof(
+  fc.constantFrom(undefined, PERSISTENT),
   fc.record(
     {
       contentType: fc.constantFrom('text/plain', ''),
@@ -104,7 +108,6 @@ const properties = fc.option(
     },
     { requiredKeys: [] },
   ),
-  { nil: undefined },
 )
 const anyPublish: fc.Arbitrary<Publish> = fc.record({
   channel: fc.constantFrom(1, 2, 0xffff),
@@ -181,6 +184,7 @@ describe('PublishEncoder', () => {
       { routingKey: 'kk' },
       { mandatory: true },
       { properties: {} },
+      { properties: PERSISTENT },
       { properties: { priority: 1 } },
       { payload: 'body' },
       { payload: '' },
@@ -206,6 +210,7 @@ describe('PublishEncoder', () => {
     const list = encode({ headers: many, messageId: 'm' })
     const all: (BasicProperties | undefined)[] = [
       undefined,
+      PERSISTENT,
       { messageId: 'm' },
       { headers: small, appId: 'a'.repeat(50), messageId: 'm' },
       { headers: many, messageId: 'm' },

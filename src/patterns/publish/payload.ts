@@ -2,7 +2,7 @@ import { asError, EncodeError } from '../../errors.ts'
 import { types } from '../../lib/platform.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
-import type { BasicProperties } from '../../protocol/properties.ts'
+import { type BasicProperties, PERSISTENT } from '../../protocol/properties.ts'
 
 /**
  * What the intent level publishes: a string (UTF-8) or a Uint8Array as it is, and any other object as JSON, as
@@ -11,7 +11,6 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 export type Payload = Uint8Array | string | object
 
 const JSON_TYPE = 'application/json'
-const PERSISTENT: BasicProperties = Object.freeze({ deliveryMode: 2 })
 
 /** Whether it is sent as it is. Bytes of another realm (Jest, `vm`) are bytes too. */
 export function isEncoded(payload: Payload): payload is Uint8Array | string {
