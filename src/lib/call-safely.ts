@@ -30,7 +30,7 @@ export function follow(
   finished: (value: unknown) => void,
   failed: (thrown: unknown) => void,
 ): boolean {
-  if (result === null || (typeof result !== 'object' && typeof result !== 'function')) return false
+  if (!isAwaited(result)) return false
   try {
     // Its own `then` is not asked, and no further promise is made.
     if (result instanceof Promise) {
@@ -43,6 +43,11 @@ export function follow(
   // The language itself takes thenables apart, also those that throw, or call back at once or twice.
   new Promise(resolve => resolve(result)).then(finished, failed)
   return true
+}
+
+/** Whether `follow` waits for a value: it may be a promise, or have a `then`. */
+export function isAwaited(result: unknown): boolean {
+  return result !== null && (typeof result === 'object' || typeof result === 'function')
 }
 
 const promiseThen = Promise.prototype.then

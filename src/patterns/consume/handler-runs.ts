@@ -1,6 +1,6 @@
 import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
-import { follow } from '../../lib/call-safely.ts'
+import { follow, isAwaited } from '../../lib/call-safely.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
@@ -104,15 +104,15 @@ export class HandlerRuns implements Runs {
       this.#fail(message, trace, error)
       return
     }
-    const run = this.#freeRuns.pop() ?? this.#addRun()
-    if (follow(result, run.finished, run.failed)) {
-      run.message = message
-      run.trace = trace
-    } else {
-      this.#freeRuns.push(run)
+    if (!isAwaited(result)) {
       this.#running--
       this.#succeed(message, trace)
+      return
     }
+    const run = this.#freeRuns.pop() ?? this.#addRun()
+    run.message = message
+    run.trace = trace
+    follow(result, run.finished, run.failed)
   }
 
   #addRun(): Run {
