@@ -2,6 +2,7 @@ import * as methods from '../protocol/methods.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { ChannelHost } from './channel-host.ts'
 import { Confirms } from './confirms.ts'
+import { listTerm, pairTerm } from './erlang-terms.ts'
 import { Message, withOthers, withSortedHeaders } from './message.ts'
 import type { Queue, Receipt } from './queue.ts'
 import {
@@ -14,6 +15,7 @@ import {
   resource,
   undeliverable,
 } from './refusals.ts'
+import type { Release } from './release.ts'
 import type { User } from './users.ts'
 
 export const REPLY_TO = 'amq.rabbitmq.reply-to'
@@ -24,6 +26,8 @@ const REPLY_QUEUE = `${REPLY_TO}.`
  */
 const TERM_OF_PROCESS = Buffer.from('\x83X\x77\x10rabbit@localhost\0\0\x02\0\0\0\0\0\0\0\0\x01', 'latin1')
 export const REPLY_PREFIX = `${REPLY_TO}.${TERM_OF_PROCESS.toString('base64')}.`
+/** The first octet of every external term. */
+const VERSION_OF_TERMS = 0x83
 const LONGEST_TIME = 315_360_000_000
 const NO_ROUTE = 312
 
@@ -125,7 +129,10 @@ export class ChannelPublishing {
       repliesTo: repliesAreQueues ? [...new Set(replies)] : [],
     }
     this.#host.published(message)
-    if (!repliesAreQueues) for (const name of new Set(replies)) this.#reply(name, message)
+    if (!repliesAreQueues) {
+      if (exchange.name === '') for (const key of message.routingKeys) checkReplyQueue(key)
+      for (const name of new Set(replies)) this.#reply(name, message)
+    }
     if (this.#mode === 'transaction') this.#waiting.push(routed)
     else this.#deliver(routed)
   }
@@ -168,7 +175,7 @@ export class ChannelPublishing {
     }
     const own = this.#withReplyQueue(properties)
     if (release.checksUserFirst) checkUser(own, user)
-    if (own.expiration !== undefined) checkExpiration(own.expiration)
+    if (own.expiration !== undefined) checkExpiration(own.expiration, release)
     const sorted = release.sortsHeaders ? withSortedHeaders(own) : own
     const message = Message.published(exchangeName, routingKey, sorted, body)
     checkUser(own, user)
@@ -286,14 +293,24 @@ function checkUser({ userId }: BasicProperties, user: User): void {
 }
 
 /** @throws Refusal (406) if it is not a number of milliseconds. */
-function checkExpiration(expiration: string): void {
+function checkExpiration(expiration: string, release: Release): void {
   const [, digits, rest = ''] = /^([+-]?\d+)(.*)$/s.exec(expiration) ?? []
-  let wrong: string | undefined
-  if (digits === undefined) wrong = 'no_integer'
-  else if (rest !== '') wrong = `{leftover_string,"${rest}"}`
-  else if (Number(digits) < 0) wrong = `{value_negative,${Number(digits)}}`
-  else if (Number(digits) > LONGEST_TIME) wrong = `{value_too_large,${Number(digits)}}`
-  if (wrong !== undefined) throw preconditionFailed(`invalid expiration '${expiration}': ${wrong}`)
+  const explanation = `invalid expiration '${expiration}': `
+  if (digits === undefined) throw preconditionFailed(`${explanation}no_integer`)
+  if (rest !== '') throw preconditionFailed(`${explanation}{leftover_string,${listTerm(rest, release)}}`)
+  const value = BigInt(digits.replace('+', ''))
+  const wrong = value < 0 ? 'value_negative' : value > LONGEST_TIME ? 'value_too_large' : undefined
+  if (wrong !== undefined) throw preconditionFailed(explanation + pairTerm(wrong, value, explanation.length))
+}
+
+/** The part that should be a process is not. @throws Refusal (541) */
+function checkReplyQueue(name: string): void {
+  if (!name.startsWith(REPLY_QUEUE)) return
+  const [term = '', key, more] = name
+    .slice(REPLY_QUEUE.length)
+    .split('.')
+    .filter(part => part !== '')
+  if (key !== undefined && more === undefined && Buffer.from(term, 'base64')[0] !== VERSION_OF_TERMS) throw breakage()
 }
 
 export function isReplyQueue(name: string): boolean {

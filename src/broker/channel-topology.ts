@@ -3,7 +3,7 @@ import type { ArgumentsOf, DecodedOf } from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { QueueType } from './argument-tables.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { isReplyQueue } from './channel-publishing.ts'
+import { isReplyQueue, REPLY_PREFIX, REPLY_TO } from './channel-publishing.ts'
 import { Exchange } from './exchange.ts'
 import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
 import { entryOf } from './field-kinds.ts'
@@ -19,6 +19,7 @@ import {
 } from './queue-arguments.ts'
 import {
   accessRefused,
+  breakage,
   inequivalent,
   lockedQueue,
   noSuchExchange,
@@ -28,6 +29,7 @@ import {
   preconditionFailed,
   resource,
 } from './refusals.ts'
+import { checkTopicPattern } from './topic-pattern.ts'
 
 type Decoded<M extends methods.AnyMethod> = DecodedOf<M>
 
@@ -193,6 +195,7 @@ export class ChannelTopology {
     const binding = { destination, routingKey, arguments: table }
     if (!add && !source.has(binding)) return
     if (add && source.type === 'headers') checkHeaderMatch(table)
+    if (add && source.type === 'topic') checkTopicPattern(routingKey, release)
     if (!(destination instanceof Exchange)) this.#checkOwner(destination)
     if (add) source.bind(binding)
     else if (source.unbind(binding)) vhost.unbound(source)
@@ -203,7 +206,8 @@ export class ChannelTopology {
   }
 
   #declareReplyQueue(name: string): ArgumentsOf<typeof methods.QueueDeclareOk> {
-    if (name !== 'amq.rabbitmq.reply-to' && !this.#host.replies.has(name)) {
+    if (name !== REPLY_TO && !this.#host.replies.has(name)) {
+      if (this.#host.release.repliesAreQueues && !name.startsWith(REPLY_PREFIX)) throw breakage()
       throw noSuchQueue(name, this.#host.vhost.name)
     }
     this.#lastQueue = name

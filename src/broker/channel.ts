@@ -1,11 +1,19 @@
 import * as methods from '../protocol/methods.ts'
 import { ChannelConsuming } from './channel-consuming.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { ChannelPublishing, isReplyQueue, type Published } from './channel-publishing.ts'
+import { ChannelPublishing, type Published, REPLY_TO } from './channel-publishing.ts'
 import { ChannelTopology } from './channel-topology.ts'
 import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
 import type { Queue } from './queue.ts'
-import { type AtFault, channelError, commandInvalid, notImplemented, preconditionFailed, Refusal } from './refusals.ts'
+import {
+  type AtFault,
+  breakage,
+  channelError,
+  commandInvalid,
+  notImplemented,
+  preconditionFailed,
+  Refusal,
+} from './refusals.ts'
 
 /** What a channel reports to its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {
@@ -193,7 +201,7 @@ export class Channel implements Receiver {
   #consume(args: methods.DecodedOf<typeof methods.BasicConsume>): void {
     const name = this.#topology.named(args.queueName)
     this.#consuming.checkTag(args.consumerTag)
-    if (isReplyQueue(name)) {
+    if (name === REPLY_TO) {
       this.#consuming.consumeReplies(args)
       return
     }
@@ -224,8 +232,6 @@ export class Channel implements Receiver {
       if (!active) throw notImplemented('active=false')
       channel.#reply(methods.ChannelFlowOk, { active })
     }),
-    // A client that did not know of a close that we never sent, or that has answered a flow: RabbitMQ ignores both.
-    on(methods.ChannelFlowOk, () => {}),
     on(methods.AccessRequest, channel => channel.#reply(methods.AccessRequestOk, { ticket: 1 })),
     on(methods.ExchangeDeclare, (channel, args) => {
       channel.#topology.declareExchange(args)
@@ -269,7 +275,9 @@ export class Channel implements Receiver {
     }),
     on(methods.BasicConsume, (channel, args) => channel.#consume(args)),
     on(methods.BasicCancel, (channel, args) => channel.#consuming.cancel(args.consumerTag, args.noWait)),
-    on(methods.BasicCancelOk, (channel, args) => channel.#consuming.cancel(args.consumerTag, true)),
+    on(methods.BasicCancelOk, channel => {
+      throw channel.#owner.release.breaksOnCancelOk ? breakage() : commandInvalid('unimplemented method')
+    }),
     on(methods.BasicGet, (channel, args) => channel.#get(args)),
     on(methods.BasicAck, (channel, { deliveryTag, multiple }) => {
       channel.#settle(deliveryTag, multiple, 'ack')

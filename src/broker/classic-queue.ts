@@ -10,7 +10,12 @@ export class ClassicQueue extends MessageQueue {
   readonly type = 'classic'
 
   constructor(identity: QueueIdentity, host: QueueHost) {
-    super(identity, host, new PrioritizedMessages(numberArgument(identity.arguments, 'x-max-priority') ?? 0))
+    const most = numberArgument(identity.arguments, 'x-max-priority')
+    super(
+      identity,
+      host,
+      new PrioritizedMessages(most === undefined ? 0 : Math.max(most, host.release.leastPriorities)),
+    )
   }
 
   protected takeBack(stored: Stored, how: Return): 'ready' {

@@ -9,7 +9,7 @@ import type { Release } from './release.ts'
 export function exchangeTypeOf(name: string, release: Release): ExchangeType {
   const type = EXCHANGE_TYPES.find(known => known === name)
   if (type !== undefined) return type
-  const explanation = `unknown exchange type '${name}'`
+  const explanation = `${name === '' ? 'invalid' : 'unknown'} exchange type '${name}'`
   throw release.unknownTypeEndsChannel ? preconditionFailed(explanation) : commandInvalid(explanation)
 }
 

@@ -1,9 +1,10 @@
 import type { FieldTable } from '../protocol/values.ts'
-import { sameValue } from './field-kinds.ts'
+import { tableTerm } from './field-kinds.ts'
 import { matchesHeaders } from './header-match.ts'
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { textArgument } from './queue-arguments.ts'
+import type { Release } from './release.ts'
 import { matchesTopic } from './topic-pattern.ts'
 
 export type ExchangeType = 'direct' | 'fanout' | 'topic' | 'headers'
@@ -26,13 +27,13 @@ export interface ExchangeIdentity {
   readonly arguments: FieldTable
 }
 
-type Matches = (binding: Binding, message: Message) => boolean
+type Matches = (binding: Binding, message: Message, release: Release) => boolean
 
 const MATCHES: Readonly<Record<ExchangeType, Matches>> = {
   fanout: () => true,
   direct: ({ routingKey }, { routingKeys }) => routingKeys.includes(routingKey),
   topic: ({ routingKey }, { routingKeys }) => routingKeys.some(key => matchesTopic(routingKey, key)),
-  headers: (binding, { headers }) => matchesHeaders(binding.arguments, headers),
+  headers: (binding, { headers }, release) => matchesHeaders(binding.arguments, headers, release),
 }
 
 export class Exchange implements ExchangeIdentity {
@@ -86,17 +87,23 @@ export class Exchange implements ExchangeIdentity {
   }
 
   /** The destinations of a message from here, each once. */
-  destinations(message: Message): ReadonlySet<Queue | Exchange> {
+  destinations(message: Message, release: Release): ReadonlySet<Queue | Exchange> {
     const matches = MATCHES[this.type]
     const found = new Set<Queue | Exchange>()
-    for (const binding of this.bindings) if (matches(binding, message)) found.add(binding.destination)
+    for (const binding of this.bindings) if (matches(binding, message, release)) found.add(binding.destination)
     return found
   }
 
   #indexOf({ destination, routingKey, arguments: table }: Binding): number {
     return this.bindings.findIndex(
       other =>
-        other.destination === destination && other.routingKey === routingKey && sameValue(other.arguments, table),
+        other.destination === destination && other.routingKey === routingKey && sameArguments(other.arguments, table),
     )
   }
+}
+
+/** In any order, but of the same types. */
+function sameArguments(one: FieldTable, other: FieldTable): boolean {
+  const [names, otherNames] = [Object.keys(one).sort(), Object.keys(other).sort()]
+  return names.length === otherNames.length && tableTerm(one, names) === tableTerm(other, otherNames)
 }

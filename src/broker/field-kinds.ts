@@ -13,6 +13,7 @@ import {
 } from '../protocol/field-types.ts'
 import { Decimal, type FieldTable, type FieldValue, TypedValue } from '../protocol/values.ts'
 import { WireTypes } from '../protocol/wire-types.ts'
+import { binaryTerm, floatTerm } from './erlang-terms.ts'
 
 /** What Erlang calls the number types of a field table, by their octets. */
 const NUMBERS: ReadonlyMap<number, string> = new Map([
@@ -36,9 +37,12 @@ export interface Entry {
 }
 
 export function entryOf(table: FieldTable, name: string): Entry | undefined {
-  const value = Object.hasOwn(table, name) ? table[name] : undefined
-  if (value === undefined) return undefined
-  const type = WireTypes.of(table)?.get(name)?.type
+  return Object.hasOwn(table, name) && table[name] !== undefined ? entryAt(table, name) : undefined
+}
+
+function entryAt(target: FieldTable | readonly FieldValue[], key: string | number): Entry {
+  const value = (target as Record<string | number, FieldValue>)[key] as FieldValue
+  const type = WireTypes.of(target)?.get(key)?.type
   return { kind: (type === undefined ? undefined : NUMBERS.get(type)) ?? kindOf(value), value }
 }
 
@@ -83,23 +87,28 @@ function classOf(kind: string): string {
   return kind === 'float' || kind === 'double' ? 'float' : kind
 }
 
-/** Whether two values of field tables are the same to RabbitMQ. */
-export function sameValue(one: FieldValue | undefined, other: FieldValue | undefined): boolean {
-  if (one === other) return true
-  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) {
-    return isNumber(one) && isNumber(other) && Number(one) === Number(other)
-  }
-  if (one instanceof Date && other instanceof Date) return one.getTime() === other.getTime()
-  if (one instanceof Uint8Array && other instanceof Uint8Array) return Buffer.compare(one, other) === 0
-  const names = Object.keys(one)
-  return (
-    names.length === Object.keys(other).length &&
-    names.every(name => sameValue((one as FieldTable)[name], (other as FieldTable)[name]))
-  )
+/**
+ * A value as Erlang prints it. RabbitMQ compares values by that: without their types, except for what is in arrays and
+ * tables.
+ */
+export function termOf({ kind, value }: Entry): string {
+  if (value === null) return 'undefined'
+  if (typeof value === 'string' || value instanceof Uint8Array) return binaryTerm(Buffer.from(value as Uint8Array))
+  if (value instanceof Date) return String(Math.floor(value.getTime() / 1000))
+  if (value instanceof TypedValue) return String(value.value)
+  if (value instanceof Decimal) return `{${value.scale},${value.value}}`
+  if (Array.isArray(value)) return `[${value.map((_, at) => typedTerm(entryAt(value, at))).join()}]`
+  if (typeof value === 'object') return tableTerm(value as FieldTable)
+  return typeof value === 'number' && classOf(kind) === 'float' ? floatTerm(value) : String(value)
 }
 
-function isNumber(value: FieldValue | undefined): boolean {
-  return typeof value === 'number' || typeof value === 'bigint'
+/** Entries in the order of `names`, with their types. */
+export function tableTerm(table: FieldTable, names = Object.keys(table)): string {
+  return `[${names.map(name => `{${binaryTerm(Buffer.from(name))},${typedTerm(entryAt(table, name))}}`).join()}]`
+}
+
+function typedTerm(entry: Entry): string {
+  return `{${entry.kind},${termOf(entry)}}`
 }
 
 /**
@@ -108,7 +117,7 @@ function isNumber(value: FieldValue | undefined): boolean {
 export function difference(current: Entry | undefined, given: Entry | undefined): [string, string] | undefined {
   if (current === undefined && given === undefined) return undefined
   if (current === undefined || given === undefined) return [printEntry(given), printEntry(current)]
-  if (classOf(current.kind) === classOf(given.kind) && sameValue(current.value, given.value)) return undefined
+  if (classOf(current.kind) === classOf(given.kind) && termOf(current) === termOf(given)) return undefined
   return [`'${print(given.value)}'`, `'${print(current.value)}'`]
 }
 

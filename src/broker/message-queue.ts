@@ -125,7 +125,7 @@ export abstract class MessageQueue implements Queue {
       expiresAt: this.host.now() + timeToLive,
       redelivered: failed && this.type === 'quorum',
       deliveryCount: message.failures,
-      acquiredCount: message.failures,
+      acquiredCount: 0,
     }
     this.messages.push(stored)
     receipt?.settled(true)

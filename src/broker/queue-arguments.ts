@@ -1,7 +1,7 @@
 import { ReplyCode } from '../protocol/constants.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { CONSUMER_ARGUMENTS, isMisplaced, QUEUE_ARGUMENTS, type QueueType } from './argument-tables.ts'
-import { difference, type Entry, entryOf, isInteger } from './field-kinds.ts'
+import { difference, type Entry, entryOf, isInteger, termOf } from './field-kinds.ts'
 import { breakage, inequivalent, preconditionFailed, Refusal, resource } from './refusals.ts'
 import type { Release } from './release.ts'
 
@@ -22,14 +22,14 @@ const integer: Check = entry => (isInteger(entry) ? undefined : `"expected integ
 
 /** An integer; `wrong` says what is wrong with its value. */
 const integerThat =
-  (wrong: (value: number, release: Release) => string | undefined): Check =>
+  (wrong: (value: number | bigint, release: Release) => string | undefined): Check =>
   (entry, table, release) =>
-    integer(entry, table, release) ?? wrong(Number(entry.value), release)
+    integer(entry, table, release) ?? wrong(entry.value as number | bigint, release)
 
-const expiry = (value: number) =>
+const expiry = (value: number | bigint) =>
   value < 0 ? `{value_negative,${value}}` : value > LONGEST_TIME ? `{value_too_large,${value}}` : undefined
-const negative = (value: number) => (value < 0 ? `{value_negative,${value}}` : undefined)
-const zero = (value: number) => (value === 0 ? '{value_zero,0}' : undefined)
+const negative = (value: number | bigint) => (value < 0 ? `{value_negative,${value}}` : undefined)
+const zero = (value: number | bigint) => (value === 0 ? '{value_zero,0}' : undefined)
 
 const notNegative = integerThat(negative)
 const positive = integerThat(value => negative(value) ?? zero(value))
@@ -74,7 +74,8 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
     'x-queue-version',
     integerThat(
       (value, { queueVersions }) =>
-        negative(value) ?? (queueVersions.includes(value) ? undefined : `"unsupported queue version '${value}'"`),
+        negative(value) ??
+        (queueVersions.includes(Number(value)) ? undefined : `"unsupported queue version '${value}'"`),
     ),
   ],
   ['x-single-active-consumer', bool],
@@ -99,9 +100,10 @@ const CONSUMER_CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ['x-consumer-timeout', notNegative],
   [
     'x-stream-offset',
-    ({ kind, value }, _table, release) => {
+    (entry, _table, release) => {
+      const { kind, value } = entry
       const isKnown = kind !== 'longstr' || OFFSETS.includes(value) || ageOf(String(value), release) !== undefined
-      return isKnown ? undefined : `{invalid_stream_offset_arg,{longstr,<<"${String(value)}">>}}`
+      return isKnown ? undefined : `{invalid_stream_offset_arg,{longstr,${termOf(entry)}}}`
     },
   ],
 ])

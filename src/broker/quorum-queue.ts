@@ -139,7 +139,8 @@ export class QuorumQueue extends MessageQueue {
     const tells = deliveryCount > 0 || (askedFor && release.getTellsDeliveryCount)
     if (acquiredCount === 0 && !tells) return message
     return message.withHeaders({
-      ...(release.acquiredCount ? { 'x-acquired-count': int64(acquiredCount) } : {}),
+      // A message that failed elsewhere says that until this queue has counted itself.
+      ...(release.acquiredCount ? { 'x-acquired-count': int64(acquiredCount || deliveryCount) } : {}),
       ...(tells ? { 'x-delivery-count': int64(deliveryCount) } : {}),
     })
   }

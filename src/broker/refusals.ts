@@ -1,5 +1,6 @@
 import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
 import type { AnyMethod } from '../protocol/methods.ts'
+import { fits } from './erlang-terms.ts'
 
 /** Codes that close the channel alone; every other one closes the connection. */
 const CHANNEL_CODES: ReadonlySet<number> = new Set([
@@ -17,7 +18,6 @@ export type AtFault = Pick<AnyMethod, 'classId' | 'methodId'>
 
 const NO_METHOD: AtFault = { classId: 0, methodId: 0 }
 const LONGEST_TEXT = 255
-const LINE = 79
 
 /** A refusal of the broker, with the code and the text of RabbitMQ. */
 export class Refusal extends Error {
@@ -86,10 +86,6 @@ export function undeliverable(name: string, vhost: string): Refusal {
   const whole = `{not_found,${start}${end}`
   const term = fits(inFront.length, whole) ? whole : `{not_found,\n${' '.repeat(column)}${rest}`
   return new Refusal(ReplyCode.RESOURCE_ERROR, inFront + term)
-}
-
-function fits(column: number, text: string): boolean {
-  return column + text.length < LINE
 }
 
 export function noSuchExchange(name: string, vhost: string): Refusal {

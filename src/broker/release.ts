@@ -86,8 +86,18 @@ export interface Release {
   readonly commitNeedsQueues: boolean
   /** The highest priority that quorum queues know. */
   readonly quorumPriorities: number
+  /** What a classic queue makes of a smaller `x-max-priority`. */
+  readonly leastPriorities: number
+  /** Wildcards `#` that the key of a binding to a topic exchange may have. */
+  readonly mostHashes: number
+  /** A basic.cancel-ok, to which no client is asked, is an internal error. */
+  readonly breaksOnCancelOk: boolean
+  /** Texts that are printed as Erlang's lists have an octet of UTF-8 for each character of Latin-1. */
+  readonly printsLatin1: boolean
   /** Headers of a message are put in order, though not the tables in them. */
   readonly sortsHeaders: boolean
+  /** A headers exchange tells 1 from 1.0, and a time from a number of seconds. */
+  readonly headersMatchExactly: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
   readonly unknownTypeEndsChannel: boolean
   /** Bytes of the largest message that is taken. */
@@ -137,7 +147,12 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamsRefuseNacks: stream => `basic.nack and basic.reject not supported by stream queues ${stream}`,
     commitNeedsQueues: false,
     quorumPriorities: 0,
+    leastPriorities: 0,
+    printsLatin1: false,
+    breaksOnCancelOk: false,
+    mostHashes: Number.POSITIVE_INFINITY,
     sortsHeaders: false,
+    headersMatchExactly: false,
     unknownTypeEndsChannel: false,
     maxMessageSize: 134_217_728,
   },
@@ -186,7 +201,12 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamsRefuseNacks: undefined,
     commitNeedsQueues: true,
     quorumPriorities: 31,
+    leastPriorities: 1,
+    printsLatin1: true,
+    breaksOnCancelOk: true,
+    mostHashes: 2,
     sortsHeaders: true,
+    headersMatchExactly: true,
     unknownTypeEndsChannel: true,
     maxMessageSize: 16_777_216,
   },

@@ -16,11 +16,11 @@ export type StreamStart =
 export function streamStart(table: FieldTable, { release, date }: Pick<QueueHost, 'release' | 'date'>): StreamStart {
   const entry = entryOf(table, 'x-stream-offset')
   if (entry === undefined) return { at: 'next' }
-  const { value } = entry
+  const value = entry.value instanceof Uint8Array ? Buffer.from(entry.value).toString() : entry.value
   if (value === 'first' || value === 'last' || value === 'next') return { at: value }
   if (value instanceof Date) return { milliseconds: value.getTime() }
   if (isInteger(entry)) return { offset: Number(value) }
-  if (typeof value !== 'string') throw breakage()
+  if (typeof entry.value !== 'string' || typeof value !== 'string') throw breakage()
   return { milliseconds: date() - (ageOf(value, release) ?? 0) }
 }
 
@@ -29,9 +29,10 @@ export class StreamFilter {
   readonly #values: ReadonlySet<unknown> | undefined
   readonly #unfiltered: boolean
 
-  constructor(table: FieldTable, { name }: Release) {
-    const isKnown = CONSUMER_ARGUMENTS[name].stream.includes('x-stream-filter')
-    const filter = isKnown ? table['x-stream-filter'] : undefined
+  /** @throws Refusal (541) if RabbitMQ breaks on it. */
+  constructor(table: FieldTable, release: Release) {
+    const filter = knowsFilters(release) ? table['x-stream-filter'] : undefined
+    if (Array.isArray(filter) && filter.length === 0) throw breakage()
     const values = Array.isArray(filter) ? filter : typeof filter === 'string' ? [filter] : undefined
     this.#values = values === undefined ? undefined : new Set(values)
     this.#unfiltered = table['x-stream-match-unfiltered'] === true
@@ -39,6 +40,21 @@ export class StreamFilter {
 
   matches(value: unknown): boolean {
     if (this.#values === undefined) return true
-    return typeof value === 'string' ? this.#values.has(value) : this.#unfiltered
+    return hasFilterValue(value) ? this.#values.has(value) : this.#unfiltered || this.#values.has('')
   }
+}
+
+function knowsFilters({ name }: Release): boolean {
+  return CONSUMER_ARGUMENTS[name].stream.includes('x-stream-filter')
+}
+
+/** An empty text is none. */
+function hasFilterValue(value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
+}
+
+/** @throws Refusal (541) if RabbitMQ breaks on what a publisher gave as `x-stream-filter-value`. */
+export function checkFilterValue(headers: FieldTable, release: Release): void {
+  const value = headers['x-stream-filter-value']
+  if (value !== undefined && typeof value !== 'string' && knowsFilters(release)) throw breakage()
 }

@@ -5,7 +5,7 @@ import type { Message } from './message.ts'
 import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
 import { notImplemented, preconditionFailed, resource } from './refusals.ts'
 import { streamMessage } from './stream-message.ts'
-import { StreamFilter, type StreamStart, streamStart } from './stream-offset.ts'
+import { checkFilterValue, StreamFilter, type StreamStart, streamStart } from './stream-offset.ts'
 
 interface Appended extends Stored {
   /** When it came, by the time of day in milliseconds. */
@@ -59,7 +59,8 @@ export class StreamQueue implements Queue {
     return [...this.#given]
   }
 
-  publish(message: Message, receipt: Receipt | undefined): void {
+  publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
+    if (publisher !== undefined) checkFilterValue(message.headers, this.#host.release)
     this.#log.push({
       message: streamMessage(message, this.#host.release),
       position: this.#log.length,

@@ -1,3 +1,6 @@
+import { preconditionFailed } from './refusals.ts'
+import type { Release } from './release.ts'
+
 /**
  * Whether a routing key matches the pattern of a topic exchange: words between dots, `*` for any one word, `#` for any
  * number of them.
@@ -18,4 +21,13 @@ export function matchesTopic(pattern: string, routingKey: string): boolean {
     reachable = next
   }
   return reachable.has(key.length)
+}
+
+/** @throws Refusal (406) if the key of a binding to a topic exchange has more wildcards `#` than the release takes. */
+export function checkTopicPattern(pattern: string, { mostHashes }: Release): void {
+  const hashes = pattern.split('.').filter(word => word === '#').length
+  if (hashes <= mostHashes) return
+  throw preconditionFailed(
+    `Topic binding key '${pattern}' uses ${hashes} '#' wildcards, at most ${mostHashes} are allowed`,
+  )
 }

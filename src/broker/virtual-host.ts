@@ -71,7 +71,7 @@ export class VirtualHost {
     }
     const seen = new Set([exchange])
     for (const one of seen) {
-      const destinations = one.destinations(message)
+      const destinations = one.destinations(message, this.#host.release)
       for (const destination of destinations) {
         if (destination instanceof Exchange) seen.add(destination)
         else queues.add(destination)

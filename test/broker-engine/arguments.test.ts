@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { inspect } from 'node:util'
 import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import type { FieldTable } from '../../src/protocol/values.ts'
@@ -21,12 +22,13 @@ const said: readonly (readonly [FieldTable, string, string])[] = [
   [{ 'x-queue-version': 'two' }, '"expected integer, got longstr"', '"expected integer, got longstr"'],
   [{ 'x-queue-type': '' }, '"unsupported queue type \'\'"', ''],
   [{ 'x-queue-leader-locator': 'balanced' }, 'of queue type rabbit_classic_queue', ''],
+  [{ 'x-expires': 2n ** 62n }, '{value_too_large,4611686018427387904}', '{value_too_large,4611686018427387904}'],
   [{ 'x-queue-leader-locator': 'odd' }, 'of queue type rabbit_classic_queue', 'invalid_queue_locator_arg'],
 ]
 
 describe('An argument', () => {
   for (const [table, ...texts] of said) {
-    it(`of a queue is judged as RabbitMQ 3.10 and 4.3 do: ${JSON.stringify(table)}`, () => {
+    it(`of a queue is judged as RabbitMQ 3.10 and 4.3 do: ${inspect(table)}`, () => {
       for (const [at, release] of (['3.10', '4.3'] as const).entries()) {
         const client = open(release)
         client.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })

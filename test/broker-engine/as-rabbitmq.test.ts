@@ -400,3 +400,117 @@ describe('A stream', () => {
     assert.equal(refusal(client), 'connection.close INTERNAL_ERROR')
   })
 })
+
+describe('What RabbitMQ prints', () => {
+  const printed = (release: ReleaseName, expiration: string) => {
+    const { client } = start(release)
+    client.publish(1, '', 'q', 'm', { expiration })
+    return refusal(client).replace(/.*?': /s, '')
+  }
+
+  for (const release of RELEASES) {
+    it(`of an expiration is a term of Erlang, as in RabbitMQ ${release}`, () => {
+      assert.equal(printed(release, '999999999999999999'), '{value_too_large,999999999999999999}')
+      assert.equal(printed(release, '1\n"'), '{leftover_string,"\\n\\""}')
+      assert.equal(printed(release, '1\x01'), '{leftover_string,[1]}')
+      assert.equal(printed(release, '1ä'), `{leftover_string,"${release === '3.10' ? 'ä' : 'Ã¤'}"}`)
+      const long = '9'.repeat(30)
+      assert.equal(printed(release, long), `{value_too_large,\n${' '.repeat(54)}${long}}`)
+    })
+
+    it(`of an exchange without a type says that it is invalid, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      client.send(1, methods.ExchangeDeclare, { exchangeName: 'x', typeName: '' })
+      assert.match(refusal(client), /invalid exchange type ''/)
+    })
+  }
+})
+
+describe('A method that RabbitMQ does not expect', () => {
+  for (const [release, ...codes] of [
+    ['3.10', 503, 503],
+    ['4.3', 503, 541],
+  ] as const) {
+    it(`ends the connection: channel.flow-ok and basic.cancel-ok with RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      client.send(1, methods.ChannelFlowOk, { active: true })
+      assert.equal(client.take().at(-1)?.args.replyCode, codes[0])
+      const { client: other } = start(release)
+      other.send(1, methods.BasicCancelOk, { consumerTag: 't' })
+      assert.equal(other.take().at(-1)?.args.replyCode, codes[1])
+    })
+  }
+})
+
+describe('A queue of direct reply-to that does not exist', () => {
+  for (const [release, ...expected] of [
+    ['3.10', 'connection.close INTERNAL_ERROR', 'channel.close NOT_FOUND', 'channel.close NOT_FOUND'],
+    ['4.3', 'basic.return NO_ROUTE', 'channel.close NOT_FOUND', 'connection.close INTERNAL_ERROR'],
+  ] as const) {
+    it(`is answered as by RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      client.publish(1, '', 'amq.rabbitmq.reply-to.abc.def', 'm', {}, true)
+      assert.ok(refusal(client).startsWith(expected[0]))
+      const { client: other } = start(release)
+      other.send(1, methods.BasicConsume, { queueName: 'amq.rabbitmq.reply-to.abc', noAck: true })
+      assert.ok(refusal(other).startsWith(expected[1]))
+      other.send(1, methods.ChannelCloseOk, {})
+      other.send(1, methods.ChannelOpen, {})
+      other.send(1, methods.QueueDeclare, { queueName: 'amq.rabbitmq.reply-to.abc', passive: true })
+      assert.ok(refusal(other).startsWith(expected[2]))
+    })
+  }
+})
+
+describe('A queue with the highest priority 0', () => {
+  for (const [release, expected] of [
+    ['3.10', ['low', 'high']],
+    ['4.3', ['high', 'low']],
+  ] as const) {
+    it(`has as many priorities as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      client.send(1, methods.QueueDeclare, { queueName: 'p', arguments: { 'x-max-priority': 0 } })
+      client.publish(1, '', 'p', 'low')
+      client.publish(1, '', 'p', 'high', { priority: 1 })
+      assert.deepEqual(
+        engine.queue('p', '/')?.ready.map(({ message }) => message.body.toString()),
+        expected,
+      )
+    })
+  }
+})
+
+describe('A message that failed in another quorum queue', () => {
+  it('has been acquired as often as it failed until this queue counts itself, as in RabbitMQ 4.3', () => {
+    const { client } = start('4.3')
+    const type = { 'x-queue-type': 'quorum' }
+    client.send(1, methods.QueueDeclare, { queueName: 'dead', durable: true, arguments: type })
+    const limits = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead', 'x-delivery-limit': 1 }
+    client.send(1, methods.QueueDeclare, { queueName: 'work', durable: true, arguments: { ...type, ...limits } })
+    client.publish(1, '', 'work', 'm')
+    const counts: unknown[] = []
+    for (const [queueName, requeue] of [
+      ['work', false],
+      ['work', true],
+      ['work', true],
+      ['dead', false],
+      ['dead', true],
+    ] as const) {
+      client.take()
+      client.send(1, methods.BasicGet, { queueName })
+      const { args, properties } = client.take().at(-1) ?? { args: {} }
+      const { 'x-acquired-count': acquired, 'x-delivery-count': failed } = properties?.headers ?? {}
+      counts.push([queueName, acquired, failed])
+      const { deliveryTag } = args
+      if (requeue) client.send(1, methods.BasicReject, { deliveryTag, requeue })
+      else client.send(1, methods.BasicNack, { deliveryTag, requeue: true })
+    }
+    assert.deepEqual(counts, [
+      ['work', undefined, undefined],
+      ['work', 1, undefined],
+      ['work', 2, 1],
+      ['dead', 2, 2],
+      ['dead', 1, 2],
+    ])
+  })
+})

@@ -57,3 +57,36 @@ describe('A message in a stream', () => {
     }
   })
 })
+
+describe('A filter of a stream', () => {
+  const refusedWith = (client: EngineClient) => client.take().at(-1)?.args.replyCode
+
+  it('takes messages without a value if it names the empty text', () => {
+    const client = EngineClient.open(startEngine().engine)
+    client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
+    client.send(1, methods.BasicQos, { prefetchCount: 10 })
+    client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': '' } })
+    client.take()
+    client.publish(1, '', 's', 'none')
+    client.publish(1, '', 's', 'empty', { headers: { 'x-stream-filter-value': '' } })
+    client.publish(1, '', 's', 'other', { headers: { 'x-stream-filter-value': 'one' } })
+    assert.deepEqual(
+      client.take().map(({ body }) => body?.toString()),
+      ['none', 'empty'],
+    )
+  })
+
+  for (const [release, replyCode] of [
+    ['3.10', undefined],
+    ['4.3', 541],
+  ] as const) {
+    it(`without values, and a value that is not a text, are what RabbitMQ ${release} makes of them`, () => {
+      const publisher = scene(release)
+      publisher.publish(1, '', 's', 'm', { headers: { 'x-stream-filter-value': 5 } })
+      assert.equal(refusedWith(publisher), replyCode)
+      const consumer = scene(release)
+      consumer.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': [] } })
+      assert.equal(refusedWith(consumer), replyCode)
+    })
+  }
+})

@@ -63,6 +63,8 @@ const mistakes: readonly (readonly [string, Buffer])[] = [
   ['a method without its arguments', frame(FrameType.METHOD, 1, ids(60, 10))],
   ['a method of two octets', frame(FrameType.METHOD, 1, Buffer.from([0, 60]))],
   ['a method of servers', methodBytes(1, methods.BasicGetEmpty, {})],
+  ['channel.flow-ok', methodBytes(1, methods.ChannelFlowOk, { active: true })],
+  ['basic.cancel-ok', methodBytes(1, methods.BasicCancelOk, { consumerTag: 't1' })],
   ['a method of channels on channel 0', methodBytes(0, methods.BasicQos, { prefetchCount: 1 })],
   ['a method of connections on channel 1', methodBytes(1, methods.ConnectionOpen, {})],
   ['a second connection.open', methodBytes(0, methods.ConnectionOpen, {})],

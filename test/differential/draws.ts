@@ -1,5 +1,5 @@
 import type { BasicProperties } from '../../src/protocol/properties.ts'
-import { decimal, type FieldTable, type FieldValue, float, int8 } from '../../src/protocol/values.ts'
+import { decimal, double, type FieldTable, type FieldValue, float, int8, int64 } from '../../src/protocol/values.ts'
 import type { Random } from './random.ts'
 
 export interface DrawOptions {
@@ -11,8 +11,25 @@ export interface DrawOptions {
 }
 
 export const REPLY_TO = 'amq.rabbitmq.reply-to'
-export const KEYS = ['', 'a', 'a.b', 'a.b.c', 'x']
-export const PATTERNS = ['', 'a', 'a.*', 'a.#', '#', '*.b', 'x']
+export const KEYS = ['', 'a', 'a.b', 'a.b.c', 'x', 'a..b']
+export const PATTERNS = ['', 'a', 'a.*', 'a.#', '#', '*.b', 'x', '#.b.#', 'a..b', '#.#.#']
+/** What a headers exchange compares, alike or nearly so. */
+const COMPARED: readonly FieldValue[] = [
+  1,
+  1,
+  2,
+  'one',
+  int8(1),
+  int64(1),
+  double(1),
+  new Date(1000),
+  Buffer.from('one'),
+  [1],
+  [int8(1)],
+  [],
+  {},
+]
+
 /** Milliseconds that are over before the next step. */
 const SHORT = 10
 
@@ -120,11 +137,12 @@ export class Draws {
       if (type === 'stream') return table
     }
     const isQuorum = table['x-queue-type'] === 'quorum'
-    if (random.chance(0.15)) table['x-max-length'] = random.pick([1, 2, 3])
+    if (random.chance(0.15)) table['x-max-length'] = random.pick<FieldValue>([1, 2, 3, int8(2)])
     if (random.chance(0.05) && !isQuorum) table['x-max-length-bytes'] = random.pick([5, 20])
     if (random.chance(0.1)) table['x-overflow'] = random.pick(['drop-head', 'reject-publish'])
     else if (random.chance(0.03) && !isQuorum) table['x-overflow'] = 'reject-publish-dlx'
-    if (random.chance(0.2)) table['x-dead-letter-exchange'] = random.pick(['', random.pick(this.exchanges)])
+    if (random.chance(isQuorum ? 0.4 : 0.2))
+      table['x-dead-letter-exchange'] = random.pick(['', random.pick(this.exchanges)])
     if ('x-dead-letter-exchange' in table && random.chance(0.6)) {
       table['x-dead-letter-routing-key'] = random.pick(this.queues)
     }
@@ -132,7 +150,7 @@ export class Draws {
       table['x-message-ttl'] = expires ? random.pick([0, SHORT, SHORT, 100_000]) : random.pick([0, 100_000, -1])
     }
     if (expires && random.chance(0.15)) table['x-expires'] = SHORT
-    if (random.chance(0.08) && !isQuorum) table['x-max-priority'] = random.pick([1, 3, 10])
+    if (random.chance(0.08) && !isQuorum) table['x-max-priority'] = random.pick([0, 1, 3, 10])
     if (random.chance(0.08)) table['x-single-active-consumer'] = true
     if (random.chance(isQuorum ? 0.25 : 0.01)) table['x-delivery-limit'] = random.pick([0, 1, 1, 2, 5])
     return table
@@ -145,7 +163,7 @@ export class Draws {
       ...(random.chance(0.25) ? { 'x-priority': random.pick([1, 5, -1, 1, 5, 'high', 1.5]) } : {}),
       ...(random.chance(streams ? 0.6 : 0.01) ? { 'x-stream-offset': this.#streamOffset() } : {}),
       ...(random.chance(streams ? 0.1 : 0.01)
-        ? { 'x-stream-filter': random.pick<FieldValue>(['one', ['one', 'two'], ['none'], 5]) }
+        ? { 'x-stream-filter': random.pick<FieldValue>(['one', ['one', 'two'], ['none'], 5, '', []]) }
         : {}),
       ...(random.chance(streams ? 0.1 : 0.01) ? { 'x-stream-match-unfiltered': random.chance(0.7) } : {}),
       ...(random.chance(0.02) ? { 'x-unknown': 1 } : {}),
@@ -165,7 +183,7 @@ export class Draws {
       ...(random.chance(0.8)
         ? { 'x-match': random.pick<FieldValue>(['all', 'any', 'all-with-x', 'any-with-x', 'some', 5]) }
         : {}),
-      ...(random.chance(0.8) ? { a: random.pick<FieldValue>([1, 2, 'one', null]) } : {}),
+      ...(random.chance(0.8) ? { a: random.chance(0.2) ? null : random.pick(COMPARED) } : {}),
       ...(random.chance(0.2) ? { b: random.pick<FieldValue>([true, 1.5]) } : {}),
       ...(random.chance(0.2) ? { 'x-c': 1 } : {}),
     }
@@ -184,7 +202,7 @@ export class Draws {
         ? {
             expiration: expires
               ? random.pick(['0', `${SHORT}`, '100000'])
-              : random.pick(['100000', '0', 'soon', '-1', '1.5', '100000', '0']),
+              : random.pick(['100000', '0', 'soon', '-1', '1.5', '100000', '0', '1\n', '+1', '9999999999999999999']),
           }
         : {}),
       ...(random.chance(0.12) ? { replyTo: random.chance(0.9) ? REPLY_TO : 'elsewhere' } : {}),
@@ -201,10 +219,11 @@ export class Draws {
     // RabbitMQ's streams break on decimals.
     const odd = this.#options.types.includes('stream') ? ODD_HEADERS.slice(0, -1) : ODD_HEADERS
     if (random.chance(0.1)) headers['z'] = random.pick(odd)
-    if (random.chance(0.4)) headers['a'] = random.pick<FieldValue>([1, 2, 'one'])
+    if (random.chance(0.4)) headers['a'] = random.pick(COMPARED)
     if (random.chance(0.1)) headers['b'] = random.pick<FieldValue>([true, 1.5])
     if (random.chance(0.05)) headers['x-c'] = 1
-    if (random.chance(0.15)) headers['x-stream-filter-value'] = random.pick(['one', 'two'])
+    if (random.chance(0.15))
+      headers['x-stream-filter-value'] = random.chance(0.03) ? 5 : random.pick(['one', 'two', ''])
     if (random.chance(0.1)) headers['CC'] = this.#copies(exchange)
     if (random.chance(0.1)) headers['BCC'] = this.#copies(exchange)
     return headers

@@ -87,7 +87,7 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
   function declareExchange(): Step {
     const args = again(exchangesDeclared, 0.3, () => ({
       exchangeName: random.chance(0.02) ? 'amq.odd' : exchangeName(),
-      typeName: random.chance(0.04) ? 'odd' : random.pick(EXCHANGE_TYPES),
+      typeName: random.chance(0.04) ? random.pick(['odd', '']) : random.pick(EXCHANGE_TYPES),
       durable: random.chance(0.5),
       autoDelete: random.chance(0.15),
       internal: random.chance(0.05),
@@ -210,7 +210,7 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
       3,
       () =>
         step(methods.BasicConsume, {
-          queueName: REPLY_TO,
+          queueName: random.chance(0.03) ? `${REPLY_TO}.none` : REPLY_TO,
           consumerTag: random.pick(['', 't1', 't2']),
           noAck: random.chance(0.9),
           noWait: noWait(),
