@@ -38,7 +38,9 @@ export function deadMessage(
       'routing-keys': [...ownKeys],
       ...(release.expirationFirst ? {} : original),
     }
-    death.count = int64(Number(death.count) + 1)
+    const count = Number(death.count)
+    // A publisher may have written anything.
+    death.count = int64(Number.isSafeInteger(count) ? count + 1 : 1)
     const isFirst = !told || !Array.isArray(headers['x-death'])
     const last = isFirst || !release.sortsLaterDeaths ? death : sorted(death)
     headers['x-death'] = [last, ...deaths.filter(other => other !== death)]
@@ -67,7 +69,11 @@ function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, messa
 
 function deathsOf(headers: FieldTable): readonly Death[] {
   const deaths = headers['x-death']
-  return Array.isArray(deaths) ? (deaths as readonly Death[]) : []
+  return Array.isArray(deaths) ? (deaths as readonly FieldValue[]).filter(isDeath) : []
+}
+
+function isDeath(value: FieldValue): value is Death {
+  return typeof value === 'object' && value !== null && 'queue' in value && 'reason' in value
 }
 
 /** Whether a message that died has been in `queue` before, and no consumer rejected it since: it would go round for ever. */

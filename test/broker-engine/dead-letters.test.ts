@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import type { FieldTable } from '../../src/protocol/values.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
 
 function scene(release: ReleaseName, sourceType: string, targetType: string): EngineClient {
@@ -16,6 +17,30 @@ function scene(release: ReleaseName, sourceType: string, targetType: string): En
   client.take()
   return client
 }
+
+describe('A story of deaths that a publisher wrote', () => {
+  for (const [death, count] of [
+    [{ queue: 'work', reason: 'rejected' }, 1],
+    [{ queue: 'work', reason: 'rejected', count: 4 }, 5],
+    [{ queue: 'work', reason: 'rejected', count: 'many' }, 1],
+    [{}, 1],
+    [null, 1],
+    ['text', 1],
+  ] as const) {
+    it(`is not trusted: ${JSON.stringify(death)}`, () => {
+      const client = EngineClient.open(startEngine({ release: '3.10' }).engine)
+      const deadLetter = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' }
+      client.send(1, methods.QueueDeclare, { queueName: 'work', arguments: deadLetter })
+      client.send(1, methods.QueueDeclare, { queueName: 'dead' })
+      client.publish(1, '', 'work', 'm', { headers: { 'x-death': [death] } })
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false })
+      client.send(1, methods.BasicGet, { queueName: 'dead' })
+      const deaths = client.take().at(-1)?.properties?.headers?.['x-death'] as readonly FieldTable[] | undefined
+      assert.equal(Number(deaths?.[0]?.['count']), count)
+    })
+  }
+})
 
 describe('A message that dies', () => {
   for (const [release, redelivered, headers] of [
