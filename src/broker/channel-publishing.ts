@@ -173,9 +173,9 @@ export class ChannelPublishing {
     if (exchange.internal) {
       throw accessRefused(`cannot publish to internal ${resource('exchange', exchangeName, vhost.name)}`)
     }
-    const own = this.#withReplyQueue(properties)
-    if (release.checksUserFirst) checkUser(own, user)
-    if (own.expiration !== undefined) checkExpiration(own.expiration, release)
+    const given = this.#withReplyQueue(properties)
+    if (release.checksUserFirst) checkUser(given, user)
+    const own = withCheckedExpiration(given, release)
     const sorted = release.sortsHeaders ? withSortedHeaders(own) : own
     const message = Message.published(exchangeName, routingKey, sorted, body)
     checkUser(own, user)
@@ -292,8 +292,10 @@ function checkUser({ userId }: BasicProperties, user: User): void {
   throw preconditionFailed(`user_id property set to '${userId}' but authenticated user was '${user.name}'`)
 }
 
-/** @throws Refusal (406) if it is not a number of milliseconds. */
-function checkExpiration(expiration: string, release: Release): void {
+/** @throws Refusal (406) if the expiration is not a number of milliseconds. */
+function withCheckedExpiration(properties: BasicProperties, release: Release): BasicProperties {
+  const { expiration } = properties
+  if (expiration === undefined) return properties
   const [, digits, rest = ''] = /^([+-]?\d+)(.*)$/s.exec(expiration) ?? []
   const explanation = `invalid expiration '${expiration}': `
   if (digits === undefined) throw preconditionFailed(`${explanation}no_integer`)
@@ -301,6 +303,8 @@ function checkExpiration(expiration: string, release: Release): void {
   const value = BigInt(digits.replace('+', ''))
   const wrong = value < 0 ? 'value_negative' : value > LONGEST_TIME ? 'value_too_large' : undefined
   if (wrong !== undefined) throw preconditionFailed(explanation + pairTerm(wrong, value, explanation.length))
+  const isKept = !release.rewritesExpirations || String(value) === expiration
+  return isKept ? properties : withOthers(properties, { expiration: String(value) })
 }
 
 /** The part that should be a process is not. @throws Refusal (541) */

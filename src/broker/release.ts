@@ -92,11 +92,13 @@ export interface Release {
   readonly mostHashes: number
   /** A basic.cancel-ok, to which no client is asked, is an internal error. */
   readonly breaksOnCancelOk: boolean
+  /** An expiration of `+05` is sent as `5`. */
+  readonly rewritesExpirations: boolean
   /** Texts that are printed as Erlang's lists have an octet of UTF-8 for each character of Latin-1. */
   readonly printsLatin1: boolean
   /** Headers of a message are put in order, though not the tables in them. */
   readonly sortsHeaders: boolean
-  /** A headers exchange tells 1 from 1.0, and a time from a number of seconds. */
+  /** A headers exchange distinguishes 1 from 1.0, and a time from a number of seconds. */
   readonly headersMatchExactly: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
   readonly unknownTypeEndsChannel: boolean
@@ -149,6 +151,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     quorumPriorities: 0,
     leastPriorities: 0,
     printsLatin1: false,
+    rewritesExpirations: false,
     breaksOnCancelOk: false,
     mostHashes: Number.POSITIVE_INFINITY,
     sortsHeaders: false,
@@ -203,6 +206,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     quorumPriorities: 31,
     leastPriorities: 1,
     printsLatin1: true,
+    rewritesExpirations: true,
     breaksOnCancelOk: true,
     mostHashes: 2,
     sortsHeaders: true,

@@ -418,6 +418,14 @@ describe('What RabbitMQ prints', () => {
       assert.equal(printed(release, long), `{value_too_large,\n${' '.repeat(54)}${long}}`)
     })
 
+    it(`has an expiration as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      declare(client, 'q')
+      client.publish(1, '', 'q', 'm', { expiration: '+05' })
+      const [stored] = engine.queue('q', '/')?.ready ?? []
+      assert.equal(stored?.message.properties.expiration, release === '3.10' ? '+05' : '5')
+    })
+
     it(`of an exchange without a type says that it is invalid, as in RabbitMQ ${release}`, () => {
       const { client } = start(release)
       client.send(1, methods.ExchangeDeclare, { exchangeName: 'x', typeName: '' })
