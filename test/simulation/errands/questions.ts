@@ -65,10 +65,11 @@ export const abortedCalls: Errand = async outing => {
     const other = channel.publish('other', '', queue)
     const called = client.call(queue, 'question', { signal: controller.signal })
     // A little later each time, after what is confirmed beside it.
-    void other.then(async () => {
+    const confirmed = other.then(async () => {
       for (let turn = 0; turn < n; turn++) await undefined
       controller.abort()
     })
+    outing.meanwhile(confirmed)
     const began = outing.clock.now()
     const ended = await Promise.race([called.catch((error: Error) => error.name), outing.sleep(5_000)])
     outing.equal(ended, 'AbortError', 'the end of a call with a signal')
