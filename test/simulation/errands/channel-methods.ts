@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { lose } from './recoveries.ts'
 
 /** The methods of a channel, one after the other. */
 export const channelMethods: Errand = async outing => {
@@ -151,9 +152,12 @@ export const endedTwice: Errand = async outing => {
   await consumed
   await outing.publish(second, '1')
   await outing.until(() => seen.length === 1, 'a message of the next consumer', 1_000)
+  await lose(outing, own)
+  await outing.publish(second, '2')
+  await outing.until(() => seen.length === 2, 'a message of the next consumer after a loss', 1_000)
 }
 
-/** A consumer that the program has cancelled, without waiting for it, is not reported if the broker ends it, too. */
+/** A consumer that the program has cancelled, without waiting for it, is not reported if the broker ends it, too, and what comes then goes back. */
 export const endedByBoth: Errand = async outing => {
   const [first, second] = [await outing.queue(), await outing.queue()]
   const own = await outing.connect()
@@ -161,8 +165,12 @@ export const endedByBoth: Errand = async outing => {
   const ends: string[] = []
   channel.addCancellationCallback((_channel, tag) => void ends.push(tag))
   const { consumerTag } = await channel.basicConsume(() => {}, first)
+  const third = await outing.queue()
+  const late = await channel.basicConsume(() => outing.expect(false, 'a message after the cancel'), third)
   own.freeze()
+  await outing.publish(third, '1', '2')
   await channel.basicCancel(consumerTag, { noWait: true })
+  await channel.basicCancel(late.consumerTag, { noWait: true })
   await outing.sleep(5)
   await outing.protocol.queueDelete(first)
   await outing.sleep(5)
@@ -170,6 +178,7 @@ export const endedByBoth: Errand = async outing => {
   await channel.queueDeclare(second, { passive: true })
   await outing.sleep(50)
   outing.equal(ends, [], 'ends of a consumer that the program had cancelled')
+  await outing.holds(third, 2, 'messages that came after a cancel')
 }
 
 /** The broker ends a consumer whose start the program has given up. */

@@ -34,6 +34,7 @@ import { goneExchange, poison } from './poison.ts'
 import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
+import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { behindLocks, consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
 import { crowds, deadPeer, silences, slowConfirms } from './silences.ts'
@@ -42,6 +43,12 @@ import { typed, typedQuestions } from './typed.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  tooLarge,
+  oldGets,
+  manyCalls,
+  failedToken,
+  failedConfirms,
+  alikeReturns,
   manyDeadlines,
   largeBodies,
   everyLength,

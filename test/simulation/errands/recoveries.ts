@@ -11,7 +11,12 @@ export async function lose(outing: Outing, { protocol, cut }: OwnConnection): Pr
 }
 
 /** Whether a message by that key reaches a queue. */
-async function reaches({ protocol }: OwnConnection, exchange: string, key: string, headers = {}): Promise<boolean> {
+export async function reaches(
+  { protocol }: OwnConnection,
+  exchange: string,
+  key: string,
+  headers = {},
+): Promise<boolean> {
   const sent = protocol.publish('x', exchange, key, { headers }, { mandatory: true, timeout: 10_000 })
   return sent.then(
     () => true,

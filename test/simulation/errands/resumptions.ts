@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Channel } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
-import { lose, QUICK } from './recoveries.ts'
+import { lose, QUICK, reaches } from './recoveries.ts'
 
 /** What is published and asked while all is made again waits for what it needs, in its order, and nothing comes back. */
 export const duringRecovery: Errand = async outing => {
@@ -198,10 +198,18 @@ export const refusedThings: Errand = async outing => {
   const queue = await outing.queue()
   const exchange = await outing.exchange('direct')
   const failures: string[] = []
+  // What was written before it is done.
+  const made: string[] = []
   protocol.on('recoveryFailed', what => failures.push(`${what}`))
   const refused = async (make: (channel: Channel) => Promise<unknown>): Promise<void> => {
     const channel = await protocol.channel()
     const closed = channel.waitClosed().catch(() => {})
+    const name = `${outing.name} made ${made.length}`
+    made.push(name)
+    await channel.queueDeclare(name, { exclusive: true, noWait: true })
+    // Of two declares of queues without a reply, the refused one is not known.
+    await channel.queueDeclare(name, { exclusive: true })
+    await channel.queueBind(name, exchange, name, { noWait: true })
     await make(channel).catch(() => {})
     await channel.queueDeclare(queue, { passive: true }).catch(() => {})
     await Promise.race([closed, outing.sleep(1_000)])
@@ -228,4 +236,7 @@ export const refusedThings: Errand = async outing => {
   outing.equal(failures, [], 'what could not be made again')
   outing.equal(recovered, [before], 'channels that were made again')
   outing.equal(protocol.stats().openChannels, before, 'channels that are open after a loss')
+  // A binding that was written before a refused one may be the one that was refused.
+  for (const name of made.filter((_, n) => n % 3 !== 2))
+    outing.expect(await reaches(own, exchange, name), 'a binding that was made before something was refused is missing')
 }
