@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import tls from 'node:tls'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { connectSocket } from '../../../src/connection/wire/socket-transport.ts'
 import type {
   TlsOptions,
@@ -10,6 +12,7 @@ import type {
   TransportHandler,
   TransportTarget,
 } from '../../../src/connection/wire/transport.ts'
+import { turn } from '../../support/settled.ts'
 import { type Certificates, makeCertificates } from './certificates.ts'
 
 const NEVER = new AbortController().signal
@@ -439,6 +442,25 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         const handler = new Recorder()
         assert.equal(await rejectionOf(handler.connect(targetOf(1), AbortSignal.abort(reason))), reason)
         assert.equal(connect.mock.callCount(), 0)
+      })
+
+      it('keeps nothing of the attempt in memory once it is connected', async t => {
+        const peer = await listenHere(t)
+        const handler = new Recorder()
+        const attempt = async () => {
+          const { signal } = new AbortController()
+          const transport = await handler.connect(targetOf(peer.port), signal)
+          t.after(() => transport.destroy())
+          return new WeakRef(signal)
+        }
+        const signal = await attempt()
+        // Its object stays until the end of the turn.
+        await turn()
+        setFlagsFromString('--expose-gc')
+        const collect = runInNewContext('gc') as () => void
+        collect()
+        assert.equal(signal.deref(), undefined)
+        assert.deepEqual(handler.events, [])
       })
 
       it('does not listen to the signal any more once it is connected', async t => {
