@@ -1,4 +1,4 @@
-import { type FieldTable, type FieldValue, int64 } from '../protocol/values.ts'
+import { type FieldTable, type FieldValue, int64, isPlainObject } from '../protocol/values.ts'
 import { changed, Message } from './message.ts'
 import type { DeathReason, Queue } from './queue.ts'
 import type { Release } from './release.ts'
@@ -26,6 +26,7 @@ export function deadMessage(
   const properties = changed(message.properties, headers => {
     const told = message.died || release.takesPublishedDeaths
     const deaths = told ? deathsOf(headers) : []
+    const isNew = !told || !('x-death' in headers)
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
     const original: FieldTable = expiration === undefined ? {} : { 'original-expiration': expiration }
     const death: Death = known ?? {
@@ -44,7 +45,7 @@ export function deadMessage(
     const isFirst = !told || !Array.isArray(headers['x-death'])
     const last = isFirst || !release.sortsLaterDeaths ? death : sorted(death)
     headers['x-death'] = [last, ...deaths.filter(other => other !== death)]
-    if (!told || !('x-first-death-reason' in headers)) Object.assign(headers, named('first', reason, queue, message))
+    if (isNew) Object.assign(headers, named('first', reason, queue, message))
     if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
     if (routingKey !== undefined && !release.keepsCopies) delete headers['CC']
   })
@@ -73,7 +74,7 @@ function deathsOf(headers: FieldTable): readonly Death[] {
 }
 
 function isDeath(value: FieldValue): value is Death {
-  return typeof value === 'object' && value !== null && 'queue' in value && 'reason' in value
+  return isPlainObject(value)
 }
 
 /** Whether a message that died has been in `queue` before, and no consumer rejected it since: it would go round for ever. */

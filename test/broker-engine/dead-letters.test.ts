@@ -36,8 +36,10 @@ describe('A story of deaths that a publisher wrote', () => {
       client.send(1, methods.BasicGet, { queueName: 'work' })
       client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false })
       client.send(1, methods.BasicGet, { queueName: 'dead' })
-      const deaths = client.take().at(-1)?.properties?.headers?.['x-death'] as readonly FieldTable[] | undefined
+      const headers = client.take().at(-1)?.properties?.headers ?? {}
+      const deaths = headers['x-death'] as readonly FieldTable[] | undefined
       assert.equal(Number(deaths?.[0]?.['count']), count)
+      assert.equal('x-first-death-reason' in headers, false)
     })
   }
 })

@@ -224,9 +224,18 @@ export class Draws {
     if (random.chance(0.05)) headers['x-c'] = 1
     if (random.chance(0.15))
       headers['x-stream-filter-value'] = random.chance(0.03) ? 5 : random.pick(['one', 'two', ''])
+    if (random.chance(0.03)) headers['x-death'] = this.#writtenDeath()
+    if (random.chance(0.02)) headers['x-first-death-reason'] = 'mine'
     if (random.chance(0.1)) headers['CC'] = this.#copies(exchange)
     if (random.chance(0.1)) headers['BCC'] = this.#copies(exchange)
     return headers
+  }
+
+  /** The story of deaths as a publisher may write it: RabbitMQ 3.10 breaks on entries that are not tables. */
+  #writtenDeath(): FieldValue {
+    const random = this.#random
+    const death = { queue: random.pick(this.queues), reason: random.pick(['rejected', 'expired']) }
+    return random.pick<FieldValue>(['text', [], [{}], [death], [{ ...death, count: random.pick([2, int64(2)]) }]])
   }
 
   #copies(exchange: string): FieldValue {
