@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type AmqpProtocol, type Channel, connect } from '../../src/index.ts'
 import { type RabbitNode, startCluster } from '../support/broker.ts'
 import { sized } from '../support/sizes.ts'
+import { Stopwatch } from '../support/stopwatch.ts'
 import { until } from '../support/until.ts'
 import { ConsumeLoad, drain, PublishLoad } from './load.ts'
 
@@ -26,7 +27,8 @@ const QUEUE = 'majority'
  * A recovery by its frames. The time that ends in a write is the client's own, the time that ends in a read the broker's:
  * a machine that is busy makes a node's reply late by some tenths of a second, to whatever client.
  */
-class FailoverWatch {
+class FailoverWatch implements Disposable {
+  readonly #stopwatch = new Stopwatch()
   /** Milliseconds. */
   own = 0
   total = 0
@@ -43,13 +45,13 @@ class FailoverWatch {
       if (this.#hasRead) this.turns++
     }
     this.#hasRead = line.startsWith('←')
-    this.#at = performance.now()
+    this.#at = this.#stopwatch.elapsed
   }
 
   follow(protocol: AmqpProtocol): void {
     let lostAt = 0
     protocol.once('disconnected', () => {
-      lostAt = this.#at = performance.now()
+      lostAt = this.#at = this.#stopwatch.elapsed
       this.#recovers = true
     })
     protocol.on('recovering', (attempt, delay) => {
@@ -64,9 +66,13 @@ class FailoverWatch {
   }
 
   #spend(): void {
-    const now = performance.now()
+    const now = this.#stopwatch.elapsed
     this.own += now - this.#at
     this.#at = now
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopwatch[Symbol.dispose]()
   }
 }
 
@@ -85,7 +91,7 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 240_
 
   it('loses a node, killed, and the clients go on at another at once; nothing confirmed is missing', async t => {
     const servers = cluster.nodes.map(({ host, port }) => ({ host, port }))
-    const watch = new FailoverWatch()
+    using watch = new FailoverWatch()
     const logger = { debug: watch.trace, info() {}, warn() {}, error() {} }
     await using publisher = await connect({
       servers,
