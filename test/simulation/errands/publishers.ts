@@ -27,7 +27,9 @@ export const publishers: Errand = async outing => {
     'the messages',
   )
   const last = outing.meanwhile(publisher.publish('last', queue))
+  const began = outing.clock.now()
   await publisher.close()
+  outing.took(began, 0, 1_000, 'the close of a publisher')
   await last
   const after = await outing.failure(publisher.publish('x', queue), 'ChannelClosedError', 'after the close')
   outing.equal(after.outcome, 'notSent', 'the outcome of a publish after the close')

@@ -1659,6 +1659,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     "const encoding = Promise.all([encoder.encode('publish', payload, properties), undefined])",
     'the order of the calls is the order of the messages',
   ],
+  [
+    'a stream goes on at its start after the end of its channel',
+    'patterns/consume/consumer-restarter.ts',
+    'const resume = this.#channel?.resumeOffset\n    if (resume !== undefined) {',
+    'const resume = this.#channel?.resumeOffset\n    if (resume === undefined) {',
+    'all that was handled comes again',
+  ],
+  [
+    'the close of a publisher does not learn that it is empty',
+    'patterns/publish/reliable-publisher.ts',
+    'if (this.pending > 0) return\n    this.#emptied?.()',
+    'if (this.pending > 0) return',
+    'it waits for all of its time',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
