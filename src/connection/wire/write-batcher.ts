@@ -175,7 +175,8 @@ export class WriteBatcher {
 
   /** The oldest write has left. A socket says nothing else of one that it did not ask to wait after. */
   readonly #sent = (): void => {
-    this.#left++
+    // A transport of the program may call it too often: what was not written has not left.
+    if (this.#left < this.#writes) this.#left++
     for (let next = this.#leaving.peek(); next !== undefined && next.write <= this.#left; next = this.#leaving.peek()) {
       this.#leaving.shift()
       next.waiter.sent()

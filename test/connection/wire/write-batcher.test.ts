@@ -215,6 +215,30 @@ describe('WriteBatcher', () => {
     assert.deepEqual(told(), [1, 1, 1])
   })
 
+  it('does not take a departure that is reported twice for that of a later write', async t => {
+    const fixture = new Fixture()
+    const { outgoing, transport } = fixture
+    const write = t.mock.method(transport, 'write')
+    fixture.write(Buffer.from('a'))
+    await tick()
+    const sent = write.mock.calls[0]?.arguments[1]
+    sent?.()
+    sent?.()
+    transport.open = false
+    fixture.write(Buffer.from('b'))
+    await tick()
+    fixture.write(Buffer.from('c'))
+    const waiter = departure()
+    outgoing.departure(waiter)
+    // The first of them is of a write that was told already.
+    transport.left(2, 1)
+    assert.deepEqual(fixture.sizes, [1, 1])
+    assert.deepEqual(waiter.told, [])
+    await tick()
+    transport.left(1, 0)
+    assert.deepEqual(waiter.told, ['sent'])
+  })
+
   it('calls all waiters once when the connection is lost', async () => {
     const fixture = new Fixture()
     fixture.transport.open = false
