@@ -108,7 +108,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
-  /** Those that the process does not stay alive for. */
+  /** Those that the process does not stay alive for. They are few and long: nothing wakes it up before their time. */
   readonly #upkeep: Deadlines
   readonly #opener = new ChannelOpener(this)
   /** Calls that wait for a connection, beside those that open a channel. */
@@ -160,7 +160,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#times = new ConnectionTimes(settings.clock)
     this.#lifecycle = new LifecycleReporter(this, settings.logger, settings.clock)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
-    this.#upkeep = new Deadlines(settings.clock)
+    this.#upkeep = new Deadlines(settings.clock, { longestLeft: Number.POSITIVE_INFINITY })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (main === undefined && settings.recovery?.topology === true) {
       const topology = new Topology(settings.clock, text => this.#warn(text))

@@ -1,8 +1,17 @@
 import { type Clock, type ClockTimer, checkDelay, type Timer, type TimerSource } from './clock.ts'
 import { nextTurn } from './platform.ts'
 
-/** Longest time in milliseconds of a timer that may stay armed without a deadline. */
 const LONGEST_LEFT = 500
+
+export interface DeadlinesOptions {
+  /** Default: false. */
+  readonly keepsProcessAlive?: boolean
+  /**
+   * Longest time in milliseconds of a timer that may stay armed without a deadline. As often, the process is woken up
+   * while there is a deadline. Default: 500, but `Infinity` if the deadlines keep the process alive.
+   */
+  readonly longestLeft?: number
+}
 
 /** One wait that ends by itself. Plain fields, since each call with a timeout makes one. */
 export class Deadline implements Timer {
@@ -44,6 +53,7 @@ export class Deadlines implements TimerSource {
   /** @internal */
   readonly clock: Clock
   readonly #keepsProcessAlive: boolean
+  readonly #longestLeft: number
   /** A binary heap, the earliest first. */
   readonly #heap: Deadline[] = []
   #sequence = 0
@@ -52,9 +62,10 @@ export class Deadlines implements TimerSource {
   /** Cancels the turn in which it looks at the time again. */
   #turn: (() => void) | undefined
 
-  constructor(clock: Clock, options: { readonly keepsProcessAlive?: boolean } = {}) {
+  constructor(clock: Clock, { keepsProcessAlive = false, longestLeft }: DeadlinesOptions = {}) {
     this.clock = clock
-    this.#keepsProcessAlive = options.keepsProcessAlive ?? false
+    this.#keepsProcessAlive = keepsProcessAlive
+    this.#longestLeft = longestLeft ?? (keepsProcessAlive ? Number.POSITIVE_INFINITY : LONGEST_LEFT)
   }
 
   get size(): number {
@@ -105,7 +116,7 @@ export class Deadlines implements TimerSource {
     }
     this.#timer?.cancel()
     this.#timerTime = first.time
-    const delay = this.#keepsProcessAlive ? first.remaining : Math.min(first.remaining, LONGEST_LEFT)
+    const delay = Math.min(first.remaining, this.#longestLeft)
     this.#timer = this.clock.after(delay, () => this.#fire(), { keepsProcessAlive: this.#keepsProcessAlive })
   }
 

@@ -138,6 +138,26 @@ describe('Deadlines', () => {
     clearTimeout(alive)
   })
 
+  it('does not wake the process up before its time, if its timer may be left behind', async () => {
+    const clock = new VirtualClock()
+    const started: number[] = []
+    const counting = Object.assign(Object.create(clock), {
+      now: () => clock.now(),
+      after: (milliseconds: number, run: () => void) => {
+        started.push(milliseconds)
+        return clock.after(milliseconds, run)
+      },
+    })
+    const deadlines = new Deadlines(counting, { longestLeft: Number.POSITIVE_INFINITY })
+    let expired = 0
+    deadlines.after(60_000, () => expired++)
+    await clock.advance(59_999)
+    assert.equal(expired, 0)
+    await clock.advance(1)
+    assert.equal(expired, 1)
+    assert.deepEqual(started, [60_000])
+  })
+
   it('arms its timer once for many that follow one another and keep the process alive, and keeps it alive for none', t => {
     const before = timers()
     const arm = t.mock.method(globalThis, 'setTimeout')

@@ -230,7 +230,7 @@ describe('WriteBatcher', () => {
     fixture.write(Buffer.from('c'))
     const waiter = departure()
     outgoing.departure(waiter)
-    // The first of them is of a write that was told already.
+    // The first of the two is of a write whose departure is known already.
     transport.left(2, 1)
     assert.deepEqual(fixture.sizes, [1, 1])
     assert.deepEqual(waiter.told, [])
