@@ -28,6 +28,7 @@ export class ChannelConsumers {
     const channel = await this.#desk.channel('tags')
     const before = this.#tagged
     let begun = false
+    let isUnsure = false
     const consuming = journal.consuming('tagged', queue, 0, Number.POSITIVE_INFINITY)
     this.#tagged = consuming
     const cancel = async (of: Consuming): Promise<void> => {
@@ -42,8 +43,10 @@ export class ChannelConsumers {
     if (at !== -1) running.splice(at, 1)
     const cancelled = before === undefined || before.closed ? undefined : cancel(before)
     channel.addCancellationCallback((_channel, tag) => {
-      // Until it has begun, that may be the one before it.
-      if (tag === TAG && begun && this.#tagged === consuming) consuming.closed = true
+      if (tag !== TAG || this.#tagged !== consuming) return
+      // Until it has begun, that may be the one before it, or this one, whose start is in the same read.
+      if (begun) consuming.closed = true
+      else isUnsure = true
     })
     const ended = (): void => {
       consuming.closed = true
@@ -73,6 +76,7 @@ export class ChannelConsumers {
     // Another one may have its tag by now.
     const has = (): boolean => this.#tagged === consuming
     if (!has()) return
+    if (isUnsure) return cancel(consuming)
     this.#desk.runs(protocol, {
       consuming,
       takesAll: true,
