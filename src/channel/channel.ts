@@ -123,7 +123,10 @@ export class Channel {
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
     if (returnCallback !== undefined) this.returnCallback = returnCallback
-    this.#lives = new RecoveringChannel(host, this)
+    this.#lives = new RecoveringChannel(host, {
+      returned: (message, isReported) => this.#returned(message, isReported),
+      cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
+    })
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
@@ -774,16 +777,14 @@ export class Channel {
     return timeout === undefined ? undefined : this.#lives.host.clock.now()
   }
 
-  /** @internal A message came back. */
-  returned(message: ReturnedMessage, isReported: boolean): void {
+  #returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
     } else if (!isReported) this.#lives.host.report(returnError(message), 'warn')
   }
 
-  /** @internal A consumer is gone. */
-  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
+  #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
     const emit = (): void => {
       const callbacks = this.#cancellationCallbacks

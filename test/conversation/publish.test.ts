@@ -137,6 +137,18 @@ describe('confirms', () => {
     assert.equal(errors.length, 1)
   })
 
+  it('come back whatever a program keeps on the channel', async () => {
+    const { peer, channel, errors } = await converseOnChannel()
+    let returned = 0
+    channel.returnCallback = () => returned++
+    Object.assign(channel, { returned: [], cancelled: true, closing: true, ended: true })
+    void channel.basicPublish('a', '', 'nowhere', undefined, { mandatory: true })
+    await turn()
+    peer.send(returnFrames(1, 'nowhere', 'a'))
+    await turn()
+    assert.deepEqual([returned, errors], [1, []])
+  })
+
   it('of a message that came back and is above maxMessageSize reject it all the same', async () => {
     const { peer, channel, errors } = await confirming({ maxMessageSize: 10 })
     const all = ['a'.repeat(20), 'b'].map(body => follow(channel.publish(body, '', 'nowhere', {}, { mandatory: true })))
