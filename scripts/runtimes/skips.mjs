@@ -42,6 +42,18 @@ export const skips = [
   {
     runtimes: ['bun'],
     file: 'test/connection/wire/socket-transport.test.ts',
+    title: 'connectSocket › over TCP › keeps nothing of the attempt',
+    reason: memory,
+  },
+  {
+    runtimes: ['bun'],
+    file: 'test/connection/wire/socket-transport.test.ts',
+    title: 'connectSocket › over TLS › keeps nothing of the attempt',
+    reason: memory,
+  },
+  {
+    runtimes: ['bun'],
+    file: 'test/connection/wire/socket-transport.test.ts',
     title: 'connectSocket › over TCP › gives several segments to the kernel in one call',
     reason: writes,
   },
