@@ -42,11 +42,12 @@ export async function main(args: readonly string[], host: Host): Promise<void> {
     }
     // Socket writes are counted in Node's classes.
     const plan = { ...options, countWrites: !options.quick && host.runtime === undefined }
-    const results = await runAll(plan, surroundings, progressLine(process.stderr))
+    const { results, rounds } = await runAll(plan, surroundings, progressLine(process.stderr))
     const runBy = host.runtime === undefined ? '' : `, clients run by ${host.runtime.name}`
-    const command = `npm run bench${args.length > 0 ? ` -- ${args.join(' ')}` : ''}${runBy}`
+    const given = args.length > 0 ? ` -- ${args.join(' ')}` : ''
+    const command = `npm run bench${given}${runBy}, rounds done: ${rounds}`
     report(results, describeEnvironment(host.root, broker?.version), command)
-    save(results, describeEnvironment(host.root, broker?.version), command, options, host.root)
+    save(results, describeEnvironment(host.root, broker?.version), command, rounds, options, host.root)
     if (results.some(({ cells }) => cells.some(cell => cell.failure !== undefined))) process.exitCode = 1
   } finally {
     peer.stop()
@@ -71,7 +72,8 @@ function save(
   results: readonly RowResult[],
   environment: Environment,
   command: string,
-  { out, rounds }: Options,
+  rounds: number,
+  { out }: Options,
   root: string,
 ): void {
   if (out === undefined) return

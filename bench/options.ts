@@ -25,7 +25,7 @@ export const USAGE = `npm run bench -- [options]
 
   --quick             a minute or so: fewer rows, one round, shorter spans
   --rounds N          rounds of each row and client (default 3, with --quick 1)
-  --minutes N         begin no round that would end later (default 25)
+  --minutes N         begin no round that would end later (default 35)
   --row TEXT          only rows whose name contains TEXT; may be repeated
   --client TEXT       only clients whose name contains TEXT; may be repeated
   --no-broker         only what needs no RabbitMQ
@@ -43,7 +43,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' | 'list'
     options: {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
-      minutes: { type: 'string', default: '25' },
+      minutes: { type: 'string', default: '35' },
       row: { type: 'string', multiple: true },
       client: { type: 'string', multiple: true },
       'no-broker': { type: 'boolean', default: false },

@@ -66,8 +66,14 @@ class RowRun {
   }
 }
 
+export interface AllResults {
+  readonly results: readonly RowResult[]
+  /** Those that there was time for. */
+  readonly rounds: number
+}
+
 /** Runs every row with every client, round by round, the clients by turns and another one first in each round. */
-export async function runAll(plan: Plan, surroundings: Surroundings, progress: Progress): Promise<RowResult[]> {
+export async function runAll(plan: Plan, surroundings: Surroundings, progress: Progress): Promise<AllResults> {
   const runs = plan.rows.map(row => new RowRun(row, clientsOf(row, plan.clients)))
   // What is held and loaded is the same each time.
   const inRound = (round: number): RowRun[] => runs.filter(({ row }) => round === 0 || row.section !== 'memory')
@@ -75,6 +81,7 @@ export async function runAll(plan: Plan, surroundings: Surroundings, progress: P
   let all = 0
   for (let round = 0; round < plan.rounds; round += 1) all += cells(inRound(round))
   let done = 0
+  let rounds = 0
   const start = performance.now()
   for (let round = 0; round < plan.rounds; round += 1) {
     const spent = (performance.now() - start) / 60_000
@@ -90,9 +97,10 @@ export async function runAll(plan: Plan, surroundings: Surroundings, progress: P
         done += 1
       }
     }
+    rounds += 1
   }
   progress(all, all, 'done')
-  return runs.map(run => run.result)
+  return { results: runs.map(run => run.result), rounds }
 }
 
 function cellOf(client: ClientName, rounds: readonly RoundResult[], failure: string | undefined): Cell {
