@@ -258,15 +258,14 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
-  channel(options?: ChannelOptions): Promise<Channel> {
+  channel(options: ChannelOptions = {}): Promise<Channel> {
     return fromCallSite(this.channel, () => {
-      const { publishTimeout: usual } = this.#session
-      if (options === undefined) return this.#session.channel({ publishTimeout: usual })
       checkOptions('channel', options, CHANNEL_OPTIONS)
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
       const signal = signalOption('channel', 'signal', options.signal)
       const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
-      const publishTimeout = durationOption('channel', 'publishTimeout', options.publishTimeout) ?? usual
+      const publishTimeout =
+        durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
       const role = choiceOption('channel', 'connection', options.connection, ['main', 'publisher'])
       const source = role === 'publisher' ? this.#session.publishing : this.#session
       return source.channel({ publisherConfirms, publishTimeout, returnCallback, signal })

@@ -24,9 +24,8 @@ export function deadMessage(
   const { expiration } = message.properties
   const ownKeys = release.deathsTellAllKeys ? message.toldKeys : [message.routingKey, ...message.copies]
   const properties = changed(message.properties, headers => {
-    const told = message.died || release.takesPublishedDeaths
-    const deaths = told ? deathsOf(headers) : []
-    const isNew = !told || !('x-death' in headers)
+    const written = message.died || release.takesPublishedDeaths ? headers['x-death'] : undefined
+    const deaths = deathsOf(written)
     const known = deaths.find(death => death.queue === queue.name && death.reason === reason)
     const original: FieldTable = expiration === undefined ? {} : { 'original-expiration': expiration }
     const death: Death = known ?? {
@@ -42,10 +41,9 @@ export function deadMessage(
     const count = Number(death.count)
     // A publisher may have written anything.
     death.count = int64(Number.isSafeInteger(count) ? count + 1 : 1)
-    const isFirst = !told || !Array.isArray(headers['x-death'])
-    const last = isFirst || !release.sortsLaterDeaths ? death : sorted(death)
+    const last = Array.isArray(written) && release.sortsLaterDeaths ? sorted(death) : death
     headers['x-death'] = [last, ...deaths.filter(other => other !== death)]
-    if (isNew) Object.assign(headers, named('first', reason, queue, message))
+    if (written === undefined) Object.assign(headers, named('first', reason, queue, message))
     if (release.lastDeath) Object.assign(headers, named('last', reason, queue, message))
     if (routingKey !== undefined && !release.keepsCopies) delete headers['CC']
   })
@@ -68,8 +66,7 @@ function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, messa
   }
 }
 
-function deathsOf(headers: FieldTable): readonly Death[] {
-  const deaths = headers['x-death']
+function deathsOf(deaths: FieldValue | undefined): readonly Death[] {
   return Array.isArray(deaths) ? (deaths as readonly FieldValue[]).filter(isDeath) : []
 }
 
@@ -79,7 +76,7 @@ function isDeath(value: FieldValue): value is Death {
 
 /** Whether a message that died has been in `queue` before, and no consumer rejected it since: it would go round for ever. */
 export function isCycle(message: Message, queue: Queue): boolean {
-  const deaths = deathsOf(message.headers)
+  const deaths = deathsOf(message.headers['x-death'])
   const at = deaths.findIndex(death => death.queue === queue.name)
   return at !== -1 && deaths.slice(0, at + 1).every(death => death.reason !== 'rejected')
 }

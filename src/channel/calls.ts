@@ -215,7 +215,7 @@ export class Calls {
     if (promise !== undefined) this.#disarm(call)
     if (this.#headTimed === call) {
       this.#headTimed = undefined
-      if (this.#first !== undefined) this.#timeHead()
+      this.#timeHead()
     }
     call.effect?.(reply, promise === undefined)
     promise?.resolve(reply)

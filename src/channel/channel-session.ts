@@ -37,8 +37,8 @@ import { PLAIN_ROUTES, type PublishRoutes } from './publish-routes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
 export interface ChannelEvents {
-  /** channel.close is written: nothing more may be. `why` is asked for only if something has to reject. */
-  closing(why: () => CloseReason): void
+  /** channel.close is written: nothing more may be. */
+  closing(ending: CloseReason): void
   /** More may be published. */
   moreMayGo(): void
   /** A message came back; `isReported` if a promise of its publish rejects with it. */
@@ -405,7 +405,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     if (!isWritten) return closed
     this.#to('closing')
     this.acker.freeze()
-    this.#events.closing(() => closedByClient(this.id, this.#closeReason))
+    this.#events.closing(closedByClient(this.id, this.#closeReason))
     // However it ends, it is closed.
     this.#closing = closed.catch(ignore)
     return this.#closing

@@ -703,10 +703,11 @@ export class Channel {
    * Close the channel (channel.close). Calls and publishes that are pending on it reject. A second call gets the same
    * promise.
    */
-  close(options?: CloseOptions): Promise<void> {
+  close(options: CloseOptions = NONE): Promise<void> {
     try {
-      const given: CloseOptions = options === undefined ? NONE : checkedClose(options)
-      const { replyCode = 200, replyText = 'Normal Shutdown' } = given
+      checkOptions('channel.close', options, ['replyCode', 'replyText'])
+      const replyCode = integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
+      const replyText = shortStringOption('channel.close', 'replyText', options.replyText) ?? 'Normal Shutdown'
       this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
       // It rejects only if nothing was sent, from a getter of a message for instance: the channel is open, and can be closed.
       this.#closed.catch(() => {
@@ -871,14 +872,6 @@ function argumentsOf(method: string, args: FieldTable | undefined): FieldTable |
 }
 
 const NO_EFFECT: Effect = { accept: ignore, refuse: ignore }
-
-function checkedClose(options: CloseOptions): CloseOptions {
-  checkOptions('channel.close', options, ['replyCode', 'replyText'])
-  return {
-    replyCode: integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535),
-    replyText: shortStringOption('channel.close', 'replyText', options.replyText),
-  }
-}
 
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)

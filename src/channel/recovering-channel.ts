@@ -447,21 +447,16 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   // ---- a life ends
 
-  closing(why: () => CloseReason): void {
+  closing(ending: CloseReason): void {
     // A life that is given up while it is being recovered: its consumers, and what waits, go on in the next one.
     if (this.#state === 'recovering' && this.#recovers) return
-    this.#failWaiting(why)
+    this.#failWaiting(ending)
     // Nothing can be settled any more: the broker has the deliveries back that wait for callbacks.
     for (const { sink } of this.#consumers) if (!sink.noAck) sink.discard()
   }
 
-  #failWaiting(why: () => CloseReason): void {
-    let ending: CloseReason | undefined
-    const makeError = (what: string): Error => {
-      ending ??= why()
-      return ending.errorFor(what, false, 'notSent')
-    }
-    if (this.publishing.failAll(makeError)) this.#reported = true
+  #failWaiting(ending: CloseReason): void {
+    if (this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))) this.#reported = true
   }
 
   moreMayGo(): void {
@@ -603,7 +598,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#ending = ending
-    this.#failWaiting(() => ending)
+    this.#failWaiting(ending)
     for (const { tag, sink } of this.#consumers) {
       // The broker no longer has messages without acks: only the program may drop them.
       if (ending.error === undefined) sink.discard()

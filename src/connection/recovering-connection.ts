@@ -346,8 +346,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   // ---- channels
 
   async channel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    const opening = this.#opener.open(options, false)
-    const { channel, opened } = opening instanceof Promise ? await opening : opening
+    const { channel, opened } = await this.#opener.open(options, false)
     await opened
     return channel
   }

@@ -77,9 +77,8 @@ export class Deadlines implements TimerSource {
     checkDelay(milliseconds)
     const deadline = new Deadline(this, this.clock.now() + milliseconds, ++this.#sequence, expired)
     if (milliseconds !== Number.POSITIVE_INFINITY) {
-      const last = this.#heap.push(deadline) - 1
-      if (last === 0) deadline.index = 0
-      else this.#rise(deadline, last)
+      this.#heap.push(deadline)
+      this.#rise(deadline, this.#heap.length - 1)
       if (deadline.index === 0) this.#arm()
     }
     return deadline

@@ -872,8 +872,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a recovery that is given up ends the consumers of its channels',
     'channel/recovering-channel.ts',
-    "if (this.#state === 'recovering' && this.#recovers) return\n    this.#failWaiting(why)",
-    'this.#failWaiting(why)',
+    "if (this.#state === 'recovering' && this.#recovers) return\n    this.#failWaiting(ending)",
+    'this.#failWaiting(ending)',
     'the next recovery consumes for nobody, and gives back all that comes, for ever',
   ],
   [
@@ -907,7 +907,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits for a channel is not rejected when it is closed',
     'channel/recovering-channel.ts',
-    'this.#ending = ending\n    this.#failWaiting(() => ending)',
+    'this.#ending = ending\n    this.#failWaiting(ending)',
     'this.#ending = ending',
     'its promise never ends',
   ],
