@@ -65,6 +65,7 @@ export class ClientConnection implements ChannelOwner {
         },
       },
       host.limits.frameMax,
+      host.release,
     )
     this.#heartbeats = new Heartbeats(host.clock, {
       beat: () => {
@@ -256,7 +257,8 @@ export class ClientConnection implements ChannelOwner {
       const rest = this.#state === 'greeting' ? this.#greet(bytes) : bytes
       if (rest.length > 0 && this.#state !== 'greeting' && this.#state !== 'closed') this.#input.push(rest)
     } catch (error) {
-      this.#refuse(error)
+      // What came in front of it is done first.
+      this.#host.post(() => this.#refuse(error))
     }
   }
 

@@ -56,6 +56,8 @@ export interface Release {
   readonly unsetTypes: readonly unknown[]
   /** Refusals name the permission that is missing. */
   readonly namesPermission: boolean
+  /** A passive declare needs one of the permissions. */
+  readonly checksPassive: boolean
   /** Where basic.cancel overtakes its consume-ok: only that one's answer comes. */
   readonly cancelBeforeConsumeOk: 'cancel-ok' | 'consume-ok'
   /** A queue without `x-queue-type` has `classic` there for later declarations. */
@@ -102,6 +104,8 @@ export interface Release {
   readonly headersMatchExactly: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
   readonly unknownTypeEndsChannel: boolean
+  /** Refuses at once a message that is longer than its header says, or will be far too long. */
+  readonly checksContentSize: boolean
   /** Bytes of the largest message that is taken. */
   readonly maxMessageSize: number
 }
@@ -135,6 +139,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     agesInMilliseconds: false,
     unsetTypes: [],
     namesPermission: false,
+    checksPassive: false,
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
     checksDeliveryMode: true,
@@ -157,6 +162,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     sortsHeaders: false,
     headersMatchExactly: false,
     unknownTypeEndsChannel: false,
+    checksContentSize: false,
     maxMessageSize: 134_217_728,
   },
   '4.3': {
@@ -190,6 +196,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     agesInMilliseconds: true,
     unsetTypes: ['', 'undefined'],
     namesPermission: true,
+    checksPassive: true,
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,
     checksDeliveryMode: false,
@@ -212,6 +219,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     sortsHeaders: true,
     headersMatchExactly: true,
     unknownTypeEndsChannel: true,
+    checksContentSize: true,
     maxMessageSize: 16_777_216,
   },
 }

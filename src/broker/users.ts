@@ -46,9 +46,9 @@ export class User {
     throw accessRefused(`${what} to ${resource(kind, known, vhost)} refused for user '${this.name}'`)
   }
 
-  /** A passive declare needs any of the three. */
+  /** A passive declare needs any of the three, or none. */
   checkAny(kind: 'queue' | 'exchange', name: string, vhost: string, release: Release): void {
-    if (this.may('read', name, vhost) || this.may('write', name, vhost)) return
+    if (!release.checksPassive || this.may('read', name, vhost) || this.may('write', name, vhost)) return
     this.check('configure', kind, name, vhost, release)
   }
 }
