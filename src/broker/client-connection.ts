@@ -64,7 +64,6 @@ export class ClientConnection implements ChannelOwner {
           else this.#published(channel, published)
         },
       },
-      host.limits.frameMax,
       host.release,
     )
     this.#heartbeats = new Heartbeats(host.clock, {

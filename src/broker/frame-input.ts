@@ -7,7 +7,7 @@ import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { Published } from './channel-publishing.ts'
 import { FrameCutter, printFrame, printOctets } from './frame-cutter.ts'
-import { Breakdown, breakage, frameError, Refusal, unexpectedFrame } from './refusals.ts'
+import { Breakdown, breakage, Refusal, unexpectedFrame } from './refusals.ts'
 import type { Release } from './release.ts'
 
 const BASIC = 60
@@ -46,10 +46,10 @@ export class FrameInput {
   /** Whether the connection is open, and channels are. */
   takesChannels = false
 
-  constructor(events: FrameInputEvents, frameMax: number, release: Release) {
+  constructor(events: FrameInputEvents, release: Release) {
     this.#events = events
     this.#release = release
-    this.#cutter = new FrameCutter(frameMax, (type, channel, payload) => this.#frame(type, channel, payload))
+    this.#cutter = new FrameCutter(release.frameMin, (type, channel, payload) => this.#frame(type, channel, payload))
   }
 
   set frameMax(bytes: number) {
@@ -163,7 +163,7 @@ function argumentsOf(method: methods.AnyMethod, payload: Buffer, channel: number
   }
   // It does not look at those of a publish.
   if (!method.content && Object.values(args).some(value => isMalformed(value, payload))) {
-    throw frameError('Malformed UTF-8 in shortstr')
+    throw new Refusal(ReplyCode.FRAME_ERROR, 'Malformed UTF-8 in shortstr', channel === 0 ? method : undefined)
   }
   return args
 }

@@ -8,7 +8,7 @@ export interface Release {
   readonly mechanisms: string
   /** The answer to a client that speaks another protocol: the header of the protocol that the server prefers. */
   readonly header: Uint8Array
-  /** The smallest frame size that a client may agree to. */
+  /** The smallest frame size that a client may agree to, and the largest until it has. */
   readonly frameMin: number
   /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
   readonly globalPrefetch: boolean
