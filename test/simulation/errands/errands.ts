@@ -35,9 +35,17 @@ import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
-import { behindLocks, consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
+import {
+  behindLocks,
+  consumerLimits,
+  duringRecovery,
+  lockedConsumers,
+  lostAgain,
+  lostInSilence,
+  refusedThings,
+} from './resumptions.ts'
 import { retries } from './retries.ts'
-import { crowds, deadPeer, silences, slowConfirms } from './silences.ts'
+import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -59,6 +67,7 @@ export const ERRANDS = {
   lostAgain,
   lostInSilence,
   behindLocks,
+  lockedConsumers,
   duringRecovery,
   consumerLimits,
   nacksAfterLoss,
@@ -111,6 +120,8 @@ export const ERRANDS = {
   retries,
   returns,
   silences,
+  silentAnswers,
+  fullHands,
   slowConfirms,
   slowTokens,
   storedOffsets,
