@@ -69,7 +69,7 @@ export function randomStep(random: Random): Step {
         batch: 2,
         loop: 1,
         next: 1,
-        shared: 2,
+        shared: 4,
         callback: 2,
         multiple: 2,
         'no-ack': 1,
@@ -87,7 +87,7 @@ export function randomStep(random: Random): Step {
         concurrency: way === 'no-ack' ? 0 : random.pick([0, 0, 1, 3]),
         ...(way === 'shared' && {
           takers: Array.from({ length: 3 }, () =>
-            random.pick(['worker', 'worker', 'loop', 'batches', 'next'] as const),
+            random.pick(['worker', 'worker', 'loop', 'batches', 'batches', 'next'] as const),
           ),
         }),
       }

@@ -27,7 +27,7 @@ import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
 import { brokerCancels, closeInLoop, stillborn } from './hand-overs.ts'
-import { loops, manyWaiting, oneByOne, pauses } from './loops.ts'
+import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
 import { goneExchange, poison } from './poison.ts'
@@ -119,6 +119,7 @@ export const ERRANDS = {
   resent,
   retries,
   returns,
+  sharers,
   silences,
   silentAnswers,
   fullHands,

@@ -21,7 +21,7 @@ export class StreamReading {
       this.wrong.push(
         `${id} at ${offset} of the stream came after ${this.#next - 1}, with all before ${this.#first} settled`,
       )
-    // Whatever came after it comes again, and is to be settled again.
+    // What came after it comes again, and must be settled again.
     if (offset !== this.#next) this.#settled.clear()
     this.#next = offset + 1
     this.#end = Math.max(this.#end, this.#next)
