@@ -18,7 +18,7 @@ import type { RecoveringConnection } from './connection/recovering-connection.ts
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
-import { EncodeError, fromCallSite } from './errors.ts'
+import { CallSite, EncodeError, fromCallSite, rejection } from './errors.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type {
@@ -235,7 +235,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * the reason if the connection is closed; TimeoutError, AbortError.
    */
   ready(options: ReadyOptions = {}): Promise<void> {
-    return fromCallSite(this.ready, async () => {
+    return fromCallSite(new CallSite(), async () => {
       checkOptions('ready', options, ['timeout', 'signal'])
       const timeout = durationOption('ready', 'timeout', options.timeout)
       const signal = signalOption('ready', 'signal', options.signal)
@@ -258,18 +258,28 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
-  channel(options: ChannelOptions = {}): Promise<Channel> {
-    return fromCallSite(this.channel, () => {
+  async channel(options: ChannelOptions = {}): Promise<Channel> {
+    const site = new CallSite()
+    try {
       checkOptions('channel', options, CHANNEL_OPTIONS)
-      const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms) ?? false
+      const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms)
       const signal = signalOption('channel', 'signal', options.signal)
       const returnCallback = functionOption('channel', 'returnCallback', options.returnCallback)
       const publishTimeout =
         durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
       const role = choiceOption('channel', 'connection', options.connection, ['main', 'publisher'])
       const source = role === 'publisher' ? this.#session.publishing : this.#session
-      return source.channel({ publisherConfirms, publishTimeout, returnCallback, signal })
-    })
+      const { channel, opened } = await source.openChannel({
+        publisherConfirms,
+        publishTimeout,
+        returnCallback,
+        signal,
+      })
+      await opened
+      return channel
+    } catch (error) {
+      throw rejection(error, site)
+    }
   }
 
   /**
@@ -306,7 +316,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     handlerOrOptions?: MessageHandler<Content> | BatchHandler<Content> | LoopOptions<Content>,
     handlerOptions?: HandlerOptions<Content> | BatchHandlerOptions<Content>,
   ): Promise<Consumer<Content>> {
-    return fromCallSite(this.consumer, async () => {
+    return fromCallSite(new CallSite(), async () => {
       if (typeof handlerOrOptions === 'function') {
         return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
       }
@@ -389,7 +399,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = {}): Promise<QueueDeclareResult | undefined> {
-    return this.#isolated(this.queueDeclare, 'queue.declare', queueName, options, (channel, given) =>
+    return this.#isolated(new CallSite(), 'queueDeclare', 'queue.declare', queueName, options, (channel, given) =>
       channel.queueDeclare(queueName, given),
     )
   }
@@ -399,21 +409,21 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(this.queueDelete, 'queue.delete', queueName, options, (channel, given) =>
+    return this.#isolated(new CallSite(), 'queueDelete', 'queue.delete', queueName, options, (channel, given) =>
       channel.queueDelete(queueName, given),
     )
   }
 
   /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = {}): Promise<void> {
-    return this.#isolated(this.queueBind, 'queue.bind', queueName, options, (channel, given) =>
+    return this.#isolated(new CallSite(), 'queueBind', 'queue.bind', queueName, options, (channel, given) =>
       channel.queueBind(queueName, exchangeName, routingKey, given),
     )
   }
 
   /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
-    return this.#isolated(this.queueUnbind, 'queue.unbind', queueName, options, (channel, given) =>
+    return this.#isolated(new CallSite(), 'queueUnbind', 'queue.unbind', queueName, options, (channel, given) =>
       channel.queueUnbind(queueName, exchangeName, routingKey, given),
     )
   }
@@ -423,7 +433,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(this.queuePurge, 'queue.purge', queueName, options, (channel, given) =>
+    return this.#isolated(new CallSite(), 'queuePurge', 'queue.purge', queueName, options, (channel, given) =>
       channel.queuePurge(queueName, given),
     )
   }
@@ -435,15 +445,25 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * RabbitMQ 4 on, ConnectionClosedError 503 before.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = {}): Promise<void> {
-    return this.#isolated(this.exchangeDeclare, 'exchange.declare', exchangeName, options, (channel, given) =>
-      channel.exchangeDeclare(exchangeName, typeName, given),
+    return this.#isolated(
+      new CallSite(),
+      'exchangeDeclare',
+      'exchange.declare',
+      exchangeName,
+      options,
+      (channel, given) => channel.exchangeDeclare(exchangeName, typeName, given),
     )
   }
 
   /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = {}): Promise<void> {
-    return this.#isolated(this.exchangeDelete, 'exchange.delete', exchangeName, options, (channel, given) =>
-      channel.exchangeDelete(exchangeName, given),
+    return this.#isolated(
+      new CallSite(),
+      'exchangeDelete',
+      'exchange.delete',
+      exchangeName,
+      options,
+      (channel, given) => channel.exchangeDelete(exchangeName, given),
     )
   }
 
@@ -454,8 +474,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     routingKey = '',
     options: BindOptions = {},
   ): Promise<void> {
-    return this.#isolated(this.exchangeBind, 'exchange.bind', exchangeDestination, options, (channel, given) =>
-      channel.exchangeBind(exchangeDestination, exchangeSource, routingKey, given),
+    return this.#isolated(
+      new CallSite(),
+      'exchangeBind',
+      'exchange.bind',
+      exchangeDestination,
+      options,
+      (channel, given) => channel.exchangeBind(exchangeDestination, exchangeSource, routingKey, given),
     )
   }
 
@@ -466,19 +491,25 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     routingKey = '',
     options: BindOptions = {},
   ): Promise<void> {
-    return this.#isolated(this.exchangeUnbind, 'exchange.unbind', exchangeDestination, options, (channel, given) =>
-      channel.exchangeUnbind(exchangeDestination, exchangeSource, routingKey, given),
+    return this.#isolated(
+      new CallSite(),
+      'exchangeUnbind',
+      'exchange.unbind',
+      exchangeDestination,
+      options,
+      (channel, given) => channel.exchangeUnbind(exchangeDestination, exchangeSource, routingKey, given),
     )
   }
 
   #isolated<T, O extends CallOptions>(
-    below: (...args: never[]) => unknown,
+    site: CallSite,
+    caller: string,
     method: string,
     name: string,
     options: O,
     run: (channel: Channel, options: O) => Promise<T>,
   ): Promise<T> {
-    return isolated(this.#session, below, describeCall(method, name === '' ? undefined : name), options, run)
+    return isolated(this.#session, site, caller, describeCall(method, name === '' ? undefined : name), options, run)
   }
 
   /**
@@ -489,7 +520,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   rpcClient<Request = Payload, Reply = unknown>(
     options: RpcClientOptions<Request, Reply> = {},
   ): Promise<RpcClient<Request, Reply>> {
-    return fromCallSite(this.rpcClient, async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
+    return fromCallSite(new CallSite(), async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
   }
 
   /**
@@ -504,7 +535,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     handler: RpcHandler<Request, Reply>,
     options: RpcServerOptions<Request, Reply> = {},
   ): Promise<RpcServer> {
-    return fromCallSite(this.rpcServer, async () =>
+    return fromCallSite(new CallSite(), async () =>
       (await loadRpc()).RpcServer.open(this.#session, queueName, handler, options),
     )
   }

@@ -1,7 +1,7 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
 import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
 import { resolveSettings } from './connection/settings/settings.ts'
-import { asError, atCallSite, captureCallSite, fromCallSite } from './errors.ts'
+import { asError, atCallSite, CallSite, fromCallSite } from './errors.ts'
 
 /**
  * Connect to a broker, or to one of several.
@@ -18,12 +18,12 @@ export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
 export function connect(
   ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
 ): Promise<AmqpProtocol> {
-  return fromCallSite(connect, async () => await AmqpProtocol.open(resolveSettings(...args)))
+  return fromCallSite(new CallSite(), async () => await AmqpProtocol.open(resolveSettings(...args)))
 }
 
 /** `connect` with a URL, by aioamqp's name. */
 export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol> {
-  return fromCallSite(fromUrl, async () => await AmqpProtocol.open(resolveSettings(url, options)))
+  return fromCallSite(new CallSite(), async () => await AmqpProtocol.open(resolveSettings(url, options)))
 }
 
 /**
@@ -48,7 +48,7 @@ export function connectInBackground(options?: ConnectOptions): AmqpProtocol
 export function connectInBackground(
   ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
 ): AmqpProtocol {
-  const site = captureCallSite(connectInBackground)
+  const site = new CallSite()
   try {
     return AmqpProtocol.openInBackground(resolveSettings(...args))
   } catch (error) {

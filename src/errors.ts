@@ -364,48 +364,42 @@ export function abortedBy(signal: AbortSignal, what: string, outcome?: PublishOu
     : new AbortError(`${what} was aborted`, options)
 }
 
-/** The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. */
+/**
+ * The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. Made by a
+ * public method itself, whose own frame is the first ("500 queue declares": `captureStackTrace` for less than all frames
+ * costs a third more). Its text is made only when it is read.
+ */
 export interface CallSite {
-  stack?: string
+  readonly stack?: string
 }
 
-/** Remember the current stack below `below`, without the cost of formatting it. */
-export function captureCallSite(below: (...args: never[]) => unknown): CallSite {
-  const site: CallSite = {}
-  Error.captureStackTrace?.(site, KEEPS_FRAMES ? below : undefined)
-  return site
-}
+export const CallSite: new () => CallSite = Error
 
-/** Bun and Safari drop the frame of a function that returns a call: `below` may be gone, and all would be cut off with it. */
-const KEEPS_FRAMES = (() => {
-  const site: CallSite = {}
-  const capture = () => Error.captureStackTrace?.(site, below)
-  const below = () => capture()
-  below()
-  return String(site.stack).includes('\n    at ')
-})()
+const FRAME = '\n    at '
 
 /** Give `error` the stack of the call it rejects. Never throws. */
 export function atCallSite<E extends Error>(error: E, site: CallSite | undefined): E {
   try {
-    const frames = site?.stack
-    if (frames !== undefined) {
-      const firstFrame = frames.indexOf('\n    at ')
-      if (firstFrame !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(firstFrame)}`
-    }
+    const frames = site?.stack ?? ''
+    const caller = frames.indexOf(FRAME, frames.indexOf(FRAME) + 1)
+    if (caller !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(caller)}`
   } catch {
     // An error of the program may be frozen; then it keeps its stack.
   }
   return error
 }
 
-/** Do `call`; an error of this package that it rejects with shows the line that called `below`. */
-export async function fromCallSite<T>(below: (...args: never[]) => unknown, call: () => Promise<T>): Promise<T> {
-  const site = captureCallSite(below)
+/** What a call rejects with: an error of this package shows the line of the call. */
+export function rejection(thrown: unknown, site: CallSite): unknown {
+  return thrown instanceof AmqpError ? atCallSite(thrown, site) : thrown
+}
+
+/** Do `call`, and let its errors show the line of the call. */
+export async function fromCallSite<T>(site: CallSite, call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {
-    throw error instanceof AmqpError ? atCallSite(error, site) : error
+    throw rejection(error, site)
   }
 }
 

@@ -37,8 +37,7 @@ export interface Published {
   readonly routingKey: string
   readonly mandatory: boolean
   readonly immediate: boolean
-  /** Undefined if they cannot be read. */
-  readonly properties: BasicProperties | undefined
+  readonly properties: BasicProperties
   readonly body: Buffer
 }
 
@@ -147,7 +146,7 @@ export class ChannelPublishing {
     if (this.#closed) return
     this.#confirms.take((taken, deliveryTag, multiple) => {
       if (taken) this.#host.send(this.#number, methods.BasicAck, { deliveryTag, multiple })
-      else this.#host.send(this.#number, methods.BasicNack, { deliveryTag, multiple, requeue: true })
+      else this.#host.send(this.#number, methods.BasicNack, { deliveryTag, multiple, requeue: false })
     })
   }
 
@@ -174,7 +173,6 @@ export class ChannelPublishing {
     if (exchange.internal) {
       throw accessRefused(`cannot publish to internal ${resource('exchange', exchangeName, vhost.name)}`)
     }
-    if (properties === undefined) throw breakage()
     const given = this.#withReplyQueue(properties)
     if (release.checksUserFirst) checkUser(given, user)
     const own = withCheckedExpiration(given, release)
@@ -248,21 +246,20 @@ export class ChannelPublishing {
     const tag = this.#nextTag++
     this.#confirms.opened(tag)
     let left = count
-    const settle = (taken: boolean, failsCommit: boolean) => {
+    const settle = (taken: boolean) => {
       this.#host.post(() => {
         this.#confirms.settled(tag, taken)
-        if (failsCommit) this.#refusedInTransaction = true
+        if (!taken) this.#refusedInTransaction = true
         this.#flushSoon()
       })
     }
     return {
-      settled: (taken, failsCommit = true) => {
+      settled: taken => {
         left = taken ? left - 1 : Math.min(left, 0)
         if (left !== 0) return
         left = -1
-        const end = () => settle(taken, !taken && failsCommit)
-        if (withheld === undefined) end()
-        else this.#host.withhold(withheld, end)
+        if (withheld === undefined) settle(taken)
+        else this.#host.withhold(withheld, () => settle(taken))
       },
     }
   }

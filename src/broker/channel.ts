@@ -24,7 +24,9 @@ export interface ChannelOwner extends ChannelHost {
 }
 
 /**
- *     starting --channel.open--> open --refused, or channel.close--> closing --close-ok--> closed
+ *     starting --channel.open--> open --refused--> closing --close-ok--> closed
+ *                                  |                                       ^
+ *                                  +--------------channel.close------------+
  */
 type State = 'starting' | 'open' | 'closing' | 'closed'
 
@@ -62,7 +64,7 @@ export class Channel implements Receiver {
     return this.#consuming.channelPrefetch
   }
 
-  /** One side has closed it, and the other one has not answered. */
+  /** The broker has closed it, and waits for channel.close-ok. */
   get isClosing(): boolean {
     return this.#state === 'closing'
   }
@@ -170,7 +172,6 @@ export class Channel implements Receiver {
   }
 
   #whileClosing(method: methods.AnyMethod): void {
-    if (method === methods.ChannelOpen) throw openedTwice()
     if (method === methods.ChannelClose) this.#reply(methods.ChannelCloseOk, {})
     else if (method === methods.ChannelCloseOk) {
       this.#state = 'closed'
@@ -179,10 +180,8 @@ export class Channel implements Receiver {
   }
 
   #close(): void {
-    this.#release('closing')
+    this.#release('closed')
     this.post(() => {
-      if (this.#state !== 'closing') return
-      this.#state = 'closed'
       this.#owner.channelClosed(this)
       this.#reply(methods.ChannelCloseOk, {})
     })
@@ -227,7 +226,7 @@ export class Channel implements Receiver {
 
   static readonly #handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     on(methods.ChannelOpen, () => {
-      throw openedTwice()
+      throw channelError("second 'channel.open' seen")
     }),
     on(methods.ChannelFlow, (channel, { active }) => {
       if (!active) throw notImplemented('active=false')
@@ -309,10 +308,6 @@ export class Channel implements Receiver {
       channel.#reply(methods.TxRollbackOk, {})
     }),
   ])
-}
-
-function openedTwice(): Refusal {
-  return channelError("second 'channel.open' seen")
 }
 
 /** A row of the table of what a channel does. */

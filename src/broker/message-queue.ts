@@ -114,8 +114,7 @@ export abstract class MessageQueue implements Queue {
     if (this.#expiresNext <= this.host.now()) this.#dropExpired(true)
     if (this.refuses(message, publisher)) {
       if (this.limits.overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
-      // A channel knows of a full quorum queue before its commit begins to wait for answers, and forgets that.
-      receipt?.settled(false, this.type === 'classic')
+      receipt?.settled(false)
       return
     }
     const timeToLive = this.limits.timeToLive(message)
@@ -140,15 +139,14 @@ export abstract class MessageQueue implements Queue {
   }
 
   get(receiver: Receiver, noAck: boolean): Delivery | undefined {
+    this.touch()
     // A quorum queue looks at the message that it is to give, and goes on when that is settled; a classic one goes on.
     if (this.type === 'quorum') this.#dropExpired()
     const stored = this.messages.shift()
     if (this.type === 'classic' || noAck) this.#dropExpired()
     else this.#watchExpiry()
     this.lengthChanged()
-    const delivery = stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
-    this.touch()
-    return delivery
+    return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
   }
 
   settle(deliveries: readonly Delivery[], settlement: Settlement): void {
@@ -218,7 +216,7 @@ export abstract class MessageQueue implements Queue {
   touch(): void {
     this.#idle?.cancel()
     const idle = numberArgument(this.arguments, 'x-expires')
-    if (idle === undefined || this.#ended || this.consumerCount > 0) return
+    if (idle === undefined || this.#ended || this.#consumers.count > 0) return
     this.#idle = this.host.timers.after(idle, () => {
       this.host.queueEnded(this)
       this.host.run()
@@ -230,8 +228,7 @@ export abstract class MessageQueue implements Queue {
     this.#idle?.cancel()
     this.#expiry?.cancel()
     for (const watch of this.#watches) watch.cancel()
-    // A channel looks for its consumers by their tags.
-    for (const consumer of this.#consumers.all.toSorted((one, other) => (one.tag < other.tag ? -1 : 1))) {
+    for (const consumer of this.#consumers.all) {
       this.#remove(consumer)
       consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
     }

@@ -36,8 +36,7 @@ export interface QueueIdentity {
 
 /** A waiter for the answer whether a queue has taken a message. */
 export interface Receipt {
-  /** `failsCommit`: a transaction that is being committed fails if it was not taken. */
-  settled(taken: boolean, failsCommit?: boolean): void
+  settled(taken: boolean): void
 }
 
 /** A queue, of whatever type. */

@@ -1,12 +1,5 @@
 import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
-import {
-  asError,
-  atCallSite,
-  type ConsumerCancelledError,
-  captureCallSite,
-  EncodeError,
-  ProtocolError,
-} from '../errors.ts'
+import { asError, atCallSite, CallSite, type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import { ignore } from '../lib/ignore.ts'
 import {
@@ -166,7 +159,7 @@ export class Channel {
    */
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = NONE): Promise<QueueDeclareResult | undefined> {
-    return this.#method(this.queueDeclare, 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
+    return this.#method(new CallSite(), 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
       const { passive, autoDelete, noWait, arguments: args, recover = true } = options
       booleanOption('queue.declare', 'recover', recover)
       if (noWait === true && queueName === '') {
@@ -219,7 +212,7 @@ export class Channel {
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(
-      this.queueDelete,
+      new CallSite(),
       'queue.delete',
       queueName,
       options,
@@ -241,7 +234,7 @@ export class Channel {
 
   /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
-    return this.#method(this.queueBind, 'queue.bind', queueName, options, BINDING, context => {
+    return this.#method(new CallSite(), 'queue.bind', queueName, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('queue.bind', options.arguments)
       return this.#change(
@@ -258,7 +251,7 @@ export class Channel {
 
   /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
-    return this.#method(this.queueUnbind, 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
+    return this.#method(new CallSite(), 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
       const args = argumentsOf('queue.unbind', options.arguments)
       return this.#change(
         QueueUnbind,
@@ -277,7 +270,7 @@ export class Channel {
   /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
-    return this.#method(this.queuePurge, 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
+    return this.#method(new CallSite(), 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
       const { noWait } = options
       return this.#change(QueuePurge, context, wireName => ({ queueName: wireName(queueName), noWait }))
     })
@@ -292,7 +285,7 @@ export class Channel {
    * RabbitMQ 4 on, ConnectionClosedError 503 before.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = NONE): Promise<void> {
-    return this.#method(this.exchangeDeclare, 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
+    return this.#method(new CallSite(), 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
       const { passive, durable = true, autoDelete, internal, noWait, recover = true } = options
       booleanOption('exchange.declare', 'recover', recover)
       const args = argumentsOf('exchange.declare', options.arguments)
@@ -311,7 +304,7 @@ export class Channel {
   /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = NONE): Promise<void> {
     return this.#method(
-      this.exchangeDelete,
+      new CallSite(),
       'exchange.delete',
       exchangeName,
       options,
@@ -338,7 +331,7 @@ export class Channel {
     routingKey = '',
     options: BindOptions = NONE,
   ): Promise<void> {
-    return this.#method(this.exchangeBind, 'exchange.bind', exchangeDestination, options, BINDING, context => {
+    return this.#method(new CallSite(), 'exchange.bind', exchangeDestination, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('exchange.bind', options.arguments)
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
@@ -358,7 +351,7 @@ export class Channel {
     routingKey = '',
     options: BindOptions = NONE,
   ): Promise<void> {
-    return this.#method(this.exchangeUnbind, 'exchange.unbind', exchangeDestination, options, BINDING, context => {
+    return this.#method(new CallSite(), 'exchange.unbind', exchangeDestination, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('exchange.unbind', options.arguments)
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
@@ -435,7 +428,7 @@ export class Channel {
 
   /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). It may be called again. */
   confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
-    return this.#method(this.confirmSelect, 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
+    return this.#method(new CallSite(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
       this.#lives.confirmSelect(options.noWait === true, context),
     )
   }
@@ -446,7 +439,7 @@ export class Channel {
    * @throws PublishFailedError if it nacked one since the last call; the reason if the channel ends first, or if one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode.
    */
   waitForConfirms(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.waitForConfirms, 'waitForConfirms', undefined, options, CALL, context => {
+    return this.#method(new CallSite(), 'waitForConfirms', undefined, options, CALL, context => {
       if (!this.#lives.publishing.confirming && !this.#lives.isOver) {
         const text = `waitForConfirms failed: channel ${this.channelId} is not in confirm mode; open it with publisherConfirms: true, or call confirmSelect() first`
         return Promise.reject(atCallSite(new ProtocolError(text), context.site))
@@ -463,7 +456,7 @@ export class Channel {
    */
   basicQos(options: QosOptions = NONE): Promise<void> {
     const known = [...CALL, 'prefetchCount', 'prefetchSize', 'connectionGlobal']
-    return this.#method(this.basicQos, 'basic.qos', undefined, options, known, context => {
+    return this.#method(new CallSite(), 'basic.qos', undefined, options, known, context => {
       const { prefetchCount, prefetchSize, connectionGlobal } = options
       const args = { prefetchCount, prefetchSize, connectionGlobal }
       return this.#lasting(BasicQos, context, args, () => this.#lives.qosWritten(args))
@@ -479,7 +472,7 @@ export class Channel {
    * @throws DuplicateConsumerTagError; ChannelClosedError 404 if there is no such queue, 403 if it is refused.
    */
   basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(this.basicConsume, 'basic.consume', queueName, options, CONSUME, async context => {
+    return this.#method(new CallSite(), 'basic.consume', queueName, options, CONSUME, async context => {
       const { noAck, concurrency = Number.POSITIVE_INFINITY } = options
       if (typeof callback !== 'function') throw badValue('basic.consume', 'callback', 'a function', callback)
       if (concurrency !== Number.POSITIVE_INFINITY && !(Number.isInteger(concurrency) && concurrency > 0)) {
@@ -499,7 +492,7 @@ export class Channel {
 
   /** @internal Have `sink` take the messages of its queue, whose owner consumes again when it is cancelled. */
   consumeInto(sink: DeliverySink, options: ConsumeOptions): Promise<Consumer> {
-    return this.#method(this.consumeInto, 'basic.consume', sink.queueName, options, CONSUME, context =>
+    return this.#method(new CallSite(), 'basic.consume', sink.queueName, options, CONSUME, context =>
       this.#consume(sink, options, context, true),
     )
   }
@@ -534,7 +527,7 @@ export class Channel {
    * any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(this.basicCancel, 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
+    return this.#method(new CallSite(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
       const { subscriptions } = this.#lives
       const noWait = options.noWait === true
@@ -545,7 +538,7 @@ export class Channel {
 
   /** Fetch one message, or null if the queue is empty (basic.get). For more than a few, consume. */
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
-    return this.#method(this.basicGet, 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
+    return this.#method(new CallSite(), 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
       return this.#lives.use(session => this.#lives.get(session, queueName, noAck, context), context)
     })
@@ -592,7 +585,7 @@ export class Channel {
 
   /** Have the broker deliver again everything that is not acknowledged (basic.recover). */
   basicRecover(options: RecoverOptions = NONE): Promise<void> {
-    return this.#method(this.basicRecover, 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
+    return this.#method(new CallSite(), 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
       const { requeue = true } = options
       return this.#order(BasicRecover, { requeue }, context)
     })
@@ -600,17 +593,10 @@ export class Channel {
 
   /** Like `basicRecover`, without a reply (basic.recover-async). */
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
-    const sent = this.#method(
-      this.basicRecoverAsync,
-      'basic.recover-async',
-      undefined,
-      options,
-      ['requeue'],
-      context => {
-        const { requeue = true } = options
-        return this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
-      },
-    )
+    const sent = this.#method(new CallSite(), 'basic.recover-async', undefined, options, ['requeue'], context => {
+      const { requeue = true } = options
+      return this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
+    })
     return sent.catch((error: unknown) => this.#lives.forgotten(error))
   }
 
@@ -618,7 +604,7 @@ export class Channel {
 
   /** Make the channel transactional (tx.select): publishes and acks wait for `txCommit`. */
   txSelect(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.txSelect, 'tx.select', undefined, options, CALL, context => {
+    return this.#method(new CallSite(), 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
         // A second call: publishes and acks under way go on.
         if (this.#lives.modes.transaction !== 'none') return NO_EFFECT
@@ -632,7 +618,7 @@ export class Channel {
 
   /** Carry out the publishes and acks since the last commit (tx.commit). */
   txCommit(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.txCommit, 'tx.commit', undefined, options, CALL, context =>
+    return this.#method(new CallSite(), 'tx.commit', undefined, options, CALL, context =>
       this.#lives.useBehindPublishes(
         session => session.order(TxCommit, {}, context, () => this.#lives.transactionTo('idle')),
         context,
@@ -642,7 +628,7 @@ export class Channel {
 
   /** Drop the publishes and acks since the last commit (tx.rollback). */
   txRollback(options: CallOptions = NONE): Promise<void> {
-    return this.#method(this.txRollback, 'tx.rollback', undefined, options, CALL, context => {
+    return this.#method(new CallSite(), 'tx.rollback', undefined, options, CALL, context => {
       // The broker rolled it back when the connection was lost.
       if (this.#lives.modes.transaction === 'lost' && !this.#lives.isOver) {
         this.#lives.transactionTo('idle')
@@ -693,7 +679,7 @@ export class Channel {
    * 540.
    */
   flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
-    return this.#method(this.flow, 'channel.flow', undefined, options, CALL, async context => {
+    return this.#method(new CallSite(), 'channel.flow', undefined, options, CALL, async context => {
       const reply = await this.#lives.use(session => session.call(ChannelFlow, { active }, context), context)
       return { active: reply?.active ?? active }
     })
@@ -750,7 +736,7 @@ export class Channel {
 
   /** Check the options, and make of whatever is thrown a rejection. */
   #method<T>(
-    below: (...args: never[]) => unknown,
+    site: CallSite,
     method: string,
     name: string | undefined,
     options: CallOptions & { readonly requeue?: boolean | undefined },
@@ -763,7 +749,6 @@ export class Channel {
       const what = describeCall(method, name)
       const { signal, timeout } = options
       const names = name === undefined ? undefined : [name]
-      const site = captureCallSite(below)
       const context = { what, site, signal, timeout, since: this.#callTime(timeout), names }
       if (!METHOD_CALL.active) return run(context)
       const traced = new TracedCall(this.#lives, method, name, this.channelId, options)

@@ -61,14 +61,10 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
   /**
-   * A channel of its own. Waits for a number if all are in use, and for a recovery.
+   * A channel of its own. Waits for a number if all are in use, and for a recovery. Once there is a number, methods may be
+   * called at once: they leave with channel.open in one write.
    *
    * @throws the reason if the connection is closed; AbortError, TimeoutError.
-   */
-  channel(options?: SourcedChannelOptions): Promise<Channel>
-  /**
-   * A channel like that of `channel`, but once there is a number, methods may be called at once: they leave with
-   * channel.open in one write.
    */
   openingChannel(options?: SourcedChannelOptions): Promise<Channel>
   /** A channel whose channel.open is written before this returns, if nothing has to be waited for; else undefined. */

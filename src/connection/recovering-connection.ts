@@ -26,7 +26,7 @@ import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { Writer } from '../protocol/writer.ts'
-import { ChannelOpener, type OpenerHost } from './channel-opener.ts'
+import { ChannelOpener, type OpenerHost, type OpeningChannel } from './channel-opener.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp, neverOpened } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
@@ -243,7 +243,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   async answered(signal: AbortSignal | undefined): Promise<void> {
     for (;;) {
       try {
-        const channel = await this.channel({ what: 'a sign of life', recover: false, signal })
+        const { channel, opened } = await this.openChannel({ what: 'a sign of life', recover: false, signal })
+        await opened
         void channel.close()
         return
       } catch (error) {
@@ -345,10 +346,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   // ---- channels
 
-  async channel(options: SourcedChannelOptions = {}): Promise<Channel> {
-    const { channel, opened } = await this.#opener.open(options, false)
-    await opened
-    return channel
+  /** Waits for a channel number only if a part will give one up. */
+  openChannel(options: SourcedChannelOptions): OpeningChannel | Promise<OpeningChannel> {
+    return this.#opener.open(options, false)
   }
 
   async openingChannel(options: SourcedChannelOptions = {}): Promise<Channel> {

@@ -1,7 +1,7 @@
 import type { CallOptions } from '../channel/call-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
-import { asError, atCallSite, captureCallSite } from '../errors.ts'
+import { asError, atCallSite, type CallSite } from '../errors.ts'
 import { atMost } from '../lib/at-most.ts'
 import { badValue, durationOption, signalOption } from '../protocol/option-check.ts'
 
@@ -9,21 +9,21 @@ import { badValue, durationOption, signalOption } from '../protocol/option-check
  * Do one thing on a channel of its own: channel.open, the method and channel.close leave in one write, and if the
  * method fails nothing else does. Waits for a channel number if none is free.
  *
- * @param below the public method that this is for: errors show where that was called.
+ * @param site of the public method that this is for, whose name is `caller`.
  * @param what names the call in errors.
  * @param run calls one method of the channel, with the options it is given.
  */
 export async function isolated<T, O extends CallOptions>(
   source: ChannelSource,
-  below: (...args: never[]) => unknown,
+  site: CallSite,
+  caller: string,
   what: string,
   options: O,
   run: (channel: Channel, options: O) => Promise<T>,
 ): Promise<T> {
-  const site = captureCallSite(below)
   try {
-    const timeout = durationOption(below.name, 'timeout', options?.timeout)
-    const signal = signalOption(below.name, 'signal', options?.signal)
+    const timeout = durationOption(caller, 'timeout', options?.timeout)
+    const signal = signalOption(caller, 'signal', options?.signal)
     const since = source.clock.now()
     // Writes from a microtask leave together; from here, channel.open would leave first, alone.
     await undefined

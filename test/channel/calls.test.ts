@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Call, type CallContext, Calls } from '../../src/channel/calls.ts'
-import { AbortError, ChannelClosedError, captureCallSite, EncodeError, TimeoutError } from '../../src/errors.ts'
+import { AbortError, CallSite, ChannelClosedError, EncodeError, TimeoutError } from '../../src/errors.ts'
 import { FakeChannelPort } from '../support/fake-channel-port.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
@@ -222,7 +222,7 @@ describe('Calls', () => {
 
   it('show the line of the call in the stack of its error', async () => {
     const { calls, declare } = bound(new Fixture())
-    const method = (): Promise<unknown> => declare('a', { site: captureCallSite(method) })
+    const method = (): Promise<unknown> => declare('a', { site: new CallSite() })
     const failing = callsMethod()
     function callsMethod(): Promise<unknown> {
       return method()

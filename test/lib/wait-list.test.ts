@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners, once } from 'node:events'
 import { describe, it } from 'node:test'
-import { AbortError, ConnectionClosedError, captureCallSite, EncodeError, TimeoutError } from '../../src/errors.ts'
+import { AbortError, CallSite, ConnectionClosedError, EncodeError, TimeoutError } from '../../src/errors.ts'
 import { type WaitBounds, WaitList } from '../../src/lib/wait-list.ts'
 import { rejection } from '../support/rejection.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
@@ -47,7 +47,8 @@ describe('WaitList', () => {
     const { list, clock, log, ...fixture } = bound(new Fixture())
     const controller = new AbortController()
     const reason = new Error('enough')
-    const site = captureCallSite(() => {})
+    const method = (): CallSite => new CallSite()
+    const site = method()
     const timedOut = rejection(list.wait({ what: 'queue.declare of "orders"', timeout: 500, site }), TimeoutError)
     const { signal } = controller
     const aborted = rejection(list.wait({ what: () => 'channel.open', signal, outcome: 'notSent' }), AbortError)

@@ -2,14 +2,7 @@ import { notSent } from '../../channel/publish/message.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
-import {
-  asError,
-  atCallSite,
-  ChannelClosedError,
-  ConnectionLostError,
-  captureCallSite,
-  EncodeError,
-} from '../../errors.ts'
+import { asError, atCallSite, CallSite, ChannelClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
@@ -119,7 +112,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     options: RpcCallOptions = {},
     ...surplus: readonly never[]
   ): Promise<Message<Reply>> {
-    const site = captureCallSite(this.call)
+    const site = new CallSite()
     let call: PendingCall
     try {
       if (surplus.length > 0) throw new EncodeError(SURPLUS)
