@@ -66,7 +66,7 @@ function named(which: 'first' | 'last', reason: DeathReason, queue: Queue, messa
   }
 }
 
-function deathsOf(deaths: FieldValue | undefined): readonly Death[] {
+export function deathsOf(deaths: FieldValue | undefined): readonly Death[] {
   return Array.isArray(deaths) ? (deaths as readonly FieldValue[]).filter(isDeath) : []
 }
 

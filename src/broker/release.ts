@@ -78,6 +78,8 @@ export interface Release {
   /** The refusals of a stream: for a consumer without prefetch, and for one without acks. */
   readonly streamNeedsPrefetch: (stream: string) => string
   readonly streamNeedsAcks: (stream: string) => string
+  /** Messages that died may go to a stream; before, a stream loses them. */
+  readonly streamsTakeDeaths: boolean
   /** Streams keep arrays and tables of headers that are named `x-*` or CC, and say how each message is kept. */
   readonly streamsKeepExtensions: boolean
   /** The refusal of basic.nack and basic.reject by streams; undefined if these count as acks. */
@@ -145,6 +147,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     printedQuorum: 'quorum',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for '${stream}'`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream queues ${stream}`,
+    streamsTakeDeaths: false,
     streamsKeepExtensions: false,
     streamsRefuseNacks: stream => `basic.nack and basic.reject not supported by stream queues ${stream}`,
     commitNeedsQueues: false,
@@ -200,6 +203,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     printedQuorum: '<<"quorum">>',
     streamNeedsPrefetch: stream => `consumer prefetch count is not set for stream ${stream}`,
     streamNeedsAcks: stream => `automatic acknowledgement not supported by stream ${stream}`,
+    streamsTakeDeaths: true,
     streamsKeepExtensions: true,
     streamsRefuseNacks: undefined,
     commitNeedsQueues: true,

@@ -1,4 +1,5 @@
 import { Decimal, type FieldTable, type FieldValue, TypedValue } from '../protocol/values.ts'
+import { deathsOf } from './dead-letter.ts'
 import { changed, type Message } from './message.ts'
 import type { Release } from './release.ts'
 
@@ -21,7 +22,18 @@ export function streamMessage(message: Message, { streamsKeepExtensions }: Relea
   })
   const { clusterId: _, ...kept } = properties
   if (!streamsKeepExtensions) return message.withProperties(kept)
-  return message.withProperties({ ...kept, deliveryMode: kept.deliveryMode === PERSISTENT ? PERSISTENT : TRANSIENT })
+  const expiration = kept.expiration ?? firstExpiration(message)
+  return message.withProperties({
+    ...kept,
+    ...(expiration === undefined ? {} : { expiration }),
+    deliveryMode: kept.deliveryMode === PERSISTENT ? PERSISTENT : TRANSIENT,
+  })
+}
+
+/** A message that died has no expiration, but streams find the one that it was published with. */
+function firstExpiration({ died, headers }: Message): string | undefined {
+  const expiration = died ? deathsOf(headers['x-death']).at(-1)?.['original-expiration'] : undefined
+  return typeof expiration === 'string' ? expiration : undefined
 }
 
 /** Names that the later format uses itself: such a header of a publisher is lost. */

@@ -60,9 +60,11 @@ export class StreamQueue implements Queue {
   }
 
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
-    if (publisher !== undefined) checkFilterValue(message.headers, this.#host.release)
+    const { release } = this.#host
+    if (publisher !== undefined) checkFilterValue(message.headers, release)
+    else if (!release.streamsTakeDeaths) return
     this.#log.push({
-      message: streamMessage(message, this.#host.release),
+      message: streamMessage(message, release),
       position: this.#log.length,
       date: this.#host.date(),
       expiresAt: Number.POSITIVE_INFINITY,

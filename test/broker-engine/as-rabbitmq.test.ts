@@ -116,6 +116,30 @@ describe('A quorum queue', () => {
   }
 })
 
+describe('A message that dies, and goes to a stream', () => {
+  for (const [release, expected] of [
+    ['3.10', []],
+    ['4.3', ['60000']],
+  ] as const) {
+    it(`is lost, or has its expiration again, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'log', { 'x-queue-type': 'stream' })
+      declare(client, 'work', { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'log' })
+      client.publish(1, '', 'work', '1', { expiration: '60000' })
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: false })
+      client.take()
+      client.send(2, methods.BasicQos, { prefetchCount: 1 })
+      client.send(2, methods.BasicConsume, { queueName: 'log', arguments: { 'x-stream-offset': 'first' } })
+      const delivered = client.take().filter(({ name }) => name === 'basic.deliver')
+      assert.deepEqual(
+        delivered.map(({ properties }) => properties?.expiration),
+        expected,
+      )
+    })
+  }
+})
+
 describe('The default exchange', () => {
   for (const release of RELEASES) {
     it(`leads nowhere as an alternate exchange, as in RabbitMQ ${release}`, () => {

@@ -65,6 +65,21 @@ describe('A connection to the broker', () => {
     assert.equal(told.take().at(-1)?.args.replyText, 'UNEXPECTED_FRAME - type 1, all octets = <<0,20,0,10,0>>')
   })
 
+  it('is silent to a login for another user, or by AMQPLAIN without a table, and to a frame that is too large for it', () => {
+    const { engine } = startEngine()
+    const start = (mechanism: string, response: string, clientProperties = {}) => {
+      const client = new EngineClient(engine)
+      client.bytes(PROTOCOL_HEADER)
+      client.take()
+      client.send(0, methods.ConnectionStartOk, { clientProperties, mechanism, response })
+      return client.lines()
+    }
+    assert.deepEqual(start('PLAIN', '\0guest\0guest'), ['0 connection.tune'])
+    assert.deepEqual(start('PLAIN', 'other\0guest\0guest'), [])
+    assert.deepEqual(start('AMQPLAIN', 'no table'), [])
+    assert.deepEqual(start('PLAIN', '\0guest\0guest', { product: 'x'.repeat(8192) }), [])
+  })
+
   it('is closed if the virtual host does not exist', () => {
     const { engine } = startEngine()
     const client = new EngineClient(engine)

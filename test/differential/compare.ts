@@ -9,9 +9,9 @@ import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 
 /** Kinds of sequences, with their share in all; `together` of them run at once: they do not meet, and mostly wait. */
 export const KINDS = [
-  { name: 'classic queues', types: ['classic'], expires: false, share: 0.75, together: 12 },
-  { name: 'quorum queues', types: ['classic', 'quorum'], expires: false, share: 0.15, together: 12 },
-  { name: 'streams', types: ['stream', 'classic'], expires: false, share: 0.05, together: 12 },
+  { name: 'classic queues', types: ['classic'], expires: false, share: 0.6, together: 12 },
+  { name: 'quorum queues', types: ['classic', 'quorum'], expires: false, share: 0.2, together: 12 },
+  { name: 'streams', types: ['stream', 'classic'], expires: false, share: 0.15, together: 12 },
   { name: 'what expires', types: ['classic'], expires: true, share: 0.05, together: 12 },
 ] as const
 
