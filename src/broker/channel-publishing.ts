@@ -37,7 +37,8 @@ export interface Published {
   readonly routingKey: string
   readonly mandatory: boolean
   readonly immediate: boolean
-  readonly properties: BasicProperties
+  /** Undefined if they cannot be read. */
+  readonly properties: BasicProperties | undefined
   readonly body: Buffer
 }
 
@@ -146,7 +147,7 @@ export class ChannelPublishing {
     if (this.#closed) return
     this.#confirms.take((taken, deliveryTag, multiple) => {
       if (taken) this.#host.send(this.#number, methods.BasicAck, { deliveryTag, multiple })
-      else this.#host.send(this.#number, methods.BasicNack, { deliveryTag, multiple, requeue: false })
+      else this.#host.send(this.#number, methods.BasicNack, { deliveryTag, multiple, requeue: true })
     })
   }
 
@@ -173,6 +174,7 @@ export class ChannelPublishing {
     if (exchange.internal) {
       throw accessRefused(`cannot publish to internal ${resource('exchange', exchangeName, vhost.name)}`)
     }
+    if (properties === undefined) throw breakage()
     const given = this.#withReplyQueue(properties)
     if (release.checksUserFirst) checkUser(given, user)
     const own = withCheckedExpiration(given, release)
@@ -246,20 +248,21 @@ export class ChannelPublishing {
     const tag = this.#nextTag++
     this.#confirms.opened(tag)
     let left = count
-    const settle = (taken: boolean) => {
+    const settle = (taken: boolean, failsCommit: boolean) => {
       this.#host.post(() => {
         this.#confirms.settled(tag, taken)
-        if (!taken) this.#refusedInTransaction = true
+        if (failsCommit) this.#refusedInTransaction = true
         this.#flushSoon()
       })
     }
     return {
-      settled: taken => {
+      settled: (taken, failsCommit = true) => {
         left = taken ? left - 1 : Math.min(left, 0)
         if (left !== 0) return
         left = -1
-        if (withheld === undefined) settle(taken)
-        else this.#host.withhold(withheld, () => settle(taken))
+        const end = () => settle(taken, !taken && failsCommit)
+        if (withheld === undefined) end()
+        else this.#host.withhold(withheld, end)
       },
     }
   }

@@ -70,6 +70,7 @@ export class ChannelTopology {
     if (args.passive) {
       user.checkAny('queue', given, vhost.name, release)
       const queue = this.queue(given)
+      queue.touch()
       this.#lastQueue = given
       return { queue: given, messageCount: queue.messageCount, consumerCount: queue.consumerCount }
     }

@@ -24,9 +24,7 @@ export interface ChannelOwner extends ChannelHost {
 }
 
 /**
- *     starting --channel.open--> open --refused--> closing --close-ok--> closed
- *                                  |                                       ^
- *                                  +--------------channel.close------------+
+ *     starting --channel.open--> open --refused, or channel.close--> closing --close-ok--> closed
  */
 type State = 'starting' | 'open' | 'closing' | 'closed'
 
@@ -64,7 +62,7 @@ export class Channel implements Receiver {
     return this.#consuming.channelPrefetch
   }
 
-  /** The broker has closed it, and waits for channel.close-ok. */
+  /** One side has closed it, and the other one has not answered. */
   get isClosing(): boolean {
     return this.#state === 'closing'
   }
@@ -172,6 +170,7 @@ export class Channel implements Receiver {
   }
 
   #whileClosing(method: methods.AnyMethod): void {
+    if (method === methods.ChannelOpen) throw openedTwice()
     if (method === methods.ChannelClose) this.#reply(methods.ChannelCloseOk, {})
     else if (method === methods.ChannelCloseOk) {
       this.#state = 'closed'
@@ -180,8 +179,10 @@ export class Channel implements Receiver {
   }
 
   #close(): void {
-    this.#release('closed')
+    this.#release('closing')
     this.post(() => {
+      if (this.#state !== 'closing') return
+      this.#state = 'closed'
       this.#owner.channelClosed(this)
       this.#reply(methods.ChannelCloseOk, {})
     })
@@ -226,7 +227,7 @@ export class Channel implements Receiver {
 
   static readonly #handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     on(methods.ChannelOpen, () => {
-      throw channelError("second 'channel.open' seen")
+      throw openedTwice()
     }),
     on(methods.ChannelFlow, (channel, { active }) => {
       if (!active) throw notImplemented('active=false')
@@ -308,6 +309,10 @@ export class Channel implements Receiver {
       channel.#reply(methods.TxRollbackOk, {})
     }),
   ])
+}
+
+function openedTwice(): Refusal {
+  return channelError("second 'channel.open' seen")
 }
 
 /** A row of the table of what a channel does. */

@@ -64,7 +64,7 @@ export class ClientConnection implements ChannelOwner {
           else this.#published(channel, published)
         },
       },
-      host.limits.frameMax,
+      host.release,
     )
     this.#heartbeats = new Heartbeats(host.clock, {
       beat: () => {
@@ -256,7 +256,8 @@ export class ClientConnection implements ChannelOwner {
       const rest = this.#state === 'greeting' ? this.#greet(bytes) : bytes
       if (rest.length > 0 && this.#state !== 'greeting' && this.#state !== 'closed') this.#input.push(rest)
     } catch (error) {
-      this.#refuse(error)
+      // What came in front of it is done first.
+      this.#host.post(() => this.#refuse(error))
     }
   }
 

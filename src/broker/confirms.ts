@@ -9,10 +9,6 @@ export class Confirms {
     return this.#open.size === 0
   }
 
-  get isEmpty(): boolean {
-    return this.#taken.length + this.#refused.length === 0
-  }
-
   opened(tag: number): void {
     this.#open.add(tag)
   }
@@ -28,18 +24,14 @@ export class Confirms {
     const [taken, refused] = [this.#taken, this.#refused]
     this.#taken = []
     this.#refused = []
-    this.#sendAll(taken, refused, (tag, multiple) => send(true, tag, multiple))
+    const [only] = taken
+    if (only !== undefined && taken.length === 1) send(true, only, false)
+    else this.#sendAll(taken, refused, (tag, multiple) => send(true, tag, multiple))
     this.#sendAll(refused, taken, (tag, multiple) => send(false, tag, multiple))
   }
 
-  /** Grouped as in RabbitMQ: one ack for all tags up to the oldest unconfirmed one, then one for each further tag. */
+  /** Grouped as in RabbitMQ: one for all tags up to the oldest unconfirmed one, then one for each further tag. */
   #sendAll(tags: readonly number[], others: readonly number[], send: (tag: number, multiple: boolean) => void): void {
-    const [only] = tags
-    if (only === undefined) return
-    if (tags.length === 1) {
-      send(only, false)
-      return
-    }
     const sorted = [...tags].sort((one, other) => one - other)
     const end = Math.min(...this.#open, ...others, (sorted.at(-1) ?? 0) + 1)
     const together = sorted.filter(tag => tag < end)

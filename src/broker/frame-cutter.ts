@@ -1,10 +1,12 @@
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../protocol/constants.ts'
+import { pairTerm } from './erlang-terms.ts'
 import { frameError, type Refusal } from './refusals.ts'
 
 const FRAME_HEADER_SIZE = 7
 const CLASS_AND_METHOD = 4
 /** Class, weight and body size. */
 const CONTENT_HEADER = 12
+const SHOWN_OCTETS = 16
 const SHOWN_TEXT = /^[\x20-\x7e\t\n\r\v\f]+$/
 
 /** Takes whole frames, whose types and sizes are sound. */
@@ -32,14 +34,15 @@ export class FrameCutter {
       // RabbitMQ accepts frames whose size leaves out the eight bytes around the payload.
       if (this.frameMax !== 0 && size > this.frameMax) {
         const most = this.frameMax - FRAME_OVERHEAD
-        throw frameError(`type ${type}, all octets = <<>>: {frame_too_large,${size},${most}}`)
+        throw frameError(`${printFrame(type, Buffer.alloc(0))}: {frame_too_large,${size},${most}}`)
       }
       const end = FRAME_HEADER_SIZE + size
       if (rest.length <= end) break
       const payload = rest.subarray(FRAME_HEADER_SIZE, end)
       const last = rest.readUInt8(end)
-      if (last !== FRAME_END) throw badFrame(type, payload, `{invalid_frame_end_marker,${last}}`)
-      if (!isKnown(type, size)) throw badFrame(type, payload, 'unknown_frame')
+      if (last !== FRAME_END)
+        throw badFrame(type, payload, column => pairTerm('invalid_frame_end_marker', BigInt(last), column))
+      if (!isKnown(type, size)) throw badFrame(type, payload, () => 'unknown_frame')
       rest = rest.subarray(end + 1)
       this.#take(type, channel, payload)
     }
@@ -53,12 +56,19 @@ function isKnown(type: number, size: number): boolean {
   return type === FrameType.BODY || (type === FrameType.HEARTBEAT && size === 0)
 }
 
-function badFrame(type: number, payload: Buffer, why: string): Refusal {
-  return frameError(`type ${type}, all octets = ${printBytes(payload)}: ${why}`)
+function badFrame(type: number, payload: Buffer, why: (column: number) => string): Refusal {
+  const what = `${printFrame(type, payload)}: `
+  return frameError(what + why(what.length))
+}
+
+/** A frame that is refused, with the beginning of its payload. */
+export function printFrame(type: number, payload: Buffer): string {
+  const which = payload.length > SHOWN_OCTETS ? `first ${SHOWN_OCTETS}` : 'all'
+  return `type ${type}, ${which} octets = ${printBytes(payload.subarray(0, SHOWN_OCTETS))}`
 }
 
 /** Bytes as Erlang prints them: text where it is one. */
-export function printBytes(bytes: Buffer): string {
+function printBytes(bytes: Buffer): string {
   const text = bytes.toString('latin1')
   return SHOWN_TEXT.test(text) ? `<<"${text.replaceAll(/["\\]/g, '\\$&')}">>` : printOctets(bytes)
 }

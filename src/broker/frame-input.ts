@@ -1,12 +1,14 @@
 import { FrameError } from '../errors.ts'
 import { FrameType, ReplyCode } from '../protocol/constants.ts'
+import { longlong, longstr } from '../protocol/fields.ts'
 import { decodeArguments } from '../protocol/method-codec.ts'
 import * as methods from '../protocol/methods.ts'
 import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { Published } from './channel-publishing.ts'
-import { FrameCutter, printBytes, printOctets } from './frame-cutter.ts'
-import { Breakdown, Refusal, unexpectedFrame } from './refusals.ts'
+import { FrameCutter, printFrame, printOctets } from './frame-cutter.ts'
+import { Breakdown, breakage, Refusal, unexpectedFrame } from './refusals.ts'
+import type { Release } from './release.ts'
 
 const BASIC = 60
 /** Class, weight and body size, in front of the properties. */
@@ -14,6 +16,10 @@ const HEADER_SIZE = 12
 /** Class and method, in front of the arguments. */
 const METHOD_IDS = 4
 const IMMEDIATE = 2
+/** Flags of properties that do not exist; RabbitMQ takes no notice of them. */
+const NO_PROPERTIES = 3
+const MOST_CONTENT = 536_870_912n
+const REPLACEMENT = '\ufffd'
 
 /** What comes from a client, in whole methods and messages. */
 export interface FrameInputEvents {
@@ -21,26 +27,29 @@ export interface FrameInputEvents {
   published(channel: number, published: Published): void
 }
 
-/** A message of which not everything has come. */
+/** A method with a message of which not everything has come. */
 interface Incoming {
-  readonly args: methods.DecodedOf<typeof methods.BasicPublish>
+  readonly method: methods.AnyMethod
+  readonly args: Record<string, unknown>
   readonly immediate: boolean
-  properties: Properties | undefined
-  missing: number
   readonly pieces: Buffer[]
+  /** Undefined until its header has come. */
+  content: { readonly properties: Properties | undefined; missing: number } | undefined
 }
 
 /** Makes methods and messages of a client's bytes. */
 export class FrameInput {
   readonly #events: FrameInputEvents
   readonly #cutter: FrameCutter
+  readonly #release: Release
   readonly #incoming = new Map<number, Incoming>()
   /** Whether the connection is open, and channels are. */
   takesChannels = false
 
-  constructor(events: FrameInputEvents, frameMax: number) {
+  constructor(events: FrameInputEvents, release: Release) {
     this.#events = events
-    this.#cutter = new FrameCutter(frameMax, (type, channel, payload) => this.#frame(type, channel, payload))
+    this.#release = release
+    this.#cutter = new FrameCutter(release.frameMin, (type, channel, payload) => this.#frame(type, channel, payload))
   }
 
   set frameMax(bytes: number) {
@@ -56,72 +65,133 @@ export class FrameInput {
     const isHeartbeat = type === FrameType.HEARTBEAT
     const isExpected = channel === 0 ? isHeartbeat || type === FrameType.METHOD : !isHeartbeat && this.takesChannels
     if (!isExpected) {
-      throw unexpectedFrame(`type ${type}, all octets = ${printBytes(payload)}`)
+      throw unexpectedFrame(printFrame(type, payload))
     }
     if (isHeartbeat) return
     const incoming = this.#incoming.get(channel)
     if (type === FrameType.METHOD && incoming === undefined) this.#method(channel, payload)
     else if (incoming === undefined) throw unexpectedFrame('expected method frame, got non method frame instead')
-    else if (incoming.properties === undefined) this.#header(channel, incoming, type, payload)
-    else this.#body(channel, incoming, type, payload)
+    else if (incoming.content === undefined) this.#header(channel, incoming, type, payload)
+    else this.#body(channel, incoming, incoming.content, type, payload)
   }
 
   #method(channel: number, payload: Buffer): void {
     const method = methods.methodByKey.get(payload.readUInt32BE(0))
     if (method === undefined) throw new Breakdown('RabbitMQ knows no such method, and crashes')
-    const args = argumentsOf(method, payload)
-    if (method === methods.BasicPublish) {
-      this.#incoming.set(channel, {
-        args: args as Incoming['args'],
-        immediate: ((payload.at(-1) ?? 0) & IMMEDIATE) !== 0,
-        properties: undefined,
-        missing: 0,
-        pieces: [],
-      })
-    } else this.#events.method(channel, method, args)
+    const args = argumentsOf(method, payload, channel)
+    if (!method.content || channel === 0) {
+      this.#events.method(channel, method, args)
+      return
+    }
+    const immediate = ((payload.at(-1) ?? 0) & IMMEDIATE) !== 0
+    this.#incoming.set(channel, { method, args, immediate, pieces: [], content: undefined })
   }
 
   #header(channel: number, incoming: Incoming, type: number, payload: Buffer): void {
-    if (type !== FrameType.HEADER) throw notContent('header for class 60', 'non content header frame')
+    const expected = 'header for class 60'
+    const isHeader = type === FrameType.HEADER && payload.readUInt16BE(2) === 0
+    if (!isHeader) throw notContent(incoming, expected, 'non content header frame')
     const classId = payload.readUInt16BE(0)
-    if (classId !== BASIC) throw notContent('header for class 60', `one for class ${classId}`)
-    incoming.properties = Properties.read(payload, HEADER_SIZE, payload.length)
-    incoming.missing = Number(payload.readBigUInt64BE(4))
-    this.#finish(channel, incoming)
+    if (classId !== BASIC) throw notContent(incoming, expected, `one for class ${classId}`)
+    const size = payload.readBigUInt64BE(4)
+    if (this.#release.checksContentSize && size > MOST_CONTENT) {
+      const text = `content body size ${size} exceeds maximum allowed size ${MOST_CONTENT}`
+      throw new Refusal(ReplyCode.FRAME_ERROR, text, incoming.method)
+    }
+    incoming.content = { properties: propertiesOf(payload), missing: Number(size) }
+    this.#finish(channel, incoming, incoming.content)
   }
 
-  #body(channel: number, incoming: Incoming, type: number, payload: Buffer): void {
-    if (type !== FrameType.BODY) throw notContent('body', 'non content body frame')
+  #body(
+    channel: number,
+    incoming: Incoming,
+    content: NonNullable<Incoming['content']>,
+    type: number,
+    payload: Buffer,
+  ): void {
+    if (type !== FrameType.BODY) throw notContent(incoming, 'body', 'non content body frame')
+    if (this.#release.checksContentSize && payload.length > content.missing) {
+      throw new Refusal(ReplyCode.FRAME_ERROR, 'content body frame exceeds remaining content size', incoming.method)
+    }
     incoming.pieces.push(Buffer.from(payload))
-    incoming.missing -= payload.length
-    this.#finish(channel, incoming)
+    content.missing -= payload.length
+    this.#finish(channel, incoming, content)
   }
 
-  #finish(channel: number, { args, immediate, properties, missing, pieces }: Incoming): void {
-    if (missing > 0 || properties === undefined) return
+  /** A message that is longer than its header says never ends. */
+  #finish(
+    channel: number,
+    { method, args, immediate, pieces }: Incoming,
+    { properties, missing }: NonNullable<Incoming['content']>,
+  ): void {
+    if (missing !== 0) return
     this.#incoming.delete(channel)
-    this.#events.published(channel, {
-      exchangeName: args.exchangeName,
-      routingKey: args.routingKey,
-      mandatory: args.mandatory,
-      immediate,
-      properties,
-      body: Buffer.concat(pieces),
-    })
+    if (method !== methods.BasicPublish) {
+      this.#events.method(channel, method, args)
+      return
+    }
+    const { exchangeName, routingKey, mandatory } = args as methods.DecodedOf<typeof methods.BasicPublish>
+    const body = Buffer.concat(pieces)
+    this.#events.published(channel, { exchangeName, routingKey, mandatory, immediate, properties, body })
   }
 }
 
-function notContent(expected: string, got: string): Refusal {
-  const text = `expected content ${expected}, got ${got} instead`
-  return new Refusal(ReplyCode.UNEXPECTED_FRAME, text, methods.BasicPublish)
+function notContent({ method }: Incoming, expected: string, got: string): Refusal {
+  return new Refusal(ReplyCode.UNEXPECTED_FRAME, `expected content ${expected}, got ${got} instead`, method)
 }
 
-function argumentsOf(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> {
+/** Undefined if they cannot be read: RabbitMQ finds that out when it looks at them. */
+function propertiesOf(header: Buffer): Properties | undefined {
+  const last = HEADER_SIZE + 1
+  const known = Buffer.from(header)
+  if (header.length > last) known.writeUInt8(header.readUInt8(last) & ~NO_PROPERTIES, last)
+  try {
+    const properties = Properties.read(known, HEADER_SIZE, known.length)
+    return properties.isTooDeep ? undefined : properties
+  } catch (error) {
+    if (error instanceof FrameError) return undefined
+    throw error
+  }
+}
+
+function argumentsOf(method: methods.AnyMethod, payload: Buffer, channel: number): Record<string, unknown> {
+  const args = readArguments(method, payload) ?? readLeniently(method, payload)
+  if (args === undefined) {
+    if (channel === 0) throw breakage()
+    const octets = printOctets(payload.subarray(METHOD_IDS))
+    throw new Refusal(ReplyCode.FRAME_ERROR, `cannot decode ${octets}`, method)
+  }
+  // It does not look at those of a publish.
+  if (!method.content && Object.values(args).some(value => isMalformed(value, payload))) {
+    throw new Refusal(ReplyCode.FRAME_ERROR, 'Malformed UTF-8 in shortstr', channel === 0 ? method : undefined)
+  }
+  return args
+}
+
+function isMalformed(value: unknown, payload: Buffer): boolean {
+  return typeof value === 'string' && value.includes(REPLACEMENT) && !payload.includes(value)
+}
+
+function readArguments(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> | undefined {
   try {
     return decodeArguments(method, new Reader(payload, METHOD_IDS, payload.length))
   } catch (error) {
-    if (!(error instanceof FrameError)) throw error
-    const args = printOctets(payload.subarray(METHOD_IDS))
-    throw new Refusal(ReplyCode.FRAME_ERROR, `cannot decode ${args}`, method)
+    if (error instanceof FrameError) return undefined
+    throw error
   }
+}
+
+/** RabbitMQ reads any delivery tag, and breaks on a table that has its length but cannot be read. */
+function readLeniently(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> | undefined {
+  const hasTable = method.order.some(({ field }) => field.kind === 'table')
+  const order = method.order.map(argument => {
+    if (argument.field.kind === 'table') return { ...argument, field: longstr }
+    if (argument.field.kind !== 'longlong') return argument
+    // A number that JavaScript has not as one is that of no delivery.
+    const decode = (reader: Reader) => BigInt.asUintN(64, reader.bigint()) as unknown as number
+    return { ...argument, field: { ...longlong, decode } }
+  })
+  const args = readArguments({ ...method, order }, payload)
+  if (args !== undefined && hasTable) throw new Breakdown('RabbitMQ crashes on a table that is none')
+  return args
 }

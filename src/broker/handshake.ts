@@ -70,7 +70,8 @@ export class ServerHandshake {
 
   /** Whether the client gets the reason of a refusal. */
   tells({ replyCode }: Refusal): boolean {
-    return this.#state === 'opening' || (this.#state === 'starting' && replyCode === ReplyCode.ACCESS_REFUSED)
+    if (this.#state === 'opening') return replyCode !== ReplyCode.INTERNAL_ERROR
+    return this.#state === 'starting' && replyCode === ReplyCode.ACCESS_REFUSED
   }
 
   get clientProperties(): FieldTable {

@@ -114,7 +114,8 @@ export abstract class MessageQueue implements Queue {
     if (this.#expiresNext <= this.host.now()) this.#dropExpired(true)
     if (this.refuses(message, publisher)) {
       if (this.limits.overflow === 'reject-publish-dlx') this.host.deadLetter(this, message, 'maxlen', message.failures)
-      receipt?.settled(false)
+      // A channel knows of a full quorum queue before its commit begins to wait for answers, and forgets that.
+      receipt?.settled(false, this.type === 'classic')
       return
     }
     const timeToLive = this.limits.timeToLive(message)
@@ -139,14 +140,15 @@ export abstract class MessageQueue implements Queue {
   }
 
   get(receiver: Receiver, noAck: boolean): Delivery | undefined {
-    this.touch()
     // A quorum queue looks at the message that it is to give, and goes on when that is settled; a classic one goes on.
     if (this.type === 'quorum') this.#dropExpired()
     const stored = this.messages.shift()
     if (this.type === 'classic' || noAck) this.#dropExpired()
     else this.#watchExpiry()
     this.lengthChanged()
-    return stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
+    const delivery = stored === undefined ? undefined : this.#deliveryOf(stored, receiver, undefined, noAck)
+    this.touch()
+    return delivery
   }
 
   settle(deliveries: readonly Delivery[], settlement: Settlement): void {
@@ -216,7 +218,7 @@ export abstract class MessageQueue implements Queue {
   touch(): void {
     this.#idle?.cancel()
     const idle = numberArgument(this.arguments, 'x-expires')
-    if (idle === undefined || this.#ended || this.#consumers.count > 0) return
+    if (idle === undefined || this.#ended || this.consumerCount > 0) return
     this.#idle = this.host.timers.after(idle, () => {
       this.host.queueEnded(this)
       this.host.run()
@@ -228,7 +230,8 @@ export abstract class MessageQueue implements Queue {
     this.#idle?.cancel()
     this.#expiry?.cancel()
     for (const watch of this.#watches) watch.cancel()
-    for (const consumer of this.#consumers.all) {
+    // A channel looks for its consumers by their tags.
+    for (const consumer of this.#consumers.all.toSorted((one, other) => (one.tag < other.tag ? -1 : 1))) {
       this.#remove(consumer)
       consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
     }

@@ -99,6 +99,13 @@ const CONSUMER_CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ['x-cancel-on-ha-failover', bool],
   ['x-consumer-timeout', notNegative],
   [
+    'x-credit',
+    ({ kind }) => {
+      if (kind === 'table') return undefined
+      throw breakage()
+    },
+  ],
+  [
     'x-stream-offset',
     (entry, _table, release) => {
       const { kind, value } = entry

@@ -26,10 +26,6 @@ export class QueueConsumers {
     this.#blocked = this.#blocked.filter(other => other !== consumer)
   }
 
-  has(consumer: Consumer): boolean {
-    return this.#ready.includes(consumer) || this.#blocked.includes(consumer)
-  }
-
   /** Whose turn it is; it goes to the end of those of its priority. */
   next(): Consumer | undefined {
     for (let consumer = this.#ready.shift(); consumer !== undefined; consumer = this.#ready.shift()) {
@@ -49,12 +45,12 @@ export class QueueConsumers {
     this.#blocked.push(consumer)
   }
 
-  /** Let those of a channel, or of any, back in that can take messages again. */
-  unblock(receiver?: Receiver): void {
+  /** Let those of a channel back in that can take messages again. */
+  unblock(receiver: Receiver): void {
     const blocked = this.#blocked
     this.#blocked = []
     for (const consumer of blocked) {
-      if ((receiver === undefined || consumer.receiver === receiver) && consumer.isReady) this.add(consumer)
+      if (consumer.receiver === receiver && consumer.isReady) this.add(consumer)
       else this.#blocked.push(consumer)
     }
   }

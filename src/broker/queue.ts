@@ -36,7 +36,8 @@ export interface QueueIdentity {
 
 /** A waiter for the answer whether a queue has taken a message. */
 export interface Receipt {
-  settled(taken: boolean): void
+  /** `failsCommit`: a transaction that is being committed fails if it was not taken. */
+  settled(taken: boolean, failsCommit?: boolean): void
 }
 
 /** A queue, of whatever type. */

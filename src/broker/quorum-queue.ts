@@ -50,9 +50,9 @@ export class QuorumQueue extends MessageQueue {
     return this.host.release.quorumPriorities > 0 ? this.messages.heads : super.heads
   }
 
-  /** A channel that has asked for a message and not settled it counts too. */
+  /** A consumer that was cancelled counts while messages of it are not settled, and so does each basic.get. */
   override get consumerCount(): number {
-    return super.consumerCount + this.unacked.filter(({ consumer }) => consumer === undefined).length
+    return new Set([...this.consumers, ...this.unacked.map(delivery => delivery.consumer ?? delivery)]).size
   }
 
   override consume(consumer: Consumer, announce: () => void): void {
@@ -64,6 +64,12 @@ export class QuorumQueue extends MessageQueue {
   override settle(deliveries: readonly Delivery[], settlement: Settlement): void {
     const groups = this.#requeuesLast ? deliveries.map(delivery => [delivery]) : [deliveries]
     for (const group of groups) super.settle(group, settlement)
+    this.touch()
+  }
+
+  override receiversGone(receivers: ReadonlySet<Receiver>): void {
+    super.receiversGone(receivers)
+    this.touch()
   }
 
   override get(receiver: Receiver, noAck: boolean): Delivery | undefined {

@@ -8,7 +8,7 @@ export interface Release {
   readonly mechanisms: string
   /** The answer to a client that speaks another protocol: the header of the protocol that the server prefers. */
   readonly header: Uint8Array
-  /** The smallest frame size that a client may agree to. */
+  /** The smallest frame size that a client may agree to, and the largest until it has. */
   readonly frameMin: number
   /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
   readonly globalPrefetch: boolean
@@ -56,6 +56,8 @@ export interface Release {
   readonly unsetTypes: readonly unknown[]
   /** Refusals name the permission that is missing. */
   readonly namesPermission: boolean
+  /** A passive declare needs one of the permissions. */
+  readonly checksPassive: boolean
   /** Where basic.cancel overtakes its consume-ok: only that one's answer comes. */
   readonly cancelBeforeConsumeOk: 'cancel-ok' | 'consume-ok'
   /** A queue without `x-queue-type` has `classic` there for later declarations. */
@@ -104,6 +106,8 @@ export interface Release {
   readonly headersMatchExactly: boolean
   /** An exchange of a type that does not exist ends the channel alone. */
   readonly unknownTypeEndsChannel: boolean
+  /** Refuses at once a message that is longer than its header says, or will be far too long. */
+  readonly checksContentSize: boolean
   /** Bytes of the largest message that is taken. */
   readonly maxMessageSize: number
 }
@@ -137,6 +141,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     agesInMilliseconds: false,
     unsetTypes: [],
     namesPermission: false,
+    checksPassive: false,
     cancelBeforeConsumeOk: 'consume-ok',
     typeInArguments: false,
     checksDeliveryMode: true,
@@ -160,6 +165,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     sortsHeaders: false,
     headersMatchExactly: false,
     unknownTypeEndsChannel: false,
+    checksContentSize: false,
     maxMessageSize: 134_217_728,
   },
   '4.3': {
@@ -193,6 +199,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     agesInMilliseconds: true,
     unsetTypes: ['', 'undefined'],
     namesPermission: true,
+    checksPassive: true,
     cancelBeforeConsumeOk: 'cancel-ok',
     typeInArguments: true,
     checksDeliveryMode: false,
@@ -216,6 +223,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     sortsHeaders: true,
     headersMatchExactly: true,
     unknownTypeEndsChannel: true,
+    checksContentSize: true,
     maxMessageSize: 16_777_216,
   },
 }

@@ -1,5 +1,7 @@
+import { FrameError } from '../errors.ts'
 import { decodeTable } from '../protocol/field-table.ts'
 import { Reader } from '../protocol/reader.ts'
+import type { FieldTable } from '../protocol/values.ts'
 import { accessRefused, resource } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { Permissions, UserOptions } from './user-options.ts'
@@ -46,9 +48,9 @@ export class User {
     throw accessRefused(`${what} to ${resource(kind, known, vhost)} refused for user '${this.name}'`)
   }
 
-  /** A passive declare needs any of the three. */
+  /** A passive declare needs any of the three, or none. */
   checkAny(kind: 'queue' | 'exchange', name: string, vhost: string, release: Release): void {
-    if (this.may('read', name, vhost) || this.may('write', name, vhost)) return
+    if (!release.checksPassive || this.may('read', name, vhost) || this.may('write', name, vhost)) return
     this.check('configure', kind, name, vhost, release)
   }
 }
@@ -63,12 +65,23 @@ export interface Credentials {
 export function readCredentials(mechanism: string, response: Buffer): Credentials | undefined {
   if (mechanism === 'ANONYMOUS') return { login: 'guest', password: 'guest' }
   if (mechanism === 'PLAIN') {
-    const [, login, password, more] = response.toString().split('\0')
-    return login === undefined || password === undefined || more !== undefined ? undefined : { login, password }
+    const [other, login, password, more] = response.toString().split('\0')
+    // No client may log in for another user.
+    if (other !== '' || login === undefined || password === undefined || more !== undefined) return undefined
+    return { login, password }
   }
-  const length = Buffer.alloc(4)
-  length.writeUInt32BE(response.length)
-  const table = decodeTable(new Reader(Buffer.concat([length, response]), 0, response.length + 4))
-  const { LOGIN: login, PASSWORD: password } = table
+  const { LOGIN: login, PASSWORD: password } = readTable(response)
   return typeof login === 'string' && typeof password === 'string' ? { login, password } : undefined
+}
+
+/** A table without its length; empty if it is none. */
+function readTable(entries: Buffer): FieldTable {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(entries.length)
+  try {
+    return decodeTable(new Reader(Buffer.concat([length, entries]), 0, entries.length + 4))
+  } catch (error) {
+    if (error instanceof FrameError) return {}
+    throw error
+  }
 }

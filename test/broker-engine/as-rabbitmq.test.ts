@@ -116,6 +116,88 @@ describe('A quorum queue', () => {
   }
 })
 
+describe('A queue that expires', () => {
+  for (const release of RELEASES) {
+    it(`goes on after a passive declare, not after a publish, as in RabbitMQ ${release}`, async () => {
+      const { engine, client, clock } = start(release)
+      for (const name of ['asked', 'filled']) declare(client, name, { 'x-expires': 1000 })
+      await clock.advance(900)
+      client.send(1, methods.QueueDeclare, { queueName: 'asked', passive: true })
+      client.publish(1, '', 'filled', '1')
+      await clock.advance(900)
+      assert.ok(engine.queue('asked', '/'))
+      assert.equal(engine.queue('filled', '/'), undefined)
+    })
+
+    it(`is in use while it is a quorum queue of which a message is not settled, as in RabbitMQ ${release}`, async () => {
+      const { engine, client, clock } = start(release)
+      const types = ['classic', 'quorum']
+      for (const type of types) {
+        declare(client, type, { 'x-queue-type': type, 'x-expires': 1000 })
+        client.publish(1, '', type, '1')
+        client.send(1, methods.BasicGet, { queueName: type })
+      }
+      await clock.advance(3000)
+      assert.deepEqual(
+        types.map(type => engine.queue(type, '/') !== undefined),
+        [false, true],
+      )
+      client.send(1, methods.BasicAck, { deliveryTag: 2 })
+      await clock.advance(1001)
+      assert.equal(engine.queue('quorum', '/'), undefined)
+    })
+  }
+})
+
+describe('A full queue', () => {
+  const full = (release: ReleaseName, type: string) => {
+    const scene = start(release)
+    declare(scene.client, 'work', { 'x-queue-type': type, 'x-max-length': 0, 'x-overflow': 'reject-publish' })
+    scene.client.publish(2, '', 'work', '1')
+    return scene
+  }
+  for (const release of RELEASES) {
+    for (const type of ['classic', 'quorum']) {
+      it(`refuses publishes as a ${type} queue of RabbitMQ ${release} does`, () => {
+        const { client } = full(release, type)
+        client.send(1, methods.ConfirmSelect, {})
+        client.take()
+        client.publish(1, '', 'work', '2')
+        client.publish(1, '', 'work', '3')
+        const nack = (deliveryTag: number) => ({ deliveryTag, multiple: true, requeue: true })
+        assert.deepEqual(
+          client.take().flatMap(({ name, args }) => (name === 'basic.nack' ? [args] : [])),
+          [nack(1), nack(2)],
+        )
+      })
+
+      it(`fails a transaction as a ${type} queue of RabbitMQ ${release} does`, () => {
+        const { client } = full(release, type)
+        client.send(2, methods.TxSelect, {})
+        client.publish(2, '', 'work', '2')
+        client.take()
+        client.send(2, methods.TxCommit, {})
+        assert.deepEqual(client.lines(), [type === 'classic' ? '2 channel.close' : '2 tx.commit-ok'])
+      })
+    }
+  }
+})
+
+describe('A queue that is deleted', () => {
+  for (const release of RELEASES) {
+    it(`cancels its consumers in the order of their tags, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work')
+      for (const tag of ['t3', 't1', 't2'])
+        client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag: tag })
+      client.take()
+      client.send(2, methods.QueueDelete, { queueName: 'work' })
+      const tags = client.take().map(({ args }) => args.consumerTag)
+      assert.deepEqual(tags.filter(Boolean), ['t1', 't2', 't3'])
+    })
+  }
+})
+
 describe('A message that dies, and goes to a stream', () => {
   for (const [release, expected] of [
     ['3.10', []],

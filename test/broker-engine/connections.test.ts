@@ -118,7 +118,18 @@ describe('A connection to the broker', () => {
     ['an unknown type', frame(7, 'odd'), 'type 7, all octets = <<"odd">>: unknown_frame'],
     ['too few octets for a method', frame(1, '\0<'), 'type 1, all octets = <<0,60>>: unknown_frame'],
     ['another end', frame(3, 'x', 1), 'type 3, all octets = <<"x">>: {invalid_frame_end_marker,1}'],
+    [
+      'another end after many octets',
+      frame(1, '\0<\0\x0a'.padEnd(40, '\0'), 1),
+      'type 1, first 16 octets = <<0,60,0,10,0,0,0,0,0,0,0,0,0,0,0,0>>: {invalid_frame_end_marker,\n' +
+        `${' '.repeat(66)}1}`,
+    ],
     ['no sense as a method', frame(1, '\0<\0\x0a!'), 'cannot decode <<33>>'],
+    [
+      'a name that is not UTF-8',
+      Buffer.from([1, 0, 1, 0, 0, 0, 14, 0, 50, 0, 10, 0, 0, 2, 255, 254, 0, 0, 0, 0, 0, 206]),
+      'Malformed UTF-8 in shortstr',
+    ],
     [
       'a size that was not agreed',
       Buffer.from([3, 0, 1, 0, 2, 0, 1]),
@@ -133,6 +144,76 @@ describe('A connection to the broker', () => {
       assert.equal(client.take()[0]?.args.replyText, `FRAME_ERROR - ${text}`)
     })
   }
+
+  const publish = EngineClient.encodePublish(1, '', 'q', '').subarray(0, -22)
+  const header = (size: number, rest: string, weight = '\0') =>
+    frame(2, `\0<\0${weight}\0\0\0\0\0\0\0${String.fromCharCode(size)}${rest}`)
+  const TOO_LONG = 'FRAME_ERROR - content body frame exceeds remaining content size'
+  const NO_HEADER = 'expected content header for class 60, got non content header frame instead'
+  const NO_BODY = 'expected content body, got non content body frame instead'
+  const contents: readonly (readonly [string, readonly Buffer[], string, string])[] = [
+    [
+      'is longer than it says',
+      [publish, header(2, '\0\0'), frame(3, '123')],
+      `UNEXPECTED_FRAME - ${NO_BODY}`,
+      TOO_LONG,
+    ],
+    [
+      'has a weight',
+      [publish, header(0, '\0\0', '\x01')],
+      `UNEXPECTED_FRAME - ${NO_HEADER}`,
+      `UNEXPECTED_FRAME - ${NO_HEADER}`,
+    ],
+    ['has no flags', [publish, header(0, '')], 'INTERNAL_ERROR', 'INTERNAL_ERROR'],
+    ['lacks a property', [publish, header(0, '\x40\0')], 'INTERNAL_ERROR', 'INTERNAL_ERROR'],
+    ['has more than properties', [publish, header(0, '\0\0more')], 'INTERNAL_ERROR', 'INTERNAL_ERROR'],
+    ['has a header of no type', [publish, header(0, '\x20\0\0\0\0\x03\x01a!')], 'INTERNAL_ERROR', 'INTERNAL_ERROR'],
+  ]
+  for (const release of ['3.10', '4.3'] as const) {
+    for (const [what, frames, early, late] of contents) {
+      it(`is closed by a message that ${what}, as RabbitMQ ${release} does it`, () => {
+        const { engine } = startEngine({ release })
+        const client = EngineClient.open(engine)
+        for (const bytes of frames) client.bytes(bytes)
+        client.send(1, methods.BasicQos, { prefetchCount: 1 })
+        assert.equal(client.take()[0]?.args.replyText, release === '3.10' ? early : late)
+      })
+    }
+  }
+
+  it('carries out what came in front of a bad frame', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'q' })
+    client.bytes(Buffer.concat([publish, header(1, '\0\0'), frame(3, '1'), frame(3, '2')]))
+    assert.equal(engine.queue('q', '/')?.messageCount, 1)
+    assert.deepEqual(client.lines(), ['1 queue.declare-ok', '0 connection.close'])
+  })
+
+  it('takes messages that clients have no business to send, before it refuses them', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    const args = { consumerTag: 't', deliveryTag: 1, redelivered: false, exchangeName: '', routingKey: 'q' }
+    client.send(1, methods.BasicDeliver, args)
+    assert.deepEqual(client.lines(), [])
+    client.bytes(header(0, '\0\0'))
+    assert.equal(client.take()[0]?.args.replyText, 'COMMAND_INVALID - unimplemented method')
+  })
+
+  it('is cut without a word by a table that cannot be read', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(frame(1, '\x002\0\x0a\0\0\x01q\0\0\0\0\x03\x01a!'))
+    assert.deepEqual(client.lines(), [])
+    assert.equal(client.ended, 'destroyed')
+  })
+
+  it('breaks on a method of its own that cannot be read', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(Buffer.from([1, 0, 0, 0, 0, 0, 4, 0, 60, 0, 10, 206]))
+    assert.equal(client.take()[0]?.args.replyText, 'INTERNAL_ERROR')
+  })
 
   it('takes frames that come octet by octet', () => {
     const { engine } = startEngine()
@@ -218,6 +299,24 @@ describe('A connection to the broker', () => {
 })
 
 describe('A user of the broker', () => {
+  for (const [release, answer] of [
+    ['3.10', 'queue.declare-ok undefined'],
+    ['4.3', "channel.close ACCESS_REFUSED - configure access to queue 'q' in vhost '/' refused for user 'guest'"],
+  ] as const) {
+    it(`without permissions may ask for a queue if RabbitMQ ${release} lets it`, () => {
+      const { engine } = startEngine({ release })
+      const client = EngineClient.open(engine)
+      client.send(1, methods.QueueDeclare, { queueName: 'q' })
+      client.take()
+      engine.setUser('guest', { password: 'guest', permissions: { '/': {} } })
+      client.send(1, methods.QueueDeclare, { queueName: 'q', passive: true })
+      assert.deepEqual(
+        client.take().map(({ name, args }) => `${name} ${args.replyText}`),
+        [answer],
+      )
+    })
+  }
+
   it('does what the permissions say, and nothing else', () => {
     const users = { guest: { password: 'guest', permissions: { '/': { configure: '^my-', write: '', read: '.*' } } } }
     const { engine } = startEngine({ users })

@@ -151,7 +151,7 @@ export class Draws {
     }
     if (expires && random.chance(0.15)) table['x-expires'] = SHORT
     if (random.chance(0.08) && !isQuorum) table['x-max-priority'] = random.pick([0, 1, 3, 10])
-    if (random.chance(0.08)) table['x-single-active-consumer'] = true
+    if (random.chance(isQuorum ? 0.2 : 0.08)) table['x-single-active-consumer'] = true
     if (random.chance(isQuorum ? 0.25 : 0.01)) table['x-delivery-limit'] = random.pick([0, 1, 1, 2, 5])
     return table
   }

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import net from 'node:net'
-import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
+import { FrameType, PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
 import { FrameParser, type FrameSink } from '../../src/protocol/frame-parser.ts'
 import { decodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import type { FieldTable } from '../../src/protocol/values.ts'
-import { type Bytes, methodBytes } from './bad-bytes.ts'
+import { type Bytes, frame, methodBytes } from './bad-bytes.ts'
 import { Random } from './random.ts'
 
 /** RabbitMQ keeps clients waiting that it refuses without a word. */
@@ -18,15 +18,24 @@ const HEADERS: readonly Bytes[] = [
   { text: 'AMQP 1.1 with the id of 0-9-1', bytes: Buffer.from('AMQP\x01\x01\x00\x0a', 'latin1') },
   { text: 'text', bytes: Buffer.from('GET / HTTP/1.1\r\n\r\n') },
 ]
-const CAPABILITIES: readonly FieldTable[] = [{}, { authentication_failure_close: true }]
+const CAPABILITIES: readonly FieldTable[] = [
+  {},
+  {},
+  { authentication_failure_close: true },
+  { authentication_failure_close: true },
+  { a: 'x'.repeat(4000) },
+  { a: 'x'.repeat(8200) },
+]
 const LOGINS = [
   ['PLAIN', '\0guest\0guest'],
   ['PLAIN', '\0guest\0wrong'],
   ['PLAIN', '\0nobody\0guest'],
   ['PLAIN', 'guest'],
+  ['PLAIN', 'other\0guest\0guest'],
   ['PLAIN', '\0guest\0guest\0more'],
   ['AMQPLAIN', '\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x05guest'],
   ['AMQPLAIN', '\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x05wrong'],
+  ['AMQPLAIN', 'no table'],
   ['ODD', ''],
 ] as const
 const TUNINGS = [
@@ -66,7 +75,7 @@ export function handshake(seed: number): readonly Bytes[] {
     const capabilities = random.pick(CAPABILITIES)
     const clientProperties = { capabilities }
     return {
-      text: `start-ok ${mechanism} ${JSON.stringify(response)} ${JSON.stringify(capabilities)}`,
+      text: `start-ok ${mechanism} ${JSON.stringify(response)} ${JSON.stringify(capabilities).slice(0, 60)}`,
       bytes: methodBytes(0, methods.ConnectionStartOk, {
         clientProperties,
         mechanism,
@@ -86,6 +95,13 @@ export function handshake(seed: number): readonly Bytes[] {
     text: 'close',
     bytes: methodBytes(0, methods.ConnectionClose, { replyCode: 200, classId: 0, methodId: 0 }),
   })
+  const cut = (): Bytes => ({
+    text: 'open that is cut',
+    bytes: random.pick([
+      frame(FrameType.METHOD, 0, Buffer.from([0, 10, 0, 40, 5])),
+      frame(FrameType.METHOD, 0, Buffer.from([0, 10, 0, 40, 2, 255, 254, 0, 0])),
+    ]),
+  })
   const channel = (): Bytes => ({
     text: 'channel.open',
     bytes: methodBytes(random.pick([1, 2, 5]), methods.ChannelOpen, {}),
@@ -99,7 +115,7 @@ export function handshake(seed: number): readonly Bytes[] {
     channel,
     close,
   ]
-  return right.map(make => (wrong(0.05) ? random.pick([start, tune, open, close, channel])() : make()))
+  return right.map(make => (wrong(0.05) ? random.pick([start, tune, open, close, cut, channel])() : make()))
 }
 
 /** What a server sends, as lines. */

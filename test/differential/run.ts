@@ -224,7 +224,9 @@ export class Run {
     for (const { channel, method, args, properties, body, settles = [] } of told) {
       if (method === methods.BasicAck || method === methods.BasicNack) {
         // Which confirms are sent together, and in which order, is a matter of time.
-        for (const tag of settles) confirms.push([tag, `${connection}.${channel} confirms ${method.name} ${tag}`])
+        const requeue = args['requeue'] === true ? ' requeue' : ''
+        const line = `${connection}.${channel} confirms ${method.name}${requeue}`
+        for (const tag of settles) confirms.push([tag, `${line} ${tag}`])
         if (settles.length === 0) lines.push(`${connection}.${channel} confirms nothing: ${this.#shown(args)}`)
       } else {
         const message = body === undefined ? '' : ` ${this.#shown(properties)} ${shortened(body)}`

@@ -315,7 +315,14 @@ export function sequence(seed: number, options: SequenceOptions): Step[] {
         }),
     ),
   ]
-  return [...declared.map(make => make()), ...Array.from({ length: steps }, any)]
+  // What is rare otherwise: channels with transactions, confirms, or a limit for all of their consumers.
+  const modes: readonly (() => Step)[] = [
+    () => step(methods.TxSelect, {}),
+    () => step(methods.ConfirmSelect, {}),
+    () => step(methods.BasicQos, { prefetchCount: random.pick([1, 2]), connectionGlobal: true }),
+  ]
+  const opening = random.chance(0.5) ? Array.from({ length: 3 }, random.pick(modes)) : []
+  return [...declared.map(make => make()), ...opening, ...Array.from({ length: steps }, any)]
 }
 
 /** Every name that a sequence may have declared. */

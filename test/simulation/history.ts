@@ -90,6 +90,8 @@ class World {
     wrong.push(...(await rest.judgeIdle()))
     for (const program of this.#programs) program.close()
     wrong.push(...(await rest.judgeClosed()))
+    const { size } = this.#network.links
+    if (size > 0) wrong.push(`${size} connections to the broker are left`)
     wrong.push(...judge(this.#journal, this.#broker.evidence(), this.#isSlowReader))
     this.#broker.stop()
     return wrong

@@ -21,6 +21,7 @@ export interface Published {
 export interface Handled {
   readonly id: string
   readonly consumer: number
+  readonly taker: number
   readonly redelivered: boolean
 }
 
@@ -53,6 +54,8 @@ export class Journal {
   /** Messages that a program settled for good: acked, rejected without requeue, or taken without acks. */
   readonly settled = new Set<string>()
   readonly consumers: Consuming[] = []
+  /** Queues out of which a message was asked for without acks, and no answer came. */
+  readonly lostGets = new Set<string>()
   /** Messages of one transaction each. */
   readonly units: (readonly Published[])[] = []
   /** What is wrong for sure, at the moment it is seen. */
@@ -107,8 +110,8 @@ export class Journal {
     return consumer
   }
 
-  /** A handler, callback or loop has a message. */
-  seen(consumer: Consuming, id: string, redelivered: boolean): void {
+  /** A handler, callback or loop has a message: `taker` is which one of several that share its consumer. */
+  seen(consumer: Consuming, id: string, redelivered: boolean, taker = 0): void {
     const { number, way, closed, runsOn, closing, isPaused, active, concurrency } = consumer
     const owned = way === 'handler' || way === 'loop' || way === 'next'
     if (closed && !runsOn) this.violations.push(`consumer ${number} got ${id} after it had closed`)
@@ -116,14 +119,21 @@ export class Journal {
     if (isPaused) this.violations.push(`consumer ${number} got ${id} during a pause`)
     if (active >= concurrency) this.violations.push(`consumer ${number} got ${id} beside ${active} others`)
     this.#trace?.(`consumer ${consumer.number} has ${id}`)
-    this.handled.push({ id, consumer: consumer.number, redelivered })
+    this.handled.push({ id, consumer: consumer.number, taker, redelivered })
   }
 
   /** A program learned of an error, from a promise or an event. */
   learned(what: string, error: unknown): void {
     const { name, replyCode, message } = error as { name?: string; replyCode?: number; message?: string }
     const broken = name === 'ProtocolError' || name === 'FrameError' || CLIENT_AT_FAULT.has(replyCode)
-    if (broken && !/^(bad declare|channel bad)/.test(what) && !message?.includes('partial tx completion'))
+    // The client asks whether a queue is a stream by an offset.
+    const isQuestion = message?.includes("invalid arg 'x-stream-offset'") === true
+    if (
+      broken &&
+      !isQuestion &&
+      !/^(bad declare|channel bad)/.test(what) &&
+      !message?.includes('partial tx completion')
+    )
       this.violations.push(`${what}: ${name}: ${message}`)
   }
 

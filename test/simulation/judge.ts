@@ -28,7 +28,8 @@ export function judge(journal: Journal, evidence: Evidence, isSlowReader: boolea
   const { nacked } = evidence
   const queued = new Set([...evidence.queued.values()].flat())
   const seen = new Set(journal.handled.map(({ id }) => id))
-  const lossy = new Set(journal.consumers.filter(({ way }) => way === 'no-ack').map(({ queue }) => queue))
+  const withoutAcks = journal.consumers.filter(({ way }) => way === 'no-ack').map(({ queue }) => queue)
+  const lossy = new Set([...withoutAcks, ...journal.lostGets])
   for (const { id, way, outcome, queue } of journal.published.values()) {
     const there = queued.has(id) || seen.has(id) || journal.settled.has(id)
     const mayBeLost = lossy.has(queue) || (isByKey(queue) && lossy.size > 0) || evidence.forgot.has(id)
@@ -94,12 +95,12 @@ function handledOutOfOrder(journal: Journal, arrived: readonly string[]): string
     had.add(id)
   }
   const last = new Map<string, number>()
-  for (const { id, consumer, redelivered } of journal.handled) {
+  for (const { id, consumer, taker, redelivered } of journal.handled) {
     const published = journal.published.get(id)
     if (published === undefined || redelivered || twice.has(id) || isByKey(published.queue)) continue
     // Transactions of one way run beside each other.
     if (published.way === 'transaction' || published.way === 'unit') continue
-    const stream = `${consumer} ${published.client} ${published.way} ${published.publisher} ${published.queue}`
+    const stream = `${consumer} ${taker} ${published.client} ${published.way} ${published.publisher} ${published.queue}`
     const before = last.get(stream) ?? 0
     if (published.sequence < before)
       wrong.push(`consumer ${consumer} got ${id} after number ${before} of its publisher`)

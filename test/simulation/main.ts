@@ -13,8 +13,9 @@
 import { parseArgs } from 'node:util'
 import { runHistory } from './history.ts'
 import { Random } from './random.ts'
+import { randomSteps } from './random-steps.ts'
 import { shrink } from './shrink.ts'
-import { randomSteps, type Step } from './steps.ts'
+import type { Step } from './steps.ts'
 
 const { values } = parseArgs({
   options: {

@@ -188,6 +188,7 @@ export class Rest {
     const wrong: string[] = []
     // What was read and is forgotten gives its place to another message.
     if ([...forgot].some(id => id.includes(STREAM))) return wrong
+    wrong.push(...this.#programs.flatMap(({ stream }) => stream.wrong))
     for (const { consuming } of this.#running) {
       if (consuming.way !== 'stream' || consuming.closed) continue
       const seen = new Set(this.#journal.handled.filter(each => each.consumer === consuming.number).map(({ id }) => id))

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { runHistory } from './history.ts'
 import { Random } from './random.ts'
+import { randomSteps } from './random-steps.ts'
 import { shrink } from './shrink.ts'
-import { randomSteps, type Step } from './steps.ts'
+import type { Step } from './steps.ts'
 
 const SEEDS = 60
 const LENGTH = 200

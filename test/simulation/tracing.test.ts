@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { OPERATIONS, TraceRecorder } from '../support/trace-recorder.ts'
 import { runHistory } from './history.ts'
 import { Random } from './random.ts'
-import { randomSteps } from './steps.ts'
+import { randomSteps } from './random-steps.ts'
 
 const SEEDS = 12
 const LENGTH = 200

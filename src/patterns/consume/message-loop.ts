@@ -28,8 +28,12 @@ export interface MessageStream {
 export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
   readonly #stream: MessageStream
   #current: Message | undefined
+  /** Calls whose callers have no answer yet. */
   #asked = 0
   #isLoop = true
+  readonly #heard = (): void => {
+    this.#asked--
+  }
 
   constructor(stream: MessageStream) {
     this.#stream = stream
@@ -38,14 +42,18 @@ export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
   next(): Promise<MessageResult> {
     if (this.#asked > 0) this.#isLoop = false
     this.#asked++
-    const current = this.#current
-    this.#current = undefined
-    current?.ack()
-    return this.#stream.take(this)
+    if (this.#isLoop) {
+      const current = this.#current
+      this.#current = undefined
+      current?.ack()
+    }
+    const taken = this.#stream.take(this)
+    // A message that waited here was given at once, and its caller has not seen it when it asks again in the same tick.
+    taken.then(this.#heard, this.#heard)
+    return taken
   }
 
   given(message: Message): boolean {
-    this.#asked--
     if (this.#isLoop) this.#current = message
     return this.#isLoop
   }

@@ -45,6 +45,27 @@ describe('A loop over a consumer', { concurrency: 4 }, () => {
     assert.deepEqual(await the.inspect(queue), { messageCount: 0, consumerCount: 0 })
   })
 
+  it('leaves every message to several workers that ask at once, also those that wait here already', async () => {
+    await using the = await scene()
+    const queue = await the.queue(['a', 'b', 'c', 'd'])
+    const consumer = await the.protocol.consumer(queue)
+    await until('all messages wait here', () => consumer.stats().buffered === 4)
+    const iterator = consumer[Symbol.asyncIterator]()
+    const taken = await Promise.all([iterator.next(), iterator.next(), iterator.next()])
+    const { value: last } = await iterator.next()
+    const messages = [...taken.map(({ value }) => value), last]
+    assert.deepEqual(
+      messages.map(message => message?.text()),
+      ['a', 'b', 'c', 'd'],
+    )
+    assert.deepEqual(
+      messages.map(message => message?.ack()),
+      [true, true, true, true],
+    )
+    await consumer.close()
+    assert.deepEqual(await the.inspect(queue), { messageCount: 0, consumerCount: 0 })
+  })
+
   it('gives back the message in hand and those it has not seen when it is left by break', async () => {
     await using the = await scene()
     const queue = await the.queue(['a', 'b', 'c', 'd'])

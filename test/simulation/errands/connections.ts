@@ -183,6 +183,22 @@ export const fewChannels: Errand = async outing => {
   await others[0]?.close()
   await publisher.publish('2', queue, {}, { timeout: 20_000 })
   await others[1]?.close()
+  await outing.holds(queue, 2, 'messages of a publisher whose channel was given up')
+  // Neither the channel of a call nor that of its server is given up while they are needed.
+  const requests = await outing.queue()
+  const server = outing.keep(
+    await outing.protocol.rpcServer(requests, async () => {
+      await outing.sleep(300)
+      return 'answer'
+    }),
+  )
+  const client = await protocol.rpcClient()
+  const called = outing.meanwhile(client.call(requests, 'question', { timeout: 20_000 }))
+  const taken = await protocol.channel({ signal: outing.signalAfter(5_000) })
+  const third = outing.meanwhile(protocol.channel({ signal: outing.signalAfter(5_000) }))
+  outing.equal((await called).text(), 'answer', 'the answer to a call while a channel is wanted')
+  for (const each of [taken, await third.catch(() => taken)]) await each.close()
+  await server.close()
   const last = await protocol.channel({ signal: outing.signalAfter(5_000) })
   const busy = await protocol.channel({ signal: outing.signalAfter(5_000) })
   const left = outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call without a channel')

@@ -27,7 +27,7 @@ import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
 import { brokerCancels, closeInLoop, stillborn } from './hand-overs.ts'
-import { loops, manyWaiting, oneByOne, pauses } from './loops.ts'
+import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
 import { goneExchange, poison } from './poison.ts'
@@ -35,9 +35,17 @@ import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
-import { behindLocks, consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
+import {
+  behindLocks,
+  consumerLimits,
+  duringRecovery,
+  lockedConsumers,
+  lostAgain,
+  lostInSilence,
+  refusedThings,
+} from './resumptions.ts'
 import { retries } from './retries.ts'
-import { crowds, deadPeer, silences, slowConfirms } from './silences.ts'
+import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -59,6 +67,7 @@ export const ERRANDS = {
   lostAgain,
   lostInSilence,
   behindLocks,
+  lockedConsumers,
   duringRecovery,
   consumerLimits,
   nacksAfterLoss,
@@ -110,7 +119,10 @@ export const ERRANDS = {
   resent,
   retries,
   returns,
+  sharers,
   silences,
+  silentAnswers,
+  fullHands,
   slowConfirms,
   slowTokens,
   storedOffsets,

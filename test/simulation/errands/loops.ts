@@ -101,3 +101,50 @@ export const pauses: Errand = async outing => {
   outing.equal(seen, ['1', '2'], 'what was handled')
   await outing.holds(queue, 1, 'messages that go back')
 }
+
+/** Several takers share a consumer: each settles what it has, in its own time, and has every message for itself. */
+export const sharers: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 10 }))
+  const ends: string[] = []
+  consumer.on('cancelled', error => ends.push(error.message))
+  const seen: string[] = []
+  const work = async (message: Message, milliseconds: number): Promise<void> => {
+    seen.push(message.text())
+    outing.expect(!message.envelope.isRedeliver, `${message.text()} came twice`)
+    await outing.sleep(milliseconds)
+  }
+  const oneByOne = async (next: () => Promise<IteratorResult<Message, undefined>>, pause: number): Promise<void> => {
+    for (let { value } = await next(); value !== undefined; { value } = await next()) {
+      await work(value, pause)
+      outing.expect(value.ack(), `${value.text()} was settled in the stead of the taker that had it`)
+    }
+  }
+  const loop = async (pause: number): Promise<void> => {
+    for await (const message of consumer) await work(message, pause)
+  }
+  const batches = async (pause: number): Promise<void> => {
+    for await (const batch of consumer.batches({ size: 3, wait: 20 })) for (const each of batch) await work(each, pause)
+  }
+  const texts = Array.from({ length: 40 }, (_, n) => `${n}`)
+  if (outing.number % 2 === 0) await outing.publish(queue, ...texts)
+  await outing.sleep(50)
+  const iterator = consumer[Symbol.asyncIterator]()
+  const worker = (pause: number): Promise<void> => oneByOne(() => iterator.next(), pause)
+  const next = (pause: number): Promise<void> => oneByOne(() => consumer.next(), pause)
+  const ways = [
+    () => [worker(7), worker(3), worker(30)],
+    () => [batches(2), next(40)],
+    () => [loop(50), batches(3)],
+    () => [batches(20), batches(1), loop(9)],
+  ]
+  const takers = ways[outing.number % ways.length]?.() ?? []
+  for (const taker of takers) taker.catch(() => {})
+  if (outing.number % 2 !== 0) await outing.publish(queue, ...texts)
+  await outing.until(() => seen.length >= texts.length, 'the messages of a consumer that is shared')
+  await outing.sleep(200)
+  await outing.holds(queue, 0, 'messages that are left')
+  await consumer.close()
+  outing.equal([...seen].sort(), [...texts].sort(), 'the messages of a consumer that is shared')
+  outing.equal(ends, [], 'ends of a consumer that is shared')
+}

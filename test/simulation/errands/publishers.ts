@@ -1,5 +1,8 @@
 import type { Errand } from './errand.ts'
 
+/** Channels that publishes by `protocol.publish` take at most. */
+const MOST_PUBLISHERS = 16
+
 /** What a publisher promises of each message: its mode, its end, its place. */
 export const publishers: Errand = async outing => {
   const queue = await outing.queue()
@@ -36,21 +39,41 @@ export const publishers: Errand = async outing => {
   outing.equal(await outing.takeAll(queue), ['last'], 'what was published before the close')
 }
 
-/** `protocol.publish` to more exchanges than it keeps channels for. */
+/** `protocol.publish` to more exchanges than it keeps channels for: all at once, and one after the other, before and after a loss. */
 export const manyExchanges: Errand = async outing => {
-  const { protocol } = outing
+  const own = await outing.connect({ recovery: { initialDelay: 1, jitter: 0 } })
+  const { protocol } = own
   const queue = await outing.queue()
   const exchanges: string[] = []
   const count = outing.number % 2 === 0 ? 3 : 19
   for (let n = 0; n < count; n++) exchanges.push(await outing.exchange('fanout'))
-  await Promise.all(exchanges.map(exchange => protocol.queueBind(queue, exchange)))
-  const sent = exchanges.flatMap((exchange, n) => [0, 1].map(m => protocol.publish(`${n} ${m}`, exchange, '')))
-  await Promise.all(sent)
-  const texts = await outing.takeAll(queue)
-  outing.equal(texts.length, 2 * count, 'messages by many exchanges')
-  for (const n of exchanges.keys()) {
+  await Promise.all(exchanges.map(exchange => outing.protocol.queueBind(queue, exchange)))
+  const numbers = exchanges.map(() => 0)
+  const publish = (n: number): Promise<void> => {
+    const text = `${n} ${numbers[n]}`
+    numbers[n] = (numbers[n] ?? 0) + 1
+    return outing.meanwhile(protocol.publish(text, exchanges[n] ?? '', '', {}, { timeout: 20_000 }))
+  }
+  for (let round = 0; round < 4; round++) {
+    // In turns: some wait for their confirms when others have no channel.
+    const sent = exchanges.flatMap((_, n) => [publish(n), publish((7 * n) % count)])
+    if (round % 2 === 1) {
+      await outing.sleep(round === 1 ? 0 : 1)
+      own.cut()
+      await outing.sleep(1)
+      sent.push(...exchanges.map((_, n) => publish(count - 1 - n)))
+    }
+    await Promise.all(sent)
+    for (let n = 0; n < count; n += 2) await publish(n)
+  }
+  const { publishers, openChannels } = protocol.stats()
+  outing.expect(publishers.length <= MOST_PUBLISHERS, `${publishers.length} publishers for ${count} exchanges`)
+  outing.expect(openChannels <= MOST_PUBLISHERS, `${openChannels} channels are open for ${count} exchanges`)
+  const texts = [...new Set(await outing.takeAll(queue))]
+  for (const [n, sent] of numbers.entries()) {
     const own = texts.filter(text => text.startsWith(`${n} `))
-    outing.equal(own, [`${n} 0`, `${n} 1`], `the order by exchange ${n}`)
+    const should = Array.from({ length: sent }, (_, m) => `${n} ${m}`)
+    outing.equal(own, should, `the messages by exchange ${n}`)
   }
 }
 

@@ -57,9 +57,11 @@ export const abortedCalls: Errand = async outing => {
   const queue = await outing.queue()
   const client = outing.keep(await protocol.rpcClient({ timeout: 60_000 }))
   const channel = outing.keep(await protocol.channel({ publisherConfirms: true }))
-  await channel.publish('0', '', queue)
   const first = client.call(queue, 'question', { timeout: 10 })
   await outing.failure(first, 'TimeoutError', 'a call that nobody answers')
+  // No server works on it any more.
+  await outing.holds(queue, 0, 'requests whose callers have given them up')
+  await channel.publish('0', '', queue)
   for (let n = 0; n < 6; n++) {
     const controller = new AbortController()
     const other = channel.publish('other', '', queue)

@@ -103,14 +103,67 @@ export const behindLocks: Errand = async outing => {
     publish(direct, '4', '', queue),
     publish(other, 'free', free, ''),
   ]
+  // What is given up holds nothing up that came after it.
+  const [impatient, asking] = [
+    await protocol.channel({ publisherConfirms: true }),
+    await protocol.channel({ publisherConfirms: true }),
+  ]
+  const late = impatient.publish('late', '', exclusive, {}, { mandatory: true, timeout: 50 })
+  const givenUp = outing.failure(late, 'TimeoutError', 'a publish to a queue that is locked')
+  sent.push(publish(impatient, 'after it', '', queue))
+  const question = asking.queueDeclare(exclusive, { passive: true, timeout: 60 })
+  const unanswered = outing.failure(question, 'TimeoutError', 'a question about a queue that is locked')
+  sent.push(publish(asking, 'after that', '', queue))
+  await Promise.all([givenUp, unanswered])
   await outing.sleep(100)
-  outing.equal(order, ['free'], 'what was published to a queue that is locked, and behind it')
+  outing.equal(order, ['free', 'after it', 'after that'], 'what was published to a queue that is locked, and behind it')
   await outing.protocol.queueDelete(exclusive)
   await Promise.all(sent)
   outing.expect(order.indexOf('1') < order.indexOf('2'), 'a publish overtook the one before it')
   outing.expect(order.indexOf('3') < order.indexOf('4'), 'a publish overtook the one before it')
   await outing.until(() => seen.length === 2, 'what was published to a queue that was locked', 5_000)
   outing.equal(ends, 0, 'what could not be made again')
+}
+
+/**
+ * While another connection has the queue of a consumer for a moment, the consumer waits, and so does what shares its channel:
+ * a queue that goes with its consumer is made again as often as it takes.
+ */
+export const lockedConsumers: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const [locked, passing] = ['locked', 'passing'].map(what => `${outing.name} ${what}`) as [string, string]
+  // It is not made again by itself: only its consumers ask for it.
+  await protocol.queueDeclare(locked, { exclusive: true, recover: false })
+  await protocol.queueDeclare(passing, { autoDelete: true })
+  const channel = await protocol.channel()
+  let ends = 0
+  channel.addCancellationCallback(() => ends++)
+  const seen: string[] = []
+  const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
+  const queues = outing.number % 2 === 0 ? [locked, passing] : [passing, locked]
+  for (const queue of queues) await channel.basicConsume(see, queue, { noAck: true })
+  const intent = await protocol.consumer(locked, message => void seen.push(message.text()))
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  const waits = outing.meanwhile(protocol.ready({ timeout: 20_000 }))
+  await outing.protocol.queueDeclare(locked, { exclusive: true })
+  own.refuse(false)
+  await outing.sleep(1_500)
+  await outing.protocol.queueDelete(locked)
+  outing.keep({ close: () => outing.protocol.queueDelete(locked) })
+  await outing.protocol.queueDeclare(locked)
+  await waits
+  const count = async (queue: string): Promise<number> =>
+    (await outing.protocol.queueDeclare(queue, { passive: true })).consumerCount
+  for (const end = outing.clock.now() + 15_000; outing.clock.now() < end; await outing.sleep(500))
+    if ((await count(locked)) === 2) break
+  outing.equal(await count(locked), 2, 'consumers of a queue that was locked')
+  await outing.protocol.publish('passing', '', passing)
+  await outing.until(() => seen.includes('passing'), 'a message beside a queue that was locked', 5_000)
+  outing.equal(ends, 0, 'consumers that were given up')
+  await intent.close()
 }
 
 /** A connection that is lost again while all is made again: consumers, publishes and calls go on with the next one. */

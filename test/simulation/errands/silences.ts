@@ -118,3 +118,56 @@ export const deadPeer: Errand = async outing => {
   outing.expect((await outing.takeAll(queue)).includes('x'), 'what was published to a dead peer is lost')
   own.thaw()
 }
+
+/** Of several calls that are under way when the broker falls silent, each ends: what was answered, and what was not. */
+export const silentAnswers: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ rpcTimeout: 1_000, heartbeat: 0 })
+  const { clock } = outing
+  for (let pause = 0; pause < 6; pause++) {
+    const channel = await own.protocol.channel()
+    const began = clock.now()
+    let ended = 0
+    const calls = Array.from({ length: 4 }, async () => {
+      await channel.queueDeclare(queue, { passive: true }).catch(() => {})
+      ended++
+    })
+    for (let n = 0; n < 4; n++) {
+      await outing.sleep(1)
+      calls.push(
+        channel.basicGet(queue).then(
+          () => void ended++,
+          () => void ended++,
+        ),
+      )
+      if (n === pause % 4) own.freeze()
+    }
+    await Promise.race([Promise.all(calls), outing.sleep(5_000)])
+    outing.equal(ended, 8, 'calls that ended though their broker was silent')
+    outing.took(began, 0, 1_100, 'calls of a silent broker')
+    own.thaw()
+    await channel.close()
+  }
+}
+
+/** A program that has its hands full still gets the answers that it waits for, one after the other. */
+export const fullHands: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ maxBuffered: 1_000, heartbeat: 0 })
+  const { protocol } = own
+  const consumer = await protocol.consumer(queue, { prefetchCount: 0 })
+  // More than it may keep: from then on it reads little.
+  for (let n = 0; n < 12; n++) await outing.protocol.publish(Buffer.alloc(2_000, n), '', queue)
+  await outing.sleep(100)
+  const channel = await protocol.channel({ signal: outing.signalAfter(60_000) })
+  for (let n = 0; n < 5; n++) {
+    const began = outing.clock.now()
+    await channel.queueDeclare(queue, { passive: true, timeout: 60_000 })
+    outing.took(began, 0, 30_000, 'a call of a program that has its hands full')
+  }
+  for (let n = 0; n < 12; n++) {
+    const { value } = await consumer.next({ timeout: 30_000 })
+    outing.equal(value?.body[0], n, 'what waited')
+    value?.ack()
+  }
+}

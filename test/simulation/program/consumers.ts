@@ -27,7 +27,7 @@ export class Consumers {
     const queue = queueName(step.queue)
     const isCallback = way === 'callback' || way === 'no-ack' || way === 'multiple'
     const unlimited = way === 'handler' ? prefetch : Number.POSITIVE_INFINITY
-    const limit = concurrency === 0 || !(way === 'handler' || isCallback) ? unlimited : concurrency
+    const limit = concurrency === 0 || !(way === 'handler' || way === 'batch' || isCallback) ? unlimited : concurrency
     this.startIfRoom(way, () => {
       const consuming = this.#desk.journal.consuming(way, queue, prefetch, limit, priorityOf(step))
       let count = 0

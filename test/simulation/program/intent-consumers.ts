@@ -2,6 +2,7 @@ import type { AmqpProtocol, Consumer, Message } from '../../../src/index.ts'
 import type { Consuming } from '../journal.ts'
 import { ERROR_QUEUE } from '../names.ts'
 import type { Desk, StepOf } from './desk.ts'
+import { SharedConsumer } from './shared-consumer.ts'
 
 /** Some have an argument; none that gives messages back, since no other would get them. */
 export const priorityOf = ({ way, concurrency, failEvery }: StepOf<'consume'>): number =>
@@ -65,14 +66,25 @@ export class IntentConsumers {
     } else if (step.way === 'batch') {
       const batch = { size: Math.min(step.prefetch, 5), wait: 100 }
       const handler = async (messages: readonly Message[]): Promise<void> => {
+        for (const { signal, properties } of messages)
+          if (signal.aborted)
+            this.#desk.journal.violations.push(`${properties.messageId} was handed out when it was lost already`)
         const ids = messages.map(see)
         for (const id of ids) await work(id)
         for (const id of ids) this.#desk.journal.settled.add(id)
       }
-      consumer = await protocol.consumer(consuming.queue, handler, { ...options, batch })
+      consumer = await protocol.consumer(consuming.queue, handler, {
+        ...options,
+        batch,
+        ...(step.concurrency > 0 && { concurrency: step.concurrency }),
+      })
     } else {
       consumer = await protocol.consumer(consuming.queue, options)
-      void (step.way === 'loop' ? this.#loop(consumer, see, work) : this.#next(consumer, see, work))
+      if (step.way === 'shared') {
+        const isOpen = (): boolean => this.#desk.protocol === protocol
+        const shared = new SharedConsumer(this.#desk, consumer, consuming, step.prefetch, work, isOpen)
+        void shared.start(step.takers ?? ['loop'], step.work)
+      } else void (step.way === 'loop' ? this.#loop(consumer, see, work) : this.#next(consumer, see, work))
     }
     consumer.once('closed', () => {
       consuming.closed = true
@@ -88,12 +100,12 @@ export class IntentConsumers {
         await consumer.close()
         // The close of the connection waits for that instead.
         const { active, number, way } = consuming
-        if (active > 0 && way !== 'loop' && way !== 'next' && this.#desk.protocol === protocol)
+        if (active > 0 && (way === 'handler' || way === 'batch') && this.#desk.protocol === protocol)
           this.#desk.journal.violations.push(`consumer ${number} has closed, and ${active} handlers run`)
       },
       // A batch that is being collected is handed over in spite of a pause.
       pause: () => {
-        if (step.way === 'batch') return
+        if (step.way === 'batch' || step.takers?.includes('batches') === true) return
         consumer.pause()
         consuming.isPaused = true
       },
@@ -108,8 +120,9 @@ export class IntentConsumers {
   #expectCancelled(consumer: Consumer, { number }: Consuming): void {
     // No event came for what happened before the program had it.
     let isCancelled = true
-    consumer.on('cancelled', () => {
+    consumer.on('cancelled', error => {
       isCancelled = true
+      this.#desk.journal.learned(`cancel of consumer ${number}`, error)
     })
     consumer.on('resumed', () => {
       if (!isCancelled)

@@ -22,10 +22,13 @@ export class Questions {
     this.#rpcClient = undefined
   }
 
-  ask({ queue, abortAfter }: StepOf<'ask'>): void {
+  ask({ queue, abortAfter, timeout }: StepOf<'ask'>): void {
     const name = queueName(queue)
+    const bounds = { signal: this.#desk.signalAfter(abortAfter), ...(timeout !== undefined && { timeout }) }
     const asked = this.#desk.channel('ask').then(async channel => {
-      const answer = await channel.queueDeclare(name, { passive: true, signal: this.#desk.signalAfter(abortAfter) })
+      const asking = channel.queueDeclare(name, { passive: true, ...bounds })
+      this.#expectInTime(asking, `a question about ${name}`, timeout)
+      const answer = await asking
       if (answer.queue !== name) this.#desk.journal.violations.push(`asked for ${name}, told of ${answer.queue}`)
     })
     this.#desk.forget(`question about ${name}`, asked)
@@ -44,14 +47,31 @@ export class Questions {
     }
   }
 
-  get({ queue, abortAfter }: StepOf<'get'>): void {
+  /** It ends within its timeout, whatever happens. */
+  #expectInTime(asked: Promise<unknown>, what: string, timeout: number | undefined): void {
+    if (timeout === undefined) return
+    const { clock, journal } = this.#desk
+    const began = clock.now()
+    const judge = (): void => {
+      const took = clock.now() - began
+      if (took > timeout + PUNCTUAL) journal.violations.push(`${what} with a timeout of ${timeout} ms took ${took} ms`)
+    }
+    asked.then(judge, judge)
+  }
+
+  get({ queue, noAck, abortAfter }: StepOf<'get'>): void {
     const got = this.#desk.channel('get').then(async channel => {
       const controller = new AbortController()
       if (abortAfter !== undefined) this.#desk.clock.after(abortAfter, () => controller.abort())
-      const result = await channel.basicGet(queueName(queue), { signal: controller.signal })
+      const asked = channel.basicGet(queueName(queue), { noAck, signal: controller.signal })
+      asked.catch(() => {
+        if (noAck) this.#desk.journal.lostGets.add(queueName(queue))
+      })
+      const result = await asked
       if (result === null) return
       const id = this.#desk.idOf(result.body, result.properties)
-      if (await channel.basicClientAck(result.envelope.deliveryTag)) this.#desk.journal.settled.add(id)
+      if (noAck) this.#desk.journal.settled.add(id)
+      else if (await channel.basicClientAck(result.envelope.deliveryTag)) this.#desk.journal.settled.add(id)
     })
     this.#desk.forget('get', got)
   }
@@ -63,18 +83,11 @@ export class Questions {
       // It was lost before it was open: the next call asks for another.
       if (this.#rpcClient === client) this.#rpcClient = undefined
     })
-    const { clock, journal } = this.#desk
     const question = `question ${this.#count++}`
     this.unanswered.add(question)
     const called = client.then(async opened => {
-      const began = clock.now()
       const asked = opened.call(RPC_QUEUE, question, { timeout, signal: this.#desk.longSignal })
-      const judge = (): void => {
-        const took = clock.now() - began
-        if (took > timeout + PUNCTUAL)
-          journal.violations.push(`${question} with a timeout of ${timeout} ms took ${took} ms`)
-      }
-      asked.then(judge, judge)
+      this.#expectInTime(asked, question, timeout)
       const answer = (await asked).text()
       this.unanswered.delete(question)
       if (answer !== `answer to ${question}`) this.#desk.journal.violations.push(`${question} got "${answer}"`)

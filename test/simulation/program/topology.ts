@@ -117,9 +117,15 @@ export class Topology {
 
   async #passingQueue(protocol: AmqpProtocol, name: string, ms: number): Promise<void> {
     await protocol.queueDeclare(name, { autoDelete: true })
-    const consumer = await protocol.consumer(name, () => {})
-    await this.#desk.sleep(ms)
-    await consumer.close()
+    const consumers = [await protocol.consumer(name, () => {})]
+    try {
+      consumers.push(await protocol.consumer(name, () => {}))
+      await this.#desk.sleep(ms)
+      await consumers[0]?.close()
+      await this.#desk.sleep(ms)
+    } finally {
+      for (const consumer of consumers) await consumer.close()
+    }
   }
 
   async #passingExchange(protocol: AmqpProtocol, name: string, ms: number): Promise<void> {
