@@ -1,4 +1,6 @@
+import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** A connection that is made in the background: its calls wait for it. */
 export const background: Errand = async outing => {
@@ -77,6 +79,15 @@ export const closes: Errand = async outing => {
   const isShort = outing.number % 2 === 0
   const ended: string[] = []
   const begun: string[] = []
+  const other = await outing.queue()
+  await outing.publish(other, '1', '2')
+  const channel = await protocol.channel()
+  let answered = 0
+  const answer = async (on: Channel, _body: Buffer, { deliveryTag }: Envelope): Promise<void> => {
+    await outing.sleep(600)
+    if (await on.basicClientAck(deliveryTag)) answered++
+  }
+  await channel.basicConsume(answer, other, { concurrency: 1 })
   await protocol.consumer(
     queue,
     async message => {
@@ -93,10 +104,12 @@ export const closes: Errand = async outing => {
   outing.expect(protocol.close() === closed, 'a second close gets another promise')
   await closed
   await published
-  outing.took(began, isShort ? 50 : 300, isShort ? 150 : 500, 'the close')
+  outing.took(began, isShort ? 50 : 500, isShort ? 150 : 700, 'the close')
   outing.equal(ended, isShort ? [] : ['1', '2'], 'the handlers that ended before the close')
   outing.equal(begun, ['1', '2'], 'the handlers that began')
   await outing.holds(queue, isShort ? 5 : 3, 'messages that go back')
+  outing.equal(answered, isShort ? 0 : 1, 'callbacks that ended before the close')
+  await outing.holds(other, isShort ? 2 : 1, 'messages of a callback that go back')
   await outing.failure(protocol.queueDeclare(queue), 'ConnectionClosedError', 'a call after the close')
   await outing.sleep(500)
 }
@@ -206,6 +219,28 @@ export const fewChannels: Errand = async outing => {
   await protocol.close()
   await left
   outing.expect(!last.isOpen && !busy.isOpen, 'a channel outlives its connection')
+}
+
+/** What waited for a channel when the connection was lost gets one on the next, though all were taken. */
+export const channelsAfterLoss: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ channelMax: 2, recovery: QUICK })
+  const { protocol } = own
+  // The recovery needs no channel of its own.
+  const other = await connect()
+  for (const queue of ['one', 'two']) await other.protocol.queueDeclare(queue)
+  control.withholdConfirms()
+  // Both channels are busy, and neither comes back by itself.
+  const publishers = [await protocol.publisher(), await protocol.publisher()]
+  const sent = publishers.map(publisher => outing.meanwhile(publisher.publish('x', 'one')))
+  const asked = ['one', 'two'].map(queue => outing.meanwhile(protocol.queueDeclare(queue, { passive: true })))
+  await outing.sleep(20)
+  own.cut()
+  const names = Promise.all(asked).then(answers => answers.map(({ queue }) => queue))
+  const answers = await Promise.race([names, outing.sleep(10_000)])
+  outing.equal(answers, ['one', 'two'], 'the answers to calls that waited for a channel')
+  control.releaseConfirms()
+  await Promise.all(sent)
 }
 
 /** Without recovery a loss ends all that waits, with its reason. */

@@ -51,19 +51,19 @@ export const everyLength: Errand = async outing => {
   const { protocol } = await outing.connect()
   const queue = await outing.queue()
   const consumer = await protocol.consumer(queue, { prefetchCount: 0 })
+  const nowhere = `${queue} none`
   const filler = Buffer.alloc(15_000, 1)
   const channel = await protocol.channel()
   for (let n = 0; n < 140; n++) {
     const text = 'x'.repeat(5_120 + (n >> 1))
     const header = n % 2 === 0 ? text : Buffer.from(text)
-    for (let m = 0; m < 4; m++) void channel.basicPublish(filler, '', queue, {})
+    // What comes before it goes nowhere: only the place in the buffer counts.
+    for (let m = 0; m < 4; m++) void channel.basicPublish(filler, '', nowhere, {})
     await channel.basicPublish('last', '', queue, { headers: { header } })
-    for (let m = 0; m < 5; m++) {
-      const { value } = await consumer.next({ timeout: 5_000 })
-      value?.ack()
-      const isRight = m < 4 ? value?.body.equals(filler) : `${value?.properties.headers?.['header']}` === text
-      outing.expect(isRight === true, `message ${m} with a header of ${text.length} bytes came changed`)
-    }
+    const { value } = await consumer.next({ timeout: 5_000 })
+    value?.ack()
+    const isRight = `${value?.properties.headers?.['header']}` === text
+    outing.expect(isRight, `a message with a header of ${text.length} bytes came changed`)
   }
 }
 

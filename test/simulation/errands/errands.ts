@@ -14,6 +14,7 @@ import {
 } from './channel-methods.ts'
 import {
   background,
+  channelsAfterLoss,
   closeAtOnce,
   closes,
   deadlines,
@@ -26,7 +27,7 @@ import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.t
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
-import { brokerCancels, closeInLoop, stillborn } from './hand-overs.ts'
+import { brokerCancels, closeInLoop, interruptions, stillborn } from './hand-overs.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
@@ -85,6 +86,7 @@ export const ERRANDS = {
   channelLimit,
   channelMethods,
   channelTransaction,
+  channelsAfterLoss,
   closeAtOnce,
   closes,
   consumers,
@@ -104,6 +106,7 @@ export const ERRANDS = {
   goneExchange,
   heldBack,
   inHand,
+  interruptions,
   loops,
   manyInFlight,
   manyWaiting,

@@ -1,5 +1,7 @@
 import { getEventListeners } from 'node:events'
+import type { Message } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** A close gives back at once what next() handed out, though a loop still has a message in hand. */
 export const closeInLoop: Errand = async outing => {
@@ -99,4 +101,46 @@ export const stillborn: Errand = async outing => {
     outing.expect(consumer === undefined || (await next) !== 'TimeoutError', 'a consumer outlives its connection')
     outing.equal(getEventListeners(signal, 'abort').length, 0, 'listeners that a consumer leaves at its signal')
   }
+}
+
+/** A consumer that was interrupted hands nothing out, and comes back, when its program has said what it wants. */
+export const interruptions: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = await outing.queue()
+  const seen: string[] = []
+  const events: string[] = []
+  let answer: 'resume' | 'close' = 'resume'
+  let isAsked = false
+  const onCancel = async (): Promise<'resume' | 'close'> => {
+    isAsked = true
+    await outing.sleep(300)
+    isAsked = false
+    return answer
+  }
+  const handler = (message: Message): void => {
+    outing.expect(!isAsked, `${message.text()} was handed out while its program was asked`)
+    seen.push(message.text())
+  }
+  const consumer = await protocol.consumer(queue, handler, { onCancel })
+  for (const event of ['cancelled', 'resumed', 'closed'] as const) consumer.on(event, () => events.push(event))
+  for (let n = 0; n < 3; n++) {
+    own.cut()
+    await protocol.ready({ timeout: 20_000 })
+    await outing.publish(queue, `${n}`)
+    await outing.sleep(100)
+    await outing.until(() => seen.length === n + 1, 'a message after an interruption', 5_000)
+  }
+  outing.equal(seen, ['0', '1', '2'], 'messages after interruptions')
+  outing.equal(events, ['cancelled', 'resumed', 'cancelled', 'resumed', 'cancelled', 'resumed'], 'the events')
+  answer = 'close'
+  own.cut()
+  await outing.until(() => events.includes('closed'), 'the end of a consumer whose program wants it no more', 5_000)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.publish(queue, 'after it')
+  await outing.sleep(200)
+  outing.equal(seen.length, 3, 'messages of a consumer that has ended')
+  await outing.holds(queue, 1, 'messages that are left')
+  const { consumerCount } = await outing.protocol.queueDeclare(queue, { passive: true })
+  outing.equal(consumerCount, 0, 'consumers that are left')
 }

@@ -150,7 +150,7 @@ export const lockedConsumers: Errand = async outing => {
   const waits = outing.meanwhile(protocol.ready({ timeout: 20_000 }))
   await outing.protocol.queueDeclare(locked, { exclusive: true })
   own.refuse(false)
-  await outing.sleep(1_500)
+  await outing.sleep(outing.number % 2 === 0 ? 1_500 : 4_000)
   await outing.protocol.queueDelete(locked)
   outing.keep({ close: () => outing.protocol.queueDelete(locked) })
   await outing.protocol.queueDeclare(locked)

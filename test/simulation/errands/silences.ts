@@ -124,26 +124,21 @@ export const silentAnswers: Errand = async outing => {
   const queue = await outing.queue()
   const own = await outing.connect({ rpcTimeout: 1_000, heartbeat: 0 })
   const { clock } = outing
-  for (let pause = 0; pause < 6; pause++) {
+  for (let round = 0; round < 8; round++) {
     const channel = await own.protocol.channel()
     const began = clock.now()
+    const count = 2 + (round % 3)
     let ended = 0
-    const calls = Array.from({ length: 4 }, async () => {
-      await channel.queueDeclare(queue, { passive: true }).catch(() => {})
-      ended++
-    })
-    for (let n = 0; n < 4; n++) {
+    const end = (): void => void ended++
+    const calls: Promise<void>[] = []
+    for (let n = 0; n < count; n++) {
+      const call = n % 2 === 0 ? channel.queueDeclare(queue, { passive: true }) : channel.basicGet(queue)
+      calls.push(call.then(end, end))
       await outing.sleep(1)
-      calls.push(
-        channel.basicGet(queue).then(
-          () => void ended++,
-          () => void ended++,
-        ),
-      )
-      if (n === pause % 4) own.freeze()
     }
+    own.freeze()
     await Promise.race([Promise.all(calls), outing.sleep(5_000)])
-    outing.equal(ended, 8, 'calls that ended though their broker was silent')
+    outing.equal(ended, count, 'calls that ended though their broker was silent')
     outing.took(began, 0, 1_100, 'calls of a silent broker')
     own.thaw()
     await channel.close()
@@ -162,10 +157,16 @@ export const fullHands: Errand = async outing => {
   const channel = await protocol.channel({ signal: outing.signalAfter(60_000) })
   for (let n = 0; n < 5; n++) {
     const began = outing.clock.now()
-    await channel.queueDeclare(queue, { passive: true, timeout: 60_000 })
+    // More messages come before the answer, each by itself.
+    own.freeze()
+    const asked = outing.meanwhile(channel.queueDeclare(queue, { passive: true, timeout: 60_000 }))
+    for (let m = 0; m < 3; m++) await outing.protocol.publish(Buffer.alloc(2_000, 12 + 3 * n + m), '', queue)
+    await outing.sleep(100)
+    own.thaw()
+    await asked
     outing.took(began, 0, 30_000, 'a call of a program that has its hands full')
   }
-  for (let n = 0; n < 12; n++) {
+  for (let n = 0; n < 27; n++) {
     const { value } = await consumer.next({ timeout: 30_000 })
     outing.equal(value?.body[0], n, 'what waited')
     value?.ack()
