@@ -62,7 +62,8 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     this.#life = life
   }
 
-  get #assembler(): Assembler<Content> {
+  /** No getter: V8 calls a private one by its runtime ("consume 16 B": 0.04 µs). */
+  #assembler(): Assembler<Content> {
     this.#contents ??= new Assembler(this.#id, this.#port.frameMax, this.#port.maxMessageSize, this)
     return this.#contents
   }
@@ -76,7 +77,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     const key = size >= 4 ? view.getUint32(start) : 0
     if (key === BASIC_DELIVER && size > 13) {
       const envelope = readDeliver(buffer, start + 4, end, this.#life.acker.offset)
-      if (envelope !== undefined) return this.#assembler.take(envelope, buffer, end + 1, limit)
+      if (envelope !== undefined) return this.#assembler().take(envelope, buffer, end + 1, limit)
     }
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
       const tag = readTag(view, start + 4)
@@ -90,11 +91,11 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   }
 
   headerFrame(buffer: Buffer, start: number, end: number, length: number): void {
-    this.#assembler.header(buffer, start, end, length)
+    this.#assembler().header(buffer, start, end, length)
   }
 
   bodyFrame(buffer: Buffer, start: number, end: number, ended: boolean): void {
-    this.#assembler.body(buffer, start, end, ended)
+    this.#assembler().body(buffer, start, end, ended)
   }
 
   #method(method: AnyMethod, args: Record<string, unknown>): void {
@@ -110,7 +111,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
         return
       case BasicReturn.key: {
         const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
-        this.#assembler.expect({ kind: 'return', envelope: { replyCode, replyText, exchangeName, routingKey } })
+        this.#assembler().expect({ kind: 'return', envelope: { replyCode, replyText, exchangeName, routingKey } })
         return
       }
       case BasicGetOk.key: {
@@ -119,7 +120,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
         const visible = deliveryTag + this.#life.acker.offset
         const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
         this.#life.acker.lastTag = Math.max(this.#life.acker.lastTag, visible)
-        this.#assembler.expect({ kind: 'get', envelope, messageCount })
+        this.#assembler().expect({ kind: 'get', envelope, messageCount })
         return
       }
       case BasicGetEmpty.key:

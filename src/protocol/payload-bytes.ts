@@ -61,8 +61,7 @@ export function pieceOf(bytes: Uint8Array, start: number, size: number): Uint8Ar
 }
 
 /** Each payload is another buffer: unlike for reads, a `DataView` of it would cost more than it saves. */
-export function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array): void {
-  const length = sizeOf(payload)
+export function writePayload(buffer: Buffer, view: DataView, at: number, payload: Uint8Array, length: number): void {
   if (length > LOOPED) {
     buffer.set(payload, at)
     return

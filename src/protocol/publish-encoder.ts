@@ -123,7 +123,7 @@ export class PublishEncoder {
     const bodyAt = headerAt + PLAIN_HEADER + valuesSize
     const end = bodyAt + FRAME_HEADER + size
     if (!writeAscii(view, exchangeAt, exchange) || !writeAscii(view, keyAt, routingKey)) return false
-    if (typeof payload !== 'string') writePayload(buffer, view, bodyAt + FRAME_HEADER, payload)
+    if (typeof payload !== 'string') writePayload(buffer, view, bodyAt + FRAME_HEADER, payload, size)
     else if (!writeAscii(view, bodyAt + FRAME_HEADER, payload)) return false
     view.setInt32(position, (FrameType.METHOD << 24) | (channel << 8))
     view.setInt32(position + 3, headerAt - 1 - position - FRAME_HEADER)
@@ -255,7 +255,7 @@ export class PublishEncoder {
     writer.reserve(length + FRAME_OVERHEAD)
     writeFrameHeader(writer, channel, length)
     const { buffer, view, position } = writer
-    writePayload(buffer, view, position, payload)
+    writePayload(buffer, view, position, payload, length)
     buffer[position + length] = FRAME_END
     writer.position = position + length + 1
     return true

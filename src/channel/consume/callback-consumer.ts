@@ -129,19 +129,19 @@ export class CallbackConsumer<Channel> implements DeliverySink {
   }
 
   get figures(): SinkFigures {
-    return { handlersRunning: this.#running, concurrency: this.#concurrency, buffered: this.#buffered }
+    return { handlersRunning: this.#running, concurrency: this.#concurrency, buffered: this.#buffered() }
   }
 
-  get #buffered(): number {
+  #buffered(): number {
     return this.#waiting?.length ?? 0
   }
 
   #isIdle(): boolean {
-    return this.#running === 0 && this.#buffered === 0
+    return this.#running === 0 && this.#buffered() === 0
   }
 
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void {
-    if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered === 0) {
+    if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered() === 0) {
       this.#run(body, envelope, properties)
     } else if (this.#state !== 'ended') {
       this.#waiting ??= new Fifo()
@@ -223,7 +223,7 @@ export class CallbackConsumer<Channel> implements DeliverySink {
 
   #finished(): void {
     this.#running--
-    if (this.#buffered > 0) this.#next()
+    if (this.#buffered() > 0) this.#next()
     this.#checkIdle()
   }
 

@@ -27,7 +27,7 @@ export interface PublishKeeper {
   /** The broker nacked a message. Returns whether it will be sent again: then it stays among the unsettled messages. */
   nacked(publish: PendingPublish): boolean
   /**
-   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; if `reject` is
+   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; if `resolve` is
    * undefined, no caller waits for it any more.
    */
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void
@@ -190,7 +190,7 @@ export class ConfirmWindow {
       },
       lost: ending => {
         port.awaiting(-1)
-        if (publish.reject === undefined) return
+        if (publish.resolve === undefined) return
         const what = describeMessage(publish)
         if (isForgettable(publish)) refuse(publish, ending.errorForForgotten(what, 'unknown'))
         else refuse(publish, ending.errorFor(what, false, 'unknown'))
@@ -239,23 +239,23 @@ export class ConfirmWindow {
   }
 
   readonly #nacked = (publish: PendingPublish, tag: number): void => {
-    if (publish.reject !== undefined && this.#keeper?.nacked(publish) === true) {
+    if (publish.resolve !== undefined && this.#keeper?.nacked(publish) === true) {
       this.#kept.push(publish)
       return
     }
     this.#allWaiters.lost({ tag, makeError: () => nackError(publish, tag) })
-    if (publish.reject !== undefined) this.#refuse(publish, nackError(publish, tag))
+    if (publish.resolve !== undefined) this.#refuse(publish, nackError(publish, tag))
   }
 
   #refuse(publish: PendingPublish, error: Error): void {
-    if (publish.reject === undefined) return
+    if (publish.resolve === undefined) return
     this.port.awaiting(-1)
     refuse(publish, error)
   }
 
   /** A message came back: the broker sends basic.return before the ack. Returns whether a promise will report it. */
   returned(message: ReturnedMessage): boolean {
-    return this.#returns?.match(message)?.reject !== undefined
+    return this.#returns?.match(message)?.resolve !== undefined
   }
 
   /** No caller waits for this publish any more: it rejects with `error`. The tag goes on counting. */
@@ -295,7 +295,7 @@ export class ConfirmWindow {
       if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
       else taken.push(publish)
     })
-    for (const { reject } of taken) if (reject !== undefined) this.port.awaiting(-1)
+    for (const { resolve } of taken) if (resolve !== undefined) this.port.awaiting(-1)
     return taken.sort((a, b) => a.tag - b.tag)
   }
 
@@ -318,7 +318,7 @@ export class ConfirmWindow {
     const meant = ending.scope === 'channel' && !left.includes(UNTRACKED) ? suspects(ending, left) : []
     const [only] = meant.length === 1 ? meant : []
     for (const publish of left) {
-      if (publish.reject !== undefined) refuse(publish, unsettledError(ending, publish, publish === only))
+      if (publish.resolve !== undefined) refuse(publish, unsettledError(ending, publish, publish === only))
     }
   }
 }

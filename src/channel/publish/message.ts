@@ -24,9 +24,11 @@ export interface PendingPublish extends OutgoingMessage {
   /** Its delivery tag on the channel on which it was written last; 0 if the broker does not confirm it. */
   tag: number
   returned: ReturnedMessage | undefined
-  /** Undefined if no caller waits (any more). */
+  /**
+   * Undefined if no caller waits (any more). It is given rejected promises, too: a `reject` beside it would be one more function
+   * for each ("confirm 16 B": 56 bytes less; "10,000 unconfirmed": a quarter less time).
+   */
   resolve: ((written: void | PromiseLike<void>) => void) | undefined
-  reject: ((error: Error) => void) | undefined
   /** Its place in the list of unwritten messages, while it is there. */
   waiting: Place | undefined
   /** What ends the wait for it, if its caller bounds that. */
@@ -61,17 +63,15 @@ export function pendingPublish(
     tag: 0,
     returned: undefined,
     resolve: undefined,
-    reject: undefined,
     waiting: undefined,
     bound: undefined,
   }
 }
 
-/** The promise of a publish, whose resolvers it gets. */
+/** The promise of a publish, which gets its `resolve`. */
 export function promiseOf(publish: PendingPublish): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return new Promise(resolve => {
     publish.resolve = resolve
-    publish.reject = reject
   })
 }
 
@@ -80,19 +80,14 @@ export function fulfil(publish: PendingPublish, written?: Promise<void>): void {
   const { resolve, bound } = publish
   if (resolve === undefined) return
   publish.resolve = undefined
-  publish.reject = undefined
   bound?.leave()
   resolve(written)
 }
 
 /** Reject its promise. Returns false if no caller waits. */
 export function refuse(publish: PendingPublish, error: Error): boolean {
-  const { reject, bound } = publish
-  if (reject === undefined) return false
-  publish.resolve = undefined
-  publish.reject = undefined
-  bound?.leave()
-  reject(error)
+  if (publish.resolve === undefined) return false
+  fulfil(publish, Promise.reject(error))
   return true
 }
 
@@ -111,7 +106,7 @@ export function boundPublish(
   { signal, timeout }: CallOptions,
   giveUp: (error: Error) => void,
 ): void {
-  if (publish.reject === undefined || (signal === undefined && timeout === undefined)) return
+  if (publish.resolve === undefined || (signal === undefined && timeout === undefined)) return
   publish.bound = enterBounds(publish, list, { signal, timeout }, giveUp)
 }
 

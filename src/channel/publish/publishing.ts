@@ -132,7 +132,7 @@ export class Publishing implements PublishSource {
     return this.#host.id
   }
 
-  get #bounds(): WaitList {
+  #bounds(): WaitList {
     this.#boundsList ??= new WaitList(this.#host)
     return this.#boundsList
   }
@@ -277,8 +277,8 @@ export class Publishing implements PublishSource {
 
   /** End the wait of a publish that the program need not await. */
   #limit(publish: PendingPublish, promise: Promise<void>, bounds: CallOptions): void {
-    if (publish.reject === undefined) return
-    const place = enterBounds(publish, this.#bounds, bounds, error => {
+    if (publish.resolve === undefined) return
+    const place = enterBounds(publish, this.#bounds(), bounds, error => {
       this.#reportFirst(error)
       this.#giveUp(publish, error)
     })
@@ -317,7 +317,7 @@ export class Publishing implements PublishSource {
     assertNotAborted(publish, bounds)
     this.#publish(publish)
     if (bounds === undefined) return promise
-    boundPublish(publish, this.#bounds, bounds, error => this.#giveUp(publish, error))
+    boundPublish(publish, this.#bounds(), bounds, error => this.#giveUp(publish, error))
     bounds.withdrawnBy?.(makeError => this.#giveUp(publish, makeError(outcomeOf(publish))))
     return promise
   }

@@ -93,14 +93,21 @@ export class WriteBatcher {
     this.written()
     if (this.#saturated) return 'full'
     if (++this.#turnPublishes < TURN_PUBLISHES && this.#turnBytes < TURN_BYTES) return undefined
-    // Promises that are resolved already never leave the microtask queue: no timer, no read would get its turn.
-    this.#turn ??= new Promise(resolve =>
+    this.#turn ??= this.#nextTurn()
+    return this.#turn
+  }
+
+  /**
+   * Promises that are resolved already never leave the microtask queue: no timer, no read would get its turn. In a method of its
+   * own, since V8 allocates what a closure captures whenever its method is called ("publish 16 B": 40 bytes less for each).
+   */
+  #nextTurn(): Promise<void> {
+    return new Promise(resolve =>
       nextTurn(() => {
         this.#newTurn()
         resolve()
       }),
     )
-    return this.#turn
   }
 
   #newTurn(): void {

@@ -163,7 +163,8 @@ export class Dispatcher implements DeliverySink {
     else message = new Message(body, envelope, properties, acker)
     // One that comes back from a wait for its next attempt is as it was first published.
     if (this.#mayRetry) message = asFirstPublished(message)
-    if (this.#buffer.length === 0 && this.#direct?.free === true && this.#mayHandOut) this.#start(this.#direct, message)
+    if (this.#buffer.length === 0 && this.#direct?.free === true && this.#mayHandOut())
+      this.#start(this.#direct, message)
     else this.#push(message)
   }
 
@@ -242,7 +243,7 @@ export class Dispatcher implements DeliverySink {
   // ---- handing out
 
   /** A message may go to the program. The broker no longer has messages without acks: all of them are handled. */
-  get #mayHandOut(): boolean {
+  #mayHandOut(): boolean {
     if (this.#state === 'open') return !this.#paused
     return this.noAck && (this.#state === 'stopping' || (this.#state === 'ended' && this.#runs === undefined))
   }
@@ -265,7 +266,7 @@ export class Dispatcher implements DeliverySink {
     if (this.#handingOut) return
     this.#handingOut = true
     const runs = this.#runs
-    while (this.#mayHandOut && this.#buffer.isReady(this.#places)) {
+    while (this.#mayHandOut() && this.#buffer.isReady(this.#places())) {
       if (runs === undefined) {
         if (!this.#waiting.wakeNext()) break
       } else {
@@ -279,7 +280,7 @@ export class Dispatcher implements DeliverySink {
   }
 
   /** How many messages could be handed out now. */
-  get #places(): number {
+  #places(): number {
     return this.#runs?.places ?? this.#waiting.length
   }
 
@@ -353,7 +354,7 @@ export class Dispatcher implements DeliverySink {
     if (this.#runs !== undefined) {
       return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
     }
-    if (bounds.signal?.aborted !== true && this.#mayHandOut && this.#buffer.isReady(this.#waiting.length + 1)) {
+    if (bounds.signal?.aborted !== true && this.#mayHandOut() && this.#buffer.isReady(this.#waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
     if (this.#state === 'ended' && this.#buffer.length === 0) {
@@ -453,7 +454,7 @@ export class Dispatcher implements DeliverySink {
     // Loops may still ask for messages without acks.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
-    const decodes = this.#mayHandOut && this.#buffer.length > 0 && !this.#buffer.isReady(this.#waiting.length)
+    const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.#waiting.length)
     if (makeError === undefined) {
       if (!decodes) this.#waiting.wakeAll()
     } else this.#waiting.failAll(makeError)

@@ -12,7 +12,7 @@ const FEW = 64
 export class OutgoingQueue {
   #again = new Set<PendingPublish>()
   #firstAgain = new Oldest<PendingPublish>(this.#again)
-  /** A removed message stays here until its turn comes: no caller waits for it (`reject` is undefined). */
+  /** A removed message stays here until its turn comes: no caller waits for it (`resolve` is undefined). */
   readonly #fresh = new Fifo<PendingPublish>()
   #removed = 0
 
@@ -40,7 +40,7 @@ export class OutgoingQueue {
     const again = this.#firstAgain.key
     if (again !== undefined) return again
     let first = this.#fresh.peek()
-    while (first !== undefined && first.reject === undefined) {
+    while (first !== undefined && first.resolve === undefined) {
       this.#fresh.shift()
       this.#removed--
       first = this.#fresh.peek()
@@ -52,7 +52,7 @@ export class OutgoingQueue {
   shift(first: PendingPublish): void {
     if (this.#again.delete(first) || this.#fresh.peek() !== first) return
     this.#fresh.shift()
-    if (first.reject === undefined) this.#removed--
+    if (first.resolve === undefined) this.#removed--
   }
 
   /** Take out a message that will be rejected next. Returns false if it is not here: it is written. */
@@ -62,7 +62,7 @@ export class OutgoingQueue {
     this.#removed++
     if (this.#removed > FEW && this.#removed * 2 > this.#fresh.length) {
       for (const each of this.#fresh.takeAll()) {
-        if (each.reject !== undefined && each !== message) this.#fresh.push(each)
+        if (each.resolve !== undefined && each !== message) this.#fresh.push(each)
       }
       this.#removed = 0
     }
@@ -71,7 +71,7 @@ export class OutgoingQueue {
 
   /** Every message, in order; the queue is empty then. */
   takeAll(): PendingPublish[] {
-    const all = [...this.#again, ...this.#fresh.takeAll().filter(({ reject }) => reject !== undefined)]
+    const all = [...this.#again, ...this.#fresh.takeAll().filter(({ resolve }) => resolve !== undefined)]
     this.#setAgain([])
     this.#removed = 0
     return all

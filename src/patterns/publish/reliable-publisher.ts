@@ -81,7 +81,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 
   /** Messages whose fate is not known yet. */
   get pending(): number {
-    return this.#queue.length + this.#inFlight
+    return this.#queue.length + this.#inFlight()
   }
 
   get endpoint(): Endpoint {
@@ -92,7 +92,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     return this.#channel.channelId
   }
 
-  get #inFlight(): number {
+  #inFlight(): number {
     return this.#channel.window?.unsettled ?? 0
   }
 
@@ -213,7 +213,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   /** Its figures at the moment. */
   stats(): PublisherStats {
     const { length: waiting } = this.#queue
-    return { exchangeName: this.#exchangeName, unconfirmed: this.#inFlight, waiting, resent: this.#resent }
+    return { exchangeName: this.#exchangeName, unconfirmed: this.#inFlight(), waiting, resent: this.#resent }
   }
 
   addStats({ publishers }: PartStats): void {
@@ -224,7 +224,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 
   /** Messages were settled or given up, or more may be written. */
   progressed(): void {
-    if (this.#search.state !== 'none' && this.#inFlight === 0) this.#searched()
+    if (this.#search.state !== 'none' && this.#inFlight() === 0) this.#searched()
     this.#channel.progressed()
     if (this.#queue.length > 0) this.#drain()
     if (this.pending > 0) return
@@ -320,6 +320,6 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 }
 
 /** A message whose timeout has passed, or that was aborted, has no caller that waits. */
-function isAwaited({ reject }: PendingPublish): boolean {
-  return reject !== undefined
+function isAwaited({ resolve }: PendingPublish): boolean {
+  return resolve !== undefined
 }

@@ -79,8 +79,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'callbacks know no limit',
     'channel/consume/callback-consumer.ts',
-    "if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered === 0) {",
-    "if (this.#state === 'active' && this.#buffered === 0) {",
+    "if (this.#state === 'active' && this.#running < this.#concurrency && this.#buffered() === 0) {",
+    "if (this.#state === 'active' && this.#buffered() === 0) {",
     'more run at the same time than the program allowed',
   ],
   [
@@ -731,8 +731,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a message that timed out is written all the same',
     'patterns/publish/outgoing-queue.ts',
-    'while (first !== undefined && first.reject === undefined) {',
-    'while (first !== undefined && first.reject === undefined && this.#removed > 1) {',
+    'while (first !== undefined && first.resolve === undefined) {',
+    'while (first !== undefined && first.resolve === undefined && this.#removed > 1) {',
     'it is reported as not sent, and arrives',
   ],
   [
@@ -780,8 +780,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a bound outlives its publish',
     'channel/publish/message.ts',
-    'publish.reject = undefined\n  bound?.leave()\n  resolve(written)',
-    'publish.reject = undefined\n  resolve(written)',
+    'publish.resolve = undefined\n  bound?.leave()\n  resolve(written)',
+    'publish.resolve = undefined\n  resolve(written)',
     'its signal keeps it, and its timer stays',
   ],
   [
