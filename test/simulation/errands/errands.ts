@@ -27,7 +27,7 @@ import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.t
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
-import { brokerCancels, closeInLoop, interruptions, stillborn } from './hand-overs.ts'
+import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
@@ -46,7 +46,7 @@ import {
   refusedThings,
 } from './resumptions.ts'
 import { retries } from './retries.ts'
-import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms } from './silences.ts'
+import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms, timeouts } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -109,6 +109,7 @@ export const ERRANDS = {
   interruptions,
   loops,
   manyInFlight,
+  manyInHand,
   manyWaiting,
   manyExchanges,
   noAcks,
@@ -130,6 +131,7 @@ export const ERRANDS = {
   slowTokens,
   storedOffsets,
   tagAgain,
+  timeouts,
   tokens,
   topology,
   trickles,

@@ -144,3 +144,25 @@ export const interruptions: Errand = async outing => {
   const { consumerCount } = await outing.protocol.queueDeclare(queue, { passive: true })
   outing.equal(consumerCount, 0, 'consumers that are left')
 }
+
+/** A program that has taken many messages and settled some of them has the others in hand, and each learns of the end. */
+export const manyInHand: Errand = async outing => {
+  const queue = await outing.queue()
+  const consumer = outing.keep(await outing.protocol.consumer(queue, { prefetchCount: 0 }))
+  const texts = Array.from({ length: 150 }, (_, n) => `${n}`)
+  await outing.publish(queue, ...texts)
+  const held: Message[] = []
+  for (const [n, text] of texts.entries()) {
+    const { value } = await consumer.next({ timeout: 10_000 })
+    if (value === undefined) continue
+    outing.equal(value.text(), text, 'the next message')
+    if (n % 3 === 2) value.ack()
+    else held.push(value)
+  }
+  outing.equal(consumer.stats().unacknowledged, held.length, 'messages in hand')
+  const signals = held.map(({ signal }) => signal)
+  await consumer.close()
+  const left = signals.filter(({ aborted }) => !aborted).length
+  outing.equal(left, 0, 'messages in hand that did not learn of the end of their consumer')
+  await outing.holds(queue, held.length, 'messages that go back')
+}

@@ -96,7 +96,12 @@ export const behindLocks: Errand = async outing => {
   const order: string[] = []
   const publish = (on: Channel, text: string, name: string, key: string): Promise<unknown> =>
     outing.meanwhile(on.publish(text, name, key, {}, { mandatory: true, timeout: 20_000 }).then(() => order.push(text)))
+  const publisher = await protocol.publisher()
+  const byPublisher = (text: string, key: string): Promise<unknown> =>
+    outing.meanwhile(publisher.publish(text, key, {}, { timeout: 20_000 }).then(() => order.push(text)))
   const sent = [
+    byPublisher('5', exclusive),
+    byPublisher('6', queue),
     publish(channel, '1', exchange, ''),
     publish(channel, '2', '', queue),
     publish(direct, '3', '', exclusive),
@@ -121,7 +126,8 @@ export const behindLocks: Errand = async outing => {
   await Promise.all(sent)
   outing.expect(order.indexOf('1') < order.indexOf('2'), 'a publish overtook the one before it')
   outing.expect(order.indexOf('3') < order.indexOf('4'), 'a publish overtook the one before it')
-  await outing.until(() => seen.length === 2, 'what was published to a queue that was locked', 5_000)
+  outing.expect(order.indexOf('5') < order.indexOf('6'), 'a publish overtook the one before it')
+  await outing.until(() => seen.length === 3, 'what was published to a queue that was locked', 5_000)
   outing.equal(ends, 0, 'what could not be made again')
 }
 

@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** The broker is silent for a while: timeouts and signals end what waits, and what was not known is put right after it. */
 export const silences: Errand = async outing => {
@@ -170,5 +171,53 @@ export const fullHands: Errand = async outing => {
     const { value } = await consumer.next({ timeout: 30_000 })
     outing.equal(value?.body[0], n, 'what waited')
     value?.ack()
+  }
+}
+
+/** What is begun during an outage has no more time than it says: what it waited for counts, also if the next broker is silent. */
+export const timeouts: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: QUICK, heartbeat: 0, rpcTimeout: 60_000 })
+  const { protocol, clock } = { protocol: own.protocol, clock: outing.clock }
+  const publisher = await protocol.publisher()
+  const client = await protocol.rpcClient()
+  const consumer = await protocol.consumer(queue)
+  const timeout = 2_000
+  for (let round = 0; round < 4; round++) {
+    const channel = await protocol.channel({ publisherConfirms: true })
+    own.refuse(true)
+    own.cut()
+    await outing.sleep(10)
+    const began = clock.now()
+    const late: string[] = []
+    const begun = {
+      call: channel.queueDeclare(queue, { passive: true, timeout }),
+      get: channel.basicGet(queue, { timeout }),
+      publish: channel.publish('1', '', queue, {}, { timeout }),
+      'publish by a publisher': publisher.publish('2', queue, {}, { timeout }),
+      'publish of a protocol': protocol.publish('3', '', queue, {}, { timeout }),
+      'RPC call': client.call(queue, 'question', { timeout }),
+      'call of a protocol': protocol.queueDeclare(queue, { passive: true, timeout }),
+      'next()': consumer.next({ timeout }),
+    }
+    const ends = Object.entries(begun).map(([what, promise]) => {
+      const end = (): void => {
+        const took = clock.now() - began
+        if (took > timeout + 10) late.push(`${what} after ${took} ms`)
+      }
+      return promise.then(end, end)
+    })
+    await outing.sleep(300)
+    own.refuse(false)
+    while (protocol.stats().openChannels === 0 && clock.now() < began + timeout) await outing.sleep(1)
+    // Some are on their way by then, some are answered, and some wait.
+    await outing.sleep(round)
+    own.freeze()
+    await Promise.race([Promise.all(ends), outing.sleep(10_000)])
+    outing.equal(late, [], 'what had more time than it said')
+    own.thaw()
+    await Promise.race([Promise.all(ends), outing.sleep(10_000)])
+    await protocol.ready({ timeout: 20_000 })
+    await channel.close()
   }
 }
