@@ -272,6 +272,7 @@ export class Program implements Desk {
     const channel = this.#channels.get('confirm') ?? this.#channels.get('plain')
     if (channel === undefined) return
     this.#channels.delete('confirm')
+    this.publishing.channelClosed()
     this.forget(
       'close of a channel',
       channel.then(opened => opened.close()),

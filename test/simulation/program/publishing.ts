@@ -21,6 +21,8 @@ export class Publishing {
   #resent: { told: number; readonly publisher: Publisher }[] = []
   /** Publishers that were closed: the next one has an order of its own. */
   #closed = 0
+  /** The same of channels: what waits on one that is being closed still goes. */
+  #channelsClosed = 0
   /** Published while the broker blocks: no byte of it may leave. */
   withheld: Set<string> | undefined
 
@@ -65,7 +67,7 @@ export class Publishing {
       this.#desk.number,
       way,
       queue,
-      way === 'publisher' ? this.#closed : 0,
+      way === 'publisher' ? this.#closed : way === 'confirm' ? this.#channelsClosed : 0,
     )
     this.withheld?.add(published.id)
     const body = bodyOf(published.id, step.size)
@@ -81,6 +83,11 @@ export class Publishing {
       },
       (error: unknown) => this.#desk.journal.failed(published, error),
     )
+  }
+
+  /** What is published from now on goes by another channel. */
+  channelClosed(): void {
+    this.#channelsClosed++
   }
 
   /** What it has in hand is confirmed before it is closed; the next message opens another one. */
