@@ -28,23 +28,16 @@ import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
+import { behindLocks, lockedConsumers } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
-import { goneExchange, poison } from './poison.ts'
+import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
-import {
-  behindLocks,
-  consumerLimits,
-  duringRecovery,
-  lockedConsumers,
-  lostAgain,
-  lostInSilence,
-  refusedThings,
-} from './resumptions.ts'
+import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
 import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms, timeouts } from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
@@ -131,6 +124,7 @@ export const ERRANDS = {
   slowTokens,
   storedOffsets,
   tagAgain,
+  takenAndRefused,
   timeouts,
   tokens,
   topology,

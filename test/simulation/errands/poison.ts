@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** A message over which the broker closes the channel is refused alone: those beside it get through, in order. */
 export const poison: Errand = async outing => {
@@ -45,4 +46,28 @@ export const goneExchange: Errand = async outing => {
   await outing.protocol.queueBind(queue, exchange)
   await publisher.publish('4', '', {}, bounds)
   outing.equal(await outing.takeAll(queue), ['1', '4'], 'what got through')
+}
+
+/** What was taken once, and is refused when it is sent again after a loss, is not reported as refused. */
+export const takenAndRefused: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const other = await connect()
+  await other.protocol.queueDeclare('taken')
+  for (const exchange of ['gone', 'there']) {
+    await other.protocol.exchangeDeclare(exchange, 'fanout')
+    await other.protocol.queueBind('taken', exchange)
+  }
+  control.withholdConfirms()
+  const bounds = { timeout: 20_000 }
+  const refused = outing.meanwhile(own.protocol.publish('1', 'gone', '', { messageId: '1' }, bounds))
+  const kept = outing.meanwhile(own.protocol.publish('2', 'there', '', { messageId: '2' }, bounds))
+  await outing.until(() => control.evidence().arrived.length === 2, 'two messages', 1_000)
+  await other.protocol.exchangeDelete('gone')
+  own.cut()
+  const { outcome } = await outing.failure(refused, 'ChannelClosedError', 'a message that was taken and then refused')
+  outing.equal(outcome, 'unknown', 'its outcome')
+  control.releaseConfirms()
+  await kept
+  outing.equal((control.evidence().queued.get('taken') ?? []).includes('1'), true, 'it is there')
 }

@@ -45,7 +45,11 @@ export class CallbackConsumers {
       // An ack may come as late as it likes: it settles its own message, or none.
       if (step.work > 0 && this.#desk.clock.random() < 0.3) await this.#desk.sleep(3_000)
       const settled = good ? on.basicClientAck(envelope.deliveryTag) : on.basicReject(envelope.deliveryTag)
-      const sent = await settled.catch(() => false)
+      const sent = await settled.catch((error: Error) => {
+        // On a channel that goes on, it is sent or it is not.
+        if (on.isOpen) this.#desk.journal.violations.push(`an ack of ${id} on an open channel failed: ${error.message}`)
+        return false
+      })
       if (sent) this.#desk.journal.settled.add(id)
     }
     const ended = (): void => {

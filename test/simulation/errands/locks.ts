@@ -1,0 +1,126 @@
+import type { Channel } from '../../../src/index.ts'
+import type { Errand } from './errand.ts'
+import { lose, QUICK } from './recoveries.ts'
+
+/** While another connection has a queue for a moment, what needs it waits, and what was published after that comes after it. */
+export const behindLocks: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = await outing.queue()
+  const exclusive = `${outing.name} exclusive`
+  const exchange = await outing.exchange('fanout')
+  await protocol.queueDeclare(exclusive, { exclusive: true })
+  await protocol.queueBind(exclusive, exchange)
+  // What it leads to no longer holds nothing up.
+  const free = await outing.exchange('fanout')
+  await protocol.exchangeDeclare(free, 'fanout')
+  await protocol.queueBind(queue, free)
+  await protocol.exchangeBind(exchange, free)
+  await protocol.exchangeUnbind(exchange, free)
+  const channel = await protocol.channel({ publisherConfirms: true })
+  const other = await protocol.channel({ publisherConfirms: true })
+  const direct = await protocol.channel({ publisherConfirms: true })
+  const seen: string[] = []
+  const consuming = await protocol.channel()
+  let ends = 0
+  consuming.addCancellationCallback(() => ends++)
+  protocol.on('recoveryFailed', () => ends++)
+  await consuming.basicConsume((_channel, body) => void seen.push(body.toString()), exclusive, { noAck: true })
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  await outing.protocol.queueDeclare(exclusive, { exclusive: true })
+  own.refuse(false)
+  await outing.sleep(200)
+  const order: string[] = []
+  const publish = (on: Channel, text: string, name: string, key: string): Promise<unknown> =>
+    outing.meanwhile(on.publish(text, name, key, {}, { mandatory: true, timeout: 20_000 }).then(() => order.push(text)))
+  const publisher = await protocol.publisher()
+  const byPublisher = (text: string, key: string): Promise<unknown> =>
+    outing.meanwhile(publisher.publish(text, key, {}, { timeout: 20_000 }).then(() => order.push(text)))
+  const sent = [
+    byPublisher('5', exclusive),
+    byPublisher('6', queue),
+    publish(channel, '1', exchange, ''),
+    publish(channel, '2', '', queue),
+    publish(direct, '3', '', exclusive),
+    publish(direct, '4', '', queue),
+    publish(other, 'free', free, ''),
+  ]
+  // A close goes after what was published before it.
+  const closing = await protocol.channel({ publisherConfirms: true })
+  const last = closing.publish('7', '', exclusive, {}, { mandatory: true }).then(
+    () => 'sent',
+    (error: Error & { outcome?: string }) => error.outcome,
+  )
+  sent.push(outing.meanwhile(closing.close()))
+  // What is given up holds nothing up that came after it.
+  const [impatient, asking] = [
+    await protocol.channel({ publisherConfirms: true }),
+    await protocol.channel({ publisherConfirms: true }),
+  ]
+  const late = impatient.publish('late', '', exclusive, {}, { mandatory: true, timeout: 50 })
+  const givenUp = outing.failure(late, 'TimeoutError', 'a publish to a queue that is locked')
+  sent.push(publish(impatient, 'after it', '', queue))
+  const question = asking.queueDeclare(exclusive, { passive: true, timeout: 60 })
+  const unanswered = outing.failure(question, 'TimeoutError', 'a question about a queue that is locked')
+  sent.push(publish(asking, 'after that', '', queue))
+  await Promise.all([givenUp, unanswered])
+  await outing.sleep(100)
+  outing.equal(order, ['free', 'after it', 'after that'], 'what was published to a queue that is locked, and behind it')
+  await outing.protocol.queueDelete(exclusive)
+  await Promise.all(sent)
+  outing.expect(order.indexOf('1') < order.indexOf('2'), 'a publish overtook the one before it')
+  outing.expect(order.indexOf('3') < order.indexOf('4'), 'a publish overtook the one before it')
+  outing.expect(order.indexOf('5') < order.indexOf('6'), 'a publish overtook the one before it')
+  outing.expect((await last) !== 'notSent', 'a close overtook a publish')
+  await outing.until(() => seen.length === 4, 'what was published to a queue that was locked', 5_000)
+  outing.equal(ends, 0, 'what could not be made again')
+}
+
+/**
+ * While another connection has the queue of a consumer for a moment, the consumer waits, and so does what shares its channel:
+ * a queue that goes with its consumer is made again as often as it takes.
+ */
+export const lockedConsumers: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const [locked, passing] = ['locked', 'passing'].map(what => `${outing.name} ${what}`) as [string, string]
+  // It is not made again by itself: only its consumers ask for it.
+  await protocol.queueDeclare(locked, { exclusive: true, recover: false })
+  await protocol.queueDeclare(passing, { autoDelete: true })
+  const channel = await protocol.channel()
+  let ends = 0
+  channel.addCancellationCallback(() => ends++)
+  const seen: string[] = []
+  const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
+  const queues = outing.number % 2 === 0 ? [locked, passing] : [passing, locked]
+  for (const queue of queues) await channel.basicConsume(see, queue, { noAck: true })
+  const intent = await protocol.consumer(locked, message => void seen.push(message.text()))
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  const waits = outing.meanwhile(protocol.ready({ timeout: 20_000 }))
+  await outing.protocol.queueDeclare(locked, { exclusive: true })
+  own.refuse(false)
+  const lock = [1_500, 4_000, 40_000][outing.number % 3] ?? 0
+  await outing.sleep(lock)
+  await outing.protocol.queueDelete(locked)
+  outing.keep({ close: () => outing.protocol.queueDelete(locked) })
+  await outing.protocol.queueDeclare(locked)
+  await waits
+  const count = async (queue: string): Promise<number> =>
+    (await outing.protocol.queueDeclare(queue, { passive: true })).consumerCount
+  // Only the intent level asks for ever.
+  const should = lock < 15_000 ? 2 : 1
+  for (const end = outing.clock.now() + 15_000; outing.clock.now() < end; await outing.sleep(500))
+    if ((await count(locked)) === should) break
+  outing.equal(await count(locked), should, 'consumers of a queue that was locked')
+  await outing.protocol.publish('passing', '', passing)
+  await outing.until(() => seen.includes('passing'), 'a message beside a queue that was locked', 5_000)
+  outing.equal(ends, 2 - should, 'consumers that were given up')
+  await lose(outing, own)
+  await outing.sleep(1_000)
+  outing.equal(await count(locked), should, 'consumers of a queue that was locked, after the next loss')
+  await intent.close()
+}
