@@ -31,16 +31,23 @@ export function timeLeft({ what, timeout, since, outcome }: CallContext, now: nu
 /** A reply is known by its method, or for consume-ok and cancel-ok by that and the consumer tag. */
 export type ReplyKey = number | string
 
+/** What a reply does before the promise resolves. */
+export interface ReplyObserver<R> {
+  /** `abandoned` if no caller waits for it any more. */
+  replied(reply: R, abandoned: boolean): void
+}
+
 /** One synchronous method whose reply has not come. */
 export interface Call {
   readonly what: string
   /** Class and method number in one. */
   readonly methodKey: number
   readonly replyKey: ReplyKey
-  /** What the reply does before the promise resolves; `abandoned` if no caller waits for it any more. */
-  readonly effect: ((reply: unknown, abandoned: boolean) => void) | undefined
-  /** The caller's promise; undefined once it is settled. */
-  promise: { resolve(reply: unknown): void; reject(error: Error): void } | undefined
+  readonly observer: ReplyObserver<unknown> | undefined
+  readonly resolve: (reply: unknown) => void
+  readonly reject: (error: Error) => void
+  /** A caller waits for it: the promise is not settled. */
+  awaited: boolean
   readonly site: CallSite | undefined
   readonly ownTimeout: boolean
   deadline: Deadline | undefined
@@ -48,22 +55,52 @@ export interface Call {
   /** Its neighbours among the calls that a caller waits for. */
   previous: Call | undefined
   next: Call | undefined
-  /** The one after it that waits for the same reply. */
+  /** The one after it among those whose reply is due. */
   follower: Call | undefined
-  /** Of the oldest that waits for its reply: the newest that does, if that is another one. */
-  newest: Call | undefined
+}
+
+/** Calls whose replies are due, oldest first. */
+class DueReplies {
+  oldest: Call | undefined
+  #newest: Call | undefined
+
+  add(call: Call): void {
+    if (this.#newest === undefined) this.oldest = call
+    else this.#newest.follower = call
+    this.#newest = call
+  }
+
+  /** The oldest that waits for this reply: the very first, since the broker answers in order. */
+  find(replyKey: ReplyKey): Call | undefined {
+    let call = this.oldest
+    while (call !== undefined && call.replyKey !== replyKey) call = call.follower
+    return call
+  }
+
+  remove(call: Call): void {
+    let before: Call | undefined
+    for (let each = this.oldest; each !== call; each = each?.follower) before = each
+    if (before === undefined) this.oldest = call.follower
+    else before.follower = call.follower
+    if (this.#newest === call) this.#newest = before
+  }
+
+  clear(): void {
+    this.oldest = undefined
+    this.#newest = undefined
+  }
 }
 
 /**
- * The synchronous methods of one channel that wait for their replies. There is one queue for each reply method: RabbitMQ
- * answers a channel in order, except for consume-ok and cancel-ok, which come by way of the queue and overtake no other
- * reply.
+ * The synchronous methods of one channel that wait for their replies. RabbitMQ answers a channel in order, except for
+ * consume-ok and cancel-ok, which come by way of the queue and overtake no other reply: they are known by their tags.
  */
 export class Calls {
   readonly #port: ChannelPort
   readonly #timedOut: (call: Call, error: TimeoutError) => void
-  /** The oldest call for each reply, and by its `follower` the others. */
-  readonly #byReply = new Map<ReplyKey, Call>()
+  readonly #inOrder = new DueReplies()
+  /** Those that are known by a consumer tag, too; made for the first. */
+  #byTag: Map<ReplyKey, DueReplies> | undefined
   /** The calls that a caller waits for, in order: the timeout of a call starts when it has come to the head. */
   #first: Call | undefined
   #last: Call | undefined
@@ -77,30 +114,30 @@ export class Calls {
     this.#consequence = consequence
   }
 
-  /** Replies that are due, each counted once. */
-  get size(): number {
-    return this.#byReply.size
+  /** No reply is due. */
+  get isEmpty(): boolean {
+    return this.#inOrder.oldest === undefined && !this.#byTag?.size
   }
 
-  /** Start waiting; `write` puts the method on the wire, and if it throws, nothing was started. */
+  /** Start waiting; `write` puts the method on the wire, and if it throws, nothing was started. Returns who observes the reply. */
   start<R>(
     context: CallContext,
     methodKey: number,
     replyKey: ReplyKey,
-    write: () => void,
-    effect?: (reply: R, abandoned: boolean) => void,
+    write: () => ReplyObserver<R> | undefined,
   ): Promise<R> {
     const { what, site, signal, timeout } = context
     if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
     return new Promise<R>((resolve, reject) => {
       const left = timeout === undefined ? undefined : timeLeft(context, this.#port.clock.now())
-      write()
       const call: Call = {
         what,
         methodKey,
         replyKey,
-        effect: effect as Call['effect'],
-        promise: { resolve: resolve as (reply: unknown) => void, reject },
+        observer: write() as Call['observer'],
+        resolve: resolve as Call['resolve'],
+        reject,
+        awaited: true,
         site,
         ownTimeout: timeout !== undefined,
         deadline: undefined,
@@ -108,7 +145,6 @@ export class Calls {
         previous: this.#last,
         next: undefined,
         follower: undefined,
-        newest: undefined,
       }
       this.#add(call)
       this.#port.awaiting(1)
@@ -126,22 +162,32 @@ export class Calls {
     if (this.#last === undefined) this.#first = call
     else this.#last.next = call
     this.#last = call
-    const oldest = this.#byReply.get(call.replyKey)
-    if (oldest === undefined) this.#byReply.set(call.replyKey, call)
-    else {
-      const newest = oldest.newest ?? oldest
-      newest.follower = call
-      oldest.newest = call
+    if (typeof call.replyKey === 'number') {
+      this.#inOrder.add(call)
+      return
     }
+    this.#byTag ??= new Map()
+    const due = this.#byTag.get(call.replyKey) ?? new DueReplies()
+    this.#byTag.set(call.replyKey, due)
+    due.add(call)
+  }
+
+  #find(replyKey: ReplyKey): Call | undefined {
+    return typeof replyKey === 'number' ? this.#inOrder.find(replyKey) : this.#byTag?.get(replyKey)?.oldest
+  }
+
+  #remove(call: Call): void {
+    const due = typeof call.replyKey === 'number' ? this.#inOrder : this.#byTag?.get(call.replyKey)
+    due?.remove(call)
+    if (due !== this.#inOrder && due?.oldest === undefined) this.#byTag?.delete(call.replyKey)
   }
 
   /** Reject the caller and go on waiting for the reply, to absorb it. */
   #abandon(call: Call, error: Error): void {
-    const { promise } = call
-    if (promise === undefined) return
+    if (!call.awaited) return
     this.#disarm(call)
     this.#timeHead()
-    promise.reject(atCallSite(error, call.site))
+    call.reject(atCallSite(error, call.site))
   }
 
   /** No caller waits for it any more. */
@@ -151,7 +197,7 @@ export class Calls {
     else previous.next = next
     if (next === undefined) this.#last = previous
     else next.previous = previous
-    call.promise = undefined
+    call.awaited = false
     call.deadline?.cancel()
     call.deadline = undefined
     call.aborted?.cancel()
@@ -160,7 +206,7 @@ export class Calls {
   }
 
   #expire(call: Call, timeout: number): void {
-    if (call.promise === undefined) return
+    if (!call.awaited) return
     const error = new TimeoutError(
       `${call.what} was not answered by ${this.#port.server} within ${timeout} ms; ${this.#consequence}`,
     )
@@ -199,33 +245,29 @@ export class Calls {
 
   /** Whether a call waits for this reply. */
   expects(replyKey: ReplyKey): boolean {
-    return this.#byReply.has(replyKey)
+    return this.#find(replyKey) !== undefined
   }
 
   /** Give the oldest call that waits for it its reply. Returns false if none does. */
   settle(replyKey: ReplyKey, reply: unknown): boolean {
-    const call = this.#byReply.get(replyKey)
+    const call = this.#find(replyKey)
     if (call === undefined) return false
-    const { promise, follower } = call
-    if (follower === undefined) this.#byReply.delete(replyKey)
-    else {
-      follower.newest = call.newest
-      this.#byReply.set(replyKey, follower)
-    }
-    if (promise !== undefined) this.#disarm(call)
+    this.#remove(call)
+    const { awaited } = call
+    if (awaited) this.#disarm(call)
     if (this.#headTimed === call) {
       this.#headTimed = undefined
       this.#timeHead()
     }
-    call.effect?.(reply, promise === undefined)
-    promise?.resolve(reply)
+    call.observer?.replied(reply, !awaited)
+    if (awaited) call.resolve(reply)
     return true
   }
 
   /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if no call waits. */
   refuse<R>(replyKey: ReplyKey, reply: R, error: Error): boolean {
-    const call = this.#byReply.get(replyKey)
-    const waits = call?.promise !== undefined
+    const call = this.#find(replyKey)
+    const waits = call?.awaited === true
     if (waits) this.#abandon(call, error)
     this.settle(replyKey, reply)
     return waits
@@ -233,13 +275,13 @@ export class Calls {
 
   /** Reject everything, but resolve the calls of the method `spared`. */
   failAll(makeError: (call: Call) => Error, spared: number): void {
-    this.#byReply.clear()
+    this.#inOrder.clear()
+    this.#byTag = undefined
     this.#headTimed = undefined
     for (let call = this.#first; call !== undefined; call = this.#first) {
-      const { promise, site } = call
       this.#disarm(call)
-      if (call.methodKey === spared) promise?.resolve(undefined)
-      else promise?.reject(atCallSite(makeError(call), site))
+      if (call.methodKey === spared) call.resolve(undefined)
+      else call.reject(atCallSite(makeError(call), call.site))
     }
   }
 }

@@ -22,7 +22,7 @@ import {
 } from '../protocol/methods.ts'
 import { cutText } from '../protocol/text.ts'
 import type { CallOptions } from './call-options.ts'
-import { type CallContext, Calls, type ReplyKey } from './calls.ts'
+import { type CallContext, Calls, type ReplyKey, type ReplyObserver } from './calls.ts'
 import { ChannelFrames, type ChannelParts, type RefusedGet } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
@@ -157,14 +157,17 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
   /** Write channel.open; the methods after it need not wait for the reply. */
   open(options: CallOptions): Promise<void> {
     const { signal, timeout } = options
-    return this.#start(
+    const replied = (_reply: unknown, abandoned: boolean): void => {
+      if (this.#state === 'opening') this.#to('open')
+      if (abandoned) this.#abort(new ChannelClosedError(`channel ${this.id} was given up before it was open`))
+    }
+    return this.#start<void>(
       { what: `channel.open (channel ${this.id})`, site: undefined, signal, timeout },
       ChannelOpen,
       ChannelOpen.reply.key,
-      () => this.#encode(ChannelOpen, {}),
-      (_reply, abandoned) => {
-        if (this.#state === 'opening') this.#to('open')
-        if (abandoned) this.#abort(new ChannelClosedError(`channel ${this.id} was given up before it was open`))
+      () => {
+        this.#encode(ChannelOpen, {})
+        return { replied }
       },
     )
   }
@@ -179,6 +182,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     return this.#start(context, ConfirmSelect, ConfirmSelectOk.key, () => {
       this.#encode(ConfirmSelect, {})
       this.window.startCounting()
+      return undefined
     })
   }
 
@@ -201,27 +205,24 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
   }
 
   /**
-   * Send a synchronous method. `written` runs when its bytes are in the buffer, `effect` when the reply comes, before the
-   * promise resolves. With noWait there is no reply, and both come at once.
+   * Send a synchronous method. `written` runs when its bytes are in the buffer, and returns who observes the reply. With
+   * noWait there is no reply, and both come at once.
    */
   call<M extends SyncMethod>(
     method: M,
     args: ArgumentsOf<M>,
     context: CallContext,
-    effect?: (reply: ReplyOf<M> | undefined, abandoned: boolean) => void,
-    written: () => void = ignore,
+    written?: () => ReplyObserver<ReplyOf<M> | undefined> | undefined,
   ): Promise<ReplyOf<M> | undefined> {
     if ('noWait' in args && args.noWait === true) {
       this.send(method, args, context)
-      written()
-      effect?.(undefined, false)
+      written?.()?.replied(undefined, false)
       return Promise.resolve(undefined)
     }
-    const write = (): void => {
+    return this.#start(context, method, method.reply.key, () => {
       this.#encode(method, args)
-      written()
-    }
-    return this.#start(context, method, method.reply.key, write, effect)
+      return written?.()
+    })
   }
 
   /** Like `call`, for a method whose reply has no fields. */
@@ -229,9 +230,9 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     method: M,
     args: ArgumentsOf<M>,
     context: CallContext,
-    effect?: () => void,
+    replied: () => void = ignore,
   ): Promise<void> {
-    return this.call(method, args, context, effect) as Promise<unknown> as Promise<void>
+    return this.call(method, args, context, () => ({ replied })) as Promise<unknown> as Promise<void>
   }
 
   /** Wait until everything published so far is settled. */
@@ -244,15 +245,14 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     context: CallContext,
     method: AnyMethod,
     replyKey: ReplyKey,
-    write: () => void,
-    effect?: (reply: R, abandoned: boolean) => void,
+    write: () => ReplyObserver<R> | undefined,
   ): Promise<R> {
     try {
       this.assertOpen(context)
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.calls.start(context, method.key, replyKey, write, effect)
+    return this.calls.start(context, method.key, replyKey, write)
   }
 
   /**
@@ -287,7 +287,17 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     const { tag, position } = consumer
     const began = (): void => position.began(this.#port.clock.wallTime())
     let answered = ignore
-    const write = (): void => {
+    const replied = (_reply: unknown, abandoned: boolean): void => {
+      began()
+      observer?.consuming()
+      // The program does not know this consumer: let the broker forget it too, and give back what it sent.
+      if (abandoned) {
+        const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
+        this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
+      }
+      answered()
+    }
+    const write = (): ReplyObserver<void> => {
       this.deliveries.add(consumer)
       try {
         this.#encode(BasicConsume, args)
@@ -298,22 +308,14 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       if (args.noWait === true) began()
       else answered = this.#tags.written(tag, 'consume')
       observer?.written()
+      return { replied }
     }
     if (args.noWait === true) {
       this.assertOpen(context)
       write()
       return Promise.resolve()
     }
-    return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write, (_reply, abandoned) => {
-      began()
-      observer?.consuming()
-      // The program does not know this consumer: let the broker forget it too, and give back what it sent.
-      if (abandoned) {
-        const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
-        this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
-      }
-      answered()
-    })
+    return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write)
   }
 
   /**
@@ -343,49 +345,54 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     const consumer = this.deliveries.consumer(tag)
     const atOnce = noWait || consumer === undefined
     let answered = ignore
-    const write = (): void => {
+    const replied = (): void => {
+      if (consumer !== undefined) {
+        this.deliveries.remove(consumer)
+        consumer.sink.cancelled()
+      }
+      if (!atOnce) effect(consumer)
+      answered()
+    }
+    const write = (): ReplyObserver<void> => {
       this.#encode(BasicCancel, { consumerTag: tag })
       answered = this.#tags.written(tag, 'cancel', noWait)
       written()
       if (atOnce) effect(consumer)
+      return { replied }
     }
-    const start = (bounds: CallContext, write: () => void): Promise<void> =>
-      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, write, () => {
-        if (consumer !== undefined) {
-          this.deliveries.remove(consumer)
-          consumer.sink.cancelled()
-        }
-        if (!atOnce) effect(consumer)
-        answered()
-      })
+    const start = (bounds: CallContext, write: () => ReplyObserver<void>): Promise<void> =>
+      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, write)
     if (!noWait) return start(context, write)
     this.assertOpen(context)
-    write()
+    const observer = write()
     consumer?.sink.cancelled()
-    start({ what: context.what, site: undefined }, ignore).catch(ignore)
+    start({ what: context.what, site: undefined }, () => observer).catch(ignore)
     return Promise.resolve()
   }
 
   /** Fetch one message, or null if the queue is empty. */
   get(queue: string, noAck: boolean, context: CallContext): Promise<GetResult | null> {
-    return this.#start<GetResult | null>(
-      context,
-      BasicGet,
-      BasicGetOk.key,
-      () => this.#encode(BasicGet, { queueName: queue, noAck }),
-      (result: GetResult | RefusedGet | null, abandoned) => {
-        if (result === null || noAck) return
-        if ('refused' in result) this.acker.settle('reject', result.refused, false, false)
-        // It will not be handed out: it goes back to the queue.
-        else if (abandoned) this.acker.giveBack(result.envelope.deliveryTag)
-      },
-    )
+    const replied = (result: GetResult | RefusedGet | null, abandoned: boolean): void => {
+      if (result === null || noAck) return
+      if ('refused' in result) this.acker.settle('reject', result.refused, false, false)
+      // It will not be handed out: it goes back to the queue.
+      else if (abandoned) this.acker.giveBack(result.envelope.deliveryTag)
+    }
+    return this.#start<GetResult | null>(context, BasicGet, BasicGetOk.key, () => {
+      this.#encode(BasicGet, { queueName: queue, noAck })
+      return { replied }
+    })
   }
 
   /** Close the channel. A second call returns the same promise. */
   close(replyCode: number, replyText: string): Promise<void> {
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
+    const replied = (): void => {
+      // Nothing comes after its answer, also if its own close crossed ours.
+      this.#closedByServer = false
+      this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+    }
     let isWritten = false
     const closed = this.calls.start<void>(
       { what: `channel.close (channel ${this.id})`, site: undefined },
@@ -394,11 +401,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       () => {
         this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })
         isWritten = true
-      },
-      () => {
-        // Nothing comes after its answer, also if its own close crossed ours.
-        this.#closedByServer = false
-        this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+        return { replied }
       },
     )
     // Nothing was sent, so the channel is as open as before.

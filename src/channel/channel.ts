@@ -69,9 +69,9 @@ import type {
 } from './options.ts'
 import { notSent } from './publish/message.ts'
 import { returnError } from './publish/publish-errors.ts'
-import type { DeclaredQueue, QueueReference } from './queue-names.ts'
+import type { QueueReference } from './queue-names.ts'
 import { type ChannelHost, RecoveringChannel } from './recovering-channel.ts'
-import type { BindingDefinition, Ledger, TopologyRecorder } from './topology-recorder.ts'
+import type { BindingDefinition, Ledger, QueueDefinition, TopologyRecorder } from './topology-recorder.ts'
 import type { Effect } from './written-effects.ts'
 
 /** Called with each message; it may be async, and may await anything on any channel. */
@@ -175,31 +175,15 @@ export class Channel {
       return this.#lives.record(QueueDeclare, context, session => {
         // A declare of '' makes a new queue each time: its old name is not meant.
         const wireName = queueName === '' ? '' : names.wireName(session, queueName)
-        let queue: DeclaredQueue | undefined
         return {
           args: { queueName: wireName, passive, durable, exclusive, autoDelete, noWait, arguments: sent },
           written: () => {
             const declared = names.declared(session, wireName === '' ? undefined : wireName)
-            queue = declared
-            const effect = this.#topology?.written(ledger => {
-              const name = declared.name ?? ''
-              if (passive === true) ledger.queueUsed(name)
-              // Another connection would make it as its own, while the one that has it may live.
-              else ledger.queueDeclared(name, definition, recover && (!exclusive || this.#lives.host.keepsTopology))
-            }, noWait)
-            return {
-              accept: () => {
-                names.accepted(declared)
-                effect?.accept()
-              },
-              refuse: () => {
-                names.refused(declared)
-                effect?.refuse()
-              },
-            }
-          },
-          replied: reply => {
-            if (queue !== undefined && reply !== undefined) queue.name = reply.queue
+            // Another connection would make it as its own, while the one that has it may live.
+            const recovers = recover && (!exclusive || this.#lives.host.keepsTopology)
+            const change = passive === true ? used(declared) : declaredAs(declared, definition, recovers)
+            declared.recorded = this.#topology?.written(change, noWait)
+            return declared
           },
         }
       })
@@ -857,6 +841,16 @@ function argumentsOf(method: string, args: FieldTable | undefined): FieldTable |
 }
 
 const NO_EFFECT: Effect = { accept: ignore, refuse: ignore }
+
+// Made here, since a change keeps all that is in scope in memory until the reply.
+
+function used(queue: QueueReference): (ledger: Ledger) => void {
+  return ledger => ledger.queueUsed(queue.name ?? '')
+}
+
+function declaredAs(queue: QueueReference, definition: QueueDefinition, recovers: boolean): (ledger: Ledger) => void {
+  return ledger => ledger.queueDeclared(queue.name ?? '', definition, recovers)
+}
 
 function checkCall(method: string, options: CallOptions): void {
   signalOption(method, 'signal', options.signal)

@@ -1,3 +1,6 @@
+import type { DecodedOf, QueueDeclareOk } from '../protocol/methods.ts'
+import type { Effect } from './written-effects.ts'
+
 /** The queue that a method means. Its name may come later: the server makes it in its reply. */
 export interface QueueReference {
   /** Undefined until queue.declare-ok has come. */
@@ -5,11 +8,32 @@ export interface QueueReference {
 }
 
 /** A queue that a life of the channel has declared. */
-export interface DeclaredQueue extends QueueReference {
+export class DeclaredQueue implements QueueReference, Effect {
   name: string | undefined
   readonly life: object
   /** The last queue before it; undefined once the broker has agreed. */
   previous: DeclaredQueue | undefined
+  /** The change of the ledger. */
+  recorded: Effect | undefined
+  readonly #names: QueueNames
+
+  constructor(names: QueueNames, life: object, name: string | undefined, previous: DeclaredQueue | undefined) {
+    this.#names = names
+    this.life = life
+    this.name = name
+    this.previous = previous
+  }
+
+  accept(reply?: DecodedOf<typeof QueueDeclareOk>): void {
+    if (reply !== undefined) this.name = reply.queue
+    this.previous = undefined
+    this.recorded?.accept()
+  }
+
+  refuse(): void {
+    this.#names.refused(this)
+    this.recorded?.refuse()
+  }
 }
 
 /**
@@ -27,17 +51,11 @@ export class QueueNames {
 
   /** queue.declare is written on `life`. `name` is undefined if the server makes it. */
   declared(life: object, name: string | undefined): DeclaredQueue {
-    const queue: DeclaredQueue = { name, life, previous: this.#last }
-    this.#last = queue
-    return queue
+    this.#last = new DeclaredQueue(this, life, name, this.#last)
+    return this.#last
   }
 
-  /** The broker has declared it. */
-  accepted(queue: DeclaredQueue): void {
-    queue.previous = undefined
-  }
-
-  /** It was not declared: the earlier queue is the last one again. */
+  /** @internal It was not declared: the earlier queue is the last one again. */
   refused(queue: DeclaredQueue): void {
     if (this.#last === queue) this.#last = queue.previous
     for (let later = this.#last; later !== undefined; later = later.previous) {

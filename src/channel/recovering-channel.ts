@@ -30,7 +30,7 @@ import type { PublishRoutes } from './publish-routes.ts'
 import { QueueNames } from './queue-names.ts'
 import { DIRECT_REPLY_TO } from './rabbitmq.ts'
 import type { TopologyRecorder } from './topology-recorder.ts'
-import { type Effect, WrittenEffects, type WrittenMethod } from './written-effects.ts'
+import { type Effect, WrittenEffects } from './written-effects.ts'
 
 /** What a channel knows of the long life it is a part of. */
 export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSink {
@@ -69,8 +69,6 @@ export interface LastingMethod<M extends SyncMethod> {
   readonly args: ArgumentsOf<M>
   /** It is written: its meaning is fixed now. Returns the change that follows if the broker does it. */
   written(): Effect
-  /** The reply has come, or with noWait never will; called before the effect is accepted. */
-  replied?(reply: ReplyOf<M> | undefined): void
 }
 
 /**
@@ -243,9 +241,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ): Promise<T> {
     try {
       this.#assertNotOver(context)
+      const session = this.#session
       const mayGo = this.#state === 'open' || (this.#state === 'reopened' && this.publishing.waiting === 0)
       // Another connection of the protocol may be the one that makes it again.
-      if (mayGo && !behindPublishes && this.isBack(context)) return this.#do(operation, context)
+      if (session !== undefined && mayGo && !behindPublishes && this.isBack(context)) return operation(session)
       return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
     } catch (error) {
       return Promise.reject(error)
@@ -284,22 +283,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     behindPublishes = false,
   ): Promise<ReplyOf<M> | undefined> {
     const record = (session: ChannelSession): Promise<ReplyOf<M> | undefined> => {
-      const { args, written, replied } = prepare(session)
-      const { effects } = this
+      const { args, written } = prepare(session)
       const noWait = 'noWait' in args && args.noWait === true
-      let entry: WrittenMethod | undefined
-      return session.call(
-        method,
-        args,
-        context,
-        reply => {
-          replied?.(reply)
-          if (entry !== undefined) effects.answered(entry)
-        },
-        () => {
-          entry = effects.written(method.key, written(), noWait)
-        },
-      )
+      return session.call(method, args, context, () => this.effects.written(method.key, written(), noWait))
     }
     return behindPublishes ? this.useBehindPublishes(record, context) : this.use(record, context)
   }

@@ -1,7 +1,9 @@
+import type { ReplyObserver } from './calls.ts'
+
 /** What a method that was written changes, beyond its own promise. Exactly one of the two is called, once. */
 export interface Effect {
-  /** The broker has done it. */
-  accept(): void
+  /** The broker has done it; `reply` is its answer, if it was to give one. */
+  accept(reply?: unknown): void
   /** The broker has refused it, or never saw it. */
   refuse(): void
 }
@@ -10,10 +12,22 @@ export interface Effect {
 const MOST_PROVISIONAL = 1_000
 
 /** One method that was written on a life of a channel and whose fate is not known. */
-export interface WrittenMethod {
+export class WrittenMethod implements ReplyObserver<unknown> {
   readonly sequence: number
   readonly methodKey: number
   readonly effect: Effect
+  readonly #effects: WrittenEffects
+
+  constructor(effects: WrittenEffects, sequence: number, methodKey: number, effect: Effect) {
+    this.#effects = effects
+    this.sequence = sequence
+    this.methodKey = methodKey
+    this.effect = effect
+  }
+
+  replied(reply?: unknown): void {
+    this.#effects.answered(this, reply)
+  }
 }
 
 /**
@@ -26,16 +40,16 @@ export class WrittenEffects {
   /** Methods with noWait, oldest first. */
   #provisional: WrittenMethod[] = []
 
-  /** A method was written. If it has a reply, call `answered` with the returned value. */
+  /** A method was written. If it has a reply, what is returned waits for that. */
   written(methodKey: number, effect: Effect, noWait: boolean): WrittenMethod {
-    const method = { sequence: this.#sequence++, methodKey, effect }
+    const method = new WrittenMethod(this, this.#sequence++, methodKey, effect)
     if (!noWait) this.#awaited.add(method)
     else if (this.#provisional.push(method) > MOST_PROVISIONAL) this.#provisional.shift()?.effect.accept()
     return method
   }
 
-  /** The reply to a method came. */
-  answered(method: WrittenMethod): void {
+  /** @internal The reply to a method came. */
+  answered(method: WrittenMethod, reply: unknown): void {
     if (!this.#awaited.delete(method)) return
     let done = 0
     for (const each of this.#provisional) {
@@ -44,7 +58,7 @@ export class WrittenEffects {
       done++
     }
     if (done > 0) this.#provisional.splice(0, done)
-    method.effect.accept()
+    method.effect.accept(reply)
   }
 
   /**

@@ -67,6 +67,7 @@ export class ChannelOpener {
     if (usable?.writer.isGuarded === true) return Promise.resolve().then(() => this.open(options, patient))
     if (signal?.aborted) throw abortedBy(signal, what)
     if (ending !== undefined) throw ending.errorFor(what, false)
+    if (usable !== undefined && this.#hasNumber(usable)) return this.#begin(usable, options)
     const bounds = { what, signal, timeout, site }
     if (usable !== undefined) return this.#openOn(usable, options, patient, bounds)
     const since = clock.now()

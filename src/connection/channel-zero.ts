@@ -150,6 +150,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#calls ??= new Calls(this.#port, ignore, 'its outcome at the server is unknown')
     return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
       this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason })
+      return undefined
     })
   }
 

@@ -13,12 +13,13 @@ class Fixture {
   readonly timedOut: Call[] = []
   readonly calls = new Calls(this.port, call => this.timedOut.push(call), 'and so on')
 
-  declare(what: string, options: Partial<CallContext> = {}, effect?: (reply: unknown, abandoned: boolean) => void) {
-    return this.calls.start<unknown>({ what, site: undefined, ...options }, DECLARE, DECLARE_OK, () => {}, effect)
+  declare(what: string, options: Partial<CallContext> = {}, replied?: (reply: unknown, abandoned: boolean) => void) {
+    const context = { what, site: undefined, ...options }
+    return this.calls.start<unknown>(context, DECLARE, DECLARE_OK, () => replied && { replied })
   }
 
   bind(what: string, options: Partial<CallContext> = {}) {
-    return this.calls.start<unknown>({ what, site: undefined, ...options }, BIND, BIND_OK, () => {})
+    return this.calls.start<unknown>({ what, site: undefined, ...options }, BIND, BIND_OK, () => undefined)
   }
 }
 
@@ -31,7 +32,7 @@ describe('Calls', () => {
     calls.settle(DECLARE_OK, 'second')
     assert.deepEqual(await Promise.all([a, b, c]), ['first', 'bound', 'second'])
     assert.equal(calls.settle(DECLARE_OK, 'third'), false)
-    assert.equal(calls.size, 0)
+    assert.equal(calls.isEmpty, true)
   })
 
   it('have the effect of a reply before its promise resolves', async () => {
@@ -51,7 +52,7 @@ describe('Calls', () => {
       throw new EncodeError('bad')
     })
     await rejection(wrong, EncodeError)
-    assert.equal(calls.size, 0)
+    assert.equal(calls.isEmpty, true)
     assert.equal(calls.expects(DECLARE_OK), false)
     assert.equal(port.waiting, 0)
   })
@@ -167,7 +168,7 @@ describe('Calls', () => {
     const context = { what: 'a', site: undefined, timeout: 50, since: port.clock.now() - 60 }
     const over = calls.start(context, DECLARE, DECLARE_OK, () => assert.fail('it was written'))
     assert.equal((await rejection(over, TimeoutError)).message, 'a was not sent within 50 ms')
-    assert.equal(calls.size, 0)
+    assert.equal(calls.isEmpty, true)
     assert.deepEqual(timedOut, [])
   })
 
@@ -193,7 +194,7 @@ describe('Calls', () => {
     const { calls, declare, bind, port } = bound(new Fixture())
     const abort = new AbortController()
     const [a, b] = [declare('a'), bind('b')]
-    const close = calls.start({ what: 'close', site: undefined }, CLOSE, 6, () => {})
+    const close = calls.start({ what: 'close', site: undefined }, CLOSE, 6, () => undefined)
     const aborted = declare('c', { signal: abort.signal })
     abort.abort()
     await rejection(aborted, AbortError)
@@ -204,7 +205,7 @@ describe('Calls', () => {
       ['a', 'b'],
     )
     await close
-    assert.equal(calls.size, 0)
+    assert.equal(calls.isEmpty, true)
     assert.equal(port.waiting, 0)
     assert.equal(port.running.length, 0)
     assert.equal(calls.settle(DECLARE_OK, 1), false)

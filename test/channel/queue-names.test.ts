@@ -10,8 +10,7 @@ describe('the names of queues on a channel', () => {
     assert.equal(names.wireName(first, ''), '')
     const queue = names.declared(first, undefined)
     assert.equal(names.wireName(first, ''), '', 'the broker knows it before its name has come')
-    queue.name = 'amq.gen-1'
-    names.accepted(queue)
+    queue.accept({ queue: 'amq.gen-1', messageCount: 0, consumerCount: 0 })
     assert.equal(names.wireName(first, ''), '')
     assert.equal(names.wireName(second, ''), 'amq.gen-2')
     names.declared(second, 'other')
@@ -34,10 +33,10 @@ describe('the names of queues on a channel', () => {
     const a = names.declared(first, 'a')
     const b = names.declared(first, 'b')
     const c = names.declared(first, 'c')
-    names.accepted(a)
-    names.refused(b)
+    a.accept()
+    b.refuse()
     assert.equal(names.meant('').name, 'c')
-    names.refused(c)
+    c.refuse()
     assert.equal(names.meant('').name, 'a')
   })
 

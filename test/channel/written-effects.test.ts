@@ -19,21 +19,21 @@ function life() {
 
 describe('the effects of written methods', () => {
   it('are accepted with their replies', () => {
-    const { effects, fates, write } = life()
+    const { fates, write } = life()
     const [a, b] = [write(DECLARE, 'a'), write(DECLARE, 'b')]
-    effects.answered(a)
-    effects.answered(b)
-    effects.answered(b)
+    a.replied()
+    b.replied()
+    b.replied()
     assert.deepEqual(fates, ['a done', 'b done'])
   })
 
   it('without a reply are accepted with the next reply of the channel, which the broker sends in order', () => {
-    const { effects, fates, write } = life()
+    const { fates, write } = life()
     write(DECLARE, 'a', true)
     const b = write(BIND, 'b')
     write(DECLARE, 'c', true)
     assert.deepEqual(fates, [])
-    effects.answered(b)
+    b.replied()
     assert.deepEqual(fates, ['a done', 'b done'])
   })
 
@@ -57,11 +57,11 @@ describe('the effects of written methods', () => {
   })
 
   it('of a consume-ok that is late hold up nothing', () => {
-    const { effects, fates, write } = life()
+    const { fates, write } = life()
     const consume = write(CONSUME, 'consume')
     write(DECLARE, 'a', true)
-    effects.answered(write(BIND, 'b'))
-    effects.answered(consume)
+    write(BIND, 'b').replied()
+    consume.replied()
     assert.deepEqual(fates, ['a done', 'b done', 'consume done'])
   })
 

@@ -108,9 +108,7 @@ export class RecordedConsumers {
         }, noWait)
         entry = effects.written(BasicConsume.key, effect ?? NO_EFFECT, noWait)
       },
-      consuming: () => {
-        if (entry !== undefined) effects.answered(entry)
-      },
+      consuming: () => entry?.replied(),
       gone: () => this.#uncount(recorded)?.accept(),
     }
   }
@@ -135,7 +133,7 @@ export class RecordedConsumers {
       consumer => {
         const recorded = this.#consumers.get(tag)
         if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this.#consumers.delete(tag)
-        if (entry !== undefined) effects.answered(entry)
+        entry?.replied()
       },
       () => {
         const recorded = this.#consumers.get(tag)

@@ -4,10 +4,31 @@ import { Fifo } from '../../lib/fifo.ts'
 /** Changes that may wait after one that has no reply, before that one is taken for done. */
 const MOST_WAITING = 1_000
 
-interface Entry<T> {
+class Entry<T> implements Effect {
   readonly change: (target: T) => void
   readonly provisional: boolean
-  state: 'written' | 'accepted' | 'refused'
+  state: 'written' | 'accepted' | 'refused' = 'written'
+  readonly #decided: () => void
+
+  constructor(change: (target: T) => void, provisional: boolean, decided: () => void) {
+    this.change = change
+    this.provisional = provisional
+    this.#decided = decided
+  }
+
+  accept(): void {
+    this.#decide('accepted')
+  }
+
+  refuse(): void {
+    this.#decide('refused')
+  }
+
+  #decide(state: 'accepted' | 'refused'): void {
+    if (this.state !== 'written') return
+    this.state = state
+    this.#decided()
+  }
 }
 
 /** Applies changes in the order in which they were written, each once it and all before it are decided. */
@@ -21,17 +42,12 @@ export class Journal<T> {
 
   /** @param provisional nothing will reply to it, so that it may stay undecided for long. */
   written(change: (target: T) => void, provisional: boolean): Effect {
-    const entry: Entry<T> = { change, provisional, state: 'written' }
+    const entry = new Entry(change, provisional, this.#apply)
     this.#entries.push(entry)
-    const decide = (state: Entry<T>['state']): void => {
-      if (entry.state !== 'written') return
-      entry.state = state
-      this.#apply()
-    }
-    return { accept: () => decide('accepted'), refuse: () => decide('refused') }
+    return entry
   }
 
-  #apply(): void {
+  readonly #apply = (): void => {
     for (let head = this.#entries.peek(); head !== undefined; head = this.#entries.peek()) {
       if (head.state === 'written' && !(head.provisional && this.#entries.length > MOST_WAITING)) return
       this.#entries.shift()

@@ -285,8 +285,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a late reply is given to the next call',
     'channel/calls.ts',
-    'promise.reject(atCallSite(error, call.site))',
-    'promise.reject(atCallSite(error, call.site)), this.#byReply.delete(call.replyKey)',
+    'call.reject(atCallSite(error, call.site))',
+    'call.reject(atCallSite(error, call.site)), this.#remove(call)',
     'each later call gets the answer of the one before',
   ],
   [
@@ -851,8 +851,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'calls that wait are forgotten when the channel ends',
     'channel/calls.ts',
-    'else promise?.reject(atCallSite(makeError(call), site))',
-    'else if (call.ownTimeout || this.#first !== undefined) promise?.reject(atCallSite(makeError(call), site))',
+    'else call.reject(atCallSite(makeError(call), call.site))',
+    'else if (call.ownTimeout || this.#first !== undefined) call.reject(atCallSite(makeError(call), call.site))',
     'the promise of the last one never ends',
   ],
   [
@@ -1592,8 +1592,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'one of several calls that wait for the same reply is forgotten',
     'channel/calls.ts',
-    'follower.newest = call.newest',
-    'follower.newest = undefined',
+    'if (this.#newest === call) this.#newest = before',
+    'if (this.#newest === call) this.#newest = before ?? call',
     'its reply is one that no call waits for',
   ],
   [
