@@ -95,6 +95,11 @@ const BINDING = [...CALL, 'noWait', 'arguments']
 const QUEUE_DECLARE = [...BINDING, 'passive', 'durable', 'exclusive', 'autoDelete', 'recover']
 const EXCHANGE_DECLARE = [...BINDING, 'passive', 'durable', 'autoDelete', 'internal', 'recover']
 const CONSUME = [...BINDING, 'consumerTag', 'noLocal', 'noAck', 'exclusive', 'concurrency']
+const BASIC_PUBLISH = ['mandatory']
+const PUBLISH = [...CALL, ...BASIC_PUBLISH]
+const ACK = ['multiple']
+const REJECT = ['requeue']
+const NACK = [...ACK, ...REJECT]
 const NONE = {}
 
 /**
@@ -368,7 +373,7 @@ export class Channel {
     options?: BasicPublishOptions,
   ): Promise<void> {
     try {
-      const mandatory = options === undefined ? false : this.#mandatory(options, ['mandatory'])
+      const mandatory = options === undefined ? false : this.#mandatory(options, BASIC_PUBLISH)
       return this.#lives.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
     } catch (error) {
       return this.#lives.forgotten(notSent(error))
@@ -396,7 +401,7 @@ export class Channel {
       if (options === undefined) {
         return publishing.publish(payload, exchangeName, routingKey, properties, false, undefined)
       }
-      const mandatory = this.#mandatory(options, [...CALL, 'mandatory'])
+      const mandatory = this.#mandatory(options, PUBLISH)
       const bounded = options.signal !== undefined || options.timeout !== undefined
       if (bounded) checkCall('basic.publish', options)
       return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounded ? options : undefined)
@@ -531,7 +536,7 @@ export class Channel {
   /** Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery. */
   basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
     if (options === undefined) return this.#lives.settle('ack', deliveryTag, false, false)
-    return this.#settle('ack', deliveryTag, options, ['multiple'])
+    return this.#settle('ack', deliveryTag, options, ACK, false)
   }
 
   /**
@@ -540,7 +545,7 @@ export class Channel {
    * known which messages are of a stream, or `multiple` spans others too, it may be that nothing is sent; that is reported.
    */
   basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
-    return this.#settle('nack', deliveryTag, { requeue: true, ...options }, ['multiple', 'requeue'])
+    return this.#settle('nack', deliveryTag, options, NACK, true)
   }
 
   /**
@@ -548,7 +553,7 @@ export class Channel {
    * `basicClientNack`.
    */
   basicReject(deliveryTag: number, options: RejectOptions = NONE): Promise<boolean> {
-    return this.#settle('reject', deliveryTag, options, ['requeue'])
+    return this.#settle('reject', deliveryTag, options, REJECT, false)
   }
 
   #settle(
@@ -556,11 +561,13 @@ export class Channel {
     tag: number,
     options: NackOptions,
     known: readonly string[],
+    isRequeued: boolean,
   ): Promise<boolean> {
     try {
-      checkOptions(`basic.${how}`, options, known)
-      const multiple = booleanOption(`basic.${how}`, 'multiple', options.multiple) ?? false
-      const requeue = booleanOption(`basic.${how}`, 'requeue', options.requeue) ?? false
+      const what = `basic.${how}`
+      checkOptions(what, options, known)
+      const multiple = booleanOption(what, 'multiple', options.multiple) ?? false
+      const requeue = booleanOption(what, 'requeue', options.requeue) ?? isRequeued
       return this.#lives.settle(how, tag, multiple, requeue)
     } catch (error) {
       return Promise.reject(error)

@@ -680,6 +680,17 @@ describe('a consumer', () => {
     assert.equal(protocol.state, 'open')
   })
 
+  it('gives a delivery back by basic.nack unless it is told not to, also if the option is there without a value', async () => {
+    const { peer, channel } = await converseOnChannel()
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    for (const [at, options] of [undefined, {}, { requeue: undefined }, { requeue: false }].entries()) {
+      peer.send(delivery(1, 'c', at + 1, 'x'))
+      await channel.basicClientNack(at + 1, options)
+      const { args } = await peer.expect(methods.BasicNack)
+      assert.deepEqual(args, { deliveryTag: at + 1, multiple: false, requeue: options?.requeue ?? true })
+    }
+  })
+
   it('of a stream is only acked: a rejected message is acked, a requeued one is left', async () => {
     const { peer, channel } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c', arguments: { 'x-stream-offset': 'first' } })
