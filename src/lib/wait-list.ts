@@ -177,6 +177,6 @@ export class WaitList {
 }
 
 /** What `bounds.what` says. */
-export function describeWait({ what }: WaitBounds): string {
-  return typeof what === 'string' ? what : what()
+export function describeWait(bounds: WaitBounds): string {
+  return typeof bounds.what === 'string' ? bounds.what : bounds.what()
 }

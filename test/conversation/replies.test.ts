@@ -680,7 +680,7 @@ describe('a consumer', () => {
     assert.equal(protocol.state, 'open')
   })
 
-  it('gives a delivery back by basic.nack unless it is told not to, also if the option is there without a value', async () => {
+  it('gives a delivery back by basic.nack unless requeue is false, also if that is undefined', async () => {
     const { peer, channel } = await converseOnChannel()
     await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
     for (const [at, options] of [undefined, {}, { requeue: undefined }, { requeue: false }].entries()) {

@@ -316,10 +316,13 @@ export class Publishing implements PublishSource {
     const promise = promiseOf(publish)
     assertNotAborted(publish, bounds)
     this.#publish(publish)
-    if (bounds === undefined) return promise
+    if (bounds !== undefined) this.#bound(publish, bounds)
+    return promise
+  }
+
+  #bound(publish: PendingPublish, bounds: PublishBounds): void {
     boundPublish(publish, this.#bounds(), bounds, error => this.#giveUp(publish, error))
     bounds.withdrawnBy?.(makeError => this.#giveUp(publish, makeError(outcomeOf(publish))))
-    return promise
   }
 
   #publish(publish: PendingPublish): void {
