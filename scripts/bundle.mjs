@@ -151,7 +151,7 @@ function exportingAtOnce(code) {
 
 /**
  * Without white space, in shorter statements with shorter variables, of which V8 reads almost twice as many in the same time
- * ("require": 25 ms instead of 28). The names of functions, classes and methods stay, which stacks and profiles show.
+ * ("require": 25 ms instead of 28). The names of functions, classes and public methods stay, which stacks and profiles show.
  *
  * @param {string} code
  */

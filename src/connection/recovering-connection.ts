@@ -260,11 +260,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const { servers, serverOrder } = this.#settings
     const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock)
     const near = this.#main?.usable?.server
-    const first = order.filter(server => addressOf(server) === near)
-    return [...first, ...order.filter(server => !first.includes(server))].map(server => ({
-      ...server,
-      password: () => this.#secrets.current(server.password),
-    }))
+    const isNear = (server: ServerSettings): number => Number(addressOf(server) === near)
+    order.sort((one, other) => isNear(other) - isNear(one))
+    return order.map(server => ({ ...server, password: () => this.#secrets.current(server.password) }))
   }
 
   async #login(signal: AbortSignal | undefined): Promise<Connection> {

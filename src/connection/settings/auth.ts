@@ -83,10 +83,13 @@ async function passwordResponse(
     throw new AuthenticationError(`the server answered ${name} with a challenge, which ${name} does not have`)
   }
   const text = typeof password === 'string' ? password : await askedPassword(password)
-  for (const [field, value] of Object.entries({ login, password: text })) {
-    if (!value.isWellFormed()) throw new EncodeError(`"${field}" has a lone surrogate, which has no UTF-8`)
-  }
+  checkWellFormed('login', login)
+  checkWellFormed('password', text)
   return encode(login, text)
+}
+
+function checkWellFormed(field: string, value: string): void {
+  if (!value.isWellFormed()) throw new EncodeError(`"${field}" has a lone surrogate, which has no UTF-8`)
 }
 
 async function askedPassword(password: PasswordFunction): Promise<string> {

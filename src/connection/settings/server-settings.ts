@@ -19,7 +19,8 @@ export interface ServerSettings extends TransportTarget, Credentials {
 }
 
 /** What URLs can say of the connection as a whole. */
-export type ConnectionQuery = Pick<UriQuery, 'heartbeat' | 'connectionTimeout' | 'channelMax' | 'frameMax'>
+type ConnectionKey = 'heartbeat' | 'connectionTimeout' | 'channelMax' | 'frameMax'
+export type ConnectionQuery = { readonly [Key in ConnectionKey]: number | undefined }
 
 /** The checked options that a server's own address falls back to, or gives way to. */
 interface CommonOptions {
@@ -96,10 +97,10 @@ export function resolveServers(
   return {
     servers,
     fromUris: {
-      ...agreed(uris, 'heartbeat'),
-      ...agreed(uris, 'connectionTimeout'),
-      ...agreed(uris, 'channelMax'),
-      ...agreed(uris, 'frameMax'),
+      heartbeat: agreed(uris, 'heartbeat'),
+      connectionTimeout: agreed(uris, 'connectionTimeout'),
+      channelMax: agreed(uris, 'channelMax'),
+      frameMax: agreed(uris, 'frameMax'),
     },
   }
 }
@@ -235,15 +236,11 @@ function fileOf(text: string, parameter: string, path: string | undefined): Buff
   }
 }
 
-/** What all URLs that mention `key` say of it. */
-function agreed<K extends keyof ConnectionQuery>(
-  uris: readonly ParsedUri[],
-  key: K,
-): Pick<ConnectionQuery, K> | object {
-  const values = [...new Set(uris.map(({ parts }) => parts.query[key]).filter(value => value !== undefined))]
-  if (values.length > 1) {
-    const name = key.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
-    throw new AmqpUriError(`the AMQP URIs do not agree on "${name}": ${values.join(', ')}`)
-  }
-  return values.length === 0 ? {} : { [key]: values[0] }
+/** What all URLs that mention `key` say of it; undefined if none does. */
+function agreed(uris: readonly ParsedUri[], key: ConnectionKey): number | undefined {
+  const values = uris.map(({ parts }) => parts.query[key]).filter(value => value !== undefined)
+  const [first] = values
+  if (values.every(value => value === first)) return first
+  const name = key.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
+  throw new AmqpUriError(`the AMQP URIs do not agree on "${name}": ${[...new Set(values)].join(', ')}`)
 }

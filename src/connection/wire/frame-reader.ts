@@ -20,7 +20,8 @@ export class FrameReader {
   readonly #clock: Clock
   readonly #parser: FrameParser
   #afterRead: (() => void)[] = []
-  #firstBytes = Buffer.alloc(0)
+  /** In Latin-1. */
+  #firstBytes = ''
 
   constructor(
     transport: Transport,
@@ -49,8 +50,7 @@ export class FrameReader {
   read(buffer: Buffer, length: number): void {
     this.lastRead = this.#clock.now()
     if (this.#firstBytes.length < TELLING_BYTES) {
-      const some = buffer.subarray(0, Math.min(length, TELLING_BYTES))
-      this.#firstBytes = Buffer.concat([this.#firstBytes, some])
+      this.#firstBytes += buffer.toString('latin1', 0, Math.min(length, TELLING_BYTES))
     }
     this.#parser.push(buffer, length)
   }
@@ -77,6 +77,6 @@ export class FrameReader {
 
   /** What the first bytes show about a server that does not speak AMQP 0-9-1; undefined if they show nothing. */
   explain(encrypted: boolean): string | undefined {
-    return explainFirstBytes(this.#firstBytes, encrypted)
+    return explainFirstBytes(Buffer.from(this.#firstBytes, 'latin1'), encrypted)
   }
 }
