@@ -49,6 +49,21 @@ export const tokens: Errand = async outing => {
   outing.equal(times.length, 3, 'tokens after the close')
 }
 
+/** A token that did not come is asked for again while the last one is good. */
+export const tokenAgain: Errand = async outing => {
+  let asked = 0
+  const password = () => {
+    if (++asked === 2) throw new Error('no token yet')
+    const expiresAt = outing.clock.wallTime() + (asked === 1 ? 10_000 : 60_000)
+    return { password: outing.password, expiresAt }
+  }
+  const { protocol } = await outing.connect({ password })
+  await outing.until(() => asked === 3, 'the question for a token after one that failed', 12_000)
+  await outing.sleep(5_000)
+  outing.equal(asked, 3, 'questions for a token')
+  outing.equal(protocol.state, 'open', 'the state of a connection whose token came late')
+}
+
 /** Tokens are asked for a login, and before the last one expires, and never for a connection that is gone. */
 export const slowTokens: Errand = async outing => {
   let asked = 0

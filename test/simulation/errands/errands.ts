@@ -20,6 +20,7 @@ import {
   deadlines,
   fewChannels,
   slowTokens,
+  tokenAgain,
   tokens,
   unrecovered,
 } from './connections.ts'
@@ -126,6 +127,7 @@ export const ERRANDS = {
   tagAgain,
   takenAndRefused,
   timeouts,
+  tokenAgain,
   tokens,
   topology,
   trickles,

@@ -123,7 +123,7 @@ export const deadPeer: Errand = async outing => {
 /** Of several calls that are under way when the broker falls silent, each ends: what was answered, and what was not. */
 export const silentAnswers: Errand = async outing => {
   const queue = await outing.queue()
-  const own = await outing.connect({ rpcTimeout: 1_000, heartbeat: 0 })
+  const own = await outing.connect({ rpcTimeout: 1_000 })
   const { clock } = outing
   for (let round = 0; round < 8; round++) {
     const channel = await own.protocol.channel()
@@ -177,8 +177,9 @@ export const fullHands: Errand = async outing => {
 /** What is begun during an outage has no more time than it says: what it waited for counts, also if the next broker is silent. */
 export const timeouts: Errand = async outing => {
   const queue = await outing.queue()
-  const own = await outing.connect({ recovery: QUICK, heartbeat: 0, rpcTimeout: 60_000 })
-  const { protocol, clock } = { protocol: own.protocol, clock: outing.clock }
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const { clock } = outing
   const publisher = await protocol.publisher()
   const client = await protocol.rpcClient()
   const consumer = await protocol.consumer(queue)
