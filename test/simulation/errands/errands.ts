@@ -29,7 +29,7 @@ import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
-import { behindLocks, lockedConsumers } from './locks.ts'
+import { behindLocks, lockedConsumers, otherThings } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages } from './outages.ts'
@@ -108,6 +108,7 @@ export const ERRANDS = {
   manyExchanges,
   noAcks,
   oneByOne,
+  otherThings,
   outages,
   pauses,
   payloads,

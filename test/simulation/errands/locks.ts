@@ -17,7 +17,12 @@ export const behindLocks: Errand = async outing => {
   await protocol.queueBind(queue, free)
   await protocol.exchangeBind(exchange, free)
   await protocol.exchangeUnbind(exchange, free)
+  // What leads to it waits, too.
+  const front = await outing.exchange('fanout')
+  await protocol.exchangeDeclare(front, 'fanout')
+  await protocol.exchangeBind(exchange, front)
   const channel = await protocol.channel({ publisherConfirms: true })
+  const fromFront = await protocol.channel({ publisherConfirms: true })
   const other = await protocol.channel({ publisherConfirms: true })
   const direct = await protocol.channel({ publisherConfirms: true })
   const seen: string[] = []
@@ -41,6 +46,7 @@ export const behindLocks: Errand = async outing => {
   const sent = [
     byPublisher('5', exclusive),
     byPublisher('6', queue),
+    publish(fromFront, '8', front, ''),
     publish(channel, '1', exchange, ''),
     publish(channel, '2', '', queue),
     publish(direct, '3', '', exclusive),
@@ -74,7 +80,7 @@ export const behindLocks: Errand = async outing => {
   outing.expect(order.indexOf('3') < order.indexOf('4'), 'a publish overtook the one before it')
   outing.expect(order.indexOf('5') < order.indexOf('6'), 'a publish overtook the one before it')
   outing.expect((await last) !== 'notSent', 'a close overtook a publish')
-  await outing.until(() => seen.length === 4, 'what was published to a queue that was locked', 5_000)
+  await outing.until(() => seen.length === 5, 'what was published to a queue that was locked', 5_000)
   outing.equal(ends, 0, 'what could not be made again')
 }
 
@@ -123,4 +129,30 @@ export const lockedConsumers: Errand = async outing => {
   await outing.sleep(1_000)
   outing.equal(await count(locked), should, 'consumers of a queue that was locked, after the next loss')
   await intent.close()
+}
+
+/** What is there otherwise when the connection comes back is reported once, and left as it is from then on. */
+export const otherThings: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = await outing.queue()
+  const exchange = await outing.exchange('direct')
+  await protocol.queueDeclare(queue)
+  await protocol.exchangeDeclare(exchange, 'direct')
+  const failures: string[] = []
+  protocol.on('recoveryFailed', what => failures.push(what))
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  await outing.protocol.queueDelete(queue)
+  await outing.protocol.exchangeDelete(exchange)
+  await outing.protocol.queueDeclare(queue, { arguments: { 'x-max-length': 5 } })
+  await outing.protocol.exchangeDeclare(exchange, 'fanout')
+  own.refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.sleep(500)
+  outing.equal(failures.length, 2, 'what could not be made again')
+  await lose(outing, own)
+  await outing.sleep(500)
+  outing.equal(failures.length, 2, 'what could not be made again, after the next loss')
 }

@@ -2020,8 +2020,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close goes before what waits',
     'channel/recovering-channel.ts',
-    'if (mayGo && !behindPublishes && this.isBack(context))',
-    'if (mayGo && this.isBack(context))',
+    'mayGo && !behindPublishes && this.isBack(context)',
+    'mayGo && this.isBack(context)',
     'messages that were published are not sent',
   ],
   [
@@ -2121,6 +2121,34 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if (each.sequence > method.sequence) break',
     'if (each.sequence > method.sequence + 9) break',
     'a refused binding is made again',
+  ],
+  [
+    'what is there otherwise is made again each time',
+    'connection/recovery/topology-recovery.ts',
+    'this.#pending.settled(record)\n      this.#topology.forget(record)',
+    'this.#pending.settled(record)',
+    'it is reported after each loss',
+  ],
+  [
+    'a publish does not wait for what its exchange leads to',
+    'connection/recovery/pending-topology.ts',
+    'for (const destination of this.#topology.exchangesBehind(source)) reached.add(destination)',
+    '',
+    'it comes back',
+  ],
+  [
+    'the timer of the last token runs on',
+    'connection/token-renewal.ts',
+    'start(connection: Connection): void {\n    this.#timer?.cancel()',
+    'start(connection: Connection): void {',
+    'it asks for a connection that is gone',
+  ],
+  [
+    'an auto-delete exchange is not made again for a late binding',
+    'connection/recovery/topology-recovery.ts',
+    'const before = tries === 0 ? []',
+    'const before = tries >= 0 ? []',
+    'the binding is refused',
   ],
 ]
 
