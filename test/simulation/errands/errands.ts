@@ -40,7 +40,16 @@ import { brokenTransaction, consumers, inHand, resent, topology } from './recove
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
-import { crowds, deadPeer, fullHands, silences, silentAnswers, slowConfirms, timeouts } from './silences.ts'
+import {
+  callsBetween,
+  crowds,
+  deadPeer,
+  fullHands,
+  silences,
+  silentAnswers,
+  slowConfirms,
+  timeouts,
+} from './silences.ts'
 import { failedInStream, storedOffsets } from './streams.ts'
 import { typed, typedQuestions } from './typed.ts'
 
@@ -76,6 +85,7 @@ export const ERRANDS = {
   background,
   batches,
   brokenTransaction,
+  callsBetween,
   cancelled,
   channelLimit,
   channelMethods,

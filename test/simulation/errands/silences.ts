@@ -222,3 +222,32 @@ export const timeouts: Errand = async outing => {
     await channel.close()
   }
 }
+
+/** Calls that are given up between others leave these as they are: all end with their connection, in whatever order some left. */
+export const callsBetween: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect({ recovery: QUICK })
+  for (const leaving of [
+    [1, 2],
+    [2, 1],
+    [0, 3, 2],
+    [4, 3, 1],
+  ]) {
+    const channel = await own.protocol.channel()
+    own.freeze()
+    const ends: string[] = []
+    const controllers = Array.from({ length: 5 }, () => new AbortController())
+    const calls = controllers.map(({ signal }, n) =>
+      channel.queueDeclare(queue, { passive: true, signal }).catch((error: Error) => ends.push(`${n} ${error.name}`)),
+    )
+    await outing.sleep(1)
+    for (const n of leaving) controllers[n]?.abort()
+    await outing.sleep(1)
+    own.cut()
+    await Promise.race([Promise.all(calls), outing.sleep(5_000)])
+    const should = controllers.map((_, n) => `${n} ${leaving.includes(n) ? 'AbortError' : 'ConnectionLostError'}`)
+    outing.equal(ends.sort(), should, 'the ends of calls, some of which were given up')
+    await own.protocol.ready({ timeout: 20_000 })
+    await channel.close()
+  }
+}

@@ -2150,6 +2150,41 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'const before = tries >= 0 ? []',
     'the binding is refused',
   ],
+  [
+    'the list of calls loses those before one that was given up',
+    'channel/calls.ts',
+    'else next.previous = previous',
+    'else next.previous = undefined',
+    'they never end',
+  ],
+  [
+    'a consumer that is given up keeps its channel',
+    'patterns/consume/consumer-restarter.ts',
+    'void this.stop()?.close()',
+    'this.stop()',
+    'it stays at the broker',
+  ],
+  [
+    'a frame header in three pieces is misread',
+    'protocol/frame-parser.ts',
+    'Math.min(end, FRAME_HEADER_SIZE - this.#headerBytes),',
+    'FRAME_HEADER_SIZE - this.#headerBytes,',
+    'the connection ends over nonsense',
+  ],
+  [
+    'bindings do not wait for a queue that was refused',
+    'connection/recovery/topology-recovery.ts',
+    "if (record.kind === 'queue' && !entry.reported) this.#refusedQueues.set(record, error)",
+    '',
+    'each costs a channel',
+  ],
+  [
+    'an ack during a recovery goes to the old life',
+    'channel/recovering-channel.ts',
+    "if (this.#state === 'recovering' && session?.state !== 'open') return false",
+    '',
+    'it rejects, and does not say that nothing was sent',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
