@@ -34,6 +34,7 @@ export class ChannelConsuming {
   readonly #host: ChannelHost
   readonly #receiver: Receiver
   readonly #consumers = new Map<string, Consuming>()
+  #wakes = 0
   readonly #unacked = new Map<number, Delivery>()
   /** Settled in a transaction that is not committed, by the order of the calls. */
   #settledInTransaction: { readonly tags: Tagged[]; readonly how: Settlement }[] = []
@@ -296,9 +297,10 @@ export class ChannelConsuming {
     if (!hadRoom && this.hasRoom) this.#wakeQueues()
   }
 
+  /** RabbitMQ lets chance say which queue is the first; here it is one after the other, so that none gets all the room. */
   #wakeQueues(): void {
-    for (const queue of new Set([...this.#consumers.values()].map(consuming => consuming.queue))) {
-      queue.receiverReady(this.#receiver)
-    }
+    const queues = [...new Set([...this.#consumers.values()].map(consuming => consuming.queue))]
+    const first = this.#wakes++ % queues.length
+    for (const queue of [...queues.slice(first), ...queues.slice(0, first)]) queue.receiverReady(this.#receiver)
   }
 }

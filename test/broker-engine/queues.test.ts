@@ -30,6 +30,20 @@ describe('A queue of the broker', () => {
     )
   })
 
+  it('is not left out if its consumers share the prefetch of a channel with those of others', () => {
+    const { engine } = startEngine({ release: '3.10' })
+    const client = EngineClient.open(engine)
+    client.send(1, methods.BasicQos, { prefetchCount: 1, connectionGlobal: true })
+    for (const queueName of ['one', 'two', 'three']) {
+      declared(client, queueName)
+      for (const body of ['1', '2', '3']) client.publish(1, '', queueName, body)
+      client.send(1, methods.BasicConsume, { queueName, consumerTag: queueName })
+    }
+    for (const deliveryTag of [1, 2, 3, 4, 5]) client.send(1, methods.BasicAck, { deliveryTag })
+    const from = client.take().filter(({ name }) => name === 'basic.deliver')
+    assert.deepEqual([...new Set(from.map(({ args }) => args.consumerTag))].sort(), ['one', 'three', 'two'])
+  })
+
   it('puts returned messages back in their place', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
