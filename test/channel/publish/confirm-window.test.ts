@@ -118,6 +118,28 @@ describe('a confirm window', () => {
     assert.equal(outcome.error.outcome, 'refused')
   })
 
+  it('ends promises in the order of the wire, rejected or resolved, and then those who wait for all', async () => {
+    const the = new Fixture()
+    const ended: string[] = []
+    const publish = (name: string): void => {
+      const pending = pendingPublish('', '', 'q', undefined, false, true)
+      void promiseOf(pending).then(
+        () => ended.push(`${name} resolved`),
+        () => ended.push(`${name} rejected`),
+      )
+      the.window.write(pending)
+    }
+    publish('a')
+    publish('b')
+    publish('c')
+    void the.window.wait({ what: 'waitForConfirms', site: undefined }).catch(() => ended.push('all rejected'))
+    the.window.settle(1, false, false)
+    the.window.settle(2, false, true)
+    the.window.settle(3, false, false)
+    await turn()
+    assert.deepEqual(ended, ['a rejected', 'b resolved', 'c rejected', 'all rejected'])
+  })
+
   it('takes the confirm of a tag that was never given, and of none, for a violation, and another one of the same for none', async () => {
     const the = new Fixture()
     const outcome = the.publish()

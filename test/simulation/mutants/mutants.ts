@@ -780,8 +780,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a bound outlives its publish',
     'channel/publish/message.ts',
-    'publish.resolve = undefined\n  bound?.leave()\n  resolve(written)',
-    'publish.resolve = undefined\n  resolve(written)',
+    'publish.reject = undefined\n  bound?.leave()\n  resolve(written)',
+    'publish.reject = undefined\n  resolve(written)',
     'its signal keeps it, and its timer stays',
   ],
   [
