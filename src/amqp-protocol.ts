@@ -18,7 +18,8 @@ import type { RecoveringConnection } from './connection/recovering-connection.ts
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
-import { CallSite, EncodeError, fromCallSite, rejection } from './errors.ts'
+import { EncodeError } from './errors.ts'
+import { CallSite, fromCallSite, rejection } from './lib/call-site.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type {

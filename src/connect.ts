@@ -1,7 +1,8 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
 import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
 import { resolveSettings } from './connection/settings/settings.ts'
-import { asError, atCallSite, CallSite, fromCallSite } from './errors.ts'
+import { atCallSite, CallSite, fromCallSite } from './lib/call-site.ts'
+import { asError } from './lib/thrown.ts'
 
 /**
  * Connect to a broker, or to one of several.

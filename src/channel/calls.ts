@@ -1,5 +1,6 @@
-import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
+import { abortedBy, type PublishOutcome, TimeoutError } from '../errors.ts'
 import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
+import { atCallSite, type CallSite } from '../lib/call-site.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 

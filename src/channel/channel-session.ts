@@ -1,4 +1,5 @@
-import { type AmqpError, atCallSite, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { type AmqpError, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { atCallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import { nextTick } from '../lib/platform.ts'
 import { encodeMethod } from '../protocol/method-codec.ts'

@@ -1,7 +1,9 @@
 import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
-import { asError, atCallSite, CallSite, type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
+import { type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
+import { atCallSite, CallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
+import { asError } from '../lib/thrown.ts'
 import {
   type ArgumentsOf,
   type BasicConsume,

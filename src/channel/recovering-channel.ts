@@ -2,13 +2,8 @@ import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
 import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
-import {
-  type AmqpError,
-  atCallSite,
-  type ChannelClosedError,
-  ConnectionLostError,
-  ConsumerCancelledError,
-} from '../errors.ts'
+import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import { atCallSite } from '../lib/call-site.ts'
 import type { Clock } from '../lib/clock.ts'
 import { ignore } from '../lib/ignore.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'

@@ -1,8 +1,9 @@
 import { Calls } from '../channel/calls.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
-import { CallSite, ProtocolError } from '../errors.ts'
+import { ProtocolError } from '../errors.ts'
 import { follow } from '../lib/call-safely.ts'
+import { CallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
 import {

@@ -3,7 +3,6 @@ import {
   AmqpError,
   AuthenticationError,
   abortedBy,
-  asError,
   type ConnectionAttempt,
   ConnectionFailedError,
   ConnectionLostError,
@@ -14,6 +13,7 @@ import {
 } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
+import { asError } from '../lib/thrown.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
 import type { ServerOrder } from './settings/options.ts'
 import type { ServerSettings } from './settings/server-settings.ts'

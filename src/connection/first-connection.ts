@@ -1,12 +1,6 @@
-import {
-  AbortError,
-  abortedBy,
-  asError,
-  type ConnectionAttempt,
-  ConnectionFailedError,
-  TimeoutError,
-} from '../errors.ts'
+import { AbortError, abortedBy, type ConnectionAttempt, ConnectionFailedError, TimeoutError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
+import { asError } from '../lib/thrown.ts'
 import type { Connection } from './connection.ts'
 import { addressOf, isFinal } from './dial.ts'
 import { Attempts, type AttemptsHost } from './recovery/attempts.ts'

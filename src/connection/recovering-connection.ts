@@ -14,7 +14,6 @@ import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
 import {
   AuthenticationError,
   abortedBy,
-  asError,
   ConnectionFailedError,
   ConnectionLostError,
   NoChannelAvailableError,
@@ -22,6 +21,7 @@ import {
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
+import { asError } from '../lib/thrown.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'

@@ -1,6 +1,6 @@
-import { describeThrown } from '../errors.ts'
 import { callSafely } from '../lib/call-safely.ts'
 import { emitWarning } from '../lib/platform.ts'
+import { describeThrown } from '../lib/thrown.ts'
 import { badValue } from '../protocol/option-check.ts'
 
 /**

@@ -1,6 +1,6 @@
-import { asError } from '../errors.ts'
 import { onAbort } from './abort-listeners.ts'
 import { follow } from './call-safely.ts'
+import { asError } from './thrown.ts'
 
 /**
  * The answer of `ask`, unless `signal` is aborted before. Then this rejects with the reason of the signal, and a late

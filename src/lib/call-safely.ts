@@ -1,6 +1,6 @@
-import { asError } from '../errors.ts'
 import { ignore } from './ignore.ts'
 import { AsyncResource, emitWarning } from './platform.ts'
+import { asError } from './thrown.ts'
 
 /**
  * The program's code (callbacks, handlers, listeners, deciders) may throw anything, return anything, call back twice or

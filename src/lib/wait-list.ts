@@ -1,5 +1,6 @@
-import { abortedBy, atCallSite, type CallSite, type PublishOutcome, TimeoutError } from '../errors.ts'
+import { abortedBy, type PublishOutcome, TimeoutError } from '../errors.ts'
 import { type AbortRegistration, onAbort } from './abort-listeners.ts'
+import { atCallSite, type CallSite } from './call-site.ts'
 import type { Timer, TimerSource } from './clock.ts'
 
 /** The limits of a wait, and its name in errors. */

@@ -1,8 +1,9 @@
 import type { CallOptions } from '../channel/call-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
-import { asError, atCallSite, type CallSite } from '../errors.ts'
 import { atMost } from '../lib/at-most.ts'
+import { atCallSite, type CallSite } from '../lib/call-site.ts'
+import { asError } from '../lib/thrown.ts'
 import { badValue, durationOption, signalOption } from '../protocol/option-check.ts'
 
 /**

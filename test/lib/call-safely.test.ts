@@ -3,8 +3,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { asError, describeThrown } from '../../src/errors.ts'
 import { callSafely, follow, inContext, unthrowing, warn } from '../../src/lib/call-safely.ts'
+import { asError, describeThrown } from '../../src/lib/thrown.ts'
 import { HOSTILE_VALUES, hostileForms } from '../support/hostile-values.ts'
 
 describe('asError', () => {

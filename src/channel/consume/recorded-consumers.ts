@@ -1,4 +1,4 @@
-import { asError } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../protocol/methods.ts'
 import { copyTable } from '../../protocol/table-copy.ts'
 import type { CallContext } from '../calls.ts'

@@ -1,4 +1,4 @@
-import { atCallSite } from '../../errors.ts'
+import { atCallSite } from '../../lib/call-site.ts'
 import { type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
 import type { ChannelPort } from '../port.ts'
 

@@ -1,4 +1,5 @@
-import { abortedBy, asError, EncodeError, type PublishOutcome } from '../../errors.ts'
+import { abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 import type { Place, WaitBounds, Waiter, WaitList } from '../../lib/wait-list.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'

@@ -1,6 +1,7 @@
-import { AuthenticationError, asError, ConnectionFailedError } from '../../errors.ts'
+import { AuthenticationError, ConnectionFailedError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { asError } from '../../lib/thrown.ts'
 import type { Connection } from '../connection.ts'
 import type { AttemptOutcome, Backoff } from './backoff.ts'
 

@@ -1,5 +1,6 @@
 import { isOfNodeDown } from '../../channel/rabbitmq.ts'
-import { asError, ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 import { QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
 import { bind, declareExchange } from './declares.ts'

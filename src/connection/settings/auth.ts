@@ -1,4 +1,5 @@
-import { AuthenticationError, asError, EncodeError } from '../../errors.ts'
+import { AuthenticationError, EncodeError } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 
 /** What a SASL mechanism answers: the bytes as they are, or a string as UTF-8. */
 export type SaslResponse = string | Uint8Array

@@ -1,5 +1,6 @@
-import { AmqpUriError, asError, EncodeError } from '../../errors.ts'
+import { AmqpUriError, EncodeError } from '../../errors.ts'
 import { requiredBuiltin } from '../../lib/platform.ts'
+import { asError } from '../../lib/thrown.ts'
 import {
   badValue,
   booleanOption,

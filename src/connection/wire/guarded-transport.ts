@@ -1,6 +1,7 @@
-import { asError, EncodeError } from '../../errors.ts'
+import { EncodeError } from '../../errors.ts'
 import { abortable } from '../../lib/abortable.ts'
 import { nextTick } from '../../lib/platform.ts'
+import { asError } from '../../lib/thrown.ts'
 import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './transport.ts'
 
 const UNKNOWN_PEER: TransportPeer = { host: '', port: 0, localPort: 0, encrypted: false }

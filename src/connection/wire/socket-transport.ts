@@ -1,8 +1,8 @@
 import type net from 'node:net'
 import type tls from 'node:tls'
-import { asError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { requiredBuiltin } from '../../lib/platform.ts'
+import { asError } from '../../lib/thrown.ts'
 import {
   type TlsOptions,
   type Transport,

@@ -3,7 +3,8 @@ import type { Acker } from '../../channel/consume/acker.ts'
 import type { Consumer, DeliverySink } from '../../channel/consume/delivery-sink.ts'
 import type { ConsumeArguments } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { abortedBy, asError, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+import { abortedBy, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 
 /** What to consume, and how. */
 export interface ConsumeRequest {

@@ -1,7 +1,8 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { asError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
+import { asError } from '../../lib/thrown.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
 import type { Dispatcher } from './dispatcher.ts'
 

@@ -1,7 +1,7 @@
 import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
-import { describeThrown } from '../../errors.ts'
 import { AsyncResource } from '../../lib/platform.ts'
+import { describeThrown } from '../../lib/thrown.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
 

@@ -1,4 +1,5 @@
-import { ChannelClosedError, describeThrown } from '../../errors.ts'
+import { ChannelClosedError } from '../../errors.ts'
+import { describeThrown } from '../../lib/thrown.ts'
 import { RETRIES } from '../../protocol/delivery-count.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { cutText } from '../../protocol/text.ts'

@@ -1,5 +1,6 @@
-import { asError, EncodeError } from '../../errors.ts'
+import { EncodeError } from '../../errors.ts'
 import { types } from '../../lib/platform.ts'
+import { asError } from '../../lib/thrown.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
 import { type BasicProperties, PERSISTENT } from '../../protocol/properties.ts'

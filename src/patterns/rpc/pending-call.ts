@@ -1,13 +1,7 @@
 import type { Withdraw } from '../../channel/publish/message.ts'
-import {
-  type AmqpError,
-  abortedBy,
-  atCallSite,
-  type CallSite,
-  type PublishOutcome,
-  TimeoutError,
-} from '../../errors.ts'
+import { type AmqpError, abortedBy, type PublishOutcome, TimeoutError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
+import { atCallSite, type CallSite } from '../../lib/call-site.ts'
 import type { Timer, TimerSource } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'

@@ -1,4 +1,5 @@
-import { describeThrown, RemoteError } from '../../errors.ts'
+import { RemoteError } from '../../errors.ts'
+import { describeThrown } from '../../lib/thrown.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { cutText } from '../../protocol/text.ts'
 import type { Message } from '../consume/message.ts'

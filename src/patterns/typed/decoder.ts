@@ -1,4 +1,5 @@
-import { asError, DecodeError } from '../../errors.ts'
+import { DecodeError } from '../../errors.ts'
+import { asError } from '../../lib/thrown.ts'
 import { type Message, nameOf } from '../consume/message.ts'
 import { type Codecs, noCodec, plainName } from './codecs.ts'
 import { fit } from './fit.ts'

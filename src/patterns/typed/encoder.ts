@@ -1,5 +1,6 @@
-import { asError, EncodeError } from '../../errors.ts'
+import { EncodeError } from '../../errors.ts'
 import { types } from '../../lib/platform.ts'
+import { asError } from '../../lib/thrown.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { toJson, withJsonType } from '../publish/payload.ts'
 import { bytesOf, type Codecs, kept, noCodec } from './codecs.ts'
