@@ -71,19 +71,13 @@ class DueReplies {
     this.#newest = call
   }
 
-  /** The oldest that waits for this reply: the very first, since the broker answers in order. */
-  find(replyKey: ReplyKey): Call | undefined {
-    let call = this.oldest
-    while (call !== undefined && call.replyKey !== replyKey) call = call.follower
+  /** Take out the oldest. */
+  shift(): Call | undefined {
+    const call = this.oldest
+    this.oldest = call?.follower
+    if (call !== undefined) call.follower = undefined
+    if (this.oldest === undefined) this.#newest = undefined
     return call
-  }
-
-  remove(call: Call): void {
-    let before: Call | undefined
-    for (let each = this.oldest; each !== call; each = each?.follower) before = each
-    if (before === undefined) this.oldest = call.follower
-    else before.follower = call.follower
-    if (this.#newest === call) this.#newest = before
   }
 
   clear(): void {
@@ -100,8 +94,8 @@ export class Calls {
   readonly #port: ChannelPort
   readonly #timedOut: (call: Call, error: TimeoutError) => void
   readonly #inOrder = new DueReplies()
-  /** Those that are known by a consumer tag, too; made for the first. */
-  #byTag: Map<ReplyKey, DueReplies> | undefined
+  /** Those that need not be answered in order, by their replies; made for the first. */
+  #byReply: Map<ReplyKey, DueReplies> | undefined
   /** The calls that a caller waits for, in order: the timeout of a call starts when it has come to the head. */
   #first: Call | undefined
   #last: Call | undefined
@@ -117,7 +111,7 @@ export class Calls {
 
   /** No reply is due. */
   get isEmpty(): boolean {
-    return this.#inOrder.oldest === undefined && !this.#byTag?.size
+    return this.#inOrder.oldest === undefined && !this.#byReply?.size
   }
 
   /** Start waiting; `write` puts the method on the wire, and if it throws, nothing was started. Returns who observes the reply. */
@@ -163,24 +157,27 @@ export class Calls {
     if (this.#last === undefined) this.#first = call
     else this.#last.next = call
     this.#last = call
-    if (typeof call.replyKey === 'number') {
-      this.#inOrder.add(call)
-      return
-    }
-    this.#byTag ??= new Map()
-    const due = this.#byTag.get(call.replyKey) ?? new DueReplies()
-    this.#byTag.set(call.replyKey, due)
+    const { replyKey } = call
+    if (typeof replyKey === 'number' && this.#byReply?.has(replyKey) !== true) this.#inOrder.add(call)
+    else this.#addByReply(call)
+  }
+
+  #addByReply(call: Call): void {
+    this.#byReply ??= new Map()
+    const due = this.#byReply.get(call.replyKey) ?? new DueReplies()
+    this.#byReply.set(call.replyKey, due)
     due.add(call)
   }
 
-  #find(replyKey: ReplyKey): Call | undefined {
-    return typeof replyKey === 'number' ? this.#inOrder.find(replyKey) : this.#byTag?.get(replyKey)?.oldest
-  }
-
-  #remove(call: Call): void {
-    const due = typeof call.replyKey === 'number' ? this.#inOrder : this.#byTag?.get(call.replyKey)
-    due?.remove(call)
-    if (due !== this.#inOrder && due?.oldest === undefined) this.#byTag?.delete(call.replyKey)
+  /** Where the oldest call that waits for this reply is the first. */
+  #dueFor(replyKey: ReplyKey): DueReplies | undefined {
+    const inOrder = this.#inOrder
+    if (inOrder.oldest?.replyKey === replyKey) return inOrder
+    const due = this.#byReply?.get(replyKey)
+    if (due !== undefined || typeof replyKey === 'string') return due
+    // Out of order, as what comes before a tx.commit-ok may be. To look for each reply among all would be more than linear.
+    for (let call = inOrder.shift(); call !== undefined; call = inOrder.shift()) this.#addByReply(call)
+    return this.#byReply?.get(replyKey)
   }
 
   /** Reject the caller and go on waiting for the reply, to absorb it. */
@@ -246,14 +243,15 @@ export class Calls {
 
   /** Whether a call waits for this reply. */
   expects(replyKey: ReplyKey): boolean {
-    return this.#find(replyKey) !== undefined
+    return this.#dueFor(replyKey) !== undefined
   }
 
   /** Give the oldest call that waits for it its reply. Returns false if none does. */
   settle(replyKey: ReplyKey, reply: unknown): boolean {
-    const call = this.#find(replyKey)
+    const due = this.#dueFor(replyKey)
+    const call = due?.shift()
     if (call === undefined) return false
-    this.#remove(call)
+    if (due?.oldest === undefined) this.#byReply?.delete(replyKey)
     const { awaited } = call
     if (awaited) this.#disarm(call)
     if (this.#headTimed === call) {
@@ -267,7 +265,7 @@ export class Calls {
 
   /** Reject the oldest call that waits for this reply, which came but cannot be given. Returns false if no call waits. */
   refuse<R>(replyKey: ReplyKey, reply: R, error: Error): boolean {
-    const call = this.#find(replyKey)
+    const call = this.#dueFor(replyKey)?.oldest
     const waits = call?.awaited === true
     if (waits) this.#abandon(call, error)
     this.settle(replyKey, reply)
@@ -277,7 +275,7 @@ export class Calls {
   /** Reject everything, but resolve the calls of the method `spared`. */
   failAll(makeError: (call: Call) => Error, spared: number): void {
     this.#inOrder.clear()
-    this.#byTag = undefined
+    this.#byReply = undefined
     this.#headTimed = undefined
     for (let call = this.#first; call !== undefined; call = this.#first) {
       this.#disarm(call)

@@ -36,6 +36,28 @@ describe('Calls', () => {
     assert.equal(calls.isEmpty, true)
   })
 
+  it('give each reply to the oldest that waits for it, in whatever order replies and calls come', async () => {
+    const { calls, declare, bind } = bound(new Fixture())
+    const first = [declare('a'), bind('b'), declare('c'), bind('d')]
+    calls.settle(BIND_OK, 'first bound')
+    const later = [bind('e'), declare('f')]
+    calls.settle(BIND_OK, 'second bound')
+    calls.settle(DECLARE_OK, 'first')
+    calls.settle(BIND_OK, 'third bound')
+    calls.settle(DECLARE_OK, 'second')
+    const last = [declare('g'), bind('h')]
+    calls.settle(DECLARE_OK, 'third')
+    calls.settle(DECLARE_OK, 'fourth')
+    assert.equal(calls.settle(DECLARE_OK, 'fifth'), false)
+    calls.settle(BIND_OK, 'fourth bound')
+    assert.deepEqual(await Promise.all([...first, ...later, ...last]), [
+      ...['first', 'first bound', 'second', 'second bound'],
+      ...['third bound', 'third'],
+      ...['fourth', 'fourth bound'],
+    ])
+    assert.equal(calls.isEmpty, true)
+  })
+
   it('have the effect of a reply before its promise resolves', async () => {
     const { calls, declare } = bound(new Fixture())
     const order: string[] = []

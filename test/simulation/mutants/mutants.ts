@@ -286,7 +286,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'a late reply is given to the next call',
     'channel/calls.ts',
     'call.reject(atCallSite(error, call.site))',
-    'call.reject(atCallSite(error, call.site)), this.#remove(call)',
+    'call.reject(atCallSite(error, call.site)), this.#dueFor(call.replyKey)?.shift()',
     'each later call gets the answer of the one before',
   ],
   [
@@ -1592,8 +1592,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'one of several calls that wait for the same reply is forgotten',
     'channel/calls.ts',
-    'if (this.#newest === call) this.#newest = before',
-    'if (this.#newest === call) this.#newest = before ?? call',
+    'if (this.oldest === undefined) this.#newest = undefined',
+    'if (this.oldest === undefined) this.#newest = call',
     'its reply is one that no call waits for',
   ],
   [
