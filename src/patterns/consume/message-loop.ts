@@ -21,6 +21,9 @@ export interface MessageStream {
   leave(loop: MessageLoop): Promise<void>
 }
 
+/** What follows it runs before what follows an answer, whose rejection is the caller's alone to follow. */
+const GIVEN = Promise.resolve()
+
 /**
  * One loop over a consumer: it acks a message when it asks for the next one. A caller that asks for several at once is not a
  * loop, and may work on all of them at the same time: from then on each message is the program's to settle.
@@ -47,13 +50,12 @@ export class MessageLoop implements Loop, AsyncIterator<Message, undefined> {
       this.#current = undefined
       current?.ack()
     }
-    const taken = this.#stream.take(this)
-    // A message that waited here was given at once, and its caller has not seen it when it asks again in the same tick.
-    taken.then(this.#heard, this.#heard)
-    return taken
+    return this.#stream.take(this)
   }
 
   given(message: Message): boolean {
+    // One that waited here is given at once, and its caller has not seen it when it asks again in the same tick.
+    void GIVEN.then(this.#heard)
     if (this.#isLoop) this.#current = message
     return this.#isLoop
   }
