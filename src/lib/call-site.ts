@@ -12,13 +12,29 @@ export interface CallSite {
 export const CallSite: new () => CallSite = Error
 
 const FRAME = '\n    at '
+const { prepareStackTrace } = Error
+
+/** The lines from the caller's on; '' if there are none. */
+function linesOf(site: CallSite): string {
+  const programs = Error.prepareStackTrace
+  const isDefault = programs === prepareStackTrace || programs === undefined
+  // One of the program may leave out the frames of packages, so it is not given ours: its text does not show which that was.
+  if (!isDefault) Error.prepareStackTrace = (error, frames) => programs(error, frames.slice(1))
+  try {
+    const { stack = '' } = site
+    const first = stack.indexOf(FRAME)
+    const caller = isDefault ? stack.indexOf(FRAME, first + 1) : first
+    return caller === -1 ? '' : stack.slice(caller)
+  } finally {
+    if (!isDefault) Error.prepareStackTrace = programs
+  }
+}
 
 /** Give `error` the stack of the call it rejects. Never throws. */
 export function atCallSite<E extends Error>(error: E, site: CallSite | undefined): E {
   try {
-    const frames = site?.stack ?? ''
-    const caller = frames.indexOf(FRAME, frames.indexOf(FRAME) + 1)
-    if (caller !== -1) error.stack = `${error.name}: ${error.message}${frames.slice(caller)}`
+    const lines = site === undefined ? '' : linesOf(site)
+    if (lines !== '') error.stack = `${error.name}: ${error.message}${lines}`
   } catch {
     // An error of the program may be frozen; then it keeps its stack.
   }
