@@ -195,6 +195,9 @@ export class Calls {
     else previous.next = next
     if (next === undefined) this.#last = previous
     else next.previous = previous
+    // Its reply may come much later: meanwhile it would keep all that were next to each other after it.
+    call.previous = undefined
+    call.next = undefined
     call.awaited = false
     call.deadline?.cancel()
     call.deadline = undefined

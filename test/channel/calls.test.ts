@@ -162,6 +162,20 @@ describe('Calls', () => {
     assert.ok(behind.error instanceof TimeoutError)
   })
 
+  it('keep no other call by one that was given up, whose reply may come much later', async () => {
+    const { declare, bind, port, timedOut } = bound(new Fixture())
+    const before = follow(bind('before'))
+    const givenUp = follow(declare('a', { timeout: 50 }))
+    const behind = follow(bind('behind'))
+    port.running.find(({ milliseconds }) => milliseconds === 50)?.expire()
+    await turn()
+    assert.ok(givenUp.error instanceof TimeoutError)
+    const [call] = timedOut
+    assert.equal(call?.what, 'a')
+    assert.deepEqual([call?.previous, call?.next], [undefined, undefined])
+    assert.deepEqual([before.error, behind.error], [undefined, undefined])
+  })
+
   it('run a timeout of the call’s own from the call on, whatever waits before it', async () => {
     const { declare, port, timedOut } = bound(new Fixture())
     const a = follow(declare('a'))
