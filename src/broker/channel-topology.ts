@@ -99,8 +99,8 @@ export class ChannelTopology {
         `cannot delete ${what}. queue.delete operations with ${flag} flag set are not supported by quorum queues`,
       )
     }
-    if (ifUnused && queue.consumers.length > 0 && queue.type === 'classic') throw preconditionFailed(`${what} in use`)
     if (ifEmpty && queue.messageCount > 0 && queue.type === 'classic') throw preconditionFailed(`${what} not empty`)
+    if (ifUnused && queue.consumers.length > 0 && queue.type === 'classic') throw preconditionFailed(`${what} in use`)
     const count = queue.type === 'stream' ? 0 : queue.messageCount
     vhost.deleteQueue(queue)
     return count

@@ -628,3 +628,16 @@ describe('A message that failed in another quorum queue', () => {
     ])
   })
 })
+
+describe('A queue with a consumer and a message', () => {
+  for (const release of RELEASES) {
+    it(`is kept since it is not empty, and only then since it is in use, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work')
+      consume(client, 'work', 't', 1)
+      for (const body of ['1', '2']) client.publish(2, '', 'work', body)
+      client.send(1, methods.QueueDelete, { queueName: 'work', ifUnused: true, ifEmpty: true })
+      assert.equal(refusal(client), "channel.close PRECONDITION_FAILED - queue 'work' in vhost '/' not empty")
+    })
+  }
+})
