@@ -1673,7 +1673,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if (this.pending > 0) return',
     'it waits for all of its time',
   ],
-  // ---- as a judge would write them, from the sources that had few
+  // ---- in the sources that had few
   [
     'a stream is acked again for what made room',
     'channel/consume/acker.ts',
