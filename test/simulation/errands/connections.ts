@@ -193,7 +193,13 @@ export const fewChannels: Errand = async outing => {
   const queue = await outing.queue()
   const { protocol } = await outing.connect({ channelMax: 2 })
   const channels = [await protocol.channel(), await protocol.channel()]
-  await outing.failure(protocol.channel(), 'NoChannelAvailableError', 'a third channel of two')
+  const more = protocol.channel()
+  await outing.failure(more, 'NoChannelAvailableError', 'a third channel of two')
+  // It has a number if the broker has closed one of the two, and those that wait below need it.
+  await more.then(
+    channel => channel.close(),
+    () => {},
+  )
   const order: number[] = []
   const waiting = [0, 1, 2].map(n =>
     outing.meanwhile(protocol.queueDeclare(queue, { passive: true }).then(() => order.push(n))),
