@@ -207,7 +207,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
 
   /**
    * Send a synchronous method. `written` runs when its bytes are in the buffer, and returns who observes the reply. With
-   * noWait there is no reply, and both come at once.
+   * noWait no reply comes: the observer is called at once.
    */
   call<M extends SyncMethod>(
     method: M,
