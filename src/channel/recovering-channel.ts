@@ -5,6 +5,7 @@ import type { ConsumerStats } from '../diagnostics/stats.ts'
 import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import { atCallSite } from '../lib/call-site.ts'
 import type { Clock } from '../lib/clock.ts'
+import { type Deferred, deferred } from '../lib/deferred.ts'
 import { ignore } from '../lib/ignore.ts'
 import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -93,7 +94,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   #effects: WrittenEffects | undefined
   #ending: CloseReason | undefined
   #reported = false
-  #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
+  /** For those who wait until it is closed; made for the first. */
+  #closed: Deferred | undefined
   #inheritance = NO_EARLIER_LIFE
   /** Milliseconds that the broker took to agree to the end of the consumers. */
   #cancelTook = 0
@@ -590,23 +592,21 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#host.forget(this)
     const { error } = ending
     // The end of a connection is reported once, by that.
-    if (error !== undefined && ending.scope === 'channel' && !ending.isReported && this.#closedWaiters.length === 0) {
+    if (error !== undefined && ending.scope === 'channel' && !ending.isReported && this.#closed === undefined) {
       this.#reported = true
       this.#host.report(error, 'warn')
     }
-    for (const waiter of this.#closedWaiters) {
-      if (error === undefined) waiter.resolve()
-      else waiter.reject(error)
-    }
-    this.#closedWaiters = []
+    if (error === undefined) this.#closed?.resolve()
+    else this.#closed?.reject(error)
   }
 
   /** Resolves when the program closed the channel; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
-    if (this.#ending !== undefined) {
-      return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    if (this.#ending === undefined) {
+      this.#closed ??= deferred()
+      return this.#closed.promise
     }
-    return new Promise((resolve, reject) => this.#closedWaiters.push({ resolve, reject }))
+    return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
   }
 }
 

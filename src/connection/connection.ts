@@ -7,6 +7,7 @@ import { FrameError, ProtocolError } from '../errors.ts'
 import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
+import { type Deferred, deferred } from '../lib/deferred.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -82,7 +83,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   #heartbeat: Heartbeat | undefined
   #state: State = 'opening'
   #ending: CloseReason | undefined
-  #closing: { readonly promise: Promise<void>; resolve(): void } | undefined
+  #closing: Deferred | undefined
 
   private constructor(
     transport: Transport,
@@ -386,11 +387,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   close(replyCode: number, replyText: string, timeout: number): Promise<void> {
     if (this.#state === 'closed') return Promise.resolve()
     if (this.#closing !== undefined) return this.#closing.promise
-    let resolve = (): void => {}
-    const promise = new Promise<void>(settle => {
-      resolve = settle
-    })
-    this.#closing = { promise, resolve }
+    this.#closing = deferred()
     this.#to('closing')
     this.publishable = false
     this.awaiting(1)
@@ -399,7 +396,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       this.#end(closedByProgram(this.server))
       this.#transport.destroy()
     })
-    return promise
+    return this.#closing.promise
   }
 
   /** Give an open connection up at once: it cannot be used. */

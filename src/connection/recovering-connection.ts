@@ -21,6 +21,7 @@ import {
 import { follow, surface, warn } from '../lib/call-safely.ts'
 import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
+import { type Deferred, deferred } from '../lib/deferred.ts'
 import { asError } from '../lib/thrown.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -144,7 +145,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
-  #closedWaiters: { resolve(): void; reject(error: Error): void }[] = []
+  /** For those who wait until it is closed; made for the first. */
+  #closed: Deferred | undefined
 
   /** If `main` is given, this connection publishes for it. */
   constructor(settings: Settings, events: RecoveringConnectionEvents, main?: RecoveringConnection) {
@@ -722,14 +724,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (listeners !== undefined) for (const run of listeners) run(ending)
     const { error } = ending
     const { onError, logger } = this.#settings
-    const isUnheard = error !== undefined && !ending.isReported && this.#closedWaiters.length === 0
+    const isUnheard = error !== undefined && !ending.isReported && this.#closed === undefined
     // The log has a line of the loss, or of giving up.
     if (isUnheard && (onError !== undefined || logger === undefined)) this.report(error, 'warn')
-    for (const waiter of this.#closedWaiters) {
-      if (error === undefined) waiter.resolve()
-      else waiter.reject(error)
-    }
-    this.#closedWaiters = []
+    if (error === undefined) this.#closed?.resolve()
+    else this.#closed?.reject(error)
     emit()
     if (this.#connection !== undefined) this.#connection.blockedReason = undefined
     this.#unblock()
@@ -738,10 +737,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   /** Resolves when the program closed the connection; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
-    if (this.#ending !== undefined) {
-      return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    if (this.#ending === undefined) {
+      this.#closed ??= deferred()
+      return this.#closed.promise
     }
-    return new Promise((resolve, reject) => this.#closedWaiters.push({ resolve, reject }))
+    return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
   }
 
   /** Give the server a new secret; later logins use it. */

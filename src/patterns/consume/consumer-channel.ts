@@ -4,6 +4,7 @@ import type { Consumer, DeliverySink } from '../../channel/consume/delivery-sink
 import type { ConsumeArguments } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { abortedBy, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+import { deferred } from '../../lib/deferred.ts'
 import { asError } from '../../lib/thrown.ts'
 
 /** What to consume, and how. */
@@ -28,9 +29,7 @@ export class ConsumerChannel {
   readonly #sink: DeliverySink
   #consumer: Consumer | undefined
   #renewing: 'no' | 'once' | 'again' = 'no'
-  /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
-  readonly ended: Promise<Error>
-  #resolveEnded: (error: Error) => void = () => {}
+  readonly #ended = deferred<Error>()
   #cancelTook: number | undefined
   #over = false
 
@@ -39,9 +38,6 @@ export class ConsumerChannel {
     this.#channel = channel
     this.#request = request
     this.#sink = sink
-    this.ended = new Promise(resolve => {
-      this.#resolveEnded = resolve
-    })
     const { queueName } = sink
     // Before it consumes: the cancel may come with the consume-ok. Either of two, while one replaces the other.
     channel.addCancellationCallback((_channel, consumerTag, error) => {
@@ -88,11 +84,16 @@ export class ConsumerChannel {
     this.#over = true
     this.#acker?.end(() => error)
     void this.#channel.close()
-    this.#resolveEnded(error)
+    this.#ended.resolve(error)
   }
 
   get #acker(): Acker | undefined {
     return this.#channel.lives.session?.acker
+  }
+
+  /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
+  get ended(): Promise<Error> {
+    return this.#ended.promise
   }
 
   get consumerTag(): string | undefined {

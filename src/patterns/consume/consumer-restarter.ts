@@ -2,6 +2,7 @@ import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
+import { type Deferred, deferred } from '../../lib/deferred.ts'
 import { asError } from '../../lib/thrown.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -56,7 +57,7 @@ export class ConsumerRestarter {
   #refusal: number | undefined
   #since = 0
   /** Resolves when the channel consumes again after a loss. */
-  #back: PromiseWithResolvers | undefined
+  #back: Deferred | undefined
   #forgetEnd: (() => void) | undefined
 
   constructor(source: ChannelSource, request: ConsumeRequest, dispatcher: Dispatcher, events: RestarterEvents) {
@@ -131,7 +132,7 @@ export class ConsumerRestarter {
     if (this.#state !== 'consuming') return
     this.#to('recovering')
     this.#dispatcher.hold()
-    const back = promiseWithResolvers()
+    const back = deferred()
     this.#back = back
     // This runs in the middle of ending a connection.
     await undefined
@@ -222,7 +223,7 @@ export class ConsumerRestarter {
 
   async #rest(milliseconds: number): Promise<void> {
     const { signal } = this.#stopped
-    const { promise, resolve } = promiseWithResolvers()
+    const { promise, resolve } = deferred()
     const deadline = this.#source.after(milliseconds, resolve)
     const aborted = onAbort(signal, resolve)
     await promise
@@ -246,17 +247,4 @@ export class ConsumerRestarter {
     this.#forgetEnd?.()
     return this.#channel
   }
-}
-
-interface PromiseWithResolvers {
-  readonly promise: Promise<void>
-  resolve(): void
-}
-
-function promiseWithResolvers(): PromiseWithResolvers {
-  let resolve = (): void => {}
-  const promise = new Promise<void>(settle => {
-    resolve = settle
-  })
-  return { promise, resolve }
 }

@@ -6,6 +6,7 @@ import { abortedBy, ConnectionClosedError, ConnectionError } from '../../errors.
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import type { TimerSource } from '../../lib/clock.ts'
+import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
 import { badValue, checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
@@ -99,11 +100,7 @@ export class Consumer<Content = unknown>
   /** Since when it does not consume, and why. */
   #interruption: { readonly since: number; readonly error: Error } | undefined
   #ended = false
-  #resolveEnded: () => void = () => {}
-  /** @internal Resolves when it is over, whatever ended it. */
-  readonly whenEnded: Promise<void> = new Promise(resolve => {
-    this.#resolveEnded = resolve
-  })
+  readonly #over = deferred()
   /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
   #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
@@ -269,6 +266,11 @@ export class Consumer<Content = unknown>
   /** Hand out messages again after `pause`. */
   resume(): void {
     this.#dispatcher.paused = false
+  }
+
+  /** @internal Resolves when it is over, whatever ended it. */
+  get whenEnded(): Promise<void> {
+    return this.#over.promise
   }
 
   /** Its figures at the moment: messages in hand, handlers that run. Nothing is counted for it meanwhile. */
@@ -441,7 +443,7 @@ export class Consumer<Content = unknown>
     this.#source.disown(this.#part)
     this.#signal?.cancel()
     this.#dispatcher.end(makeError)
-    this.#resolveEnded()
+    this.#over.resolve()
     emitEvent(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }
 }
