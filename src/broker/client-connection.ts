@@ -1,5 +1,4 @@
 import type { Timer } from '../lib/clock.ts'
-import { PROTOCOL_HEADER } from '../protocol/constants.ts'
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { Channel, type ChannelOwner } from './channel.ts'
@@ -11,6 +10,7 @@ import { FrameOutput } from './frame-output.ts'
 import { type Agreed, hasCapability, type Limits, ServerHandshake, SilentRefusal } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { Message } from './message.ts'
+import { answerTo, HEADER_SIZE } from './protocol-header.ts'
 import type { Queue } from './queue.ts'
 import { type AtFault, Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
@@ -26,7 +26,6 @@ type State = 'greeting' | 'handshake' | 'running' | 'closing' | 'silent' | 'clos
 
 const SILENT_CLOSE_DELAY = 3_000
 const CLOSE_TIMEOUT = 30_000
-const HEADER_SIZE = 8
 
 /** One connection of a client, from its first byte on. */
 export class ClientConnection implements ChannelOwner {
@@ -281,8 +280,9 @@ export class ClientConnection implements ChannelOwner {
     this.#header = Buffer.concat([this.#header, bytes])
     if (this.#header.length < HEADER_SIZE) return Buffer.alloc(0)
     const rest = this.#header.subarray(HEADER_SIZE)
-    if (Buffer.compare(this.#header.subarray(0, HEADER_SIZE), PROTOCOL_HEADER) !== 0) {
-      this.#output.bytes(this.#host.release.header)
+    const answer = answerTo(this.#header.subarray(0, HEADER_SIZE), this.#host.release)
+    if (answer !== undefined) {
+      this.#output.bytes(answer)
       this.#host.written(this)
       this.#host.post(() => this.end())
       this.#state = 'closed'

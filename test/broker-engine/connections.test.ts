@@ -21,6 +21,28 @@ describe('A connection to the broker', () => {
     })
   }
 
+  for (const [release, header, answer] of [
+    ['3.10', 'AMQP\0\0\x0a\0', 'AMQP\0\0\x09\x01'],
+    ['4.3', 'AMQP\0\0\x09\0', 'AMQP\0\0\x09\x01'],
+    ['4.3', 'AMQP\0\0\x08\0', 'AMQP\x03\x01\0\0'],
+    ['4.3', 'HTTP\0\0\x09\0', 'AMQP\x03\x01\0\0'],
+  ] as const) {
+    it(`that starts with ${JSON.stringify(header)} is answered by the header that RabbitMQ ${release} has for it`, () => {
+      const { engine } = startEngine({ release })
+      const client = new EngineClient(engine)
+      client.expectBytes()
+      client.bytes(Buffer.from(header))
+      assert.equal(client.raw.toString(), answer)
+    })
+  }
+
+  it('may say that it speaks AMQP 0-9', () => {
+    const { engine } = startEngine()
+    const client = new EngineClient(engine)
+    client.bytes(Buffer.from('AMQP\x01\x01\0\x09'))
+    assert.deepEqual(client.lines(), ['0 connection.start'])
+  })
+
   it('takes its header in pieces', () => {
     const { engine } = startEngine()
     const client = new EngineClient(engine)
