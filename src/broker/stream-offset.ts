@@ -32,8 +32,9 @@ export class StreamFilter {
   /** @throws Refusal (541) if RabbitMQ breaks on it. */
   constructor(table: FieldTable, release: Release) {
     const filter = knowsFilters(release) ? table['x-stream-filter'] : undefined
-    if (Array.isArray(filter) && filter.length === 0) throw breakage()
-    const values = Array.isArray(filter) ? filter : typeof filter === 'string' ? [filter] : undefined
+    const texts = Array.isArray(filter) ? filter.filter(value => typeof value === 'string') : undefined
+    if (texts?.length === 0) throw breakage()
+    const values = typeof filter === 'string' ? [filter] : texts
     this.#values = values === undefined ? undefined : new Set(values)
     this.#unfiltered = table['x-stream-match-unfiltered'] === true
   }

@@ -80,13 +80,18 @@ describe('A filter of a stream', () => {
     ['3.10', undefined],
     ['4.3', 541],
   ] as const) {
-    it(`without values, and a value that is not a text, are what RabbitMQ ${release} makes of them`, () => {
+    it(`without texts, and a value that is not a text, are what RabbitMQ ${release} makes of them`, () => {
       const publisher = scene(release)
       publisher.publish(1, '', 's', 'm', { headers: { 'x-stream-filter-value': 5 } })
       assert.equal(refusedWith(publisher), replyCode)
-      const consumer = scene(release)
-      consumer.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': [] } })
-      assert.equal(refusedWith(consumer), replyCode)
+      for (const filter of [[], [5], [null, ['one']]]) {
+        const consumer = scene(release)
+        consumer.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': filter } })
+        assert.equal(refusedWith(consumer), replyCode)
+      }
+      const mixed = scene(release)
+      mixed.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': [5, 'one'] } })
+      assert.equal(refusedWith(mixed), undefined)
     })
   }
 })
