@@ -8,6 +8,8 @@ export interface Release {
   readonly mechanisms: string
   /** The answer to a client that speaks another protocol: the header of the protocol that the server prefers. */
   readonly header: Uint8Array
+  /** The virtual host `/` has an exchange for the log of the node. */
+  readonly logsToExchange: boolean
   /** The smallest frame size that a client may agree to, and the largest until it has. */
   readonly frameMin: number
   /** basic.qos with `global` limits the channel; else it is taken as a limit for each consumer. */
@@ -118,6 +120,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     version: '3.10.8',
     mechanisms: 'PLAIN AMQPLAIN',
     header: PROTOCOL_HEADER,
+    logsToExchange: false,
     frameMin: 4096,
     globalPrefetch: true,
     deliveryLimit: 0,
@@ -173,6 +176,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     version: '4.3.6',
     mechanisms: 'ANONYMOUS PLAIN AMQPLAIN',
     header: Buffer.from('AMQP\x03\x01\0\0'),
+    logsToExchange: true,
     frameMin: 8192,
     globalPrefetch: false,
     deliveryLimit: 20,

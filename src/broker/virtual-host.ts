@@ -20,6 +20,9 @@ const PREDECLARED: readonly (readonly [string, ExchangeType])[] = [
   ['amq.match', 'headers'],
   ['amq.rabbitmq.trace', 'topic'],
 ]
+/** Exchanges that RabbitMQ itself publishes to. */
+const INTERNAL = ['amq.rabbitmq.trace', 'amq.rabbitmq.log']
+const DEFAULT_VHOST = '/'
 
 /** Exchanges and queues that know of each other, and of no others. */
 export class VirtualHost {
@@ -36,12 +39,13 @@ export class VirtualHost {
       deadLetter: (queue, message, reason, failures) => this.#deadLetter(queue, message, reason, failures),
       queueEnded: queue => this.deleteQueue(queue),
     }
-    for (const [exchange, type] of PREDECLARED) {
-      const internal = exchange === 'amq.rabbitmq.trace'
-      this.addExchange(
-        new Exchange({ name: exchange, type, durable: true, autoDelete: false, internal, arguments: {} }),
-      )
-    }
+    for (const [exchange, type] of PREDECLARED) this.#predeclare(exchange, type)
+    if (name === DEFAULT_VHOST && surroundings.release.logsToExchange) this.#predeclare('amq.rabbitmq.log', 'topic')
+  }
+
+  #predeclare(name: string, type: ExchangeType): void {
+    const internal = INTERNAL.includes(name)
+    this.addExchange(new Exchange({ name, type, durable: true, autoDelete: false, internal, arguments: {} }))
   }
 
   addExchange(exchange: Exchange): void {

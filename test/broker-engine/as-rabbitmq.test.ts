@@ -641,3 +641,13 @@ describe('A queue with a consumer and a message', () => {
     })
   }
 })
+
+describe('A virtual host', () => {
+  it('has the exchange for the log of the node if it is the first one of RabbitMQ 4.3', () => {
+    const has = (release: ReleaseName, vhost: string) => {
+      const { engine } = startEngine({ release, vhosts: ['/', 'other'] })
+      return engine.exchange('amq.rabbitmq.log', vhost)?.internal
+    }
+    assert.deepEqual([has('3.10', '/'), has('4.3', '/'), has('4.3', 'other')], [undefined, true, undefined])
+  })
+})
