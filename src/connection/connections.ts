@@ -1,8 +1,9 @@
 import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { WaitBounds } from '../lib/wait-list.ts'
+import type { RecoveringConnectionEvents } from './connection-reporter.ts'
 import type { ConnectionRole, ConnectionState } from './connection-state.ts'
-import { RecoveringConnection, type RecoveringConnectionEvents } from './recovering-connection.ts'
+import { RecoveringConnection } from './recovering-connection.ts'
 import { publisherSettings, type Settings } from './settings/settings.ts'
 
 /** Figures that are sums over both connections. */

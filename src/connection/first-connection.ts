@@ -31,7 +31,7 @@ export class FirstConnection {
     this.#what = `connect to ${servers.map(addressOf).join(', ')}`
     this.#started = clock.now()
     const counting: AttemptsHost = {
-      dial: signal => host.dial(signal),
+      dial: (signal, attempt) => host.dial(signal, attempt),
       trying: (attempt, delay, error) => host.trying(attempt, delay, error),
       attemptFailed: (_attempt, error) => this.#attemptFailed(error),
       givesUpOn: async error => isFinal(error) || host.givesUpOn(error),

@@ -5,20 +5,10 @@ import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
 import type { TopologyRecorder } from '../channel/topology-recorder.ts'
-import { CONNECT, ConnectContext } from '../diagnostics/connecting.ts'
-import { ConnectionTimes } from '../diagnostics/connection-times.ts'
 import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
-import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
-import type { ConnectionStats, PartStats } from '../diagnostics/stats.ts'
-import {
-  AuthenticationError,
-  abortedBy,
-  ConnectionFailedError,
-  ConnectionLostError,
-  NoChannelAvailableError,
-} from '../errors.ts'
-import { follow, surface, warn } from '../lib/call-safely.ts'
+import type { ConnectionStats } from '../diagnostics/stats.ts'
+import { abortedBy, NoChannelAvailableError } from '../errors.ts'
 import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
@@ -31,35 +21,19 @@ import { ChannelOpener, type OpenerHost, type OpeningChannel } from './channel-o
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp, neverOpened } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
+import { ConnectionReporter, type RecoveringConnectionEvents } from './connection-reporter.ts'
 import type { ConnectionState } from './connection-state.ts'
-import { addressOf, dial, inOrder, isRefusedLogin } from './dial.ts'
+import { connectionStats } from './connection-stats.ts'
+import { addressOf } from './dial.ts'
 import { FirstConnection } from './first-connection.ts'
 import { GracefulClose, type GracefulHost } from './graceful-close.ts'
+import { Logins } from './logins.ts'
+import { asksToGiveUp } from './recovery/give-up.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
 import { Topology } from './recovery/topology.ts'
-import type { PasswordFunction } from './settings/auth.ts'
-import { Secrets } from './settings/secrets.ts'
-import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
-import type { TokenRenewal } from './token-renewal.ts'
 import type { TransportPeer } from './wire/transport.ts'
-
-/** What the program learns about its connection. */
-export interface RecoveringConnectionEvents {
-  blocked(reason: string): void
-  unblocked(): void
-  /** An attempt for the first connection will be made. */
-  connecting(attempt: number, delay: number, error: Error | undefined): void
-  connected(): void
-  disconnected(error: Error): void
-  recovering(attempt: number, delay: number, error: Error | undefined): void
-  recoveryAttemptFailed(attempt: number, error: Error): void
-  recovered(): void
-  recoveryFailed(what: string, error: Error): void
-  queueRenamed(oldName: string, newName: string): void
-  closed(error: Error | undefined): void
-}
 
 /**
  * Changes of state, all made by `#to`:
@@ -105,7 +79,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly slowHandlerThreshold: number
   readonly clock: Clock
   readonly #settings: Settings
-  readonly #events: RecoveringConnectionEvents
   readonly #channels = new Set<RecoveringChannel>()
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
@@ -130,18 +103,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #connection: Connection | undefined
   /** Checks messages before there is a connection. */
   #checker: PublishEncoder | undefined
-  readonly #secrets = new Secrets(password => this.#askPassword(password))
-  /** Made for the first password function. */
-  #renewal: TokenRenewal | undefined
+  readonly #logins: Logins
   #warnedOfQos = false
-  readonly #times: ConnectionTimes
-  readonly #lifecycle: LifecycleReporter
+  readonly #reporter: ConnectionReporter
   /** Of channels that are closed. */
   readonly #past = { published: 0, delivered: 0 }
-  /** Listeners have got a block, and not its end. */
-  #isBlocked = false
-  /** To connect, since the program asked for it or the connection was lost. */
-  #attempt = 1
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
@@ -151,7 +117,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** If `main` is given, this connection publishes for it. */
   constructor(settings: Settings, events: RecoveringConnectionEvents, main?: RecoveringConnection) {
     this.#settings = settings
-    this.#events = events
     this.#main = main
     if (main !== undefined) main.publishing = this
     this.maxMessageSize = settings.maxMessageSize
@@ -159,13 +124,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.publishTimeout = settings.publishTimeout
     this.slowHandlerThreshold = settings.slowHandlerThreshold
     this.clock = settings.clock
-    this.#times = new ConnectionTimes(settings.clock)
-    this.#lifecycle = new LifecycleReporter(this, settings.logger, settings.clock)
+    this.#reporter = new ConnectionReporter(this, settings, events)
+    this.#logins = new Logins(settings, this)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#upkeep = new Deadlines(settings.clock, { longestLeft: Number.POSITIVE_INFINITY })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
     if (main === undefined && settings.recovery?.topology === true) {
-      const topology = new Topology(settings.clock, text => this.#warn(text))
+      const topology = new Topology(settings.clock, text => this.#reporter.warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
     this.keepsTopology = main === undefined
@@ -180,20 +145,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   async open(attempts: number, isAwaiting: boolean): Promise<void> {
     const first = new FirstConnection(
       {
-        dial: signal => this.#dial(signal),
-        trying: (attempt, delay, error) => {
-          this.#attempt = attempt
-          const details = { attempt, delayMs: Math.round(delay), error, stats: () => this.stats() }
-          this.occurred('connection.connecting', details, () => this.#events.connecting(attempt, delay, error))
-        },
-
+        dial: (signal, attempt) => this.#dial(signal, attempt),
+        trying: (attempt, delay, error) => this.#reporter.connecting(attempt, delay, error),
         givesUpOn: error => this.#givesUpOn(error),
       },
       this.#settings,
       attempts,
     )
     this.#first = first
-    if (this.#settings.heartbeat === 0) this.#warn(NO_HEARTBEAT)
+    if (this.#settings.heartbeat === 0) this.#reporter.warn(NO_HEARTBEAT)
     // The caller can listen to the first event.
     await undefined
     try {
@@ -215,7 +175,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#to('open')
     if (wasLate) this.#recoveredAt = this.clock.now()
     if (connection.ending === undefined) this.#goOn()
-    this.#opened(connection)
+    this.#reporter.opened(connection)
     this.#endedUnseen(connection)
   }
 
@@ -225,12 +185,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#waiting.wakeAll()
   }
 
-  async #dial(signal: AbortSignal | undefined): Promise<Connection> {
+  async #dial(signal: AbortSignal, attempt: number): Promise<Connection> {
     const main = this.#state === 'recovering' ? this.#main : undefined
-    if (main === undefined) return this.#login(signal)
+    if (main === undefined) return this.#login(signal, attempt)
     // There is one that tries, and this one follows.
     await main.answered(signal)
-    const connection = await this.#login(signal)
+    const connection = await this.#login(signal, attempt)
     try {
       // If the broker has lost the other connection with its exclusive queues, that is known now.
       await main.answered(signal)
@@ -242,7 +202,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   /** Resolves once the broker has answered on this connection, or on the next one. Rejects when it is over for good. */
-  async answered(signal: AbortSignal | undefined): Promise<void> {
+  async answered(signal: AbortSignal): Promise<void> {
     for (;;) {
       try {
         const { channel, opened } = await this.openChannel({ what: 'a sign of life', recover: false, signal })
@@ -250,57 +210,26 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         void channel.close()
         return
       } catch (error) {
-        if (signal?.aborted || this.#ending !== undefined) throw error
+        if (signal.aborted || this.#ending !== undefined) throw error
         // Too many channels are open, so the broker cannot be asked.
         if (error instanceof NoChannelAvailableError) return
       }
     }
   }
 
-  /** The servers that are tried, in turn: at first only the server of the other connection knows what that has declared. */
-  #order(): ServerSettings[] {
-    const { servers, serverOrder } = this.#settings
-    const order = inOrder(servers, serverOrder, this.#connection?.server, this.clock)
-    const near = this.#main?.usable?.server
-    const isNear = (server: ServerSettings): number => Number(addressOf(server) === near)
-    order.sort((one, other) => isNear(other) - isNear(one))
-    return order.map(server => ({ ...server, password: () => this.#secrets.current(server.password) }))
-  }
-
-  async #login(signal: AbortSignal | undefined): Promise<Connection> {
-    const order = this.#order()
-    for (;;) {
-      try {
-        const connection = await this.#dialTraced(order, signal)
-        this.#renewal?.start(connection)
-        return connection
-      } catch (error) {
-        if (!isRefusedLogin(error)) throw error
-        this.#secrets.refused()
-        if (this.#renewal?.refused() !== true) throw error
-      }
-    }
-  }
-
-  async #askPassword(password: PasswordFunction): Promise<string> {
-    const { TokenRenewal } = await import('./token-renewal.ts')
-    this.#renewal ??= new TokenRenewal(this)
-    return await this.#renewal.ask(password)
-  }
-
-  #dialTraced(order: readonly ServerSettings[], signal: AbortSignal | undefined): Promise<Connection> {
-    if (!CONNECT.active) return dial(order, this.#settings, this, signal)
-    const servers = order.map(({ host, port }) => `${host}:${port}`)
-    const context = new ConnectContext(servers, this.#settings, this.#state === 'recovering', this.#attempt)
-    return CONNECT.promise(context, async () => {
-      const connection = await dial(order, this.#settings, this, signal)
-      context.connected(connection.endpoint)
-      return connection
+  #login(signal: AbortSignal, attempt: number): Promise<Connection> {
+    return this.#logins.connect({
+      signal,
+      attempt,
+      isRecovery: this.#state === 'recovering',
+      lostServer: this.#connection?.server,
+      // At first only the server of the other connection knows what that has declared.
+      nearServer: this.#main?.usable?.server,
     })
   }
 
   #to(state: ConnectionState): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a session cannot go from ${this.#state} to ${state}`)
+    if (!NEXT[this.#state].includes(state)) throw new Error(`a connection cannot go from ${this.#state} to ${state}`)
     this.#state = state
   }
 
@@ -444,13 +373,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const { serverProperties } = this
     if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
     this.#warnedOfQos = true
-    this.#warn(
+    this.#reporter.warn(
       `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.#server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
     )
-  }
-
-  #warn(text: string): void {
-    this.#settings.logger?.write('warn', text, { event: 'warning', ...this.endpoint })
   }
 
   recovers(ending: CloseReason): boolean {
@@ -462,25 +387,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   // ---- what the connection reports
 
-  /** Give an error to `onError`; if there is none, the program's own goes unhandled, others are warned of. */
   report(thrown: unknown, fallback: 'unhandled' | 'warn', what?: string): void {
-    const { onError, logger } = this.#settings
-    const error = asError(thrown)
-    if (onError !== undefined) onError(error)
-    else if (fallback === 'unhandled') surface(error)
-    else if (logger !== undefined) this.#lifecycle.reported(error, what)
-    else warn(error)
+    this.#reporter.report(thrown, fallback, what)
   }
 
   blocked(reason: string | undefined): void {
     // The end was reported already.
     if (this.#state === 'closed') return
-    if (reason === undefined) this.#unblock()
-    else {
-      this.#isBlocked = true
-      this.#times.blocked()
-      this.occurred('connection.blocked', { reason }, () => this.#events.blocked(reason))
-    }
+    if (reason === undefined) this.#reporter.unblocked()
+    else this.#reporter.blocked(reason)
   }
 
   /** A connection may have ended when it was not yet the one there is. */
@@ -497,17 +412,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       if (connection === this.#connection) this.#kept?.pending.lost()
       // Nothing is under way any more.
       if (this.#state === 'closed') this.#deadlines.clear()
-      this.#unblock()
+      this.#reporter.unblocked()
       return
     }
     // The program has asked for the end, and has it.
     const reason = this.#state === 'closing' ? closedByProgram(connection.server) : ending
-    const openMs = reason.error === undefined ? 0 : this.#times.lost()
+    const openMs = reason.error === undefined ? 0 : this.#reporter.times.lost()
     const emit = (): void => {
-      if (reason.error !== undefined) {
-        this.#lost(reason.error, openMs)
-      }
-      this.#unblock()
+      if (reason.error !== undefined) this.#reporter.lost(reason.error, openMs, this.#state === 'recovering')
+      this.#reporter.unblocked()
     }
     if (!this.recovers(reason)) {
       this.#end(reason, emit)
@@ -522,13 +435,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.state === 'recovering') void this.#recover(reason)
   }
 
-  /** The blocked connection is gone: listeners that got `blocked` get `unblocked`. */
-  #unblock(): void {
-    if (!this.#isBlocked) return
-    this.#isBlocked = false
-    this.occurred('connection.unblocked', { blockedMs: this.#times.unblocked() }, () => this.#events.unblocked())
-  }
-
   async #recover(ending: CloseReason): Promise<void> {
     const { recovery: settings } = this.#settings
     if (settings === undefined) return
@@ -539,33 +445,16 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         kept: this.#kept,
         channels: () => [...this.#channels],
         routesChanged: () => this.routesChanged(),
-        dial: signal => this.#dial(signal),
+        dial: (signal, attempt) => this.#dial(signal, attempt),
         connected: connection => {
           this.#connection = connection
           this.#opener.connected()
         },
-        trying: (attempt, delay, error) => {
-          this.#attempt = attempt
-          this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
-            this.#events.recovering(attempt, delay, error),
-          )
-        },
-        attemptFailed: (attempt, error, nextDelay) => {
-          const hasAttempts = error instanceof ConnectionFailedError || error instanceof AuthenticationError
-          const servers = hasAttempts ? error.attempts : []
-          const nextDelayMs = nextDelay === undefined ? undefined : Math.round(nextDelay)
-          this.occurred('connection.recovery_attempt_failed', { attempt, error, servers, nextDelayMs }, () =>
-            this.#events.recoveryAttemptFailed(attempt, error),
-          )
-        },
+        trying: (attempt, delay, error) => this.#reporter.recovering(attempt, delay, error),
+        attemptFailed: (attempt, error, nextDelay) => this.#reporter.attemptFailed(attempt, error, nextDelay),
         givesUpOn: error => this.#givesUpOn(error),
-        failed: (what, error, willRetry) => {
-          this.occurred('entity.recovery_failed', { entity: what, error, willRetry }, () =>
-            this.#events.recoveryFailed(what, error),
-          )
-        },
-        renamed: (oldName, newName) =>
-          this.occurred('queue.renamed', { oldName, newName }, () => this.#events.queueRenamed(oldName, newName)),
+        failed: (what, error, willRetry) => this.#reporter.failed(what, error, willRetry),
+        renamed: (oldName, newName) => this.#reporter.renamed(oldName, newName),
       },
       settings,
       this.clock,
@@ -576,96 +465,35 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       await recovery.run()
     } catch (error) {
       if (this.#ending !== undefined) return
-      const failed = { error: asError(error), attempts: recovery.attempts, durationMs: this.#times.recoveringMs }
-      const reason = gaveUp(this.#server, ending, failed.error)
-      this.#end(reason, () => this.occurred('connection.recovery_failed', failed))
+      const failure = asError(error)
+      const reason = gaveUp(this.#server, ending, failure)
+      this.#end(reason, () => this.#reporter.gaveUp(failure, recovery.attempts))
       return
     }
     // The program may have closed it in the very last moment.
     if (this.#ending !== undefined) return
     this.#recoveredAt = this.clock.now()
-    const durationMs = this.#times.recovered()
+    const durationMs = this.#reporter.times.recovered()
     this.#to('open')
     if (this.#connection !== undefined && this.#endedUnseen(this.#connection)) return
     this.#goOn()
     void recovery.runLate()
-    const counts = { attempts: recovery.attempts, durationMs, ...recovery.counts }
-    this.occurred('connection.recovered', counts, () => this.#events.recovered())
+    this.#reporter.recovered(recovery.attempts, durationMs, recovery.counts)
   }
 
-  /** Ask the program. If it throws, or does not answer within the time of an attempt, that is not a yes. */
   #givesUpOn(error: Error): Promise<boolean> {
     const { recovery, connectTimeout } = this.#settings
-    return new Promise(resolve => {
-      const forgetEnd = this.onEnded(() => answered(false))
-      const timer = this.#deadlines.after(connectTimeout, () => answered(false))
-      const answered = (answer: unknown): void => {
-        forgetEnd()
-        timer.cancel()
-        resolve(Boolean(answer))
-      }
-      const failed = (thrown: unknown): void => {
-        this.report(thrown, 'unhandled')
-        answered(false)
-      }
-      try {
-        const answer = recovery?.giveUpOn(error)
-        if (!follow(answer, answered, failed)) answered(answer)
-      } catch (thrown) {
-        failed(thrown)
-      }
-    })
+    return asksToGiveUp(this, connectTimeout, () => recovery?.giveUpOn(error))
   }
 
   // ---- what becomes known of it
 
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], emit?: () => void): void {
-    this.#lifecycle.occurred(name, details, emit)
-  }
-
-  #opened(connection: Connection): void {
-    const { product, version } = this.serverProperties
-    const opened = {
-      durationMs: this.#times.opened(),
-      encrypted: connection.peer.encrypted,
-      serverProduct: typeof product === 'string' ? product : undefined,
-      serverVersion: typeof version === 'string' ? version : undefined,
-      heartbeatSeconds: connection.negotiated?.heartbeat ?? 0,
-      stats: () => this.stats(),
-    }
-    this.occurred('connection.opened', opened, () => this.#events.connected())
-  }
-
-  #lost(error: Error, openMs: number): void {
-    const reason = error instanceof ConnectionLostError ? error.reason : 'closedByServer'
-    const lost = { error, reason, openMs, willRecover: this.#state === 'recovering' } as const
-    this.occurred('connection.lost', lost, () => this.#events.disconnected(error))
+    this.#reporter.occurred(name, details, emit)
   }
 
   stats(): ConnectionStats {
-    const { connection } = this
-    const parts: PartStats = { publishers: [], consumers: [] }
-    for (const part of this.parts) part.addStats?.(parts)
-    const channels = [...this.#channels]
-    const { publishers } = parts
-    const consumers = [...parts.consumers, ...channels.flatMap(channel => channel.consumerStats())]
-    return {
-      ...this.endpoint,
-      state: this.#state,
-      ...this.#times.stats,
-      openChannels: connection?.state === 'open' ? connection.channels.inUse : 0,
-      blockedReason: connection?.blockedReason,
-      unconfirmed: sum(channels, ({ unconfirmed }) => unconfirmed),
-      waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ publishing }) => publishing.waiting),
-      bufferedBytes: connection?.bufferedBytes ?? 0,
-      receivedBytesWaiting: connection?.receivedBytesWaiting ?? 0,
-      unacknowledged: sum(consumers, ({ unacknowledged = 0 }) => unacknowledged),
-      handlersRunning: sum(consumers, ({ handlersRunning }) => handlersRunning),
-      published: this.#past.published + sum(channels, ({ published }) => published),
-      delivered: this.#past.delivered + sum(channels, ({ delivered }) => delivered),
-      publishers,
-      consumers,
-    }
+    return connectionStats(this, this.#reporter.times, this.#past)
   }
 
   // ---- the end
@@ -723,16 +551,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#endedListeners = undefined
     if (listeners !== undefined) for (const run of listeners) run(ending)
     const { error } = ending
-    const { onError, logger } = this.#settings
-    const isUnheard = error !== undefined && !ending.isReported && this.#closed === undefined
-    // The log has a line of the loss, or of giving up.
-    if (isUnheard && (onError !== undefined || logger === undefined)) this.report(error, 'warn')
+    if (error !== undefined && !ending.isReported && this.#closed === undefined) this.#reporter.reportEnd(error)
     if (error === undefined) this.#closed?.resolve()
     else this.#closed?.reject(error)
     emit()
     if (this.#connection !== undefined) this.#connection.blockedReason = undefined
-    this.#unblock()
-    this.occurred('connection.closed', { error }, () => this.#events.closed(error))
+    this.#reporter.unblocked()
+    this.#reporter.closed(error)
   }
 
   /** Resolves when the program closed the connection; rejects with the reason if it was not asked for. */
@@ -747,7 +572,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** Give the server a new secret; later logins use it. */
   async updateSecret(secret: string, reason: string): Promise<void> {
     // At once: otherwise a login that is tried meanwhile, or after a lost reply, may fail because the old secret has expired.
-    this.#secrets.push(secret)
+    this.#logins.push(secret)
     const what = 'connection.update-secret'
     while (this.#isConnecting) await this.#waiting.wait({ what })
     if (this.#ending !== undefined) throw this.#ending.errorFor(what, false)
@@ -765,8 +590,4 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (bounds.signal?.aborted) throw abortedBy(bounds.signal, what)
     if (this.#state !== 'open') throw (this.#ending ?? closedByProgram(this.#server)).errorFor(what, false)
   }
-}
-
-function sum<T>(all: readonly T[], figure: (one: T) => number): number {
-  return all.reduce((total, one) => total + figure(one), 0)
 }

@@ -7,7 +7,8 @@ import type { AttemptOutcome, Backoff } from './backoff.ts'
 
 /** What the attempts to connect need of the connection they are for. */
 export interface AttemptsHost {
-  dial(signal: AbortSignal): Promise<Connection>
+  /** Attempt number `attempt` is made. */
+  dial(signal: AbortSignal, attempt: number): Promise<Connection>
   /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is that of the attempt before. */
   trying(attempt: number, delay: number, error: Error | undefined): void
   /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
@@ -70,7 +71,7 @@ export class Attempts {
       await this.pause(delay)
       this.#made = attempt
       try {
-        const connection = await this.#host.dial(this.#cancelled.signal)
+        const connection = await this.#host.dial(this.#cancelled.signal, attempt)
         if (this.isCancelled) connection.abandon('it came too late')
         this.throwIfCancelled()
         await use(connection)

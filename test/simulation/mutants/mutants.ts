@@ -363,8 +363,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a new secret is forgotten',
     'connection/recovering-connection.ts',
-    'this.#secrets.push(secret)\n',
-    'if (this.#isConnecting) this.#secrets.push(secret)\n',
+    'this.#logins.push(secret)\n',
+    'if (this.#isConnecting) this.#logins.push(secret)\n',
     'the next login is refused',
   ],
   [
@@ -376,7 +376,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the end of a block is not reported',
-    'connection/recovering-connection.ts',
+    'connection/connection-reporter.ts',
     'this.#isBlocked = true',
     'this.#isBlocked = false',
     'the program waits for an event that never comes',
@@ -1006,8 +1006,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'recovered is emitted before the connection is open',
     'connection/recovering-connection.ts',
-    'const durationMs = this.#times.recovered()',
-    'const durationMs = this.#times.recovered()\n    this.#events.recovered()',
+    'const durationMs = this.#reporter.times.recovered()',
+    'const durationMs = this.#reporter.times.recovered()\n    this.#reporter.recovered(recovery.attempts, durationMs, recovery.counts)',
     'the event comes twice, the first time in state recovering',
   ],
   [

@@ -1,0 +1,155 @@
+import type { ErrorReporter } from '../channel/port.ts'
+import { ConnectionTimes } from '../diagnostics/connection-times.ts'
+import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
+import type { EndpointSource } from '../diagnostics/server-context.ts'
+import type { ConnectionStats } from '../diagnostics/stats.ts'
+import { AuthenticationError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
+import { surface, warn } from '../lib/call-safely.ts'
+import { asError } from '../lib/thrown.ts'
+import type { Connection } from './connection.ts'
+import type { RecoveredCounts } from './recovery/recovery.ts'
+import type { Settings } from './settings/settings.ts'
+
+/** What the program learns about its connection. */
+export interface RecoveringConnectionEvents {
+  blocked(reason: string): void
+  unblocked(): void
+  /** An attempt for the first connection will be made. */
+  connecting(attempt: number, delay: number, error: Error | undefined): void
+  connected(): void
+  disconnected(error: Error): void
+  recovering(attempt: number, delay: number, error: Error | undefined): void
+  recoveryAttemptFailed(attempt: number, error: Error): void
+  recovered(): void
+  recoveryFailed(what: string, error: Error): void
+  queueRenamed(oldName: string, newName: string): void
+  closed(error: Error | undefined): void
+}
+
+/** The connection that is reported on. */
+export interface ReportedConnection extends EndpointSource {
+  stats(): ConnectionStats
+}
+
+/**
+ * What becomes known of one long-lived connection: by events of the program, in the log, by diagnostics channels, and to
+ * `onError`. Its methods run the program's code: call them when a change of state is complete.
+ */
+export class ConnectionReporter extends LifecycleReporter implements ErrorReporter {
+  readonly times: ConnectionTimes
+  readonly #connection: ReportedConnection
+  readonly #settings: Settings
+  readonly #events: RecoveringConnectionEvents
+  /** Listeners have got a block, and not its end. */
+  #isBlocked = false
+
+  constructor(connection: ReportedConnection, settings: Settings, events: RecoveringConnectionEvents) {
+    super(connection, settings.logger, settings.clock)
+    this.times = new ConnectionTimes(settings.clock)
+    this.#connection = connection
+    this.#settings = settings
+    this.#events = events
+  }
+
+  /** Give an error to `onError`; if there is none, the program's own goes unhandled, others are warned of. */
+  report(thrown: unknown, fallback: 'unhandled' | 'warn', what?: string): void {
+    const { onError, logger } = this.#settings
+    const error = asError(thrown)
+    if (onError !== undefined) onError(error)
+    else if (fallback === 'unhandled') surface(error)
+    else if (logger !== undefined) this.reported(error, what)
+    else warn(error)
+  }
+
+  /** The connection has ended so, and no promise says it. A log has a line of the loss, or of giving up. */
+  reportEnd(error: Error): void {
+    const { onError, logger } = this.#settings
+    if (onError !== undefined || logger === undefined) this.report(error, 'warn')
+  }
+
+  warn(text: string): void {
+    this.#settings.logger?.write('warn', text, { event: 'warning', ...this.#connection.endpoint })
+  }
+
+  // ---- the first connection
+
+  connecting(attempt: number, delay: number, error: Error | undefined): void {
+    const details = { attempt, delayMs: Math.round(delay), error, stats: () => this.#connection.stats() }
+    this.occurred('connection.connecting', details, () => this.#events.connecting(attempt, delay, error))
+  }
+
+  opened({ peer, negotiated }: Connection): void {
+    const { product, version } = negotiated?.serverProperties ?? {}
+    const opened = {
+      durationMs: this.times.opened(),
+      encrypted: peer.encrypted,
+      serverProduct: typeof product === 'string' ? product : undefined,
+      serverVersion: typeof version === 'string' ? version : undefined,
+      heartbeatSeconds: negotiated?.heartbeat ?? 0,
+      stats: () => this.#connection.stats(),
+    }
+    this.occurred('connection.opened', opened, () => this.#events.connected())
+  }
+
+  // ---- the broker blocks publishers
+
+  blocked(reason: string): void {
+    this.#isBlocked = true
+    this.times.blocked()
+    this.occurred('connection.blocked', { reason }, () => this.#events.blocked(reason))
+  }
+
+  /** It does so no longer, or the connection is gone that was blocked: listeners that got `blocked` get `unblocked`. */
+  unblocked(): void {
+    if (!this.#isBlocked) return
+    this.#isBlocked = false
+    this.occurred('connection.unblocked', { blockedMs: this.times.unblocked() }, () => this.#events.unblocked())
+  }
+
+  // ---- a loss, and the recovery
+
+  /** The connection was open for `openMs`. */
+  lost(error: Error, openMs: number, willRecover: boolean): void {
+    const reason = error instanceof ConnectionLostError ? error.reason : 'closedByServer'
+    this.occurred('connection.lost', { error, reason, openMs, willRecover }, () => this.#events.disconnected(error))
+  }
+
+  recovering(attempt: number, delay: number, error: Error | undefined): void {
+    this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
+      this.#events.recovering(attempt, delay, error),
+    )
+  }
+
+  attemptFailed(attempt: number, error: Error, nextDelay: number | undefined): void {
+    const hasAttempts = error instanceof ConnectionFailedError || error instanceof AuthenticationError
+    const servers = hasAttempts ? error.attempts : []
+    const nextDelayMs = nextDelay === undefined ? undefined : Math.round(nextDelay)
+    this.occurred('connection.recovery_attempt_failed', { attempt, error, servers, nextDelayMs }, () =>
+      this.#events.recoveryAttemptFailed(attempt, error),
+    )
+  }
+
+  failed(what: string, error: Error, willRetry: boolean): void {
+    this.occurred('entity.recovery_failed', { entity: what, error, willRetry }, () =>
+      this.#events.recoveryFailed(what, error),
+    )
+  }
+
+  renamed(oldName: string, newName: string): void {
+    this.occurred('queue.renamed', { oldName, newName }, () => this.#events.queueRenamed(oldName, newName))
+  }
+
+  gaveUp(error: Error, attempts: number): void {
+    this.occurred('connection.recovery_failed', { error, attempts, durationMs: this.times.recoveringMs })
+  }
+
+  /** That took `durationMs`. */
+  recovered(attempts: number, durationMs: number, counts: RecoveredCounts): void {
+    this.occurred('connection.recovered', { attempts, durationMs, ...counts }, () => this.#events.recovered())
+  }
+
+  /** It is over for good; undefined if the program asked for that. */
+  closed(error: Error | undefined): void {
+    this.occurred('connection.closed', { error }, () => this.#events.closed(error))
+  }
+}
