@@ -1,12 +1,12 @@
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { REPLY_PREFIX } from './channel-publishing.ts'
 import { Consumer, type Delivery, type Receiver, type Settlement } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
 import { breakage, notAllowed, notImplemented, preconditionFailed, Refusal, unknownDeliveryTag } from './refusals.ts'
+import { REPLY_PREFIX } from './reply-queue.ts'
 import { settledTogether, type Tagged } from './settlements.ts'
 
 interface Consuming {

@@ -16,18 +16,9 @@ import {
   undeliverable,
 } from './refusals.ts'
 import type { Release } from './release.ts'
+import { checkReplyQueue, REPLY_PREFIX, REPLY_TO } from './reply-queue.ts'
 import type { User } from './users.ts'
 
-export const REPLY_TO = 'amq.rabbitmq.reply-to'
-const REPLY_QUEUE = `${REPLY_TO}.`
-/**
- * RabbitMQ names the queue of direct reply-to after the channel's process: the external term of a process of this node, in
- * base64, and a key. Clients of RabbitMQ 3 look whether it is one.
- */
-const TERM_OF_PROCESS = Buffer.from('\x83X\x77\x10rabbit@localhost\0\0\x02\0\0\0\0\0\0\0\0\x01', 'latin1')
-export const REPLY_PREFIX = `${REPLY_TO}.${TERM_OF_PROCESS.toString('base64')}.`
-/** The first octet of every external term. */
-const VERSION_OF_TERMS = 0x83
 const LONGEST_TIME = 315_360_000_000
 const NO_ROUTE = 312
 
@@ -308,18 +299,4 @@ function withCheckedExpiration(properties: BasicProperties, release: Release): B
   if (wrong !== undefined) throw preconditionFailed(explanation + pairTerm(wrong, value, explanation.length))
   const isKept = !release.rewritesExpirations || String(value) === expiration
   return isKept ? properties : withOthers(properties, { expiration: String(value) })
-}
-
-/** The part that should be a process is not. @throws Refusal (541) */
-function checkReplyQueue(name: string): void {
-  if (!name.startsWith(REPLY_QUEUE)) return
-  const [term = '', key, more] = name
-    .slice(REPLY_QUEUE.length)
-    .split('.')
-    .filter(part => part !== '')
-  if (key !== undefined && more === undefined && Buffer.from(term, 'base64')[0] !== VERSION_OF_TERMS) throw breakage()
-}
-
-export function isReplyQueue(name: string): boolean {
-  return name === REPLY_TO || name.startsWith(REPLY_QUEUE)
 }

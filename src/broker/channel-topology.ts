@@ -3,7 +3,6 @@ import type { ArgumentsOf, DecodedOf } from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { QueueType } from './argument-tables.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { isReplyQueue, REPLY_PREFIX, REPLY_TO } from './channel-publishing.ts'
 import { Exchange } from './exchange.ts'
 import { compareExchange, exchangeTypeOf } from './exchange-declaration.ts'
 import { entryOf } from './field-kinds.ts'
@@ -29,6 +28,7 @@ import {
   preconditionFailed,
   resource,
 } from './refusals.ts'
+import { checkReplyQueue, isVolatile, REPLY_PREFIX, REPLY_TO, startsAsReplyQueue } from './reply-queue.ts'
 import { checkTopicPattern } from './topic-pattern.ts'
 
 type Decoded<M extends methods.AnyMethod> = DecodedOf<M>
@@ -66,7 +66,7 @@ export class ChannelTopology {
   declareQueue(args: Decoded<typeof methods.QueueDeclare>): ArgumentsOf<typeof methods.QueueDeclareOk> {
     const { vhost, user, release } = this.#host
     const given = strip(args.queueName)
-    if (isReplyQueue(given)) return this.#declareReplyQueue(given)
+    if (startsAsReplyQueue(given)) return this.#declareReplyQueue(given)
     if (args.passive) {
       user.checkAny('queue', given, vhost.name, release)
       const queue = this.queue(given)
@@ -182,6 +182,9 @@ export class ChannelTopology {
     const { vhost, user, release } = this.#host
     const destinationName = strip(givenDestination)
     const sourceName = strip(givenSource)
+    if (kind === 'queue' && release.repliesAreQueues && isVolatile(destinationName)) {
+      throw accessRefused('cannot bind or unbind to a volatile (direct reply-to) queue')
+    }
     user.check('write', kind, destinationName, vhost.name, release)
     if (kind === 'exchange') checkNotDefault(destinationName)
     checkNotDefault(sourceName)
@@ -208,7 +211,8 @@ export class ChannelTopology {
 
   #declareReplyQueue(name: string): ArgumentsOf<typeof methods.QueueDeclareOk> {
     if (name !== REPLY_TO && !this.#host.replies.has(name)) {
-      if (this.#host.release.repliesAreQueues && !name.startsWith(REPLY_PREFIX)) throw breakage()
+      if (!this.#host.release.repliesAreQueues) checkReplyQueue(name)
+      else if (!name.startsWith(REPLY_PREFIX)) throw breakage()
       throw noSuchQueue(name, this.#host.vhost.name)
     }
     this.#lastQueue = name

@@ -1,7 +1,7 @@
 import * as methods from '../protocol/methods.ts'
 import { ChannelConsuming } from './channel-consuming.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { ChannelPublishing, type Published, REPLY_TO } from './channel-publishing.ts'
+import { ChannelPublishing, type Published } from './channel-publishing.ts'
 import { ChannelTopology } from './channel-topology.ts'
 import type { Consumer, Delivery, Receiver, Settlement } from './consumer.ts'
 import type { Queue } from './queue.ts'
@@ -14,6 +14,7 @@ import {
   preconditionFailed,
   Refusal,
 } from './refusals.ts'
+import { REPLY_TO } from './reply-queue.ts'
 
 /** What a channel reports to its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {

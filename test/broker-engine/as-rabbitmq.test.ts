@@ -476,6 +476,32 @@ describe('Direct reply-to', () => {
     client.publish(2, '', 'amq.rabbitmq.reply-to.none', 'odd', undefined, true)
     assert.deepEqual(client.lines(), ['2 basic.return odd'])
   })
+
+  it('is declared and bound under names of its kind as with RabbitMQ 3.10 and 4.3', () => {
+    const asked = (release: ReleaseName, queueName: string, bind = false) => {
+      const { client } = start(release)
+      if (bind) client.send(1, methods.QueueBind, { queueName, exchangeName: 'nowhere', routingKey: 'k' })
+      else declare(client, queueName)
+      return refusal(client).replace(/ (queue|exchange) '.*/, '')
+    }
+    const [broken, missing] = ['connection.close INTERNAL_ERROR', 'channel.close NOT_FOUND - no']
+    const volatile = 'channel.close ACCESS_REFUSED - cannot bind or unbind to a volatile (direct reply-to) queue'
+    const reply = 'amq.rabbitmq.reply-to'
+    const names = [`${reply}.a.b`, `${reply}.a`, `${reply}x`]
+    assert.deepEqual(
+      names.map(name => asked('3.10', name)),
+      [broken, missing, missing],
+    )
+    assert.deepEqual(
+      names.map(name => asked('4.3', name)),
+      [broken, broken, broken],
+    )
+    assert.deepEqual(
+      [reply, ...names].map(name => asked('4.3', name, true)),
+      [missing, volatile, volatile, missing],
+    )
+    assert.equal(asked('3.10', `${reply}.a`, true), missing)
+  })
 })
 
 describe('A stream', () => {
