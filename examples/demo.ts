@@ -13,8 +13,9 @@ const smallest = 16
 const largest = 1024
 
 const protocol = await connect(AMQP_URL)
-const { product, version } = protocol.serverProperties
-console.log(`connected to ${String(product)} ${String(version)} at ${protocol.peer.host}:${protocol.peer.port}`)
+const { product, version, cluster_name: cluster } = protocol.serverProperties
+const { host, port } = protocol.peer
+console.log(`connected to ${String(product)} ${String(version)}, cluster ${String(cluster)}, at ${host}:${port}`)
 
 const publisher = await protocol.channel({ publisherConfirms: true })
 const { queue } = await publisher.queueDeclare(`asyncamqp-demo-${process.pid}`, { durable: false, exclusive: true })
