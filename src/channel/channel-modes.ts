@@ -1,4 +1,6 @@
-import type { ArgumentsOf, BasicQos } from '../protocol/methods.ts'
+import { type ArgumentsOf, BasicQos, TxSelect } from '../protocol/methods.ts'
+import type { CallOptions } from './call-options.ts'
+import type { ChannelSession } from './channel-session.ts'
 import type { Effect } from './written-effects.ts'
 
 export type QosArguments = ArgumentsOf<typeof BasicQos>
@@ -53,6 +55,19 @@ export class ChannelModes {
     return true
   }
 
+  /** Put the next life, which is being `opened`, into all of them. Resolves when the broker agrees to that, too. */
+  restore(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
+    const { confirming, transaction, prefetch, globalPrefetch } = this
+    const steps: Promise<unknown>[] = [opened]
+    const context = { ...options, site: undefined }
+    if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
+    if (transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
+    for (const args of [prefetch, globalPrefetch]) {
+      if (args !== undefined) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
+    }
+    return allSettledFirstError(steps)
+  }
+
   /** basic.qos was written. */
   qosWritten(args: QosArguments): Effect {
     const isGlobal = args.connectionGlobal === true
@@ -88,4 +103,10 @@ function without(last: WrittenQos | undefined, refused: WrittenQos): WrittenQos 
     if (later.previous === refused) later.previous = refused.previous
   }
   return last
+}
+
+/** Wait for all; the first error says more than those that follow from it. */
+async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
 }

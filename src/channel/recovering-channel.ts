@@ -1,44 +1,37 @@
 import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
-import type { Endpoint, EndpointSource } from '../diagnostics/server-context.ts'
+import type { Endpoint } from '../diagnostics/server-context.ts'
 import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
 import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import { atCallSite } from '../lib/call-site.ts'
-import type { Clock } from '../lib/clock.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
 import { ignore } from '../lib/ignore.ts'
-import { type ArgumentsOf, BasicQos, type ReplyOf, type SyncMethod, TxSelect } from '../protocol/methods.ts'
-import type { PublishEncoder } from '../protocol/publish-encoder.ts'
+import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
 import { ChannelModes, type QosArguments, type TransactionState } from './channel-modes.ts'
 import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from './channel-session.ts'
+import { ChannelWork, type ChannelWorkHost } from './channel-work.ts'
 import { type CloseReason, closedByClient } from './close-reason.ts'
 import type { Settlement } from './consume/acker.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import { isNoStream } from './consume/stream-position.ts'
-import type { ChannelPort, Deadline, ErrorReporter } from './port.ts'
-import type { ConfirmWindow } from './publish/confirm-window.ts'
-import { Publishing, type PublishingHost } from './publish/publishing.ts'
+import type { ChannelPort } from './port.ts'
+import { Publishing, type PublishingConnection, type PublishingHost } from './publish/publishing.ts'
 import type { PublishRoutes } from './publish-routes.ts'
 import { QueueNames } from './queue-names.ts'
-import { DIRECT_REPLY_TO } from './rabbitmq.ts'
 import type { TopologyRecorder } from './topology-recorder.ts'
 import { type Effect, WrittenEffects } from './written-effects.ts'
 
 /** What a channel knows of the long life it is a part of. */
-export interface ChannelHost extends ErrorReporter, EndpointSource, LifecycleSink {
+export interface ChannelHost extends PublishingConnection, LifecycleSink {
   /** Undefined if nothing is recovered. */
   readonly topology: TopologyRecorder | undefined
   /** Its own recovery makes that again; false if it is another connection's. */
   readonly keepsTopology: boolean
   readonly routes: PublishRoutes
-  readonly maxWaiting: number
-  readonly publishes: Pick<PublishEncoder, 'check'>
-  readonly clock: Clock
-  after(milliseconds: number, expired: () => void): Deadline
   /** Whether a new connection will follow the one that ended so. */
   recovers(ending: CloseReason): boolean
   /** A channel has set one limit for all its consumers (basic.qos with connectionGlobal). */
@@ -53,12 +46,6 @@ export interface RecoveringChannelEvents {
   /** `isRestarted` if the consumer's owner consumes again, and reports that. */
   cancelled(error: ConsumerCancelledError, isRestarted: boolean): void
 }
-
-/**
- * Milliseconds between the last acks and a close. A channel of RabbitMQ hands a quorum queue 32 settlements at a time,
- * and forgets the rest when it is closed: acked messages would come again. Nothing says when the queue has all.
- */
-const LEAST_SETTLING = 50
 
 /** A method whose effect lasts longer than the life of the channel that writes it. */
 export interface LastingMethod<M extends SyncMethod> {
@@ -77,8 +64,8 @@ export interface LastingMethod<M extends SyncMethod> {
  * Once it is reopened, with its modes and consumers, publishes and calls go out in order, each as soon as what it needs
  * is back. Once it is open, nothing is waited for.
  */
-export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, PublishingHost {
-  readonly #host: ChannelHost
+export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, PublishingHost, ChannelWorkHost {
+  readonly host: ChannelHost
   readonly #events: RecoveringChannelEvents
   /** What it publishes, and all that waits until it can be done. */
   readonly publishing: Publishing
@@ -97,15 +84,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** For those who wait until it is closed; made for the first. */
   #closed: Deferred | undefined
   #inheritance = NO_EARLIER_LIFE
-  /** Milliseconds that the broker took to agree to the end of the consumers. */
-  #cancelTook = 0
-  /** Ends the wait of `drain` for the broker's queues. */
-  #stopSettling: () => void = ignore
+  /** Made when its connection is closed. */
+  #work: ChannelWork | undefined
 
   constructor(host: ChannelHost, events: RecoveringChannelEvents) {
-    this.#host = host
+    this.host = host
     this.#events = events
-    this.publishing = new Publishing(this)
+    this.publishing = new Publishing(this, host)
   }
 
   get subscriptions(): RecordedConsumers {
@@ -113,21 +98,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#subscriptions
   }
 
-  get #consumers(): readonly Consumer[] {
+  get consumers(): readonly Consumer[] {
     return this.#subscriptions?.consumers() ?? NO_CONSUMERS
   }
 
   get names(): QueueNames {
-    this.#names ??= new QueueNames(queueName => this.#host.topology?.currentName(queueName) ?? queueName)
+    this.#names ??= new QueueNames(queueName => this.host.topology?.currentName(queueName) ?? queueName)
     return this.#names
   }
 
   get topology(): TopologyRecorder | undefined {
-    return this.#host.topology
-  }
-
-  get host(): ChannelHost {
-    return this.#host
+    return this.host.topology
   }
 
   get channelId(): number {
@@ -135,7 +116,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   get endpoint(): Endpoint {
-    return this.#host.endpoint
+    return this.host.endpoint
   }
 
   get isOpen(): boolean {
@@ -155,38 +136,26 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#session
   }
 
-  /** What a keeper publishes to; undefined if the channel has no life that may be used. */
-  get window(): ConfirmWindow | undefined {
-    return this.publishing.window
+  /** The life there is, unless something has to be made again first. */
+  get openSession(): ChannelSession | undefined {
+    return this.#state === 'open' ? this.#session : undefined
   }
 
   // ---- a life begins
 
   /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
   begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
-    const session = new ChannelSession(port, id, this, this.#inheritance, this.#host.routes)
+    const session = new ChannelSession(port, id, this, this.#inheritance, this.host.routes)
     this.#session = session
     this.#effects = undefined
     port.adopt(session)
     const opened = session.open(options)
-    return this.modes.isPlain ? opened : this.#restoreModes(session, opened, options)
-  }
-
-  #restoreModes(session: ChannelSession, opened: Promise<void>, options: CallOptions): Promise<void> {
-    const { confirming, transaction, prefetch, globalPrefetch } = this.modes
-    const steps: Promise<unknown>[] = [opened]
-    const context = { ...options, site: undefined }
-    if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))
-    if (transaction !== 'none') steps.push(session.call(TxSelect, {}, { ...context, what: 'tx.select' }))
-    for (const args of [prefetch, globalPrefetch]) {
-      if (args !== undefined) steps.push(session.call(BasicQos, args, { ...context, what: 'basic.qos' }))
-    }
-    return allSettledFirstError(steps)
+    return this.modes.isPlain ? opened : this.modes.restore(session, opened, options)
   }
 
   /** A consumer could not be recovered. */
   abandonConsumer(tag: string, queueName: string, error: Error): void {
-    const consumer = this.#consumers.find(consumer => consumer.tag === tag)
+    const consumer = this.consumers.find(consumer => consumer.tag === tag)
     consumer?.sink.cancelled()
     this.subscriptions.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
@@ -257,7 +226,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   isBack({ names = [] }: CallContext): boolean {
-    const { routes } = this.#host
+    const { routes } = this.host
     return routes.plain || routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
   }
 
@@ -362,7 +331,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       rejected.catch(ignore)
       if (!this.#reported) {
         this.#reported = true
-        this.#host.report(error, 'warn')
+        this.host.report(error, 'warn')
       }
     }
     return rejected
@@ -404,7 +373,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const effect = this.modes.qosWritten(args)
     const accept = (): void => {
       effect.accept()
-      if (args.connectionGlobal === true) this.#host.globalQosSet()
+      if (args.connectionGlobal === true) this.host.globalQosSet()
     }
     return { ...effect, accept }
   }
@@ -423,7 +392,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     // A question whether a queue is a stream, which is asked again without an offset.
     if (isNoStream(error)) return
     const { replyCode = 0, replyText = '', method } = error
-    this.#host.occurred('channel.closed', { channelId, error, replyCode, replyText, method })
+    this.host.occurred('channel.closed', { channelId, error, replyCode, replyText, method })
   }
 
   returned(message: ReturnedMessage, isReported: boolean): void {
@@ -437,7 +406,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (this.#state === 'recovering' && this.#recovers) return
     this.#failWaiting(ending)
     // Nothing can be settled any more: the broker has the deliveries back that wait for callbacks.
-    for (const { sink } of this.#consumers) if (!sink.noAck) sink.discard()
+    for (const { sink } of this.consumers) if (!sink.noAck) sink.discard()
   }
 
   #failWaiting(ending: CloseReason): void {
@@ -448,32 +417,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.publishing.resume()
   }
 
-  report(error: unknown, fallback: 'unhandled' | 'warn'): void {
-    this.#host.report(error, fallback)
-  }
-
-  get maxWaiting(): number {
-    return this.#host.maxWaiting
-  }
-
-  get publishes(): Pick<PublishEncoder, 'check'> {
-    return this.#host.publishes
-  }
-
-  get clock(): Clock {
-    return this.#host.clock
-  }
-
-  after(milliseconds: number, expired: () => void): Deadline {
-    return this.#host.after(milliseconds, expired)
-  }
-
   ended(session: ChannelSession, ending: CloseReason): void {
     const lost = ending.scope === 'connection'
-    this.#stopSettling()
+    this.#work?.stop()
     this.publishing.end()
     this.#effects?.ended(ending.methodKey)
-    const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.#host.recovers(ending)))
+    const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.host.recovers(ending)))
     if (recovers) {
       const { lastTag, unheard } = session.window
       this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
@@ -512,59 +461,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Those of its consumers whose owners give none. */
   consumerStats(): ConsumerStats[] {
     const state = this.#state === 'recovering' ? 'recovering' : 'consuming'
-    return this.#consumers.flatMap(({ tag, sink: { queueName, noAck, figures } }) => {
+    return this.consumers.flatMap(({ tag, sink: { queueName, noAck, figures } }) => {
       if (figures === undefined) return []
       const unacknowledged = noAck ? 0 : undefined
       return [{ queueName, consumerTag: tag, state, isPaused: false, unacknowledged, ...figures }]
     })
   }
 
-  /** Whether `drain` has anything to do. */
-  get isBusy(): boolean {
-    const session = this.#session
-    if (this.#state !== 'open' || session === undefined) return false
-    return (
-      this.#consumers.length > 0 ||
-      session.window.unsettled > 0 ||
-      this.publishing.waiting > 0 ||
-      session.acker.sent > 0
-    )
-  }
-
-  /**
-   * Stop the consumers of queues, and let the callbacks end that run: these may publish, and wait for replies. Never
-   * rejects; the caller bounds it.
-   */
-  async stopConsumers(): Promise<void> {
-    const session = this.#session
-    const consumers = this.#consumers.filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
-    if (this.#state !== 'open' || session === undefined || consumers.length === 0) return
-    const started = this.#host.clock.now()
-    await Promise.all(
-      consumers.map(({ tag, sink }) => {
-        sink.cancelled()
-        return session.cancel(tag, false).catch(ignore)
-      }),
-    )
-    this.#cancelTook = this.#host.clock.now() - started
-    await Promise.all(consumers.map(({ sink }) => sink.idle()))
-  }
-
-  /** Wait until publishes are settled, and acks have come through. Never rejects; the caller bounds it. */
-  async drain(): Promise<void> {
-    const session = this.#session
-    if (this.#state !== 'open' || session === undefined) return
-    const context = { what: 'waitForConfirms', site: undefined }
-    await this.useBehindPublishes(life => life.waitForConfirms(context), context).catch(ignore)
-    if (session.acker.sent === 0 || session.state !== 'open') return
-    const settling = Math.max(LEAST_SETTLING, 3 * this.#cancelTook)
-    await new Promise<void>(resolve => {
-      const deadline = this.#host.after(settling, resolve)
-      this.#stopSettling = () => {
-        deadline.cancel()
-        resolve()
-      }
-    })
+  /** What it has under way, for a close of its connection. */
+  get work(): ChannelWork {
+    this.#work ??= new ChannelWork(this)
+    return this.#work
   }
 
   /** Close the present life, or the operations that wait for the next one. */
@@ -584,17 +491,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#state = 'closed'
     this.#ending = ending
     this.#failWaiting(ending)
-    for (const { tag, sink } of this.#consumers) {
+    for (const { tag, sink } of this.consumers) {
       // The broker no longer has messages without acks: only the program may drop them.
       if (ending.error === undefined) sink.discard()
       this.subscriptions.remove(tag)
     }
-    this.#host.forget(this)
+    this.host.forget(this)
     const { error } = ending
     // The end of a connection is reported once, by that.
     if (error !== undefined && ending.scope === 'channel' && !ending.isReported && this.#closed === undefined) {
       this.#reported = true
-      this.#host.report(error, 'warn')
+      this.host.report(error, 'warn')
     }
     if (error === undefined) this.#closed?.resolve()
     else this.#closed?.reject(error)
@@ -613,12 +520,6 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 const NO_CONSUMERS: readonly Consumer[] = []
 const SENT = Promise.resolve(true)
 const STALE = Promise.resolve(false)
-
-/** Wait for all; the first error says more than those that follow from it. */
-async function allSettledFirstError(promises: readonly Promise<unknown>[]): Promise<void> {
-  const results = await Promise.allSettled(promises)
-  for (const result of results) if (result.status === 'rejected') throw result.reason
-}
 
 function settleOn(channel: RecoveringChannel, { how, deliveryTag, multiple, requeue }: SettleContext): boolean {
   return channel.settleNow(how, deliveryTag, multiple, requeue)

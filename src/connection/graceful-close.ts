@@ -49,11 +49,11 @@ export class GracefulClose {
   /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
   async finishWork(): Promise<void> {
     const channels = [...this.#host.openChannels]
-    await this.#atMost([...this.#closing(true), ...channels.map(channel => channel.stopConsumers())])
+    await this.#atMost([...this.#closing(true), ...channels.map(({ work }) => work.stopConsumers())])
     await this.#atMost(this.#joined)
     await this.#atMost(this.#closing(false))
-    const busy = [...this.#host.openChannels].filter(channel => channel.isBusy)
-    if (busy.length > 0) await this.#atMost(busy.map(channel => channel.drain()))
+    const busy = Array.from(this.#host.openChannels, ({ work }) => work).filter(work => work.isBusy)
+    if (busy.length > 0) await this.#atMost(busy.map(work => work.drain()))
   }
 
   /** A part that brings work in, and began only after the close had: nothing else stops it. */

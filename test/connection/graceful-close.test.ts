@@ -47,7 +47,7 @@ class Host implements GracefulHost {
     const stopConsumers = async (): Promise<void> => {
       this.log.push(`${name} stops its consumers`)
     }
-    this.openChannels.push({ isBusy, drain, stopConsumers } as unknown as RecoveringChannel)
+    this.openChannels.push({ work: { isBusy, drain, stopConsumers } } as unknown as RecoveringChannel)
   }
 }
 

@@ -30,16 +30,20 @@ import {
 /** The shared promise of publishes that need none of their own while the socket takes more. */
 const WRITTEN: Promise<void> = Promise.resolve()
 
-/** The parts of the channel that its publishes need. */
-export interface PublishingHost extends ErrorReporter, EndpointSource {
-  /** The number of the channel. */
-  readonly id: number
+/** The connection of the channel, in all its lives. */
+export interface PublishingConnection extends ErrorReporter, EndpointSource {
   readonly clock: Clock
   after(milliseconds: number, expired: () => void): Deadline
   /** How many may wait before further ones are refused. */
   readonly maxWaiting: number
   /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
+}
+
+/** The parts of the channel that its publishes need. */
+export interface PublishingHost {
+  /** The number of the channel. */
+  readonly id: number
   /** Throw if nothing may be asked of the channel any more. */
   assertUsable(context: CallContext): void
   /** Whether the queues and exchanges that a call names are there. */
@@ -83,6 +87,7 @@ class WaitingOperation implements Waiter {
  */
 export class Publishing implements PublishSource {
   readonly #host: PublishingHost
+  readonly #connection: PublishingConnection
   readonly #list: WaitList
   /** Nothing but timeouts and signals of publishes, which go on after the write; made for the first. */
   #boundsList: WaitList | undefined
@@ -104,9 +109,10 @@ export class Publishing implements PublishSource {
   /** `onError` has got the error that too many wait. It is reset when none waits. */
   #overflowing = false
 
-  constructor(host: PublishingHost) {
+  constructor(host: PublishingHost, connection: PublishingConnection) {
     this.#host = host
-    this.#list = new WaitList(host)
+    this.#connection = connection
+    this.#list = new WaitList(connection)
   }
 
   /** What the life that the channel has publishes; undefined if it has none that may be used. */
@@ -125,7 +131,7 @@ export class Publishing implements PublishSource {
   }
 
   get endpoint(): Endpoint {
-    return this.#host.endpoint
+    return this.#connection.endpoint
   }
 
   get channelId(): number {
@@ -133,7 +139,7 @@ export class Publishing implements PublishSource {
   }
 
   #bounds(): WaitList {
-    this.#boundsList ??= new WaitList(this.#host)
+    this.#boundsList ??= new WaitList(this.#connection)
     return this.#boundsList
   }
 
@@ -267,7 +273,7 @@ export class Publishing implements PublishSource {
       if (this.#default !== undefined) this.#limit(publish, promise, this.#default)
     } catch (error) {
       // The call was not awaited: nothing else would report it.
-      if (error instanceof EncodeError) this.#host.report(notSent(error), 'unhandled')
+      if (error instanceof EncodeError) this.#connection.report(notSent(error), 'unhandled')
       else if (error instanceof BufferFullError) this.#reportFirst(error)
       else throw error
       refuse(publish, error)
@@ -290,7 +296,7 @@ export class Publishing implements PublishSource {
   #reportFirst(error: Error): void {
     if (this.#overflowing) return
     this.#overflowing = true
-    this.#host.report(error, 'warn')
+    this.#connection.report(error, 'warn')
   }
 
   /** The same; in confirm mode it resolves when the broker has confirmed the message. */
@@ -343,7 +349,7 @@ export class Publishing implements PublishSource {
     const { payload = '', exchange, routingKey, properties, mandatory } = publish
     this.#assertRoom(() => describeMessage(publish), 'publishes')
     // A message that cannot be encoded is refused now, not when its turn comes.
-    this.#host.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    this.#connection.publishes.check(exchange, routingKey, mandatory, properties, payload)
     this.#enter(publish)
     this.#await()
   }
@@ -365,7 +371,7 @@ export class Publishing implements PublishSource {
       this.#enter(publish)
     } catch (thrown) {
       const error = notSent(thrown)
-      if (isForgettable(publish)) this.#host.report(error, 'unhandled')
+      if (isForgettable(publish)) this.#connection.report(error, 'unhandled')
       refuse(publish, error)
     }
   }
@@ -390,7 +396,7 @@ export class Publishing implements PublishSource {
 
   #assertRoom(what: () => string, kind: 'publishes' | 'operations'): void {
     const { length } = this.#list
-    if (length < this.#host.maxWaiting) return
+    if (length < this.#connection.maxWaiting) return
     throw new BufferFullError(`${what()} was refused: ${length} ${kind} wait already, the limit set by maxWaiting`)
   }
 
@@ -424,7 +430,7 @@ export class Publishing implements PublishSource {
 
   #left(context: CallContext): WaitBounds {
     const unsent = { ...context, outcome: 'notSent' } as const
-    return { ...unsent, timeout: timeLeft(unsent, this.#host.clock.now()) }
+    return { ...unsent, timeout: timeLeft(unsent, this.#connection.clock.now()) }
   }
 
   /**
@@ -436,7 +442,7 @@ export class Publishing implements PublishSource {
     this.#list.failAll(bounds => makeError(describeWait(bounds)))
     const lost = this.#lost
     this.#lost = undefined
-    if (lost !== undefined) this.#host.report(lost, 'warn')
+    if (lost !== undefined) this.#connection.report(lost, 'warn')
     return lost !== undefined
   }
 }

@@ -163,7 +163,7 @@ export class PublisherChannel {
 
   #opened(channel: Channel): void {
     this.#opening = undefined
-    const { window } = channel.lives
+    const { window } = channel.lives.publishing
     if (window === undefined) {
       this.#notOpened()
       return

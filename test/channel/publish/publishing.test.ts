@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { ConfirmWindow } from '../../../src/channel/publish/confirm-window.ts'
-import { Publishing, type PublishingHost } from '../../../src/channel/publish/publishing.ts'
+import { Publishing, type PublishingConnection, type PublishingHost } from '../../../src/channel/publish/publishing.ts'
 import { AbortError, BufferFullError, ChannelClosedError, EncodeError, TimeoutError } from '../../../src/errors.ts'
 import { FakeChannelPort } from '../../support/fake-channel-port.ts'
 import { rejection } from '../../support/rejection.ts'
@@ -9,7 +9,7 @@ import { follow, turn } from '../../support/settled.ts'
 
 const BODY_FRAME = 3
 
-class Fixture implements PublishingHost {
+class Fixture implements PublishingHost, PublishingConnection {
   readonly port = new FakeChannelPort()
   readonly clock = this.port.clock
   readonly publishes = this.port.publishes
@@ -22,7 +22,7 @@ class Fixture implements PublishingHost {
 
   constructor(maxWaiting = Number.POSITIVE_INFINITY) {
     this.maxWaiting = maxWaiting
-    this.publishing = new Publishing(this)
+    this.publishing = new Publishing(this, this)
     this.publishing.confirming = true
   }
 

@@ -234,21 +234,21 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   // ---- what a channel was put into
   [
     'prefetch is not restored',
-    'channel/recovering-channel.ts',
+    'channel/channel-modes.ts',
     'for (const args of [prefetch, globalPrefetch]) {',
     'for (const args of [globalPrefetch, globalPrefetch]) {',
     'after a recovery the broker sends all it has',
   ],
   [
     'confirm mode is not restored',
-    'channel/recovering-channel.ts',
+    'channel/channel-modes.ts',
     "if (confirming) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))",
-    "if (confirming && this.#inheritance === NO_EARLIER_LIFE) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))",
+    "if (confirming && session.window.lastTag === 0) steps.push(session.confirmSelect(false, { ...context, what: 'confirm.select' }))",
     'publishes resolve that nobody has confirmed',
   ],
   [
     'transactions are not restored',
-    'channel/recovering-channel.ts',
+    'channel/channel-modes.ts',
     "if (transaction !== 'none') steps",
     "if (transaction === 'open') steps",
     'publishes go out at once, and the commit closes the channel',
@@ -794,8 +794,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the list of waiting publishes knows no limit',
     'channel/publish/publishing.ts',
-    'if (length < this.#host.maxWaiting) return',
-    'if (length <= this.#host.maxWaiting) return',
+    'if (length < this.#connection.maxWaiting) return',
+    'if (length <= this.#connection.maxWaiting) return',
     'one more waits than the options say',
   ],
   [
@@ -878,7 +878,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the limit of the whole channel is not restored',
-    'channel/recovering-channel.ts',
+    'channel/channel-modes.ts',
     'for (const args of [prefetch, globalPrefetch]) {',
     'for (const args of [prefetch]) {',
     'after a recovery the broker sends all it has',
@@ -900,7 +900,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel that was closed waits to learn of it',
     'channel/recovering-channel.ts',
-    'this.#host.forget(this)\n    const { error } = ending',
+    'this.host.forget(this)\n    const { error } = ending',
     'const { error } = ending',
     'it is opened again by each recovery, and memory grows',
   ],
@@ -1796,8 +1796,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close does not stop the first of the callbacks',
     'connection/graceful-close.ts',
-    '...channels.map(channel => channel.stopConsumers())]',
-    '...channels.slice(1).map(channel => channel.stopConsumers())]',
+    '...channels.map(({ work }) => work.stopConsumers())]',
+    '...channels.slice(1).map(({ work }) => work.stopConsumers())]',
     'what it works on comes again',
   ],
   [
