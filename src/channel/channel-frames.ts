@@ -19,7 +19,7 @@ import type { Properties } from '../protocol/received-properties.ts'
 import type { Calls, ReplyKey } from './calls.ts'
 import type { Acker } from './consume/acker.ts'
 import { Assembler, type ContentReceiver } from './consume/assembler.ts'
-import type { Deliveries } from './consume/deliveries.ts'
+import type { ConsumeCalls } from './consume/consume-calls.ts'
 import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { ChannelPort, FrameReceiver } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
@@ -28,7 +28,7 @@ import type { ConfirmWindow } from './publish/confirm-window.ts'
 export interface ChannelParts {
   readonly window: ConfirmWindow
   readonly acker: Acker
-  readonly deliveries: Deliveries
+  readonly consuming: ConsumeCalls
   readonly calls: Calls
   readonly state: 'opening' | 'open' | 'closing' | 'closed'
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void
@@ -147,7 +147,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
     // Deliveries after a close of our own go back to the queue.
     if (content.kind === undefined) {
-      if (this.#life.state !== 'closing') this.#life.deliveries.received(content, body, properties)
+      if (this.#life.state !== 'closing') this.#life.consuming.deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {
       const { envelope, messageCount } = content
       this.#life.calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
@@ -163,7 +163,7 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
     }
     const error = new ProtocolError(reason, { replyCode: 311 })
     let isReported = false
-    if (content.kind === undefined) isReported = this.#life.deliveries.refused(content, properties, error)
+    if (content.kind === undefined) isReported = this.#life.consuming.deliveries.refused(content, properties, error)
     else if (content.kind === 'get') {
       const { deliveryTag } = content.envelope
       isReported = this.#life.calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)

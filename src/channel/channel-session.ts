@@ -1,15 +1,11 @@
-import { type AmqpError, ChannelClosedError, ConsumerCancelledError, type TimeoutError } from '../errors.ts'
+import { type AmqpError, ChannelClosedError, type TimeoutError } from '../errors.ts'
 import { atCallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
-import { nextTick } from '../lib/platform.ts'
 import { encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
   type ArgumentsOf,
-  BasicCancel,
-  BasicCancelOk,
-  BasicConsume,
-  BasicConsumeOk,
+  type BasicCancel,
   BasicGet,
   BasicGetOk,
   ChannelClose,
@@ -21,47 +17,30 @@ import {
   type ReplyOf,
   type SyncMethod,
 } from '../protocol/methods.ts'
-import { cutText } from '../protocol/text.ts'
 import type { CallOptions } from './call-options.ts'
 import { type CallContext, Calls, type ReplyKey, type ReplyObserver } from './calls.ts'
 import { ChannelFrames, type ChannelParts, type RefusedGet } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
-import { Deliveries } from './consume/deliveries.ts'
+import { ConsumeCalls, type ConsumeCallsHost, type ConsumerEvents } from './consume/consume-calls.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
-import type { Consumer } from './consume/delivery-sink.ts'
-import { TagGate } from './consume/tag-gate.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
 import type { Unheard } from './publish/confirm-waiters.ts'
 import { ConfirmWindow } from './publish/confirm-window.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from './publish-routes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
-export interface ChannelEvents {
+export interface ChannelEvents extends ConsumerEvents {
   /** channel.close is written: nothing more may be. */
   closing(ending: CloseReason): void
   /** More may be published. */
   moreMayGo(): void
   /** A message came back; `isReported` if a promise of its publish rejects with it. */
   returned(message: ReturnedMessage, isReported: boolean): void
-  /** The broker has ended a consumer: its tag may serve another. */
-  consumerGone(consumerTag: string): void
-  /** The server cancelled a consumer; called at the end of the read. */
-  cancelled(error: ConsumerCancelledError, consumer: Consumer): void
   /** The server closed the channel, which the client was not closing; called at the end of the read. */
   closedByServer(channelId: number, error: ChannelClosedError): void
   /** The life is over, with its connection or alone: `ending.scope` says which. */
   ended(session: ChannelSession, ending: CloseReason): void
-}
-
-/** The outcome of a basic.consume at the broker, whether or not a caller still waits for it. */
-export interface ConsumeObserver {
-  /** Its bytes are in the buffer. */
-  written(): void
-  /** consume-ok has come. */
-  consuming(): void
-  /** No caller waited for it any more, and it was cancelled. */
-  gone(): void
 }
 
 /** What an earlier life of the channel left: the last of its tags, and the failed publishes that were not reported. */
@@ -89,7 +68,7 @@ const NEXT: Record<State, readonly State[]> = {
 }
 
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
-export class ChannelSession implements ChannelReceiver, ChannelParts {
+export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCallsHost {
   readonly id: number
   readonly window: ConfirmWindow
   readonly acker: Acker
@@ -100,8 +79,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
   readonly #port: ChannelPort
   readonly #events: ChannelEvents
   /** Made for the first consumer. */
-  #deliveries: Deliveries | undefined
-  #gate: TagGate | undefined
+  #consuming: ConsumeCalls | undefined
   #state: State = 'opening'
   #ending: CloseReason | undefined
   #closing: Promise<void> | undefined
@@ -131,14 +109,9 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     this.frames = new ChannelFrames(port, id, earlier.publish, this)
   }
 
-  get deliveries(): Deliveries {
-    this.#deliveries ??= new Deliveries(this.#port, this.id, this.acker)
-    return this.#deliveries
-  }
-
-  get #tags(): TagGate {
-    this.#gate ??= new TagGate(this.#port)
-    return this.#gate
+  get consuming(): ConsumeCalls {
+    this.#consuming ??= new ConsumeCalls(this.#port, this, this.#events)
+    return this.#consuming
   }
 
   get state(): State {
@@ -162,12 +135,12 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       if (this.#state === 'opening') this.#to('open')
       if (abandoned) this.#abort(new ChannelClosedError(`channel ${this.id} was given up before it was open`))
     }
-    return this.#start<void>(
+    return this.start<void>(
       { what: `channel.open (channel ${this.id})`, site: undefined, signal, timeout },
       ChannelOpen,
       ChannelOpen.reply.key,
       () => {
-        this.#encode(ChannelOpen, {})
+        this.encode(ChannelOpen, {})
         return { replied }
       },
     )
@@ -180,8 +153,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       this.window.startCounting()
       return Promise.resolve()
     }
-    return this.#start(context, ConfirmSelect, ConfirmSelectOk.key, () => {
-      this.#encode(ConfirmSelect, {})
+    return this.start(context, ConfirmSelect, ConfirmSelectOk.key, () => {
+      this.encode(ConfirmSelect, {})
       this.window.startCounting()
       return undefined
     })
@@ -194,7 +167,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     throw atCallSite(ending.errorFor(what, false, outcome), site)
   }
 
-  #encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
+  encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
     encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
     this.#port.methodWritten()
   }
@@ -202,7 +175,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
   /** Send a method that has no reply. */
   send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): void {
     this.assertOpen(context)
-    this.#encode(method, args)
+    this.encode(method, args)
   }
 
   /**
@@ -220,8 +193,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       written?.()?.replied(undefined, false)
       return Promise.resolve(undefined)
     }
-    return this.#start(context, method, method.reply.key, () => {
-      this.#encode(method, args)
+    return this.start(context, method, method.reply.key, () => {
+      this.encode(method, args)
       return written?.()
     })
   }
@@ -242,7 +215,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     return this.window.wait(context)
   }
 
-  #start<R>(
+  start<R>(
     context: CallContext,
     method: AnyMethod,
     replyKey: ReplyKey,
@@ -256,121 +229,6 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     return this.calls.start(context, method.key, replyKey, write)
   }
 
-  /**
-   * Consume; the consumer's callbacks start once the promise has resolved. If it rejects, the consumer has ended,
-   * unless it is a consumer `again`, which may be tried once more in another life.
-   */
-  consume(
-    consumer: Consumer,
-    args: ArgumentsOf<typeof BasicConsume>,
-    context: CallContext,
-    again = false,
-    observer?: ConsumeObserver,
-  ): Promise<void> {
-    const { tag, sink } = consumer
-    const started = this.#tags.pass(tag, 'consume', context, () => this.#consume(consumer, args, context, observer))
-    // nextTick runs after all pending microtasks: code that awaits the promise, however far up, goes first.
-    started.then(
-      () => nextTick(() => sink.start()),
-      () => {
-        if (!again) sink.discard()
-      },
-    )
-    return started
-  }
-
-  #consume(
-    consumer: Consumer,
-    args: ArgumentsOf<typeof BasicConsume>,
-    context: CallContext,
-    observer: ConsumeObserver | undefined,
-  ): Promise<void> {
-    const { tag, position } = consumer
-    const began = (): void => position.began(this.#port.clock.wallTime())
-    let answered = ignore
-    const replied = (_reply: unknown, abandoned: boolean): void => {
-      began()
-      observer?.consuming()
-      // The program does not know this consumer: let the broker forget it too, and give back what it sent.
-      if (abandoned) {
-        const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
-        this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
-      }
-      answered()
-    }
-    const write = (): ReplyObserver<void> => {
-      this.deliveries.add(consumer)
-      try {
-        this.#encode(BasicConsume, args)
-      } catch (error) {
-        this.deliveries.remove(consumer)
-        throw error
-      }
-      if (args.noWait === true) began()
-      else answered = this.#tags.written(tag, 'consume')
-      observer?.written()
-      return { replied }
-    }
-    if (args.noWait === true) {
-      this.assertOpen(context)
-      write()
-      return Promise.resolve()
-    }
-    return this.#start(context, BasicConsume, `${BasicConsumeOk.key} ${tag}`, write)
-  }
-
-  /**
-   * Cancel a consumer; RabbitMQ answers a cancel only if it does not overtake the consume-ok. With noWait too: only
-   * cancel-ok says that nothing more comes under the tag. `effect` runs when the consumer is no longer the caller's: it
-   * is given the consumer that was cancelled, if this life has one under the tag. `written` runs when the bytes are in
-   * the buffer.
-   */
-  cancel(
-    tag: string,
-    noWait: boolean,
-    options: Partial<CallContext> = {},
-    effect: (consumer: Consumer | undefined) => void = ignore,
-    written: () => void = ignore,
-  ): Promise<void> {
-    const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined, ...options }
-    return this.#tags.pass(tag, 'cancel', context, () => this.#cancel(tag, noWait, context, effect, written))
-  }
-
-  #cancel(
-    tag: string,
-    noWait: boolean,
-    context: CallContext,
-    effect: (consumer: Consumer | undefined) => void,
-    written: () => void,
-  ): Promise<void> {
-    const consumer = this.deliveries.consumer(tag)
-    const atOnce = noWait || consumer === undefined
-    let answered = ignore
-    const replied = (): void => {
-      if (consumer !== undefined) {
-        this.deliveries.remove(consumer)
-        consumer.sink.cancelled()
-      }
-      if (!atOnce) effect(consumer)
-      answered()
-    }
-    const write = (): ReplyObserver<void> => {
-      this.#encode(BasicCancel, { consumerTag: tag })
-      answered = this.#tags.written(tag, 'cancel', noWait)
-      written()
-      if (atOnce) effect(consumer)
-      return { replied }
-    }
-    const start = (bounds: CallContext, write: () => ReplyObserver<void>): Promise<void> =>
-      this.#start(bounds, BasicCancel, `${BasicCancelOk.key} ${tag}`, write)
-    if (!noWait) return start(context, write)
-    this.assertOpen(context)
-    const observer = write()
-    consumer?.sink.cancelled()
-    start({ what: context.what, site: undefined }, () => observer).catch(ignore)
-    return Promise.resolve()
-  }
-
   /** Fetch one message, or null if the queue is empty. */
   get(queue: string, noAck: boolean, context: CallContext): Promise<GetResult | null> {
     const replied = (result: GetResult | RefusedGet | null, abandoned: boolean): void => {
@@ -379,8 +237,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       // It will not be handed out: it goes back to the queue.
       else if (abandoned) this.acker.giveBack(result.envelope.deliveryTag)
     }
-    return this.#start<GetResult | null>(context, BasicGet, BasicGetOk.key, () => {
-      this.#encode(BasicGet, { queueName: queue, noAck })
+    return this.start<GetResult | null>(context, BasicGet, BasicGetOk.key, () => {
+      this.encode(BasicGet, { queueName: queue, noAck })
       return { replied }
     })
   }
@@ -400,7 +258,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
       ChannelClose.key,
       ChannelCloseOk.key,
       () => {
-        this.#encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })
+        this.encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })
         isWritten = true
         return { replied }
       },
@@ -441,7 +299,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
     this.#ending = ending
     this.acker.end(this.#lossReason)
     this.onOver?.(ending)
-    this.#gate?.failAll(what => ending.errorFor(what, false))
+    this.#consuming?.failAll(ending)
     this.#failAll(ending, ChannelClose.key)
     // The server goes on sending until it has read our close-ok; after its own, nothing comes.
     this.#port.release(this.id, this.#closedByServer)
@@ -456,7 +314,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
 
   /** The broker has the unsettled deliveries back; `recovers` if the consumers may go on in another life. */
   endDeliveries(recovers: boolean): void {
-    this.#deliveries?.end(this.#lossReason, recovers)
+    this.#consuming?.deliveries.end(this.#lossReason, recovers)
   }
 
   /** Reject everything pending but the call `spared`, which resolves. */
@@ -486,7 +344,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
 
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
     const { replyCode, replyText, classId, methodId } = close
-    this.#encode(ChannelCloseOk, {})
+    this.encode(ChannelCloseOk, {})
     this.#closedByServer = true
     const ending = closedByServer(this.id, replyCode, replyText ?? '', classId, methodId)
     if (this.#state === 'closing') {
@@ -501,31 +359,13 @@ export class ChannelSession implements ChannelReceiver, ChannelParts {
 
   flowAsked(active: boolean): void {
     if (this.#state === 'closing') return
-    this.#encode(ChannelFlowOk, { active })
+    this.encode(ChannelFlowOk, { active })
     this.window.flow(active)
     if (active) this.resume()
   }
 
-  serverCancelled({ consumerTag, noWait }: ArgumentsOf<typeof BasicCancel>): void {
-    if (this.#state === 'closing') return
-    const consumer = this.deliveries.consumer(consumerTag)
-    if (consumer !== undefined) {
-      this.deliveries.remove(consumer)
-      consumer.sink.cancelled()
-    }
-    // Before the program can use the tag again. A tag that is not UTF-8 was not made here, and is longer as text than on
-    // the wire.
-    const isAwaited = noWait !== true || (consumer !== undefined && this.#port.takesCancelOk)
-    if (isAwaited) this.#encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
-    // The program may have given it up.
-    if (this.#gate?.consumerGone(consumerTag) === true || consumer === undefined) return
-    this.#events.consumerGone(consumerTag)
-    const { queueName } = consumer.sink
-    const error = new ConsumerCancelledError(
-      `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
-      { queueName, consumerTag },
-    )
-    this.#port.afterRead(() => this.#events.cancelled(error, consumer))
+  serverCancelled(cancel: ArgumentsOf<typeof BasicCancel>): void {
+    if (this.#state !== 'closing') this.consuming.serverCancelled(cancel)
   }
 
   returned(message: ReturnedMessage): void {

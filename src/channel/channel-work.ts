@@ -53,7 +53,7 @@ export class ChannelWork {
     await Promise.all(
       consumers.map(({ tag, sink }) => {
         sink.cancelled()
-        return openSession.cancel(tag, false).catch(ignore)
+        return openSession.consuming.cancel(tag, false).catch(ignore)
       }),
     )
     this.#cancelTook = host.clock.now() - started

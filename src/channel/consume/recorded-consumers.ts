@@ -3,10 +3,11 @@ import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../pro
 import { copyTable } from '../../protocol/table-copy.ts'
 import type { CallContext } from '../calls.ts'
 import type { ChannelModes, QosArguments } from '../channel-modes.ts'
-import type { ChannelSession, ConsumeObserver } from '../channel-session.ts'
+import type { ChannelSession } from '../channel-session.ts'
 import type { QueueNames, QueueReference } from '../queue-names.ts'
 import type { TopologyRecorder } from '../topology-recorder.ts'
 import type { Effect, WrittenEffects, WrittenMethod } from '../written-effects.ts'
+import type { ConsumeObserver } from './consume-calls.ts'
 import { tagInUse } from './deliveries.ts'
 import type { Consumer } from './delivery-sink.ts'
 
@@ -66,7 +67,7 @@ export class RecordedConsumers {
     const { tag } = consumer
     const { names, modes } = this.#host
     // One that the broker has not granted again yet keeps its tag.
-    if (this.#consumers.has(tag) && session.deliveries.consumer(tag) === undefined) {
+    if (this.#consumers.has(tag) && session.consuming.deliveries.consumer(tag) === undefined) {
       consumer.sink.discard()
       return Promise.reject(tagInUse(consumer, session.id))
     }
@@ -89,7 +90,7 @@ export class RecordedConsumers {
       },
     }
     const sent = { ...args, queueName: names.wireName(session, queueName) }
-    const started = session.consume(consumer, sent, context, false, observer)
+    const started = session.consuming.consume(consumer, sent, context, false, observer)
     started.catch(() => {
       if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
     })
@@ -126,7 +127,7 @@ export class RecordedConsumers {
   cancel(session: ChannelSession, tag: string, noWait: boolean, context: CallContext): Promise<void> {
     const { effects } = this.#host
     let entry: WrittenMethod | undefined
-    return session.cancel(
+    return session.consuming.cancel(
       tag,
       noWait,
       context,
@@ -204,9 +205,11 @@ export class RecordedConsumers {
       const queueName = this.#queueOf(recorded)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       const sent = { ...args, queueName, noWait: false }
-      const promise = session.consume(consumer, sent, context, true, this.#counting(recorded, false)).then(() => {
-        if (resume !== undefined) consumer.position.granted()
-      })
+      const promise = session.consuming
+        .consume(consumer, sent, context, true, this.#counting(recorded, false))
+        .then(() => {
+          if (resume !== undefined) consumer.position.granted()
+        })
       return { queueName, tag: consumer.tag, promise }
     })
     setLimit(own)
@@ -245,7 +248,7 @@ export class RecordedConsumers {
     const { session } = this.#host
     if (session === undefined) return []
     const missing = [...this.#consumers.values()].filter(
-      ({ consumer }) => session.deliveries.consumer(consumer.tag) === undefined,
+      ({ consumer }) => session.consuming.deliveries.consumer(consumer.tag) === undefined,
     )
     return missing.map(recorded => ({ tag: recorded.consumer.tag, queueName: this.#queueOf(recorded) }))
   }

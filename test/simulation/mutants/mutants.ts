@@ -276,7 +276,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a consumer that was given up stays at the broker',
-    'channel/channel-session.ts',
+    'channel/consume/consume-calls.ts',
     'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned) {',
     'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned && args.noAck === true) {',
     'it takes messages that nobody sees',
@@ -829,9 +829,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a late consume-ok is not answered with a cancel of its own tag',
-    'channel/channel-session.ts',
-    'this.#gate?.consumerGone(consumerTag) === true || consumer === undefined',
-    'this.#gate?.consumerGone(consumerTag) === true && consumer === undefined',
+    'channel/consume/consume-calls.ts',
+    'this.#tags.consumerGone(consumerTag) || consumer === undefined',
+    'this.#tags.consumerGone(consumerTag) && consumer === undefined',
     'a cancel by the server is reported for a consumer that does not exist',
   ],
   [
@@ -2040,7 +2040,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a consumer that the broker cancelled comes back',
-    'channel/channel-session.ts',
+    'channel/consume/consume-calls.ts',
     'this.#events.consumerGone(consumerTag)\n',
     '',
     'the program knows of its end',
