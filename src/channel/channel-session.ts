@@ -1,6 +1,7 @@
 import { type AmqpError, ChannelClosedError, type TimeoutError } from '../errors.ts'
 import { atCallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
+import { transition } from '../lib/transition.ts'
 import { encodeMethod } from '../protocol/method-codec.ts'
 import {
   type AnyMethod,
@@ -124,8 +125,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a channel cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a channel', NEXT, this.#state, state)
   }
 
   /** Write channel.open; the methods after it need not wait for the reply. */

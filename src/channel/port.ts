@@ -55,8 +55,6 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly maxMessageSize: number
   /** Milliseconds that a synchronous method may stay unanswered. */
   readonly rpcTimeout: number
-  /** Publishes of a channel that may wait before further ones are refused. */
-  readonly maxWaiting: number
   /** Publishes may be written now: the broker does not block, and less than `maxBuffered` waits. */
   readonly publishable: boolean
   /** The broker blocks publishers, and may answer nothing meanwhile. */

@@ -8,6 +8,7 @@ import { onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
+import { transition } from '../lib/transition.ts'
 import { HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { ConnectionClose, type DecodedOf } from '../protocol/methods.ts'
 import type { PublishEncoder } from '../protocol/publish-encoder.ts'
@@ -61,7 +62,6 @@ const LINGER = 1_000
 export class Connection implements ChannelPort, TransportHandler, ChannelZeroEvents {
   readonly maxMessageSize: number
   readonly rpcTimeout: number
-  readonly maxWaiting: number
   readonly clock: Clock
   readonly server: string
   readonly endpoint: Endpoint
@@ -96,7 +96,6 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#transport = transport
     this.maxMessageSize = settings.maxMessageSize
     this.rpcTimeout = settings.rpcTimeout
-    this.maxWaiting = settings.maxWaiting
     this.clock = settings.clock
     this.#deadlines = new Deadlines(settings.clock)
     this.server = `${host}:${port}`
@@ -175,8 +174,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a connection cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a connection', NEXT, this.#state, state)
   }
 
   get state(): State {

@@ -13,6 +13,7 @@ import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
 import { asError } from '../lib/thrown.ts'
+import { transition } from '../lib/transition.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'
@@ -229,8 +230,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   #to(state: ConnectionState): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a connection cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a connection', NEXT, this.#state, state)
   }
 
   get state(): ConnectionState {

@@ -19,7 +19,6 @@ export class FakeChannelPort implements ChannelPort {
   readonly publishes = new PublishEncoder(this.writer, 4096)
   readonly maxMessageSize = 1_000_000
   rpcTimeout = 20_000
-  maxWaiting = Number.POSITIVE_INFINITY
   publishable = true
   isBlocked = false
   takesRejectOfStream = false

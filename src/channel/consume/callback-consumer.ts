@@ -2,6 +2,7 @@ import { PROCESS, type ProcessTrace } from '../../diagnostics/process.ts'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import { AsyncResource } from '../../lib/platform.ts'
+import { transition } from '../../lib/transition.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { Acker } from './acker.ts'
@@ -71,8 +72,7 @@ export class CallbackConsumer<Channel> implements DeliverySink {
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a consumer cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a consumer', NEXT, this.#state, state)
   }
 
   attach(acker: Acker, port: SinkPort): void {

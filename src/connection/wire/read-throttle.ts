@@ -1,4 +1,5 @@
 import type { Timer, TimerSource } from '../../lib/clock.ts'
+import { transition } from '../../lib/transition.ts'
 import type { Transport } from './transport.ts'
 
 /** Times the limit that may wait for callbacks while the program waits for the broker. */
@@ -44,9 +45,8 @@ export class ReadThrottle {
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`reading cannot go from ${this.#state} to ${state}`)
     const wasPaused = this.#state === 'paused'
-    this.#state = state
+    this.#state = transition('reading', NEXT, this.#state, state)
     if (state === 'paused') this.#transport.pause()
     else if (wasPaused) this.#transport.resume()
   }

@@ -4,6 +4,7 @@ import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { type Deferred, deferred } from '../../lib/deferred.ts'
 import { asError } from '../../lib/thrown.ts'
+import { transition } from '../../lib/transition.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
 import type { Dispatcher } from './dispatcher.ts'
 
@@ -69,8 +70,7 @@ export class ConsumerRestarter {
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a restarter cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a restarter', NEXT, this.#state, state)
   }
 
   /** Consume for the first time; rejects if the broker or the signal says no. */

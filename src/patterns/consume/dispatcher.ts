@@ -7,6 +7,7 @@ import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import type { Clock, TimerSource } from '../../lib/clock.ts'
 import { Conditions } from '../../lib/conditions.ts'
 import { AsyncResource } from '../../lib/platform.ts'
+import { transition } from '../../lib/transition.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import { BatchLoop } from './batch-loop.ts'
@@ -128,8 +129,7 @@ export class Dispatcher implements DeliverySink {
   }
 
   #to(state: State): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a dispatcher cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a dispatcher', NEXT, this.#state, state)
   }
 
   // ---- the channel's side

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
 import { isRefused } from '../../channel/publish/publish-errors.ts'
 import { ConnectionClosedError } from '../../errors.ts'
+import { transition } from '../../lib/transition.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 
 /** From this reply code on, an error closes the connection; below, an operator closed it, or a channel failed. */
@@ -57,8 +58,7 @@ export class PoisonSearch<M extends SearchedMessage> {
 
   #to(state: PoisonSearchState): void {
     if (state === this.#state) return
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a search cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a search', NEXT, this.#state, state)
   }
 
   /**

@@ -4,6 +4,7 @@ import type { ChannelSource, SourcedChannelOptions } from '../../connection/chan
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { Mutex } from '../../lib/mutex.ts'
+import { transition } from '../../lib/transition.ts'
 
 /** Pause in milliseconds before the third channel in a row that settled nothing. It doubles for each further one. */
 const FIRST_PAUSE = 100
@@ -100,8 +101,7 @@ export class PublisherChannel {
   }
 
   #to(state: PublisherChannelState): void {
-    if (!NEXT[this.#state].includes(state)) throw new Error(`a publisher cannot go from ${this.#state} to ${state}`)
-    this.#state = state
+    this.#state = transition('a publisher', NEXT, this.#state, state)
   }
 
   /** Open it if there is none. `alone` if no other publisher of the connection may publish so at the same time. */
