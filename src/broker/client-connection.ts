@@ -1,4 +1,5 @@
 import type { Timer } from '../lib/clock.ts'
+import { ReplyCode } from '../protocol/constants.ts'
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { Channel, type ChannelOwner } from './channel.ts'
@@ -24,7 +25,9 @@ import type { VirtualHost } from './virtual-host.ts'
  */
 type State = 'greeting' | 'handshake' | 'running' | 'closing' | 'silent' | 'closed'
 
-const SILENT_CLOSE_DELAY = 3_000
+/** Milliseconds from the first byte to connection.open-ok. */
+const HANDSHAKE_TIMEOUT = 10_000
+const REFUSED_LOGIN_DELAY = 3_000
 const CLOSE_TIMEOUT = 30_000
 
 /** One connection of a client, from its first byte on. */
@@ -40,7 +43,8 @@ export class ClientConnection implements ChannelOwner {
   #header: Buffer = Buffer.alloc(0)
   #handshake: ServerHandshake | undefined
   #agreed: Agreed | undefined
-  #closing: Timer | undefined
+  /** Cuts the connection if the client does not go on in time. */
+  #deadline: Timer | undefined
   /** What came while nothing is read. */
   #unread: Buffer[] = []
   /** The rest of the bytes that came with the publish that was blocked. */
@@ -73,9 +77,10 @@ export class ClientConnection implements ChannelOwner {
         host.run()
       },
       silent: () => {
-        if (!this.#isBlocked && !this.#isFrozen) this.destroy()
+        if (!this.#isBlocked && !this.#isFrozen) this.reset()
       },
     })
+    this.#cutAfter(HANDSHAKE_TIMEOUT)
   }
 
   // ---- as its channels see it
@@ -181,12 +186,13 @@ export class ClientConnection implements ChannelOwner {
   /** Close it, for a reason that the client gets. */
   fail(refusal: Refusal, method?: AtFault): void {
     if (this.#state !== 'running' && this.#state !== 'handshake') return
+    const { replyCode, replyText } = refusal
+    const isRefusedLogin = this.#state === 'handshake' && replyCode === ReplyCode.ACCESS_REFUSED
     this.#endChannels()
     this.#state = 'closing'
-    const { replyCode, replyText } = refusal
     const { classId = 0, methodId = 0 } = method ?? {}
     this.send(0, methods.ConnectionClose, { replyCode, replyText, classId, methodId })
-    this.#closing = this.#host.clock.after(CLOSE_TIMEOUT, () => this.end())
+    this.#cutAfter(isRefusedLogin ? REFUSED_LOGIN_DELAY : CLOSE_TIMEOUT)
   }
 
   /** End the stream after what was written. */
@@ -201,6 +207,13 @@ export class ClientConnection implements ChannelOwner {
   destroy(): void {
     this.#finish()
     this.#port.destroy()
+    this.#host.run()
+  }
+
+  /** Cut it as RabbitMQ does: the client gets a reset. */
+  reset(): void {
+    this.#finish()
+    this.#port.reset()
     this.#host.run()
   }
 
@@ -262,7 +275,7 @@ export class ClientConnection implements ChannelOwner {
 
   #refuse(error: unknown, method?: AtFault): void {
     if (error instanceof SilentRefusal) this.#silence()
-    else if (error instanceof Breakdown) this.destroy()
+    else if (error instanceof Breakdown) this.reset()
     else if (!(error instanceof Refusal)) throw error
     else if (this.#state === 'running' || this.#handshake?.tells(error) === true)
       this.fail(error, error.method ?? method)
@@ -272,7 +285,7 @@ export class ClientConnection implements ChannelOwner {
   /** The client gets no answer, and has to wait. */
   #silence(): void {
     this.#state = 'silent'
-    this.#closing = this.#host.clock.after(SILENT_CLOSE_DELAY, () => this.end())
+    this.#cutAfter(REFUSED_LOGIN_DELAY)
   }
 
   /** The protocol header; returns what comes after it. */
@@ -336,6 +349,7 @@ export class ClientConnection implements ChannelOwner {
     }
     if (this.#agreed === undefined) return
     this.#state = 'running'
+    this.#deadline?.cancel()
     this.#input.takesChannels = true
   }
 
@@ -376,7 +390,7 @@ export class ClientConnection implements ChannelOwner {
       this.send(0, methods.ConnectionCloseOk, {})
       if (this.#state !== 'running') return
       this.#state = 'closing'
-      this.#closing = this.#host.clock.after(CLOSE_TIMEOUT, () => this.end())
+      this.#cutAfter(CLOSE_TIMEOUT)
     })
   }
 
@@ -391,8 +405,15 @@ export class ClientConnection implements ChannelOwner {
     for (const queue of [...(vhost?.queues.values() ?? [])]) if (queue.owner === this) vhost?.deleteQueue(queue)
   }
 
+  #cutAfter(milliseconds: number): void {
+    this.#deadline?.cancel()
+    this.#deadline = this.#host.clock.after(milliseconds, () => {
+      if (!this.#isFrozen) this.reset()
+    })
+  }
+
   #finish(): void {
-    this.#closing?.cancel()
+    this.#deadline?.cancel()
     this.#heartbeats.stop()
     this.#endChannels()
     this.#state = 'closed'

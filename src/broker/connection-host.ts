@@ -11,6 +11,8 @@ export interface ClientPort {
   end(): void
   /** Cut it. */
   destroy(): void
+  /** Cut it by a reset. */
+  reset(): void
   /** Read no more from the client, or again. */
   pause(): void
   resume(): void

@@ -157,11 +157,11 @@ export class Broker implements AsyncDisposable {
     for (const connection of this.#named(name)) connection.destroy()
   }
 
-  /** Cut every TCP connection by a reset, as a machine that has crashed. */
+  /** Cut every connection by a reset, as a machine that has crashed. */
   resetConnections(): void {
     this.#listener.reset()
     this.#tlsListener?.reset()
-    this.cutConnections()
+    for (const connection of this.#named()) connection.reset()
   }
 
   /** Close connections as an operator does: `CONNECTION_FORCED`, unless another reason is given. */

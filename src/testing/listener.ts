@@ -82,6 +82,7 @@ export class Listener {
       write: bytes => void (socket.destroyed || socket.write(bytes)),
       end: () => void socket.end(),
       destroy: () => void socket.destroy(),
+      reset: () => reset(socket),
       pause: () => void socket.pause(),
       resume: () => void socket.resume(),
     })
@@ -89,6 +90,12 @@ export class Listener {
     socket.on('end', () => connection.lost())
     socket.on('close', () => connection.lost())
   }
+}
+
+/** Node does not reset a connection by its socket with TLS. */
+function reset(socket: Socket): void {
+  if (socket instanceof TLSSocket) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** The user that EXTERNAL logs in; undefined if the TLS options do not trust the certificate. */

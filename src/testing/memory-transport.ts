@@ -37,6 +37,7 @@ export class MemoryTransport implements Transport {
       write: bytes => this.#arrive(bytes),
       end: () => this.#arrive('end'),
       destroy: () => this.#close(new Error('the broker cut the connection')),
+      reset: () => this.#close(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })),
       pause: () => {
         this.#flowing = false
       },

@@ -66,7 +66,22 @@ describe('A connection to the broker', () => {
     silent.login('nobody', 'guest')
     assert.deepEqual(silent.lines(), ['0 connection.start'])
     await clock.advance(3_000)
-    assert.equal(silent.ended, 'end')
+    assert.equal(silent.ended, 'reset')
+  })
+
+  it('is cut 10 s after it was made if it is not open, and 3 s after its login was refused', async () => {
+    const { engine, clock } = startEngine()
+    const [idle, refused, open] = [new EngineClient(engine), new EngineClient(engine), EngineClient.open(engine)]
+    refused.bytes(PROTOCOL_HEADER)
+    refused.login('guest', 'wrong', { authentication_failure_close: true })
+    await clock.advance(2_999)
+    assert.equal(refused.ended, 'no')
+    await clock.advance(1)
+    assert.equal(refused.ended, 'reset')
+    await clock.advance(6_999)
+    assert.equal(idle.ended, 'no')
+    await clock.advance(1)
+    assert.deepEqual([idle.ended, open.ended], ['reset', 'no'])
   })
 
   it('is silent to a login that cannot be read, and says what is wrong later', async () => {
@@ -77,7 +92,7 @@ describe('A connection to the broker', () => {
     silent.send(0, methods.ConnectionStartOk, { clientProperties, mechanism: 'PLAIN', response: 'guest' })
     assert.deepEqual(silent.lines(), ['0 connection.start'])
     await clock.advance(3_000)
-    assert.equal(silent.ended, 'end')
+    assert.equal(silent.ended, 'reset')
 
     const told = new EngineClient(engine)
     told.bytes(PROTOCOL_HEADER)
@@ -227,7 +242,7 @@ describe('A connection to the broker', () => {
     const client = EngineClient.open(engine)
     client.bytes(frame(1, '\x002\0\x0a\0\0\x01q\0\0\0\0\x03\x01a!'))
     assert.deepEqual(client.lines(), [])
-    assert.equal(client.ended, 'destroyed')
+    assert.equal(client.ended, 'reset')
   })
 
   it('breaks on a method of its own that cannot be read', () => {
@@ -252,7 +267,7 @@ describe('A connection to the broker', () => {
     const client = EngineClient.open(engine)
     client.bytes(frame(1, '\0c\0\x0a'))
     assert.deepEqual(client.lines(), [])
-    assert.equal(client.ended, 'destroyed')
+    assert.equal(client.ended, 'reset')
   })
 
   it('takes its exclusive queues with it, and keeps others from them', () => {
@@ -297,7 +312,7 @@ describe('A connection to the broker', () => {
     await clock.advance(9_999)
     assert.equal(client.ended, 'no')
     await clock.advance(1)
-    assert.equal(client.ended, 'destroyed')
+    assert.equal(client.ended, 'reset')
   })
 
   it('is blocked by an alarm when it publishes, and goes on from there', () => {

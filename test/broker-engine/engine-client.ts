@@ -42,7 +42,7 @@ export function startEngine(options: Partial<EngineOptions> = {}): EngineScene {
 /** A client without a network: the broker has handled and answered a frame when the call returns. */
 export class EngineClient implements FrameSink {
   /** Whether the broker has ended the stream, or cut it. */
-  ended: 'no' | 'end' | 'destroyed' = 'no'
+  ended: 'no' | 'end' | 'destroyed' | 'reset' = 'no'
   paused = false
   heartbeats = 0
   raw = Buffer.alloc(0)
@@ -67,6 +67,9 @@ export class EngineClient implements FrameSink {
       },
       destroy: () => {
         this.ended = 'destroyed'
+      },
+      reset: () => {
+        this.ended = 'reset'
       },
       pause: () => {
         this.paused = true

@@ -93,6 +93,7 @@ export class FrameClient implements FrameSink {
       },
       end: () => process.nextTick(() => client.#gone()),
       destroy: () => process.nextTick(() => client.#gone()),
+      reset: () => process.nextTick(() => client.#gone()),
       pause: () => {},
       resume: () => {},
     })

@@ -102,7 +102,9 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   const connections = (): ClientConnection[] => [...engine.connections]
   return {
     listener: socket => {
-      const connection = engine.accept({ ...socket, pause: () => {}, resume: () => {}, peer: 'simulated:1' })
+      const nothing = () => {}
+      const reset = () => socket.destroy()
+      const connection = engine.accept({ ...socket, reset, pause: nothing, resume: nothing, peer: 'simulated:1' })
       return {
         bytes: chunk => connection.receive(chunk),
         ended: () => connection.lost(),

@@ -5,11 +5,13 @@ import {
   ChannelClosedError,
   ConnectionClosedError,
   ConnectionFailedError,
+  ConnectionLostError,
   type ConnectOptions,
   connect,
   PublishFailedError,
 } from '../../src/index.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
+import { rejection } from '../support/rejection.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const steady = { recovery: false } as const
@@ -124,6 +126,14 @@ for (const [way, options] of ways) {
       const { value: message } = await consumer.next()
       assert.equal(message?.text(), 'after')
       message?.ack()
+    })
+
+    it('resets connections, as RabbitMQ does if it ends one without a word', async () => {
+      await using broker = await startBroker()
+      const protocol = await connect(options(broker))
+      broker.resetConnections()
+      const error = await rejection(protocol.waitClosed(), ConnectionLostError)
+      assert.equal((error.cause as NodeJS.ErrnoException).code, 'ECONNRESET')
     })
 
     it('closes connections and channels with a code and a text', async () => {
