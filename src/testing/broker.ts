@@ -353,9 +353,12 @@ export class Broker implements AsyncDisposable {
     this.#engine.setUser(name, options)
   }
 
-  /** The user can no longer log in; open connections stay. */
+  /** The user can no longer log in; its connections are closed. @throws Error if there is none. */
   deleteUser(name: string): void {
-    this.#engine.users.delete(name)
+    if (!this.#engine.users.delete(name)) throw new Error(`there is no user "${name}"`)
+    const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `user '${name}' is deleted`)
+    for (const connection of this.#named()) if (connection.user.name === name) connection.fail(reason)
+    this.#engine.run()
   }
 
   /** Wait until `count` connections, or more, are open. @throws TimeoutError */

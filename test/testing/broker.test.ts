@@ -156,6 +156,19 @@ for (const [way, options] of ways) {
       })
     })
 
+    it('closes the connections of a user who is deleted, and no others', async () => {
+      await using broker = await startBroker()
+      broker.setUser('ann', { password: 'secret' })
+      const other = await connect(options(broker))
+      const protocol = await connect({ ...options(broker), login: 'ann', password: 'secret' })
+      broker.deleteUser('ann')
+      const { replyCode, replyText } = await rejection(protocol.waitClosed(), ConnectionClosedError)
+      assert.deepEqual([replyCode, replyText], [320, "CONNECTION_FORCED - user 'ann' is deleted"])
+      await assert.rejects(connect({ ...options(broker), login: 'ann', password: 'secret' }), AuthenticationError)
+      assert.equal(other.state, 'open')
+      await other.close()
+    })
+
     it('refuses publishes, and has none of those messages', async () => {
       await using broker = await startBroker()
       await using protocol = await connect(options(broker))

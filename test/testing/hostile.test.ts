@@ -95,6 +95,7 @@ describe('A verb of a broker for tests', () => {
     assert.deepEqual([typo.exists, typo.type], [false, undefined])
     assert.throws(() => broker.exchange('nowhere').bindings, /there is no exchange "nowhere"/)
     assert.throws(() => broker.deleteVirtualHost('nowhere'), /there is no virtual host "nowhere"/)
+    assert.throws(() => broker.deleteUser('nobody'), /there is no user "nobody"/)
   })
 })
 
