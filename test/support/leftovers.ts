@@ -1,5 +1,6 @@
 import { createHook } from 'node:async_hooks'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 
 const WATCHED = new Set([
   'Timeout',
@@ -10,6 +11,10 @@ const WATCHED = new Set([
   'TCPCONNECTWRAP',
   'GETADDRINFOREQWRAP',
 ])
+
+/** The library's folder, as stacks have it. A folder around the project may be called src, too. */
+const LIBRARY = new URL('../../src/', import.meta.url)
+const PATHS = [LIBRARY.href, fileURLToPath(LIBRARY)]
 
 /** Watches the sockets and timers of the library, so that a test can check that none is left. */
 export class Leftovers implements Disposable {
@@ -22,7 +27,7 @@ export class Leftovers implements Disposable {
       const stack = new Error(type).stack ?? ''
       Error.stackTraceLimit = limit
       // Those of the tests and their proxies are their own business.
-      if (/[/\\]src[/\\]/.test(stack)) this.#alive.set(id, stack)
+      if (PATHS.some(path => stack.includes(path))) this.#alive.set(id, stack)
     },
     destroy: id => void this.#alive.delete(id),
   })
