@@ -17,7 +17,12 @@ export class FrameCutter {
   /** Bytes of a frame at most; 0 for any number. */
   frameMax: number
   readonly #take: TakeFrame
-  #rest: Buffer = Buffer.alloc(0)
+  /** The beginning of a frame, in the pieces in which it came. */
+  #pieces: Buffer[] = []
+  /** Bytes in `#pieces`. */
+  #held = 0
+  /** Bytes with which `#pieces` are worth a look. */
+  #needed = 0
 
   constructor(frameMax: number, take: TakeFrame) {
     this.frameMax = frameMax
@@ -26,7 +31,15 @@ export class FrameCutter {
 
   /** @throws Refusal (501) */
   push(bytes: Buffer): void {
-    let rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes])
+    let rest = bytes
+    if (this.#held > 0) {
+      this.#hold(bytes)
+      if (this.#held < this.#needed) return
+      rest = Buffer.concat(this.#pieces)
+      this.#pieces = []
+      this.#held = 0
+    }
+    let needed = FRAME_HEADER_SIZE
     while (rest.length >= FRAME_HEADER_SIZE) {
       const type = rest.readUInt8(0)
       const channel = rest.readUInt16BE(1)
@@ -37,7 +50,10 @@ export class FrameCutter {
         throw frameError(`${printFrame(type, Buffer.alloc(0))}: {frame_too_large,${size},${most}}`)
       }
       const end = FRAME_HEADER_SIZE + size
-      if (rest.length <= end) break
+      if (rest.length <= end) {
+        needed = end + 1
+        break
+      }
       const payload = rest.subarray(FRAME_HEADER_SIZE, end)
       const last = rest.readUInt8(end)
       if (last !== FRAME_END)
@@ -46,7 +62,13 @@ export class FrameCutter {
       rest = rest.subarray(end + 1)
       this.#take(type, channel, payload)
     }
-    this.#rest = rest
+    this.#needed = needed
+    if (rest.length > 0) this.#hold(rest)
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#pieces.push(bytes)
+    this.#held += bytes.length
   }
 }
 

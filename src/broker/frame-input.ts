@@ -131,7 +131,8 @@ export class FrameInput {
       return
     }
     const { exchangeName, routingKey, mandatory } = args as methods.DecodedOf<typeof methods.BasicPublish>
-    const body = Buffer.concat(pieces)
+    const [first, ...others] = pieces
+    const body = first !== undefined && others.length === 0 ? first : Buffer.concat(pieces)
     this.#events.published(channel, { exchangeName, routingKey, mandatory, immediate, properties, body })
   }
 }
