@@ -41,6 +41,27 @@ const flagsOf = ({ durable, autoDelete, arguments: args }: Queue | Exchange) => 
   arguments: args,
 })
 
+/** What there is of queues, exchanges and bindings, with what it looks like. */
+function entities(queues: readonly Queue[], exchanges: readonly Exchange[]): Map<string, string> {
+  const there = new Map<string, string>()
+  for (const queue of queues)
+    there.set(`queue ${queue.name}`, describeQueue({ ...flagsOf(queue), exclusive: queue.owner !== undefined }))
+  for (const exchange of exchanges) {
+    const { name: source, type, internal, bindings } = exchange
+    there.set(`exchange ${source}`, describeExchange({ ...flagsOf(exchange), type, internal }))
+    for (const { destination, routingKey, arguments: args } of bindings) {
+      const ofPrograms = source === EXCHANGE
+      there.set(
+        ofPrograms
+          ? `binding ${destination.name} ${routingKey}`
+          : describeBinding(source, destination.name, routingKey, args),
+        '',
+      )
+    }
+  }
+  return there
+}
+
 /** A broker without a network, on a virtual clock. */
 export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
   const engine = new BrokerEngine({
@@ -149,44 +170,31 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
     withholdConfirms: () => engine.withholdConfirms(true),
     releaseConfirms: () => engine.withholdConfirms(false),
     setPassword: password => engine.setUser('guest', { password }),
+    // Made as they are read: most who look read one of them.
     evidence: () => ({
       arrived,
       forgot,
-      nacked: new Set([...copies].filter(([, taken]) => taken === 0).map(([id]) => id)),
-      queued: queued(),
-      unacked: new Map(queues().map(({ name, unacked }) => [name, unacked.length])),
-      consumers: new Map(
-        queues().map(({ name, consumers }) => [
-          name,
-          consumers.map(({ options }) => describeConsumer(options.prefetch, options.noAck, options.priority)).sort(),
-        ]),
-      ),
       doubled,
-      entities: new Map([
-        ...queues().map(
-          queue =>
-            [
-              `queue ${queue.name}`,
-              describeQueue({ ...flagsOf(queue), exclusive: queue.owner !== undefined }),
-            ] as const,
-        ),
-        ...exchanges().map(
-          exchange =>
-            [
-              `exchange ${exchange.name}`,
-              describeExchange({ ...flagsOf(exchange), type: exchange.type, internal: exchange.internal }),
-            ] as const,
-        ),
-        ...exchanges().flatMap(({ name: source, bindings }) =>
-          bindings.map(({ destination, routingKey, arguments: args }) => {
-            const ofPrograms = source === EXCHANGE
-            const key = ofPrograms
-              ? `binding ${destination.name} ${routingKey}`
-              : describeBinding(source, destination.name, routingKey, args)
-            return [key, ''] as const
-          }),
-        ),
-      ]),
+      get nacked() {
+        return new Set([...copies].filter(([, taken]) => taken === 0).map(([id]) => id))
+      },
+      get queued() {
+        return queued()
+      },
+      get unacked() {
+        return new Map(queues().map(({ name, unacked }) => [name, unacked.length]))
+      },
+      get consumers() {
+        return new Map(
+          queues().map(({ name, consumers }) => [
+            name,
+            consumers.map(({ options }) => describeConsumer(options.prefetch, options.noAck, options.priority)).sort(),
+          ]),
+        )
+      },
+      get entities() {
+        return entities(queues(), exchanges())
+      },
     }),
   }
 }
