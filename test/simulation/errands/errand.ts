@@ -17,6 +17,8 @@ export interface OwnConnection {
   /** Nothing comes or goes until it thaws. */
   freeze(): void
   thaw(): void
+  /** The next link to the broker is there. */
+  linked(): Promise<void>
 }
 
 /** A broker that an errand has for itself: what it does there disturbs no other errand. */

@@ -210,6 +210,7 @@ export const timeouts: Errand = async outing => {
     })
     await outing.sleep(300)
     own.refuse(false)
+    await Promise.race([own.linked(), outing.sleep(began + timeout - clock.now())])
     while (protocol.stats().openChannels === 0 && clock.now() < began + timeout) await outing.sleep(1)
     // Some are on their way by then, some are answered, and some wait.
     await outing.sleep(round)

@@ -67,6 +67,7 @@ export class ErrandRuns implements Host {
     const clock = new ProgramClock(this.clock)
     const links = new Set<Link>()
     let isRefused = false
+    const waiting: (() => void)[] = []
     const options: ConnectOptions = {
       onError: () => {},
       connectionName: `errand of program ${this.#desk.number}`,
@@ -76,6 +77,7 @@ export class ErrandRuns implements Host {
         if (isRefused) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
         const link = await network.createTransport(target, handler, signal)
         links.add(link)
+        for (const linked of waiting.splice(0)) linked()
         return link
       },
     }
@@ -106,6 +108,7 @@ export class ErrandRuns implements Host {
       thaw: () => {
         for (const link of links) link.thaw()
       },
+      linked: () => new Promise(resolve => waiting.push(resolve)),
     }
   }
 }
