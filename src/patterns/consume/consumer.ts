@@ -226,12 +226,14 @@ export class Consumer<Content = unknown>
     checkOptions('consumer.next', options, ['timeout', 'signal'])
     const timeout = durationOption('consumer.next', 'timeout', options.timeout)
     const signal = signalOption('consumer.next', 'signal', options.signal)
-    return this.#dispatcher.next({ what, timeout, signal }) as Promise<IteratorResult<Message<Content>, undefined>>
+    return this.#dispatcher.takers.next({ what, timeout, signal }) as Promise<
+      IteratorResult<Message<Content>, undefined>
+    >
   }
 
   /** A loop over the messages, which several loops share. */
   [Symbol.asyncIterator](): AsyncIterator<Message<Content>, undefined> {
-    return this.#dispatcher.loop() as AsyncIterator<Message<Content>, undefined>
+    return this.#dispatcher.takers.loop() as AsyncIterator<Message<Content>, undefined>
   }
 
   /**
@@ -246,7 +248,7 @@ export class Consumer<Content = unknown>
   batches(batch: BatchOptions): AsyncIterableIterator<Message<Content>[]> {
     const { noAck, prefetchCount } = this.#settings
     const checked = batchOption('batches', batch, noAck, prefetchCount)
-    return this.#dispatcher.batches(checked, this.#source.clock) as AsyncIterableIterator<Message<Content>[]>
+    return this.#dispatcher.takers.batches(checked, this.#source.clock) as AsyncIterableIterator<Message<Content>[]>
   }
 
   /** Whether `pause` was called last. */
@@ -400,14 +402,14 @@ export class Consumer<Content = unknown>
       this.#dispatcher.stop()
       const stopped = this.#stop(channel, left)
       const all = stopped.then(() => this.#finish(channel, left))
-      this.#closing = { handlers: stopped.then(() => (this.#dispatcher.loopsHold ? undefined : all)), all }
+      this.#closing = { handlers: stopped.then(() => (this.#dispatcher.takers.loopsHold ? undefined : all)), all }
     }
     return this.#closing
   }
 
   async #stop(channel: ConsumerChannel | undefined, left: () => number): Promise<void> {
     const dispatcher = this.#dispatcher
-    const quiet = (): boolean => dispatcher.handlersIdle && !dispatcher.loopsHold
+    const quiet = (): boolean => dispatcher.handlersIdle && !dispatcher.takers.loopsHold
     const wait = (milliseconds: number, condition: () => boolean): Promise<void> =>
       atMost(this.#source, milliseconds, dispatcher.until(condition))
     this.#policy.hurry()
@@ -428,7 +430,7 @@ export class Consumer<Content = unknown>
     await atMost(
       this.#source,
       left(),
-      dispatcher.until(() => !dispatcher.loopsHold),
+      dispatcher.until(() => !dispatcher.takers.loopsHold),
     )
     dispatcher.giveUp()
     const closed = Promise.all([channel?.close(), this.#policy.close(), this.#offsets?.close()])

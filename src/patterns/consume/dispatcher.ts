@@ -3,23 +3,19 @@ import type { Envelope } from '../../channel/consume/delivery.ts'
 import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
 import type { ConsumeArguments } from '../../channel/options.ts'
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
-import { ChannelClosedError, EncodeError } from '../../errors.ts'
-import type { Clock, TimerSource } from '../../lib/clock.ts'
+import { ChannelClosedError } from '../../errors.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { Conditions } from '../../lib/conditions.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { transition } from '../../lib/transition.ts'
-import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
-import { BatchLoop } from './batch-loop.ts'
-import type { CheckedBatch } from './consumer-options.ts'
 import { asFirstPublished } from './first-published.ts'
 import type { Runs } from './handler-runs.ts'
-import { InHand } from './in-hand.ts'
 import { Message, StreamMessage } from './message.ts'
 import { type HandOutBuffer, MessageBuffer } from './message-buffer.ts'
-import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
 import type { HandlerWatch } from './slow-handlers.ts'
 import { streamFilter } from './stream-filter.ts'
+import { Takers, type TakersHost } from './takers.ts'
 
 /**
  * Changes of state, all made by `#to`:
@@ -64,7 +60,7 @@ export interface DispatcherOptions {
  * Between the broker and the program: gives each message to a handler or to a loop, in the order of delivery, when one is
  * free for it.
  */
-export class Dispatcher implements DeliverySink {
+export class Dispatcher implements DeliverySink, TakersHost {
   readonly queueName: string
   readonly noAck: boolean
   readonly context = new AsyncResource('asyncamqp')
@@ -82,9 +78,7 @@ export class Dispatcher implements DeliverySink {
   readonly #timers: TimerSource
   readonly #events: DispatcherEvents
   readonly #buffer: HandOutBuffer
-  readonly #waiting: WaitList
-  readonly #loops = new Set<Loop>()
-  readonly #inHand = new InHand()
+  readonly takers: Takers
   #state: State = 'starting'
   #paused = false
   #handingOut = false
@@ -93,8 +87,6 @@ export class Dispatcher implements DeliverySink {
   #held = 0
   /** Consumers of the channel there is: for a moment two, while one takes the other's place. */
   #consumers = 0
-  /** Why loops throw; undefined if they end normally. */
-  #makeError: (() => Error) | undefined
   readonly #conditions = new Conditions()
 
   constructor(
@@ -117,14 +109,14 @@ export class Dispatcher implements DeliverySink {
       failing: message => {
         this.#left(message)
         const kind = this.#runs === undefined ? 'loop' : 'handler'
-        const trace = PROCESS.active ? this.#trace(kind, message) : undefined
+        const trace = PROCESS.active ? this.trace(kind, message) : undefined
         trace?.handedOver()
         return trace
       },
     })
     this.#watch = watch
     this.#timers = timers
-    this.#waiting = new WaitList(timers)
+    this.takers = new Takers(this, timers)
     this.#events = events
   }
 
@@ -169,11 +161,11 @@ export class Dispatcher implements DeliverySink {
   }
 
   #start(runs: Runs, message: Message): void {
-    runs.start(message, PROCESS.active ? this.#trace('handler', message) : undefined)
+    runs.start(message, PROCESS.active ? this.trace('handler', message) : undefined)
     if (this.#watch?.active === false) this.#watch.start()
   }
 
-  #trace(kind: ProcessKind, { body, envelope, properties, acker = this.#acker }: Message): ProcessTrace | undefined {
+  trace(kind: ProcessKind, { body, envelope, properties, acker = this.#acker }: Message): ProcessTrace | undefined {
     return acker?.trace(kind, this.queueName, body, envelope, properties, this.noAck)
   }
 
@@ -207,7 +199,7 @@ export class Dispatcher implements DeliverySink {
     this.#consumers = 0
     if (!this.noAck) {
       this.#drop()
-      this.#inHand.clear()
+      this.takers.lost()
     }
     if (recovers) this.#events.lost(reason)
     else this.hold()
@@ -250,7 +242,7 @@ export class Dispatcher implements DeliverySink {
 
   #decoded(): void {
     this.#handOutInContext()
-    if (this.#state === 'ended' && this.#buffer.length === 0) this.#waiting.wakeAll()
+    if (this.isDrained) this.takers.wakeAll()
   }
 
   /** A handler has ended, in its own context. */
@@ -268,10 +260,10 @@ export class Dispatcher implements DeliverySink {
     const runs = this.#runs
     while (this.#mayHandOut() && this.#buffer.isReady(this.#places())) {
       if (runs === undefined) {
-        if (!this.#waiting.wakeNext()) break
+        if (!this.takers.wakeNext()) break
       } else {
         if (!runs.free) break
-        const message = this.#shift()
+        const message = this.shift()
         if (message !== undefined) this.#start(runs, message)
       }
     }
@@ -281,10 +273,10 @@ export class Dispatcher implements DeliverySink {
 
   /** How many messages could be handed out now. */
   #places(): number {
-    return this.#runs?.places ?? this.#waiting.length
+    return this.#runs?.places ?? this.takers.waiting
   }
 
-  #shift(): Message | undefined {
+  shift(): Message | undefined {
     const message = this.#buffer.shift()
     if (message !== undefined) this.#left(message)
     return message
@@ -314,80 +306,32 @@ export class Dispatcher implements DeliverySink {
     this.#handOutInContext()
   }
 
-  // ---- loops, and `next`
+  // ---- those who ask for messages
 
-  /** A loop, or whatever else asks for messages one after the other. */
-  loop(): MessageLoop {
-    const loop = new MessageLoop({
-      take: loop => this.#take(loop, { what: 'next' }),
-      leave: loop => this.#leave(loop),
-    })
-    this.#loops.add(loop)
-    return loop
+  get hasHandler(): boolean {
+    return this.#runs !== undefined
   }
 
-  /** A loop over batches of them. */
-  batches(batch: CheckedBatch, clock: Clock): BatchLoop {
-    const loop = new BatchLoop(batch, {
-      clock,
-      take: (loop, bounds) => this.#take(loop, { ...bounds, what: 'batches' }),
-      isAlone: () => this.#loops.size === 1 && this.#inHand.unsettled === 0,
-      leave: loop => this.#leave(loop),
-    })
-    this.#loops.add(loop)
-    return loop
+  mayTake(places: number): boolean {
+    return this.#mayHandOut() && this.#buffer.isReady(places)
   }
 
-  async #leave(loop: Loop): Promise<void> {
-    this.#loops.delete(loop)
+  get isDrained(): boolean {
+    return this.#state === 'ended' && this.#buffer.length === 0
+  }
+
+  async loopLeft(): Promise<void> {
     await this.#events.left()
     // With noAck they are gone at the broker, and no code wants them here.
     this.giveBackUnseen(true)
-  }
-
-  /** The next message, for the program to settle. */
-  next(bounds: WaitBounds): Promise<MessageResult> {
-    return this.#take(undefined, bounds)
-  }
-
-  #take(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
-    if (this.#runs !== undefined) {
-      return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
-    }
-    if (bounds.signal?.aborted !== true && this.#mayHandOut() && this.#buffer.isReady(this.#waiting.length + 1)) {
-      return Promise.resolve(this.#give(loop))
-    }
-    if (this.#state === 'ended' && this.#buffer.length === 0) {
-      return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
-    }
-    return new Promise((resolve, reject) => {
-      this.#waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
-    })
-  }
-
-  #give(loop: Loop | undefined): MessageResult {
-    const message = this.#shift()
-    if (message === undefined) return DONE
-    if (loop?.given(message) !== true && !this.noAck) this.#inHand.add(message)
-    if (PROCESS.active) this.#trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
-    return { value: message, done: false }
   }
 
   /** What it has, and has given out. */
   get stats() {
     const { length: buffered } = this.#buffer
     const { running: handlersRunning = 0, concurrency = 0, unsettled = 0 } = this.#runs ?? {}
-    let inLoops = 0
-    for (const loop of this.#loops) inLoops += loop.unsettled
-    const failed = this.#buffer.unsettled
-    const unacknowledged = this.noAck ? 0 : buffered + unsettled + failed + this.#inHand.unsettled + inLoops
+    const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#buffer.unsettled + this.takers.unsettled
     return { isPaused: this.#paused, handlersRunning, concurrency, buffered, unacknowledged }
-  }
-
-  /** A loop has a message in hand. */
-  get loopsHold(): boolean {
-    for (const loop of this.#loops) if (loop.unsettled > 0) return true
-    return false
   }
 
   /** No handler runs, and failed messages are settled. */
@@ -403,7 +347,7 @@ export class Dispatcher implements DeliverySink {
     this.#to('stopping')
     this.#handOutInContext()
     this.#runs?.flush()
-    for (const loop of this.#loops) loop.flush()
+    this.takers.flush()
   }
 
   /** Messages that were not handed out. */
@@ -420,7 +364,7 @@ export class Dispatcher implements DeliverySink {
 
   /** Give back what `next` handed out and the program has not settled: nothing says whether it works on it. */
   giveBackInHand(): void {
-    this.#inHand.giveBack(this.#closedReason())
+    this.takers.giveBackInHand(this.#closedReason())
   }
 
   /** Give back messages that were not handed out: with one nack if nothing `inHand` came before them. */
@@ -436,7 +380,7 @@ export class Dispatcher implements DeliverySink {
   /** Give back what loops and handlers have in hand and do not end with. */
   giveUp(): void {
     const reason = this.#closedReason()
-    for (const loop of this.#loops) loop.giveBack(reason)
+    this.takers.giveUp(reason)
     this.#runs?.giveUp(reason)
   }
 
@@ -448,20 +392,16 @@ export class Dispatcher implements DeliverySink {
   end(makeError: (() => Error) | undefined): void {
     if (this.#state === 'ended') return
     this.#to('ended')
-    this.#makeError = makeError
-    this.#loops.clear()
-    this.#inHand.clear()
+    this.takers.end(makeError)
     // Loops may still ask for messages without acks.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
-    const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.#waiting.length)
-    if (makeError === undefined) {
-      if (!decodes) this.#waiting.wakeAll()
-    } else this.#waiting.failAll(makeError)
+    const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.takers.waiting)
+    if (makeError !== undefined) this.takers.failAll(makeError)
+    else if (!decodes) this.takers.wakeAll()
     this.#conditions.check()
   }
 }
 
 /** Milliseconds before a message of a stream that was given back is handed out again. */
 const GIVEN_BACK_PAUSE = 1
-const DONE: MessageResult = { value: undefined, done: true }

@@ -1,0 +1,158 @@
+import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
+import { EncodeError } from '../../errors.ts'
+import type { Clock, TimerSource } from '../../lib/clock.ts'
+import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
+import { BatchLoop } from './batch-loop.ts'
+import type { CheckedBatch } from './consumer-options.ts'
+import { InHand } from './in-hand.ts'
+import type { Message } from './message.ts'
+import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
+
+/** What the messages come from. */
+export interface TakersHost {
+  readonly noAck: boolean
+  /** A handler gets them, and no one else. */
+  readonly hasHandler: boolean
+  /** Whether a message may go to the program now, if it wants so many. */
+  mayTake(places: number): boolean
+  /** Undefined if the next message cannot be handed out. */
+  shift(): Message | undefined
+  /** It has ended, and no message is left. */
+  readonly isDrained: boolean
+  trace(kind: ProcessKind, message: Message): ProcessTrace | undefined
+  /** A loop was left. */
+  loopLeft(): Promise<void>
+}
+
+/** Those who ask a consumer for messages, in the order in which they asked: loops, and calls of `next`. */
+export class Takers {
+  readonly #host: TakersHost
+  readonly #waiting: WaitList
+  readonly #loops = new Set<Loop>()
+  /** Of `next`. */
+  readonly #inHand = new InHand()
+  /** Why loops throw; undefined if they end normally. */
+  #makeError: (() => Error) | undefined
+
+  constructor(host: TakersHost, timers: TimerSource) {
+    this.#host = host
+    this.#waiting = new WaitList(timers)
+  }
+
+  /** A loop, or whatever else asks for messages one after the other. */
+  loop(): MessageLoop {
+    const loop = new MessageLoop({
+      take: loop => this.#take(loop, { what: 'next' }),
+      leave: loop => this.#leave(loop),
+    })
+    this.#loops.add(loop)
+    return loop
+  }
+
+  /** A loop over batches of them. */
+  batches(batch: CheckedBatch, clock: Clock): BatchLoop {
+    const loop = new BatchLoop(batch, {
+      clock,
+      take: (loop, bounds) => this.#take(loop, { ...bounds, what: 'batches' }),
+      isAlone: () => this.#loops.size === 1 && this.#inHand.unsettled === 0,
+      leave: loop => this.#leave(loop),
+    })
+    this.#loops.add(loop)
+    return loop
+  }
+
+  #leave(loop: Loop): Promise<void> {
+    this.#loops.delete(loop)
+    return this.#host.loopLeft()
+  }
+
+  /** The next message, for the program to settle. */
+  next(bounds: WaitBounds): Promise<MessageResult> {
+    return this.#take(undefined, bounds)
+  }
+
+  #take(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
+    const host = this.#host
+    if (host.hasHandler) {
+      return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
+    }
+    if (bounds.signal?.aborted !== true && host.mayTake(this.#waiting.length + 1)) {
+      return Promise.resolve(this.#give(loop))
+    }
+    if (host.isDrained) {
+      return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
+    })
+  }
+
+  #give(loop: Loop | undefined): MessageResult {
+    const message = this.#host.shift()
+    if (message === undefined) return DONE
+    if (loop?.given(message) !== true && !this.#host.noAck) this.#inHand.add(message)
+    if (PROCESS.active) this.#host.trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
+    return { value: message, done: false }
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** Give a message to the first that waits. Returns whether one did. */
+  wakeNext(): boolean {
+    return this.#waiting.wakeNext()
+  }
+
+  /** Messages that they have got and not settled. */
+  get unsettled(): number {
+    let { unsettled } = this.#inHand
+    for (const loop of this.#loops) unsettled += loop.unsettled
+    return unsettled
+  }
+
+  /** A loop has a message in hand. */
+  get loopsHold(): boolean {
+    for (const loop of this.#loops) if (loop.unsettled > 0) return true
+    return false
+  }
+
+  /** Loops hand on what they have collected. */
+  flush(): void {
+    for (const loop of this.#loops) loop.flush()
+  }
+
+  /** Give back what `next` handed out and the program has not settled: nothing says whether it works on it. */
+  giveBackInHand(reason: Error): void {
+    this.#inHand.giveBack(reason)
+  }
+
+  /** Give back what loops have in hand. */
+  giveUp(reason: Error): void {
+    for (const loop of this.#loops) loop.giveBack(reason)
+  }
+
+  /** The broker has taken back what `next` handed out. */
+  lost(): void {
+    this.#inHand.clear()
+  }
+
+  /** No more messages will come but those that are left: loops end after them, or throw. */
+  end(makeError: (() => Error) | undefined): void {
+    this.#makeError = makeError
+    this.#loops.clear()
+    this.#inHand.clear()
+  }
+
+  /** Nothing is left: the waits end. */
+  wakeAll(): void {
+    this.#waiting.wakeAll()
+  }
+
+  failAll(makeError: () => Error): void {
+    this.#waiting.failAll(makeError)
+  }
+}
+
+const DONE: MessageResult = { value: undefined, done: true }
