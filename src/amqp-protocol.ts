@@ -14,6 +14,7 @@ import type {
 } from './channel/options.ts'
 import type { ConnectionRole, ConnectionState } from './connection/connection-state.ts'
 import { Connections } from './connection/connections.ts'
+import type { AmqpProtocolEvents } from './connection/protocol-events.ts'
 import type { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
@@ -52,43 +53,6 @@ import {
 } from './protocol/option-check.ts'
 import type { BasicProperties } from './protocol/properties.ts'
 import type { FieldTable } from './protocol/values.ts'
-
-/**
- * Events of an `AmqpProtocol` and what their listeners get. None needs a listener. `connection` says which it is with
- * `connections: 'separate'`; else it is always `'main'`.
- */
-export interface AmqpProtocolEvents {
-  /**
-   * An attempt for the first connection will be made after `delay` milliseconds; the first is number 1. The last one failed
-   * with `error`. Only of a protocol from `connectInBackground()`.
-   */
-  connecting: [attempt: number, delay: number, error: Error | undefined, connection: ConnectionRole]
-  /** The first connection is open. Only of a protocol from `connectInBackground()`. */
-  connected: [connection: ConnectionRole]
-  /** The broker takes no publishes for now; `reason` says why: it is short of memory, for instance. Publishes wait. */
-  blocked: [reason: string, connection: ConnectionRole]
-  /** The broker takes publishes again: those that waited go out. */
-  unblocked: [connection: ConnectionRole]
-  /** The connection was lost. */
-  disconnected: [error: Error, connection: ConnectionRole]
-  /** An attempt to recover will be made after `delay` milliseconds; the first is number 1. The last one failed with `error`. */
-  recovering: [attempt: number, delay: number, error: Error | undefined, connection: ConnectionRole]
-  /** An attempt to recover failed. A `ConnectionFailedError` lists each server with its step and cause in `attempts`. */
-  recoveryAttemptFailed: [attempt: number, error: Error, connection: ConnectionRole]
-  /** Everything is back except what the broker still refuses: that is tried again, and reported by `recoveryFailed`. */
-  recovered: [connection: ConnectionRole]
-  /** One exchange, queue, binding or consumer could not be recovered so far; the rest goes on. */
-  recoveryFailed: [what: string, error: Error]
-  /** A server-named queue has a new name after a recovery. */
-  queueRenamed: [oldName: string, newName: string]
-  /**
-   * This many messages of `protocol.publish` were sent again, since a lost connection or a closed channel had left their
-   * fate unknown, or since the broker nacked them while it was failing over.
-   */
-  resent: [count: number]
-  /** The connection is over; `error` says why, unless the program closed it. */
-  closed: [error?: Error]
-}
 
 /** Options of `channel()`. */
 export interface ChannelOptions {
@@ -146,19 +110,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   private constructor(settings: Settings) {
     super()
-    this.#connections = new Connections(settings, role => ({
-      blocked: reason => this.#emit('blocked', reason, role),
-      unblocked: () => this.#emit('unblocked', role),
-      connecting: (attempt, delay, error) => this.#emit('connecting', attempt, Math.round(delay), error, role),
-      connected: () => this.#emit('connected', role),
-      disconnected: error => this.#emit('disconnected', error, role),
-      recovering: (attempt, delay, error) => this.#emit('recovering', attempt, Math.round(delay), error, role),
-      recoveryAttemptFailed: (attempt, error) => this.#emit('recoveryAttemptFailed', attempt, error, role),
-      recovered: () => this.#emit('recovered', role),
-      recoveryFailed: (what, error) => this.#emit('recoveryFailed', what, error),
-      queueRenamed: (oldName, newName) => this.#emit('queueRenamed', oldName, newName),
-      closed: error => this.#emit('closed', ...(error === undefined ? [] : [error])),
-    }))
+    this.#connections = new Connections(settings, (event, ...args) => this.#emit(event, ...args))
     this.#session = this.#connections.main
   }
 

@@ -1,6 +1,5 @@
 export {
   AmqpProtocol,
-  type AmqpProtocolEvents,
   type ChannelOptions,
   type ProtocolCloseOptions,
   type ReadyOptions,
@@ -15,6 +14,7 @@ export type { Envelope, GetEnvelope, GetResult, ReturnEnvelope, ReturnedMessage 
 export type * from './channel/options.ts'
 export { connect, connectInBackground, fromUrl } from './connect.ts'
 export type { ConnectionRole, ConnectionState } from './connection/connection-state.ts'
+export type { AmqpProtocolEvents } from './connection/protocol-events.ts'
 export type {
   ExpiringPassword,
   PasswordFunction,

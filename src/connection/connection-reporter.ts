@@ -7,24 +7,10 @@ import { AuthenticationError, ConnectionFailedError, ConnectionLostError } from 
 import { surface, warn } from '../lib/call-safely.ts'
 import { asError } from '../lib/thrown.ts'
 import type { Connection } from './connection.ts'
+import type { ConnectionRole } from './connection-state.ts'
+import type { EmitEvent } from './protocol-events.ts'
 import type { RecoveredCounts } from './recovery/recovery.ts'
 import type { Settings } from './settings/settings.ts'
-
-/** What the program learns about its connection. */
-export interface RecoveringConnectionEvents {
-  blocked(reason: string): void
-  unblocked(): void
-  /** An attempt for the first connection will be made. */
-  connecting(attempt: number, delay: number, error: Error | undefined): void
-  connected(): void
-  disconnected(error: Error): void
-  recovering(attempt: number, delay: number, error: Error | undefined): void
-  recoveryAttemptFailed(attempt: number, error: Error): void
-  recovered(): void
-  recoveryFailed(what: string, error: Error): void
-  queueRenamed(oldName: string, newName: string): void
-  closed(error: Error | undefined): void
-}
 
 /** The connection that is reported on. */
 export interface ReportedConnection extends EndpointSource {
@@ -39,16 +25,18 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   readonly times: ConnectionTimes
   readonly #connection: ReportedConnection
   readonly #settings: Settings
-  readonly #events: RecoveringConnectionEvents
+  readonly #emit: EmitEvent
+  readonly #role: ConnectionRole
   /** Listeners have got a block, and not its end. */
   #isBlocked = false
 
-  constructor(connection: ReportedConnection, settings: Settings, events: RecoveringConnectionEvents) {
+  constructor(connection: ReportedConnection, settings: Settings, emit: EmitEvent, role: ConnectionRole) {
     super(connection, settings.logger, settings.clock)
     this.times = new ConnectionTimes(settings.clock)
     this.#connection = connection
     this.#settings = settings
-    this.#events = events
+    this.#emit = emit
+    this.#role = role
   }
 
   /** Give an error to `onError`; if there is none, the program's own goes unhandled, others are warned of. */
@@ -74,8 +62,9 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   // ---- the first connection
 
   connecting(attempt: number, delay: number, error: Error | undefined): void {
-    const details = { attempt, delayMs: Math.round(delay), error, stats: () => this.#connection.stats() }
-    this.occurred('connection.connecting', details, () => this.#events.connecting(attempt, delay, error))
+    const delayMs = Math.round(delay)
+    const details = { attempt, delayMs, error, stats: () => this.#connection.stats() }
+    this.occurred('connection.connecting', details, () => this.#emit('connecting', attempt, delayMs, error, this.#role))
   }
 
   opened({ peer, negotiated }: Connection): void {
@@ -88,7 +77,7 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
       heartbeatSeconds: negotiated?.heartbeat ?? 0,
       stats: () => this.#connection.stats(),
     }
-    this.occurred('connection.opened', opened, () => this.#events.connected())
+    this.occurred('connection.opened', opened, () => this.#emit('connected', this.#role))
   }
 
   // ---- the broker blocks publishers
@@ -96,14 +85,16 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   blocked(reason: string): void {
     this.#isBlocked = true
     this.times.blocked()
-    this.occurred('connection.blocked', { reason }, () => this.#events.blocked(reason))
+    this.occurred('connection.blocked', { reason }, () => this.#emit('blocked', reason, this.#role))
   }
 
   /** It does so no longer, or the connection is gone that was blocked: listeners that got `blocked` get `unblocked`. */
   unblocked(): void {
     if (!this.#isBlocked) return
     this.#isBlocked = false
-    this.occurred('connection.unblocked', { blockedMs: this.times.unblocked() }, () => this.#events.unblocked())
+    this.occurred('connection.unblocked', { blockedMs: this.times.unblocked() }, () =>
+      this.#emit('unblocked', this.#role),
+    )
   }
 
   // ---- a loss, and the recovery
@@ -111,12 +102,15 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   /** The connection was open for `openMs`. */
   lost(error: Error, openMs: number, willRecover: boolean): void {
     const reason = error instanceof ConnectionLostError ? error.reason : 'closedByServer'
-    this.occurred('connection.lost', { error, reason, openMs, willRecover }, () => this.#events.disconnected(error))
+    this.occurred('connection.lost', { error, reason, openMs, willRecover }, () =>
+      this.#emit('disconnected', error, this.#role),
+    )
   }
 
   recovering(attempt: number, delay: number, error: Error | undefined): void {
-    this.occurred('connection.recovering', { attempt, delayMs: Math.round(delay), error }, () =>
-      this.#events.recovering(attempt, delay, error),
+    const delayMs = Math.round(delay)
+    this.occurred('connection.recovering', { attempt, delayMs, error }, () =>
+      this.#emit('recovering', attempt, delayMs, error, this.#role),
     )
   }
 
@@ -125,18 +119,18 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
     const servers = hasAttempts ? error.attempts : []
     const nextDelayMs = nextDelay === undefined ? undefined : Math.round(nextDelay)
     this.occurred('connection.recovery_attempt_failed', { attempt, error, servers, nextDelayMs }, () =>
-      this.#events.recoveryAttemptFailed(attempt, error),
+      this.#emit('recoveryAttemptFailed', attempt, error, this.#role),
     )
   }
 
   failed(what: string, error: Error, willRetry: boolean): void {
     this.occurred('entity.recovery_failed', { entity: what, error, willRetry }, () =>
-      this.#events.recoveryFailed(what, error),
+      this.#emit('recoveryFailed', what, error),
     )
   }
 
   renamed(oldName: string, newName: string): void {
-    this.occurred('queue.renamed', { oldName, newName }, () => this.#events.queueRenamed(oldName, newName))
+    this.occurred('queue.renamed', { oldName, newName }, () => this.#emit('queueRenamed', oldName, newName))
   }
 
   gaveUp(error: Error, attempts: number): void {
@@ -145,11 +139,13 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
 
   /** That took `durationMs`. */
   recovered(attempts: number, durationMs: number, counts: RecoveredCounts): void {
-    this.occurred('connection.recovered', { attempts, durationMs, ...counts }, () => this.#events.recovered())
+    this.occurred('connection.recovered', { attempts, durationMs, ...counts }, () =>
+      this.#emit('recovered', this.#role),
+    )
   }
 
   /** It is over for good; undefined if the program asked for that. */
   closed(error: Error | undefined): void {
-    this.occurred('connection.closed', { error }, () => this.#events.closed(error))
+    this.occurred('connection.closed', { error }, () => this.#emit('closed', ...(error === undefined ? [] : [error])))
   }
 }

@@ -1,8 +1,8 @@
 import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { WaitBounds } from '../lib/wait-list.ts'
-import type { RecoveringConnectionEvents } from './connection-reporter.ts'
-import type { ConnectionRole, ConnectionState } from './connection-state.ts'
+import type { ConnectionState } from './connection-state.ts'
+import type { EmitEvent } from './protocol-events.ts'
 import { RecoveringConnection } from './recovering-connection.ts'
 import { publisherSettings, type Settings } from './settings/settings.ts'
 
@@ -33,15 +33,12 @@ export class Connections {
   readonly #publisher: RecoveringConnection | undefined
   #closing: Promise<void> | undefined
 
-  constructor(settings: Settings, events: (role: ConnectionRole) => RecoveringConnectionEvents) {
-    const mainEvents = events('main')
+  constructor(settings: Settings, emit: EmitEvent) {
     let emitClosed: (() => void) | undefined
-    const main = new RecoveringConnection(settings, {
-      ...mainEvents,
-      closed: error => {
-        emitClosed = () => mainEvents.closed(error)
-        if (this.state === 'closed') emitClosed()
-      },
+    const main = new RecoveringConnection(settings, (event, ...args) => {
+      if (event !== 'closed') return emit(event, ...args)
+      emitClosed = () => emit(event, ...args)
+      if (this.state === 'closed') emitClosed()
     })
     this.main = main
     if (!settings.separate) return
@@ -51,7 +48,11 @@ export class Connections {
       // If the program has closed it, or closes both, the other one is being closed, too.
       if (ending?.error !== undefined && main.state !== 'closing') main.endWith(ending)
     }
-    const publisher = new RecoveringConnection(publisherSettings(settings), { ...events('publisher'), closed }, main)
+    const publisher = new RecoveringConnection(
+      publisherSettings(settings),
+      (event, ...args) => (event === 'closed' ? closed() : emit(event, ...args)),
+      main,
+    )
     this.#publisher = publisher
     main.onEnded(ending => {
       // A close lets the other one finish.

@@ -22,13 +22,14 @@ import { ChannelOpener, type OpenerHost, type OpeningChannel } from './channel-o
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp, neverOpened } from './close-reasons.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
-import { ConnectionReporter, type RecoveringConnectionEvents } from './connection-reporter.ts'
+import { ConnectionReporter } from './connection-reporter.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { connectionStats } from './connection-stats.ts'
 import { addressOf } from './dial.ts'
 import { FirstConnection } from './first-connection.ts'
 import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { Logins } from './logins.ts'
+import type { EmitEvent } from './protocol-events.ts'
 import { asksToGiveUp } from './recovery/give-up.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
@@ -116,7 +117,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #closed: Deferred | undefined
 
   /** If `main` is given, this connection publishes for it. */
-  constructor(settings: Settings, events: RecoveringConnectionEvents, main?: RecoveringConnection) {
+  constructor(settings: Settings, emit: EmitEvent, main?: RecoveringConnection) {
     this.#settings = settings
     this.#main = main
     if (main !== undefined) main.publishing = this
@@ -125,7 +126,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.publishTimeout = settings.publishTimeout
     this.slowHandlerThreshold = settings.slowHandlerThreshold
     this.clock = settings.clock
-    this.#reporter = new ConnectionReporter(this, settings, events)
+    this.#reporter = new ConnectionReporter(this, settings, emit, main === undefined ? 'main' : 'publisher')
     this.#logins = new Logins(settings, this)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#upkeep = new Deadlines(settings.clock, { longestLeft: Number.POSITIVE_INFINITY })

@@ -199,7 +199,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
     this.#consumers = 0
     if (!this.noAck) {
       this.#drop()
-      this.takers.lost()
+      this.takers.inHand.clear()
     }
     if (recovers) this.#events.lost(reason)
     else this.hold()
@@ -242,7 +242,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   #decoded(): void {
     this.#handOutInContext()
-    if (this.isDrained) this.takers.wakeAll()
+    if (this.isDrained) this.takers.waiting.wakeAll()
   }
 
   /** A handler has ended, in its own context. */
@@ -260,7 +260,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
     const runs = this.#runs
     while (this.#mayHandOut() && this.#buffer.isReady(this.#places())) {
       if (runs === undefined) {
-        if (!this.takers.wakeNext()) break
+        if (!this.takers.waiting.wakeNext()) break
       } else {
         if (!runs.free) break
         const message = this.shift()
@@ -273,7 +273,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   /** How many messages could be handed out now. */
   #places(): number {
-    return this.#runs?.places ?? this.takers.waiting
+    return this.#runs?.places ?? this.takers.waiting.length
   }
 
   shift(): Message | undefined {
@@ -364,7 +364,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   /** Give back what `next` handed out and the program has not settled: nothing says whether it works on it. */
   giveBackInHand(): void {
-    this.takers.giveBackInHand(this.#closedReason())
+    this.takers.inHand.giveBack(this.#closedReason())
   }
 
   /** Give back messages that were not handed out: with one nack if nothing `inHand` came before them. */
@@ -396,9 +396,9 @@ export class Dispatcher implements DeliverySink, TakersHost {
     // Loops may still ask for messages without acks.
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
-    const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.takers.waiting)
-    if (makeError !== undefined) this.takers.failAll(makeError)
-    else if (!decodes) this.takers.wakeAll()
+    const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.takers.waiting.length)
+    if (makeError !== undefined) this.takers.waiting.failAll(makeError)
+    else if (!decodes) this.takers.waiting.wakeAll()
     this.#conditions.check()
   }
 }

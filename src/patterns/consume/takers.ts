@@ -27,16 +27,17 @@ export interface TakersHost {
 /** Those who ask a consumer for messages, in the order in which they asked: loops, and calls of `next`. */
 export class Takers {
   readonly #host: TakersHost
-  readonly #waiting: WaitList
+  /** Calls that have no answer yet. */
+  readonly waiting: WaitList
   readonly #loops = new Set<Loop>()
-  /** Of `next`. */
-  readonly #inHand = new InHand()
+  /** What `next` has given out. */
+  readonly inHand = new InHand()
   /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
 
   constructor(host: TakersHost, timers: TimerSource) {
     this.#host = host
-    this.#waiting = new WaitList(timers)
+    this.waiting = new WaitList(timers)
   }
 
   /** A loop, or whatever else asks for messages one after the other. */
@@ -54,7 +55,7 @@ export class Takers {
     const loop = new BatchLoop(batch, {
       clock,
       take: (loop, bounds) => this.#take(loop, { ...bounds, what: 'batches' }),
-      isAlone: () => this.#loops.size === 1 && this.#inHand.unsettled === 0,
+      isAlone: () => this.#loops.size === 1 && this.inHand.unsettled === 0,
       leave: loop => this.#leave(loop),
     })
     this.#loops.add(loop)
@@ -76,38 +77,28 @@ export class Takers {
     if (host.hasHandler) {
       return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
     }
-    if (bounds.signal?.aborted !== true && host.mayTake(this.#waiting.length + 1)) {
+    if (bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
     if (host.isDrained) {
       return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
+      this.waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
     })
   }
 
   #give(loop: Loop | undefined): MessageResult {
     const message = this.#host.shift()
     if (message === undefined) return DONE
-    if (loop?.given(message) !== true && !this.#host.noAck) this.#inHand.add(message)
+    if (loop?.given(message) !== true && !this.#host.noAck) this.inHand.add(message)
     if (PROCESS.active) this.#host.trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
     return { value: message, done: false }
   }
 
-  /** How many wait. */
-  get waiting(): number {
-    return this.#waiting.length
-  }
-
-  /** Give a message to the first that waits. Returns whether one did. */
-  wakeNext(): boolean {
-    return this.#waiting.wakeNext()
-  }
-
   /** Messages that they have got and not settled. */
   get unsettled(): number {
-    let { unsettled } = this.#inHand
+    let { unsettled } = this.inHand
     for (const loop of this.#loops) unsettled += loop.unsettled
     return unsettled
   }
@@ -123,35 +114,16 @@ export class Takers {
     for (const loop of this.#loops) loop.flush()
   }
 
-  /** Give back what `next` handed out and the program has not settled: nothing says whether it works on it. */
-  giveBackInHand(reason: Error): void {
-    this.#inHand.giveBack(reason)
-  }
-
   /** Give back what loops have in hand. */
   giveUp(reason: Error): void {
     for (const loop of this.#loops) loop.giveBack(reason)
-  }
-
-  /** The broker has taken back what `next` handed out. */
-  lost(): void {
-    this.#inHand.clear()
   }
 
   /** No more messages will come but those that are left: loops end after them, or throw. */
   end(makeError: (() => Error) | undefined): void {
     this.#makeError = makeError
     this.#loops.clear()
-    this.#inHand.clear()
-  }
-
-  /** Nothing is left: the waits end. */
-  wakeAll(): void {
-    this.#waiting.wakeAll()
-  }
-
-  failAll(makeError: () => Error): void {
-    this.#waiting.failAll(makeError)
+    this.inHand.clear()
   }
 }
 

@@ -562,8 +562,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waited when the connection was lost is handed out',
     'patterns/consume/dispatcher.ts',
-    'if (!this.noAck) {\n      this.#drop()\n      this.takers.lost()\n    }',
-    'if (!this.noAck) {\n      this.takers.lost()\n    }',
+    'if (!this.noAck) {\n      this.#drop()\n      this.takers.inHand.clear()\n    }',
+    'if (!this.noAck) {\n      this.takers.inHand.clear()\n    }',
     'it is given to somebody else too',
   ],
   [
@@ -576,8 +576,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what next gave out is not given back',
     'patterns/consume/dispatcher.ts',
-    'this.takers.giveBackInHand(this.#closedReason())',
-    'this.takers.lost()',
+    'this.takers.inHand.giveBack(this.#closedReason())',
+    'this.takers.inHand.clear()',
     'nobody gets it before the channel is closed',
   ],
   [
@@ -1908,7 +1908,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a batch of a loop acks what others have',
     'patterns/consume/takers.ts',
-    'this.#loops.size === 1 && this.#inHand.unsettled === 0',
+    'this.#loops.size === 1 && this.inHand.unsettled === 0',
     'this.#loops.size >= 1',
     'what they have in hand is gone',
   ],
