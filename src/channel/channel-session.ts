@@ -169,7 +169,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
 
   encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
     encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
-    this.#port.methodWritten()
+    this.#port.outgoing.methodWritten()
   }
 
   /** Send a method that has no reply. */

@@ -44,6 +44,23 @@ export interface ChannelReceiver {
   connectionEnded(ending: CloseReason): void
 }
 
+/** What a connection does with the bytes in its writer. */
+export interface OutgoingBytes {
+  /** Something was written: it leaves at the end of this tick at the latest. */
+  written(): void
+  /** Like that, for a method: if there are many in one tick, they do not wait for its end. */
+  methodWritten(): void
+  /**
+   * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the
+   * socket takes more, or else a promise that gives the event loop a turn.
+   */
+  publishWritten(): Promise<void> | 'full' | undefined
+  /** Wait until the message that was just encoded has left; called before `publishWritten`. */
+  departure(waiter: Departure): void
+  /** Wait until the socket takes more. */
+  drained(waiter: Departure): void
+}
+
 /** A connection, as far as one life of a channel sees it. */
 export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly writer: Writer
@@ -65,20 +82,8 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly takesCancelOk: boolean
   /** `host:port` of the server, for messages. */
   readonly server: string
+  readonly outgoing: OutgoingBytes
 
-  /** Something was written: it leaves at the end of this tick at the latest. */
-  written(): void
-  /** Like that, for a method: if there are many in one tick, they do not wait for its end. */
-  methodWritten(): void
-  /**
-   * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the
-   * socket takes more, or else a promise that gives the event loop a turn.
-   */
-  publishWritten(): Promise<void> | 'full' | undefined
-  /** Wait until the message that was just encoded has left; called before `publishWritten`. */
-  departure(waiter: Departure): void
-  /** Wait until the socket takes more. */
-  drained(waiter: Departure): void
   /** One more (1) or one less (-1) of this program's operations waits for the broker. */
   awaiting(change: 1 | -1): void
   /** Bytes of deliveries that wait for their callbacks, added or taken away. */

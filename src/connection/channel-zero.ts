@@ -100,7 +100,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     const before = writer.waiting
     encodeMethod(writer, 0, method, args, frameMax)
     const size = writer.waiting - before
-    this.#port.written()
+    this.#port.outgoing.written()
     return size
   }
 

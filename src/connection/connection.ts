@@ -1,5 +1,5 @@
 import type { CloseReason } from '../channel/close-reason.ts'
-import type { ChannelPort, ChannelReceiver, Deadline, Departure } from '../channel/port.ts'
+import type { ChannelPort, ChannelReceiver, Deadline } from '../channel/port.ts'
 import { takesCancelOk, takesRejectOfStream } from '../channel/rabbitmq.ts'
 import type { LogWriter } from '../diagnostics/logger.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
@@ -74,7 +74,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   frameMax = FRAME_MAX_BEFORE_TUNE
   readonly #events: ConnectionEvents
   readonly #transport: Transport
-  readonly #outgoing: WriteBatcher
+  readonly outgoing: WriteBatcher
   readonly #incoming: FrameReader
   readonly #deadlines: Deadlines
   /** The receivers of the frames, and the channel numbers that are free. */
@@ -104,7 +104,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#zero = new ChannelZero(this, this, waitingFor)
     this.channels = new ChannelTable(this.#zero, this.server)
     const { maxBuffered } = settings
-    this.#outgoing = new WriteBatcher(transport, this.clock, maxBuffered, () => this.#gateChanged())
+    this.outgoing = new WriteBatcher(transport, this.clock, maxBuffered, () => this.#gateChanged())
     this.#incoming = new FrameReader(
       transport,
       this.channels,
@@ -113,7 +113,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       maxBuffered,
       FRAME_MAX_BEFORE_TUNE,
     )
-    this.publishes = this.#outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
+    this.publishes = this.outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
 
   /**
@@ -191,7 +191,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   get writer(): Writer {
-    return this.#outgoing.writer
+    return this.outgoing.writer
   }
 
   get takesRejectOfStream(): boolean {
@@ -200,7 +200,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   /** Encoded bytes that have not left. */
   get bufferedBytes(): number {
-    return this.#outgoing.buffered
+    return this.outgoing.buffered
   }
 
   /** Bytes of deliveries that wait for callbacks. */
@@ -222,11 +222,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.negotiated = negotiated
     this.frameMax = negotiated.frameMax
     this.#incoming.frameMax = negotiated.frameMax
-    this.publishes = this.#outgoing.encoder(negotiated.frameMax)
+    this.publishes = this.outgoing.encoder(negotiated.frameMax)
     this.channels.channelMax = negotiated.channelMax
     if (negotiated.heartbeat > 0) {
       this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, {
-        lastWrite: () => this.#outgoing.lastWrite,
+        lastWrite: () => this.outgoing.lastWrite,
         lastRead: () => this.#incoming.lastRead,
         readOnce: () => this.#incoming.throttle.readOnce(),
         beat: () => this.#beat(),
@@ -267,7 +267,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     writer.begin()
     writer.reserve(HEARTBEAT_FRAME.length)
     writer.bytes(HEARTBEAT_FRAME)
-    this.#outgoing.flush()
+    this.outgoing.flush()
   }
 
   // ---- the channels' side
@@ -279,26 +279,6 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   release(channelId: number, mayFollow: boolean): void {
     this.channels.release(channelId, mayFollow)
     this.#events.channelReleased()
-  }
-
-  written(): void {
-    this.#outgoing.written()
-  }
-
-  methodWritten(): void {
-    this.#outgoing.methodWritten()
-  }
-
-  publishWritten(): Promise<void> | 'full' | undefined {
-    return this.#outgoing.publishWritten()
-  }
-
-  departure(waiter: Departure): void {
-    this.#outgoing.departure(waiter)
-  }
-
-  drained(waiter: Departure): void {
-    this.#outgoing.drained(waiter)
   }
 
   awaiting(change: 1 | -1): void {
@@ -322,7 +302,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   }
 
   #gateChanged(): void {
-    const publishable = this.#state === 'open' && !this.isBlocked && !this.#outgoing.full
+    const publishable = this.#state === 'open' && !this.isBlocked && !this.outgoing.full
     this.publishable = publishable
     if (publishable) for (const channel of this.channels.channels) channel.resume()
   }
@@ -331,18 +311,18 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   onBytes(buffer: Buffer, length: number): void {
     if (this.#state === 'closed') return
-    this.#outgoing.readStarts()
+    this.outgoing.readStarts()
     try {
       this.#incoming.read(buffer, length)
     } catch (error) {
       this.#violated(error)
     }
     this.#incoming.readEnds()
-    this.#outgoing.readEnds()
+    this.outgoing.readEnds()
   }
 
   onDrain(): void {
-    this.#outgoing.onDrain()
+    this.outgoing.onDrain()
   }
 
   onEnd(): void {
@@ -422,12 +402,12 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.publishable = false
     this.#heartbeat?.stop()
     this.#deadlines.clear()
-    this.#outgoing.flush()
+    this.outgoing.flush()
     this.#transport.end(agreed)
     this.#deadlines.after(LINGER, () => this.#transport.destroy())
     this.#zero.fail(ending)
     this.channels.end(ending)
-    this.#outgoing.fail(ending)
+    this.outgoing.fail(ending)
     this.#closing?.resolve()
     if (wasOpen) this.#events.ended(this, ending)
   }

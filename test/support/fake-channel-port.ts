@@ -1,4 +1,4 @@
-import type { ChannelPort, ChannelReceiver, Departure } from '../../src/channel/port.ts'
+import type { ChannelPort, ChannelReceiver, Departure, OutgoingBytes } from '../../src/channel/port.ts'
 import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -12,7 +12,7 @@ export interface FakeDeadline {
 }
 
 /** A connection as a channel sees it, in which nothing happens but what a test does. */
-export class FakeChannelPort implements ChannelPort {
+export class FakeChannelPort implements ChannelPort, OutgoingBytes {
   readonly writer = new Writer()
   readonly clock = new VirtualClock()
   readonly frameMax = 4096
@@ -24,6 +24,7 @@ export class FakeChannelPort implements ChannelPort {
   takesRejectOfStream = false
   takesCancelOk = false
   readonly server = 'broker:5672'
+  readonly outgoing: OutgoingBytes = this
   readonly endpoint = {
     connectionId: 1,
     serverAddress: 'broker',

@@ -128,7 +128,7 @@ export class Acker implements IncomingSource {
       writeSettlement(writer, this.channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
     } else writeSettlement(writer, this.channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
     this.sent++
-    this.#port.written()
+    this.#port.outgoing.written()
   }
 
   /** Whether it, or one up to it with `multiple`, is a stream's, or looks so. */

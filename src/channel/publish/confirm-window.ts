@@ -124,7 +124,7 @@ export class ConfirmWindow {
   ): Promise<void> | undefined {
     const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
     if (this.#unconfirmed !== undefined) this.#count(exchange, routingKey, properties, mandatory)
-    const turn = byReference ? 'full' : this.port.publishWritten()
+    const turn = byReference ? 'full' : this.port.outgoing.publishWritten()
     if (turn !== 'full') return turn
     const publish = pendingPublish(undefined, exchange, routingKey, properties, mandatory, false)
     const promise = promiseOf(publish)
@@ -149,12 +149,12 @@ export class ConfirmWindow {
       publish.tag = this.#unconfirmed.add(publish)
       if (!mandatory && this.#keeper === undefined) publish.payload = undefined
       port.awaiting(1)
-      void port.publishWritten()
+      void port.outgoing.publishWritten()
       return true
     }
     publish.payload = undefined
     if (this.#unconfirmed !== undefined) this.#count(exchange, routingKey, properties, mandatory)
-    const turn = byReference ? 'full' : port.publishWritten()
+    const turn = byReference ? 'full' : port.outgoing.publishWritten()
     if (turn === 'full') this.#leave(publish, byReference)
     else fulfil(publish, turn)
     return true
@@ -197,10 +197,10 @@ export class ConfirmWindow {
       },
     }
     port.awaiting(1)
-    if (!byReference) port.drained(departure)
+    if (!byReference) port.outgoing.drained(departure)
     else {
-      port.departure(departure)
-      void port.publishWritten()
+      port.outgoing.departure(departure)
+      void port.outgoing.publishWritten()
     }
   }
 

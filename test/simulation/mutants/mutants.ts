@@ -213,8 +213,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits is published while the broker blocks',
     'connection/connection.ts',
-    "const publishable = this.#state === 'open' && !this.isBlocked && !this.#outgoing.full",
-    "const publishable = this.#state === 'open' && !this.#outgoing.full",
+    "const publishable = this.#state === 'open' && !this.isBlocked && !this.outgoing.full",
+    "const publishable = this.#state === 'open' && !this.outgoing.full",
     'it fills the socket, and nothing else gets through',
   ],
   [
