@@ -104,7 +104,10 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     this.acker = new Acker(port, id, earlier.delivery)
     this.calls = new Calls(
       port,
-      (_call, error) => this.#abort(error),
+      (call, error) => {
+        if (call.methodKey === ChannelClose.key) this.#closeUnanswered()
+        else this.#abort(error)
+      },
       'its channel is closed, since its outcome at the server is unknown',
     )
     this.frames = new ChannelFrames(port, id, earlier.publish, this)
@@ -250,7 +253,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     const replied = (): void => {
       // Nothing comes after its answer, also if its own close crossed ours.
       this.#closedByServer = false
-      this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+      this.#end(this.#closed)
     }
     let isWritten = false
     const closed = this.calls.start<void>(
@@ -267,7 +270,9 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     if (!isWritten) return closed
     this.#to('closing')
     this.acker.freeze()
-    this.#events.closing(closedByClient(this.id, this.#closeReason))
+    const ending = closedByClient(this.id, this.#closeReason)
+    this.#consuming?.failAll(ending)
+    this.#events.closing(ending)
     // However it ends, it is closed.
     this.#closing = closed.catch(ignore)
     return this.#closing
@@ -281,6 +286,18 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     void this.close(200, 'the client gave up waiting')
   }
 
+  /**
+   * The broker does not answer channel.close: the channel is over for the program. Its number is not free before the answer.
+   */
+  #closeUnanswered(): void {
+    this.#events.ended(this, this.#closed)
+  }
+
+  /** The reason of an end that was asked for. */
+  get #closed(): CloseReason {
+    return this.#crossed ?? closedByClient(this.id, this.#closeReason)
+  }
+
   /** The connection is over, and with it this life. */
   connectionEnded(ending: CloseReason): void {
     if (this.#state === 'closed') return
@@ -288,7 +305,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     if (this.#state === 'closing') {
       // Calls before that close have no reply yet.
       this.#failAll(this.#crossed ?? ending, ChannelClose.key)
-      this.#end(this.#crossed ?? closedByClient(this.id, this.#closeReason))
+      this.#end(this.#closed)
       return
     }
     this.#end(ending)

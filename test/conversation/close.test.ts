@@ -93,6 +93,44 @@ describe('closing a channel', () => {
     assert.equal(next.channelId, 1)
   })
 
+  it('rejects calls that wait for their consumer tag, also if the broker answers nothing more', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ clock })
+    peer.mute()
+    const consuming = follow(channel.basicConsume(() => {}, 'q', { consumerTag: 'c' }))
+    const waiting = [
+      follow(channel.basicCancel('c')),
+      follow(channel.basicConsume(() => {}, 'q', { consumerTag: 'c' })),
+      follow(channel.basicCancel('c', { noWait: true })),
+    ]
+    await clock.advance(20_000)
+    assert.match(consuming.error?.message ?? '', /not answered .* within 20000 ms; its channel is closed/)
+    for (const { error } of waiting) assert.match(error?.message ?? '', /failed: channel 1 is closed: .* not answered/)
+    assert.deepEqual(peer.names, ['1 channel.open', '1 basic.consume', '1 channel.close'])
+  })
+
+  it('is over for the program if the broker does not answer it in time, and keeps its number', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel, protocol } = await converseOnChannel({ clock }, new FakeBroker({ channelMax: 2 }))
+    const given = await protocol.channel()
+    peer.answers.delete(methods.ChannelClose.name)
+    const asked = follow(channel.waitClosed())
+    const unasked = follow(given.waitClosed())
+    const closing = follow(channel.close())
+    const declaring = follow(given.queueDeclare('q'))
+    await clock.advance(20_000)
+    assert.equal(asked.state, 'resolved')
+    assert.equal(closing.state, 'resolved')
+    assert.match(declaring.error?.message ?? '', /not answered/)
+    await clock.advance(20_000)
+    assert.match(unasked.error?.message ?? '', /^channel 2 is closed: .* was not answered/)
+    await rejection(protocol.channel(), NoChannelAvailableError)
+    peer.reply(1, methods.ChannelCloseOk, {})
+    peer.reply(2, methods.ChannelCloseOk, {})
+    assert.equal((await protocol.channel()).channelId, 1)
+    await protocol.close()
+  })
+
   it('rejects pending calls with the reason, and returns the same promise again', async () => {
     const { channel, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))

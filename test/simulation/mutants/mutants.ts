@@ -823,8 +823,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a timeout does not close the channel',
     'channel/channel-session.ts',
-    '(_call, error) => this.#abort(error)',
-    '(_call, error) => void error',
+    'else this.#abort(error)',
+    'else void error',
     'the outcome of the call at the server is unknown, and the channel goes on',
   ],
   [
