@@ -516,6 +516,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#recovery?.cancel()
     if (!wasOpen) {
       this.#end(closedByProgram(this.#server))
+      // It may be called by a getter of a message that a recovery sends: nothing can be written in there.
+      await undefined
       await this.#connection?.close(replyCode, replyText, timeout)
       return
     }

@@ -296,6 +296,28 @@ describe('closing a channel', () => {
 })
 
 describe('closing a connection', () => {
+  it('resolves from a getter of a message, also of one that a recovery sends', async () => {
+    const clock = new VirtualClock()
+    const { broker, peer, channel, protocol } = await converseOnChannel({ clock, recovery: {} })
+    peer.finish()
+    await turn()
+    let closing: Promise<void> | undefined
+    const headers = {
+      get now() {
+        // It is checked when it begins to wait, and is encoded by the recovery.
+        if (broker.peers.length === 2) closing ??= protocol.close()
+        return 1
+      },
+    }
+    const published = follow(channel.publish('x', '', 'q', { headers }))
+    await clock.advance(1_000)
+    assert.ok(closing !== undefined)
+    await closing
+    assert.equal(protocol.state, 'closed')
+    assert.equal(broker.peers[1]?.names.at(-1), '0 connection.close')
+    assert.notEqual(published.state, 'pending')
+  })
+
   it('cancels nothing that is done: the reason of an aborted signal is an error with a stack', async t => {
     const abort = t.mock.method(AbortController.prototype, 'abort')
     const { protocol } = await converse()
