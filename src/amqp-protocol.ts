@@ -336,7 +336,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    return isolatedTransaction(this.#session.publishing, work)
+    return isolatedTransaction(this.#session.publishing, new CallSite(), work)
   }
 
   // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
@@ -521,11 +521,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @param reason what the broker's log shows.
    */
-  async updateSecret(secret: string, reason: string): Promise<void> {
-    if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
-    if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
-    shortStringOption('updateSecret', 'reason', reason)
-    await this.#connections.updateSecret(secret, reason)
+  updateSecret(secret: string, reason: string): Promise<void> {
+    return fromCallSite(new CallSite(), async () => {
+      if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
+      if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
+      shortStringOption('updateSecret', 'reason', reason)
+      await this.#connections.updateSecret(secret, reason)
+    })
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 import { abortedBy, type PublishOutcome, TimeoutError } from '../errors.ts'
 import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
-import { atCallSite, type CallSite } from '../lib/call-site.ts'
+import { atCallSite, type CallSite, rejection } from '../lib/call-site.ts'
 import type { CallOptions } from './call-options.ts'
 import type { ChannelPort, Deadline } from './port.ts'
 
@@ -22,10 +22,10 @@ export interface CallContext extends CallOptions {
  *
  * @throws TimeoutError if none are left: the call must not be sent.
  */
-export function timeLeft({ what, timeout, since, outcome }: CallContext, now: number): number | undefined {
+export function timeLeft({ what, site, timeout, since, outcome }: CallContext, now: number): number | undefined {
   if (timeout === undefined || since === undefined) return timeout
   const left = timeout - (now - since)
-  if (left <= 0) throw new TimeoutError(`${what} was not sent within ${timeout} ms`, { outcome })
+  if (left <= 0) throw atCallSite(new TimeoutError(`${what} was not sent within ${timeout} ms`, { outcome }), site)
   return left
 }
 
@@ -122,14 +122,21 @@ export class Calls {
     write: () => ReplyObserver<R> | undefined,
   ): Promise<R> {
     const { what, site, signal, timeout } = context
-    if (signal?.aborted) return Promise.reject(abortedBy(signal, what))
+    if (signal?.aborted) return Promise.reject(atCallSite(abortedBy(signal, what), site))
     return new Promise<R>((resolve, reject) => {
       const left = timeout === undefined ? undefined : timeLeft(context, this.#port.clock.now())
+      let observer: Call['observer']
+      try {
+        observer = write() as Call['observer']
+      } catch (error) {
+        reject(rejection(error, site))
+        return
+      }
       const call: Call = {
         what,
         methodKey,
         replyKey,
-        observer: write() as Call['observer'],
+        observer,
         resolve: resolve as Call['resolve'],
         reject,
         awaited: true,

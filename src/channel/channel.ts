@@ -1,7 +1,7 @@
 import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
 import { type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
-import { atCallSite, CallSite } from '../lib/call-site.ts'
+import { atCallSite, CallSite, fromCallSite, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import { asError } from '../lib/thrown.ts'
 import {
@@ -40,6 +40,7 @@ import { copyTable } from '../protocol/table-copy.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { describeCall } from './call-options.ts'
 import type { CallContext } from './calls.ts'
+import type { ChannelSession } from './channel-session.ts'
 import { CallbackConsumer } from './consume/callback-consumer.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer, DeliverySink } from './consume/delivery-sink.ts'
@@ -463,7 +464,7 @@ export class Channel {
    * @throws DuplicateConsumerTagError; ChannelClosedError 404 if there is no such queue, 403 if it is refused.
    */
   basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(new CallSite(), 'basic.consume', queueName, options, CONSUME, async context => {
+    return this.#method(new CallSite(), 'basic.consume', queueName, options, CONSUME, context => {
       const { noAck, concurrency = Number.POSITIVE_INFINITY } = options
       if (typeof callback !== 'function') throw badValue('basic.consume', 'callback', 'a function', callback)
       if (concurrency !== Number.POSITIVE_INFINITY && !(Number.isInteger(concurrency) && concurrency > 0)) {
@@ -476,8 +477,7 @@ export class Channel {
         channel: this,
         callback,
       })
-      const { tag } = await this.#consume(sink, options, context, false)
-      return { consumerTag: tag }
+      return this.#consume(sink, options, context, false).then(({ tag }) => ({ consumerTag: tag }))
     })
   }
 
@@ -488,12 +488,7 @@ export class Channel {
     )
   }
 
-  async #consume(
-    sink: DeliverySink,
-    options: ConsumeOptions,
-    context: CallContext,
-    isRestarted: boolean,
-  ): Promise<Consumer> {
+  #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext, isRestarted: boolean): Promise<Consumer> {
     const { noLocal, noAck, exclusive, noWait } = options
     const { queueName } = sink
     const args = argumentsOf('basic.consume', options.arguments)
@@ -508,8 +503,9 @@ export class Channel {
     const consumer: Consumer = { tag, sink, position: positionOf(isStream, offset), isRestarted }
     const { subscriptions } = this.#lives
     const request = sent as ArgumentsOf<typeof BasicConsume>
-    await this.#lives.use(session => subscriptions.start(session, consumer, request, context), context)
-    return consumer
+    return this.#lives
+      .use(session => subscriptions.start(session, consumer, request, context), context)
+      .then(() => consumer)
   }
 
   /**
@@ -518,12 +514,13 @@ export class Channel {
    * any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(new CallSite(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], async context => {
+    return this.#method(new CallSite(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
       const { subscriptions } = this.#lives
       const noWait = options.noWait === true
-      await this.#lives.use(session => subscriptions.cancel(session, consumerTag, noWait, context), context)
-      return { consumerTag }
+      const cancel = (session: ChannelSession): Promise<void> =>
+        subscriptions.cancel(session, consumerTag, noWait, context)
+      return this.#lives.use(cancel, context).then(() => ({ consumerTag }))
     })
   }
 
@@ -640,6 +637,7 @@ export class Channel {
    * one rejects.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
+    const site = new CallSite()
     if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
     if (this.#inTransaction) {
       throw new ProtocolError(
@@ -649,10 +647,10 @@ export class Channel {
     const { modes, publishing } = this.#lives
     this.#inTransaction = true
     try {
-      if (modes.transaction === 'none') await this.txSelect()
+      if (modes.transaction === 'none') await fromCallSite(site, () => this.txSelect())
       const result = await work(this)
       this.#inTransaction = false
-      await this.txCommit()
+      await fromCallSite(site, () => this.txCommit())
       return result
     } catch (error) {
       this.#inTransaction = false
@@ -747,7 +745,7 @@ export class Channel {
       const traced = new TracedCall(this.#lives, method, name, this.channelId, options)
       return METHOD_CALL.promise(traced, () => run(context))
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(rejection(error, site))
     }
   }
 

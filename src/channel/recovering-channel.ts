@@ -3,7 +3,7 @@ import type { Endpoint } from '../diagnostics/server-context.ts'
 import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
 import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
-import { atCallSite } from '../lib/call-site.ts'
+import { atCallSite, rejection } from '../lib/call-site.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
@@ -213,7 +213,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       if (session !== undefined && mayGo && !behindPublishes && this.isBack(context)) return operation(session)
       return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(rejection(error, context.site))
     }
   }
 

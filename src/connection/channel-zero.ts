@@ -3,7 +3,6 @@ import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
 import { ProtocolError } from '../errors.ts'
 import { follow } from '../lib/call-safely.ts'
-import { CallSite } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import { decodeMethod, encodeMethod } from '../protocol/method-codec.ts'
 import {
@@ -146,7 +145,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
 
   /** Give the server a new secret before the old one expires (connection.update-secret). */
   updateSecret(secret: string, reason: string): Promise<void> {
-    const context = { what: 'connection.update-secret', site: new CallSite() }
+    const context = { what: 'connection.update-secret', site: undefined }
     const { key } = ConnectionUpdateSecret
     this.#calls ??= new Calls(this.#port, ignore, 'its outcome at the server is unknown')
     return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {

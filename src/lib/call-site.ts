@@ -2,14 +2,27 @@ import { AmqpError } from '../errors.ts'
 
 /**
  * The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. Made by a
- * public method itself, whose own frame is the first ("500 queue declares": `captureStackTrace` for less than all frames
- * costs a third more). Its text is made only when it is read.
+ * public method itself ("500 queue declares": `captureStackTrace` for less than all frames costs a third more). Its text
+ * is made only when it is read.
  */
 export interface CallSite {
   readonly stack?: string
 }
 
-export const CallSite: new () => CallSite = Error
+/** The first frames: that of this function, and that of the public method. */
+const OWN_FRAMES = 2
+
+function placeOfCall(): CallSite {
+  const limit = Error.stackTraceLimit
+  if (!(limit > 0 && limit <= OWN_FRAMES)) return new Error()
+  // The program wants few frames, which must be its own.
+  Reflect.set(Error, 'stackTraceLimit', limit + OWN_FRAMES)
+  const site = new Error()
+  Reflect.set(Error, 'stackTraceLimit', limit)
+  return site
+}
+
+export const CallSite = placeOfCall as unknown as new () => CallSite
 
 const FRAME = '\n    at '
 const { prepareStackTrace } = Error
@@ -19,11 +32,12 @@ function linesOf(site: CallSite): string {
   const programs = Error.prepareStackTrace
   const isDefault = programs === prepareStackTrace || programs === undefined
   // One of the program may leave out the frames of packages, so it is not given ours: its text does not show which that was.
-  if (!isDefault) Error.prepareStackTrace = (error, frames) => programs(error, frames.slice(1))
+  if (!isDefault) Error.prepareStackTrace = (error, frames) => programs(error, frames.slice(OWN_FRAMES))
   try {
     const { stack = '' } = site
-    const first = stack.indexOf(FRAME)
-    const caller = isDefault ? stack.indexOf(FRAME, first + 1) : first
+    let caller = stack.indexOf(FRAME)
+    let own = isDefault ? OWN_FRAMES : 0
+    while (own-- > 0 && caller !== -1) caller = stack.indexOf(FRAME, caller + 1)
     return caller === -1 ? '' : stack.slice(caller)
   } finally {
     if (!isDefault) Error.prepareStackTrace = programs
@@ -42,12 +56,12 @@ export function atCallSite<E extends Error>(error: E, site: CallSite | undefined
 }
 
 /** What a call rejects with: an error of this package shows the line of the call. */
-export function rejection(thrown: unknown, site: CallSite): unknown {
+export function rejection(thrown: unknown, site: CallSite | undefined): unknown {
   return thrown instanceof AmqpError ? atCallSite(thrown, site) : thrown
 }
 
 /** Do `call`, and let its errors show the line of the call. */
-export async function fromCallSite<T>(site: CallSite, call: () => Promise<T>): Promise<T> {
+export async function fromCallSite<T>(site: CallSite | undefined, call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {

@@ -2,7 +2,7 @@ import type { CallOptions } from '../channel/call-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { ChannelSource } from '../connection/channel-source.ts'
 import { atMost } from '../lib/at-most.ts'
-import { atCallSite, type CallSite } from '../lib/call-site.ts'
+import { atCallSite, type CallSite, fromCallSite } from '../lib/call-site.ts'
 import { asError } from '../lib/thrown.ts'
 import { badValue, durationOption, signalOption } from '../protocol/option-check.ts'
 
@@ -46,16 +46,20 @@ function use<T, O>(channel: Channel, options: O, run: (channel: Channel, options
 /**
  * Do `work` in a transaction on a channel of its own, which `protocol.close()` lets end. If it throws, the channel is
  * closed, which undoes what it did: its error waits for no reply, nor for a lost connection.
+ *
+ * @param site of the public method that this is for: the errors of `work` show lines of its own.
  */
 export async function isolatedTransaction<T>(
   source: ChannelSource,
+  site: CallSite,
   work: (channel: Channel) => Promise<T> | T,
 ): Promise<T> {
   if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
   await undefined
   const { publishTimeout } = source
-  const channel = await source.openingChannel({ what: 'transaction', recover: false, publishTimeout })
-  const running = transact(channel, work)
+  const options = { what: 'transaction', recover: false, publishTimeout }
+  const channel = await fromCallSite(site, () => source.openingChannel(options))
+  const running = transact(channel, site, work)
   const part = { bringsWork: true, close: ({ timeout }: CallOptions) => atMost(source, timeout ?? 0, running) }
   source.own(part)
   try {
@@ -70,9 +74,9 @@ export async function isolatedTransaction<T>(
   }
 }
 
-async function transact<T>(channel: Channel, work: (channel: Channel) => Promise<T> | T): Promise<T> {
-  await channel.txSelect()
+async function transact<T>(channel: Channel, site: CallSite, work: (channel: Channel) => Promise<T> | T): Promise<T> {
+  await fromCallSite(site, () => channel.txSelect())
   const result = await work(channel)
-  await channel.txCommit()
+  await fromCallSite(site, () => channel.txCommit())
   return result
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
+  AmqpError,
   AmqpUriError,
   ChannelClosedError,
   ConnectionClosedError,
@@ -9,6 +10,7 @@ import {
   connectInBackground,
   DuplicateConsumerTagError,
   EncodeError,
+  type FieldTable,
   fromUrl,
   NoChannelAvailableError,
 } from '../../src/index.ts'
@@ -16,6 +18,7 @@ import * as methods from '../../src/protocol/methods.ts'
 import { converse, converseOnChannel, FakeBroker, startConsumer } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const REFUSED = { replyCode: 404, replyText: "NOT_FOUND - no queue 'orders' in vhost '/'", classId: 50, methodId: 10 }
 
@@ -123,6 +126,42 @@ describe('errors of rejected calls', () => {
       assert.ok(error.cause instanceof ConnectionLostError, name)
       assert.match(error.stack ?? '', /errors\.test/, `${name}: ${error.stack}`)
     }
+  })
+
+  it('show it however deep the fault was found, and however late', async () => {
+    const clock = new VirtualClock()
+    const { channel, protocol, broker, peer } = await converseOnChannel({ clock, recovery: {}, rpcTimeout: 50 })
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'taken' })
+    const nested = (depth: number): FieldTable => (depth === 0 ? { bad: Number.NaN } : { inner: nested(depth - 1) })
+    const calls: Record<string, () => Promise<unknown>> = {
+      'a nested argument of a declare': () => channel.queueDeclare('q', { arguments: nested(20) }),
+      'a nested argument of a consume': () => channel.basicConsume(() => {}, 'q', { arguments: nested(20) }),
+      'a long name': () => channel.queueBind('q'.repeat(256), 'e'),
+      'a long name, with noWait': () => channel.queuePurge('q'.repeat(256), { noWait: true }),
+      'a tag that is in use': () => channel.basicConsume(() => {}, 'q', { consumerTag: 'taken' }),
+      'a transaction': () => channel.transaction(() => {}),
+      'a transaction of the protocol': () => protocol.transaction(() => {}),
+      'a new secret': () => protocol.updateSecret('secret', 'reason'),
+    }
+    const failed = async (what: string, call: () => Promise<unknown>): Promise<void> => {
+      async function caller(): Promise<unknown> {
+        return await call()
+      }
+      const { stack = '' } = await rejection(clock.until(caller()), AmqpError)
+      assert.match(stack, /errors\.test/, `${what}: ${stack}`)
+    }
+    for (const [what, call] of Object.entries(calls)) await failed(what, call)
+    const again = await protocol.channel()
+    peer.finish()
+    await turn()
+    assert.equal(protocol.state, 'recovering')
+    broker.prepare = next => next.answers.set('basic.consume', () => undefined)
+    const late = [
+      failed('a long name, late', () => again.queuePurge('q'.repeat(256))),
+      failed('a long name with noWait, late', () => again.queuePurge('q'.repeat(256), { noWait: true })),
+    ]
+    await Promise.all(late)
+    await clock.until(protocol.close())
   })
 
   it('are fresh ones with a common cause', async () => {

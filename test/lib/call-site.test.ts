@@ -35,6 +35,23 @@ describe('the place of a call', () => {
     assert.match(error.stack ?? '', /^RangeError: no\n {4}at caller /)
   })
 
+  it('is that also if the program wants few frames, of which it gets as many', () => {
+    const { stackTraceLimit } = Error
+    try {
+      for (const limit of [1, 2]) {
+        Error.stackTraceLimit = limit
+        const { stack } = atCallSite(new RangeError('no'), caller())
+        assert.equal(Error.stackTraceLimit, limit)
+        assert.equal(names(stack)[0], 'caller')
+        assert.equal(stack?.split('\n').length, 1 + limit)
+      }
+      Error.stackTraceLimit = 0
+      assert.equal(atCallSite(new RangeError('no'), caller()).stack, 'RangeError: no')
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
+  })
+
   it('is that also if the program leaves out the frames of packages', () => {
     const site = caller()
     const format = (error: Error, frames: NodeJS.CallSite[]): string => {

@@ -1,3 +1,4 @@
+import { atCallSite } from '../../lib/call-site.ts'
 import { asError } from '../../lib/thrown.ts'
 import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../protocol/methods.ts'
 import { copyTable } from '../../protocol/table-copy.ts'
@@ -69,7 +70,7 @@ export class RecordedConsumers {
     // One that the broker has not granted again yet keeps its tag.
     if (this.#consumers.has(tag) && session.consuming.deliveries.consumer(tag) === undefined) {
       consumer.sink.discard()
-      return Promise.reject(tagInUse(consumer, session.id))
+      return Promise.reject(atCallSite(tagInUse(consumer, session.id), context.site))
     }
     const { queueName = '', noWait = false } = args
     const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }

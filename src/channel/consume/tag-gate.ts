@@ -1,3 +1,4 @@
+import { rejection } from '../../lib/call-site.ts'
 import { describeWait, WaitList } from '../../lib/wait-list.ts'
 import { type CallContext, timeLeft } from '../calls.ts'
 import type { ChannelPort } from '../port.ts'
@@ -40,7 +41,7 @@ export class TagGate {
       try {
         return run()
       } catch (error) {
-        return Promise.reject(error)
+        return Promise.reject(rejection(error, context.site))
       }
     }
     return new Promise((resolve, reject) => {
@@ -55,7 +56,7 @@ export class TagGate {
       }
       const failed = (error: Error): void => {
         this.#port.awaiting(-1)
-        reject(error)
+        reject(rejection(error, site))
       }
       gate.waiting.enter({ granted, failed }, { what, site, signal, timeout })
     })

@@ -1,6 +1,7 @@
 import { PUBLISH, PublishContext, type PublishSource, tracesPublish, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
 import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
 import { BufferFullError, EncodeError } from '../../errors.ts'
+import { rejection } from '../../lib/call-site.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { describeWait, type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
@@ -414,7 +415,7 @@ export class Publishing implements PublishSource {
           if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
           else resolve(operation())
         } catch (error) {
-          reject(error)
+          reject(rejection(error, context.site))
         }
       }
       const failed = (error: Error): void => {
