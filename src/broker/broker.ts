@@ -186,7 +186,7 @@ export class BrokerEngine implements ConnectionHost {
   restart(inOrder: boolean): void {
     for (const connection of [...this.connections]) {
       if (inOrder) connection.end()
-      else connection.destroy()
+      else connection.reset()
     }
     const unwritten = new Set(inOrder ? [] : this.#confirming.withheld.map(({ message }) => message))
     this.#confirming.withheld.length = 0

@@ -282,8 +282,10 @@ for (const [way, options] of ways) {
       broker.withholdConfirms()
       const lost = assert.rejects(protocol.publish('not confirmed', '', 'orders'))
       await broker.queue('orders').hasReady(2)
+      const end = rejection(protocol.waitClosed(), ConnectionLostError)
       await broker.kill()
       await lost
+      assert.equal(((await end).cause as NodeJS.ErrnoException).code, 'ECONNRESET')
       await broker.start()
       assert.deepEqual(
         broker.queue('orders').ready.map(({ body }) => body.toString()),
