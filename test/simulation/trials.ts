@@ -7,6 +7,8 @@ import type { Program } from './program/program.ts'
 
 /** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
 const SOON = 60_000
+/** Virtual milliseconds after each of which it is seen whether all has ended: an idle minute costs heartbeats alone. */
+const PART = 5_000
 
 /** When all faults are over, programs try whether everything works. */
 export class Trials {
@@ -31,9 +33,13 @@ export class Trials {
 
   /** Let time pass until nothing is pending. */
   async finish(milliseconds: number): Promise<void> {
-    for (let left = milliseconds; left > 0; left -= milliseconds / 12) {
-      await this.#clock.advance(milliseconds / 12)
-      if (this.#journal.pending.length === 0) return
+    await this.#until(() => this.#journal.pending.length === 0, milliseconds)
+  }
+
+  async #until(isOver: () => boolean, milliseconds: number): Promise<void> {
+    for (let left = milliseconds; left > 0; left -= PART) {
+      await this.#clock.advance(PART)
+      if (isOver()) return
     }
   }
 
@@ -56,11 +62,12 @@ export class Trials {
       }
     }
     if (sent.length === 0) return []
-    await this.#clock.advance(SOON)
-    const seen = new Set(this.#journal.handled.map(({ id }) => id))
-    const refused = ({ outcome }: { readonly outcome: string } = { outcome: '' }) => outcome === 'refused'
-    const lost = sent.filter(id => !seen.has(id) && !refused(this.#journal.published.get(id)))
-    return lost.map(id => `${id} did not reach its private queue`)
+    const lost = (): string[] => {
+      const seen = new Set(this.#journal.handled.map(({ id }) => id))
+      return sent.filter(id => !seen.has(id) && this.#journal.published.get(id)?.outcome !== 'refused')
+    }
+    await this.#until(() => lost().length === 0, SOON)
+    return lost().map(id => `${id} did not reach its private queue`)
   }
 
   /** Each way of publishing works. */
