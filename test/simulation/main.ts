@@ -16,6 +16,7 @@ import { Random } from './random.ts'
 import { randomSteps } from './random-steps.ts'
 import { shrink } from './shrink.ts'
 import type { Step } from './steps.ts'
+import { prepareV8 } from './v8-flags.ts'
 
 const { values } = parseArgs({
   options: {
@@ -60,6 +61,7 @@ async function one(seed: number): Promise<void> {
 async function many(): Promise<void> {
   // Stacks are expensive, and not read: a history that is wrong is run again.
   Error.stackTraceLimit = 0
+  prepareV8()
   const started = process.hrtime.bigint()
   const elapsed = (): number => Number(process.hrtime.bigint() - started) / 1e9
   const used = (): number => {
