@@ -56,6 +56,9 @@ export class Journal {
   readonly consumers: Consuming[] = []
   /** Queues out of which a message was asked for without acks, and no answer came. */
   readonly lostGets = new Set<string>()
+  /** What handlers threw, and what `onError` got. */
+  readonly thrown = new Set<Error>()
+  readonly reported = new Set<unknown>()
   /** Messages of one transaction each. */
   readonly units: (readonly Published[])[] = []
   /** What is wrong for sure, at the moment it is seen. */

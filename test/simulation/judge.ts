@@ -64,6 +64,8 @@ export function judge(journal: Journal, evidence: Evidence, isSlowReader: boolea
     if (journal.published.has(id)) wrong.push(`${id} was sent twice, for nothing`)
   wrong.push(...outOfOrder(journal, evidence.arrived))
   wrong.push(...handledOutOfOrder(journal, evidence.arrived))
+  for (const error of journal.thrown)
+    if (!journal.reported.has(error)) wrong.push(`a handler threw "${error.message}", and that was not reported`)
   for (const what of journal.pending) wrong.push(`${what} never ended`)
   return wrong
 }

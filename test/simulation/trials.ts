@@ -72,6 +72,7 @@ export class Trials {
 
   /** Each way of publishing works. */
   async #publishOnce(): Promise<void> {
+    const before = new Set(this.#journal.published.keys())
     for (const program of this.#programs) {
       program.questions.unanswered.clear()
       for (const way of ['protocol', 'publisher', 'confirm', 'plain', 'transaction'] as const) {
@@ -85,6 +86,9 @@ export class Trials {
     await this.finish(SOON)
     const { violations, pending } = this.#journal
     for (const what of pending) violations.push(`${what} is pending, though nothing is wrong`)
+    for (const { id, outcome, error } of this.#journal.published.values())
+      if (!before.has(id) && outcome !== 'ok' && outcome !== 'pending')
+        violations.push(`${id} ended with "${outcome}", though nothing is wrong: ${error?.message}`)
     // If the only program that could answer failed to come back, no answer comes.
     if (!this.#programs.some(({ answers }) => answers)) return
     for (const { questions, number } of this.#programs) {

@@ -5,18 +5,27 @@ import type { BrokerControl } from '../broker-control.ts'
 /** A small task whose result is known exactly if nothing disturbs it. Under faults it has to come to its end, and to leave nothing. */
 export type Errand = (outing: Outing) => Promise<void>
 
+/** The name of a server that is never there. */
+export const NO_SERVER = 'none'
+
 /** A connection that an errand has for itself. */
 export interface OwnConnection {
   readonly protocol: AmqpProtocol
   /** Timers of it that keep the process alive. */
   readonly keeping: number
-  /** Break what is there of it now. */
-  cut(): void
-  /** New connections of it are refused, or not any more. */
-  refuse(does: boolean): void
-  /** Nothing comes or goes until it thaws. */
-  freeze(): void
-  thaw(): void
+  /** Connections that it has to the broker. */
+  readonly open: number
+  /** Break what is there of it now, or one of two connections. */
+  cut(which?: number): void
+  /** The broker ends the streams of what is there of it now. */
+  halfClose(): void
+  /** New connections of it are refused, by one server or by all, or not any more. */
+  refuse(does: boolean, host?: string): void
+  /** New connections to this server are taken, and get no answer. */
+  silence(host: string): void
+  /** Nothing comes or goes until it thaws, or nothing in one way. */
+  freeze(way?: 'toServer' | 'toClient'): void
+  thaw(way?: 'toServer' | 'toClient'): void
   /** The next link to the broker is there. */
   linked(): Promise<void>
 }

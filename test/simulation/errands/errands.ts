@@ -12,6 +12,7 @@ import {
   returns,
   tagAgain,
 } from './channel-methods.ts'
+import { busyCloses, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
 import {
   background,
   channelsAfterLoss,
@@ -22,17 +23,17 @@ import {
   slowTokens,
   tokenAgain,
   tokens,
-  unrecovered,
 } from './connections.ts'
 import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
-import { behindLocks, lockedConsumers, otherThings } from './locks.ts'
+import { ledger } from './ledgers.ts'
+import { behindLocks, lateBindings, lockedConsumers, otherThings } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
-import { givenUp, outages } from './outages.ts'
+import { givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
@@ -40,6 +41,8 @@ import { brokenTransaction, consumers, inHand, resent, topology } from './recove
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
+import { secrets } from './secrets.ts'
+import { brokenLogins, firstConnections, servers, twoConnections } from './servers.ts'
 import {
   callsBetween,
   crowds,
@@ -50,11 +53,28 @@ import {
   slowConfirms,
   timeouts,
 } from './silences.ts'
-import { failedInStream, storedOffsets } from './streams.ts'
+import { failedInStream, storedOffsets, streamOutage } from './streams.ts'
+import { brokenTransactions, wholeTransactions } from './transactions.ts'
 import { typed, typedQuestions } from './typed.ts'
+import { unheard } from './unheard.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  silentCloses,
+  busyCloses,
+  givenUpOpenings,
+  unanswerable,
+  secrets,
+  streamOutage,
+  lateBindings,
+  ledger,
+  brokenTransactions,
+  wholeTransactions,
+  unheard,
+  servers,
+  firstConnections,
+  twoConnections,
+  brokenLogins,
   tooLarge,
   oldGets,
   manyCalls,

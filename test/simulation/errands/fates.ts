@@ -81,7 +81,8 @@ export const brokenConnections: Errand = async outing => {
 /** A broker that blocks answers later: nothing that waits for it times out meanwhile. */
 export const blocked: Errand = async outing => {
   const { control, connect } = outing.startBroker()
-  const { protocol } = await connect({ rpcTimeout: 2_000 })
+  const own = await connect({ rpcTimeout: 2_000, heartbeat: 0 })
+  const { protocol } = own
   const queue = 'blocked'
   await protocol.queueDeclare(queue)
   const channel = await protocol.channel()
@@ -95,4 +96,27 @@ export const blocked: Errand = async outing => {
   await asked
   await sent
   outing.equal(protocol.blocked, undefined, 'the block after its end')
+  // A call of a broker that falls silent just then: its time begins again when the block has ended.
+  const other = await protocol.channel()
+  own.freeze('toClient')
+  control.block('low on memory')
+  await channel.basicPublish('3', '', queue)
+  await outing.sleep(20)
+  own.freeze('toServer')
+  const unanswered = outing.failure(
+    other.queueDeclare(queue, { passive: true }),
+    'TimeoutError',
+    'a call without an answer',
+  )
+  await outing.sleep(1)
+  own.thaw('toClient')
+  await outing.until(() => protocol.blocked !== undefined, 'the second block', 2_000)
+  await outing.sleep(3_000)
+  control.unblock()
+  await outing.until(() => protocol.blocked === undefined, 'the end of the second block', 1_000)
+  const began = outing.clock.now()
+  const ended = await Promise.race([unanswered, outing.sleep(5_000)])
+  outing.expect(ended !== undefined, 'a call without an answer ends after a block')
+  outing.took(began, 1_800, 2_100, 'a call without an answer after a block')
+  own.thaw()
 }

@@ -124,6 +124,8 @@ export const interruptions: Errand = async outing => {
   }
   const consumer = await protocol.consumer(queue, handler, { onCancel })
   for (const event of ['cancelled', 'resumed', 'closed'] as const) consumer.on(event, () => events.push(event))
+  let once = 0
+  consumer.once('cancelled', () => once++)
   for (let n = 0; n < 3; n++) {
     own.cut()
     await protocol.ready({ timeout: 20_000 })
@@ -133,6 +135,7 @@ export const interruptions: Errand = async outing => {
   }
   outing.equal(seen, ['0', '1', '2'], 'messages after interruptions')
   outing.equal(events, ['cancelled', 'resumed', 'cancelled', 'resumed', 'cancelled', 'resumed'], 'the events')
+  outing.equal(once, 1, 'calls of a listener for one event')
   answer = 'close'
   own.cut()
   await outing.until(() => events.includes('closed'), 'the end of a consumer whose program wants it no more', 5_000)
@@ -143,6 +146,26 @@ export const interruptions: Errand = async outing => {
   await outing.holds(queue, 1, 'messages that are left')
   const { consumerCount } = await outing.protocol.queueDeclare(queue, { passive: true })
   outing.equal(consumerCount, 0, 'consumers that are left')
+  // It is asked about a refusal, too: another connection has the queue.
+  const passing = `${outing.name} passing`
+  await outing.protocol.queueDeclare(passing)
+  const asked: Error[] = []
+  const refused = await protocol.consumer(passing, handler, {
+    onCancel: error => {
+      asked.push(error)
+      return error.message.includes('405') ? 'close' : 'resume'
+    },
+  })
+  let why: Error | undefined
+  refused.once('closed', error => {
+    why = error
+  })
+  await outing.protocol.queueDelete(passing)
+  outing.keep({ close: () => outing.protocol.queueDelete(passing) })
+  await outing.protocol.queueDeclare(passing, { exclusive: true })
+  await outing.until(() => why !== undefined, 'the end of a consumer that is refused', 5_000)
+  outing.expect(why?.message.includes('405') === true, `the error of its end is ${why?.message}`)
+  outing.equal(asked.length, 2, 'times that its program was asked')
 }
 
 /** A program that has taken many messages and settled some of them has the others in hand, and each learns of the end. */

@@ -1,6 +1,6 @@
-import type { Channel } from '../../../src/index.ts'
+import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
-import { lose, QUICK } from './recoveries.ts'
+import { lose, QUICK, reaches } from './recoveries.ts'
 
 /** While another connection has a queue for a moment, what needs it waits, and what was published after that comes after it. */
 export const behindLocks: Errand = async outing => {
@@ -110,6 +110,8 @@ export const lockedConsumers: Errand = async outing => {
   await outing.protocol.queueDeclare(locked, { exclusive: true })
   own.refuse(false)
   const lock = [1_500, 4_000, 40_000][outing.number % 3] ?? 0
+  // One that is opened while consumers are still waited for.
+  const late = await protocol.channel({ signal: outing.signalAfter(60_000) })
   await outing.sleep(lock)
   await outing.protocol.queueDelete(locked)
   outing.keep({ close: () => outing.protocol.queueDelete(locked) })
@@ -125,10 +127,48 @@ export const lockedConsumers: Errand = async outing => {
   await outing.protocol.publish('passing', '', passing)
   await outing.until(() => seen.includes('passing'), 'a message beside a queue that was locked', 5_000)
   outing.equal(ends, 2 - should, 'consumers that were given up')
-  await lose(outing, own)
-  await outing.sleep(1_000)
-  outing.equal(await count(locked), should, 'consumers of a queue that was locked, after the next loss')
+  if (outing.number % 2 === 0) {
+    await lose(outing, own)
+    await outing.sleep(1_000)
+    outing.equal(await count(locked), should, 'consumers of a queue that was locked, after the next loss')
+  }
   await intent.close()
+  // A close waits for the callbacks of every channel.
+  let acks = 0
+  const slow = async (on: Channel, _body: Buffer, { deliveryTag }: Envelope): Promise<void> => {
+    await outing.sleep(200)
+    if (await on.basicClientAck(deliveryTag).catch(() => false)) acks++
+  }
+  const last = await outing.queue()
+  for (const each of [channel, late]) await each.basicConsume(slow, last)
+  await outing.publish(last, '1', '2')
+  await outing.sleep(50)
+  await protocol.close()
+  outing.equal(acks, 2, 'messages that were acked while their connection was closed')
+}
+
+/** A binding to a queue that was locked is made when the queue is, though its exchange has gone meanwhile. */
+export const lateBindings: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const [exchange, locked] = [`${outing.name} exchange`, `${outing.name} locked`]
+  await protocol.exchangeDeclare(exchange, 'direct', { autoDelete: true })
+  await protocol.queueDeclare(locked, { exclusive: true })
+  await protocol.queueBind(locked, exchange, 'key')
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  await outing.protocol.queueDeclare(locked, { exclusive: true })
+  own.refuse(false)
+  await outing.sleep([300, 3_000][outing.number % 2] ?? 0)
+  await outing.protocol.exchangeDelete(exchange)
+  await outing.protocol.queueDelete(locked)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.sleep(15_000)
+  outing.expect(
+    await reaches(own, exchange, 'key').catch(() => false),
+    'a binding to a queue that was locked is missing',
+  )
 }
 
 /** What is there otherwise when the connection comes back is reported once, and left as it is from then on. */

@@ -1,4 +1,4 @@
-import type { Errand } from './errand.ts'
+import type { Errand, Outing, OwnConnection } from './errand.ts'
 
 /** What came without acks is gone at the broker: a handler gets all of it, even while its consumer is closed. */
 export const noAcks: Errand = async outing => {
@@ -21,8 +21,66 @@ export const noAcks: Errand = async outing => {
   await consumer.close()
   outing.equal(seen.length + (await outing.ready(queue)), all.length, 'what was handled and what is left')
   outing.equal(seen, all.slice(0, seen.length), 'the order')
+  await runToTheLast(outing)
   const loop = outing.keep(await outing.protocol.consumer(queue, { noAck: true }))
   await outing.publish(queue, 'more')
   const { value } = await loop.next({ timeout: 5_000 })
   outing.expect(value !== undefined, 'no message without acks')
+}
+
+/** Callbacks and handlers that are slow have all that had come when their consumer, its channel or its connection ends. */
+async function runToTheLast(outing: Outing): Promise<void> {
+  const { control, connect } = outing.startBroker()
+  const texts = ['1', '2', '3', '4', '5', '6']
+  const ends: readonly ((own: OwnConnection, stop: () => Promise<unknown>) => Promise<unknown>)[] = [
+    (_own, stop) => stop(),
+    async own => own.cut(),
+    // What comes in one read with the end of the connection has come.
+    async own => {
+      own.freeze()
+      await publish()
+      control.closeConnections(320, 'CONNECTION_FORCED')
+      await outing.sleep(5)
+      own.thaw()
+    },
+  ]
+  const other = await connect()
+  const publish = (): Promise<unknown> =>
+    Promise.all(texts.map(text => other.protocol.publish(text, '', 'slow', {}, { timeout: 5_000 })))
+  await other.protocol.queueDeclare('slow')
+  for (const [n, end] of ends.entries())
+    for (const isHandler of [true, false]) {
+      const own = await connect({ recovery: false })
+      const { protocol } = own
+      const seen: string[] = []
+      const work = async (text: string): Promise<void> => {
+        seen.push(text)
+        await outing.sleep(50)
+      }
+      let stop: () => Promise<unknown>
+      if (isHandler) {
+        const consumer = await protocol.consumer('slow', message => work(message.text()), {
+          noAck: true,
+          concurrency: 1,
+        })
+        stop = () => consumer.close()
+      } else {
+        const channel = await protocol.channel()
+        const { consumerTag } = await channel.basicConsume((_channel, body) => work(body.toString()), 'slow', {
+          noAck: true,
+          concurrency: 1,
+        })
+        stop = () => channel.basicCancel(consumerTag)
+      }
+      if (n < 2) await publish()
+      else await outing.sleep(5)
+      await outing.sleep(20)
+      await end(own, stop)
+      await outing.until(() => seen.length === texts.length, `messages without acks, ended in way ${n}`, 1_000)
+      outing.equal([...seen].sort(), texts, `messages without acks of a ${isHandler ? 'handler' : 'callback'}`)
+      await protocol.close()
+      await other.protocol.ready({ timeout: 20_000 })
+      const ready = control.evidence().queued.get('slow')?.length
+      outing.equal(ready, 0, 'messages without acks that are left')
+    }
 }

@@ -33,6 +33,8 @@ export const givenUp: Errand = async outing => {
   outing.equal(protocol.state, 'closed', 'the state at the end')
 }
 
+const MANY = 1_300
+
 /** What is begun during an outage is done after it, in its order; and a close ends an outage at once. */
 export const outages: Errand = async outing => {
   const { clock } = outing
@@ -40,12 +42,16 @@ export const outages: Errand = async outing => {
   const own = await outing.connect({ recovery: { initialDelay: 10 } })
   const { protocol } = own
   const channel = await protocol.channel({ publisherConfirms: true })
+  const publisher = await protocol.publisher()
   own.refuse(true)
   own.cut()
   await outing.sleep(100)
   const sent = ['1', '2', '3'].map(text => outing.meanwhile(protocol.publish(text, '', queue)))
   const mixed = ['a', 'b'].map(text => outing.meanwhile(channel.publish(text, '', queue)))
   const late = outing.failure(protocol.publish('x', '', queue, {}, { timeout: 50 }), 'TimeoutError', 'a publish')
+  // More than any list of the client keeps in one piece.
+  const stored = await outing.queue()
+  const many = Array.from({ length: MANY }, () => outing.meanwhile(publisher.publish('', stored)))
   const asked = outing.meanwhile(channel.queueDeclare(queue, { passive: true }))
   const opened = outing.meanwhile(protocol.channel())
   const consumed = outing.meanwhile(protocol.consumer(queue, () => {}, { prefetchCount: 1 }))
@@ -62,7 +68,8 @@ export const outages: Errand = async outing => {
   const began = clock.now()
   await protocol.ready({ timeout: 20_000 })
   outing.took(began, 0, 3_000, 'the end of an outage')
-  await Promise.all([...sent, ...mixed, asked])
+  await Promise.all([...sent, ...mixed, ...many, asked])
+  outing.equal(await outing.ready(stored), MANY, 'messages that waited in an outage')
   await (await opened).close()
   await (await consumed).close()
   const seen: string[] = []
@@ -83,4 +90,33 @@ export const outages: Errand = async outing => {
   await protocol.close()
   outing.took(start, 0, 100, 'the close in an outage')
   await waits
+}
+
+/** Without recovery a loss ends all that waits, with its reason. */
+export const unrecovered: Errand = async outing => {
+  const queue = await outing.queue()
+  const { protocol, cut } = await outing.connect({ recovery: false, onError: () => {} })
+  const consumer = await protocol.consumer(queue)
+  const next = outing.failure(consumer.next(), 'ConnectionLostError', 'next()')
+  const closed = outing.failure(protocol.waitClosed(), 'ConnectionLostError', 'waitClosed()')
+  // No promise of a program with a handler says so.
+  let why: Error | undefined
+  consumer.once('closed', error => {
+    why = error
+  })
+  const client = await protocol.rpcClient({ timeout: Number.POSITIVE_INFINITY })
+  const called = outing.failure(client.call(await outing.queue(), 'question'), 'ConnectionLostError', 'an RPC call')
+  await outing.sleep(20)
+  const channel = await protocol.channel()
+  const ended = outing.failure(channel.waitClosed(), 'ConnectionLostError', 'waitClosed() of a channel')
+  const asked = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
+  const sent = protocol.publish('x', '', queue)
+  const failed = outing.failure(sent, 'ConnectionLostError', 'a publish')
+  cut()
+  const isOver = await Promise.race([Promise.all([next, closed, ended, asked, called]), outing.sleep(5_000)])
+  outing.expect(isOver !== undefined, 'what waits does not end with its connection')
+  outing.equal(why?.name, 'ConnectionLostError', 'why a consumer says that it is closed')
+  outing.expect(['unknown', 'notSent'].includes((await failed).outcome ?? ''), 'the publish has no outcome')
+  outing.equal(protocol.state, 'closed', 'the state')
+  await protocol.close()
 }

@@ -124,6 +124,14 @@ export const consumers: Errand = async outing => {
     'the messages',
   )
   outing.equal(await two?.on.basicClientAck(two.tag, { multiple: true }), false, 'an ack of before the loss')
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(5)
+  const ack = two?.on.basicClientAck(two.tag).catch((error: Error) => error.message)
+  outing.equal(await ack, false, 'an ack while there is no connection')
+  own.refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.until(() => seen.length === 7, 'two messages after another loss')
   const tags = seen.map(({ tag }) => tag)
   outing.expect(
     tags.every((tag, n) => tag > (tags[n - 1] ?? 0)),
@@ -131,12 +139,12 @@ export const consumers: Errand = async outing => {
   )
   const last = seen.at(-1)
   outing.equal(await last?.on.basicClientAck(last.tag, { multiple: true }), true, 'an ack of many after the loss')
-  await outing.until(() => seen.length === 6, 'the last message')
+  await outing.until(() => seen.length === 8, 'the last message')
   await channel.basicCancel(consumerTag)
   await lose(outing, own)
   await outing.publish(queue, '5')
   await outing.sleep(100)
-  outing.equal(seen.length, 6, 'messages of a consumer that was cancelled')
+  outing.equal(seen.length, 8, 'messages of a consumer that was cancelled')
   await outing.holds(queue, 2, 'messages that wait')
   outing.expect(!isEnded, 'a consumer was closed by a loss')
 }

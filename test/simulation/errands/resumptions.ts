@@ -75,6 +75,11 @@ export const lostAgain: Errand = async outing => {
   await channel.basicConsume((_channel, body) => void seen.push(body.toString()), queue, { noAck: true })
   await channel.basicConsume((_channel, body) => void seen.push(body.toString()), exclusive, { noAck: true })
   const intent = await protocol.consumer(queue, message => void seen.push(message.text()))
+  const passing = `${outing.name} passing`
+  await protocol.queueDeclare(passing, { autoDelete: true })
+  const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
+  const { consumerTag: first } = await channel.basicConsume(see, passing, { noAck: true })
+  await channel.basicConsume(see, passing, { noAck: true })
   for (let pause = 1; pause <= 10; pause++) {
     const recovered = new Promise<void>(resolve => protocol.once('recovered', () => resolve()))
     own.cut()
@@ -90,6 +95,11 @@ export const lostAgain: Errand = async outing => {
   await outing.holds(queue, 0, 'messages that are left')
   const { consumerCount } = await protocol.queueDeclare(queue, { passive: true })
   outing.equal(consumerCount, 2, 'consumers of a queue')
+  // It goes with the last of its consumers, and not before.
+  await channel.basicCancel(first)
+  await lose(outing, own)
+  await protocol.publish('passing', '', passing, {}, { timeout: 20_000 })
+  await outing.until(() => seen.includes('passing'), 'a message of a queue that has one of two consumers left', 5_000)
   await intent.close()
 }
 
@@ -135,10 +145,18 @@ export const consumerLimits: Errand = async outing => {
     }
     await channel.basicConsume(see, queue)
   }
+  // Of those that begin from now on, also after the loss.
+  await channel.basicQos({ prefetchCount: 3 })
   await lose(outing, own)
+  const late = await outing.queue()
+  queues.push(late)
+  seen.push(0)
+  await channel.basicConsume(() => {
+    seen[4] = (seen[4] ?? 0) + 1
+  }, late)
   for (const queue of queues) await outing.publish(queue, '1', '2', '3', '4', '5', '6')
   await outing.sleep(100)
-  outing.equal(seen, [2, 4, 6, 1], 'messages within the limits of consumers after a loss')
+  outing.equal(seen, [2, 4, 6, 1, 3], 'messages within the limits of consumers after a loss')
 }
 
 /** What the broker refused is not made again, and what was closed is not opened again. */
@@ -160,7 +178,10 @@ export const refusedThings: Errand = async outing => {
     // Of two declares of queues without a reply, the refused one is not known.
     await channel.queueDeclare(name, { exclusive: true })
     await channel.queueBind(name, exchange, name, { noWait: true })
+    // It is answered when what is refused has been written already.
+    const before = outing.meanwhile(channel.queueDeclare(queue, { passive: true }))
     await make(channel).catch(() => {})
+    await before.catch(() => {})
     await channel.queueDeclare(queue, { passive: true }).catch(() => {})
     await Promise.race([closed, outing.sleep(1_000)])
   }

@@ -11,12 +11,18 @@ export const retries: Errand = async outing => {
   const attempts: number[] = []
   const times: number[] = []
   const delays = [500, 6_000]
+  let deleted = 0
   outing.keep(
     await protocol.consumer(
       queue,
-      message => {
+      async message => {
         attempts.push(message.attempt)
         times.push(clock.now())
+        // It is made again when it is needed.
+        if (attempts.length === 3) {
+          await outing.protocol.queueDelete(`${queue}.retry.${delays[1]}`)
+          deleted++
+        }
         throw new RangeError('no use for it')
       },
       { onFailure: { retries: 3, delays, otherwise: { exchangeName: '', routingKey: parked } } },
@@ -25,6 +31,7 @@ export const retries: Errand = async outing => {
   await protocol.publish('work', '', queue, { messageId: 'retried', headers: { kept: 7 }, contentType: 'text/plain' })
   const copy = await outing.take(parked, 60_000)
   outing.equal(attempts, [1, 2, 3, 4], 'the attempts')
+  outing.equal(deleted, 1, 'times that a queue of messages that wait was deleted')
   for (const [n, delay] of [...delays, delays[1] ?? 0].entries()) {
     const pause = (times[n + 1] ?? 0) - (times[n] ?? 0)
     outing.expect(pause >= delay && pause <= delay + LATE, `retry ${n + 1} came after ${pause} ms, and not ${delay}`)

@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** A consumer of a stream goes on where its store says, and the store has what was handled. */
 export const storedOffsets: Errand = async outing => {
@@ -45,6 +46,26 @@ export const storedOffsets: Errand = async outing => {
   outing.equal(loads, 2, 'times that the store was asked')
   await second.close()
   outing.equal(String(stored), '7', 'the offset at the end')
+}
+
+/** A consumer that began at the end of a stream has what is published from then on, also during an outage. */
+export const streamOutage: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const queue = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })
+  await outing.publish(queue, 'before')
+  await outing.sleep(2_000 + 137 * outing.number)
+  const seen: string[] = []
+  const options = { arguments: { 'x-stream-offset': 'next' }, prefetchCount: 10 } as const
+  outing.keep(await own.protocol.consumer(queue, message => void seen.push(message.text()), options))
+  for (const text of ['1', '2']) {
+    own.refuse(true)
+    own.cut()
+    await outing.publish(queue, text)
+    await outing.sleep(100)
+    own.refuse(false)
+    await outing.until(() => seen.includes(text), 'what was published to a stream during an outage', 5_000)
+  }
+  outing.equal(seen, ['1', '2'], 'what was read of a stream')
 }
 
 /** A message of a stream that fails is handled again here; one that is rejected is passed over. */

@@ -44,20 +44,29 @@ export class CallbackConsumers {
       if (noAck) return
       // An ack may come as late as it likes: it settles its own message, or none.
       if (step.work > 0 && this.#desk.clock.random() < 0.3) await this.#desk.sleep(3_000)
-      const settled = good ? on.basicClientAck(envelope.deliveryTag) : on.basicReject(envelope.deliveryTag)
+      const isBack = !good && !envelope.isRedeliver
+      const settled = good ? on.basicClientAck(envelope.deliveryTag) : this.#refuse(on, envelope, isBack)
       const sent = await settled.catch((error: Error) => {
         // On a channel that goes on, it is sent or it is not.
         if (on.isOpen) this.#desk.journal.violations.push(`an ack of ${id} on an open channel failed: ${error.message}`)
         return false
       })
-      if (sent) this.#desk.journal.settled.add(id)
+      if (sent && !isBack) this.#desk.journal.settled.add(id)
     }
     const ended = (): void => {
       if (!consuming.closed) consuming.runsOn = noAck && !consuming.closing
       consuming.closed = true
     }
     // Before it begins: the broker may end it in the same moment.
-    channel.addCancellationCallback(ended)
+    let ends = 0
+    channel.addCancellationCallback(() => {
+      ends++
+      ended()
+    })
+    let others = 0
+    channel.addCancellationCallback(() => {
+      if (++others !== ends) this.#desk.journal.violations.push('one of two cancellation callbacks was not called')
+    })
     const { consumerTag } = await channel.basicConsume(callback, consuming.queue, {
       ...options,
       signal: this.#desk.longSignal,
@@ -75,5 +84,12 @@ export class CallbackConsumers {
       await channel.close()
     }
     this.#desk.runs(protocol, { consuming, takesAll: true, stop })
+  }
+
+  /** What fails goes back once, and is gone the next time: in each form, with the defaults of each. */
+  #refuse(on: Channel, { deliveryTag: tag }: Envelope, isBack: boolean): Promise<boolean> {
+    const isNack = tag % 2 === 0
+    if (isBack) return isNack ? on.basicClientNack(tag) : on.basicReject(tag, { requeue: true })
+    return isNack ? on.basicClientNack(tag, { requeue: false }) : on.basicReject(tag)
   }
 }

@@ -1,6 +1,6 @@
 import { type AmqpProtocol, type ConnectOptions, connect, connectInBackground } from '../../../src/index.ts'
 import { startSimulatedBroker } from '../broker-control.ts'
-import { type Host, Outing, type OwnBroker, type OwnConnection } from '../errands/errand.ts'
+import { type Host, NO_SERVER, Outing, type OwnBroker, type OwnConnection } from '../errands/errand.ts'
 import { ERRANDS, type ErrandName } from '../errands/errands.ts'
 import { type Link, Network } from '../network.ts'
 import { Random } from '../random.ts'
@@ -11,6 +11,9 @@ import { ProgramClock } from './program-clock.ts'
 const WINDING_UP = 100
 /** The same for those that keep no process alive: a look at slow handlers may come once more. */
 const FADING = 15_000
+
+/** Stands for every server. */
+const ALL = ''
 
 /** Lets errands go, on the program's connection and on those of their own. */
 export class ErrandRuns implements Host {
@@ -66,7 +69,9 @@ export class ErrandRuns implements Host {
   async #connect(network: Network, given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
     const clock = new ProgramClock(this.clock)
     const links = new Set<Link>()
-    let isRefused = false
+    const refused = new Set<string>([NO_SERVER])
+    const silent = new Set<string>()
+    const open = (): Link[] => [...links].filter(({ closed }) => !closed)
     const waiting: (() => void)[] = []
     const options: ConnectOptions = {
       onError: () => {},
@@ -74,9 +79,11 @@ export class ErrandRuns implements Host {
       ...given,
       clock,
       createTransport: async (target, handler, signal) => {
-        if (isRefused) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+        if (refused.has(ALL) || refused.has(target.host))
+          throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
         const link = await network.createTransport(target, handler, signal)
         links.add(link)
+        if (silent.has(target.host)) link.freeze()
         for (const linked of waiting.splice(0)) linked()
         return link
       },
@@ -96,17 +103,33 @@ export class ErrandRuns implements Host {
       get keeping() {
         return clock.keeping
       },
-      cut: () => {
-        for (const link of links) link.cut()
+      get open() {
+        return open().length
       },
-      refuse: does => {
-        isRefused = does
+      cut: which => {
+        for (const [n, link] of open().entries()) if (which === undefined || n === which) link.cut()
       },
-      freeze: () => {
-        for (const link of links) link.freeze()
+      halfClose: () => {
+        for (const link of open()) link.serverEnds()
       },
-      thaw: () => {
-        for (const link of links) link.thaw()
+      refuse: (does, host = ALL) => {
+        if (does) refused.add(host)
+        else refused.delete(host)
+      },
+      silence: host => {
+        silent.add(host)
+      },
+      freeze: way => {
+        for (const link of links) {
+          if (way === undefined) link.freeze()
+          else link[way].frozen = true
+        }
+      },
+      thaw: way => {
+        for (const link of links) {
+          if (way === undefined) link.thaw()
+          else link[way].thaw()
+        }
       },
       linked: () => new Promise(resolve => waiting.push(resolve)),
     }

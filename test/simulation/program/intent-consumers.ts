@@ -49,8 +49,9 @@ export class IntentConsumers {
         consuming.queue,
         async message => {
           const id = see(message)
-          const worked = step.work > 0 ? this.#expectLoss(protocol, message, id) : undefined
-          await work(id).catch(error => {
+          const worked = step.work > 0 ? this.#expectLoss(protocol, consuming, message, id) : undefined
+          await work(id).catch((error: Error) => {
+            this.#desk.journal.thrown.add(error)
             if (step.failure === 'reject') gone(message)
             throw error
           })
@@ -70,7 +71,11 @@ export class IntentConsumers {
           if (signal.aborted)
             this.#desk.journal.violations.push(`${properties.messageId} was handed out when it was lost already`)
         const ids = messages.map(see)
-        for (const id of ids) await work(id)
+        for (const id of ids)
+          await work(id).catch((error: Error) => {
+            this.#desk.journal.thrown.add(error)
+            throw error
+          })
         for (const id of ids) this.#desk.journal.settled.add(id)
       }
       consumer = await protocol.consumer(consuming.queue, handler, {
@@ -132,13 +137,16 @@ export class IntentConsumers {
   }
 
   /** The signal of a message aborts if its connection is lost while it is in hand. Call what it returns when the work is done. */
-  #expectLoss(protocol: AmqpProtocol, { signal }: Message, id: string): () => void {
+  #expectLoss(protocol: AmqpProtocol, { number }: Consuming, message: Message, id: string): () => void {
     const { clock, journal } = this.#desk
     const began = clock.now()
+    // Some ask for it only when all is over.
+    const early = number % 2 === 0 ? message.signal : undefined
     return () => {
       const { lostAt } = this.#desk
       const isLost = this.#desk.protocol === protocol && lostAt > began && lostAt < clock.now()
-      if (isLost && !signal.aborted) journal.violations.push(`${id} is lost, and its signal does not say so`)
+      const { aborted } = early ?? message.signal
+      if (isLost && !aborted) journal.violations.push(`${id} is lost, and its signal does not say so`)
     }
   }
 

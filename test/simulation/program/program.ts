@@ -76,7 +76,9 @@ export class Program implements Desk {
   constructor(number: number, options: ConnectOptions, clock: VirtualClock, network: Network, journal: Journal) {
     this.number = number
     this.#programClock = new ProgramClock(clock)
-    this.#options = { ...options, createTransport: this.#createTransport }
+    // What has no promise is reported here; nothing else has to be done with it.
+    const onError = (error: unknown): void => void journal.reported.add(error)
+    this.#options = { ...options, onError, createTransport: this.#createTransport }
     this.clock = clock
     this.#network = network
     this.journal = journal

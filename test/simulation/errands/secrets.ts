@@ -1,0 +1,41 @@
+import type { Errand } from './errand.ts'
+import { lose, QUICK } from './recoveries.ts'
+
+/** Of a password function and a secret that the program gave since, the newer one is used, and if it is refused the other one. */
+export const secrets: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  let answer = 'guest'
+  const own = await connect({ password: () => answer, recovery: QUICK })
+  const { protocol } = own
+  let failed = 0
+  protocol.on('recoveryAttemptFailed', () => failed++)
+  const expect = async (attempts: number, what: string): Promise<void> => {
+    failed = 0
+    await lose(outing, own)
+    outing.equal(protocol.state, 'open', `the state with ${what}`)
+    outing.equal(failed, attempts, `logins that are refused with ${what}`)
+  }
+  control.setPassword('pushed')
+  await protocol.updateSecret('pushed', 'it was changed')
+  await expect(0, 'a secret that was pushed')
+  control.setPassword('newer')
+  answer = 'newer'
+  await expect(0, 'a newer answer')
+  await expect(0, 'the same answer again')
+  // It is pushed too early: the broker does not have it yet.
+  await protocol.updateSecret('early', 'it will be changed')
+  await expect(1, 'a secret that is refused')
+  await expect(0, 'a secret that was refused')
+  control.setPassword('early')
+  await expect(1, 'a secret that was refused and is good now')
+  // What nothing answers ends with its connection.
+  own.freeze()
+  const pushed = protocol.updateSecret('lost', 'it is lost').then(
+    () => 'answered',
+    (error: Error) => error.name,
+  )
+  await outing.sleep(5)
+  own.cut()
+  const ended = await Promise.race([pushed, outing.sleep(5_000)])
+  outing.equal(ended, 'ConnectionLostError', 'the end of a secret without an answer')
+}

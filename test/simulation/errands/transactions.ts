@@ -1,0 +1,92 @@
+import type { Errand } from './errand.ts'
+import { lose, QUICK } from './recoveries.ts'
+
+/** A transaction that a loss breaks is over: nothing of it is there, what waited in it neither, and the next one is whole. */
+export const brokenTransactions: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = 'units'
+  await protocol.queueDeclare(queue)
+  const channel = await protocol.channel()
+  const fail = async (promise: Promise<unknown>, what: string) =>
+    outing.failure(promise, 'ConnectionLostError', `${what} of a transaction that a loss broke`)
+  // What calls it again within a transaction changes nothing.
+  await channel.txSelect()
+  await channel.basicPublish('1', '', queue)
+  await channel.txSelect()
+  await lose(outing, own)
+  await fail(channel.txCommit(), 'the commit')
+  await channel.txRollback()
+  // By one call for all of it: the next one begins by itself.
+  const broken = channel.transaction(async inside => {
+    await inside.publish('2', '', queue)
+    await lose(outing, own)
+    await inside.publish('3', '', queue)
+  })
+  await fail(broken, 'the work')
+  await channel.transaction(inside => inside.publish('4', '', queue))
+  // What waits for a broker that blocks is a part of its transaction.
+  await channel.publish('5', '', queue)
+  control.block('low on memory')
+  await channel.publish('6', '', queue)
+  await outing.until(() => protocol.blocked !== undefined, 'the block', 2_000)
+  const waits = outing.meanwhile(channel.publish('7', '', queue))
+  await outing.sleep(5)
+  control.unblock()
+  own.cut()
+  const { outcome = '' } = await fail(waits, 'a publish')
+  outing.expect(
+    ['notSent', 'unknown'].includes(outcome),
+    `a publish of a broken transaction has the outcome ${outcome}`,
+  )
+  await channel.txRollback()
+  await protocol.ready({ timeout: 20_000 })
+  await channel.publish('8', '', queue)
+  await channel.txCommit()
+  outing.equal(control.evidence().queued.get(queue)?.length, 2, 'messages of transactions that were committed')
+  const texts: (string | undefined)[] = []
+  for (let n = 0; n < 3; n++) texts.push((await channel.basicGet(queue, { noAck: true }))?.body.toString())
+  outing.equal(texts, ['4', '8', undefined], 'what was committed')
+}
+
+/** A commit takes all that was published before it, though it still waits; and a transaction that fails leaves nothing. */
+export const wholeTransactions: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = 'wholes'
+  await protocol.queueDeclare(queue)
+  const { openChannels } = protocol.stats()
+  for (let n = 0; n < 3; n++)
+    await outing.failure(
+      protocol.transaction(async inside => {
+        await inside.publish('no', '', queue)
+        throw new RangeError('the work failed')
+      }),
+      'RangeError',
+      'a transaction whose work fails',
+    )
+  await outing.sleep(20)
+  outing.equal(protocol.stats().openChannels, openChannels, 'channels after transactions that failed')
+  const count = (): number => control.evidence().queued.get(queue)?.length ?? 0
+  const channel = await protocol.channel()
+  await channel.txSelect()
+  for (const isLost of [false, true]) {
+    const before = count()
+    control.block('low on memory')
+    // The broker says so when something is published.
+    await protocol.publish('x', '', queue, {}, { timeout: 1 }).catch(() => {})
+    await outing.until(() => protocol.blocked !== undefined, 'the block', 2_000)
+    if (isLost) own.cut()
+    const sent = ['1', '2', '3'].map(text => outing.meanwhile(channel.publish(text, '', queue)))
+    const committed = outing.meanwhile(channel.txCommit().then(() => 'committed'))
+    await outing.sleep(200)
+    const isCommitted = (await Promise.race([committed, outing.sleep(1)])) === 'committed'
+    outing.expect(!isCommitted || count() >= before + 3, 'a commit overtook publishes that wait')
+    control.unblock()
+    await Promise.all(sent)
+    await committed
+    outing.expect(count() >= before + 3, `a commit left ${before + 3 - count()} publishes out`)
+  }
+}
