@@ -756,6 +756,54 @@ describe('consumers', () => {
     assert.equal(the.sent('basic.consume').at(-1), 'basic.consume gone gone')
   })
 
+  it('have it declared again as often as their channel ends over several others of one queue', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('gone', { autoDelete: true })
+    const all = [
+      ['gone', 'gone'],
+      ['locked', 'one'],
+      ['locked', 'two'],
+    ] as const
+    for (const [queue, consumerTag] of all) await channel.basicConsume(() => {}, queue, { consumerTag })
+    let isThere = true
+    let isLocked = true
+    let refusals = 0
+    the.refuse.set('queue.declare gone', () => {
+      isThere = true
+      return undefined
+    })
+    the.refuse.set('basic.consume gone', ({ channel: number }) => {
+      if (!isThere) return { ...MISSING, replyText: "NOT_FOUND - no queue 'gone' in vhost '/'" }
+      // Its consume-ok comes by way of the queue: not at all if its channel ends before that.
+      the.silent.add('basic.consume')
+      const before = refusals
+      the.clock.after(1, () => {
+        the.silent.clear()
+        if (refusals === before) the.peer.send(methodFrame(number, methods.BasicConsumeOk, { consumerTag: 'gone' }))
+      })
+      return undefined
+    })
+    the.refuse.set('basic.consume locked', () => {
+      the.silent.clear()
+      if (!isLocked) return undefined
+      // RabbitMQ deletes the queue with the channel of its only consumer.
+      isThere = false
+      refusals++
+      return { replyCode: 405, replyText: "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'locked'" }
+    })
+    await the.recover()
+    await the.clock.advance(4_000)
+    isLocked = false
+    await the.clock.advance(5_000)
+    assert.deepEqual(the.seen('recoveryFailed'), [])
+    assert.deepEqual([...new Set(the.sent('basic.consume').slice(-3))].sort(), [
+      'basic.consume gone gone',
+      'basic.consume locked one',
+      'basic.consume locked two',
+    ])
+  })
+
   it('that are not back yet keep their tags', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

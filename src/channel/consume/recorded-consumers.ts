@@ -225,7 +225,7 @@ export class RecordedConsumers {
       return result?.status === 'rejected' ? { tag, queueName, error: asError(result.reason) } : []
     })
     const named = unanswered.filter(({ queueName, error }) => error.message.includes(`'${queueName}'`))
-    const [refused] = named.length === 1 ? named : unanswered
+    const [refused] = named.length > 0 ? named : unanswered
     return refused && { ...refused, isSure: named.length === 1 || unanswered.length === 1 }
   }
 
