@@ -55,7 +55,7 @@ import {
 } from './silences.ts'
 import { failedInStream, storedOffsets, streamOutage } from './streams.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
-import { typed, typedQuestions } from './typed.ts'
+import { lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
 /** All errands by name. */
@@ -163,6 +163,7 @@ export const ERRANDS = {
   topology,
   trickles,
   typed,
+  lostWhileDecoded,
   typedQuestions,
   unrecovered,
 } satisfies Readonly<Record<string, Errand>>

@@ -32,6 +32,10 @@ export const ledger: Errand = async outing => {
   await protocol.queueDeclare(left, { exclusive: true })
   await protocol.queueBind(left, exchange, 'left out')
   await protocol.queueDeclare(left, { exclusive: true, recover: false })
+  const gone = `${outing.name} gone`
+  await protocol.queueDeclare(gone, { recover: false })
+  await protocol.queueBind(gone, exchange, 'gone')
+  await outing.protocol.queueDelete(gone)
   const taken = `${outing.name} taken in`
   await protocol.queueDeclare(taken, { exclusive: true, recover: false })
   await protocol.queueDeclare(taken, { exclusive: true })
@@ -85,6 +89,10 @@ export const ledger: Errand = async outing => {
     outing.expect(await reaches(own, '', named), `the first name of a queue means none after loss ${round}`)
     if (round === 1) await protocol.queueBind(named, exchange, 'old name')
   }
-  await protocol.queueUnbind(named, exchange, 'old name')
+  let name = named
+  for (let next = names.get(name); next !== undefined; next = names.get(name)) name = next
+  await protocol.queueUnbind(name, exchange, 'old name')
   outing.expect(!(await reaches(own, exchange, 'old name')), 'a binding by an old name cannot be undone')
+  await lose(outing, own)
+  outing.expect(!(await reaches(own, exchange, 'old name')), 'a binding by an old name that was undone is there again')
 }

@@ -102,6 +102,8 @@ export const lockedConsumers: Errand = async outing => {
   const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
   const queues = outing.number % 2 === 0 ? [locked, passing] : [passing, locked]
   for (const queue of queues) await channel.basicConsume(see, queue, { noAck: true })
+  // Of two consumers of one queue, the error of a refusal does not say which one it was.
+  await channel.basicConsume(see, locked, { noAck: true })
   const intent = await protocol.consumer(locked, message => void seen.push(message.text()))
   own.refuse(true)
   own.cut()
@@ -111,6 +113,7 @@ export const lockedConsumers: Errand = async outing => {
   own.refuse(false)
   const lock = [1_500, 4_000, 40_000][outing.number % 3] ?? 0
   // One that is opened while consumers are still waited for.
+  await outing.sleep(100)
   const late = await protocol.channel({ signal: outing.signalAfter(60_000) })
   await outing.sleep(lock)
   await outing.protocol.queueDelete(locked)
@@ -120,13 +123,16 @@ export const lockedConsumers: Errand = async outing => {
   const count = async (queue: string): Promise<number> =>
     (await outing.protocol.queueDeclare(queue, { passive: true })).consumerCount
   // Only the intent level asks for ever.
-  const should = lock < 15_000 ? 2 : 1
+  const should = lock < 15_000 ? 3 : 1
   for (const end = outing.clock.now() + 15_000; outing.clock.now() < end; await outing.sleep(500))
     if ((await count(locked)) === should) break
   outing.equal(await count(locked), should, 'consumers of a queue that was locked')
+  // It went with its consumer each time that the channel was closed.
+  for (const end = outing.clock.now() + 5_000; outing.clock.now() < end; await outing.sleep(100))
+    if ((await count(passing).catch(() => 0)) === 1) break
   await outing.protocol.publish('passing', '', passing)
   await outing.until(() => seen.includes('passing'), 'a message beside a queue that was locked', 5_000)
-  outing.equal(ends, 2 - should, 'consumers that were given up')
+  outing.equal(ends, 3 - should, 'consumers that were given up')
   if (outing.number % 2 === 0) {
     await lose(outing, own)
     await outing.sleep(1_000)
@@ -155,12 +161,18 @@ export const lateBindings: Errand = async outing => {
   await protocol.exchangeDeclare(exchange, 'direct', { autoDelete: true })
   await protocol.queueDeclare(locked, { exclusive: true })
   await protocol.queueBind(locked, exchange, 'key')
+  const channel = await protocol.channel()
+  let ends = 0
+  channel.addCancellationCallback(() => ends++)
+  const seen: string[] = []
+  await channel.basicConsume((_channel, body) => void seen.push(body.toString()), locked, { noAck: true })
   own.refuse(true)
   own.cut()
   await outing.sleep(50)
   await outing.protocol.queueDeclare(locked, { exclusive: true })
   own.refuse(false)
-  await outing.sleep([300, 3_000][outing.number % 2] ?? 0)
+  const lock = [300, 40_000, 3_000][outing.number % 3] ?? 0
+  await outing.sleep(lock)
   await outing.protocol.exchangeDelete(exchange)
   await outing.protocol.queueDelete(locked)
   await protocol.ready({ timeout: 20_000 })
@@ -169,6 +181,10 @@ export const lateBindings: Errand = async outing => {
     await reaches(own, exchange, 'key').catch(() => false),
     'a binding to a queue that was locked is missing',
   )
+  await outing.sleep(50)
+  // Longer than that no consumer is waited for.
+  const isGivenUp = lock > 30_000
+  outing.equal([ends, seen.length], isGivenUp ? [1, 0] : [0, 1], 'ends of a consumer of a locked queue, and messages')
 }
 
 /** What is there otherwise when the connection comes back is reported once, and left as it is from then on. */

@@ -14,6 +14,18 @@ export const failedConfirms: Errand = async outing => {
   await outing.failure(channel.waitForConfirms({ timeout: 5_000 }), 'PublishFailedError', 'a wait for what is nacked')
   await channel.basicPublish('2', '', queue)
   await channel.waitForConfirms({ timeout: 5_000 })
+  // A wait reports what was published before it; what is nacked after that is for the next one.
+  control.withholdConfirms()
+  await channel.basicPublish('taken', '', queue)
+  await outing.sleep(5)
+  control.nackNext(2)
+  await channel.basicPublish('first', '', queue)
+  const waits = outing.failure(channel.waitForConfirms({ timeout: 5_000 }), 'PublishFailedError', 'the first wait')
+  await channel.basicPublish('second', '', queue)
+  await outing.sleep(20)
+  control.releaseConfirms()
+  await waits
+  await outing.failure(channel.waitForConfirms({ timeout: 5_000 }), 'PublishFailedError', 'the second wait')
   control.withholdConfirms()
   await channel.basicPublish('3', '', queue)
   await outing.sleep(5)
@@ -31,10 +43,12 @@ export const alikeReturns: Errand = async outing => {
   const nowhere = `${queue} none`
   const publish = (key: string): Promise<unknown> => channel.publish('alike', '', key, {}, { mandatory: true })
   await publish(queue)
-  const ends = await Promise.allSettled([nowhere, queue, nowhere, nowhere, queue].map(publish))
+  // One that is not mandatory goes nowhere, too, and does not come back.
+  const lost = (): Promise<unknown> => channel.publish('alike', '', nowhere, {})
+  const ends = await Promise.allSettled([lost(), ...[nowhere, queue, nowhere, nowhere, queue].map(publish), lost()])
   outing.equal(
     ends.map(({ status }) => status === 'fulfilled'),
-    [false, true, false, false, true],
+    [true, false, true, false, false, true, true],
     'which of some messages that are alike arrived',
   )
 }
@@ -98,6 +112,15 @@ export const tooLarge: Errand = async outing => {
   }
   outing.equal(sizes, [6, 5, 20_000, 4], 'the sizes of messages beside one that is too large')
   await outing.holds(dead, 1, 'messages that were too large')
+  await consumer.close()
+  // One that is asked for, too, and the next call has its own answer.
+  const channel = await protocol.channel()
+  for (const text of ['z'.repeat(20_001), 'next']) await outing.protocol.publish(text, '', queue)
+  await outing.failure(channel.basicGet(queue), 'ProtocolError', 'a message that is too large')
+  const next = await channel.basicGet(queue)
+  outing.equal(next?.body.toString(), 'next', 'the message after it')
+  await channel.basicClientAck(next?.envelope.deliveryTag ?? 0)
+  await outing.holds(dead, 2, 'messages that were too large')
 }
 
 /** A password function that fails: the token that is still good serves for the next login. */

@@ -89,4 +89,25 @@ export const wholeTransactions: Errand = async outing => {
     await committed
     outing.expect(count() >= before + 3, `a commit left ${before + 3 - count()} publishes out`)
   }
+  // What it publishes to is there again, and the broker blocks by then.
+  const other = await connect()
+  await protocol.queueDeclare('locked', { exclusive: true })
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(20)
+  await other.protocol.queueDeclare('locked', { exclusive: true })
+  control.block('low on memory')
+  const first = outing.meanwhile(protocol.publish('x', '', queue, {}, { timeout: 30_000 }))
+  const sent = ['1', '2', '3'].map(text => outing.meanwhile(channel.publish(text, '', 'locked')))
+  const committed = outing.meanwhile(channel.txCommit().then(() => 'committed'))
+  own.refuse(false)
+  await outing.sleep(200)
+  await other.protocol.queueDelete('locked')
+  await outing.sleep(3_000)
+  const early = await Promise.race([committed, outing.sleep(1)])
+  outing.equal(early, undefined, 'a commit while the broker blocks what it is for')
+  control.unblock()
+  await Promise.all([first, ...sent, committed])
+  const arrived = control.evidence().queued.get('locked')?.length
+  outing.equal(arrived, 3, 'messages of a commit that waited for its queue')
 }

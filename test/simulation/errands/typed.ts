@@ -1,5 +1,6 @@
-import type { StandardSchema } from '../../../src/index.ts'
+import type { Message, StandardSchema } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 interface Order {
   readonly id: number
@@ -66,4 +67,31 @@ export const typedQuestions: Errand = async outing => {
   outing.expect((await wrong.catch((error: unknown) => error)) instanceof Error, 'what does not fit is sent')
   const plain = outing.keep(await protocol.rpcClient())
   await outing.failure(plain.call(queue, { name: 'x' }), 'RemoteError', 'a request that does not fit')
+}
+
+/** A message that is lost while it is decoded is not handed out: it comes again. */
+export const lostWhileDecoded: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const queue = await outing.queue()
+  const slow = {
+    ...backwards,
+    decode: async (body: Buffer): Promise<unknown> => {
+      await outing.sleep(30)
+      return backwards.decode(body)
+    },
+  }
+  const seen: number[] = []
+  const handler = (message: Message<Order>): void => {
+    outing.expect(!message.signal.aborted, 'a message that was lost while it was decoded is handed out')
+    seen.push(message.json().id)
+  }
+  outing.keep(await own.protocol.consumer(queue, handler, { schema: order, codecs: [slow] }))
+  const publisher = outing.keep(await outing.protocol.publisher({ schema: order, codecs: [backwards] }))
+  for (const id of [1, 2, 3]) await publisher.publish({ id }, queue, { contentType: backwards.contentType })
+  await outing.sleep(10)
+  own.cut()
+  await outing.until(() => seen.length >= 3, 'what was lost while it was decoded', 5_000)
+  await outing.sleep(200)
+  outing.equal([...seen].sort(), [1, 2, 3], 'what was decoded')
+  await outing.holds(queue, 0, 'messages that are left')
 }
