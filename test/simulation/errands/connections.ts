@@ -230,7 +230,12 @@ export const fewChannels: Errand = async outing => {
   const called = outing.meanwhile(client.call(requests, 'question', { timeout: 20_000 }))
   const taken = await protocol.channel({ signal: outing.signalAfter(5_000) })
   const third = outing.meanwhile(protocol.channel({ signal: outing.signalAfter(5_000) }))
+  const late = outing.failure(client.call(requests, 'late', { timeout: 100 }), 'TimeoutError', 'a late answer')
+  const asked = outing.meanwhile(protocol.queueDeclare(queue, { passive: true }))
   outing.equal((await called).text(), 'answer', 'the answer to a call while a channel is wanted')
+  await late
+  const isFreed = await Promise.race([asked.then(() => true), outing.sleep(2_000)])
+  outing.expect(isFreed === true, 'the channel of an RPC client is kept though no call needs it')
   for (const each of [taken, await third.catch(() => taken)]) await each.close()
   await server.close()
   const last = await protocol.channel({ signal: outing.signalAfter(5_000) })

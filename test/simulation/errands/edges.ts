@@ -78,6 +78,8 @@ export const aroundFrames: Errand = async outing => {
   const bodies = [
     ...near.map(size => Buffer.alloc(size, 7)),
     ...near.map(size => 'x'.repeat(size)),
+    // Few enough characters to be written before they are measured.
+    ...near.map(size => `${'é'.repeat(size >> 1)}${size % 2 === 0 ? '' : 'x'}`),
     Buffer.alloc(1_300_000, 7),
   ]
   for (const body of bodies) {

@@ -57,6 +57,8 @@ export const ledger: Errand = async outing => {
   await outing.sleep(100)
   for (let round = 1; round <= 2; round++) {
     await lose(outing, own)
+    // What is missing is waited for before it is reported.
+    await outing.sleep(3_000)
     outing.equal(failures, [], `what could not be made again after loss ${round}`)
     const there = {
       others: await isThere('queue', othersQueue),

@@ -78,7 +78,7 @@ export const failedInStream: Errand = async outing => {
       queue,
       message => {
         seen.push(message.text())
-        if (message.text() === '1' && seen.length < 4) throw new Error('not yet')
+        if (message.text() === '1' && seen.length < 9) throw new Error('not yet')
       },
       {
         concurrency: 1,
