@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
   AbortError,
+  type AmqpError,
+  type BasicProperties,
   BufferFullError,
   type Channel,
   ChannelClosedError,
@@ -9,6 +11,7 @@ import {
   type ConnectOptions,
   EncodeError,
   ProtocolError,
+  type PublishOptions,
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -454,5 +457,120 @@ describe('a message that was published and forgotten', () => {
     assert.equal(the.errors.length, 2, String(the.errors))
     assert.ok(the.errors[0] instanceof BufferFullError)
     assert.ok(the.errors[1] instanceof ConnectionLostError)
+  })
+})
+
+describe('a getter of a message', () => {
+  type Publish = (body: string, properties?: BasicProperties, options?: PublishOptions) => Promise<void>
+  const levels: Readonly<Record<string, (the: Scene) => Publish>> = {
+    'a channel':
+      ({ channel }) =>
+      (body, ...rest) =>
+        channel.publish(body, '', 'q', ...rest),
+    'the protocol':
+      ({ protocol }) =>
+      (body, ...rest) =>
+        protocol.publish(body, '', 'q', ...rest),
+  }
+
+  for (const [level, publishOf] of Object.entries(levels)) {
+    it(`that aborts a publish of ${level} in the list ends that one alone`, async () => {
+      const the = await scene({}, true)
+      const publish = publishOf(the)
+      block(the)
+      const abort = new AbortController()
+      let isSending = false
+      const headers = {
+        get now() {
+          if (isSending) abort.abort()
+          return 1
+        },
+      }
+      const first = follow(publish('1', { headers }))
+      const second = follow(publish('2', {}, { signal: abort.signal }))
+      const third = follow(publish('3'))
+      await turn()
+      isSending = true
+      unblock(the)
+      await turn()
+      assert.equal(came(the.peer), '1 3')
+      assert.ok(second.error instanceof AbortError)
+      assert.equal(second.error.outcome, 'notSent')
+      the.peer.reply(the.peer.frames.at(-1)?.channel ?? 0, methods.BasicAck, { deliveryTag: 2, multiple: true })
+      await turn()
+      assert.deepEqual([first.state, third.state], ['resolved', 'resolved'])
+    })
+
+    it(`that aborts its own publish of ${level} cannot take it back`, async () => {
+      const the = await scene({}, true)
+      const publish = publishOf(the)
+      block(the)
+      const abort = new AbortController()
+      let isSending = false
+      const headers = {
+        get now() {
+          if (isSending) abort.abort()
+          return 1
+        },
+      }
+      const first = follow(publish('1', { headers }, { signal: abort.signal }))
+      const second = follow(publish('2'))
+      await turn()
+      isSending = true
+      unblock(the)
+      await turn()
+      assert.equal(came(the.peer), '1 2')
+      assert.ok(first.error instanceof AbortError)
+      assert.equal(first.error.outcome, 'unknown')
+      the.peer.reply(the.peer.frames.at(-1)?.channel ?? 0, methods.BasicAck, { deliveryTag: 2, multiple: true })
+      await turn()
+      assert.equal(second.state, 'resolved')
+      assert.equal(the.protocol.stats().waiting, 0)
+    })
+  }
+
+  it('that closes its publisher has it wait for the confirm, and its channel closed', async () => {
+    for (const isConfirmed of [true, false]) {
+      const the = await scene()
+      const publisher = await the.protocol.publisher()
+      const first = publisher.publish('1', 'q')
+      await turn()
+      const id = the.peer.frames.at(-1)?.channel ?? 0
+      the.peer.reply(id, methods.BasicAck, { deliveryTag: 1 })
+      await first
+      let closing: Promise<void> | undefined
+      const headers = {
+        get now() {
+          closing ??= publisher.close()
+          return 1
+        },
+      }
+      const second = follow(publisher.publish('2', 'q', { headers }))
+      if (isConfirmed) the.peer.reply(id, methods.BasicAck, { deliveryTag: 2 })
+      assert.ok(closing !== undefined)
+      await the.clock.until(closing)
+      assert.equal((second.error as AmqpError | undefined)?.outcome, isConfirmed ? undefined : 'unknown')
+      assert.notEqual(second.state, 'pending')
+      assert.equal(the.peer.names.at(-1), `${id} channel.close`)
+    }
+  })
+
+  it('that closes the connection during a recovery ends it', async () => {
+    const the = await scene({ recovery: true })
+    const publisher = await the.protocol.publisher()
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    await turn()
+    let closing: Promise<void> | undefined
+    const headers = {
+      get now() {
+        if (the.broker.peers.length === 2) closing ??= the.protocol.close()
+        return 1
+      },
+    }
+    const published = follow(publisher.publish('1', 'q', { headers }))
+    await the.clock.advance(1_000)
+    assert.ok(closing !== undefined)
+    await the.clock.until(closing)
+    assert.equal((published.error as AmqpError).outcome, 'unknown')
   })
 })

@@ -93,6 +93,11 @@ export class ConfirmWindow {
     return this.#flowing && this.port.publishable && (routes.plain || routes.isBack(exchange, routingKey))
   }
 
+  /** A getter of a message is running, which may have ended others: these are not written in there, but right after it. */
+  get isGuarded(): boolean {
+    return this.port.writer.isGuarded
+  }
+
   /** The server asked to stop or to go on (channel.flow). */
   flow(active: boolean): void {
     this.#flowing = active
@@ -143,12 +148,19 @@ export class ConfirmWindow {
     const { payload = '', exchange, routingKey, properties, mandatory } = publish
     if (!this.mayWrite(exchange, routingKey)) return false
     const { port } = this
-    const byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
+    let byReference: boolean
+    // Before a getter of the message can give it up: its bytes leave all the same.
     publish.writes++
+    try {
+      byReference = this.#encode(payload, exchange, routingKey, properties, mandatory)
+    } catch (error) {
+      publish.writes--
+      throw error
+    }
     if (publish.confirmed && this.#unconfirmed !== undefined) {
       publish.tag = this.#unconfirmed.add(publish)
       if (!mandatory && this.#keeper === undefined) publish.payload = undefined
-      port.awaiting(1)
+      if (publish.resolve !== undefined) port.awaiting(1)
       void port.outgoing.publishWritten()
       return true
     }

@@ -170,6 +170,10 @@ export class Publishing implements PublishSource {
 
   /** The gate may have opened: write the waiting operations. */
   resume(): void {
+    if (this.#window?.isGuarded === true) {
+      queueMicrotask(() => this.resume())
+      return
+    }
     for (let { first } = this.#list; first !== undefined; first = this.#list.first) {
       const window = this.#window
       if (window === undefined) break

@@ -48,11 +48,10 @@ export class OutgoingQueue {
     return first
   }
 
-  /** Take out what `peek` returned, which may have been removed since then. */
+  /** Take out what `peek` returned, unless it was removed since then. */
   shift(first: PendingPublish): void {
     if (this.#again.delete(first) || this.#fresh.peek() !== first) return
     this.#fresh.shift()
-    if (first.resolve === undefined) this.#removed--
   }
 
   /** Take out a message that will be rejected next. Returns false if it is not here: it is written. */

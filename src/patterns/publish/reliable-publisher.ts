@@ -224,6 +224,10 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
 
   /** Messages were settled or given up, or more may be written. */
   progressed(): void {
+    if (this.#channel.window?.isGuarded === true) {
+      this.#progressLater()
+      return
+    }
     if (this.#search.state !== 'none' && this.#inFlight() === 0) this.#searched()
     this.#channel.progressed()
     if (this.#queue.length > 0) this.#drain()
@@ -231,6 +235,11 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     this.#emptied?.()
     this.#channel.stopOpening()
     if (this.#channel.isDoubtful || this.#source.channelWanted) this.#channel.giveUp()
+  }
+
+  /** Of its own, since a closure has what it captures allocated at each call. */
+  #progressLater(): void {
+    queueMicrotask(() => this.progressed())
   }
 
   /** Nothing is in flight: the search may be over. */
@@ -246,7 +255,11 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   }
 
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void {
-    if (window !== this.#channel.window) return
+    if (window !== this.#channel.window) {
+      // Of a publisher that a getter of theirs has closed: they were in neither place then.
+      for (const message of unsettled) refuse(message, this.#closedError(message))
+      return
+    }
     const { atFault, again, certain } = this.#search.channelEnded(unsettled, ending, isAwaited)
     this.#channel.ended(atFault.length > 0 || window.lastTag > unsettled.length)
     this.#queue.putBack(again)
@@ -308,6 +321,8 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   async #close(timeout: number): Promise<void> {
     const { clock } = this.#source
     const end = clock.now() + timeout
+    // A getter of a message may have called it: that message is pending then, and the channel can be closed.
+    await undefined
     if (this.pending > 0) {
       const emptied = new Promise<void>(resolve => {
         this.#emptied = resolve

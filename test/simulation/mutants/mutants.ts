@@ -1978,8 +1978,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the end of an old channel is heard',
     'patterns/publish/reliable-publisher.ts',
-    'if (window !== this.#channel.window) return',
-    '',
+    'if (window !== this.#channel.window) {',
+    'if (unsettled.length < 0) {',
     'the present one is given up',
   ],
   [
@@ -2658,8 +2658,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a publish that was given up counts twice as gone',
     'patterns/publish/outgoing-queue.ts',
-    '    if (first.resolve === undefined) this.#removed--\n  }\n\n  /** Take out a message',
-    '    this.#removed--\n  }\n\n  /** Take out a message',
+    '    this.#fresh.shift()\n  }\n\n  /** Take out a message',
+    '    this.#fresh.shift()\n    this.#removed--\n  }\n\n  /** Take out a message',
     'a publisher with messages takes itself for idle',
   ],
   [
