@@ -12,10 +12,11 @@ import {
   EncodeError,
   type FieldTable,
   fromUrl,
+  type NextOptions,
   NoChannelAvailableError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import { converse, converseOnChannel, FakeBroker, startConsumer } from '../support/fake-broker.ts'
+import { converse, converseOnChannel, FakeBroker, methodFrame, startConsumer } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
@@ -162,6 +163,26 @@ describe('errors of rejected calls', () => {
     ]
     await Promise.all(late)
     await clock.until(protocol.close())
+  })
+
+  it('show it if the next message of a consumer does not come', async () => {
+    const clock = new VirtualClock()
+    const { peer, protocol } = await converse({ clock })
+    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+    peer.answers.set('basic.consume', ({ channel, args }) =>
+      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+    )
+    const consumer = await protocol.consumer('q')
+    async function caller(options: NextOptions): Promise<unknown> {
+      return await consumer.next(options)
+    }
+    const abort = new AbortController()
+    const waits = [caller({ timeout: 10 }), caller({ signal: abort.signal }), caller({ timeout: -1 }), caller({})]
+    const failed = Promise.all(waits.map(wait => rejection(wait, AmqpError)))
+    await clock.advance(10)
+    abort.abort()
+    await clock.until(protocol.close())
+    for (const { stack = '' } of await failed) assert.match(stack, /\n\s+at (async )?caller .*errors\.test/)
   })
 
   it('are fresh ones with a common cause', async () => {

@@ -5,6 +5,7 @@ import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
+import { CallSite, rejection } from '../../lib/call-site.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
@@ -222,13 +223,17 @@ export class Consumer<Content = unknown>
    * @throws what ended the consumer, unless the program did; TimeoutError and AbortError, which lose no message.
    */
   async next(options: NextOptions = {}): Promise<IteratorResult<Message<Content>, undefined>> {
-    const what = `next message of "${this.queueName}"`
-    checkOptions('consumer.next', options, ['timeout', 'signal'])
-    const timeout = durationOption('consumer.next', 'timeout', options.timeout)
-    const signal = signalOption('consumer.next', 'signal', options.signal)
-    return this.#dispatcher.takers.next({ what, timeout, signal }) as Promise<
-      IteratorResult<Message<Content>, undefined>
-    >
+    try {
+      const what = `next message of "${this.queueName}"`
+      checkOptions('consumer.next', options, ['timeout', 'signal'])
+      const timeout = durationOption('consumer.next', 'timeout', options.timeout)
+      const signal = signalOption('consumer.next', 'signal', options.signal)
+      const taken = await this.#dispatcher.takers.next({ what, timeout, signal })
+      return taken as IteratorResult<Message<Content>, undefined>
+    } catch (error) {
+      // Only now, since a caller that gets a message pays nothing for it: it has the line that awaits this call.
+      throw rejection(error, new CallSite())
+    }
   }
 
   /** A loop over the messages, which several loops share. */
