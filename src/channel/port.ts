@@ -76,6 +76,10 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly publishable: boolean
   /** The broker blocks publishers, and may answer nothing meanwhile. */
   readonly isBlocked: boolean
+  /** When it last stopped that, by `clock`; 0 if it never did. */
+  readonly unblockedAt: number
+  /** Encoded bytes that have not left. */
+  readonly bufferedBytes: number
   /** The broker settles a message of a stream that is rejected. Brokers without this close the connection. */
   readonly takesRejectOfStream: boolean
   /** The server waits for basic.cancel-ok when it has cancelled a consumer. */

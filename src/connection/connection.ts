@@ -71,6 +71,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   negotiated: Negotiated | undefined
   /** Why the broker blocks publishers; undefined while it does not. */
   blockedReason: string | undefined
+  unblockedAt = 0
   frameMax = FRAME_MAX_BEFORE_TUNE
   readonly #events: ConnectionEvents
   readonly #transport: Transport
@@ -241,6 +242,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   blocked(reason: string | undefined): void {
     // Publishes wait for connection.unblocked: it must be read.
     if (this.isBlocked !== (reason !== undefined)) this.awaiting(this.isBlocked ? -1 : 1)
+    if (this.isBlocked) this.unblockedAt = this.clock.now()
     this.blockedReason = reason
     this.#gateChanged()
     this.#zero.blockedChanged()

@@ -21,6 +21,8 @@ export class FakeChannelPort implements ChannelPort, OutgoingBytes {
   rpcTimeout = 20_000
   publishable = true
   isBlocked = false
+  readonly unblockedAt = 0
+  readonly bufferedBytes = 0
   takesRejectOfStream = false
   takesCancelOk = false
   readonly server = 'broker:5672'

@@ -78,6 +78,11 @@ export class ConfirmWindow {
     return this.#unconfirmed?.size ?? 0
   }
 
+  /** Publishes, of this life and earlier ones, that the broker has settled or will not settle any more. */
+  get settled(): number {
+    return this.lastTag - this.unconfirmed
+  }
+
   /** Messages that are counted, and messages whose nack their keeper handles. */
   get unsettled(): number {
     return this.unconfirmed + this.#kept.length

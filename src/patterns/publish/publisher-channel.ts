@@ -1,6 +1,8 @@
 import type { Channel } from '../../channel/channel.ts'
+import type { Deadline } from '../../channel/port.ts'
 import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
 import type { ChannelSource, SourcedChannelOptions } from '../../connection/channel-source.ts'
+import { TimeoutError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { Mutex } from '../../lib/mutex.ts'
@@ -24,6 +26,12 @@ const REPLACE_PAUSE = 200
 const SETTLE_PAUSE = 5_000
 /** Milliseconds that a channel stays at least after a nack: a queue that is full nacks on every channel. */
 const LEAST_STAY = 1_000
+/**
+ * Milliseconds after which a channel is replaced if messages are in flight and none was settled. RabbitMQ 4.3 may go on
+ * without a word on all that one channel publishes to a quorum queue that was without a leader, for as long as the channel
+ * lives, while it confirms what comes by others.
+ */
+const STALLED = 30_000
 
 const OPTIONS: SourcedChannelOptions = { publisherConfirms: true, recover: false }
 
@@ -37,6 +45,7 @@ const turns = new WeakMap<ChannelSource, Mutex>()
  *      ▲                  │         │                               │                        │
  *      ├──stopOpening()───┘         │                               │                        │
  *      └──giveUp(), the channel ended───────────────────────────────┴──────the channel ended─┘
+ *     open ──nothing is settled for long──▶ leaving
  *     any ──end()──▶ closed
  *
  * In `nacked` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has settled what
@@ -47,7 +56,7 @@ export type PublisherChannelState = 'none' | 'opening' | 'open' | 'nacked' | 'le
 const NEXT: Record<PublisherChannelState, readonly PublisherChannelState[]> = {
   none: ['opening', 'closed'],
   opening: ['open', 'none', 'closed'],
-  open: ['nacked', 'none', 'closed'],
+  open: ['nacked', 'leaving', 'none', 'closed'],
   nacked: ['leaving', 'none', 'closed'],
   leaving: ['none', 'closed'],
   closed: [],
@@ -70,6 +79,8 @@ export class PublisherChannel {
   #nacksPass = false
   #nacked = false
   #openedAt = 0
+  /** The next look whether the broker still settles messages. */
+  #look: Deadline | undefined
   /** Channels in a row that settled nothing. */
   #fruitless = 0
   /** Ends this publisher's turn to publish alone; harmless if it has ended. */
@@ -177,7 +188,29 @@ export class PublisherChannel {
     this.#openedAt = clock.now()
     this.#nacksPass = this.#retriesNacks || state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
     this.#to('open')
+    this.#watch(channel, window)
     this.#ready()
+  }
+
+  /** Replace the channel if the broker settles nothing of what it has got by now. */
+  #watch(channel: Channel, window: ConfirmWindow): void {
+    const { unconfirmed, settled, port } = window
+    const since = this.#source.clock.now()
+    // A large message may be on its way for long.
+    const isSent = unconfirmed > 0 && port.bufferedBytes === 0
+    const look = (): void => {
+      const isBlocked = port.isBlocked || port.unblockedAt >= since
+      if (this.#state === 'open' && isSent && window.settled === settled && !isBlocked) this.#stalled(channel, window)
+      else this.#watch(channel, window)
+    }
+    this.#look = this.#source.after(STALLED, look, { keepsProcessAlive: false })
+  }
+
+  #stalled(channel: Channel, { unconfirmed, port }: ConfirmWindow): void {
+    const what = `${port.server} has confirmed none of the ${unconfirmed} messages in flight on channel ${channel.channelId}`
+    this.#to('leaving')
+    void channel.close()
+    this.#source.report(new TimeoutError(`${what} for ${STALLED} ms: they are sent again on another channel`), 'warn')
   }
 
   /** Everything but the connection's end, which is reported separately, passes. */
@@ -237,6 +270,8 @@ export class PublisherChannel {
     const channel = this.#channel
     this.#channel = undefined
     this.#window = undefined
+    this.#look?.cancel()
+    this.#look = undefined
     this.#endTurn()
     this.#to(state)
     return channel

@@ -27,7 +27,7 @@ import {
 import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
-import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss } from './fates.ts'
+import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss, silentChannel } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledger } from './ledgers.ts'
 import { behindLocks, lateBindings, lockedConsumers, otherThings } from './locks.ts'
@@ -96,6 +96,7 @@ export const ERRANDS = {
   consumerLimits,
   nacksAfterLoss,
   givenUpPublish,
+  silentChannel,
   brokenConnections,
   blocked,
   abortedCalls,

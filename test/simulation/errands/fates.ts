@@ -32,6 +32,28 @@ export const nacksAfterLoss: Errand = async outing => {
   outing.equal(texts.slice(-7), ['1', '2', '3', '4', '5', '6', '7'], 'the order of what was sent again')
 }
 
+/** What the broker leaves without an answer on one channel is sent again by another, in order and before anything newer. */
+export const silentChannel: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect({ onError: () => {} })
+  const queue = 'silent'
+  await protocol.queueDeclare(queue)
+  const publisher = await protocol.publisher()
+  await publisher.publish('0', queue, { messageId: '0' }, SOON)
+  control.withholdConfirms()
+  const sent = ['1', '2', '3'].map(text => outing.meanwhile(publisher.publish(text, queue, { messageId: text })))
+  await outing.until(() => control.evidence().arrived.length === 7, 'each message once more', 61_000)
+  sent.push(outing.meanwhile(publisher.publish('4', queue, { messageId: '4' })))
+  control.releaseConfirms()
+  await Promise.all(sent)
+  outing.equal(publisher.resent, 3, 'what was sent again')
+  const channel = await protocol.channel()
+  const texts: string[] = []
+  for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))
+    texts.push(got.body.toString())
+  outing.equal(texts, ['0', '1', '2', '3', '1', '2', '3', '4'], 'the order of what came')
+}
+
 /** What the program has given up is not sent again. */
 export const givenUpPublish: Errand = async outing => {
   const own = await outing.connect({ recovery: QUICK })

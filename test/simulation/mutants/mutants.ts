@@ -2893,6 +2893,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'it was added by once()',
   ],
+  [
+    'a channel without answers is kept',
+    'patterns/publish/publisher-channel.ts',
+    "if (this.#state === 'open' && isSent && window.settled === settled && !isBlocked) this.#stalled(channel, window)",
+    'if (window.settled < settled) this.#stalled(channel, window)',
+    'RabbitMQ 4.3 may never answer',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({

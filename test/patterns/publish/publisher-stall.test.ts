@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { TimeoutError } from '../../../src/index.ts'
+import * as methods from '../../../src/protocol/methods.ts'
+import { follow, turn } from '../../support/settled.ts'
+import { type PublishedTo, type PublishingScene, publishing } from './publishing-scene.ts'
+
+/** Milliseconds between two looks at a channel. */
+const LOOK = 30_000
+
+interface Scene extends PublishingScene {
+  /** Publish on the channel of one publisher. */
+  publish(...bodies: readonly string[]): ReturnType<typeof follow<void>>[]
+}
+
+async function scene(t: TestContext): Promise<Scene> {
+  const the = await publishing(t)
+  const publisher = await the.protocol.publisher()
+  return Object.assign(the, {
+    publish: (...bodies: readonly string[]) => bodies.map(body => follow(publisher.publish(body, 'q'))),
+  })
+}
+
+function block(current: PublishedTo, reason: string | undefined): void {
+  if (reason === undefined) current.peer.reply(0, methods.ConnectionUnblocked, {})
+  else current.peer.reply(0, methods.ConnectionBlocked, { reason })
+}
+
+describe('The channel of a publisher, if nothing in flight is settled from one look to the next,', () => {
+  it('is replaced, and all is sent again in order, before anything newer', async t => {
+    const the = await scene(t)
+    const sent = the.publish('1', '2', '3')
+    await turn()
+    const [first] = the.current.all
+    assert.ok(first !== undefined)
+    the.current.ack(first)
+    await the.clock.advance(LOOK)
+    sent.push(...the.publish('4'))
+    await the.clock.advance(LOOK - 1)
+    assert.deepEqual([the.current.bodies.length, the.errors], [4, []])
+    await the.clock.advance(1)
+    assert.deepEqual(the.current.bodies.slice(4), ['2', '3', '4'])
+    assert.notEqual(the.current.last.channel, first.channel)
+    assert.match(
+      String(the.errors),
+      /^TimeoutError: .+ has confirmed none of the 3 messages in flight on channel 1 for 30000 ms: they are sent again on another channel$/,
+    )
+    assert.ok(the.errors[0] instanceof TimeoutError)
+    the.current.ack(the.current.last, true)
+    await turn()
+    assert.ok(sent.every(({ state }) => state === 'resolved'))
+    assert.equal(the.protocol.channelsIdsCount, 1)
+  })
+
+  it('is replaced again and again', async t => {
+    const the = await scene(t)
+    const [sent] = the.publish('1')
+    // At the first look at a channel nothing was in flight before. Channels that settle nothing are opened after a pause.
+    await the.clock.advance(10 * LOOK + 5_000)
+    assert.equal(the.errors.length, 5)
+    the.current.ack(the.current.last)
+    await turn()
+    assert.equal(sent?.state, 'resolved')
+  })
+
+  it('stays if one message was settled', async t => {
+    const the = await scene(t)
+    the.publish('1', '2', '3', '4')
+    await the.clock.advance(LOOK)
+    for (const message of the.current.all.slice(0, 3)) {
+      the.current.ack(message)
+      await the.clock.advance(LOOK)
+    }
+    assert.deepEqual([the.current.bodies.length, the.errors], [4, []])
+  })
+
+  it('stays if nothing was in flight at the first look', async t => {
+    const the = await scene(t)
+    for (let look = 0; look < 3; look++) {
+      await the.clock.advance(LOOK)
+      const [sent] = the.publish('1')
+      await the.clock.advance(LOOK - 1)
+      the.current.ack(the.current.last)
+      await the.clock.advance(1)
+      assert.equal(sent?.state, 'resolved')
+    }
+    assert.deepEqual([the.current.bodies.length, the.errors], [3, []])
+  })
+
+  it('stays while the broker blocks publishers, and as long again', async t => {
+    const the = await scene(t)
+    the.publish('1')
+    await the.clock.advance(LOOK)
+    block(the.current, 'low on memory')
+    await the.clock.advance(3 * LOOK - 10)
+    block(the.current, undefined)
+    await the.clock.advance(10)
+    assert.deepEqual(the.errors, [])
+    await the.clock.advance(LOOK - 1)
+    assert.deepEqual(the.errors, [])
+    await the.clock.advance(1)
+    assert.equal(the.errors.length, 1)
+  })
+
+  it('stays while the message is still on its way', async t => {
+    const the = await scene(t)
+    the.publish('1')
+    await turn()
+    the.current.ack(the.current.last)
+    await turn()
+    // Nothing leaves any more.
+    const { transport } = the.current.peer
+    t.mock.method(transport, 'write', () => false)
+    Object.defineProperty(transport, 'pending', { value: 100 })
+    the.publish('2')
+    await the.clock.advance(3 * LOOK)
+    assert.deepEqual([the.current.bodies, the.errors], [['1'], []])
+  })
+})
