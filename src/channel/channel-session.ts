@@ -290,6 +290,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
    * The broker does not answer channel.close: the channel is over for the program. Its number is not free before the answer.
    */
   #closeUnanswered(): void {
+    this.window.fail(this.#closed)
     this.#events.ended(this, this.#closed)
   }
 

@@ -296,6 +296,21 @@ describe('closing a channel', () => {
 })
 
 describe('closing a connection', () => {
+  it('rejects what the broker has not confirmed if it does not answer the close either', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ clock })
+    const selecting = channel.confirmSelect()
+    peer.reply(1, methods.ConfirmSelectOk, {})
+    await selecting
+    peer.answers.delete(methods.ChannelClose.name)
+    const published = follow(channel.publish('x', '', 'q'))
+    const confirmed = follow(channel.waitForConfirms())
+    void channel.close()
+    await clock.advance(20_000)
+    assert.match(published.error?.message ?? '', /^publish of a message .* failed: channel 1 is closed/)
+    assert.match(confirmed.error?.message ?? '', /^waitForConfirms failed: channel 1 is closed/)
+  })
+
   it('resolves from a getter of a message, also of one that a recovery sends', async () => {
     const clock = new VirtualClock()
     const { broker, peer, channel, protocol } = await converseOnChannel({ clock, recovery: {} })

@@ -52,6 +52,21 @@ describe('The channel of a publisher, if nothing in flight is settled from one l
     assert.equal(the.protocol.channelsIdsCount, 1)
   })
 
+  it('is replaced also if the broker does not answer its close', async t => {
+    const the = await scene(t)
+    const sent = the.publish('1', '2')
+    await the.clock.advance(LOOK)
+    the.current.peer.answers.delete(methods.ChannelClose.name)
+    await the.clock.advance(LOOK)
+    assert.equal(the.current.bodies.length, 2)
+    // The timeout of channel.close.
+    await the.clock.advance(20_000)
+    assert.deepEqual(the.current.bodies, ['1', '2', '1', '2'])
+    the.current.ack(the.current.last, true)
+    await turn()
+    assert.ok(sent.every(({ state }) => state === 'resolved'))
+  })
+
   it('is replaced again and again', async t => {
     const the = await scene(t)
     const [sent] = the.publish('1')
