@@ -752,8 +752,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the turn to publish alone is kept',
     'patterns/publish/publisher-channel.ts',
-    'this.#window = undefined\n    this.#endTurn()',
-    'this.#window = undefined',
+    'this.#look = undefined\n    this.#endTurn()',
+    'this.#look = undefined',
     'no other publisher finds its refused message',
   ],
   [
