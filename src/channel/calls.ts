@@ -149,7 +149,7 @@ export class Calls {
         follower: undefined,
       }
       this.#add(call)
-      this.#port.awaiting(1)
+      this.#port.operationStarted()
       if (timeout !== undefined) {
         call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
       }
@@ -210,7 +210,7 @@ export class Calls {
     call.deadline = undefined
     call.aborted?.cancel()
     call.aborted = undefined
-    this.#port.awaiting(-1)
+    this.#port.operationEnded()
   }
 
   #expire(call: Call, timeout: number): void {

@@ -115,7 +115,7 @@ export class Channel {
   #returnCallback: ReturnCallback | undefined
   /** The callback, in the context in which it was set. */
   #runReturnCallback: ReturnCallback | undefined
-  readonly #lives: RecoveringChannel
+  readonly #recovering: RecoveringChannel
   #cancellationCallbacks: CancellationCallback[] | undefined
   #closed: Promise<void> | undefined
   /** Work of `transaction()` is under way: its commit is for all that the channel does. */
@@ -124,7 +124,7 @@ export class Channel {
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
     if (returnCallback !== undefined) this.returnCallback = returnCallback
-    this.#lives = new RecoveringChannel(host, {
+    this.#recovering = new RecoveringChannel(host, {
       returned: (message, isReported) => this.#returned(message, isReported),
       cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
     })
@@ -141,18 +141,18 @@ export class Channel {
   }
 
   /** @internal */
-  get lives(): RecoveringChannel {
-    return this.#lives
+  get recovering(): RecoveringChannel {
+    return this.#recovering
   }
 
   /** Its number on the connection; another one may have it once it is closed. */
   get channelId(): number {
-    return this.#lives.id
+    return this.#recovering.id
   }
 
   /** False from the moment it is being closed by either side. True while its connection is recovered. */
   get isOpen(): boolean {
-    return this.#lives.isOpen
+    return this.#recovering.isOpen
   }
 
   // ---- queues
@@ -177,10 +177,10 @@ export class Channel {
       }
       const { exclusive = queueName === '' && options.durable === undefined } = options
       const { durable = !exclusive } = options
-      const { names } = this.#lives
+      const { names } = this.#recovering
       const sent = argumentsOf('queue.declare', args)
       const definition = { queueName, durable, exclusive, autoDelete: autoDelete === true, arguments: sent }
-      return this.#lives.record(QueueDeclare, context, session => {
+      return this.#recovering.record(QueueDeclare, context, session => {
         // A declare of '' makes a new queue each time: its old name is not meant.
         const wireName = queueName === '' ? '' : names.wireName(session, queueName)
         return {
@@ -188,7 +188,7 @@ export class Channel {
           written: () => {
             const declared = names.declared(session, wireName === '' ? undefined : wireName)
             // Another connection would make it as its own, while the one that has it may live.
-            const recovers = recover && (!exclusive || this.#lives.host.keepsTopology)
+            const recovers = recover && (!exclusive || this.#recovering.host.keepsTopology)
             const change = passive === true ? used(declared) : declaredAs(declared, definition, recovers)
             declared.recorded = this.#topology?.written(change, noWait)
             return declared
@@ -377,9 +377,9 @@ export class Channel {
   ): Promise<void> {
     try {
       const mandatory = options === undefined ? false : this.#mandatory(options, BASIC_PUBLISH)
-      return this.#lives.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
+      return this.#recovering.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
     } catch (error) {
-      return this.#lives.forgotten(notSent(error))
+      return this.#recovering.forgotten(notSent(error))
     }
   }
 
@@ -400,7 +400,7 @@ export class Channel {
     options?: PublishOptions,
   ): Promise<void> {
     try {
-      const { publishing } = this.#lives
+      const { publishing } = this.#recovering
       if (options === undefined) {
         return publishing.publish(payload, exchangeName, routingKey, properties, false, undefined)
       }
@@ -421,7 +421,7 @@ export class Channel {
   /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). It may be called again. */
   confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
     return this.#method(new CallSite(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
-      this.#lives.confirmSelect(options.noWait === true, context),
+      this.#recovering.confirmSelect(options.noWait === true, context),
     )
   }
 
@@ -432,11 +432,11 @@ export class Channel {
    */
   waitForConfirms(options: CallOptions = NONE): Promise<void> {
     return this.#method(new CallSite(), 'waitForConfirms', undefined, options, CALL, context => {
-      if (!this.#lives.publishing.confirming && !this.#lives.isOver) {
+      if (!this.#recovering.publishing.confirming && !this.#recovering.isOver) {
         const text = `waitForConfirms failed: channel ${this.channelId} is not in confirm mode; open it with publisherConfirms: true, or call confirmSelect() first`
         return Promise.reject(atCallSite(new ProtocolError(text), context.site))
       }
-      return this.#lives.useBehindPublishes(session => session.waitForConfirms(context), context)
+      return this.#recovering.useBehindPublishes(session => session.waitForConfirms(context), context)
     })
   }
 
@@ -451,7 +451,7 @@ export class Channel {
     return this.#method(new CallSite(), 'basic.qos', undefined, options, known, context => {
       const { prefetchCount, prefetchSize, connectionGlobal } = options
       const args = { prefetchCount, prefetchSize, connectionGlobal }
-      return this.#lasting(BasicQos, context, args, () => this.#lives.qosWritten(args))
+      return this.#lasting(BasicQos, context, args, () => this.#recovering.qosWritten(args))
     })
   }
 
@@ -498,13 +498,13 @@ export class Channel {
     const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
     // A stream takes no consumer without acks.
     const offset = args?.['x-stream-offset']
-    const { name } = this.#lives.names.meant(queueName)
+    const { name } = this.#recovering.names.meant(queueName)
     const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(name ?? '')
     const consumer: Consumer = { tag, sink, position: positionOf(isStream, offset), isRestarted }
-    const { subscriptions } = this.#lives
+    const { recordedConsumers } = this.#recovering
     const request = sent as ArgumentsOf<typeof BasicConsume>
-    return this.#lives
-      .use(session => subscriptions.start(session, consumer, request, context), context)
+    return this.#recovering
+      .use(session => recordedConsumers.start(session, consumer, request, context), context)
       .then(() => consumer)
   }
 
@@ -516,11 +516,11 @@ export class Channel {
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(new CallSite(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
-      const { subscriptions } = this.#lives
+      const { recordedConsumers } = this.#recovering
       const noWait = options.noWait === true
       const cancel = (session: ChannelSession): Promise<void> =>
-        subscriptions.cancel(session, consumerTag, noWait, context)
-      return this.#lives.use(cancel, context).then(() => ({ consumerTag }))
+        recordedConsumers.cancel(session, consumerTag, noWait, context)
+      return this.#recovering.use(cancel, context).then(() => ({ consumerTag }))
     })
   }
 
@@ -528,13 +528,13 @@ export class Channel {
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
     return this.#method(new CallSite(), 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
-      return this.#lives.use(session => this.#lives.get(session, queueName, noAck, context), context)
+      return this.#recovering.use(session => this.#recovering.get(session, queueName, noAck, context), context)
     })
   }
 
   /** Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery. */
   basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
-    if (options === undefined) return this.#lives.settle('ack', deliveryTag, false, false)
+    if (options === undefined) return this.#recovering.settle('ack', deliveryTag, false, false)
     return this.#settle('ack', deliveryTag, options, ACK, false)
   }
 
@@ -567,7 +567,7 @@ export class Channel {
       checkOptions(what, options, known)
       const multiple = booleanOption(what, 'multiple', options.multiple) ?? false
       const requeue = booleanOption(what, 'requeue', options.requeue) ?? isRequeued
-      return this.#lives.settle(how, tag, multiple, requeue)
+      return this.#recovering.settle(how, tag, multiple, requeue)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -585,9 +585,9 @@ export class Channel {
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
     const sent = this.#method(new CallSite(), 'basic.recover-async', undefined, options, ['requeue'], context => {
       const { requeue = true } = options
-      return this.#lives.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
+      return this.#recovering.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
     })
-    return sent.catch((error: unknown) => this.#lives.forgotten(error))
+    return sent.catch((error: unknown) => this.#recovering.forgotten(error))
   }
 
   // ---- transactions
@@ -597,9 +597,9 @@ export class Channel {
     return this.#method(new CallSite(), 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
         // A second call: publishes and acks under way go on.
-        if (this.#lives.modes.transaction !== 'none') return NO_EFFECT
-        this.#lives.transactionTo('idle')
-        return { accept: ignore, refuse: () => this.#lives.transactionTo('none') }
+        if (this.#recovering.modes.transaction !== 'none') return NO_EFFECT
+        this.#recovering.transactionTo('idle')
+        return { accept: ignore, refuse: () => this.#recovering.transactionTo('none') }
       }
       // What was published before it belongs to no transaction.
       return this.#lasting(TxSelect, context, {}, written, true)
@@ -609,8 +609,8 @@ export class Channel {
   /** Carry out the publishes and acks since the last commit (tx.commit). */
   txCommit(options: CallOptions = NONE): Promise<void> {
     return this.#method(new CallSite(), 'tx.commit', undefined, options, CALL, context =>
-      this.#lives.useBehindPublishes(
-        session => session.order(TxCommit, {}, context, () => this.#lives.transactionTo('idle')),
+      this.#recovering.useBehindPublishes(
+        session => session.order(TxCommit, {}, context, () => this.#recovering.transactionTo('idle')),
         context,
       ),
     )
@@ -620,12 +620,12 @@ export class Channel {
   txRollback(options: CallOptions = NONE): Promise<void> {
     return this.#method(new CallSite(), 'tx.rollback', undefined, options, CALL, context => {
       // The broker rolled it back when the connection was lost.
-      if (this.#lives.modes.transaction === 'lost' && !this.#lives.isOver) {
-        this.#lives.transactionTo('idle')
+      if (this.#recovering.modes.transaction === 'lost' && !this.#recovering.isOver) {
+        this.#recovering.transactionTo('idle')
         return Promise.resolve()
       }
-      return this.#lives.useBehindPublishes(
-        session => session.order(TxRollback, {}, context, () => this.#lives.transactionTo('idle')),
+      return this.#recovering.useBehindPublishes(
+        session => session.order(TxRollback, {}, context, () => this.#recovering.transactionTo('idle')),
         context,
       )
     })
@@ -644,7 +644,7 @@ export class Channel {
         `transaction failed: another one is under way on channel ${this.channelId}, which would be committed or rolled back with it; await that one first, or use protocol.transaction()`,
       )
     }
-    const { modes, publishing } = this.#lives
+    const { modes, publishing } = this.#recovering
     this.#inTransaction = true
     try {
       if (modes.transaction === 'none') await fromCallSite(site, () => this.txSelect())
@@ -671,7 +671,7 @@ export class Channel {
    */
   flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
     return this.#method(new CallSite(), 'channel.flow', undefined, options, CALL, async context => {
-      const reply = await this.#lives.use(session => session.call(ChannelFlow, { active }, context), context)
+      const reply = await this.#recovering.use(session => session.call(ChannelFlow, { active }, context), context)
       return { active: reply?.active ?? active }
     })
   }
@@ -685,7 +685,7 @@ export class Channel {
       checkOptions('channel.close', options, ['replyCode', 'replyText'])
       const replyCode = integerOption('channel.close', 'replyCode', options.replyCode, 0, 65_535) ?? 200
       const replyText = shortStringOption('channel.close', 'replyText', options.replyText) ?? 'Normal Shutdown'
-      this.#closed ??= this.#lives.closeByProgram(replyCode, replyText)
+      this.#closed ??= this.#recovering.closeByProgram(replyCode, replyText)
       // It rejects only if nothing was sent, from a getter of a message for instance: the channel is open, and can be closed.
       this.#closed.catch(() => {
         this.#closed = undefined
@@ -698,7 +698,7 @@ export class Channel {
 
   /** Resolves once the program has closed the channel; rejects with the reason if it ended otherwise. */
   waitClosed(): Promise<void> {
-    return this.#lives.waitClosed()
+    return this.#recovering.waitClosed()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -722,7 +722,7 @@ export class Channel {
   // ---- used by the methods
 
   get #topology(): TopologyRecorder | undefined {
-    return this.#lives.topology
+    return this.#recovering.topology
   }
 
   /** Check the options, and make of whatever is thrown a rejection. */
@@ -742,7 +742,7 @@ export class Channel {
       const names = name === undefined ? undefined : [name]
       const context = { what, site, signal, timeout, since: this.#callTime(timeout), names }
       if (!METHOD_CALL.active) return run(context)
-      const traced = new TracedCall(this.#lives, method, name, this.channelId, options)
+      const traced = new TracedCall(this.#recovering, method, name, this.channelId, options)
       return METHOD_CALL.promise(traced, () => run(context))
     } catch (error) {
       return Promise.reject(rejection(error, site))
@@ -751,25 +751,26 @@ export class Channel {
 
   /** When a timeout starts to run. */
   #callTime(timeout: number | undefined): number | undefined {
-    return timeout === undefined ? undefined : this.#lives.host.clock.now()
+    return timeout === undefined ? undefined : this.#recovering.host.clock.now()
   }
 
   #returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
-    } else if (!isReported) this.#lives.host.report(returnError(message), 'warn')
+    } else if (!isReported) this.#recovering.host.report(returnError(message), 'warn')
   }
 
   #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
     const emit = (): void => {
       const callbacks = this.#cancellationCallbacks
-      if (callbacks === undefined) this.#lives.host.report(error, 'warn')
+      if (callbacks === undefined) this.#recovering.host.report(error, 'warn')
       else for (const callback of callbacks) this.#run(() => callback(this, consumerTag, error))
     }
     if (isRestarted) emit()
-    else this.#lives.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
+    else
+      this.#recovering.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
   }
 
   /**
@@ -782,8 +783,8 @@ export class Channel {
     args: (wireName: (queueName: string) => string) => ArgumentsOf<M>,
     change?: (named: (queueName: string) => QueueReference) => (ledger: Ledger) => void,
   ): Promise<R> {
-    const { names } = this.#lives
-    const sent = this.#lives.record(method, context, session => {
+    const { names } = this.#recovering
+    const sent = this.#recovering.record(method, context, session => {
       const given = args(queueName => names.wireName(session, queueName))
       const noWait = 'noWait' in given && given.noWait === true
       return {
@@ -806,7 +807,7 @@ export class Channel {
     written: () => Effect,
     behindPublishes = false,
   ): Promise<void> {
-    const sent = this.#lives.record(method, context, () => ({ args, written }), behindPublishes)
+    const sent = this.#recovering.record(method, context, () => ({ args, written }), behindPublishes)
     return sent as Promise<unknown> as Promise<void>
   }
 
@@ -817,12 +818,12 @@ export class Channel {
     context: CallContext,
     effect?: () => void,
   ): Promise<void> {
-    return this.#lives.use(session => session.order(method, args, context, effect), context)
+    return this.#recovering.use(session => session.order(method, args, context, effect), context)
   }
 
   /** Run code of the program. */
   #run(call: () => unknown): void {
-    callSafely(call, thrown => this.#lives.host.report(thrown, 'unhandled'))
+    callSafely(call, thrown => this.#recovering.host.report(thrown, 'unhandled'))
   }
 }
 

@@ -10,7 +10,7 @@ export interface Deadline {
 }
 
 /** A waiter for written bytes to leave. Exactly one of the two is called. */
-export interface Departure {
+export interface FlushWaiter {
   sent(): void
   lost(ending: CloseReason): void
 }
@@ -56,9 +56,9 @@ export interface OutgoingBytes {
    */
   publishWritten(): Promise<void> | 'full' | undefined
   /** Wait until the message that was just encoded has left; called before `publishWritten`. */
-  departure(waiter: Departure): void
+  whenFlushed(waiter: FlushWaiter): void
   /** Wait until the socket takes more. */
-  drained(waiter: Departure): void
+  whenWritable(waiter: FlushWaiter): void
 }
 
 /** A connection, as far as one life of a channel sees it. */
@@ -88,15 +88,17 @@ export interface ChannelPort extends ErrorReporter, EndpointSource {
   readonly server: string
   readonly outgoing: OutgoingBytes
 
-  /** One more (1) or one less (-1) of this program's operations waits for the broker. */
-  awaiting(change: 1 | -1): void
+  /** One more of this program's operations waits for the broker. */
+  operationStarted(): void
+  /** One less does. */
+  operationEnded(): void
   /** Bytes of deliveries that wait for their callbacks, added or taken away. */
-  held(bytes: number): void
+  buffered(bytes: number): void
   /** Have `run` called at the end of this read. */
   afterRead(run: () => void): void
   after(milliseconds: number, expired: () => void): Deadline
   /** From now on the frames of its channel go to this session. */
-  adopt(session: ChannelReceiver): void
+  attach(session: ChannelReceiver): void
   /** The channel's life is over and its number may serve another. `mayFollow` if frames of it may still come. */
   release(channelId: number, mayFollow: boolean): void
 }

@@ -37,7 +37,7 @@ export interface ChannelHost extends PublishingConnection, LifecycleSink {
   /** A channel has set one limit for all its consumers (basic.qos with connectionGlobal). */
   globalQosSet(): void
   /** The channel is closed for good. */
-  forget(lives: RecoveringChannel): void
+  forget(channel: RecoveringChannel): void
 }
 
 /** What the public channel learns. */
@@ -71,7 +71,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   readonly publishing: Publishing
   readonly modes = new ChannelModes()
   /** These two are made when they are first needed: many channels never are. */
-  #subscriptions: RecordedConsumers | undefined
+  #recordedConsumers: RecordedConsumers | undefined
   #names: QueueNames | undefined
   #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
   /** Whether the next connection has it too. */
@@ -93,13 +93,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.publishing = new Publishing(this, host)
   }
 
-  get subscriptions(): RecordedConsumers {
-    this.#subscriptions ??= new RecordedConsumers(this)
-    return this.#subscriptions
+  get recordedConsumers(): RecordedConsumers {
+    this.#recordedConsumers ??= new RecordedConsumers(this)
+    return this.#recordedConsumers
   }
 
   get consumers(): readonly Consumer[] {
-    return this.#subscriptions?.consumers() ?? NO_CONSUMERS
+    return this.#recordedConsumers?.consumers() ?? NO_CONSUMERS
   }
 
   get names(): QueueNames {
@@ -148,7 +148,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const session = new ChannelSession(port, id, this, this.#inheritance, this.host.routes)
     this.#session = session
     this.#effects = undefined
-    port.adopt(session)
+    port.attach(session)
     const opened = session.open(options)
     return this.modes.isPlain ? opened : this.modes.restore(session, opened, options)
   }
@@ -157,7 +157,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   abandonConsumer(tag: string, queueName: string, error: Error): void {
     const consumer = this.consumers.find(consumer => consumer.tag === tag)
     consumer?.sink.cancelled()
-    this.subscriptions.remove(tag)
+    this.recordedConsumers.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
     this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }), consumer)
   }
@@ -381,7 +381,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   // ---- consumers
 
   consumerGone(consumerTag: string): void {
-    this.subscriptions.remove(consumerTag)
+    this.recordedConsumers.remove(consumerTag)
   }
 
   cancelled(error: ConsumerCancelledError, consumer: Consumer | undefined): void {
@@ -426,7 +426,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (recovers) {
       const { lastTag, unheard } = session.window
       this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
-      this.#subscriptions?.lost()
+      this.#recordedConsumers?.lost()
     }
     if (lost && recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
@@ -494,7 +494,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     for (const { tag, sink } of this.consumers) {
       // The broker no longer has messages without acks: only the program may drop them.
       if (ending.error === undefined) sink.discard()
-      this.subscriptions.remove(tag)
+      this.recordedConsumers.remove(tag)
     }
     this.host.forget(this)
     const { error } = ending

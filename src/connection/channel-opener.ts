@@ -108,16 +108,16 @@ export class ChannelOpener {
   #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
     const { publisherConfirms = false, publishTimeout, recover = true, returnCallback, signal } = options
     const channel = new Channel(this.#host, returnCallback)
-    const { lives } = channel
-    if (publisherConfirms) lives.startConfirming()
-    lives.publishing.timeout = publishTimeout
-    if (!recover) lives.endWithConnection()
+    const { recovering } = channel
+    if (publisherConfirms) recovering.startConfirming()
+    recovering.publishing.timeout = publishTimeout
+    if (!recover) recovering.endWithConnection()
     const id = connection.channels.take()
-    this.#host.remember(lives)
-    const opened = lives.begin(connection, id, { signal })
-    this.#host.begun(lives)
+    this.#host.remember(recovering)
+    const opened = recovering.begin(connection, id, { signal })
+    this.#host.begun(recovering)
     // No caller has it: it must not come back with the next connection.
-    opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))
+    opened.catch(() => recovering.closeByProgram(200, 'the channel was not opened'))
     return { channel, opened }
   }
 

@@ -74,8 +74,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   /** The process stays alive for it, unless the options say that no caller waits for it. It ends with the connection. */
   after(milliseconds: number, expired: () => void, options?: TimerOptions): Deadline
   /** `protocol.close()` will close it first. */
-  own(part: Closable): void
-  disown(part: Closable): void
+  register(part: Closable): void
+  unregister(part: Closable): void
   /** Have `run` called once when the connection is closed for good. Returns how to take that back. */
   onEnded(run: (ending: CloseReason) => void): () => void
 }

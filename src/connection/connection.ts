@@ -241,7 +241,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   blocked(reason: string | undefined): void {
     // Publishes wait for connection.unblocked: it must be read.
-    if (this.isBlocked !== (reason !== undefined)) this.awaiting(this.isBlocked ? -1 : 1)
+    if (!this.isBlocked && reason !== undefined) this.operationStarted()
+    if (this.isBlocked && reason === undefined) this.operationEnded()
     if (this.isBlocked) this.unblockedAt = this.clock.now()
     this.blockedReason = reason
     this.#gateChanged()
@@ -274,7 +275,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 
   // ---- the channels' side
 
-  adopt(session: ChannelReceiver): void {
+  attach(session: ChannelReceiver): void {
     this.channels.attach(session)
   }
 
@@ -283,12 +284,16 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#events.channelReleased()
   }
 
-  awaiting(change: 1 | -1): void {
-    this.#incoming.throttle.awaiting(change)
+  operationStarted(): void {
+    this.#incoming.throttle.operationStarted()
   }
 
-  held(bytes: number): void {
-    this.#incoming.throttle.held(bytes)
+  operationEnded(): void {
+    this.#incoming.throttle.operationEnded()
+  }
+
+  buffered(bytes: number): void {
+    this.#incoming.throttle.buffered(bytes)
   }
 
   afterRead(run: () => void): void {
@@ -370,7 +375,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#closing = deferred()
     this.#to('closing')
     this.publishable = false
-    this.awaiting(1)
+    this.operationStarted()
     this.#zero.send(ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
     this.after(timeout, () => {
       this.#end(closedByProgram(this.server))

@@ -138,7 +138,7 @@ export class Connections {
       close: (limit: { timeout: number }) =>
         publisher.close(replyCode, replyText, Math.max(limit.timeout, timeLeft() / 2)),
     }
-    main.own(part)
+    main.register(part)
     // A connection that is not open is closed at once, but what the other one has published may be confirmed.
     if (main.state !== 'open') await part.close({ timeout })
     await main.close(replyCode, replyText, timeLeft())

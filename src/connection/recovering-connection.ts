@@ -345,12 +345,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#ending
   }
 
-  own(part: Closable): void {
+  register(part: Closable): void {
     this.parts.add(part)
     if (part.bringsWork === true) this.#graceful?.join(part)
   }
 
-  disown(part: Closable): void {
+  unregister(part: Closable): void {
     this.parts.delete(part)
   }
 
@@ -360,10 +360,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return () => this.#endedListeners?.delete(run)
   }
 
-  forget(lives: RecoveringChannel): void {
-    this.#channels.delete(lives)
-    this.#past.published += lives.published
-    this.#past.delivered += lives.delivered
+  forget(channel: RecoveringChannel): void {
+    this.#channels.delete(channel)
+    this.#past.published += channel.published
+    this.#past.delivered += channel.delivered
   }
 
   after(milliseconds: number, expired: () => void, { keepsProcessAlive = true }: TimerOptions = {}): Deadline {
@@ -546,7 +546,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#upkeep.clear()
     // What is under way on a connection that is still being closed keeps its time.
     if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
-    for (const lives of [...this.#channels]) lives.close(ending)
+    for (const channel of [...this.#channels]) channel.close(ending)
     this.#channels.clear()
     this.#opener.failAll(ending)
     this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))

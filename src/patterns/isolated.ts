@@ -61,7 +61,7 @@ export async function isolatedTransaction<T>(
   const channel = await fromCallSite(site, () => source.openingChannel(options))
   const running = transact(channel, site, work)
   const part = { bringsWork: true, close: ({ timeout }: CallOptions) => atMost(source, timeout ?? 0, running) }
-  source.own(part)
+  source.register(part)
   try {
     const result = await running
     await channel.close()
@@ -70,7 +70,7 @@ export async function isolatedTransaction<T>(
     void channel.close()
     throw error
   } finally {
-    source.disown(part)
+    source.unregister(part)
   }
 }
 

@@ -595,7 +595,7 @@ describe('a consumer', () => {
     await turn()
     assert.deepEqual(called, ['x'])
     assert.equal(protocol.state, 'open')
-    assert.equal(channel.lives.subscriptions.consumers().length, 1, 'a recovery brings it back')
+    assert.equal(channel.recovering.recordedConsumers.consumers().length, 1, 'a recovery brings it back')
   })
 
   it('that is cancelled twice is asked for once at a time: the second answer would overtake the first', async () => {
@@ -632,10 +632,10 @@ describe('a consumer', () => {
     peer.send(delivery(1, 'c', 1, 'x'))
     await turn()
     assert.deepEqual(called, ['x'])
-    assert.equal(channel.lives.subscriptions.consumers().length, 1, 'a recovery brings it back')
+    assert.equal(channel.recovering.recordedConsumers.consumers().length, 1, 'a recovery brings it back')
     peer.reply(1, methods.BasicCancelOk, { consumerTag: 'c' })
     await again
-    assert.equal(channel.lives.subscriptions.consumers().length, 0)
+    assert.equal(channel.recovering.recordedConsumers.consumers().length, 0)
     assert.equal(protocol.state, 'open')
     assert.deepEqual(errors, [])
   })
@@ -704,7 +704,7 @@ describe('a consumer', () => {
     assert.equal(await channel.basicClientNack(3, { requeue: false }), true)
     assert.equal(await channel.basicClientAck(4), true)
     assert.deepEqual(await peer.took(3), ['1 basic.ack', '1 basic.ack', '1 basic.ack'])
-    const [consumer] = channel.lives.subscriptions.consumers()
+    const [consumer] = channel.recovering.recordedConsumers.consumers()
     assert.equal(consumer?.position.resumeOffset, 2n)
   })
 
@@ -727,7 +727,7 @@ describe('a consumer', () => {
     for (const tag of [1, 2, 4]) assert.equal(await channel.basicClientAck(tag), true)
     const names = await peer.took(4)
     assert.deepEqual(new Set(names), new Set(['1 basic.ack']))
-    const [consumer] = channel.lives.subscriptions.consumers()
+    const [consumer] = channel.recovering.recordedConsumers.consumers()
     assert.equal(consumer?.position.resumeOffset, 5n)
   })
 

@@ -64,7 +64,7 @@ export class ProtocolSource implements ChannelSource {
     for (const expired of this.deadlines.splice(0)) expired()
   }
 
-  own(part: Closable): void {
+  register(part: Closable): void {
     this.parts.add(part)
   }
 
@@ -72,7 +72,7 @@ export class ProtocolSource implements ChannelSource {
     emit?.()
   }
 
-  disown(part: Closable): void {
+  unregister(part: Closable): void {
     this.parts.delete(part)
   }
 

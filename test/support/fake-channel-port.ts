@@ -1,4 +1,4 @@
-import type { ChannelPort, ChannelReceiver, Departure, OutgoingBytes } from '../../src/channel/port.ts'
+import type { ChannelPort, ChannelReceiver, FlushWaiter, OutgoingBytes } from '../../src/channel/port.ts'
 import { PublishEncoder } from '../../src/protocol/publish-encoder.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -48,16 +48,19 @@ export class FakeChannelPort implements ChannelPort, OutgoingBytes {
   written(): void {}
   methodWritten(): void {}
   publishWritten(): undefined {}
-  departure(waiter: Departure): void {
+  whenFlushed(waiter: FlushWaiter): void {
     waiter.sent()
   }
-  drained(waiter: Departure): void {
+  whenWritable(waiter: FlushWaiter): void {
     waiter.sent()
   }
-  awaiting(change: 1 | -1): void {
-    this.waiting += change
+  operationStarted(): void {
+    this.waiting++
   }
-  held(bytes: number): void {
+  operationEnded(): void {
+    this.waiting--
+  }
+  buffered(bytes: number): void {
     this.heldBytes += bytes
   }
   afterRead(run: () => void): void {
@@ -79,7 +82,7 @@ export class FakeChannelPort implements ChannelPort, OutgoingBytes {
     this.deadlines.push(deadline)
     return deadline
   }
-  adopt(_session: ChannelReceiver): void {}
+  attach(_session: ChannelReceiver): void {}
   release(_channelId: number): void {}
   report(error: unknown): void {
     this.reported.push(error)

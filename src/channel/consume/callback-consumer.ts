@@ -77,8 +77,8 @@ export class CallbackConsumer<Channel> implements DeliverySink {
 
   attach(acker: Acker, port: SinkPort): void {
     // Messages without acks that still wait count towards the present connection.
-    this.#port?.held(-this.#held)
-    port.held(this.#held)
+    this.#port?.buffered(-this.#held)
+    port.buffered(this.#held)
     this.#acker = acker
     this.#port = port
   }
@@ -118,7 +118,7 @@ export class CallbackConsumer<Channel> implements DeliverySink {
 
   #hold(bytes: number): void {
     this.#held += bytes
-    this.#port?.held(bytes)
+    this.#port?.buffered(bytes)
   }
 
   idle(): Promise<void> {

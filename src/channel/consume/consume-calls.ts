@@ -205,7 +205,7 @@ export class ConsumeCalls {
     this.#port.afterRead(() => this.#events.cancelled(error, consumer))
   }
 
-  /** The life is over: what waits for its turn is not written. */
+  /** The life is over, or channel.close is written: what waits for its turn is not. */
   failAll(ending: CloseReason): void {
     this.#tags.failAll(what => ending.errorFor(what, false))
   }

@@ -8,7 +8,7 @@ import type { StreamPosition } from './stream-position.ts'
 /** What a sink asks of the connection that its deliveries come by. */
 export interface SinkPort extends ErrorReporter {
   /** Bytes of deliveries that wait for the program, added or taken away. */
-  held(bytes: number): void
+  buffered(bytes: number): void
 }
 
 /** The figures of a sink whose owner gives none itself. */

@@ -48,14 +48,14 @@ export class TagGate {
       const { what, site, signal } = context
       const timeout = timeLeft(context, this.#port.clock.now())
       // The answer that it waits for must be read.
-      this.#port.awaiting(1)
+      this.#port.operationStarted()
       const granted = (): void => {
         // First of all: if it throws, `failed` is called.
         resolve(run())
-        this.#port.awaiting(-1)
+        this.#port.operationEnded()
       }
       const failed = (error: Error): void => {
-        this.#port.awaiting(-1)
+        this.#port.operationEnded()
         reject(rejection(error, site))
       }
       gate.waiting.enter({ granted, failed }, { what, site, signal, timeout })

@@ -58,12 +58,12 @@ export class ConfirmWaiters {
   wait(upTo: number, bounds: WaitBounds): Promise<void> {
     return new Promise((resolve, reject) => {
       const waiter = new ConfirmWaiter(upTo, this.#unheard, error => {
-        this.#port.awaiting(-1)
+        this.#port.operationEnded()
         this.#all.delete(waiter)
         if (error === undefined) resolve()
         else reject(atCallSite(error, bounds.site))
       })
-      this.#port.awaiting(1)
+      this.#port.operationStarted()
       this.#all.add(waiter)
       if (waiter.unheard === undefined) this.#watch(waiter)
       this.#list.enter(waiter, bounds)

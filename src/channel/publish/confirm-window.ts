@@ -4,7 +4,7 @@ import type { BasicProperties } from '../../protocol/properties.ts'
 import { type CallContext, timeLeft } from '../calls.ts'
 import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
-import type { ChannelPort, Departure } from '../port.ts'
+import type { ChannelPort, FlushWaiter } from '../port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../publish-routes.ts'
 import { ConfirmWaiters, type Unheard } from './confirm-waiters.ts'
 import {
@@ -21,13 +21,13 @@ import { Returns } from './returns.ts'
 import { UNTRACKED, Unconfirmed } from './unconfirmed.ts'
 
 /** A publisher that owns the channel. It keeps unconfirmed messages and decides about them. */
-export interface PublishKeeper {
+export interface PublishOwner {
   /** Publishes were settled, or more may be written. */
   progressed(): void
   /** The broker nacked a message. Returns whether it will be sent again: then it stays among the unsettled messages. */
   nacked(publish: PendingPublish): boolean
   /**
-   * That life of the channel is over. These were not settled, oldest first, and are the keeper's now; if `resolve` is
+   * That life of the channel is over. These were not settled, oldest first, and are the owner's now; if `resolve` is
    * undefined, no caller waits for it any more.
    */
   ended(window: ConfirmWindow, unsettled: readonly PendingPublish[], ending: CloseReason): void
@@ -45,8 +45,8 @@ export class ConfirmWindow {
   /** Made when there is something to wait for, or to report. */
   #waiters: ConfirmWaiters | undefined
   #flowing = true
-  #keeper: PublishKeeper | undefined
-  /** Nacked, and kept for the keeper. */
+  #owner: PublishOwner | undefined
+  /** Nacked, and kept for the owner. */
   #kept: PendingPublish[] = []
 
   /** Delivery tags of publishes go on after `offset`; `unheard` is the loss that the last life did not report. */
@@ -83,7 +83,7 @@ export class ConfirmWindow {
     return this.lastTag - this.unconfirmed
   }
 
-  /** Messages that are counted, and messages whose nack their keeper handles. */
+  /** Messages that are counted, and messages whose nack their owner handles. */
   get unsettled(): number {
     return this.unconfirmed + this.#kept.length
   }
@@ -108,14 +108,14 @@ export class ConfirmWindow {
     this.#flowing = active
   }
 
-  /** From now on the keeper owns every message of this life. */
-  keptBy(keeper: PublishKeeper): void {
-    this.#keeper = keeper
+  /** From now on the owner has every message of this life. */
+  ownedBy(owner: PublishOwner): void {
+    this.#owner = owner
   }
 
   /** More may be written. */
   resumed(): void {
-    this.#keeper?.progressed()
+    this.#owner?.progressed()
   }
 
   // ---- writing
@@ -164,8 +164,8 @@ export class ConfirmWindow {
     }
     if (publish.confirmed && this.#unconfirmed !== undefined) {
       publish.tag = this.#unconfirmed.add(publish)
-      if (!mandatory && this.#keeper === undefined) publish.payload = undefined
-      if (publish.resolve !== undefined) port.awaiting(1)
+      if (!mandatory && this.#owner === undefined) publish.payload = undefined
+      if (publish.resolve !== undefined) port.operationStarted()
       void port.outgoing.publishWritten()
       return true
     }
@@ -200,23 +200,23 @@ export class ConfirmWindow {
   /** Settle a message when its own bytes have left, or if they were copied, when more may be written. */
   #leave(publish: PendingPublish, byReference: boolean): void {
     const { port } = this
-    const departure: Departure = {
+    const waiter: FlushWaiter = {
       sent: () => {
-        port.awaiting(-1)
+        port.operationEnded()
         fulfil(publish)
       },
       lost: ending => {
-        port.awaiting(-1)
+        port.operationEnded()
         if (publish.resolve === undefined) return
         const what = describeMessage(publish)
         if (isForgettable(publish)) refuse(publish, ending.errorForForgotten(what, 'unknown'))
         else refuse(publish, ending.errorFor(what, false, 'unknown'))
       },
     }
-    port.awaiting(1)
-    if (!byReference) port.outgoing.drained(departure)
+    port.operationStarted()
+    if (!byReference) port.outgoing.whenWritable(waiter)
     else {
-      port.outgoing.departure(departure)
+      port.outgoing.whenFlushed(waiter)
       void port.outgoing.publishWritten()
     }
   }
@@ -244,19 +244,19 @@ export class ConfirmWindow {
       settled(publish, tag)
     }
     this.#waiters?.settled(unconfirmed.oldest)
-    this.#keeper?.progressed()
+    this.#owner?.progressed()
   }
 
   readonly #acked = (publish: PendingPublish): void => {
     if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
     else if (publish.resolve !== undefined) {
-      this.port.awaiting(-1)
+      this.port.operationEnded()
       fulfil(publish)
     }
   }
 
   readonly #nacked = (publish: PendingPublish, tag: number): void => {
-    if (publish.resolve !== undefined && this.#keeper?.nacked(publish) === true) {
+    if (publish.resolve !== undefined && this.#owner?.nacked(publish) === true) {
       this.#kept.push(publish)
       return
     }
@@ -266,7 +266,7 @@ export class ConfirmWindow {
 
   #refuse(publish: PendingPublish, error: Error): void {
     if (publish.resolve === undefined) return
-    this.port.awaiting(-1)
+    this.port.operationEnded()
     refuse(publish, error)
   }
 
@@ -312,23 +312,23 @@ export class ConfirmWindow {
       if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
       else taken.push(publish)
     })
-    for (const { resolve } of taken) if (resolve !== undefined) this.port.awaiting(-1)
+    for (const { resolve } of taken) if (resolve !== undefined) this.port.operationEnded()
     return taken.sort((a, b) => a.tag - b.tag)
   }
 
   /** This life is over: reject everything. */
   fail(ending: CloseReason): void {
     const { unsettled } = this
-    if (unsettled === 0 && this.#waiters === undefined && this.#keeper === undefined) return
+    if (unsettled === 0 && this.#waiters === undefined && this.#owner === undefined) return
     if (unsettled > 0) {
       const makeError = (): Error => ending.errorFor('waitForConfirms', false)
       this.#allWaiters.lost({ tag: this.lastTag, makeError })
     }
     const left = this.takeUnsettled()
     this.#waiters?.failAll(() => ending.errorFor('waitForConfirms', false))
-    if (this.#keeper !== undefined) {
+    if (this.#owner !== undefined) {
       if (left.length > 0) ending.takenCareOf()
-      this.#keeper.ended(this, left, ending)
+      this.#owner.ended(this, left, ending)
       return
     }
     // If one of them has no caller that waits, it may have been that one.

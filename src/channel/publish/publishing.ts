@@ -163,7 +163,7 @@ export class Publishing implements PublishSource {
 
   /** Nothing more may be written in this life. */
   end(): void {
-    if (this.#awaiting) this.#window?.port.awaiting(-1)
+    if (this.#awaiting) this.#window?.port.operationEnded()
     this.#awaiting = false
     this.#window = undefined
   }
@@ -192,7 +192,8 @@ export class Publishing implements PublishSource {
     const awaiting = this.#window !== undefined && this.#list.length > 0
     if (awaiting === this.#awaiting) return
     this.#awaiting = awaiting
-    this.#window?.port.awaiting(awaiting ? 1 : -1)
+    if (awaiting) this.#window?.port.operationStarted()
+    else this.#window?.port.operationEnded()
   }
 
   // ---- publishing

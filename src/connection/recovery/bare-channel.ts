@@ -21,7 +21,7 @@ export class BareChannel {
   constructor(connection: Connection) {
     const id = connection.channels.take()
     this.#session = new ChannelSession(connection, id, NO_EVENTS, NO_EARLIER_LIFE)
-    connection.adopt(this.#session)
+    connection.attach(this.#session)
     // Its calls report why it could not be opened.
     this.#session.open({}).catch(() => {})
   }

@@ -81,20 +81,20 @@ export class ConsumerRecovery {
 
   async #restoreAll(channel: RecoveringChannel): Promise<void> {
     const port = this.#port
-    const { subscriptions } = channel
+    const { recordedConsumers } = channel
     const tries = new Map<string, number>()
     // Also consumers of a life that ended over another consumer: they go last, once.
     const granted = new Set<string>()
     let size = port.inTurn ? 1 : Number.POSITIVE_INFINITY
     for (;;) {
       port.assertOpen()
-      const wanted = subscriptions
+      const wanted = recordedConsumers
         .missing()
         .filter(({ tag, queueName }) => !port.isLocked(queueName) && !this.#isLate(channel, tag))
       const untried = wanted.filter(({ tag }) => !granted.has(tag))
       const batch = (untried.length > 0 ? untried : wanted).slice(0, size).map(({ tag }) => tag)
       if (batch.length === 0) return
-      const refused = await subscriptions.consumeAgain(batch)
+      const refused = await recordedConsumers.consumeAgain(batch)
       if (channel.isOver) return
       for (const tag of batch) {
         if (tag === refused?.tag) break
@@ -132,12 +132,12 @@ export class ConsumerRecovery {
     error: ChannelClosedError,
     count: number,
   ): Promise<void> {
-    const { subscriptions } = channel
+    const { recordedConsumers } = channel
     const port = this.#port
-    if (subscriptions.mayConsumeOtherwise(tag, error)) return
+    if (recordedConsumers.mayConsumeOtherwise(tag, error)) return
     const isLocked = isExclusiveUse(error)
     // The intent level has a channel for each consumer, and consumes again by itself.
-    const mayBeLate = error.replyCode === 403 && !subscriptions.isRestarted(tag)
+    const mayBeLate = error.replyCode === 403 && !recordedConsumers.isRestarted(tag)
     const late = { channel, tag, queueName, error }
     if (mayBeLate && isLocked && port.patience.lasts(error) && !port.patience.holdsUp(error)) this.#late.push(late)
     else if (error.replyCode !== 406 && port.patience.lasts(error)) {
@@ -213,7 +213,7 @@ export class ConsumerRecovery {
   }
 
   async #consume(channel: RecoveringChannel, tags: readonly string[]): Promise<void> {
-    const refused = await channel.subscriptions.consumeAgain(tags)
+    const refused = await channel.recordedConsumers.consumeAgain(tags)
     // The channel has gone with it, which is reported; a lost connection has a recovery of its own.
     if (refused?.error instanceof ChannelClosedError) {
       this.#port.failed(describe(refused.tag, refused.queueName), refused.error, false)
@@ -222,7 +222,7 @@ export class ConsumerRecovery {
 
   #abandon(channel: RecoveringChannel, tag: string, queueName: string, error: Error): void {
     // The intent level consumes again by itself.
-    const willRetry = channel.subscriptions.isRestarted(tag)
+    const willRetry = channel.recordedConsumers.isRestarted(tag)
     channel.abandonConsumer(tag, queueName, error)
     this.#port.failed(describe(tag, queueName), error, willRetry)
   }
@@ -234,5 +234,5 @@ function describe(tag: string, queueName: string): string {
 
 /** The tags of the consumers of a queue that have not come back. */
 function missingOf(channel: RecoveringChannel, queueName: string): string[] {
-  return channel.subscriptions.missing().flatMap(missing => (missing.queueName === queueName ? missing.tag : []))
+  return channel.recordedConsumers.missing().flatMap(missing => (missing.queueName === queueName ? missing.tag : []))
 }

@@ -101,8 +101,8 @@ export class Recovery {
     const back = (kind: TopologyRecord['kind'], all: number): number =>
       all - left.filter(record => record.kind === kind).length
     const channels = this.#host.channels()
-    const consumers = channels.reduce((sum, { subscriptions }) => sum + subscriptions.size, 0)
-    const missing = channels.reduce((sum, { subscriptions }) => sum + subscriptions.missing().length, 0)
+    const consumers = channels.reduce((sum, { recordedConsumers }) => sum + recordedConsumers.size, 0)
+    const missing = channels.reduce((sum, { recordedConsumers }) => sum + recordedConsumers.missing().length, 0)
     return {
       channels: channels.length,
       exchanges: back('exchange', topology?.exchanges.length ?? 0),
@@ -261,10 +261,10 @@ export class Recovery {
     consumers: ConsumerRecovery,
     connection: Connection,
   ): Promise<void> {
-    const { subscriptions } = channel
-    if (subscriptions.size === 0) return
+    const { recordedConsumers } = channel
+    if (recordedConsumers.size === 0) return
     const pending = this.#host.kept?.pending
-    while (pending !== undefined && subscriptions.queueNames().some(name => !pending.queueIsBack(name))) {
+    while (pending !== undefined && recordedConsumers.queueNames().some(name => !pending.queueIsBack(name))) {
       await new Promise<void>(resolve => this.#waiting.push(resolve))
       assertOpen(connection)
     }

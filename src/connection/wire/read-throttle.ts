@@ -57,14 +57,24 @@ export class ReadThrottle {
   }
 
   /** Bytes that wait for their callbacks, added or taken away. */
-  held(bytes: number): void {
+  buffered(bytes: number): void {
     this.#held += bytes
-    if (this.#state !== 'reading' || this.#held > this.#limit) this.#decide()
+    this.#reconsider()
   }
 
-  /** Operations that wait for the broker, one more or one less. */
-  awaiting(change: 1 | -1): void {
-    this.#awaiting += change
+  /** One more operation waits for the broker. */
+  operationStarted(): void {
+    this.#awaiting++
+    this.#reconsider()
+  }
+
+  /** One less does. */
+  operationEnded(): void {
+    this.#awaiting--
+    this.#reconsider()
+  }
+
+  #reconsider(): void {
     if (this.#state !== 'reading' || this.#held > this.#limit) this.#decide()
   }
 

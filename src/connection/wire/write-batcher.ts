@@ -1,5 +1,5 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
-import type { Departure } from '../../channel/port.ts'
+import type { FlushWaiter } from '../../channel/port.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import { nextTick, nextTurn } from '../../lib/platform.ts'
@@ -23,7 +23,7 @@ const MANY_METHODS = 32
 interface Leaving {
   /** The number of the write. */
   readonly write: number
-  readonly waiter: Departure
+  readonly waiter: FlushWaiter
 }
 
 /**
@@ -53,7 +53,7 @@ export class WriteBatcher {
   #left = 0
   /** In the order of their writes. */
   readonly #leaving = new Fifo<Leaving>()
-  #draining: Departure[] = []
+  #draining: FlushWaiter[] = []
 
   /** `fullChanged` is called when `full` has changed. */
   constructor(transport: Transport, clock: Clock, maxBuffered: number, fullChanged: () => void) {
@@ -196,12 +196,12 @@ export class WriteBatcher {
   }
 
   /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */
-  departure(waiter: Departure): void {
+  whenFlushed(waiter: FlushWaiter): void {
     this.#leaving.push({ write: this.#writes + 1, waiter })
   }
 
   /** Wait until the socket takes more. */
-  drained(waiter: Departure): void {
+  whenWritable(waiter: FlushWaiter): void {
     this.#draining.push(waiter)
   }
 

@@ -88,7 +88,7 @@ export class ConsumerChannel {
   }
 
   get #acker(): Acker | undefined {
-    return this.#channel.lives.session?.acker
+    return this.#channel.recovering.session?.acker
   }
 
   /** Resolves to the reason when the broker ends the consumer or the channel; never when the program does. */
@@ -104,7 +104,7 @@ export class ConsumerChannel {
   get ackTimeout(): number | undefined {
     const asked = this.#request.arguments?.['x-consumer-timeout']
     if (typeof asked === 'number') return asked
-    return this.#channel.lives.topology?.consumerTimeout(this.#sink.queueName)
+    return this.#channel.recovering.topology?.consumerTimeout(this.#sink.queueName)
   }
 
   /**
@@ -151,7 +151,7 @@ export class ConsumerChannel {
     const channel = this.#channel
     const { tag } = this.#consumer ?? {}
     // A consumer that has ended, or whose broker is gone, need not be cancelled.
-    if (this.#over || tag === undefined || channel.lives.session?.state !== 'open') return
+    if (this.#over || tag === undefined || channel.recovering.session?.state !== 'open') return
     const { clock } = this.#source
     const start = clock.now()
     await channel.basicCancel(tag).catch(() => {})

@@ -206,7 +206,7 @@ export class Consumer<Content = unknown>
     // It may have ended in the turn in which it started.
     if (consumer.#ended) return consumer
     offsets?.start(() => consumer.#restarter.nextOffset)
-    source.own(consumer.#part)
+    source.register(consumer.#part)
     if (signal?.aborted) consumer.#aborted()
     else if (signal !== undefined) consumer.#signal = onAbort(signal, consumer.#aborted)
     return consumer
@@ -447,7 +447,7 @@ export class Consumer<Content = unknown>
   #end(makeError: (() => Error) | undefined, error: Error | undefined): void {
     if (this.#ended) return
     this.#ended = true
-    this.#source.disown(this.#part)
+    this.#source.unregister(this.#part)
     this.#signal?.cancel()
     this.#dispatcher.end(makeError)
     this.#over.resolve()

@@ -128,8 +128,8 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   attach(acker: Acker, port: SinkPort): void {
     // Messages without acks that still wait count towards the present connection.
-    this.#port?.held(-this.#held)
-    port.held(this.#held)
+    this.#port?.buffered(-this.#held)
+    port.buffered(this.#held)
     if (acker !== this.#acker) this.#consumers = 0
     this.#acker = acker
     this.#port = port
@@ -190,7 +190,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   #hold(bytes: number): void {
     this.#held += bytes
-    this.#port?.held(bytes)
+    this.#port?.buffered(bytes)
   }
 
   lost(reason: Error, recovers: boolean, acker: Acker): void {

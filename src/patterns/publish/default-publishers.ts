@@ -35,7 +35,7 @@ export class DefaultPublishers implements Closable {
   constructor(source: ChannelSource, resent: (count: number) => void) {
     this.#source = source
     this.#resent = resent
-    source.own(this)
+    source.register(this)
   }
 
   /** Publishers that there are, each with a channel unless it was given up. */

@@ -1,6 +1,6 @@
 import type { Channel } from '../../channel/channel.ts'
 import type { Deadline } from '../../channel/port.ts'
-import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
+import type { ConfirmWindow, PublishOwner } from '../../channel/publish/confirm-window.ts'
 import type { ChannelSource, SourcedChannelOptions } from '../../connection/channel-source.ts'
 import { TimeoutError } from '../../errors.ts'
 import { onAbort } from '../../lib/abort-listeners.ts'
@@ -65,7 +65,7 @@ const NEXT: Record<PublisherChannelState, readonly PublisherChannelState[]> = {
 /** The confirm channel of one publisher: opened when it is needed, given up when it is not, replaced when it nacks. */
 export class PublisherChannel {
   readonly #source: ChannelSource
-  readonly #keeper: PublishKeeper
+  readonly #owner: PublishOwner
   readonly #ready: () => void
   readonly #retriesNacks: boolean
   #state: PublisherChannelState = 'none'
@@ -87,12 +87,12 @@ export class PublisherChannel {
   #endTurn: () => void = ignore
 
   /**
-   * `keeper` keeps the messages that are published on it; `ready` is called when it is open, or could not be opened.
+   * `owner` keeps the messages that are published on it; `ready` is called when it is open, or could not be opened.
    * `retriesNacks` says that all nacks may be passing.
    */
-  constructor(source: ChannelSource, keeper: PublishKeeper, ready: () => void, retriesNacks: boolean) {
+  constructor(source: ChannelSource, owner: PublishOwner, ready: () => void, retriesNacks: boolean) {
     this.#source = source
-    this.#keeper = keeper
+    this.#owner = owner
     this.#ready = ready
     this.#retriesNacks = retriesNacks
   }
@@ -174,13 +174,13 @@ export class PublisherChannel {
 
   #opened(channel: Channel): void {
     this.#opening = undefined
-    const { window } = channel.lives.publishing
+    const { window } = channel.recovering.publishing
     if (window === undefined) {
       this.#notOpened()
       return
     }
     const { clock, state, recoveredAt } = this.#source
-    window.keptBy(this.#keeper)
+    window.ownedBy(this.#owner)
     this.#channel = channel
     this.#window = window
     this.channelId = channel.channelId

@@ -1,7 +1,7 @@
 import type { CallOptions } from '../../channel/call-options.ts'
 import type { Channel } from '../../channel/channel.ts'
 import type { CloseReason } from '../../channel/close-reason.ts'
-import type { ConfirmWindow, PublishKeeper } from '../../channel/publish/confirm-window.ts'
+import type { ConfirmWindow, PublishOwner } from '../../channel/publish/confirm-window.ts'
 import {
   assertNotAborted,
   boundPublish,
@@ -49,7 +49,7 @@ export interface ReliablePublisherOptions {
  *                   ▲                                        │
  *                   └──── unknown fates, to the front ───────┴── channel or connection ended ──▶ refused
  */
-export class ReliablePublisher implements PublishKeeper, Closable, PublishSource {
+export class ReliablePublisher implements PublishOwner, Closable, PublishSource {
   readonly #source: ChannelSource
   readonly #exchangeName: string | undefined
   readonly #maxInFlight: number
@@ -163,7 +163,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
   #register(): void {
     if (this.#forgetEnd !== undefined) return
     this.#forgetEnd = this.#source.onEnded(() => void this.#end())
-    this.#source.own(this)
+    this.#source.register(this)
   }
 
   /** No caller waits for it any more: it is not sent (again). */
@@ -297,7 +297,7 @@ export class ReliablePublisher implements PublishKeeper, Closable, PublishSource
     const messages = [...(this.#channel.window?.takeUnsettled() ?? []), ...this.#queue.takeAll()]
     const channel = this.#channel.end()
     this.#forgetEnd?.()
-    this.#source.disown(this)
+    this.#source.unregister(this)
     for (const message of messages) refuse(message, this.#closedError(message))
     this.#emptied?.()
     return channel

@@ -50,7 +50,7 @@ export class RpcChannel implements DeliverySink {
       })
       this.#channel = channel
       const consuming = channel.consumeInto(this, { noAck: true })
-      const { session } = channel.lives
+      const { session } = channel.recovering
       if (session !== undefined) session.onOver = ending => this.#ended(ending)
       // Its calls report why it was closed.
       channel.waitClosed().catch(ignore)
@@ -99,7 +99,7 @@ export class RpcChannel implements DeliverySink {
     // Not with an AbortSignal, which costs as much as all the rest of a call.
     const withdrawnBy = (withdraw: Withdraw): void => call.withdrawnBy(withdraw)
     try {
-      channel.lives.publishing
+      channel.recovering.publishing
         .publish(payload, exchangeName, routingKey, properties, true, { withdrawnBy })
         .then(() => call.confirmed(), failed)
     } catch (error) {

@@ -95,7 +95,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     const coding = isTyped(options) ? (await loadTyped()).coding(source, 'rpcClient', options) : undefined
     const client = new RpcClient<Request, Reply>(source, timeout, coding)
     await client.#channel('').opened
-    source.own(client.#part)
+    source.register(client.#part)
     return client
   }
 
@@ -266,7 +266,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   }
 
   async #close(): Promise<void> {
-    this.#source.disown(this.#part)
+    this.#source.unregister(this.#part)
     for (const call of [...this.#calls]) {
       call.giveUp((what, outcome) => new ChannelClosedError(`${what} failed: its client was closed`, { outcome }))
     }

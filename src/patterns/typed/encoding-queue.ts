@@ -81,7 +81,7 @@ export class EncodingQueue {
   /** The same as `work`, within bounds and the life of the connection. */
   #bounded(work: Promise<[Encoded, unknown]>, bounds: WaitBounds): Promise<[Encoded, unknown]> {
     if (this.#waiting++ === 0) {
-      this.#source.own(this.#part)
+      this.#source.register(this.#part)
       this.#forgetEnd = this.#source.onEnded(ending =>
         this.#waits.failAll(() => ending.errorFor('publish', false, 'notSent')),
       )
@@ -90,7 +90,7 @@ export class EncodingQueue {
       const over = (): void => {
         if (--this.#waiting > 0) return
         this.#forgetEnd?.()
-        this.#source.disown(this.#part)
+        this.#source.unregister(this.#part)
       }
       const failed = (error: Error): void => {
         over()

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { CloseReason } from '../../../src/channel/close-reason.ts'
 import type { ReturnedMessage } from '../../../src/channel/consume/delivery.ts'
-import { ConfirmWindow, type PublishKeeper } from '../../../src/channel/publish/confirm-window.ts'
+import { ConfirmWindow, type PublishOwner } from '../../../src/channel/publish/confirm-window.ts'
 import { type PendingPublish, pendingPublish, promiseOf } from '../../../src/channel/publish/message.ts'
 import {
   AbortError,
@@ -55,8 +55,8 @@ class Fixture {
     void this.window.send('', '', 'q', undefined, false)
   }
 
-  keep(keeper: Partial<PublishKeeper>): void {
-    this.window.keptBy({ progressed: () => {}, nacked: () => false, ended: () => {}, ...keeper })
+  keep(owner: Partial<PublishOwner>): void {
+    this.window.ownedBy({ progressed: () => {}, nacked: () => false, ended: () => {}, ...owner })
   }
 }
 
@@ -374,7 +374,7 @@ describe('a confirm window that ends', () => {
     }
   })
 
-  it('leaves unsettled messages to its keeper, oldest first, nacked ones too, whatever a later ack includes', async () => {
+  it('leaves unsettled messages to its owner, oldest first, nacked ones too, whatever a later ack includes', async () => {
     const the = new Fixture(10)
     let left: readonly PendingPublish[] = []
     the.keep({

@@ -13,62 +13,62 @@ function fixture() {
 describe('ReadThrottle', () => {
   it('pauses past the limit, and resumes at half of it', () => {
     const { incoming, transport } = fixture()
-    incoming.held(1_000)
+    incoming.buffered(1_000)
     assert.equal(transport.paused, false)
-    incoming.held(1)
+    incoming.buffered(1)
     assert.equal(transport.paused, true)
-    incoming.held(-400)
+    incoming.buffered(-400)
     assert.equal(transport.paused, true)
-    incoming.held(-101)
+    incoming.buffered(-101)
     assert.equal(transport.paused, false)
     assert.deepEqual(transport.calls, ['pause', 'resume'])
   })
 
   it('goes on past the limit while something awaits the broker', () => {
     const { incoming, transport } = fixture()
-    incoming.awaiting(1)
-    incoming.held(4_000)
+    incoming.operationStarted()
+    incoming.buffered(4_000)
     assert.equal(transport.paused, false)
-    incoming.awaiting(-1)
+    incoming.operationEnded()
     assert.equal(transport.paused, true)
-    incoming.awaiting(1)
+    incoming.operationStarted()
     assert.equal(transport.paused, false)
     assert.deepEqual(transport.calls, ['pause', 'resume'])
   })
 
   it('pauses at four times the limit, and reads in ever rarer sips while something still awaits the broker', async () => {
     const { incoming, transport, clock } = fixture()
-    incoming.awaiting(1)
-    incoming.held(4_001)
+    incoming.operationStarted()
+    incoming.buffered(4_001)
     assert.equal(transport.paused, true)
     const sips: number[] = []
     for (let at = 0; at < 2_000; at += 10) {
       if (!transport.paused) {
         sips.push(at)
-        incoming.held(10)
+        incoming.buffered(10)
         incoming.wasRead()
         assert.equal(transport.paused, true)
       }
       await clock.advance(10)
     }
     assert.deepEqual(sips, [50, 150, 350, 750, 1_550])
-    incoming.held(-2_000)
+    incoming.buffered(-2_000)
     assert.equal(transport.paused, false, 'there is room again')
     assert.equal(clock.pending, 0)
   })
 
   it('sips no more once nothing awaits the broker', async () => {
     const { incoming, transport, clock } = fixture()
-    incoming.awaiting(1)
-    incoming.held(5_000)
-    incoming.awaiting(-1)
+    incoming.operationStarted()
+    incoming.buffered(5_000)
+    incoming.operationEnded()
     await clock.advance(10_000)
     assert.equal(transport.paused, true)
   })
 
   it('reads once in spite of a pause', () => {
     const { incoming, transport } = fixture()
-    incoming.held(2_000)
+    incoming.buffered(2_000)
     incoming.readOnce()
     incoming.wasRead()
     incoming.wasRead()
@@ -77,9 +77,9 @@ describe('ReadThrottle', () => {
 
   it('goes on reading after such a read if the pause is over by then', () => {
     const { incoming, transport } = fixture()
-    incoming.held(2_000)
+    incoming.buffered(2_000)
     incoming.readOnce()
-    incoming.held(-2_000)
+    incoming.buffered(-2_000)
     incoming.wasRead()
     assert.deepEqual(transport.calls, ['pause', 'resume'])
   })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Departure } from '../../../src/channel/port.ts'
+import type { FlushWaiter } from '../../../src/channel/port.ts'
 import { closedByProgram } from '../../../src/connection/close-reasons.ts'
 import { WriteBatcher } from '../../../src/connection/wire/write-batcher.ts'
 import { systemClock } from '../../../src/lib/clock.ts'
@@ -30,7 +30,7 @@ class Fixture {
   }
 }
 
-function departure(): Departure & { readonly told: string[] } {
+function departure(): FlushWaiter & { readonly told: string[] } {
   const told: string[] = []
   return { told, sent: () => told.push('sent'), lost: () => told.push('lost') }
 }
@@ -80,7 +80,7 @@ describe('WriteBatcher', () => {
     fixture.write(Buffer.from('head'))
     outgoing.writer.reference(body.subarray(0, 15_000))
     const waiting = departure()
-    outgoing.departure(waiting)
+    outgoing.whenFlushed(waiting)
     structuredClone(body, { transfer: [body.buffer] })
     await tick()
     assert.deepEqual(fixture.sizes, [])
@@ -153,7 +153,7 @@ describe('WriteBatcher', () => {
     await tick()
     assert.equal(fixture.outgoing.publishWritten(), 'full')
     const waiter = departure()
-    fixture.outgoing.drained(waiter)
+    fixture.outgoing.whenWritable(waiter)
     assert.deepEqual(waiter.told, [])
     fixture.transport.open = true
     fixture.transport.pending = 0
@@ -201,7 +201,7 @@ describe('WriteBatcher', () => {
     // Sent at the end of the tick; at once, without the chunk after it; at once, with it.
     for (const [i, size] of [20_000, 100_000, 50_000].entries()) {
       encoder.publish(1, '', 'q', false, undefined, Buffer.alloc(size))
-      fixture.outgoing.departure(waiters[i] as Departure)
+      fixture.outgoing.whenFlushed(waiters[i] as FlushWaiter)
       fixture.outgoing.written()
       await tick()
     }
@@ -229,7 +229,7 @@ describe('WriteBatcher', () => {
     await tick()
     fixture.write(Buffer.from('c'))
     const waiter = departure()
-    outgoing.departure(waiter)
+    outgoing.whenFlushed(waiter)
     // The first of the two is of a write whose departure is known already.
     transport.left(2, 1)
     assert.deepEqual(fixture.sizes, [1, 1])
@@ -244,11 +244,11 @@ describe('WriteBatcher', () => {
     fixture.transport.open = false
     const waiters = [departure(), departure(), departure()] as const
     fixture.write(Buffer.from('a'))
-    fixture.outgoing.departure(waiters[0])
+    fixture.outgoing.whenFlushed(waiters[0])
     await tick()
     fixture.write(Buffer.from('b'))
-    fixture.outgoing.departure(waiters[1])
-    fixture.outgoing.drained(waiters[2])
+    fixture.outgoing.whenFlushed(waiters[1])
+    fixture.outgoing.whenWritable(waiters[2])
     const ending = closedByProgram('broker:5672')
     fixture.outgoing.fail(ending)
     fixture.outgoing.fail(ending)

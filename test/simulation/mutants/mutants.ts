@@ -653,7 +653,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a closed consumer is still a part of its connection',
     'patterns/consume/consumer.ts',
-    'this.#source.disown(this.#part)\n    this.#signal?.cancel()',
+    'this.#source.unregister(this.#part)\n    this.#signal?.cancel()',
     'this.#signal?.cancel()',
     'memory grows with each consumer',
   ],
@@ -667,8 +667,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer does not let go of its signal',
     'patterns/consume/consumer.ts',
-    'this.#source.disown(this.#part)\n    this.#signal?.cancel()',
-    'this.#source.disown(this.#part)',
+    'this.#source.unregister(this.#part)\n    this.#signal?.cancel()',
+    'this.#source.unregister(this.#part)',
     'memory grows with each consumer under one signal',
   ],
   // ---- more of publishing
@@ -1020,8 +1020,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'consumers come back before their queues',
     'connection/recovery/recovery.ts',
-    'while (pending !== undefined && subscriptions.queueNames().some(name => !pending.queueIsBack(name))) {',
-    'while (pending !== undefined && subscriptions.queueNames().every(name => !pending.queueIsBack(name)) && subscriptions.size > 9) {',
+    'while (pending !== undefined && recordedConsumers.queueNames().some(name => !pending.queueIsBack(name))) {',
+    'while (pending !== undefined && recordedConsumers.queueNames().every(name => !pending.queueIsBack(name)) && recordedConsumers.size > 9) {',
     'they are refused, and tried again later',
   ],
   [
@@ -1691,7 +1691,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits without acks counts again after a loss',
     'channel/consume/callback-consumer.ts',
-    'port.held(this.#held)\n    this.#acker',
+    'port.buffered(this.#held)\n    this.#acker',
     'this.#acker',
     'the connection stops reading too early',
   ],
@@ -2034,7 +2034,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer that was given up comes back',
     'channel/recovering-channel.ts',
-    'consumer?.sink.cancelled()\n    this.subscriptions.remove(tag)',
+    'consumer?.sink.cancelled()\n    this.recordedConsumers.remove(tag)',
     'consumer?.sink.cancelled()',
     'the program knows of its end',
   ],
@@ -2210,7 +2210,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a second tx.select forgets that the transaction is open',
     'channel/channel.ts',
-    "if (this.#lives.modes.transaction !== 'none') return NO_EFFECT",
+    "if (this.#recovering.modes.transaction !== 'none') return NO_EFFECT",
     '',
     'half of it is committed after a loss',
   ],
@@ -2224,22 +2224,22 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a wait for confirms goes before publishes that wait',
     'channel/channel.ts',
-    'return this.#lives.useBehindPublishes(session => session.waitForConfirms(context), context)',
-    'return this.#lives.use(session => session.waitForConfirms(context), context)',
+    'return this.#recovering.useBehindPublishes(session => session.waitForConfirms(context), context)',
+    'return this.#recovering.use(session => session.waitForConfirms(context), context)',
     'it says that all is safe',
   ],
   [
     'a commit goes before publishes that wait',
     'channel/channel.ts',
-    'this.#lives.useBehindPublishes(\n        session => session.order(TxCommit',
-    'this.#lives.use(\n        session => session.order(TxCommit',
+    'this.#recovering.useBehindPublishes(\n        session => session.order(TxCommit',
+    'this.#recovering.use(\n        session => session.order(TxCommit',
     'they are not committed',
   ],
   [
     'a return that nothing reports is not reported',
     'channel/channel.ts',
-    '} else if (!isReported) this.#lives.host.report(',
-    '} else if (isReported) this.#lives.host.report(',
+    '} else if (!isReported) this.#recovering.host.report(',
+    '} else if (isReported) this.#recovering.host.report(',
     'a message is lost in silence',
   ],
   [
@@ -2322,7 +2322,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what is sent again is empty',
     'channel/publish/confirm-window.ts',
-    'if (!mandatory && this.#keeper === undefined) publish.payload = undefined',
+    'if (!mandatory && this.#owner === undefined) publish.payload = undefined',
     'if (!mandatory) publish.payload = undefined',
     'the message is lost',
   ],
@@ -2448,7 +2448,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel that was not opened comes back',
     'connection/channel-opener.ts',
-    "opened.catch(() => lives.closeByProgram(200, 'the channel was not opened'))",
+    "opened.catch(() => recovering.closeByProgram(200, 'the channel was not opened'))",
     'opened.catch(() => {})',
     'its number is lost',
   ],
