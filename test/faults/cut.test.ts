@@ -92,6 +92,12 @@ async function left(): Promise<string[]> {
   await using channel = await direct.channel()
   const bodies: string[] = []
   await channel.queueDeclare(queue, { durable: true })
+  // A connection that was cut has its deliveries until the broker notices: they are back when its consumer is gone.
+  await until(
+    'the broker has noticed the cut',
+    async () => (await channel.queueDeclare(queue, { passive: true })).consumerCount === 0,
+    { interval: 1 },
+  )
   for (;;) {
     const got = await channel.basicGet(queue, { noAck: true })
     if (got === null) break
