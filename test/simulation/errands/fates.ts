@@ -1,7 +1,17 @@
+import type { AmqpProtocol } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 import { QUICK } from './recoveries.ts'
 
 const SOON = { timeout: 20_000 }
+
+/** The texts of all messages of a queue of an errand's own broker, in order. */
+async function textsOf(protocol: AmqpProtocol, queue: string): Promise<string[]> {
+  const channel = await protocol.channel()
+  const texts: string[] = []
+  for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))
+    texts.push(got.body.toString())
+  return texts
+}
 
 /** What a queue nacks just after a loss is sent again, in the order of the publishes. */
 export const nacksAfterLoss: Errand = async outing => {
@@ -25,11 +35,11 @@ export const nacksAfterLoss: Errand = async outing => {
   own.cut()
   control.releaseConfirms()
   await Promise.all([...first, ...second])
-  const channel = await protocol.channel()
-  const texts: string[] = []
-  for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))
-    texts.push(got.body.toString())
-  outing.equal(texts.slice(-7), ['1', '2', '3', '4', '5', '6', '7'], 'the order of what was sent again')
+  outing.equal(
+    (await textsOf(protocol, queue)).slice(-7),
+    ['1', '2', '3', '4', '5', '6', '7'],
+    'the order of what was sent again',
+  )
 }
 
 /** What the broker leaves without an answer on one channel is sent again by another, in order and before anything newer. */
@@ -47,11 +57,7 @@ export const silentChannel: Errand = async outing => {
   control.releaseConfirms()
   await Promise.all(sent)
   outing.equal(publisher.resent, 3, 'what was sent again')
-  const channel = await protocol.channel()
-  const texts: string[] = []
-  for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))
-    texts.push(got.body.toString())
-  outing.equal(texts, ['0', '1', '2', '3', '1', '2', '3', '4'], 'the order of what came')
+  outing.equal(await textsOf(protocol, queue), ['0', '1', '2', '3', '1', '2', '3', '4'], 'the order of what came')
 }
 
 /** What the program has given up is not sent again. */
