@@ -73,6 +73,22 @@ function recovered({ protocol }: Scene): Promise<unknown> {
   return new Promise(resolve => protocol.once('recovered', resolve))
 }
 
+/** Headers whose getter aborts the signal, once they are being sent. */
+function abortingGetter() {
+  const abort = new AbortController()
+  const getter = {
+    isSending: false,
+    signal: abort.signal,
+    headers: {
+      get now() {
+        if (getter.isSending) abort.abort()
+        return 1
+      },
+    },
+  }
+  return getter
+}
+
 describe('a timeout or a signal', () => {
   it('ends a publish without confirms whose bytes the socket keeps, as of unknown fate', async () => {
     const { peer, channel, clock } = await scene()
@@ -478,19 +494,13 @@ describe('a getter of a message', () => {
       const the = await scene({}, true)
       const publish = publishOf(the)
       block(the)
-      const abort = new AbortController()
-      let isSending = false
-      const headers = {
-        get now() {
-          if (isSending) abort.abort()
-          return 1
-        },
-      }
+      const getter = abortingGetter()
+      const { headers, signal } = getter
       const first = follow(publish('1', { headers }))
-      const second = follow(publish('2', {}, { signal: abort.signal }))
+      const second = follow(publish('2', {}, { signal }))
       const third = follow(publish('3'))
       await turn()
-      isSending = true
+      getter.isSending = true
       unblock(the)
       await turn()
       assert.equal(came(the.peer), '1 3')
@@ -505,18 +515,12 @@ describe('a getter of a message', () => {
       const the = await scene({}, true)
       const publish = publishOf(the)
       block(the)
-      const abort = new AbortController()
-      let isSending = false
-      const headers = {
-        get now() {
-          if (isSending) abort.abort()
-          return 1
-        },
-      }
-      const first = follow(publish('1', { headers }, { signal: abort.signal }))
+      const getter = abortingGetter()
+      const { headers, signal } = getter
+      const first = follow(publish('1', { headers }, { signal }))
       const second = follow(publish('2'))
       await turn()
-      isSending = true
+      getter.isSending = true
       unblock(the)
       await turn()
       assert.equal(came(the.peer), '1 2')
