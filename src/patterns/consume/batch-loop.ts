@@ -1,5 +1,4 @@
-import { AbortError, TimeoutError } from '../../errors.ts'
-import type { Clock } from '../../lib/clock.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { ackBatch } from './ack-batch.ts'
 import type { CheckedBatch } from './consumer-options.ts'
 import type { Message } from './message.ts'
@@ -9,9 +8,9 @@ type BatchResult = IteratorResult<Message[], undefined>
 
 /** The source of a loop's batches, and how it ends. */
 export interface BatchStream {
-  readonly clock: Clock
-  /** The next message, which `given` gets too. */
-  take(loop: BatchLoop, bounds: { readonly timeout?: number; readonly signal: AbortSignal }): Promise<MessageResult>
+  readonly timers: TimerSource
+  /** The next message, which `given` gets too. Rejects if `signal` is aborted first, or the consumer ended with an error. */
+  take(loop: BatchLoop, signal: AbortSignal | undefined): Promise<MessageResult>
   /** Only this loop has messages of the consumer. */
   isAlone(): boolean
   /** Close because a loop was left. */
@@ -22,8 +21,9 @@ export interface BatchStream {
 export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   readonly #batch: CheckedBatch
   readonly #stream: BatchStream
-  readonly #flushed = new AbortController()
   #current: Message[] = []
+  /** Ends the wait for more of a batch that has begun: its time is over, or no more messages will come. */
+  #full: AbortController | undefined
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(batch: CheckedBatch, stream: BatchStream) {
@@ -45,28 +45,33 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   async #next(): Promise<BatchResult> {
     ackBatch(this.#current, this.#stream.isAlone())
     this.#current = []
+    do {
+      // Until there is one, only the end of the consumer ends the wait.
+      const { done } = await this.#stream.take(this, undefined)
+      if (done === true) return { value: undefined, done }
+      await this.#fill()
+      // The broker may have taken all of them back.
+    } while (!this.#keepHeld())
+    return { value: [...this.#current], done: false }
+  }
+
+  /** Wait for more, for as long as a batch may take. */
+  async #fill(): Promise<void> {
     const { size, wait } = this.#batch
-    const { clock } = this.#stream
-    let until = Number.POSITIVE_INFINITY
-    while (this.#current.length < size) {
-      const left = until - clock.now()
-      const timeout = left === Number.POSITIVE_INFINITY ? {} : { timeout: Math.max(0, left) }
-      try {
-        const { done } = await this.#stream.take(this, { ...timeout, signal: this.#flushed.signal })
-        if (done === true && !this.#keepHeld()) return { value: undefined, done }
-        if (done === true) break
-      } catch (error) {
-        const isFlush = error instanceof TimeoutError || error instanceof AbortError
-        if (this.#keepHeld() && isFlush) break
-        if (!isFlush) throw error
-        if (this.#flushed.signal.aborted) return { value: undefined, done: true }
-        // The broker has taken all of them back.
-        until = Number.POSITIVE_INFINITY
-        continue
+    const full = new AbortController()
+    this.#full = full
+    const timer = this.#stream.timers.after(wait, () => full.abort())
+    try {
+      while (this.#current.length < size) {
+        const { done } = await this.#stream.take(this, full.signal)
+        if (done === true) return
       }
-      if (until === Number.POSITIVE_INFINITY) until = clock.now() + wait
+    } catch (error) {
+      if (!full.signal.aborted) throw error
+    } finally {
+      timer.cancel()
+      this.#full = undefined
     }
-    return this.#keepHeld() ? { value: [...this.#current], done: false } : this.#next()
   }
 
   /** The broker delivers again the messages that it has taken back meanwhile. Returns whether anything is left. */
@@ -85,7 +90,7 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   }
 
   flush(): void {
-    this.#flushed.abort()
+    this.#full?.abort()
   }
 
   giveBack(reason: Error): void {

@@ -253,7 +253,7 @@ export class Consumer<Content = unknown>
   batches(batch: BatchOptions): AsyncIterableIterator<Message<Content>[]> {
     const { noAck, prefetchCount } = this.#settings
     const checked = batchOption('batches', batch, noAck, prefetchCount)
-    return this.#dispatcher.takers.batches(checked, this.#source.clock) as AsyncIterableIterator<Message<Content>[]>
+    return this.#dispatcher.takers.batches(checked) as AsyncIterableIterator<Message<Content>[]>
   }
 
   /** Whether `pause` was called last. */

@@ -397,8 +397,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
     if (this.noAck && this.#runs === undefined) this.#hold(-this.#held)
     else for (const message of this.#drop()) message.settle('nack', true)
     const decodes = this.#mayHandOut() && this.#buffer.length > 0 && !this.#buffer.isReady(this.takers.waiting.length)
-    if (makeError !== undefined) this.takers.waiting.failAll(makeError)
-    else if (!decodes) this.takers.waiting.wakeAll()
+    if (!decodes) this.takers.waiting.wakeAll()
     this.#conditions.check()
   }
 }

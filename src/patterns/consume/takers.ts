@@ -1,6 +1,6 @@
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { EncodeError } from '../../errors.ts'
-import type { Clock, TimerSource } from '../../lib/clock.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { BatchLoop } from './batch-loop.ts'
 import type { CheckedBatch } from './consumer-options.ts'
@@ -27,6 +27,7 @@ export interface TakersHost {
 /** Those who ask a consumer for messages, in the order in which they asked: loops, and calls of `next`. */
 export class Takers {
   readonly #host: TakersHost
+  readonly #timers: TimerSource
   /** Calls that have no answer yet. */
   readonly waiting: WaitList
   readonly #loops = new Set<Loop>()
@@ -37,6 +38,7 @@ export class Takers {
 
   constructor(host: TakersHost, timers: TimerSource) {
     this.#host = host
+    this.#timers = timers
     this.waiting = new WaitList(timers)
   }
 
@@ -51,10 +53,10 @@ export class Takers {
   }
 
   /** A loop over batches of them. */
-  batches(batch: CheckedBatch, clock: Clock): BatchLoop {
+  batches(batch: CheckedBatch): BatchLoop {
     const loop = new BatchLoop(batch, {
-      clock,
-      take: (loop, bounds) => this.#take(loop, { ...bounds, what: 'batches' }),
+      timers: this.#timers,
+      take: (loop, signal) => this.#take(loop, { signal, what: 'batches' }),
       isAlone: () => this.#loops.size === 1 && this.inHand.unsettled === 0,
       leave: loop => this.#leave(loop),
     })
@@ -80,17 +82,20 @@ export class Takers {
     if (bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
-    if (host.isDrained) {
-      return this.#makeError === undefined ? Promise.resolve(DONE) : Promise.reject(this.#makeError())
-    }
     return new Promise((resolve, reject) => {
-      this.waiting.enter({ granted: () => resolve(this.#give(loop)), failed: reject }, bounds)
+      const granted = (): void => resolve(this.#give(loop))
+      if (host.isDrained) granted()
+      else this.waiting.enter({ granted, failed: reject }, bounds)
     })
   }
 
+  /** @throws why loops throw, if no message is left. */
   #give(loop: Loop | undefined): MessageResult {
     const message = this.#host.shift()
-    if (message === undefined) return DONE
+    if (message === undefined) {
+      if (this.#makeError !== undefined) throw this.#makeError()
+      return DONE
+    }
     if (loop?.given(message) !== true && !this.#host.noAck) this.inHand.add(message)
     if (PROCESS.active) this.#host.trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
     return { value: message, done: false }

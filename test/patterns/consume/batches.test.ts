@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type BatchOptions, type Consumer, EncodeError, type Message } from '../../../src/index.ts'
 import { rejection } from '../../support/rejection.ts'
+import { turn } from '../../support/settled.ts'
 import { until } from '../../support/until.ts'
-import { deferred, withScenes } from '../scene.ts'
+import { deferred, type Scene, withScenes } from '../scene.ts'
 
 const scene = await withScenes()
 const HOUR = 3_600_000
@@ -230,6 +231,39 @@ describe('A loop over batches', { concurrency: 4 }, () => {
       ['b'],
     )
   })
+})
+
+/** What a program does, and what its loops throw then. */
+const ENDS: readonly [string, (the: Scene, consumer: Consumer, abort: AbortController) => unknown, string][] = [
+  ['its signal is aborted', (_the, _consumer, abort) => abort.abort(), 'AbortError'],
+  [
+    'its signal times out',
+    (_the, _consumer, abort) => abort.abort(new DOMException('', 'TimeoutError')),
+    'TimeoutError',
+  ],
+  ['its connection is closed', the => the.protocol.close(), 'ConnectionClosedError'],
+  ['it is closed', (_the, consumer) => consumer.close(), 'nothing'],
+]
+
+describe('A loop over batches of a consumer that ends', { concurrency: 4 }, () => {
+  for (const [why, end, thrown] of ENDS) {
+    it(`since ${why} throws ${thrown}, also if it begins later`, async () => {
+      await using the = await scene()
+      const abort = new AbortController()
+      const consumer = await the.protocol.consumer(await the.queue(), { signal: abort.signal })
+      const ended = (batches: AsyncIterator<unknown>): Promise<string> =>
+        batches.next().then(
+          ({ done }) => (done === true ? 'nothing' : 'a batch'),
+          (error: Error) => error.constructor.name,
+        )
+      const early = consumer.batches({ size: 2 })
+      const asked = ended(early)
+      await turn()
+      await end(the, consumer, abort)
+      assert.equal(await asked, thrown)
+      assert.deepEqual([await ended(early), await ended(consumer.batches({ size: 2 }))], [thrown, thrown])
+    })
+  }
 })
 
 describe('A batch that could never be full', () => {

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib'
 import {
   type AmqpProtocol,
   type ConnectOptions,
+  ConsumerCancelledError,
   connect,
   DecodeError,
   EncodeError,
@@ -13,7 +14,7 @@ import {
 import { type Broker, startBroker } from '../../../src/testing/index.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
-import { deferred } from '../scene.ts'
+import { deferred, nextEvent } from '../scene.ts'
 import { ORDER, type Order, schema } from './scene.ts'
 
 /** A queue with a dead-letter queue, and what was reported. */
@@ -270,6 +271,29 @@ describe('A consumer with a schema', () => {
     }
     assert.deepEqual(seen, [1, 2, 3])
     assert.equal(the.errors.length, 1)
+  })
+
+  it('without acks throws what ended it when nothing that came fits any more', async () => {
+    await using the = await Scene.open()
+    const validated = deferred()
+    const later = schema<Order>(async value => {
+      await validated.promise
+      return ORDER['~standard'].validate(value)
+    })
+    const consumer = await the.protocol.consumer('q', { schema: later, noAck: true, onCancel: () => 'close' })
+    const ended = nextEvent(consumer, 'closed')
+    const loop = consumer[Symbol.asyncIterator]()
+    const asked = [loop.next(), loop.next()]
+    await the.publish({}, { id: 1 })
+    await until('both are delivered', () => the.ready.length === 0)
+    the.broker.cancelConsumers('q')
+    await ended
+    asked.push(loop.next())
+    validated.resolve()
+    const [first, ...others] = await Promise.allSettled(asked)
+    assert.equal(first?.status === 'fulfilled' && first.value.value?.json().id, 1)
+    assert.ok(others.every(other => other.status === 'rejected' && other.reason instanceof ConsumerCancelledError))
+    await rejection(loop.next(), ConsumerCancelledError)
   })
 
   it('has the work on a message that does not fit traced as failed, from its start to its end', async () => {

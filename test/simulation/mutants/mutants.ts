@@ -1375,8 +1375,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a batch waits from its last message on',
     'patterns/consume/batch-loop.ts',
-    'if (until === Number.POSITIVE_INFINITY) until = clock.now() + wait',
-    'until = clock.now() + wait',
+    '    const timer = this.#stream.timers.after(wait, () => full.abort())\n    try {\n      while (this.#current.length < size) {\n',
+    '    let timer = this.#stream.timers.after(wait, () => full.abort())\n    try {\n      while (this.#current.length < size) {\n        timer.cancel()\n        timer = this.#stream.timers.after(wait, () => full.abort())\n',
     'a slow trickle is never handed over',
   ],
   [
@@ -1655,8 +1655,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a payload that is slow to encode is overtaken',
     'patterns/typed/encoding-queue.ts',
-    "const encoding = Promise.all([encoder.encode('publish', payload, properties), before])",
-    "const encoding = Promise.all([encoder.encode('publish', payload, properties), undefined])",
+    'const encoding = Promise.all([encoded, before])',
+    'const encoding = Promise.all([encoded, undefined])',
     'the order of the calls is the order of the messages',
   ],
   [
