@@ -61,8 +61,10 @@ export class EncodingQueue {
         )
       }
       const start = clock.now()
+      const encoded = encoder.encode('publish', payload, properties)
+      // A schema may have published, too: that goes first.
       const before = this.#last
-      const encoding = Promise.all([encoder.encode('publish', payload, properties), before])
+      const encoding = Promise.all([encoded, before])
       const handedOn = this.#bounded(encoding, { what: 'publish', timeout, signal, outcome: 'notSent' }).then(
         ([encoded]) => {
           const left =

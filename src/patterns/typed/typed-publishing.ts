@@ -40,7 +40,8 @@ export class TypedPublishing {
         this.#publishers.publish(body, exchangeName, routingKey, sent, left),
       )
     } finally {
-      if (queue.waiting === 0) this.#queues.delete(exchangeName)
+      // Another one may have taken its place, in which others wait.
+      if (queue.waiting === 0 && this.#queues.get(exchangeName) === queue) this.#queues.delete(exchangeName)
     }
   }
 }

@@ -88,6 +88,45 @@ describe('A publisher with a schema', () => {
     assert.equal(order([0]).length, 2)
   })
 
+  it('keeps the order of its publishes also after one that had timed out, and after one that is confirmed later', async () => {
+    await using the = await open()
+    const { orders, release } = gated()
+    const fast = schema<Order>(value => ({ value }))
+    const publish = (id: number, options: object): Promise<void> =>
+      the.protocol.publish({ id }, '', 'q', {}, { schema: fast, ...options })
+    the.broker.withholdConfirms()
+    const late = publish(1, { timeout: 20 })
+    const confirmed = publish(2, {})
+    await rejection(late, TimeoutError)
+    const slow = publish(0, { schema: orders })
+    the.broker.releaseConfirms()
+    await confirmed
+    const last = publish(4, {})
+    await new Promise(resolve => setImmediate(resolve))
+    release()
+    await Promise.all([slow, last])
+    assert.deepEqual(the.bodies, ['{"id":1}', '{"id":2}', '{"id":0}', '{"id":4}'])
+  })
+
+  it('waits at its end for what its schema publishes', async () => {
+    await using the = await open()
+    const { orders, release } = gated()
+    let inner: Promise<void> | undefined
+    const publishing = schema<Order>(value => {
+      const { id } = value as Order
+      if (id !== 1) return orders['~standard'].validate(value)
+      inner = publisher.publish({ id: 0 }, 'q')
+      return { value }
+    })
+    const publisher = await the.protocol.publisher({ schema: publishing })
+    const outer = publisher.publish({ id: 1 }, 'q')
+    const closed = publisher.close()
+    await new Promise(resolve => setImmediate(resolve))
+    release()
+    await Promise.all([outer, inner, closed])
+    assert.deepEqual(the.bodies.toSorted(), ['{"id":0}', '{"id":1}'])
+  })
+
   it('bounds a validation by timeout and signal, after which the others go on', async () => {
     await using the = await open()
     const never = schema<Order>(value => ((value as Order).id === 0 ? new Promise(() => {}) : { value }))
