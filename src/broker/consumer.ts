@@ -54,6 +54,13 @@ export class Consumer {
   }
 }
 
+/** Reports the end of their queue to its consumers: a channel looks for its own by their tags. */
+export function cancelAll(consumers: readonly Consumer[]): void {
+  for (const consumer of consumers.toSorted((one, other) => (one.tag < other.tag ? -1 : 1))) {
+    consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
+  }
+}
+
 /** A message in a queue, which outlives being given and taken back. */
 export interface Stored {
   readonly message: Message

@@ -1,7 +1,7 @@
 import type { Timer } from '../lib/clock.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { QueueType } from './argument-tables.ts'
-import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
+import { type Consumer, cancelAll, type Delivery, type Receiver, type Settlement, type Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { DeathReason, Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
 import { numberArgument } from './queue-arguments.ts'
@@ -230,11 +230,9 @@ export abstract class MessageQueue implements Queue {
     this.#idle?.cancel()
     this.#expiry?.cancel()
     for (const watch of this.#watches) watch.cancel()
-    // A channel looks for its consumers by their tags.
-    for (const consumer of this.#consumers.all.toSorted((one, other) => (one.tag < other.tag ? -1 : 1))) {
-      this.#remove(consumer)
-      consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
-    }
+    const consumers = this.#consumers.all
+    for (const consumer of consumers) this.#remove(consumer)
+    cancelAll(consumers)
     this.messages.clear()
     this.#given.clear()
   }

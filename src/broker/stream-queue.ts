@@ -1,6 +1,6 @@
 import type { FieldTable } from '../protocol/values.ts'
 import { int64 } from '../protocol/values.ts'
-import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consumer.ts'
+import { type Consumer, cancelAll, type Delivery, type Receiver, type Settlement, type Stored } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { Queue, QueueHost, QueueIdentity, Receipt } from './queue.ts'
 import { notImplemented, preconditionFailed, resource } from './refusals.ts'
@@ -127,9 +127,7 @@ export class StreamQueue implements Queue {
   touch(): void {}
 
   end(): void {
-    for (const { consumer } of this.#readings) {
-      consumer.receiver.post(() => consumer.receiver.cancelled(consumer))
-    }
+    cancelAll(this.consumers)
     this.#readings.length = 0
     this.#log.length = 0
   }

@@ -185,16 +185,17 @@ describe('A full queue', () => {
 
 describe('A queue that is deleted', () => {
   for (const release of RELEASES) {
-    it(`cancels its consumers in the order of their tags, as in RabbitMQ ${release}`, () => {
-      const { client } = start(release)
-      declare(client, 'work')
-      for (const tag of ['t3', 't1', 't2'])
-        client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag: tag })
-      client.take()
-      client.send(2, methods.QueueDelete, { queueName: 'work' })
-      const tags = client.take().map(({ args }) => args.consumerTag)
-      assert.deepEqual(tags.filter(Boolean), ['t1', 't2', 't3'])
-    })
+    for (const type of ['classic', 'quorum', 'stream']) {
+      it(`of type ${type} cancels its consumers in the order of their tags, as in RabbitMQ ${release}`, () => {
+        const { client } = start(release)
+        declare(client, 'work', { 'x-queue-type': type })
+        for (const tag of ['t3', 't1', 't2']) consume(client, 'work', tag, 1)
+        client.take()
+        client.send(2, methods.QueueDelete, { queueName: 'work' })
+        const tags = client.take().map(({ args }) => args.consumerTag)
+        assert.deepEqual(tags.filter(Boolean), ['t1', 't2', 't3'])
+      })
+    }
   }
 })
 
