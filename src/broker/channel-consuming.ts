@@ -84,9 +84,13 @@ export class ChannelConsuming {
     if (!hadRoom && this.hasRoom) this.#wakeQueues()
   }
 
+  has(consumerTag: string): boolean {
+    return this.#consumers.has(consumerTag)
+  }
+
   /** @throws Refusal (530) where the channel has such a consumer. */
   checkTag(consumerTag: string): void {
-    if (this.#consumers.has(consumerTag)) throw notAllowed(`attempt to reuse consumer tag '${consumerTag}'`)
+    if (this.has(consumerTag)) throw notAllowed(`attempt to reuse consumer tag '${consumerTag}'`)
   }
 
   consume(queue: Queue, args: ConsumeArguments): void {

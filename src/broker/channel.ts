@@ -277,8 +277,10 @@ export class Channel implements Receiver {
     }),
     on(methods.BasicConsume, (channel, args) => channel.#consume(args)),
     on(methods.BasicCancel, (channel, args) => channel.#consuming.cancel(args.consumerTag, args.noWait)),
-    on(methods.BasicCancelOk, channel => {
-      throw channel.#owner.release.breaksOnCancelOk ? breakage() : commandInvalid('unimplemented method')
+    on(methods.BasicCancelOk, (channel, { consumerTag }) => {
+      if (!channel.#owner.release.takesCancelOk) throw commandInvalid('unimplemented method')
+      if (!channel.#consuming.has(consumerTag)) throw breakage()
+      channel.#consuming.cancel(consumerTag, true)
     }),
     on(methods.BasicGet, (channel, args) => channel.#get(args)),
     on(methods.BasicAck, (channel, { deliveryTag, multiple }) => {

@@ -96,8 +96,8 @@ export interface Release {
   readonly leastPriorities: number
   /** Wildcards `#` that the key of a binding to a topic exchange may have. */
   readonly mostHashes: number
-  /** A basic.cancel-ok, to which no client is asked, is an internal error. */
-  readonly breaksOnCancelOk: boolean
+  /** A basic.cancel-ok, to which no client is asked, ends the consumer that it names; without one, it is an internal error. */
+  readonly takesCancelOk: boolean
   /** An expiration of `+05` is sent as `5`. */
   readonly rewritesExpirations: boolean
   /** Texts that are printed as Erlang's lists have an octet of UTF-8 for each character of Latin-1. */
@@ -163,7 +163,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     leastPriorities: 0,
     printsLatin1: false,
     rewritesExpirations: false,
-    breaksOnCancelOk: false,
+    takesCancelOk: false,
     mostHashes: Number.POSITIVE_INFINITY,
     sortsHeaders: false,
     headersMatchExactly: false,
@@ -222,7 +222,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     leastPriorities: 1,
     printsLatin1: true,
     rewritesExpirations: true,
-    breaksOnCancelOk: true,
+    takesCancelOk: true,
     mostHashes: 2,
     sortsHeaders: true,
     headersMatchExactly: true,

@@ -605,6 +605,19 @@ describe('A queue of direct reply-to that does not exist', () => {
 
 describe('A queue with the highest priority 0', () => {
   for (const [release, expected] of [
+
+  it('as basic.cancel-ok ends the consumer that it names, as in RabbitMQ 4.3', () => {
+    const { client } = start('4.3')
+    declare(client, 'work')
+    consume(client, 'work', 't', 1)
+    client.take()
+    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
+    assert.deepEqual(client.take(), [])
+    client.send(1, methods.QueueDeclare, { queueName: 'work', passive: true })
+    assert.equal(client.take().at(-1)?.args.consumerCount, 0)
+    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
+    assert.equal(refusal(client), 'connection.close INTERNAL_ERROR')
+  })
     ['3.10', ['low', 'high']],
     ['4.3', ['high', 'low']],
   ] as const) {
