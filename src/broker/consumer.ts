@@ -66,6 +66,8 @@ export interface Stored {
   readonly message: Message
   /** Its place in the queue. */
   readonly position: number
+  /** What it counts toward a limit of bytes. */
+  readonly size: number
   readonly expiresAt: number
   redelivered: boolean
   /** Deliveries that failed. */

@@ -77,7 +77,7 @@ export abstract class MessageQueue implements Queue {
   /** Whether the queue refuses a message because it is full. `publisher` is its channel; undefined for a dead letter. */
   protected refuses(message: Message, _publisher: object | undefined): boolean {
     const { length, bytes } = this.messages
-    return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + message.size)
+    return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + this.sizeOf(message))
   }
 
   /** Those that expire first: the first of all, or of each priority. */
@@ -104,6 +104,11 @@ export abstract class MessageQueue implements Queue {
     return given
   }
 
+  /** The bytes that a message counts toward the limit of them. */
+  protected sizeOf({ body }: Message): number {
+    return body.length
+  }
+
   /** Milliseconds that a consumer has to acknowledge a message. */
   protected get consumerTimeout(): number | undefined {
     return undefined
@@ -123,6 +128,7 @@ export abstract class MessageQueue implements Queue {
     const stored: Stored = {
       message,
       position: this.#position++,
+      size: this.sizeOf(message),
       expiresAt: this.host.now() + timeToLive,
       redelivered: failed && this.type === 'quorum',
       deliveryCount: message.failures,

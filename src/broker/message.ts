@@ -6,6 +6,8 @@ import { entryOf } from './field-kinds.ts'
 import { preconditionFailed } from './refusals.ts'
 
 const PERSISTENT = 2
+/** Octets of the flags that a list of properties begins with. */
+const LIST_FLAGS = 2
 
 /** A message as the broker keeps it: never changed; a different one is another message. */
 export class Message {
@@ -16,8 +18,8 @@ export class Message {
   readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
-  /** It has died: its headers say where and why. */
-  readonly died: boolean
+  /** The message that was published, if this one has died since: its headers say where and why. */
+  readonly original: Message | undefined
   /** Deliveries that failed in the queues in which it died. */
   readonly failures: number
   #peeked: FieldTable | undefined
@@ -28,7 +30,7 @@ export class Message {
     blindKeys: readonly string[],
     properties: BasicProperties,
     body: Buffer,
-    died = false,
+    original?: Message,
     failures = 0,
   ) {
     this.exchange = exchange
@@ -36,7 +38,7 @@ export class Message {
     this.blindKeys = blindKeys
     this.properties = properties
     this.body = body
-    this.died = died
+    this.original = original
     this.failures = failures
   }
 
@@ -70,8 +72,16 @@ export class Message {
     return this.routingKeys[0] ?? ''
   }
 
-  get size(): number {
-    return this.body.length
+  get died(): boolean {
+    return this.original !== undefined
+  }
+
+  /** Octets of the properties that it was published with. */
+  get propertiesSize(): number {
+    const { properties } = this.original ?? this
+    return properties instanceof Properties
+      ? LIST_FLAGS + properties.wireEnd - properties.wireStart
+      : encodeProperties(properties).length
   }
 
   get persistent(): boolean {
@@ -90,8 +100,8 @@ export class Message {
 
   /** The same message with other properties. */
   withProperties(properties: BasicProperties): Message {
-    const { exchange, routingKeys, blindKeys, body, died, failures } = this
-    return new Message(exchange, routingKeys, blindKeys, properties, body, died, failures)
+    const { exchange, routingKeys, blindKeys, body, original, failures } = this
+    return new Message(exchange, routingKeys, blindKeys, properties, body, original, failures)
   }
 
   /** The same message with more headers, or others of the same names. */

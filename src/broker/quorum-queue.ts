@@ -40,6 +40,10 @@ export class QuorumQueue extends MessageQueue {
     this.#deliveryLimit = unlimited ? Number.POSITIVE_INFINITY : limit
   }
 
+  protected override sizeOf(message: Message): number {
+    return super.sizeOf(message) + (this.host.release.sizesCountProperties ? message.propertiesSize : 0)
+  }
+
   protected override get consumerTimeout(): number | undefined {
     const isKnown = QUEUE_ARGUMENTS[this.host.release.name].quorum.includes(CONSUMER_TIMEOUT)
     return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined

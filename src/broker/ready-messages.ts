@@ -53,7 +53,7 @@ class Lane {
 /** The messages of a queue that no consumer has. */
 export interface ReadyMessages {
   readonly length: number
-  /** Of their bodies. */
+  /** What they count toward a limit of bytes. */
   readonly bytes: number
   readonly first: Stored | undefined
   /** The first of all, and those that are first of their kind. */
@@ -126,9 +126,9 @@ export class PrioritizedMessages implements ReadyMessages {
     return this.#lanes[Math.min(message.priority ?? this.#usual, this.#lanes.length - 1)] as Lane
   }
 
-  #count({ message }: Stored, change: 1 | -1): void {
+  #count({ size }: Stored, change: 1 | -1): void {
     this.length += change
-    this.bytes += change * message.size
+    this.bytes += change * size
   }
 }
 
@@ -160,12 +160,12 @@ export class ReturnedFirst implements ReadyMessages {
   }
 
   push(stored: Stored): void {
-    this.bytes += stored.message.size
+    this.bytes += stored.size
     this.#fresh.push(stored)
   }
 
   takeBack(stored: Stored): void {
-    this.bytes += stored.message.size
+    this.bytes += stored.size
     this.#returned.push(stored)
   }
 
@@ -178,7 +178,7 @@ export class ReturnedFirst implements ReadyMessages {
   drop(head: Stored): void {
     if (head === this.#returned.first) this.#returned.shift()
     else this.#fresh.drop(head)
-    this.bytes -= head.message.size
+    this.bytes -= head.size
   }
 
   clear(): void {

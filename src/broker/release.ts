@@ -90,6 +90,8 @@ export interface Release {
   readonly streamsRefuseNacks: ((stream: string) => string) | undefined
   /** A transaction breaks on a queue that is gone when it is committed; before, its message went to those that are there. */
   readonly commitNeedsQueues: boolean
+  /** Properties of messages count toward `x-max-length-bytes` of a quorum queue. */
+  readonly sizesCountProperties: boolean
   /** The highest priority that quorum queues know. */
   readonly quorumPriorities: number
   /** What a classic queue makes of a smaller `x-max-priority`. */
@@ -159,6 +161,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamsKeepExtensions: false,
     streamsRefuseNacks: stream => `basic.nack and basic.reject not supported by stream queues ${stream}`,
     commitNeedsQueues: false,
+    sizesCountProperties: false,
     quorumPriorities: 0,
     leastPriorities: 0,
     printsLatin1: false,
@@ -218,6 +221,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     streamsKeepExtensions: true,
     streamsRefuseNacks: undefined,
     commitNeedsQueues: true,
+    sizesCountProperties: true,
     quorumPriorities: 31,
     leastPriorities: 1,
     printsLatin1: true,

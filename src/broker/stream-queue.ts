@@ -66,6 +66,7 @@ export class StreamQueue implements Queue {
     this.#log.push({
       message: streamMessage(message, release),
       position: this.#log.length,
+      size: message.body.length,
       date: this.#host.date(),
       expiresAt: Number.POSITIVE_INFINITY,
       redelivered: false,

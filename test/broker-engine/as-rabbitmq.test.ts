@@ -79,6 +79,30 @@ describe('A quorum queue', () => {
     assert.deepEqual(returned('4.3', {}), ['t 1'])
   })
 
+  for (const [release, ...left] of [
+    ['3.10', '1', '2', 'long', 'died'],
+    ['4.3', 'died'],
+  ] as const) {
+    it(`has a limit of bytes that counts what it does in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'dying', { 'x-message-ttl': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'work' })
+      declare(client, 'work', { ...quorum, 'x-max-length-bytes': 20 })
+      // Two octets of flags, and one each of length.
+      client.publish(1, '', 'work', '1', { messageId: '12345' })
+      client.publish(1, '', 'work', '2', { messageId: '12345' })
+      client.publish(1, '', 'work', 'long', { messageId: '1234567890' })
+      // As it was published: without the story of its death, and with its expiration.
+      client.publish(1, '', 'dying', 'died', { expiration: '1000000' })
+      client.take()
+      for (let i = 0; i < left.length; i++) client.send(1, methods.BasicGet, { queueName: 'work', noAck: true })
+      client.send(1, methods.BasicGet, { queueName: 'work' })
+      assert.deepEqual(
+        client.take().map(({ body }) => body),
+        [...left, undefined],
+      )
+    })
+  }
+
   for (const release of RELEASES) {
     it(`gives what a lost channel had before it counts what is too much, as in RabbitMQ ${release}`, () => {
       const { engine, client } = start(release)
@@ -581,6 +605,19 @@ describe('A method that RabbitMQ does not expect', () => {
       assert.equal(other.take().at(-1)?.args.replyCode, codes[1])
     })
   }
+
+  it('as basic.cancel-ok ends the consumer that it names, as in RabbitMQ 4.3', () => {
+    const { client } = start('4.3')
+    declare(client, 'work')
+    consume(client, 'work', 't', 1)
+    client.take()
+    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
+    assert.deepEqual(client.take(), [])
+    client.send(1, methods.QueueDeclare, { queueName: 'work', passive: true })
+    assert.equal(client.take().at(-1)?.args.consumerCount, 0)
+    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
+    assert.equal(refusal(client), 'connection.close INTERNAL_ERROR')
+  })
 })
 
 describe('A queue of direct reply-to that does not exist', () => {
@@ -605,19 +642,6 @@ describe('A queue of direct reply-to that does not exist', () => {
 
 describe('A queue with the highest priority 0', () => {
   for (const [release, expected] of [
-
-  it('as basic.cancel-ok ends the consumer that it names, as in RabbitMQ 4.3', () => {
-    const { client } = start('4.3')
-    declare(client, 'work')
-    consume(client, 'work', 't', 1)
-    client.take()
-    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
-    assert.deepEqual(client.take(), [])
-    client.send(1, methods.QueueDeclare, { queueName: 'work', passive: true })
-    assert.equal(client.take().at(-1)?.args.consumerCount, 0)
-    client.send(1, methods.BasicCancelOk, { consumerTag: 't' })
-    assert.equal(refusal(client), 'connection.close INTERNAL_ERROR')
-  })
     ['3.10', ['low', 'high']],
     ['4.3', ['high', 'low']],
   ] as const) {

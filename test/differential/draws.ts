@@ -138,7 +138,7 @@ export class Draws {
     }
     const isQuorum = table['x-queue-type'] === 'quorum'
     if (random.chance(0.15)) table['x-max-length'] = random.pick<FieldValue>([1, 2, 3, int8(2)])
-    if (random.chance(0.05) && !isQuorum) table['x-max-length-bytes'] = random.pick([5, 20])
+    if (random.chance(0.05)) table['x-max-length-bytes'] = random.pick([5, 20])
     if (random.chance(0.1)) table['x-overflow'] = random.pick(['drop-head', 'reject-publish'])
     else if (random.chance(0.03) && !isQuorum) table['x-overflow'] = 'reject-publish-dlx'
     if (random.chance(isQuorum ? 0.4 : 0.2))
