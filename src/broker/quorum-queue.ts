@@ -92,8 +92,8 @@ export class QuorumQueue extends MessageQueue {
   }
 
   /**
-   * Channels are asked to publish no more once there are too many messages, and to go on when few are left: one message
-   * comes too many, and none for a while. A channel that publishes for the first time has not been asked.
+   * Channels are asked to publish no more once there are too many messages, and to go on when few are left: at least one
+   * message comes too many, and none for a while. A channel that publishes for the first time has not been asked.
    */
   protected override refuses(_message: Message, publisher: object | undefined): boolean {
     if (this.limits.overflow === 'drop-head' || publisher === undefined) return false
@@ -101,15 +101,21 @@ export class QuorumQueue extends MessageQueue {
     if (cameAt === undefined) {
       cameAt = ++this.#events
       this.#publishers.set(publisher, cameAt)
-      this.lengthChanged()
+      const { length, bytes } = this.messages
+      if (this.limits.isExceeded(length, bytes)) this.#blockedAt = ++this.#events
     }
     return cameAt < this.#blockedAt
   }
 
+  /** A channel hears of it after what it has already got: messages that were sent together are taken together. */
   protected override lengthChanged(): void {
+    if (this.limits.overflow === 'drop-head') return
     const { length, bytes } = this.messages
-    if (this.limits.isExceeded(length, bytes)) this.#blockedAt = ++this.#events
-    else if (!this.limits.isExceeded(length, bytes, UNBLOCKED_BELOW)) this.#blockedAt = 0
+    const isFull = this.limits.isExceeded(length, bytes)
+    if (!isFull && this.limits.isExceeded(length, bytes, UNBLOCKED_BELOW)) return
+    this.host.post(() => {
+      this.#blockedAt = isFull ? ++this.#events : 0
+    })
   }
 
   /**

@@ -85,7 +85,11 @@ describe('A quorum queue', () => {
   ] as const) {
     it(`has a limit of bytes that counts what it does in RabbitMQ ${release}`, () => {
       const { client } = start(release)
-      declare(client, 'dying', { 'x-message-ttl': 0, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'work' })
+      declare(client, 'dying', {
+        'x-message-ttl': 0,
+        'x-dead-letter-exchange': '',
+        'x-dead-letter-routing-key': 'work',
+      })
       declare(client, 'work', { ...quorum, 'x-max-length-bytes': 20 })
       // Two octets of flags, and one each of length.
       client.publish(1, '', 'work', '1', { messageId: '12345' })

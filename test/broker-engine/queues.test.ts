@@ -392,6 +392,19 @@ describe('A quorum queue of the broker', () => {
     assert.deepEqual([publish(1), publish(2)], ['basic.ack', 'basic.ack'])
   })
 
+  it('of type quorum takes what was sent together before it refuses anything', () => {
+    const client = EngineClient.open(startEngine().engine)
+    declared(client, 'work', { 'x-queue-type': 'quorum', 'x-max-length': 1, 'x-overflow': 'reject-publish' })
+    client.send(1, methods.ConfirmSelect, {})
+    client.take()
+    const publish = (count: number) => {
+      client.bytes(Buffer.concat(Array(count).fill(EngineClient.encodePublish(1, '', 'work', 'm'))))
+      return client.take().map(({ name, args }) => `${name} ${args.deliveryTag}`)
+    }
+    assert.deepEqual(publish(9), ['basic.ack 9'])
+    assert.deepEqual(publish(2), ['basic.nack 11'])
+  })
+
   it('of type quorum is not held to the limit that its channel gets later', () => {
     const client = EngineClient.open(startEngine({ release: '3.10' }).engine)
     declared(client, 'work', { 'x-queue-type': 'quorum' })
