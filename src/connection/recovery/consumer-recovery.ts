@@ -3,7 +3,7 @@ import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
 import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
 import { BasicConsume, QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
-import type { Patience } from './patience.ts'
+import { type Patience, pauseBetween } from './patience.ts'
 
 /** Pauses in milliseconds between the tries of consumers that nothing waits for. */
 const FIRST_LATE_PAUSE = 500
@@ -31,8 +31,9 @@ export interface ConsumerPort {
   assertOpen(): void
   /** Whether the queue is locked for now. */
   isLocked(queueName: string): boolean
-  /** The broker deleted the queue with the last consumer of the old connection. */
-  remake(queueName: string): Promise<void>
+  isAutoDelete(queueName: string): boolean
+  /** Make queues again that the broker may have deleted with their last consumers. */
+  remake(queueNames: readonly string[]): Promise<void>
   failed(what: string, error: Error, willRetry: boolean): void
 }
 
@@ -111,6 +112,9 @@ export class ConsumerRecovery {
       }
       // The program's own acks may be refused, too: such a channel stays closed.
       if ((error.method ?? BasicConsume.name) !== BasicConsume.name) return
+      // What was granted ended with the channel, and auto-delete queues with their last consumer.
+      const ended = recordedConsumers.missing().filter(({ tag }) => granted.has(tag))
+      await port.remake(ended.flatMap(({ queueName }) => (port.isAutoDelete(queueName) ? queueName : [])))
       if (!isSure) {
         size = 1
         await port.begin(channel)
@@ -118,9 +122,10 @@ export class ConsumerRecovery {
       }
       const count = (tries.get(tag) ?? 0) + 1
       tries.set(tag, count)
-      // The queue went with the consumer, whose channel ended over another one.
-      if (error.replyCode === 404 && granted.delete(tag)) await port.remake(queueName)
-      else await this.#refused(channel, tag, queueName, error, count)
+      // It went later than its channel ended.
+      const isLate = error.replyCode === 404 && granted.delete(tag)
+      if (!isLate) await this.#refused(channel, tag, queueName, error, count)
+      else if (count > 1) await port.pause(pauseBetween(count - 1))
       await port.begin(channel)
     }
   }
@@ -142,7 +147,7 @@ export class ConsumerRecovery {
     if (mayBeLate && isLocked && port.patience.lasts(error) && !port.patience.holdsUp(error)) this.#late.push(late)
     else if (error.replyCode !== 406 && port.patience.lasts(error)) {
       await port.pause(port.patience.pause(error, count))
-      if (error.replyCode === 404) await port.remake(queueName)
+      if (error.replyCode === 404) await port.remake([queueName])
     } else if (mayBeLate && !isLocked) {
       this.#late.push(late)
       port.failed(describe(tag, queueName), error, true)

@@ -228,7 +228,8 @@ export class Recovery {
       begin: channel => this.#begin(channel, connection),
       assertOpen: () => assertOpen(connection),
       isLocked: queueName => this.#topology?.isLocked(queueName) === true,
-      remake: async queueName => this.#topology?.remake(queueName),
+      isAutoDelete: queueName => this.#host.kept?.topology.queue(queueName)?.definition.autoDelete === true,
+      remake: async queueNames => this.#topology?.remake(queueNames),
     })
   }
 

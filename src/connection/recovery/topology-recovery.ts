@@ -1,4 +1,3 @@
-import { isOfNodeDown } from '../../channel/rabbitmq.ts'
 import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
 import { asError } from '../../lib/thrown.ts'
 import { QueueDeclare } from '../../protocol/methods.ts'
@@ -6,6 +5,7 @@ import type { BareChannel } from './bare-channel.ts'
 import { bind, declareExchange } from './declares.ts'
 import { isLocked, type Patience, pauseBetween } from './patience.ts'
 import type { PendingTopology } from './pending-topology.ts'
+import { isGone, QueueRemaker } from './queue-remaker.ts'
 import { type BindingRecord, describe, type QueueRecord, type TopologyRecord } from './records.ts'
 import type { Topology } from './topology.ts'
 
@@ -60,6 +60,7 @@ export class TopologyRecovery {
   #entries: Entry[]
   /** Queues that were refused and are not given up, and why: their bindings wait. */
   readonly #refusedQueues = new Map<QueueRecord, Error>()
+  readonly #remaker: QueueRemaker
   #channel: BareChannel | undefined
   /** Nothing waits for the remaining entries. */
   #isLate = false
@@ -68,6 +69,12 @@ export class TopologyRecovery {
     this.#topology = topology
     this.#pending = pending
     this.#port = port
+    this.#remaker = new QueueRemaker(topology, {
+      channel: () => port.channel(),
+      make: (record, channel, anew) => this.#make({ ...newEntry(record), tries: 1, anew }, channel, anew),
+      lookFor: (queue, channel) => this.#lookFor(queue, channel),
+      made: queue => pending.settled(queue),
+    })
     const { exchanges, queues, bindings } = topology
     const byQueue = new Map<string, BindingRecord[]>()
     for (const binding of bindings) {
@@ -133,16 +140,11 @@ export class TopologyRecovery {
     return queue !== undefined && isLocked(this.#refusedQueues.get(queue))
   }
 
-  /** Make one queue and its bindings again: the broker deleted it with the last consumer of the old connection. */
-  async remake(queueName: string): Promise<void> {
-    const queue = this.#topology.queue(queueName)
-    // One that the server names was made on this connection: only the program can have deleted it.
-    if (queue?.recovers !== true || queue.definition.queueName === '') return
-    if (this.#entries.some(({ record }) => record === queue)) return
-    const records = [queue, ...this.#topology.bindingsTo(queue.name)]
-    const channel = this.#port.channel()
-    await Promise.allSettled(records.map(record => this.#make(newEntry(record), channel, false)))
-    await channel.close()
+  /** Make queues and their bindings again that the broker may have deleted with their last consumers. */
+  async remake(queueNames: readonly string[]): Promise<void> {
+    const queues = new Set(queueNames.flatMap(name => this.#topology.queue(name) ?? []))
+    const missing = new Set<TopologyRecord>(this.#entries.map(({ record }) => record))
+    await Promise.all(Array.from(queues, queue => (missing.has(queue) ? undefined : this.#remaker.remake(queue))))
   }
 
   /** Try every entry once, if not too many are refused. Those that are left are tried in the next round. */
@@ -262,18 +264,22 @@ export class TopologyRecovery {
 
   async #declareQueue(entry: Entry, queue: QueueRecord, channel: BareChannel): Promise<void> {
     const { queueName: given, durable, exclusive, autoDelete, arguments: args } = queue.definition
-    const what = `queue.declare of "${queue.name}"`
     if (given === '' && !this.#isMadeAnew(entry, queue)) {
-      // RabbitMQ lets no client declare a name that it reserves, but a passive declare says whether it is there.
-      await channel.call(QueueDeclare, { queueName: queue.name, passive: true }, what)
+      await this.#lookFor(queue, channel)
       return
     }
     const queueName = given === '' ? '' : queue.name
-    const reply = await channel.call(QueueDeclare, { queueName, durable, exclusive, autoDelete, arguments: args }, what)
+    const sent = { queueName, durable, exclusive, autoDelete, arguments: args }
+    const reply = await channel.call(QueueDeclare, sent, `queue.declare of "${queue.name}"`)
     const oldName = queue.name
     if (reply === undefined || reply.queue === oldName || !this.#topology.has(queue)) return
     this.#topology.renamed(queue, reply.queue)
     this.#port.renamed(oldName, reply.queue)
+  }
+
+  /** RabbitMQ lets no client declare a name that it reserves, but a passive declare says whether it is there. */
+  async #lookFor({ name }: QueueRecord, channel: BareChannel): Promise<void> {
+    await channel.call(QueueDeclare, { queueName: name, passive: true }, `queue.declare of "${name}"`)
   }
 
   #made({ record, error }: Entry): void {
@@ -326,9 +332,4 @@ export class TopologyRecovery {
 
 function newEntry(record: TopologyRecord): Entry {
   return { record, tries: 0, error: undefined, reported: false, anew: false }
-}
-
-/** The broker has no queue of the name that it made, and will not have it. */
-function isGone({ definition }: QueueRecord, error: ChannelClosedError): boolean {
-  return definition.queueName === '' && error.replyCode === 404 && !isOfNodeDown(error)
 }
