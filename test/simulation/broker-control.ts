@@ -188,7 +188,11 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
         return new Map(
           queues().map(({ name, consumers }) => [
             name,
-            consumers.map(({ options }) => describeConsumer(options.prefetch, options.noAck, options.priority)).sort(),
+            consumers
+              .map(({ options: { prefetch, noAck, priority, exclusive } }) =>
+                describeConsumer(prefetch, noAck, priority, exclusive),
+              )
+              .sort(),
           ]),
         )
       },

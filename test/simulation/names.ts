@@ -60,5 +60,5 @@ export const describeExchange = (exchange: object): string =>
   `${(exchange as Looks)['type']} ${flags({ ...exchange }, ['durable', 'autoDelete', 'internal'])} ${table((exchange as Looks)['arguments'])}`
 export const describeBinding = (source: string, destination: string, key: string, args: unknown): string =>
   `binding ${source} ${destination} ${key} ${table(args)}`
-export const describeConsumer = (prefetch: number, noAck: boolean, priority: number): string =>
-  `limit ${noAck ? 0 : prefetch}${noAck ? ' no-ack' : ''}${priority === 0 ? '' : ` priority ${priority}`}`
+export const describeConsumer = (prefetch: number, noAck: boolean, priority: number, exclusive = false): string =>
+  `limit ${noAck ? 0 : prefetch}${noAck ? ' no-ack' : ''}${priority === 0 ? '' : ` priority ${priority}`}${exclusive ? ' exclusive' : ''}`

@@ -29,6 +29,7 @@ import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss, silentChannel } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
+import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
 import { behindLocks, lateBindings, lockedConsumers, otherThings } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
@@ -68,6 +69,7 @@ export const ERRANDS = {
   streamOutage,
   lateBindings,
   ledger,
+  ledgerWalk,
   brokenTransactions,
   wholeTransactions,
   unheard,

@@ -2900,6 +2900,55 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if (window.settled < settled) this.#stalled(channel, window)',
     'RabbitMQ 4.3 may never answer',
   ],
+  [
+    'an auto-delete queue that ended with its channel is not made again',
+    'connection/recovery/consumer-recovery.ts',
+    '(port.isAutoDelete(queueName) ? queueName : [])',
+    '(port.isAutoDelete(queueName) ? [] : [])',
+    'its consumers are given up, or the next try takes the next queue away, for ever',
+  ],
+  [
+    'a queue of the server that ended with its channel stays away',
+    'connection/recovery/queue-remaker.ts',
+    'if (anew && !(await this.#isGone(queue))) return',
+    'if (anew) return',
+    'its consumers are given up',
+  ],
+  [
+    'two channels make a queue of the server again twice',
+    'connection/recovery/queue-remaker.ts',
+    'this.#remaking.get(queue) ?? this.#remake(queue)',
+    'this.#remake(queue)',
+    'one of them has no consumer, and stays for ever',
+  ],
+  [
+    'an exchange that ended with its queue is not made again',
+    'connection/recovery/topology-recovery.ts',
+    'tries: 1, anew }',
+    'tries: 0, anew }',
+    'the binding of the queue is missing',
+  ],
+  [
+    'an auto-delete queue is forgotten with one of two consumers',
+    'connection/recovery/topology.ts',
+    'queue.consumers <= 0',
+    'queue.consumers <= 1',
+    'it does not come back',
+  ],
+  [
+    'a second declare does not keep an exchange out of a recovery',
+    'connection/recovery/topology.ts',
+    'known.definition = definition\n      known.recovers = recovers',
+    'known.definition = definition',
+    'the last declare says whether it comes back',
+  ],
+  [
+    'an exclusive consumer comes back as one of several',
+    'channel/consume/recorded-consumers.ts',
+    'const sent = { ...args, queueName, noWait: false }',
+    'const sent = { ...args, queueName, noWait: false, exclusive: false }',
+    'another one may consume beside it',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
