@@ -189,8 +189,8 @@ export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
           queues().map(({ name, consumers }) => [
             name,
             consumers
-              .map(({ options: { prefetch, noAck, priority, exclusive } }) =>
-                describeConsumer(prefetch, noAck, priority, exclusive),
+              .map(({ options: { prefetch, noAck, priority, exclusive, arguments: args } }) =>
+                describeConsumer(prefetch, noAck, priority, exclusive, args),
               )
               .sort(),
           ]),

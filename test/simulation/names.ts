@@ -60,5 +60,21 @@ export const describeExchange = (exchange: object): string =>
   `${(exchange as Looks)['type']} ${flags({ ...exchange }, ['durable', 'autoDelete', 'internal'])} ${table((exchange as Looks)['arguments'])}`
 export const describeBinding = (source: string, destination: string, key: string, args: unknown): string =>
   `binding ${source} ${destination} ${key} ${table(args)}`
-export const describeConsumer = (prefetch: number, noAck: boolean, priority: number, exclusive = false): string =>
-  `limit ${noAck ? 0 : prefetch}${noAck ? ' no-ack' : ''}${priority === 0 ? '' : ` priority ${priority}`}${exclusive ? ' exclusive' : ''}`
+/** Its place in a stream is another one each time. */
+export const describeConsumer = (
+  prefetch: number,
+  noAck: boolean,
+  priority: number,
+  exclusive = false,
+  args: Looks = {},
+): string => {
+  const { 'x-stream-offset': _place, 'x-priority': _priority, ...others } = args
+  const looks = [
+    `limit ${noAck ? 0 : prefetch}`,
+    noAck ? ' no-ack' : '',
+    priority === 0 ? '' : ` priority ${priority}`,
+    exclusive ? ' exclusive' : '',
+    Object.keys(others).length === 0 ? '' : ` ${table(others)}`,
+  ]
+  return looks.join('')
+}

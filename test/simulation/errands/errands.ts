@@ -25,6 +25,7 @@ import {
   tokens,
 } from './connections.ts'
 import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
+import { consumerEnds, crossedCloses, forwards, overflows, slowHandlers, streamConsumers } from './ends.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss, silentChannel } from './fates.ts'
@@ -36,7 +37,7 @@ import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
-import { manyExchanges, payloads, publishers } from './publishers.ts'
+import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
@@ -70,6 +71,13 @@ export const ERRANDS = {
   lateBindings,
   ledger,
   ledgerWalk,
+  consumerEnds,
+  crossedCloses,
+  forwards,
+  modes,
+  overflows,
+  slowHandlers,
+  streamConsumers,
   brokenTransactions,
   wholeTransactions,
   unheard,

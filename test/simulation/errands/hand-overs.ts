@@ -110,12 +110,14 @@ export const interruptions: Errand = async outing => {
   const queue = await outing.queue()
   const seen: string[] = []
   const events: string[] = []
-  let answer: 'resume' | 'close' = 'resume'
+  let answer: 'resume' | 'close' | 'throw' = 'resume'
   let isAsked = false
   const onCancel = async (): Promise<'resume' | 'close'> => {
     isAsked = true
     await outing.sleep(300)
     isAsked = false
+    // One that throws has not said that it wants no more.
+    if (answer === 'throw') throw new RangeError('no answer')
     return answer
   }
   const handler = (message: Message): void => {
@@ -127,6 +129,7 @@ export const interruptions: Errand = async outing => {
   let once = 0
   consumer.once('cancelled', () => once++)
   for (let n = 0; n < 3; n++) {
+    answer = n === 1 ? 'throw' : 'resume'
     own.cut()
     await protocol.ready({ timeout: 20_000 })
     await outing.publish(queue, `${n}`)

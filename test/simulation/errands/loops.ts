@@ -45,6 +45,10 @@ export const oneByOne: Errand = async outing => {
   outing.expect(again?.envelope.isRedeliver === true, 'what was given back does not say so')
   for (const message of after) message.ack()
   await outing.publish(queue, '5')
+  await outing.sleep(50)
+  const gone = new AbortController()
+  gone.abort()
+  await outing.failure(consumer.next({ signal: gone.signal }), 'AbortError', 'next() with a signal that is aborted')
   const { value: kept } = await consumer.next({ timeout: 5_000 })
   const { signal } = kept ?? {}
   const ended = outing.meanwhile(consumer.next())

@@ -1,3 +1,4 @@
+import type { BasicProperties } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 
 /** Channels that publishes by `protocol.publish` take at most. */
@@ -94,4 +95,40 @@ export const payloads: Errand = async outing => {
   outing.equal(text?.text(), 'Grüße', 'a text')
   outing.equal([...(bytes?.body ?? [])], [0, 1, 255], 'bytes')
   for (const message of [object, text, bytes]) outing.expect(message?.ack() === true, 'it cannot be acked')
+}
+
+/** What a message says of itself, by what is published, with which properties, and how. */
+export const modes: Errand = async outing => {
+  const { protocol } = outing
+  const queue = await outing.queue()
+  const [lasting, passing] = [await protocol.publisher(), await protocol.publisher({ persistent: false })]
+  const ways = [
+    { mode: 2, publish: (body: object, given: BasicProperties) => protocol.publish(body, '', queue, given) },
+    { mode: 2, publish: (body: object, given: BasicProperties) => lasting.publish(body, queue, given) },
+    { mode: undefined, publish: (body: object, given: BasicProperties) => passing.publish(body, queue, given) },
+  ]
+  const bodies = [
+    { body: Buffer.from('bytes'), type: undefined },
+    { body: { an: 'object' }, type: 'application/json' },
+    { body: ['a list'], type: 'application/json' },
+  ]
+  const properties: BasicProperties[] = [
+    {},
+    { contentType: 'text/odd', priority: 3 },
+    { deliveryMode: 1, contentType: undefined },
+    { deliveryMode: undefined, messageId: 'one' },
+  ]
+  const channel = await outing.channel()
+  for (const [n, { mode, publish }] of ways.entries()) {
+    for (const { body } of bodies) await Promise.all(properties.map(given => publish(body, given)))
+    for (const { type } of bodies) {
+      for (const given of properties) {
+        const { properties: came } = (await channel.basicGet(queue, { noAck: true })) ?? {}
+        const should = [given.deliveryMode ?? mode, given.contentType ?? type, given.priority, given.messageId]
+        const is = [came?.deliveryMode, came?.contentType, came?.priority, came?.messageId]
+        outing.equal(is, should, `the properties of a message that was published in way ${n}`)
+      }
+    }
+  }
+  for (const publisher of [lasting, passing]) await publisher.close()
 }

@@ -1,4 +1,4 @@
-import { RemoteError } from '../../../src/index.ts'
+import { type Payload, RemoteError } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 
 /** Answers of every kind reach the one who asked. */
@@ -22,6 +22,18 @@ export const answers: Errand = async outing => {
     `what a server threw came as ${refused}`,
   )
   outing.equal((await slow).json(), { said: 'slow' }, 'the slow answer')
+  const types = await outing.queue()
+  const replies = { text: 'text', bytes: Buffer.from('bytes'), object: { an: 'object' }, nothing: undefined }
+  outing.keep(
+    await outing.protocol.rpcServer(types, request => replies[request.text() as keyof typeof replies] as Payload),
+  )
+  for (const [ask, type] of [
+    ['text', 'text/plain'],
+    ['bytes', undefined],
+    ['object', 'application/json'],
+    ['nothing', 'text/plain'],
+  ] as const)
+    outing.equal((await client.call(types, ask)).properties.contentType, type, `the type of an answer: ${ask}`)
   const began = outing.clock.now()
   await outing.failure(
     client.call(queue, { say: 'late', wait: 500 }, { timeout: 100 }),

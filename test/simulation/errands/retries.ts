@@ -8,6 +8,8 @@ export const retries: Errand = async outing => {
   const { protocol, clock } = outing
   const queue = await outing.queue()
   const parked = await outing.queue()
+  const exchange = await outing.exchange('direct')
+  await protocol.queueBind(queue, exchange, 'key')
   const attempts: number[] = []
   const times: number[] = []
   const delays = [500, 6_000]
@@ -17,6 +19,8 @@ export const retries: Errand = async outing => {
       queue,
       async message => {
         attempts.push(message.attempt)
+        const { exchangeName, routingKey } = message.envelope
+        outing.equal([exchangeName, routingKey], [exchange, 'key'], `where attempt ${message.attempt} came from`)
         times.push(clock.now())
         // It is made again when it is needed.
         if (attempts.length === 3) {
@@ -28,7 +32,11 @@ export const retries: Errand = async outing => {
       { onFailure: { retries: 3, delays, otherwise: { exchangeName: '', routingKey: parked } } },
     ),
   )
-  await protocol.publish('work', '', queue, { messageId: 'retried', headers: { kept: 7 }, contentType: 'text/plain' })
+  await protocol.publish('work', exchange, 'key', {
+    messageId: 'retried',
+    headers: { kept: 7 },
+    contentType: 'text/plain',
+  })
   const copy = await outing.take(parked, 60_000)
   outing.equal(attempts, [1, 2, 3, 4], 'the attempts')
   outing.equal(deleted, 1, 'times that a queue of messages that wait was deleted')
@@ -46,7 +54,7 @@ export const retries: Errand = async outing => {
   )
   outing.equal(
     [headers['x-exception-message'], headers['x-original-exchange'], headers['x-original-routingKey']],
-    ['no use for it', '', queue],
+    ['no use for it', exchange, 'key'],
     'the headers of the copy',
   )
   await outing.holds(queue, 0, 'messages that are left')

@@ -39,7 +39,12 @@ export const storedOffsets: Errand = async outing => {
   outing.equal(String(stored), String(seen.length), 'the offset after the close')
   const before = seen.length
   const second = outing.keep(
-    await protocol.consumer(queue, message => void seen.push(message.text()), { concurrency: 1, offsetStore }),
+    await protocol.consumer(queue, message => void seen.push(message.text()), {
+      concurrency: 1,
+      offsetStore,
+      // It is only for the first start.
+      arguments: { 'x-stream-offset': 'first' },
+    }),
   )
   await outing.until(() => seen.length >= 7, 'the rest of the stream')
   outing.equal(seen, ['0', '1', '2', '3', '4', '5', '6'], `the stream, after a new start at ${before}`)

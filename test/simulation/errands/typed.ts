@@ -53,6 +53,22 @@ export const typed: Errand = async outing => {
   outing.equal(await outing.takeAll(parked), ['no JSON'], 'what does not fit')
   await consumer.close()
   await outing.holds(queue, 0, 'messages that are left')
+  // What is given up while it is encoded lets none overtake the one before it.
+  const slow = {
+    contentType: 'text/slow',
+    encode: async (value: number) => {
+      await outing.sleep(value)
+      return `${value}`
+    },
+    decode: (body: Buffer): unknown => body.toString(),
+  }
+  const late = outing.keep(await protocol.publisher<number>({ codecs: [slow] }))
+  const sent = (value: number, timeout: number): Promise<void> =>
+    outing.meanwhile(late.publish(value, queue, { contentType: 'text/slow' }, { timeout }))
+  const first = sent(100, 20_000)
+  const givenUp = outing.failure(sent(50, 20), 'TimeoutError', 'a publish that takes too long to encode')
+  await Promise.all([first, givenUp, sent(1, 20_000)])
+  outing.equal(await outing.takeAll(queue), ['100', '1'], 'the order of what is encoded')
 }
 
 /** Both sides of a call are checked. */

@@ -21,6 +21,9 @@ export function watchEvents(program: Program, protocol: AmqpProtocol, clock: Pro
   protocol.on('blocked', (_reason, connection) => {
     expect('blocked', !blocked.has(connection))
     blocked.add(connection)
+    // It may be over by now.
+    const isShown = protocol.stats().publisherConnection?.blockedReason === undefined || protocol.blocked !== undefined
+    expect('blocked', isShown)
     if (connection === 'publisher' || !program.isSeparate) program.publishing.withheld = new Set()
   })
   protocol.on('unblocked', connection => {

@@ -70,6 +70,10 @@ export class Program implements Desk {
   /** Its close, or its opening. */
   #change: Promise<unknown> = Promise.resolve()
   #answers = false
+  #counted: { protocol?: AmqpProtocol | undefined; published: number; delivered: number } = {
+    published: 0,
+    delivered: 0,
+  }
   /** It outlives all that it bounds. */
   readonly longSignal = new AbortController().signal
 
@@ -77,7 +81,10 @@ export class Program implements Desk {
     this.number = number
     this.#programClock = new ProgramClock(clock)
     // What has no promise is reported here; nothing else has to be done with it.
-    const onError = (error: unknown): void => void journal.reported.add(error)
+    const onError = (error: unknown): void => {
+      if (journal.reported.has(error)) journal.violations.push(`program ${number}: it was told twice of "${error}"`)
+      journal.reported.add(error)
+    }
     this.#options = { ...options, onError, createTransport: this.#createTransport }
     this.clock = clock
     this.#network = network
@@ -135,7 +142,23 @@ export class Program implements Desk {
 
   /** What its options bound. */
   judgeLimits(): void {
+    this.#judgeFigures()
     this.publishing.judgeLimits(this.#options.maxWaiting ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** What is counted once stays counted. */
+  #judgeFigures(): void {
+    const stats = this.#protocol?.stats()
+    if (stats === undefined) return
+    const { published, delivered } = stats
+    const before = this.#counted
+    if (before.protocol === this.#protocol && (published < before.published || delivered < before.delivered)) {
+      const was = `${before.published} messages published and ${before.delivered} delivered`
+      this.journal.violations.push(
+        `program ${this.number} had counted ${was}, and counts ${published} and ${delivered}`,
+      )
+    }
+    this.#counted = { protocol: this.#protocol, published, delivered }
   }
 
   /** What its connection still counts if nothing is pending, and no consumer is left but those of its own queues. */
