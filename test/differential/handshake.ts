@@ -10,8 +10,9 @@ import { Random } from './random.ts'
 
 /** RabbitMQ keeps clients waiting that it refuses without a word. */
 const LONGEST_WAIT = 6_000
-/** Milliseconds after which nothing more comes from a server that has not closed. */
+/** Milliseconds without an answer after which nothing more comes from a server that has not closed; and after an answer. */
 const QUIET = 400
+const QUIET_AFTER_ANSWER = 40
 
 const HEADERS: readonly Bytes[] = [
   { text: 'another version', bytes: Buffer.from('AMQP\0\0\x08\0', 'latin1') },
@@ -134,8 +135,8 @@ class Listening implements FrameSink {
   heartbeatFrame(): void {}
 }
 
-/** What came back after each of the client's steps, until the server has closed. */
-export async function shakeHands(url: string, steps: readonly Bytes[]): Promise<readonly string[]> {
+/** What came back after each of the client's steps, until the server has closed. `patience` multiplies how long it may be quiet. */
+export async function shakeHands(url: string, steps: readonly Bytes[], patience: number): Promise<readonly string[]> {
   const { hostname, port } = new URL(url)
   const socket = net.connect({ host: hostname, port: Number(port), noDelay: true })
   socket.on('error', () => {})
@@ -162,11 +163,11 @@ export async function shakeHands(url: string, steps: readonly Bytes[]): Promise<
     // If all is well, only tune-ok gets no answer.
     const isAnswered = () => arrived > before || text.startsWith('tune-ok')
     let quiet = 0
-    while (!closed && Date.now() < end && (!isAnswered() || quiet < QUIET)) {
+    while (!closed && Date.now() < end && (!isAnswered() || quiet < QUIET * patience)) {
       const seen = arrived
       await new Promise(resolve => setTimeout(resolve, 20))
       quiet = seen === arrived ? quiet + 20 : 0
-      if (isAnswered() && !isClose() && quiet >= 40 && !text.startsWith('tune-ok')) break
+      if (isAnswered() && !isClose() && quiet >= QUIET_AFTER_ANSWER * patience && !text.startsWith('tune-ok')) break
     }
     if (isClose()) break
   }

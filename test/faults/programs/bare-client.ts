@@ -8,6 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from '../../../src/index.ts'
+import { Stopwatch } from '../../support/stopwatch.ts'
 
 const [url, mode] = process.argv.slice(2)
 const protocol = await connect(url ?? '', { recovery: mode !== 'lost', heartbeat: 5 })
@@ -20,13 +21,13 @@ console.log('ready')
 if (mode === 'close') {
   await sleep(300)
   const publishes = Array.from({ length: 500 }, (_, n) => channel.publish(String(n), '', queue))
-  const started = performance.now()
+  using watch = new Stopwatch()
   const closing = protocol.close({ timeout: 1_000 })
   const outcomes = (await Promise.allSettled(publishes)).map(result =>
     result.status === 'rejected' ? String(result.reason.outcome) : 'confirmed',
   )
   await closing
-  console.log(`closed ${Math.round(performance.now() - started)} ${[...new Set(outcomes)].join(',')}`)
+  console.log(`closed ${Math.round(watch.elapsed)} ${[...new Set(outcomes)].join(',')}`)
 } else {
   while (protocol.state === 'open') await sleep(5)
   console.log(`left ${protocol.state}`)
