@@ -27,9 +27,6 @@ import { Slab } from './slab.ts'
 import type { FieldTable } from './values.ts'
 import type { Writer } from './writer.ts'
 
-/** `inspect.custom` of Node's `util`. */
-const INSPECT = Symbol.for('nodejs.util.inspect.custom')
-
 interface Decoded {
   contentType: string | undefined
   contentEncoding: string | undefined
@@ -182,10 +179,6 @@ export class Properties implements BasicProperties {
       if (value !== undefined) plain[name] = value
     }
     return plain
-  }
-
-  [INSPECT](): unknown {
-    return this.toJSON()
   }
 
   #values(): Decoded {

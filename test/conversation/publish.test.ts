@@ -114,7 +114,7 @@ describe('confirms', () => {
     assert.ok(error instanceof MessageReturnedError)
     assert.equal(
       error.message,
-      'publish of message "b" to the default exchange with routing key "nowhere" (delivery tag 2) came back: NO_ROUTE (312)',
+      'publish of message "b" to the default exchange with routing key "nowhere" (delivery tag 2) came back: NO_ROUTE (312), no queue took it',
     )
     assert.equal(String(error.body), 'b')
     assert.deepEqual(error.envelope, { replyCode: 312, replyText: 'NO_ROUTE', exchangeName: '', routingKey: 'nowhere' })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
+import { hidden } from '../../src/channel/publish/publish-errors.ts'
 import { EncodeError, FrameError } from '../../src/errors.ts'
 import type { BasicProperties } from '../../src/protocol/properties.ts'
 import type { Properties } from '../../src/protocol/received-properties.ts'
@@ -46,6 +47,19 @@ describe('received properties', () => {
             /copy received properties with toJSON\(\), not by spreading/.test(error.message),
         )
       }
+    }
+  })
+
+  it('keep their bytes to themselves in an error, which Node prints as it is when nothing catches it', () => {
+    for (const properties of [{ contentType: 'a', headers: { secret: 1 } }, {}]) {
+      const list = encode(properties)
+      const { wireFlags } = read(list)
+      const kept = hidden(read(list))
+      kept.contentType
+      assert.equal(inspect(kept, { customInspect: false }), `Properties { wireFlags: ${wireFlags} }`)
+      assert.deepEqual(kept.toJSON(), properties)
+      assert.deepEqual(encode(kept), list)
+      assert.equal(kept.wireBytes.length, list.length - 2)
     }
   })
 

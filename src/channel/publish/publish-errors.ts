@@ -1,5 +1,7 @@
 import { type AmqpError, MessageReturnedError, PublishFailedError } from '../../errors.ts'
 import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
+import { ownCopy } from '../../protocol/bytes.ts'
+import type { Properties } from '../../protocol/received-properties.ts'
 import type { CloseReason } from '../close-reason.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
 import { describeReply } from '../rabbitmq.ts'
@@ -11,6 +13,8 @@ import {
   type PendingPublish,
   refusedOutcome,
 } from './message.ts'
+
+const NO_ROUTE = 312
 
 /** Where a message goes. */
 type Place = Pick<OutgoingMessage, 'exchange' | 'routingKey'>
@@ -29,15 +33,27 @@ export function returnError(returned: ReturnedMessage, publish?: PendingPublish)
   const { body, envelope, properties, refused } = returned
   const { exchangeName, routingKey, replyCode, replyText } = envelope
   const what = describePublish(exchangeName, routingKey, publish?.properties ?? properties, publish?.tag ?? 0)
+  const taken = replyCode === NO_ROUTE ? ', no queue took it' : ''
   const why = refused === undefined ? '' : `; ${refused.reason}`
-  return new MessageReturnedError(`${what} came back: ${describeReply(replyCode, replyText)}${why}`, {
+  return new MessageReturnedError(`${what} came back: ${describeReply(replyCode, replyText)}${taken}${why}`, {
     replyCode,
     replyText,
     body,
     envelope,
-    properties,
+    properties: hidden(properties),
     outcome: publish === undefined ? 'refused' : refusedOutcome(publish),
   })
+}
+
+/** Node prints an uncaught error as it is: the bytes of its properties must be their own, and not show. */
+export function hidden(properties: Properties): Properties {
+  const { wireFlags, wireBytes, wireStart, wireEnd } = properties
+  const bytes = ownCopy(wireBytes, wireStart, wireEnd)
+  const copy = new (properties.constructor as typeof Properties)(wireFlags, bytes, 0, bytes.length)
+  for (const name of ['wireBytes', 'wireStart', 'wireEnd', 'decoded']) {
+    Object.defineProperty(copy, name, { enumerable: false })
+  }
+  return copy
 }
 
 /**

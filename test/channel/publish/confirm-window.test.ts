@@ -579,7 +579,7 @@ describe('a message that came back', () => {
     the.window.settle(3, true, true)
     await turn()
     assert.deepEqual(states(all), ['resolved', 'rejected', 'rejected'])
-    assert.match(all[1]?.error?.message ?? '', /came back: NO_ROUTE \(312\); it is too large$/)
+    assert.match(all[1]?.error?.message ?? '', /came back: NO_ROUTE \(312\), no queue took it; it is too large$/)
   })
 
   it('costs work that grows with their number alone, as they were sent or not', () => {
