@@ -91,6 +91,9 @@ export function replyHint(replyCode: number, replyText: string): string {
   if (replyCode === 406 && replyText.includes("inequivalent arg 'durable'")) {
     return ' (here queues are durable unless exclusive, and exchanges always, unless the program says otherwise)'
   }
+  if (replyCode === 406 && replyText.includes('consumer prefetch count is not set for ')) {
+    return ' (a stream needs acks and a prefetch: no noAck, and a prefetchCount above 0)'
+  }
   return ''
 }
 

@@ -64,6 +64,18 @@ const TEXTS: readonly Seen[] = [
     expected: ' (here queues are durable unless exclusive, and exchanges always, unless the program says otherwise)',
   },
   {
+    on: '3.10.8, basic.consume of a stream with no-ack',
+    what: 'a stream without acks',
+    value: replyHint(406, "PRECONDITION_FAILED - consumer prefetch count is not set for 'queue 's' in vhost '/''"),
+    expected: ' (a stream needs acks and a prefetch: no noAck, and a prefetchCount above 0)',
+  },
+  {
+    on: '4.3.6, basic.consume of a stream with no-ack',
+    what: 'a stream without acks',
+    value: replyHint(406, "PRECONDITION_FAILED - consumer prefetch count is not set for stream queue 's' in vhost '/'"),
+    expected: ' (a stream needs acks and a prefetch: no noAck, and a prefetchCount above 0)',
+  },
+  {
     on: '3.10.8 and 4.3.6, queue.declare with another x-message-ttl',
     what: 'any other inequivalence',
     value: replyHint(
