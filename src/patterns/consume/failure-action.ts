@@ -47,6 +47,8 @@ export type FailureDecider = (
   error: unknown,
 ) => FailureAction | undefined | void | Promise<FailureAction | undefined> | Promise<void>
 
+const RETRY_OPTIONS = ['retries', 'delays', 'otherwise']
+const DESTINATION_OPTIONS = ['exchangeName', 'routingKey']
 const DELAYS = [1_000, 10_000, 60_000]
 const MOST_RETRIES = 10_000
 /** RabbitMQ takes no longer time than 2^32 - 1 ms, which is 49 days. */
@@ -64,7 +66,12 @@ export type CheckedAction = 'requeue' | 'reject' | 'drop' | ErrorDestination | C
  */
 export function checkFailureAction(what: string, action: unknown): CheckedAction | undefined {
   if (action === undefined || action === 'requeue') return action
-  if (typeof action === 'object' && action !== null && 'retries' in action) return checkRetries(what, action)
+  if (typeof action === 'object' && action !== null) {
+    if ('retries' in action) return checkRetries(what, action)
+    // A misspelt option may be one of either kind.
+    const isDestination = DESTINATION_OPTIONS.some(name => name in action)
+    if (!isDestination) checkOptions(what, action, [...RETRY_OPTIONS, ...DESTINATION_OPTIONS])
+  }
   const last = checkLastAction(what, action)
   if (last !== undefined) return last
   throw new EncodeError(
@@ -75,7 +82,7 @@ export function checkFailureAction(what: string, action: unknown): CheckedAction
 function checkLastAction(what: string, action: unknown): 'reject' | 'drop' | ErrorDestination | undefined {
   if (action === 'reject' || action === 'drop') return action
   if (typeof action !== 'object' || action === null) return undefined
-  checkOptions(what, action, ['exchangeName', 'routingKey'])
+  checkOptions(what, action, DESTINATION_OPTIONS)
   const { exchangeName, routingKey } = action as Partial<ErrorDestination>
   if (typeof exchangeName !== 'string' || typeof routingKey !== 'string') return undefined
   shortStringOption(what, 'exchangeName', exchangeName)
@@ -84,7 +91,7 @@ function checkLastAction(what: string, action: unknown): 'reject' | 'drop' | Err
 }
 
 function checkRetries(what: string, policy: object): CheckedRetries {
-  checkOptions(what, policy, ['retries', 'delays', 'otherwise'])
+  checkOptions(what, policy, RETRY_OPTIONS)
   const { retries, delays = DELAYS, otherwise = 'reject' } = policy as Partial<RetryPolicy>
   const count = integerOption(what, 'retries', retries, 0, MOST_RETRIES)
   if (count === undefined) throw badValue(what, 'retries', `an integer from 0 to ${MOST_RETRIES}`, retries)

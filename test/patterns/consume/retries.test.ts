@@ -174,6 +174,8 @@ describe('A retry policy that cannot be followed', () => {
     ['has a delay of more than 30 days', { retries: 1, delays: [2_592_000_001] }, /"delays" must be an integer/],
     ['ends with another retry', { retries: 1, otherwise: 'requeue' }, /"otherwise" must be "reject", "drop"/],
     ['has an unknown option', { retries: 1, delay: [1] }, /did you mean "delays"/],
+    ['has a misspelt option alone', { retry: 3 }, /unknown option "retry"; did you mean "retries"/],
+    ['has no option that is known', { times: 3 }, /known are retries, delays, otherwise, exchangeName, routingKey/],
   ]
   for (const [what, onFailure, message] of wrong) {
     it(`is refused if it ${what}`, async () => {
