@@ -61,10 +61,24 @@ export function surface(thrown: unknown): void {
 
 /** Emits a warning of the process with this error, or with a copy if it is of another realm, which Node refuses. */
 export function warn(error: Error): void {
+  showStack(error)
   try {
     emitWarning(error)
   } catch {
     emitWarning(error.message, error.name)
+  }
+}
+
+/** Node prints the name and the message of a warning, and its `detail`: that gets the lines of the stack. */
+function showStack(error: Error): void {
+  try {
+    const { stack = '' } = error
+    const at = stack.indexOf('\n    at ')
+    if (at === -1 || 'detail' in error) return
+    const value = `${stack.slice(at + 1)}\n(the option onError of connect() gets such errors)`
+    Object.defineProperty(error, 'detail', { value, configurable: true, writable: true })
+  } catch {
+    // It may be frozen, or a proxy.
   }
 }
 

@@ -162,6 +162,19 @@ describe('warn', () => {
     const warned = once(process, 'warning')
     warn(error)
     assert.equal((await warned)[0], error)
+    assert.deepEqual(Object.keys(error), ['code'])
+  })
+
+  it('shows the lines of the stack, and who gets such errors, unless the error has a detail', async () => {
+    const error = new Error('mind this')
+    const of = Object.assign(new Error('of a database'), { detail: 'Key (id)=(1) exists' })
+    for (const each of [error, of, Object.freeze(new Error('frozen'))]) {
+      const warned = once(process, 'warning')
+      warn(each)
+      assert.equal((await warned)[0], each)
+    }
+    assert.match((error as Error & { detail?: string }).detail ?? '', /^ {4}at .*call-safely\.test.*\n.*onError/s)
+    assert.equal(of.detail, 'Key (id)=(1) exists')
   })
 
   it('has the process warn of an error of another realm by its name and its message', async () => {
