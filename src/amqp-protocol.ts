@@ -314,8 +314,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     properties?: BasicProperties,
     options?: TypedPublishOptions,
   ): Promise<void> {
-    this.#publishers ??= new DefaultPublishers(this.#session.publishing, count => this.#emit('resent', count))
+    this.#publishers ??= this.#makePublishers()
     return this.#publishers.publish(payload as Payload, exchangeName, routingKey, properties, options)
+  }
+
+  #makePublishers(): DefaultPublishers {
+    const resent = (count: number): void => this.#emit('resent', count)
+    return new DefaultPublishers(this.#session.publishing, resent, this.publish)
   }
 
   /**

@@ -1,5 +1,6 @@
 import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
 import { type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
+import { showing } from '../lib/await-site.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import { atCallSite, CallSite, fromCallSite, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
@@ -409,7 +410,7 @@ export class Channel {
       if (bounded) checkCall('basic.publish', options)
       return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounded ? options : undefined)
     } catch (error) {
-      return Promise.reject(notSent(error))
+      return Promise.reject(showing(notSent(error), this.publish))
     }
   }
 

@@ -97,6 +97,30 @@ describe('confirms', () => {
     assert.equal(error.outcome, 'refused')
   })
 
+  it('that refuse a message show the line which awaits it, and none of ours', async () => {
+    const { peer, channel } = await confirming()
+    const names = { signal: 'now' } as unknown as { signal: AbortSignal }
+    async function order(): Promise<void> {
+      await channel.publish('a', '', 'q')
+    }
+    async function orderBoth(): Promise<void> {
+      await Promise.all([channel.publish('b', '', 'q'), channel.publish('c', '', 'q')])
+    }
+    async function misspell(): Promise<void> {
+      await channel.publish('d', '', 'q', {}, names)
+    }
+    const failing = [rejection(order(), PublishFailedError), rejection(orderBoth(), PublishFailedError)]
+    await turn()
+    peer.reply(1, methods.BasicNack, { deliveryTag: 1 })
+    peer.reply(1, methods.BasicNack, { deliveryTag: 3 })
+    const [alone, together] = await Promise.all(failing)
+    const { stack } = await rejection(misspell(), EncodeError)
+    assert.match(alone?.stack ?? '', /^PublishFailedError: publish of [^\n]*\n\s+at async order .*publish\.test/)
+    assert.match(together?.stack ?? '', /\n\s+at async Promise\.all \(index 1\)\n\s+at async orderBoth .*publish\.test/)
+    assert.match(stack ?? '', /^EncodeError: basic\.publish: "signal" [^\n]*\n\s+at misspell .*publish\.test/)
+    for (const each of [alone?.stack, together?.stack, stack]) assert.doesNotMatch(each ?? '', /[/]src[/]/)
+  })
+
   it('of a message that came back reject it, and no other under the same multiple', async () => {
     const { peer, channel, errors } = await confirming()
     const all = ['a', 'b', 'c'].map(body =>

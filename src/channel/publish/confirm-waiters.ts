@@ -1,3 +1,4 @@
+import { isRejecting, settleAfter } from '../../lib/await-site.ts'
 import { atCallSite } from '../../lib/call-site.ts'
 import { type WaitBounds, type Waiter, WaitList } from '../../lib/wait-list.ts'
 import type { ChannelPort } from '../port.ts'
@@ -60,8 +61,9 @@ export class ConfirmWaiters {
       const waiter = new ConfirmWaiter(upTo, this.#unheard, error => {
         this.#port.operationEnded()
         this.#all.delete(waiter)
-        if (error === undefined) resolve()
-        else reject(atCallSite(error, bounds.site))
+        const settle = (): void => (error === undefined ? resolve() : reject(atCallSite(error, bounds.site)))
+        if (isRejecting()) void settleAfter(settle)
+        else settle()
       })
       this.#port.operationStarted()
       this.#all.add(waiter)

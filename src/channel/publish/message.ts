@@ -1,4 +1,5 @@
 import { abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
+import { isRejecting, rejectAtAwait, settleAfter } from '../../lib/await-site.ts'
 import { asError } from '../../lib/thrown.ts'
 import type { Place, WaitBounds, Waiter, WaitList } from '../../lib/wait-list.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
@@ -86,17 +87,19 @@ export function fulfil(publish: PendingPublish, written?: Promise<void>): void {
   publish.resolve = undefined
   publish.reject = undefined
   bound?.leave()
-  resolve(written)
+  if (isRejecting()) void settleAfter(() => resolve(written))
+  else resolve(written)
 }
 
 /** Reject its promise. Returns false if no caller waits. */
 export function refuse(publish: PendingPublish, error: Error): boolean {
-  const { reject, bound } = publish
-  if (reject === undefined) return false
+  const { resolve, reject, bound } = publish
+  if (resolve === undefined || reject === undefined) return false
   publish.resolve = undefined
   publish.reject = undefined
   bound?.leave()
-  reject(error)
+  if (publish.confirmed) rejectAtAwait(resolve, reject, error)
+  else reject(error)
   return true
 }
 

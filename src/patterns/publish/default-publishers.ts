@@ -1,11 +1,12 @@
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import { showing } from '../../lib/await-site.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { loadTyped } from '../typed/load.ts'
 import type { TypedPublishOptions } from '../typed/publish-options.ts'
 import type { TypedPublishing } from '../typed/typed-publishing.ts'
 import type { Payload } from './payload.ts'
-import { type PublishTyped, publishTo } from './publish-to.ts'
+import { type PublishDefaults, type PublishTyped, publishTo } from './publish-to.ts'
 import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Channels that publishes may take up: one for each exchange, the last for all exchanges past that. */
@@ -24,6 +25,9 @@ interface ExchangePublisher {
 export class DefaultPublishers implements Closable {
   readonly #source: ChannelSource
   readonly #resent: (count: number) => void
+  readonly #toExchange: PublishDefaults
+  /** By the default exchange. */
+  readonly #toQueue: PublishDefaults
   readonly #byExchange = new Map<string, ExchangePublisher>()
   #common: ExchangePublisher | undefined
   /** Made for the first message with a schema or codecs. */
@@ -31,10 +35,15 @@ export class DefaultPublishers implements Closable {
   #sweep: Deadline | undefined
   #closed = false
 
-  /** `resent` is called with the number of messages that were written again. */
-  constructor(source: ChannelSource, resent: (count: number) => void) {
+  /**
+   * `resent` is called with the number of messages that were written again; `entry` is the method that the program
+   * calls.
+   */
+  constructor(source: ChannelSource, resent: (count: number) => void, entry: PublishDefaults['entry']) {
     this.#source = source
     this.#resent = resent
+    this.#toExchange = { mandatory: false, persistent: true, entry, typed: this.#publishTyped }
+    this.#toQueue = { ...this.#toExchange, mandatory: true }
     source.register(this)
   }
 
@@ -52,14 +61,17 @@ export class DefaultPublishers implements Closable {
   ): Promise<void> {
     const chosen = this.#byExchange.get(exchangeName) ?? this.#choose(exchangeName)
     chosen.used = true
-    const mandatory = exchangeName === ''
-    const typed = this.#publishTyped
-    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, mandatory, true, typed)
+    const defaults = exchangeName === '' ? this.#toQueue : this.#toExchange
+    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, defaults)
   }
 
   readonly #publishTyped: PublishTyped = async (...message) => {
     this.#typed ??= loadTyped().then(({ TypedPublishing }) => new TypedPublishing(this.#source, this))
-    await (await this.#typed).publish(...message)
+    try {
+      await (await this.#typed).publish(...message)
+    } catch (error) {
+      throw showing(error, this.#publishTyped)
+    }
   }
 
   #choose(exchangeName: string): ExchangePublisher {

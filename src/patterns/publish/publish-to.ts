@@ -1,4 +1,5 @@
 import { notSent } from '../../channel/publish/message.ts'
+import { showing } from '../../lib/await-site.ts'
 import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { isTyped } from '../typed/is-typed.ts'
@@ -17,6 +18,15 @@ export type PublishTyped = (
   options: TypedPublishOptions,
 ) => Promise<void>
 
+/** What holds for all messages of one kind. */
+export interface PublishDefaults {
+  readonly mandatory: boolean
+  readonly persistent: boolean
+  /** The public method: errors show the line that called it. */
+  readonly entry: (...message: never) => unknown
+  readonly typed?: PublishTyped
+}
+
 /** Publish as the intent level does: objects as JSON, persistent, with what the options say. Never throws. */
 export function publishTo(
   publisher: ReliablePublisher,
@@ -25,12 +35,11 @@ export function publishTo(
   routingKey: string,
   properties: BasicProperties | undefined,
   options: TypedPublishOptions | undefined,
-  mandatory: boolean,
-  persistent: boolean,
-  typed?: PublishTyped,
+  defaults: PublishDefaults,
 ): Promise<void> {
   try {
-    let sent = persistent ? withPersistence(properties) : properties
+    const { mandatory, typed } = defaults
+    let sent = defaults.persistent ? withPersistence(properties) : properties
     if (isEncoded(payload) && options === undefined) {
       return publisher.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
     }
@@ -46,6 +55,6 @@ export function publishTo(
     const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
     return publisher.publish(body, exchangeName, routingKey, sent, wanted, bounds)
   } catch (error) {
-    return Promise.reject(notSent(error))
+    return Promise.reject(showing(notSent(error), defaults.entry))
   }
 }

@@ -16,7 +16,7 @@ import { emitEvent } from '../emit-event.ts'
 import type { CodecsOption } from '../typed/codec.ts'
 import type { StandardSchema } from '../typed/standard-schema.ts'
 import type { Payload } from './payload.ts'
-import { publishTo } from './publish-to.ts'
+import { type PublishDefaults, publishTo } from './publish-to.ts'
 import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Milliseconds that `close` waits for confirms. */
@@ -100,8 +100,7 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
 
   /** `''` is the default exchange. */
   readonly exchangeName: string
-  readonly #mandatory: boolean
-  readonly #persistent: boolean
+  readonly #defaults: PublishDefaults
   readonly #publisher: ReliablePublisher
 
   /** @internal Programs call `protocol.publisher()`. */
@@ -111,8 +110,11 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
     checkOptions(what, options, OPTIONS)
     const exchangeName = shortStringOption(what, 'exchangeName', options.exchangeName) ?? ''
     this.exchangeName = exchangeName
-    this.#mandatory = booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === ''
-    this.#persistent = booleanOption(what, 'persistent', options.persistent) ?? true
+    this.#defaults = {
+      mandatory: booleanOption(what, 'mandatory', options.mandatory) ?? exchangeName === '',
+      persistent: booleanOption(what, 'persistent', options.persistent) ?? true,
+      entry: this.publish,
+    }
     const maxInFlight = limitOption(what, 'maxInFlight', options.maxInFlight, 1)
     const publishTimeout = durationOption(what, 'publishTimeout', options.publishTimeout) ?? source.publishTimeout
     const retriesNacks = choiceOption(what, 'onNack', options.onNack, ['reject', 'retry']) === 'retry'
@@ -152,17 +154,9 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
    */
   publish(payload: Content, routingKey: string, properties?: BasicProperties, options?: PublishOptions): Promise<void> {
     const { exchangeName } = this
-    return publishTo(
-      this.#publisher,
-      // Anything else is refused, or encoded before it gets here.
-      payload as Payload,
-      exchangeName,
-      routingKey,
-      properties,
-      options,
-      this.#mandatory,
-      this.#persistent,
-    )
+    // Anything else is refused, or encoded before it gets here.
+    const encoded = payload as Payload
+    return publishTo(this.#publisher, encoded, exchangeName, routingKey, properties, options, this.#defaults)
   }
 
   /** Its figures at the moment. Nothing is counted for it meanwhile. */

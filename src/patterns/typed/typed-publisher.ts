@@ -1,5 +1,6 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { showing } from '../../lib/await-site.ts'
 import { checkOptions, durationOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Payload } from '../publish/payload.ts'
@@ -26,15 +27,19 @@ export class TypedPublisher<Content> extends Publisher<Content> {
     return super.pending + this.#queue.waiting
   }
 
-  override publish(
+  override async publish(
     payload: Content,
     routingKey: string,
     properties?: BasicProperties,
     options?: PublishOptions,
   ): Promise<void> {
-    return this.#queue.publish(this.#encoder, payload, properties, options, (encoded, sent, left) =>
-      super.publish(encoded as Payload as Content, routingKey, sent, left),
-    )
+    try {
+      await this.#queue.publish(this.#encoder, payload, properties, options, (encoded, sent, left) =>
+        super.publish(encoded as Payload as Content, routingKey, sent, left),
+      )
+    } catch (error) {
+      throw showing(error, this.publish)
+    }
   }
 
   override async close(options: PublisherCloseOptions = {}): Promise<void> {

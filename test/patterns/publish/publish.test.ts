@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ChannelClosedError, ConnectionClosedError, EncodeError, MessageReturnedError } from '../../../src/index.ts'
+import {
+  AmqpError,
+  ChannelClosedError,
+  ConnectionClosedError,
+  EncodeError,
+  MessageReturnedError,
+  type StandardSchema,
+} from '../../../src/index.ts'
 import { DefaultPublishers } from '../../../src/patterns/publish/default-publishers.ts'
 import { broker } from '../../support/broker.ts'
 import { openFaultProxy } from '../../support/fault-proxy.ts'
@@ -46,6 +53,29 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     await the.protocol.publish('', 'amq.topic', 'x')
     await rejection(the.protocol.publish('', 'amq.topic', 'x', {}, { mandatory: true }), MessageReturnedError)
     assert.equal(the.protocol.channelsIdsCount, 2)
+  })
+
+  it('shows the line of the program in every error, for a schema too', async () => {
+    await using the = await scene()
+    const { protocol } = the
+    const nothing: StandardSchema<unknown> = {
+      '~standard': { version: 1, vendor: 'test', validate: () => ({ issues: [{ message: 'no' }] }) },
+    }
+    const publisher = await protocol.publisher()
+    const typed = await protocol.publisher({ schema: nothing })
+    const calls: Record<string, () => Promise<unknown>> = {
+      'no queue': async () => await protocol.publish('', '', 'no-such-queue'),
+      'no exchange': async () => await protocol.publish('', uniqueName('exchange'), 'k'),
+      'a payload': async () => await protocol.publish(new Map(), '', 'q'),
+      'a property': async () => await protocol.publish('', '', 'q', { type: 'x' } as object),
+      'a payload of a publisher': async () => await publisher.publish(new Map(), 'q'),
+      'a schema': async () => await protocol.publish({}, '', 'q', {}, { schema: nothing }),
+      'the schema of a publisher': async () => await typed.publish({}, 'q'),
+    }
+    for (const [what, call] of Object.entries(calls)) {
+      const { stack = '' } = await rejection(call(), AmqpError)
+      assert.match(stack, /^[^\n]*\n(\s+at process\.processTicks[^\n]*\n)?\s+at [^\n]*publish\.test/, what)
+    }
   })
 
   it('fails only messages for the missing exchange', async () => {
@@ -118,7 +148,11 @@ describe('protocol.publish', { concurrency: 4 }, () => {
     await using the = await scene()
     const queue = await the.queue()
     const source = new ProtocolSource(the.protocol)
-    const publishers = new DefaultPublishers(source, () => {})
+    const publishers = new DefaultPublishers(
+      source,
+      () => {},
+      () => {},
+    )
     await publishers.publish('', '', queue, undefined, undefined)
     await publishers.publish('', 'amq.fanout', '', undefined, undefined)
     assert.equal(the.protocol.channelsIdsCount, 2)

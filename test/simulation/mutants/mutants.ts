@@ -773,15 +773,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a publish through the default exchange is not mandatory',
     'patterns/publish/default-publishers.ts',
-    "const mandatory = exchangeName === ''",
-    "const mandatory = exchangeName !== ''",
+    'this.#toQueue = { ...this.#toExchange, mandatory: true }',
+    'this.#toQueue = { ...this.#toExchange }',
     'what no queue took counts as safe',
   ],
   [
     'a bound outlives its publish',
     'channel/publish/message.ts',
-    'publish.reject = undefined\n  bound?.leave()\n  resolve(written)',
-    'publish.reject = undefined\n  resolve(written)',
+    'publish.reject = undefined\n  bound?.leave()\n  if (isRejecting())',
+    'publish.reject = undefined\n  if (isRejecting())',
     'its signal keeps it, and its timer stays',
   ],
   [
