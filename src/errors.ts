@@ -34,7 +34,7 @@ export abstract class ConnectionError extends AmqpError {
 export interface ConnectionAttempt {
   /** `host:port` */
   readonly server: string
-  /** What it was doing: `connect`, `tls`, `start`, `tune`, ... */
+  /** What it was doing: `lookup`, `connect`, `tls`, `connection.start`, `connection.tune`, `connection.open-ok`, ... */
   readonly step: string
   readonly cause: Error
 }
