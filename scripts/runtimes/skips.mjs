@@ -96,6 +96,12 @@ export const skips = [
   },
   {
     runtimes: ['bun'],
+    file: 'test/testing/broker.test.ts',
+    title: 'A wait that times out › shows the line of the test',
+    reason: awaits,
+  },
+  {
+    runtimes: ['bun'],
     file: 'test/hostile/mutations.test.ts',
     title: 'a session with octets changed on their way',
     reason: memory,

@@ -367,7 +367,7 @@ export class Broker implements AsyncDisposable {
     checkCount('hasConnections', count)
     return this.#watch.until(
       () => open() >= count,
-      `the broker has ${count} connections`,
+      `the broker has ${count} or more connections`,
       () => `it has ${open()}`,
       options,
     )
@@ -378,7 +378,7 @@ export class Broker implements AsyncDisposable {
     checkCount('hasPublished', count)
     return this.#watch.until(
       () => this.#publishedCount >= count,
-      `${count} messages are published`,
+      `${count} or more messages are published`,
       () => `${this.#publishedCount} are`,
       options,
     )

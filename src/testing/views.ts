@@ -5,6 +5,7 @@ import type { Message as EngineMessage } from '../broker/message.ts'
 import type { Queue } from '../broker/queue.ts'
 import { Refusal } from '../broker/refusals.ts'
 import { TimeoutError } from '../errors.ts'
+import { rejectAtAwait } from '../lib/await-site.ts'
 import type { Timer } from '../lib/clock.ts'
 import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
@@ -105,7 +106,8 @@ export class Watch {
       this.#waiting.add(look)
       const expired = () => {
         this.#waiting.delete(look)
-        reject(new TimeoutError(`${what} did not come true within ${timeout} ms: ${state()}`))
+        const text = `timed out after ${timeout} ms, waiting until ${what}: ${state()}`
+        rejectAtAwait(resolve, reject, new TimeoutError(text))
       }
       timer = this.#engine.clock.after(timeout, expired, { keepsProcessAlive: true })
     })
@@ -190,7 +192,10 @@ export class QueueView {
     })
   }
 
-  /** Wait until the queue is there, and has neither ready nor unacknowledged messages. @throws TimeoutError */
+  /**
+   * Wait until the queue is there, and has neither ready nor unacknowledged messages. A stream keeps its messages: there,
+   * until its consumers have acknowledged what they got. @throws TimeoutError
+   */
   emptied(options?: WaitOptions): Promise<void> {
     let seen = false
     const isEmpty = () => {
@@ -203,20 +208,24 @@ export class QueueView {
   /** Wait until `count` messages or more are ready. @throws TimeoutError */
   async hasReady(count: number, options?: WaitOptions): Promise<void> {
     checkCount('hasReady', count)
-    return this.#until(() => this.#ready >= count, `queue "${this.name}" has ${count} ready messages`, options)
+    return this.#until(() => this.#ready >= count, `queue "${this.name}" has ${count} or more ready messages`, options)
   }
 
   /** Wait until `count` messages or more are with consumers, unacknowledged. @throws TimeoutError */
   async hasUnacked(count: number, options?: WaitOptions): Promise<void> {
     checkCount('hasUnacked', count)
-    return this.#until(() => this.#unacked >= count, `queue "${this.name}" has ${count} unacked messages`, options)
+    return this.#until(
+      () => this.#unacked >= count,
+      `queue "${this.name}" has ${count} or more unacked messages`,
+      options,
+    )
   }
 
   /** Wait until the queue has `count` consumers, or more. @throws TimeoutError */
   async hasConsumers(count: number, options?: WaitOptions): Promise<void> {
     checkCount('hasConsumers', count)
     const has = () => (this.#queue?.consumers.length ?? 0) >= count
-    return this.#until(has, `queue "${this.name}" has ${count} consumers`, options)
+    return this.#until(has, `queue "${this.name}" has ${count} or more consumers`, options)
   }
 
   /** Wait until the queue is deleted. @throws TimeoutError */

@@ -315,9 +315,23 @@ describe('Brokers in one process', () => {
         .then(() => broker.hasConnections(1, { timeout: 1 })),
       {
         code: 'TIMEOUT_ERR',
-        message: 'the broker has 1 connections did not come true within 1 ms: it has 0',
+        message: 'timed out after 1 ms, waiting until the broker has 1 or more connections: it has 0',
       },
     )
+  })
+})
+
+describe('A wait that times out', () => {
+  it('shows the line of the test', async () => {
+    await using broker = await startBroker()
+    const waits: Record<string, () => Promise<void>> = {
+      emptied: async () => await broker.queue('q').emptied({ timeout: 1 }),
+      hasReady: async () => await broker.queue('q').hasReady(1, { timeout: 1 }),
+      hasPublished: async () => await broker.hasPublished(1, { timeout: 1 }),
+    }
+    for (const [name, wait] of Object.entries(waits)) {
+      await assert.rejects(wait, ({ stack }: Error) => /\n\s+at [^\n]*broker\.test/.test(stack ?? ''), name)
+    }
   })
 })
 

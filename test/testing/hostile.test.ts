@@ -143,7 +143,7 @@ describe('A broker for tests that is disposed of', () => {
     )
     await broker[Symbol.asyncDispose]()
     await ends
-    await assert.rejects(broker.hasPublished(1), /was disposed of before 1 messages are published/)
+    await assert.rejects(broker.hasPublished(1), /was disposed of before 1 or more messages are published/)
     await broker.queue('q').deleted()
   })
 
