@@ -27,7 +27,7 @@ export class Home {
   /** @type {Ledger} */
   #ledger
   #cancelExit
-  /** @type {Set<() => void>} */
+  /** @type {Set<() => unknown>} */
   #beforeRemoval = new Set()
 
   /** @param {{ log: import('./types.d.ts').Log, keep?: boolean | undefined }} options */
@@ -55,7 +55,7 @@ export class Home {
    * Has the containers of a Docker Compose project removed with this run.
    *
    * @param {string} name
-   * @param {() => void} remove
+   * @param {() => unknown} remove
    */
   adoptComposeProject(name, remove) {
     this.#ledger.composeProject = name
@@ -90,7 +90,7 @@ export class Home {
  * Ends the processes that killed runs of this checkout have left, and removes their folders.
  *
  * @param {import('./types.d.ts').Log} log
- * @param {(composeProject: string) => void} removeComposeProject
+ * @param {(composeProject: string) => boolean} removeComposeProject returns whether it could
  */
 export function removeStaleHomes(log, removeComposeProject) {
   if (!existsSync(brokersFolder)) return
@@ -101,7 +101,10 @@ export function removeStaleHomes(log, removeComposeProject) {
     if (ledger === undefined || isRunning(ledger.owner)) continue
     if (ledger.keep && !ledger.processes.some(isRunning)) continue
     log(`removing what an earlier run left behind in ${folder}`)
-    if (ledger.composeProject !== undefined) removeComposeProject(ledger.composeProject)
+    if (ledger.composeProject !== undefined && !removeComposeProject(ledger.composeProject)) {
+      log('  its containers cannot be removed now: a later run will try again')
+      continue
+    }
     removeHome(folder, ledger)
   }
 }
