@@ -28,7 +28,7 @@ import {
   preconditionFailed,
   resource,
 } from './refusals.ts'
-import { checkReplyQueue, isVolatile, REPLY_PREFIX, REPLY_TO, startsAsReplyQueue } from './reply-queue.ts'
+import { checkReplyQueue, isReplyQueue, isVolatile, REPLY_PREFIX, REPLY_TO, startsAsReplyQueue } from './reply-queue.ts'
 import { checkTopicPattern } from './topic-pattern.ts'
 
 type Decoded<M extends methods.AnyMethod> = DecodedOf<M>
@@ -109,7 +109,7 @@ export class ChannelTopology {
   purgeQueue(name: string): number {
     const { vhost, user, release } = this.#host
     user.check('read', 'queue', name, vhost.name, release)
-    return this.queue(name).purge()
+    return isReplyQueue(name, release) ? 0 : this.queue(name).purge()
   }
 
   declareExchange(args: Decoded<typeof methods.ExchangeDeclare>): void {

@@ -13,8 +13,9 @@ import {
   notImplemented,
   preconditionFailed,
   Refusal,
+  resource,
 } from './refusals.ts'
-import { REPLY_TO } from './reply-queue.ts'
+import { isReplyQueue, REPLY_TO } from './reply-queue.ts'
 
 /** What a channel reports to its connection beside what it sends. */
 export interface ChannelOwner extends ChannelHost {
@@ -208,12 +209,20 @@ export class Channel implements Receiver {
       return
     }
     this.#mayRead(name)
+    if (isReplyQueue(name, this.#owner.release)) {
+      const isOwn = name === this.#consuming.replyQueue
+      const why = isOwn ? 'multiple consumers are unsupported for' : 'only creator channel may consume from'
+      throw preconditionFailed(`${why} ${resource('queue', name, this.#owner.vhost.name)}`)
+    }
     this.#consuming.consume(this.#topology.queue(name), args)
   }
 
   #get(args: methods.DecodedOf<typeof methods.BasicGet>): void {
     const name = this.#topology.named(args.queueName)
     this.#mayRead(name)
+    if (isReplyQueue(name, this.#owner.release)) {
+      throw notImplemented(`basic.get not supported by volatile ${resource('queue', name, this.#owner.vhost.name)}`)
+    }
     this.#consuming.get(this.#topology.queue(name), args.noAck)
   }
 

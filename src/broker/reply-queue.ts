@@ -1,4 +1,5 @@
 import { breakage } from './refusals.ts'
+import type { Release } from './release.ts'
 
 export const REPLY_TO = 'amq.rabbitmq.reply-to'
 const REPLY_QUEUE = `${REPLY_TO}.`
@@ -19,6 +20,11 @@ export function startsAsReplyQueue(name: string): boolean {
 /** Whether it can only be the queue of one channel; RabbitMQ 4.3 calls that volatile. */
 export function isVolatile(name: string): boolean {
   return name.startsWith(REPLY_QUEUE)
+}
+
+/** Whether it is the queue of a channel that there is or was: RabbitMQ 4.3 knows that by the name. */
+export function isReplyQueue(name: string, { repliesAreQueues }: Release): boolean {
+  return repliesAreQueues && name.startsWith(REPLY_PREFIX)
 }
 
 /** The part that should be a process is not. @throws Refusal (541), as RabbitMQ 3.10 does */

@@ -506,6 +506,40 @@ describe('Direct reply-to', () => {
     assert.deepEqual(client.lines(), ['2 basic.return odd'])
   })
 
+  for (const [release, ...expected] of [
+    ['3.10', ...Array(4).fill('NOT_FOUND - no queue')],
+    [
+      '4.3',
+      'PRECONDITION_FAILED - multiple consumers are unsupported for queue',
+      'PRECONDITION_FAILED - only creator channel may consume from queue',
+      'queue.purge-ok 0',
+      'NOT_IMPLEMENTED - basic.get not supported by volatile queue',
+    ],
+  ] as const) {
+    it(`is used by its own name as in RabbitMQ ${release}`, () => {
+      const { engine, client } = start(release)
+      const ask = <M extends methods.AnyMethod>(channel: number, method: M, args: methods.ArgumentsOf<M>) => {
+        const other = EngineClient.open(engine)
+        other.send(1, methods.BasicConsume, { queueName: 'amq.rabbitmq.reply-to', noAck: true })
+        const [queueName = ''] = engine.replies.keys()
+        other.take()
+        other.send(channel, method, { ...args, queueName })
+        const answer = other.take().at(-1)?.args
+        other.lost()
+        return answer?.replyText?.replace(queueName, 'NAME') ?? `queue.purge-ok ${answer?.messageCount}`
+      }
+      const answers = [
+        ask(1, methods.BasicConsume, { noAck: true }),
+        ask(2, methods.BasicConsume, { noAck: true }),
+        ask(2, methods.QueuePurge, {}),
+        ask(2, methods.BasicGet, {}),
+      ]
+      client.lost()
+      const what = (text: string) => (text.startsWith('queue.') ? text : `${text} 'NAME' in vhost '/'`)
+      assert.deepEqual(answers, expected.map(what))
+    })
+  }
+
   it('is declared and bound under names of its kind as with RabbitMQ 3.10 and 4.3', () => {
     const asked = (release: ReleaseName, queueName: string, bind = false) => {
       const { client } = start(release)
