@@ -71,11 +71,11 @@ export class Channel implements Receiver {
 
   /** A method has come; it is carried out when it is its turn. */
   receive(method: methods.AnyMethod, args: Arguments): void {
-    this.post(() => this.#attempt(method, () => this.#carryOut(method, args)))
+    this.#owner.post(() => this.#attempt(method, () => this.#carryOut(method, args)))
   }
 
   receivePublish(published: Published): void {
-    this.post(() => this.#attempt(methods.BasicPublish, () => this.#publish(published)))
+    this.#owner.post(() => this.#attempt(methods.BasicPublish, () => this.#publish(published)))
   }
 
   /** The broker, or a test, closes it. */
@@ -98,8 +98,11 @@ export class Channel implements Receiver {
 
   // ---- as its queues see it
 
+  /** What they send to a channel that is closed meanwhile does not go out. */
   post(turn: () => void): void {
-    this.#owner.post(turn)
+    this.#owner.post(() => {
+      if (this.#state === 'open') turn()
+    })
   }
 
   hasRoom(): boolean {
@@ -111,11 +114,11 @@ export class Channel implements Receiver {
   }
 
   deliver(delivery: Delivery): void {
-    if (this.#state === 'open') this.#consuming.deliver(delivery)
+    this.#consuming.deliver(delivery)
   }
 
   cancelled(consumer: Consumer): void {
-    if (this.#state === 'open') this.#consuming.cancelled(consumer)
+    this.#consuming.cancelled(consumer)
   }
 
   timedOut(consumer: Consumer, milliseconds: number): void {
@@ -182,7 +185,7 @@ export class Channel implements Receiver {
 
   #close(): void {
     this.#release('closing')
-    this.post(() => {
+    this.#owner.post(() => {
       if (this.#state !== 'closing') return
       this.#state = 'closed'
       this.#owner.channelClosed(this)

@@ -44,6 +44,18 @@ describe('A channel of the broker', () => {
     }
   })
 
+  it('sends nothing of its queues after it was closed', () => {
+    for (const release of ['3.10', '4.3'] as const) {
+      const client = EngineClient.open(startEngine({ release }).engine)
+      client.send(1, methods.QueueDeclare, { queueName: 'work' })
+      client.take()
+      const consume = (consumerTag: string) =>
+        EngineClient.encode(1, methods.BasicConsume, { queueName: 'work', consumerTag, exclusive: true })
+      client.bytes(Buffer.concat([consume('first'), consume('second')]))
+      assert.deepEqual(client.lines(), ['1 channel.close'])
+    }
+  })
+
   it('counts what was asked for before its limit was set, as RabbitMQ 3.10 does, and holds consumers without acks to it', () => {
     const { engine } = startEngine({ release: '3.10' })
     const client = EngineClient.open(engine)
