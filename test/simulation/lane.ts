@@ -14,11 +14,15 @@ export interface LinkConditions {
 
 export const GOOD_LINK: LinkConditions = { delay: [0, 1], chunk: 65_536, rate: Number.POSITIVE_INFINITY }
 
-/** One way of a link: bytes leave in order, each after its delay and never before those before it. */
+/**
+ * One way of a link: bytes leave in order, each after its delay and never before those before it. `arrived` is called after
+ * all that has arrived at the same time was delivered.
+ */
 export class Lane {
   readonly #clock: VirtualClock
   readonly #random: Random
   readonly #deliver: (chunk: Buffer | 'end') => void
+  readonly #arrived: () => void
   readonly #left: (bytes: number) => void
   conditions: LinkConditions
   /** Nothing arrives until it thaws. */
@@ -37,12 +41,14 @@ export class Lane {
     random: Random,
     conditions: LinkConditions,
     deliver: (chunk: Buffer | 'end') => void,
+    arrived: () => void,
     left: (bytes: number) => void,
   ) {
     this.#clock = clock
     this.#random = random
     this.conditions = conditions
     this.#deliver = deliver
+    this.#arrived = arrived
     this.#left = left
   }
 
@@ -111,6 +117,7 @@ export class Lane {
         if (this.cutAfter !== undefined && chunk.length >= this.cutAfter) {
           this.#deliver(chunk.subarray(0, this.cutAfter))
           this.cutAfter = undefined
+          this.#arrived()
           this.onCut()
           return
         }
@@ -120,6 +127,7 @@ export class Lane {
       this.#deliver(chunk)
       first.sent?.()
     }
+    this.#arrived()
     this.#arm()
   }
 }

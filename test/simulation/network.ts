@@ -36,6 +36,8 @@ const HEARTBEAT_FRAME = 8
 const INTERVAL = 10_000
 const HIGH_WATER_MARK = 65_536
 const READ_BUFFER_SIZE = 65_536
+/** The share of chunks that are read by themselves. */
+const READ_ALONE = 0.5
 /** What is read goes through this one buffer, of all links: code that keeps bytes of it keeps nonsense. */
 const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE)
 
@@ -85,6 +87,7 @@ export class Link implements Transport {
         if (chunk === 'end') this.#server?.ended()
         else this.#server?.bytes(chunk)
       },
+      () => {},
       bytes => this.#left(bytes),
     )
     this.toClient = new Lane(
@@ -93,8 +96,10 @@ export class Link implements Transport {
       conditions,
       chunk => {
         this.#arrived.push(chunk)
-        this.#read()
+        // What arrives together is read together, or one after the other.
+        if (random.chance(READ_ALONE)) this.#read()
       },
+      () => this.#read(),
       () => {},
     )
     this.toServer.onCut = () => this.cut()

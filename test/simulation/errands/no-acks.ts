@@ -37,6 +37,10 @@ async function runToTheLast(outing: Outing): Promise<void> {
     async own => own.cut(),
     // What comes in one read with the end of the connection has come.
     async () => control.closeConnections(320, 'CONNECTION_FORCED'),
+    async own => {
+      control.closeConnections(320, 'CONNECTION_FORCED')
+      own.thaw('toClient')
+    },
   ]
   const other = await connect()
   const publish = (): Promise<unknown> =>
@@ -67,6 +71,7 @@ async function runToTheLast(outing: Outing): Promise<void> {
         })
         stop = () => channel.basicCancel(consumerTag)
       }
+      if (n === 3) own.freeze('toClient')
       await publish()
       await outing.sleep(20)
       await end(own, stop)
