@@ -28,7 +28,7 @@ import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.t
 import { consumerEnds, crossedCloses, forwards, overflows, slowHandlers, streamConsumers } from './ends.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
-import { blocked, brokenConnections, givenUpPublish, nacksAfterLoss, silentChannel } from './fates.ts'
+import { blocked, brokenConnections, givenUpPublish, lostTwice, nacksAfterLoss, silentChannel } from './fates.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
@@ -104,6 +104,7 @@ export const ERRANDS = {
   lockedConsumers,
   duringRecovery,
   consumerLimits,
+  lostTwice,
   nacksAfterLoss,
   givenUpPublish,
   silentChannel,

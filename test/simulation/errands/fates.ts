@@ -42,6 +42,34 @@ export const nacksAfterLoss: Errand = async outing => {
   )
 }
 
+/** What is lost twice, the second time while a part of it waits for a queue that is locked, keeps its order. */
+export const lostTwice: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const [queue, locked] = [await outing.queue(), `${outing.name} locked`]
+  await protocol.queueDeclare(locked, { exclusive: true })
+  const publisher = await protocol.publisher()
+  await publisher.publish('0', queue, {}, SOON)
+  own.freeze('toServer')
+  const sent = ['1', 'apart', '2'].map(text =>
+    outing.meanwhile(publisher.publish(text, text === 'apart' ? locked : queue, {}, SOON)),
+  )
+  await outing.sleep(5)
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(20)
+  await outing.protocol.queueDeclare(locked, { exclusive: true })
+  const isSentAgain = new Promise<void>(resolve => publisher.once('resent', () => resolve()))
+  own.refuse(false)
+  await Promise.race([isSentAgain, outing.sleep(10_000)])
+  // What has left now is lost, too.
+  own.cut()
+  await outing.protocol.queueDelete(locked)
+  await Promise.all(sent)
+  const texts = await outing.takeAll(queue)
+  outing.equal([...new Set(texts)], ['0', '1', '2'], 'the order of what was lost twice')
+}
+
 /** What the broker leaves without an answer on one channel is sent again by another, in order and before anything newer. */
 export const silentChannel: Errand = async outing => {
   const { control, connect } = outing.startBroker()
@@ -83,6 +111,8 @@ export const brokenConnections: Errand = async outing => {
   const queue = 'broken'
   await protocol.queueDeclare(queue)
   const publishers = [await protocol.publisher(), await protocol.publisher()]
+  // Nothing of it is bad, though it is all that is in flight when a connection ends.
+  const beside = await protocol.publisher()
   // A second time, since a turn that was not handed on is missed by those who come later.
   for (const round of ['first', 'second']) {
     const bad = ['one', 'two'].map(name => `${round} ${name} bad`)
@@ -96,6 +126,8 @@ export const brokenConnections: Errand = async outing => {
         )
       }),
     )
+    const single = { messageId: `${round} beside` }
+    sent.push(beside.publish('beside', queue, single, { timeout: 60_000 }).then(() => '', String))
     const ended = await Promise.all(sent)
     outing.equal(
       ended.filter(end => end !== ''),

@@ -22,6 +22,14 @@ export const servers: Errand = async outing => {
     await lose(outing, raced)
   }
   await raced.protocol.publish('2', '', queue, {}, { timeout: 20_000 })
+  // A recovery begins with the server after the one that was lost.
+  const inTurn = await outing.connect({ servers: SERVERS, recovery: { ...QUICK, maxDelay: 50 } })
+  const used = [inTurn.protocol.stats().serverAddress]
+  for (let round = 0; round < 3; round++) {
+    await lose(outing, inTurn)
+    used.push(inTurn.protocol.stats().serverAddress)
+  }
+  outing.equal(used, ['one', 'two', 'three', 'one'], 'the servers of a connection that is lost')
   outing.equal(await outing.takeAll(queue), ['1', '2'], 'what was published')
 }
 

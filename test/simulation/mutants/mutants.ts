@@ -3068,6 +3068,27 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'const definition = asked\n    const binding',
     'a binding that was undone comes back',
   ],
+  [
+    'a message is blamed for a connection that ended over another one',
+    'patterns/publish/poison-search.ts',
+    'return isOnly && only === this.#suspect ? unsettled : []',
+    'return isOnly ? unsettled : []',
+    'its publish rejects, though nothing is wrong with it',
+  ],
+  [
+    'a recovery begins with the first server',
+    'connection/dial.ts',
+    'const rotated = [...servers.slice(lost + 1), ...servers.slice(0, lost + 1)]',
+    'const rotated = [...servers]',
+    'that may be the one that was lost',
+  ],
+  [
+    'a queue that ended with its channel loses its bindings',
+    'connection/recovery/queue-remaker.ts',
+    '[queue, ...bindings].map',
+    '[queue].map',
+    'nothing is routed to it',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
