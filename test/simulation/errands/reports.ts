@@ -117,7 +117,8 @@ export const tooLarge: Errand = async outing => {
   const channel = await protocol.channel()
   for (const text of ['z'.repeat(20_001), 'next']) await outing.protocol.publish(text, '', queue)
   await outing.failure(channel.basicGet(queue), 'ProtocolError', 'a message that is too large')
-  const next = await channel.basicGet(queue)
+  // If the errand is disturbed, one of those before may have come again.
+  const next = await channel.basicGet(queue).catch(() => null)
   outing.equal(next?.body.toString(), 'next', 'the message after it')
   await channel.basicClientAck(next?.envelope.deliveryTag ?? 0)
   await outing.holds(dead, 2, 'messages that were too large')
