@@ -88,7 +88,6 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   #closeReason: AmqpError | undefined
   /** The server's close, if it crossed ours. */
   #crossed: CloseReason | undefined
-  #closedByServer = false
 
   constructor(
     port: ChannelPort,
@@ -251,8 +250,6 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
     const replied = (): void => {
-      // Nothing comes after its answer, also if its own close crossed ours.
-      this.#closedByServer = false
       this.#end(this.#closed)
     }
     let isWritten = false
@@ -312,15 +309,15 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     this.#end(ending)
   }
 
-  #end(ending: CloseReason): void {
+  /** `mayFollow` if the server goes on sending until it has read our close-ok; after its own, nothing comes. */
+  #end(ending: CloseReason, mayFollow = false): void {
     this.#to('closed')
     this.#ending = ending
     this.acker.end(this.#lossReason)
     this.onOver?.(ending)
     this.#consuming?.failAll(ending)
     this.#failAll(ending, ChannelClose.key)
-    // The server goes on sending until it has read our close-ok; after its own, nothing comes.
-    this.#port.release(this.id, this.#closedByServer)
+    this.#port.release(this.id, mayFollow)
     this.#events.ended(this, ending)
   }
 
@@ -363,13 +360,12 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   serverClosed(close: ArgumentsOf<typeof ChannelClose>): void {
     const { replyCode, replyText, classId, methodId } = close
     this.encode(ChannelCloseOk, {})
-    this.#closedByServer = true
     const ending = closedByServer(this.id, replyCode, replyText ?? '', classId, methodId)
     if (this.#state === 'closing') {
       // Both closed at once: our close is answered too, and until then the number is not free (§1.5.2.5).
       this.#crossed = ending
     } else {
-      this.#end(ending)
+      this.#end(ending, true)
       const { error } = ending
       if (error instanceof ChannelClosedError) this.#port.afterRead(() => this.#events.closedByServer(this.id, error))
     }
