@@ -27,8 +27,6 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   readonly #settings: Settings
   readonly #emit: EmitEvent
   readonly #role: ConnectionRole
-  /** Listeners have got a block, and not its end. */
-  #isBlocked = false
 
   constructor(connection: ReportedConnection, settings: Settings, emit: EmitEvent, role: ConnectionRole) {
     super(connection, settings.logger, settings.clock)
@@ -83,18 +81,15 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   // ---- the broker blocks publishers
 
   blocked(reason: string): void {
-    this.#isBlocked = true
     this.times.blocked()
     this.occurred('connection.blocked', { reason }, () => this.#emit('blocked', reason, this.#role))
   }
 
   /** It does so no longer, or the connection is gone that was blocked: listeners that got `blocked` get `unblocked`. */
   unblocked(): void {
-    if (!this.#isBlocked) return
-    this.#isBlocked = false
-    this.occurred('connection.unblocked', { blockedMs: this.times.unblocked() }, () =>
-      this.#emit('unblocked', this.#role),
-    )
+    const blockedMs = this.times.unblocked()
+    if (blockedMs === undefined) return
+    this.occurred('connection.unblocked', { blockedMs }, () => this.#emit('unblocked', this.#role))
   }
 
   // ---- a loss, and the recovery

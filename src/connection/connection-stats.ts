@@ -11,13 +11,14 @@ export interface CountedConnection {
   readonly endpoint: Endpoint
   readonly state: ConnectionState
   readonly connection: Connection | undefined
+  readonly blockedReason: string | undefined
   readonly openChannels: Iterable<RecoveringChannel>
   readonly parts: Iterable<Closable>
 }
 
 /** The figures of a connection at the moment; `past` are those of channels that are closed. */
 export function connectionStats(
-  { endpoint, state, connection, openChannels, parts }: CountedConnection,
+  { endpoint, state, connection, blockedReason, openChannels, parts }: CountedConnection,
   times: ConnectionTimes,
   past: { readonly published: number; readonly delivered: number },
 ): ConnectionStats {
@@ -31,7 +32,7 @@ export function connectionStats(
     state,
     ...times.stats,
     openChannels: connection?.state === 'open' ? connection.channels.inUse : 0,
-    blockedReason: connection?.blockedReason,
+    blockedReason,
     unconfirmed: sum(channels, ({ unconfirmed }) => unconfirmed),
     waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ publishing }) => publishing.waiting),
     bufferedBytes: connection?.bufferedBytes ?? 0,

@@ -416,6 +416,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.channels.end(ending)
     this.outgoing.fail(ending)
     this.#closing?.resolve()
+    this.blockedReason = undefined
     if (wasOpen) this.#events.ended(this, ending)
   }
 }

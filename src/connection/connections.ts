@@ -85,7 +85,7 @@ export class Connections {
   }
 
   get blocked(): string | undefined {
-    return this.#publisher?.connection?.blockedReason ?? this.main.connection?.blockedReason
+    return this.#publisher?.blockedReason ?? this.main.blockedReason
   }
 
   stats(): ConnectionStats {

@@ -257,6 +257,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#connection?.peer ?? { host, port, localPort: 0, encrypted: tls !== undefined }
   }
 
+  /** Why the broker blocks publishers; undefined while it does not, and when all is over. */
+  get blockedReason(): string | undefined {
+    return this.#state === 'closed' ? undefined : this.#connection?.blockedReason
+  }
+
   /** The servers, in errors: the one that it is or was connected to, or all of them. */
   get #server(): string {
     return this.#connection?.server ?? this.#settings.servers.map(addressOf).join(', ')
@@ -407,7 +412,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   ended(connection: Connection, ending: CloseReason): void {
-    connection.blockedReason = undefined
     // One that ends while it is being restored ends that attempt, and no more.
     if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
       if (connection === this.#connection) this.#kept?.pending.lost()
@@ -558,7 +562,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (error === undefined) this.#closed?.resolve()
     else this.#closed?.reject(error)
     emit()
-    if (this.#connection !== undefined) this.#connection.blockedReason = undefined
     this.#reporter.unblocked()
     this.#reporter.closed(error)
   }

@@ -56,8 +56,9 @@ export class ConnectionTimes {
     this.#blockedAt ??= this.#clock.now()
   }
 
-  /** Returns how long it was blocked. */
-  unblocked(): number {
+  /** Returns how long it was blocked; undefined if it was not. */
+  unblocked(): number | undefined {
+    if (this.#blockedAt === undefined) return undefined
     const took = this.#since(this.#blockedAt)
     this.#blockedAt = undefined
     this.#blockedMs += took

@@ -376,9 +376,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the end of a block is not reported',
-    'connection/connection-reporter.ts',
-    'this.#isBlocked = true',
-    'this.#isBlocked = false',
+    'diagnostics/connection-times.ts',
+    'this.#blockedAt ??= this.#clock.now()',
+    'this.#blockedAt = undefined',
     'the program waits for an event that never comes',
   ],
   [
@@ -998,9 +998,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the reason of a block is not forgotten with its connection',
-    'connection/recovering-connection.ts',
-    'ended(connection: Connection, ending: CloseReason): void {\n    connection.blockedReason = undefined',
-    'ended(connection: Connection, ending: CloseReason): void {',
+    'connection/connection.ts',
+    'this.blockedReason = undefined\n    if (wasOpen)',
+    'if (wasOpen)',
     'the program takes its broker for blocked',
   ],
   [
