@@ -1,6 +1,6 @@
 import { AuthenticationError, ConnectionFailedError } from '../../errors.ts'
-import { onAbort } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { pause } from '../../lib/pause.ts'
 import { asError } from '../../lib/thrown.ts'
 import type { Connection } from '../connection.ts'
 import type { AttemptOutcome, Backoff } from './backoff.ts'
@@ -90,22 +90,11 @@ export class Attempts {
   }
 
   /** Its timer keeps the process alive: a program that is being connected has not ended. Rejects if it is cancelled. */
-  pause(milliseconds: number): Promise<void> {
-    const { signal } = this.#cancelled
-    signal.throwIfAborted()
-    if (milliseconds === 0) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const aborted = (): void => {
-        timer.cancel()
-        reject(asError(signal.reason))
-      }
-      const passed = (): void => {
-        registration.cancel()
-        resolve()
-      }
-      const timer = this.#clock.after(milliseconds, passed, { keepsProcessAlive: true })
-      const registration = onAbort(signal, aborted)
-    })
+  async pause(milliseconds: number): Promise<void> {
+    this.throwIfCancelled()
+    if (milliseconds === 0) return
+    await pause(this.#clock, milliseconds, this.#cancelled.signal, { keepsProcessAlive: true })
+    this.throwIfCancelled()
   }
 }
 

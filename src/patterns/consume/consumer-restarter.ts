@@ -1,8 +1,8 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
-import { onAbort } from '../../lib/abort-listeners.ts'
 import { type Deferred, deferred } from '../../lib/deferred.ts'
+import { pause } from '../../lib/pause.ts'
 import { asError } from '../../lib/thrown.ts'
 import { transition } from '../../lib/transition.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
@@ -185,7 +185,7 @@ export class ConsumerRestarter {
     if (this.#source.clock.now() - this.#since > PROVEN) this.#pause = FIRST_PAUSE
     const { signal } = this.#stopped
     while (!this.#isStopped()) {
-      await this.#rest(this.#pause)
+      await pause(this.#source, this.#pause, signal)
       if (this.#isStopped()) return
       try {
         await this.#open(signal)
@@ -219,16 +219,6 @@ export class ConsumerRestarter {
     this.#refusal = replyCode
     const hopeless = error instanceof EncodeError || (isNew && !(await this.#events.interrupted(error, undefined)))
     if (hopeless) this.#fail(() => error)
-  }
-
-  async #rest(milliseconds: number): Promise<void> {
-    const { signal } = this.#stopped
-    const { promise, resolve } = deferred()
-    const deadline = this.#source.after(milliseconds, resolve)
-    const aborted = onAbort(signal, resolve)
-    await promise
-    aborted.cancel()
-    deadline.cancel()
   }
 
   // ---- the end

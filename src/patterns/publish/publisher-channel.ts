@@ -3,9 +3,9 @@ import type { Deadline } from '../../channel/port.ts'
 import type { ConfirmWindow, PublishOwner } from '../../channel/publish/confirm-window.ts'
 import type { ChannelSource, SourcedChannelOptions } from '../../connection/channel-source.ts'
 import { TimeoutError } from '../../errors.ts'
-import { onAbort } from '../../lib/abort-listeners.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { Mutex } from '../../lib/mutex.ts'
+import { pause } from '../../lib/pause.ts'
 import { transition } from '../../lib/transition.ts'
 
 /** Pause in milliseconds before the third channel in a row that settled nothing. It doubles for each further one. */
@@ -151,17 +151,7 @@ export class PublisherChannel {
   }
 
   #pause(signal: AbortSignal): Promise<void> {
-    const milliseconds = Math.min(FIRST_PAUSE * 2 ** (this.#fruitless - 2), LONGEST_PAUSE)
-    return new Promise(resolve => {
-      const timer = this.#source.after(milliseconds, () => {
-        aborted.cancel()
-        resolve()
-      })
-      const aborted = onAbort(signal, () => {
-        timer.cancel()
-        resolve()
-      })
-    })
+    return pause(this.#source, Math.min(FIRST_PAUSE * 2 ** (this.#fruitless - 2), LONGEST_PAUSE), signal)
   }
 
   /** The channel that is being opened is not needed. */

@@ -356,8 +356,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the pause of a recovery outlives the close',
     'connection/recovery/attempts.ts',
-    'timer.cancel()\n        reject(asError(signal.reason))',
-    'reject(asError(signal.reason))',
+    'await pause(this.#clock, milliseconds, this.#cancelled.signal',
+    'await pause(this.#clock, milliseconds, new AbortController().signal',
     'the process stays alive for it',
   ],
   [
@@ -625,8 +625,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer is not asked for again after a cancel',
     'patterns/consume/consumer-restarter.ts',
-    'while (!this.#isStopped()) {\n      await this.#rest(this.#pause)',
-    'while (this.#pause === FIRST_PAUSE && !this.#isStopped()) {\n      await this.#rest(this.#pause)',
+    'while (!this.#isStopped()) {\n      await pause(',
+    'while (this.#pause === FIRST_PAUSE && !this.#isStopped()) {\n      await pause(',
     'if the first try is refused, it gets nothing any more',
   ],
   [
@@ -1262,8 +1262,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer rests for ever before it is asked for again',
     'patterns/consume/consumer-restarter.ts',
-    'const deadline = this.#source.after(milliseconds, resolve)',
-    'const deadline = this.#source.after(milliseconds > 300 ? 1e9 : milliseconds, resolve)',
+    'await pause(this.#source, this.#pause, signal)',
+    'await pause(this.#source, this.#pause > 300 ? 1e9 : this.#pause, signal)',
     'a second refusal is its end, and nobody says so',
   ],
   [
@@ -1647,9 +1647,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a pause of a recovery that is cancelled leaves its timer',
-    'connection/recovery/attempts.ts',
-    '        timer.cancel()\n        reject',
-    '        reject',
+    'lib/pause.ts',
+    'timer.cancel()\n      resolve()',
+    'resolve()',
     'it keeps the process alive',
   ],
   [
