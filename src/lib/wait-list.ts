@@ -20,6 +20,8 @@ export interface WaitBounds {
 
 /** Someone who waits. Exactly one of the two is called, once, unless it leaves. */
 export interface Waiter {
+  /** For `wakeReady`: whether it could take what it waits for. Left out: always. */
+  isReady?(): boolean
   /**
    * It is its turn. Take the resource here, not after the promise: no other waiter can come in between, and none is lost.
    * If this throws, `failed` is called, and the turn goes to the next.
@@ -77,11 +79,6 @@ export class WaitList {
     return this.#length
   }
 
-  /** Whose turn is next. */
-  get first(): Waiter | undefined {
-    return this.#first?.waiter
-  }
-
   /**
    * Wait at the end of the list.
    *
@@ -128,6 +125,11 @@ export class WaitList {
       }
     }
     return false
+  }
+
+  /** Give turns for as long as the first one is ready, which is asked before each. */
+  wakeReady(): void {
+    while (this.#first !== undefined && this.#first.waiter.isReady?.() !== false) this.wakeNext()
   }
 
   /** Give each of the present waiters a turn, in order. One that comes back meanwhile waits for the next time. */

@@ -78,6 +78,25 @@ describe('WaitList', () => {
     assert.equal(list.length, 0)
   })
 
+  it('gives turns for as long as the first one is ready, and asks before each', () => {
+    const { list, log } = new Fixture()
+    let left = 2
+    const enter = (name: string, isReady: () => boolean): void => {
+      const granted = (): void => {
+        left--
+        log.push(name)
+      }
+      list.enter({ isReady, granted, failed: () => {} }, { what: name })
+    }
+    for (const name of ['a', 'b', 'c']) enter(name, () => left > 0)
+    enter('d', () => true)
+    list.wakeReady()
+    assert.deepEqual(log, ['a', 'b'])
+    left = 1
+    list.wakeReady()
+    assert.deepEqual([log, list.length], [['a', 'b', 'c', 'd'], 0])
+  })
+
   it('gives the turn of one that was aborted, or that fails to take it, to the next', async () => {
     const { list, log, ...fixture } = bound(new Fixture())
     const controller = new AbortController()

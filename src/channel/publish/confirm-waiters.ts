@@ -12,24 +12,10 @@ export interface Unheard {
   makeError(): Error
 }
 
-class ConfirmWaiter implements Waiter {
+/** A caller that waits for everything up to this tag. */
+interface ConfirmWaiter extends Waiter {
   readonly upTo: number
   unheard: Unheard | undefined
-  readonly #end: (error?: Error) => void
-
-  constructor(upTo: number, unheard: Unheard | undefined, end: (error?: Error) => void) {
-    this.upTo = upTo
-    this.unheard = unheard
-    this.#end = end
-  }
-
-  granted(): void {
-    this.#end(this.unheard?.makeError())
-  }
-
-  failed(error: Error): void {
-    this.#end(error)
-  }
 }
 
 /**
@@ -43,6 +29,8 @@ export class ConfirmWaiters {
   /** Waiters that have got no loss, and some that no longer wait, in the order of their tags. */
   #unaware: ConfirmWaiter[] = []
   #unheard: Unheard | undefined
+  /** The first tag that is not settled. */
+  #oldest = 0
 
   constructor(port: ChannelPort, unheard: Unheard | undefined) {
     this.#port = port
@@ -58,13 +46,23 @@ export class ConfirmWaiters {
   /** Resolves when all up to this tag is settled; rejects if one of them is lost, or was since the last call. */
   wait(upTo: number, bounds: WaitBounds): Promise<void> {
     return new Promise((resolve, reject) => {
-      const waiter = new ConfirmWaiter(upTo, this.#unheard, error => {
+      const end = (error?: Error): void => {
         this.#port.operationEnded()
         this.#all.delete(waiter)
         const settle = (): void => (error === undefined ? resolve() : reject(atCallSite(error, bounds.site)))
         if (isRejecting()) void settleAfter(settle)
         else settle()
-      })
+      }
+      const waiter: ConfirmWaiter = {
+        upTo,
+        unheard: this.#unheard,
+        isReady: () => upTo < this.#oldest,
+        granted: () => {
+          if (waiter.unheard !== undefined) this.#reported(waiter)
+          end(waiter.unheard?.makeError())
+        },
+        failed: end,
+      }
       this.#port.operationStarted()
       this.#all.add(waiter)
       if (waiter.unheard === undefined) this.#watch(waiter)
@@ -89,11 +87,8 @@ export class ConfirmWaiters {
 
   /** All older than this tag is settled. */
   settled(oldest: number): void {
-    for (let first = this.#list.first; first instanceof ConfirmWaiter; first = this.#list.first) {
-      if (first.upTo >= oldest) return
-      if (first.unheard !== undefined) this.#reported(first)
-      this.#list.wakeNext()
-    }
+    this.#oldest = oldest
+    this.#list.wakeReady()
   }
 
   #reported({ upTo }: ConfirmWaiter): void {

@@ -53,32 +53,6 @@ export interface PublishingHost {
   transactionBegun(): void
 }
 
-/** The place of a publish: the channel has no life to write to, the broker blocks, or too much waits for the socket. */
-class WaitingPublish implements Waiter {
-  readonly publish: PendingPublish
-  readonly granted: () => void
-  readonly failed: (error: Error) => void
-
-  constructor(publish: PendingPublish, granted: () => void, failed: (error: Error) => void) {
-    this.publish = publish
-    this.granted = granted
-    this.failed = failed
-  }
-}
-
-/** The place of a call in the list: the channel has no life for it, or an entity that it names is missing. */
-class WaitingOperation implements Waiter {
-  readonly context: CallContext
-  readonly granted: () => void
-  readonly failed: (error: Error) => void
-
-  constructor(context: CallContext, granted: () => void, failed: (error: Error) => void) {
-    this.context = context
-    this.granted = granted
-    this.failed = failed
-  }
-}
-
 /**
  * Everything that one channel publishes, in all its lives. What cannot go now waits in one list, in the order of the
  * calls: publishes, what must not overtake them, and what was asked of the channel while it had no life.
@@ -174,16 +148,7 @@ export class Publishing implements PublishSource {
       queueMicrotask(() => this.resume())
       return
     }
-    for (let { first } = this.#list; first !== undefined; first = this.#list.first) {
-      const window = this.#window
-      if (window === undefined) break
-      const goes =
-        first instanceof WaitingPublish
-          ? window.mayWrite(first.publish.exchange, first.publish.routingKey)
-          : first instanceof WaitingOperation && this.#host.isBack(first.context)
-      if (!goes) break
-      this.#list.wakeNext()
-    }
+    this.#list.wakeReady()
     this.#await()
   }
 
@@ -361,11 +326,11 @@ export class Publishing implements PublishSource {
   }
 
   #enter(publish: PendingPublish): void {
-    const waiter = new WaitingPublish(
-      publish,
-      () => this.#granted(publish),
-      error => this.#failed(publish, error),
-    )
+    const waiter: Waiter = {
+      isReady: () => this.#window?.mayWrite(publish.exchange, publish.routingKey) === true,
+      granted: () => this.#granted(publish),
+      failed: error => this.#failed(publish, error),
+    }
     publish.waiting = this.#list.enter(waiter, { what: () => describeMessage(publish) })
   }
 
@@ -415,20 +380,22 @@ export class Publishing implements PublishSource {
   defer<T>(operation: () => Promise<T>, context: CallContext, behindPublishes = false): Promise<T> {
     return new Promise((resolve, reject) => {
       if (!behindPublishes) this.#assertRoom(() => context.what, 'operations')
-      const granted = (): void => {
-        try {
-          if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
-          else resolve(operation())
-        } catch (error) {
-          reject(rejection(error, context.site))
-        }
+      const waiter: Waiter = {
+        isReady: () => this.#window !== undefined && this.#host.isBack(context),
+        granted: () => {
+          try {
+            if (behindPublishes && this.#passedOver) this.#list.enter(waiter, this.#left(context))
+            else resolve(operation())
+          } catch (error) {
+            reject(rejection(error, context.site))
+          }
+        },
+        failed: error => {
+          reject(error)
+          // Operations that waited after it may go.
+          this.resume()
+        },
       }
-      const failed = (error: Error): void => {
-        reject(error)
-        // Operations that waited after it may go.
-        this.resume()
-      }
-      const waiter = new WaitingOperation(context, granted, failed)
       this.#list.enter(waiter, this.#left(context))
       this.#await()
     })

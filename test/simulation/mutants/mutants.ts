@@ -199,8 +199,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a wait for confirms ends one message too early',
     'channel/publish/confirm-waiters.ts',
-    'if (first.upTo >= oldest) return',
-    'if (first.upTo > oldest) return',
+    'isReady: () => upTo < this.#oldest',
+    'isReady: () => upTo <= this.#oldest',
     'the last one may still be refused',
   ],
   [
@@ -1733,7 +1733,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits after a call that is given up stays',
     'channel/publish/publishing.ts',
-    '// Operations that waited after it may go.\n        this.resume()',
+    '// Operations that waited after it may go.\n          this.resume()',
     '',
     'the same of calls',
   ],
