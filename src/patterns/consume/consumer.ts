@@ -100,7 +100,6 @@ export class Consumer<Content = unknown>
   }
   /** Since when it does not consume, and why. */
   #interruption: { readonly since: number; readonly error: Error } | undefined
-  #ended = false
   readonly #over = deferred()
   /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
@@ -204,7 +203,7 @@ export class Consumer<Content = unknown>
       throw error
     }
     // It may have ended in the turn in which it started.
-    if (consumer.#ended) return consumer
+    if (consumer.#dispatcher.hasEnded) return consumer
     offsets?.start(() => consumer.#restarter.nextOffset)
     source.register(consumer.#part)
     if (signal?.aborted) consumer.#aborted()
@@ -323,7 +322,7 @@ export class Consumer<Content = unknown>
   }
 
   #failed(makeError: () => Error): void {
-    if (this.#ended) return
+    if (this.#dispatcher.hasEnded) return
     const { queueName } = this
     const { ending } = this.#source
     const asked = ending !== undefined && ending.error === undefined
@@ -445,11 +444,10 @@ export class Consumer<Content = unknown>
 
   /** Nothing is handed out any more: loops end, or throw. */
   #end(makeError: (() => Error) | undefined, error: Error | undefined): void {
-    if (this.#ended) return
-    this.#ended = true
+    if (this.#dispatcher.hasEnded) return
+    this.#dispatcher.end(makeError)
     this.#source.unregister(this.#part)
     this.#signal?.cancel()
-    this.#dispatcher.end(makeError)
     this.#over.resolve()
     emitEvent(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
   }

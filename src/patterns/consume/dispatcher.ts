@@ -316,6 +316,10 @@ export class Dispatcher implements DeliverySink, TakersHost {
     return this.#mayHandOut() && this.#buffer.isReady(places)
   }
 
+  get hasEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
   get isDrained(): boolean {
     return this.#state === 'ended' && this.#buffer.length === 0
   }

@@ -660,8 +660,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer that ended as it started is kept',
     'patterns/consume/consumer.ts',
-    'if (consumer.#ended) return consumer',
-    'void consumer.#ended',
+    'if (consumer.#dispatcher.hasEnded) return consumer',
+    'void consumer.#dispatcher.hasEnded',
     'its signal and its connection hold it',
   ],
   [
