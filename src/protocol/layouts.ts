@@ -122,9 +122,4 @@ export const FRAME_HEADER_SIZE: number = frameHeader.span
 export const FRAME_CHANNEL_OFFSET: number = frameHeader.offsetOf('channel')
 export const FRAME_SIZE_OFFSET: number = frameHeader.offsetOf('size')
 
-/** The fixed part of a content header's payload, its flags included. */
-export const CONTENT_HEADER_SIZE: number = contentHeader.span
-export const CONTENT_WEIGHT_OFFSET: number = contentHeader.offsetOf('weight')
-export const CONTENT_BODY_SIZE_HIGH_OFFSET: number = contentHeader.offsetOf('bodySizeHigh')
-export const CONTENT_BODY_SIZE_LOW_OFFSET: number = contentHeader.offsetOf('bodySizeLow')
 export const CONTENT_FLAGS_OFFSET: number = contentHeader.offsetOf('flags')

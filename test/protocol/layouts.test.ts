@@ -9,11 +9,7 @@ import {
   replyCodeName,
 } from '../../src/protocol/constants.ts'
 import {
-  CONTENT_BODY_SIZE_HIGH_OFFSET,
-  CONTENT_BODY_SIZE_LOW_OFFSET,
   CONTENT_FLAGS_OFFSET,
-  CONTENT_HEADER_SIZE,
-  CONTENT_WEIGHT_OFFSET,
   contentHeader,
   decimal,
   FRAME_CHANNEL_OFFSET,
@@ -32,14 +28,9 @@ describe('the fixed layouts', () => {
   it('have the sizes and offsets of the specification (§4.2.3, §4.2.6.1)', () => {
     assert.deepStrictEqual([FRAME_HEADER_SIZE, FRAME_CHANNEL_OFFSET, FRAME_SIZE_OFFSET], [7, 1, 3])
     assert.equal(FRAME_OVERHEAD, 8)
+    const fields = ['weight', 'bodySizeHigh', 'bodySizeLow'] as const
     assert.deepStrictEqual(
-      [
-        CONTENT_HEADER_SIZE,
-        CONTENT_WEIGHT_OFFSET,
-        CONTENT_BODY_SIZE_HIGH_OFFSET,
-        CONTENT_BODY_SIZE_LOW_OFFSET,
-        CONTENT_FLAGS_OFFSET,
-      ],
+      [contentHeader.span, ...fields.map(field => contentHeader.offsetOf(field)), CONTENT_FLAGS_OFFSET],
       [14, 2, 4, 8, 12],
     )
     assert.equal(decimal.span, 5)
