@@ -20,7 +20,7 @@ import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
 import { EncodeError } from './errors.ts'
-import { CallSite, fromCallSite, rejection } from './lib/call-site.ts'
+import { type CallSite, fromCallSite, placeOfCall, rejection } from './lib/call-site.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type {
@@ -188,7 +188,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * the reason if the connection is closed; TimeoutError, AbortError.
    */
   ready(options: ReadyOptions = {}): Promise<void> {
-    return fromCallSite(new CallSite(), async () => {
+    return fromCallSite(placeOfCall(), async () => {
       checkOptions('ready', options, ['timeout', 'signal'])
       const timeout = durationOption('ready', 'timeout', options.timeout)
       const signal = signalOption('ready', 'signal', options.signal)
@@ -212,7 +212,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @throws NoChannelAvailableError if `serverChannelMax` are open; AbortError; the reason if the connection ends.
    */
   async channel(options: ChannelOptions = {}): Promise<Channel> {
-    const site = new CallSite()
+    const site = placeOfCall()
     try {
       checkOptions('channel', options, CHANNEL_OPTIONS)
       const publisherConfirms = booleanOption('channel', 'publisherConfirms', options.publisherConfirms)
@@ -269,7 +269,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     handlerOrOptions?: MessageHandler<Content> | BatchHandler<Content> | LoopOptions<Content>,
     handlerOptions?: HandlerOptions<Content> | BatchHandlerOptions<Content>,
   ): Promise<Consumer<Content>> {
-    return fromCallSite(new CallSite(), async () => {
+    return fromCallSite(placeOfCall(), async () => {
       if (typeof handlerOrOptions === 'function') {
         return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
       }
@@ -341,7 +341,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * flight may have taken place or not.
    */
   transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    return isolatedTransaction(this.#session.publishing, new CallSite(), work)
+    return isolatedTransaction(this.#session.publishing, placeOfCall(), work)
   }
 
   // ---- queues and exchanges, each method on a channel of its own: one that fails disturbs nothing
@@ -357,7 +357,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = {}): Promise<QueueDeclareResult | undefined> {
-    return this.#isolated(new CallSite(), 'queueDeclare', 'queue.declare', queueName, options, (channel, given) =>
+    return this.#isolated(placeOfCall(), 'queueDeclare', 'queue.declare', queueName, options, (channel, given) =>
       channel.queueDeclare(queueName, given),
     )
   }
@@ -367,21 +367,21 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** Delete a queue with its messages (queue.delete). It is not an error if there is no such queue. */
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(new CallSite(), 'queueDelete', 'queue.delete', queueName, options, (channel, given) =>
+    return this.#isolated(placeOfCall(), 'queueDelete', 'queue.delete', queueName, options, (channel, given) =>
       channel.queueDelete(queueName, given),
     )
   }
 
   /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = {}): Promise<void> {
-    return this.#isolated(new CallSite(), 'queueBind', 'queue.bind', queueName, options, (channel, given) =>
+    return this.#isolated(placeOfCall(), 'queueBind', 'queue.bind', queueName, options, (channel, given) =>
       channel.queueBind(queueName, exchangeName, routingKey, given),
     )
   }
 
   /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = {}): Promise<void> {
-    return this.#isolated(new CallSite(), 'queueUnbind', 'queue.unbind', queueName, options, (channel, given) =>
+    return this.#isolated(placeOfCall(), 'queueUnbind', 'queue.unbind', queueName, options, (channel, given) =>
       channel.queueUnbind(queueName, exchangeName, routingKey, given),
     )
   }
@@ -391,7 +391,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = {}): Promise<MessageCountResult | undefined> {
-    return this.#isolated(new CallSite(), 'queuePurge', 'queue.purge', queueName, options, (channel, given) =>
+    return this.#isolated(placeOfCall(), 'queuePurge', 'queue.purge', queueName, options, (channel, given) =>
       channel.queuePurge(queueName, given),
     )
   }
@@ -404,7 +404,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = {}): Promise<void> {
     return this.#isolated(
-      new CallSite(),
+      placeOfCall(),
       'exchangeDeclare',
       'exchange.declare',
       exchangeName,
@@ -415,13 +415,8 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
 
   /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = {}): Promise<void> {
-    return this.#isolated(
-      new CallSite(),
-      'exchangeDelete',
-      'exchange.delete',
-      exchangeName,
-      options,
-      (channel, given) => channel.exchangeDelete(exchangeName, given),
+    return this.#isolated(placeOfCall(), 'exchangeDelete', 'exchange.delete', exchangeName, options, (channel, given) =>
+      channel.exchangeDelete(exchangeName, given),
     )
   }
 
@@ -433,7 +428,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     options: BindOptions = {},
   ): Promise<void> {
     return this.#isolated(
-      new CallSite(),
+      placeOfCall(),
       'exchangeBind',
       'exchange.bind',
       exchangeDestination,
@@ -450,7 +445,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     options: BindOptions = {},
   ): Promise<void> {
     return this.#isolated(
-      new CallSite(),
+      placeOfCall(),
       'exchangeUnbind',
       'exchange.unbind',
       exchangeDestination,
@@ -478,7 +473,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   rpcClient<Request = Payload, Reply = unknown>(
     options: RpcClientOptions<Request, Reply> = {},
   ): Promise<RpcClient<Request, Reply>> {
-    return fromCallSite(new CallSite(), async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
+    return fromCallSite(placeOfCall(), async () => (await loadRpc()).RpcClient.open(this.#session.publishing, options))
   }
 
   /**
@@ -493,7 +488,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
     handler: RpcHandler<Request, Reply>,
     options: RpcServerOptions<Request, Reply> = {},
   ): Promise<RpcServer> {
-    return fromCallSite(new CallSite(), async () =>
+    return fromCallSite(placeOfCall(), async () =>
       (await loadRpc()).RpcServer.open(this.#session, queueName, handler, options),
     )
   }
@@ -527,7 +522,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    * @param reason what the broker's log shows.
    */
   updateSecret(secret: string, reason: string): Promise<void> {
-    return fromCallSite(new CallSite(), async () => {
+    return fromCallSite(placeOfCall(), async () => {
       if (typeof secret !== 'string') throw new EncodeError('updateSecret: secret must be a string')
       if (typeof reason !== 'string') throw badValue('updateSecret', 'reason', 'a string', reason)
       shortStringOption('updateSecret', 'reason', reason)

@@ -1,7 +1,7 @@
 import { AmqpProtocol } from './amqp-protocol.ts'
 import type { ConnectOptions, ConnectUrl } from './connection/settings/options.ts'
 import { resolveSettings } from './connection/settings/settings.ts'
-import { atCallSite, CallSite, fromCallSite } from './lib/call-site.ts'
+import { atCallSite, fromCallSite, placeOfCall } from './lib/call-site.ts'
 import { asError } from './lib/thrown.ts'
 
 /**
@@ -19,12 +19,12 @@ export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
 export function connect(
   ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
 ): Promise<AmqpProtocol> {
-  return fromCallSite(new CallSite(), async () => await AmqpProtocol.open(resolveSettings(...args)))
+  return fromCallSite(placeOfCall(), async () => await AmqpProtocol.open(resolveSettings(...args)))
 }
 
 /** `connect` with a URL, by aioamqp's name. */
 export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol> {
-  return fromCallSite(new CallSite(), async () => await AmqpProtocol.open(resolveSettings(url, options)))
+  return fromCallSite(placeOfCall(), async () => await AmqpProtocol.open(resolveSettings(url, options)))
 }
 
 /**
@@ -49,7 +49,7 @@ export function connectInBackground(options?: ConnectOptions): AmqpProtocol
 export function connectInBackground(
   ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
 ): AmqpProtocol {
-  const site = new CallSite()
+  const site = placeOfCall()
   try {
     return AmqpProtocol.openInBackground(resolveSettings(...args))
   } catch (error) {

@@ -2,7 +2,7 @@ import { METHOD_CALL, CallContext as TracedCall } from '../diagnostics/call.ts'
 import { type ConsumerCancelledError, EncodeError, ProtocolError } from '../errors.ts'
 import { showing } from '../lib/await-site.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
-import { atCallSite, CallSite, fromCallSite, rejection } from '../lib/call-site.ts'
+import { atCallSite, type CallSite, fromCallSite, placeOfCall, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import { asError } from '../lib/thrown.ts'
 import {
@@ -168,7 +168,7 @@ export class Channel {
    */
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = NONE): Promise<QueueDeclareResult | undefined> {
-    return this.#method(new CallSite(), 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
+    return this.#method(placeOfCall(), 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
       const { passive, autoDelete, noWait, arguments: args, recover = true } = options
       booleanOption('queue.declare', 'recover', recover)
       if (noWait === true && queueName === '') {
@@ -205,7 +205,7 @@ export class Channel {
   queueDelete(queueName: string, options?: QueueDeleteOptions): Promise<MessageCountResult>
   queueDelete(queueName: string, options: QueueDeleteOptions = NONE): Promise<MessageCountResult | undefined> {
     return this.#method(
-      new CallSite(),
+      placeOfCall(),
       'queue.delete',
       queueName,
       options,
@@ -227,7 +227,7 @@ export class Channel {
 
   /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'queue.bind', queueName, options, BINDING, context => {
+    return this.#method(placeOfCall(), 'queue.bind', queueName, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('queue.bind', options.arguments)
       return this.#change(
@@ -244,7 +244,7 @@ export class Channel {
 
   /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
+    return this.#method(placeOfCall(), 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
       const args = argumentsOf('queue.unbind', options.arguments)
       return this.#change(
         QueueUnbind,
@@ -263,7 +263,7 @@ export class Channel {
   /** Remove the messages of a queue that are not delivered to a consumer (queue.purge). */
   queuePurge(queueName: string, options?: PurgeOptions): Promise<MessageCountResult>
   queuePurge(queueName: string, options: PurgeOptions = NONE): Promise<MessageCountResult | undefined> {
-    return this.#method(new CallSite(), 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
+    return this.#method(placeOfCall(), 'queue.purge', queueName, options, [...CALL, 'noWait'], context => {
       const { noWait } = options
       return this.#change(QueuePurge, context, wireName => ({ queueName: wireName(queueName), noWait }))
     })
@@ -278,7 +278,7 @@ export class Channel {
    * RabbitMQ 4 on, ConnectionClosedError 503 before.
    */
   exchangeDeclare(exchangeName: string, typeName: string, options: ExchangeDeclareOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
+    return this.#method(placeOfCall(), 'exchange.declare', exchangeName, options, EXCHANGE_DECLARE, context => {
       const { passive, durable = true, autoDelete, internal, noWait, recover = true } = options
       booleanOption('exchange.declare', 'recover', recover)
       const args = argumentsOf('exchange.declare', options.arguments)
@@ -297,7 +297,7 @@ export class Channel {
   /** Delete an exchange (exchange.delete). It is not an error if there is none. */
   exchangeDelete(exchangeName: string, options: ExchangeDeleteOptions = NONE): Promise<void> {
     return this.#method(
-      new CallSite(),
+      placeOfCall(),
       'exchange.delete',
       exchangeName,
       options,
@@ -324,7 +324,7 @@ export class Channel {
     routingKey = '',
     options: BindOptions = NONE,
   ): Promise<void> {
-    return this.#method(new CallSite(), 'exchange.bind', exchangeDestination, options, BINDING, context => {
+    return this.#method(placeOfCall(), 'exchange.bind', exchangeDestination, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('exchange.bind', options.arguments)
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
@@ -344,7 +344,7 @@ export class Channel {
     routingKey = '',
     options: BindOptions = NONE,
   ): Promise<void> {
-    return this.#method(new CallSite(), 'exchange.unbind', exchangeDestination, options, BINDING, context => {
+    return this.#method(placeOfCall(), 'exchange.unbind', exchangeDestination, options, BINDING, context => {
       const { noWait } = options
       const args = argumentsOf('exchange.unbind', options.arguments)
       const definition = binding('exchange', exchangeSource, exchangeDestination, routingKey, args)
@@ -421,7 +421,7 @@ export class Channel {
 
   /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). It may be called again. */
   confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
+    return this.#method(placeOfCall(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
       this.#recovering.confirmSelect(options.noWait === true, context),
     )
   }
@@ -432,7 +432,7 @@ export class Channel {
    * @throws PublishFailedError if it nacked one since the last call; the reason if the channel ends first, or if one was lost with a connection since the last call; ProtocolError if the channel is not in confirm mode.
    */
   waitForConfirms(options: CallOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'waitForConfirms', undefined, options, CALL, context => {
+    return this.#method(placeOfCall(), 'waitForConfirms', undefined, options, CALL, context => {
       if (!this.#recovering.publishing.confirming && !this.#recovering.isOver) {
         const text = `waitForConfirms failed: channel ${this.channelId} is not in confirm mode; open it with publisherConfirms: true, or call confirmSelect() first`
         return Promise.reject(atCallSite(new ProtocolError(text), context.site))
@@ -449,7 +449,7 @@ export class Channel {
    */
   basicQos(options: QosOptions = NONE): Promise<void> {
     const known = [...CALL, 'prefetchCount', 'prefetchSize', 'connectionGlobal']
-    return this.#method(new CallSite(), 'basic.qos', undefined, options, known, context => {
+    return this.#method(placeOfCall(), 'basic.qos', undefined, options, known, context => {
       const { prefetchCount, prefetchSize, connectionGlobal } = options
       const args = { prefetchCount, prefetchSize, connectionGlobal }
       return this.#lasting(BasicQos, context, args, () => this.#recovering.qosWritten(args))
@@ -465,7 +465,7 @@ export class Channel {
    * @throws DuplicateConsumerTagError; ChannelClosedError 404 if there is no such queue, 403 if it is refused.
    */
   basicConsume(callback: ConsumerCallback, queueName = '', options: ConsumeOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(new CallSite(), 'basic.consume', queueName, options, CONSUME, context => {
+    return this.#method(placeOfCall(), 'basic.consume', queueName, options, CONSUME, context => {
       const { noAck, concurrency = Number.POSITIVE_INFINITY } = options
       if (typeof callback !== 'function') throw badValue('basic.consume', 'callback', 'a function', callback)
       if (concurrency !== Number.POSITIVE_INFINITY && !(Number.isInteger(concurrency) && concurrency > 0)) {
@@ -484,7 +484,7 @@ export class Channel {
 
   /** @internal Have `sink` take the messages of its queue, whose owner consumes again when it is cancelled. */
   consumeInto(sink: DeliverySink, options: ConsumeOptions): Promise<Consumer> {
-    return this.#method(new CallSite(), 'basic.consume', sink.queueName, options, CONSUME, context =>
+    return this.#method(placeOfCall(), 'basic.consume', sink.queueName, options, CONSUME, context =>
       this.#consume(sink, options, context, true),
     )
   }
@@ -515,7 +515,7 @@ export class Channel {
    * any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
-    return this.#method(new CallSite(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
+    return this.#method(placeOfCall(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
       const { recordedConsumers } = this.#recovering
       const noWait = options.noWait === true
@@ -527,7 +527,7 @@ export class Channel {
 
   /** Fetch one message, or null if the queue is empty (basic.get). For more than a few, consume. */
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
-    return this.#method(new CallSite(), 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
+    return this.#method(placeOfCall(), 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false
       return this.#recovering.use(session => this.#recovering.get(session, queueName, noAck, context), context)
     })
@@ -576,7 +576,7 @@ export class Channel {
 
   /** Have the broker deliver again everything that is not acknowledged (basic.recover). */
   basicRecover(options: RecoverOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
+    return this.#method(placeOfCall(), 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
       const { requeue = true } = options
       return this.#order(BasicRecover, { requeue }, context)
     })
@@ -584,7 +584,7 @@ export class Channel {
 
   /** Like `basicRecover`, without a reply (basic.recover-async). */
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
-    const sent = this.#method(new CallSite(), 'basic.recover-async', undefined, options, ['requeue'], context => {
+    const sent = this.#method(placeOfCall(), 'basic.recover-async', undefined, options, ['requeue'], context => {
       const { requeue = true } = options
       return this.#recovering.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
     })
@@ -595,7 +595,7 @@ export class Channel {
 
   /** Make the channel transactional (tx.select): publishes and acks wait for `txCommit`. */
   txSelect(options: CallOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'tx.select', undefined, options, CALL, context => {
+    return this.#method(placeOfCall(), 'tx.select', undefined, options, CALL, context => {
       const written = (): Effect => {
         // A second call: publishes and acks under way go on.
         if (this.#recovering.modes.transaction !== 'none') return NO_EFFECT
@@ -609,7 +609,7 @@ export class Channel {
 
   /** Carry out the publishes and acks since the last commit (tx.commit). */
   txCommit(options: CallOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'tx.commit', undefined, options, CALL, context =>
+    return this.#method(placeOfCall(), 'tx.commit', undefined, options, CALL, context =>
       this.#recovering.useBehindPublishes(
         session => session.order(TxCommit, {}, context, () => this.#recovering.transactionTo('idle')),
         context,
@@ -619,7 +619,7 @@ export class Channel {
 
   /** Drop the publishes and acks since the last commit (tx.rollback). */
   txRollback(options: CallOptions = NONE): Promise<void> {
-    return this.#method(new CallSite(), 'tx.rollback', undefined, options, CALL, context => {
+    return this.#method(placeOfCall(), 'tx.rollback', undefined, options, CALL, context => {
       // The broker rolled it back when the connection was lost.
       if (this.#recovering.modes.transaction === 'lost' && !this.#recovering.isOver) {
         this.#recovering.transactionTo('idle')
@@ -638,7 +638,7 @@ export class Channel {
    * one rejects.
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
-    const site = new CallSite()
+    const site = placeOfCall()
     if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
     if (this.#inTransaction) {
       throw new ProtocolError(
@@ -671,7 +671,7 @@ export class Channel {
    * 540.
    */
   flow(active: boolean, options: CallOptions = NONE): Promise<{ readonly active: boolean }> {
-    return this.#method(new CallSite(), 'channel.flow', undefined, options, CALL, async context => {
+    return this.#method(placeOfCall(), 'channel.flow', undefined, options, CALL, async context => {
       const reply = await this.#recovering.use(session => session.call(ChannelFlow, { active }, context), context)
       return { active: reply?.active ?? active }
     })

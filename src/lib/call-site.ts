@@ -1,9 +1,9 @@
 import { AmqpError } from '../errors.ts'
 
 /**
- * The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. Made by a
- * public method itself ("500 queue declares": `captureStackTrace` for less than all frames costs a third more). Its text
- * is made only when it is read.
+ * The place at which a call was made, kept until its reply comes: an error made later shows the caller's line. All frames
+ * are kept ("500 queue declares": `captureStackTrace` for less than all frames costs a third more). Its text is made only
+ * when it is read.
  */
 export interface CallSite {
   readonly stack?: string
@@ -12,7 +12,8 @@ export interface CallSite {
 /** The first frames: that of this function, and that of the public method. */
 const OWN_FRAMES = 2
 
-function placeOfCall(): CallSite {
+/** Called by a public method itself. */
+export function placeOfCall(): CallSite {
   const limit = Error.stackTraceLimit
   if (!(limit > 0 && limit <= OWN_FRAMES)) return new Error()
   // The program wants few frames, which must be its own.
@@ -21,8 +22,6 @@ function placeOfCall(): CallSite {
   Reflect.set(Error, 'stackTraceLimit', limit)
   return site
 }
-
-export const CallSite = placeOfCall as unknown as new () => CallSite
 
 const FRAME = '\n    at '
 const { prepareStackTrace } = Error

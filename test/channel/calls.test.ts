@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Call, type CallContext, Calls } from '../../src/channel/calls.ts'
 import { AbortError, ChannelClosedError, EncodeError, TimeoutError } from '../../src/errors.ts'
-import { CallSite } from '../../src/lib/call-site.ts'
+import { placeOfCall } from '../../src/lib/call-site.ts'
 import { FakeChannelPort } from '../support/fake-channel-port.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
@@ -260,7 +260,7 @@ describe('Calls', () => {
 
   it('show the line of the call in the stack of its error', async () => {
     const { calls, declare } = bound(new Fixture())
-    const method = (): Promise<unknown> => declare('a', { site: new CallSite() })
+    const method = (): Promise<unknown> => declare('a', { site: placeOfCall() })
     const failing = callsMethod()
     function callsMethod(): Promise<unknown> {
       return method()

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { atCallSite, CallSite } from '../../src/lib/call-site.ts'
+import { atCallSite, type CallSite, placeOfCall } from '../../src/lib/call-site.ts'
 
 function publicMethod(): CallSite {
-  return new CallSite()
+  return placeOfCall()
 }
 
 function caller(): CallSite {

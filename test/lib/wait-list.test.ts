@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { getEventListeners, once } from 'node:events'
 import { describe, it } from 'node:test'
 import { AbortError, ConnectionClosedError, EncodeError, TimeoutError } from '../../src/errors.ts'
-import { CallSite } from '../../src/lib/call-site.ts'
+import { type CallSite, placeOfCall } from '../../src/lib/call-site.ts'
 import { type WaitBounds, WaitList } from '../../src/lib/wait-list.ts'
 import { rejection } from '../support/rejection.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
@@ -48,7 +48,7 @@ describe('WaitList', () => {
     const { list, clock, log, ...fixture } = bound(new Fixture())
     const controller = new AbortController()
     const reason = new Error('enough')
-    const method = (): CallSite => new CallSite()
+    const method = (): CallSite => placeOfCall()
     const site = method()
     const timedOut = rejection(list.wait({ what: 'queue.declare of "orders"', timeout: 500, site }), TimeoutError)
     const { signal } = controller

@@ -5,7 +5,7 @@ import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
-import { CallSite, rejection } from '../../lib/call-site.ts'
+import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
@@ -231,7 +231,7 @@ export class Consumer<Content = unknown>
       return taken as IteratorResult<Message<Content>, undefined>
     } catch (error) {
       // Only now, since a caller that gets a message pays nothing for it: it has the line that awaits this call.
-      throw rejection(error, new CallSite())
+      throw rejection(error, placeOfCall())
     }
   }
 

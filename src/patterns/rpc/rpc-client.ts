@@ -4,7 +4,7 @@ import type { ChannelSource, Closable } from '../../connection/channel-source.ts
 import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
 import { ChannelClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
-import { atCallSite, CallSite } from '../../lib/call-site.ts'
+import { atCallSite, placeOfCall } from '../../lib/call-site.ts'
 import { asError } from '../../lib/thrown.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
@@ -114,7 +114,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     options: RpcCallOptions = {},
     ...surplus: readonly never[]
   ): Promise<Message<Reply>> {
-    const site = new CallSite()
+    const site = placeOfCall()
     let call: PendingCall
     try {
       if (surplus.length > 0) throw new EncodeError(SURPLUS)
