@@ -406,9 +406,10 @@ export class Channel {
         return publishing.publish(payload, exchangeName, routingKey, properties, false, undefined)
       }
       const mandatory = this.#mandatory(options, PUBLISH)
-      const bounded = options.signal !== undefined || options.timeout !== undefined
-      if (bounded) checkCall('basic.publish', options)
-      return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounded ? options : undefined)
+      const { signal, timeout } = options
+      const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
+      if (bounds !== undefined) checkCall('basic.publish', signal, timeout)
+      return publishing.publish(payload, exchangeName, routingKey, properties, mandatory, bounds)
     } catch (error) {
       return Promise.reject(showing(notSent(error), this.publish))
     }
@@ -737,9 +738,10 @@ export class Channel {
   ): Promise<T> {
     try {
       checkOptions(method, options, known)
-      checkCall(method, options)
-      const what = describeCall(method, name)
+      // Read once: a getter of the program may return anything the next time.
       const { signal, timeout } = options
+      checkCall(method, signal, timeout)
+      const what = describeCall(method, name)
       const names = name === undefined ? undefined : [name]
       const context = { what, site, signal, timeout, since: this.#callTime(timeout), names }
       if (!METHOD_CALL.active) return run(context)
@@ -861,9 +863,9 @@ function declaredAs(queue: QueueReference, definition: QueueDefinition, recovers
   return ledger => ledger.queueDeclared(queue.name ?? '', definition, recovers)
 }
 
-function checkCall(method: string, options: CallOptions): void {
-  signalOption(method, 'signal', options.signal)
-  durationOption(method, 'timeout', options.timeout)
+function checkCall(method: string, signal: unknown, timeout: unknown): void {
+  signalOption(method, 'signal', signal)
+  durationOption(method, 'timeout', timeout)
 }
 
 function binding(

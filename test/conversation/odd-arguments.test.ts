@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type AmqpProtocol, type Channel, EncodeError } from '../../src/index.ts'
-import { converseOnChannel } from '../support/fake-broker.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import { converseOnChannel, methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { turn } from '../support/settled.ts'
 
@@ -97,4 +98,33 @@ describe('a text argument that cannot be sent', () => {
     }
     assert.deepEqual(peer.names, ['1 channel.open'])
   })
+})
+
+describe('an option that is another one each time it is asked for', () => {
+  /** Right the first time. */
+  function changing<T extends object>(name: string, right: unknown, wrong: unknown): T {
+    let isAsked = false
+    const get = (): unknown => {
+      if (isAsked) return wrong
+      isAsked = true
+      return right
+    }
+    return Object.defineProperty({}, name, { enumerable: true, get }) as T
+  }
+
+  const ODD: readonly (readonly [string, unknown, unknown])[] = [
+    ['timeout', 1_000, Number.NaN],
+    ['timeout', 1_000, 'soon'],
+    ['signal', new AbortController().signal, null],
+    ['signal', new AbortController().signal, { aborted: false }],
+  ]
+  for (const [name, right, wrong] of ODD) {
+    it(`is taken as it is the first time: ${name}, and later ${String(wrong)}`, async () => {
+      const { channel, peer } = await converseOnChannel()
+      const published = channel.publish('b', 'e', 'k', {}, changing(name, right, wrong))
+      peer.answers.set('queue.purge', ({ channel: id }) => methodFrame(id, methods.QueuePurgeOk, { messageCount: 1 }))
+      await published
+      assert.deepEqual(await channel.queuePurge('q', changing(name, right, wrong)), { messageCount: 1 })
+    })
+  }
 })
