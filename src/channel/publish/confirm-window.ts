@@ -78,6 +78,11 @@ export class ConfirmWindow {
     return this.#unconfirmed?.size ?? 0
   }
 
+  /** The delivery tag of the oldest publish that the broker has not settled, or the next tag. */
+  get oldest(): number {
+    return this.#unconfirmed?.oldest ?? this.#offset + 1
+  }
+
   /** Publishes, of this life and earlier ones, that the broker has settled or will not settle any more. */
   get settled(): number {
     return this.lastTag - this.unconfirmed
@@ -287,7 +292,7 @@ export class ConfirmWindow {
       const timeout = timeLeft(context, this.port.clock.now())
       const waiters = this.#allWaiters
       const waiting = waiters.wait(this.lastTag, { ...context, timeout })
-      waiters.settled(this.#unconfirmed?.oldest ?? this.#offset + 1)
+      waiters.settled(this.oldest)
       return waiting
     } catch (error) {
       return Promise.reject(error)

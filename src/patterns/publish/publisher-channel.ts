@@ -27,9 +27,9 @@ const SETTLE_PAUSE = 5_000
 /** Milliseconds that a channel stays at least after a nack: a queue that is full nacks on every channel. */
 const LEAST_STAY = 1_000
 /**
- * Milliseconds after which a channel is replaced if messages are in flight and none was settled. RabbitMQ 4.3 may go on
+ * Milliseconds after which a channel is replaced if a message that is in flight was not settled. RabbitMQ 4.3 may go on
  * without a word on all that one channel publishes to a quorum queue that was without a leader, for as long as the channel
- * lives, while it confirms what comes by others.
+ * lives, while it confirms what comes by others, or goes to other queues.
  */
 const STALLED = 30_000
 
@@ -45,7 +45,7 @@ const turns = new WeakMap<ChannelSource, Mutex>()
  *      ▲                  │         │                               │                        │
  *      ├──stopOpening()───┘         │                               │                        │
  *      └──giveUp(), the channel ended───────────────────────────────┴──────the channel ended─┘
- *     open ──nothing is settled for long──▶ leaving
+ *     open ──a message is not settled for long──▶ leaving
  *     any ──end()──▶ closed
  *
  * In `nacked` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has settled what
@@ -182,25 +182,35 @@ export class PublisherChannel {
     this.#ready()
   }
 
-  /** Replace the channel if the broker settles nothing of what it has got by now. */
+  /** Replace the channel if the broker does not settle what it has got by now. */
   #watch(channel: Channel, window: ConfirmWindow): void {
-    const { unconfirmed, settled, port } = window
+    const { unconfirmed, oldest, settled, port } = window
     const since = this.#source.clock.now()
     // A large message may be on its way for long.
     const isSent = unconfirmed > 0 && port.bufferedBytes === 0
     const look = (): void => {
       const isBlocked = port.isBlocked || port.unblockedAt >= since
-      if (this.#state === 'open' && isSent && window.settled === settled && !isBlocked) this.#stalled(channel, window)
-      else this.#watch(channel, window)
+      if (this.#state === 'open' && isSent && window.oldest === oldest && !isBlocked) {
+        // The others will be settled, if any was.
+        this.#stalled(channel, window, window.settled === settled ? 0 : SETTLE_PAUSE)
+      } else this.#watch(channel, window)
     }
     this.#look = this.#source.after(STALLED, look, { keepsProcessAlive: false })
   }
 
-  #stalled(channel: Channel, { unconfirmed, port }: ConfirmWindow): void {
-    const what = `${port.server} has confirmed none of the ${unconfirmed} messages in flight on channel ${channel.channelId}`
+  #stalled(channel: Channel, { unconfirmed, port }: ConfirmWindow, pause: number): void {
+    const what = `${port.server} has left one of the ${unconfirmed} messages in flight on channel ${channel.channelId}, or more, without a confirm`
+    this.#leaveAfter(pause, channel)
+    this.#source.report(
+      new TimeoutError(`${what} for ${STALLED} ms: what is not confirmed is sent again on another channel`),
+      'warn',
+    )
+  }
+
+  /** Write nothing more, and close the channel after a pause, or when all that is in flight is settled. */
+  #leaveAfter(pause: number, channel: Channel | undefined): void {
     this.#to('leaving')
-    void channel.close()
-    this.#source.report(new TimeoutError(`${what} for ${STALLED} ms: they are sent again on another channel`), 'warn')
+    this.#source.after(pause, () => void channel?.close())
   }
 
   /** Everything but the connection's end, which is reported separately, passes. */
@@ -226,8 +236,7 @@ export class PublisherChannel {
 
   #replace(channel: Channel | undefined): void {
     if (this.#state !== 'nacked' || channel !== this.#channel) return
-    this.#to('leaving')
-    this.#source.after(SETTLE_PAUSE, () => void channel?.close())
+    this.#leaveAfter(SETTLE_PAUSE, channel)
     this.progressed()
   }
 

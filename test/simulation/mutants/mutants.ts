@@ -2889,8 +2889,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel without answers is kept',
     'patterns/publish/publisher-channel.ts',
-    "if (this.#state === 'open' && isSent && window.settled === settled && !isBlocked) this.#stalled(channel, window)",
-    'if (window.settled < settled) this.#stalled(channel, window)',
+    "if (this.#state === 'open' && isSent && window.oldest === oldest && !isBlocked) {",
+    'if (window.settled < settled) {',
     'RabbitMQ 4.3 may never answer',
   ],
   [
