@@ -191,7 +191,7 @@ export class ChannelConsuming {
     const last = this.#settledInTransaction.at(-1)
     if (!inTransaction) this.#settleAll(tags, how)
     // Deliveries in a row that are settled in the same way are settled together, by tags.
-    else if (last !== undefined && this.#alike(last.how, how)) last.tags.push(...tags)
+    else if (last !== undefined && this.#alike(last.how, how)) for (const each of tags) last.tags.push(each)
     else this.#settledInTransaction.push({ tags, how })
   }
 
@@ -273,13 +273,16 @@ export class ChannelConsuming {
 
   /** The deliveries that a settlement covers, oldest first. */
   #take(tag: number, multiple: boolean): Tagged[] {
+    const delivery = this.#unacked.get(tag)
+    if (delivery === undefined && !(multiple && tag === 0)) throw unknownDeliveryTag(tag)
     const taken: Tagged[] = []
-    if (multiple && tag === 0) taken.push(...this.#unacked)
+    if (delivery !== undefined && !multiple) taken.push([tag, delivery])
     else {
-      const delivery = this.#unacked.get(tag)
-      if (delivery === undefined) throw unknownDeliveryTag(tag)
-      if (multiple) taken.push(...[...this.#unacked].filter(([other]) => other <= tag))
-      else taken.push([tag, delivery])
+      // They are in the order of their tags.
+      for (const each of this.#unacked) {
+        if (tag !== 0 && each[0] > tag) break
+        taken.push(each)
+      }
     }
     for (const [one] of taken) this.#unacked.delete(one)
     return taken

@@ -1,7 +1,10 @@
+import { Oldest } from '../lib/oldest.ts'
+
 /** Confirms of one channel that are not sent yet, and what they may be sent together with. */
 export class Confirms {
   /** Published, and not yet known to be taken or not. */
   readonly #open = new Set<number>()
+  readonly #oldestOpen = new Oldest<number>(this.#open)
   #taken: number[] = []
   #refused: number[] = []
 
@@ -11,6 +14,7 @@ export class Confirms {
 
   opened(tag: number): void {
     this.#open.add(tag)
+    this.#oldestOpen.added(tag)
   }
 
   settled(tag: number, taken: boolean): void {
@@ -32,8 +36,9 @@ export class Confirms {
 
   /** Grouped as in RabbitMQ: one for all tags up to the oldest unconfirmed one, then one for each further tag. */
   #sendAll(tags: readonly number[], others: readonly number[], send: (tag: number, multiple: boolean) => void): void {
+    if (tags.length === 0) return
     const sorted = [...tags].sort((one, other) => one - other)
-    const end = Math.min(...this.#open, ...others, (sorted.at(-1) ?? 0) + 1)
+    const end = others.reduce((least, tag) => Math.min(least, tag), this.#oldestOpen.key ?? Number.POSITIVE_INFINITY)
     const together = sorted.filter(tag => tag < end)
     const last = together.at(-1)
     if (last !== undefined) send(last, true)

@@ -28,7 +28,7 @@ export class StreamQueue implements Queue {
   readonly owner: object | undefined
   readonly arguments: FieldTable
   readonly #host: QueueHost
-  readonly #log: Appended[] = []
+  #log: Appended[] = []
   readonly #readings: Reading[] = []
   readonly #given = new Set<Delivery>()
   #held = false
@@ -136,9 +136,7 @@ export class StreamQueue implements Queue {
   restart(kept: (stored: Stored) => boolean): void {
     this.#readings.length = 0
     this.#given.clear()
-    const log = this.#log.filter(kept)
-    this.#log.length = 0
-    this.#log.push(...log)
+    this.#log = this.#log.filter(kept)
   }
 
   hold(held: boolean): void {

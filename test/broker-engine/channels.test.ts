@@ -25,6 +25,22 @@ describe('A channel of the broker', () => {
     ])
   })
 
+  it('takes one ack for any number of deliveries', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'a', durable: true })
+    client.send(1, methods.BasicConsume, { queueName: 'a', consumerTag: 'tag' })
+    const publishes = Buffer.concat(new Array(1_000).fill(encodePublish(2, '', 'a', '')))
+    // More than a call can have arguments.
+    for (let thousands = 0; thousands < 140; thousands++) {
+      client.bytes(publishes)
+      client.take()
+    }
+    client.send(1, methods.BasicAck, { deliveryTag: 0, multiple: true })
+    client.send(1, methods.QueueDeclare, { queueName: 'a', passive: true })
+    assert.deepEqual(client.lines(), ['1 queue.declare-ok'])
+  })
+
   it('sends one of consume-ok and cancel-ok if both are asked for at once', () => {
     for (const [release, answer] of [
       ['3.10', '1 basic.consume-ok'],
