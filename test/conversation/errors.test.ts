@@ -185,6 +185,27 @@ describe('errors of rejected calls', () => {
     for (const { stack = '' } of await failed) assert.match(stack, /\n\s+at (async )?caller .*errors\.test/)
   })
 
+  it('show the line of a loop over a consumer that ends', async () => {
+    const clock = new VirtualClock()
+    const { peer, protocol } = await converse({ clock })
+    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+    peer.answers.set('basic.consume', ({ channel, args }) =>
+      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+    )
+    const consumer = await protocol.consumer('q')
+    async function caller(loop: AsyncIterable<unknown>): Promise<unknown> {
+      for await (const one of loop) return one
+      return undefined
+    }
+    const asked = Promise.all([consumer, consumer.batches({ size: 2 })].map(loop => rejection(caller(loop), AmqpError)))
+    await turn()
+    await clock.until(protocol.close())
+    const late = [consumer, consumer.batches({ size: 2 })].map(loop => rejection(caller(loop), AmqpError))
+    for (const { stack = '' } of [...(await asked), ...(await Promise.all(late))]) {
+      assert.match(stack, /\n\s+at (async )?caller .*errors\.test/)
+    }
+  })
+
   it('are fresh ones with a common cause', async () => {
     const { peer, channel } = await converseOnChannel()
     const calls = [follow(channel.basicQos()), follow(channel.queueDeclare('q'))]

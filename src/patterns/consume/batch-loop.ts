@@ -1,3 +1,4 @@
+import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { ackBatch } from './ack-batch.ts'
 import type { CheckedBatch } from './consumer-options.ts'
@@ -36,10 +37,14 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   }
 
   /** One call after the other, from any caller. */
-  next(): Promise<BatchResult> {
+  async next(): Promise<BatchResult> {
     const next = this.#last.then(() => this.#next())
     this.#last = next.catch(() => {})
-    return next
+    try {
+      return await next
+    } catch (error) {
+      throw rejection(error, placeOfCall())
+    }
   }
 
   async #next(): Promise<BatchResult> {

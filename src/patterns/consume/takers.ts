@@ -1,5 +1,6 @@
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { EncodeError } from '../../errors.ts'
+import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { BatchLoop } from './batch-loop.ts'
@@ -82,11 +83,20 @@ export class Takers {
     if (bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
-    return new Promise((resolve, reject) => {
-      const granted = (): void => resolve(this.#give(loop))
-      if (host.isDrained) granted()
-      else this.waiting.enter({ granted, failed: reject }, bounds)
-    })
+    return this.#wait(loop, bounds)
+  }
+
+  async #wait(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
+    try {
+      return await new Promise((resolve, reject) => {
+        const granted = (): void => resolve(this.#give(loop))
+        if (this.#host.isDrained) granted()
+        else this.waiting.enter({ granted, failed: reject }, bounds)
+      })
+    } catch (error) {
+      // Only now: it has the line of the loop that awaits this.
+      throw rejection(error, placeOfCall())
+    }
   }
 
   /** @throws why loops throw, if no message is left. */
