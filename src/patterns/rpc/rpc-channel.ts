@@ -27,11 +27,13 @@ export class RpcChannel implements DeliverySink {
   /** Replies can come: one round trip. */
   readonly opened: Promise<void>
   readonly #calls = new Map<string, PendingCall>()
+  readonly #over: () => void
   #channel: Channel | undefined
   #state: 'opening' | 'open' | 'over' = 'opening'
 
-  /** `signal` ends the wait for a channel. */
-  constructor(source: ChannelSource, signal: AbortSignal) {
+  /** `signal` ends the wait for a channel. `over` is called, never at once, when no call can be sent any more. */
+  constructor(source: ChannelSource, signal: AbortSignal, over: () => void) {
+    this.#over = over
     this.opened = this.#open(source, signal)
     // The first to learn of it: calls that have waited go before others.
     this.opened.then(() => {
@@ -56,10 +58,15 @@ export class RpcChannel implements DeliverySink {
       channel.waitClosed().catch(ignore)
       await consuming
     } catch (error) {
-      this.#state = 'over'
+      this.#end()
       void this.#channel?.close()
       throw error
     }
+  }
+
+  #end(): void {
+    this.#state = 'over'
+    this.#over()
   }
 
   /** Calls may be sent. */
@@ -172,7 +179,7 @@ export class RpcChannel implements DeliverySink {
   // ---- the end
 
   #ended(ending: CloseReason): void {
-    this.#state = 'over'
+    this.#end()
     const publishing = ending.methodKey === BASIC_PUBLISH
     for (const call of [...this.#calls.values()]) {
       call.giveUp((what, outcome) => ending.errorFor(what, publishing, outcome))

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   AbortError,
   ChannelClosedError,
@@ -372,5 +374,26 @@ describe('An RPC server', { concurrency: 4 }, () => {
       (await rejection(misspelt, EncodeError)).message,
       /^rpcServer: unknown option "prefetch"; did you mean/,
     )
+  })
+})
+
+describe('An RPC client that calls by many exchanges', () => {
+  it('keeps nothing of those that are missing', async () => {
+    await using the = await scene()
+    const client = await the.protocol.rpcClient()
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const grown = async (round: number): Promise<number> => {
+      collect()
+      const before = process.memoryUsage().heapUsed
+      for (let i = 0; i < 200; i++) {
+        await rejection(client.call('q', 'x', { exchangeName: `missing-${round}-${i}` }), ChannelClosedError)
+      }
+      collect()
+      return process.memoryUsage().heapUsed - before
+    }
+    await grown(1)
+    const bytes = await grown(2)
+    assert.ok(bytes < 500_000, `${bytes} bytes more`)
   })
 })

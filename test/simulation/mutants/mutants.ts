@@ -1127,7 +1127,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call keeps waiting when its channel is lost',
     'patterns/rpc/rpc-channel.ts',
-    "this.#state = 'over'\n    const publishing",
+    'this.#end()\n    const publishing',
     "if (ending.scope === 'connection') return\n    const publishing",
     'no reply can come by it any more',
   ],
