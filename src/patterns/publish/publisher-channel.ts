@@ -29,9 +29,11 @@ const LEAST_STAY = 1_000
 /**
  * Milliseconds after which a channel is replaced if a message that is in flight was not settled. RabbitMQ 4.3 may go on
  * without a word on all that one channel publishes to a quorum queue that was without a leader, for as long as the channel
- * lives, while it confirms what comes by others, or goes to other queues.
+ * lives, while it confirms what comes by others, or goes to other queues. It doubles for each channel in a row that settled
+ * nothing, up to `LONGEST_STALLED`: a broker that is only slow does not get more and more to do.
  */
 const STALLED = 30_000
+const LONGEST_STALLED = 120_000
 
 const OPTIONS: SourcedChannelOptions = { publisherConfirms: true, recover: false }
 
@@ -186,25 +188,19 @@ export class PublisherChannel {
   #watch(channel: Channel, window: ConfirmWindow): void {
     const { unconfirmed, oldest, settled, port } = window
     const since = this.#source.clock.now()
+    const stalled = Math.min(STALLED * 2 ** this.#fruitless, LONGEST_STALLED)
     // A large message may be on its way for long.
     const isSent = unconfirmed > 0 && port.bufferedBytes === 0
     const look = (): void => {
       const isBlocked = port.isBlocked || port.unblockedAt >= since
       if (this.#state === 'open' && isSent && window.oldest === oldest && !isBlocked) {
+        const what = `${port.server} has left one of the ${window.unconfirmed} messages in flight on channel ${channel.channelId}, or more, without a confirm for ${stalled} ms`
         // The others will be settled, if any was.
-        this.#stalled(channel, window, window.settled === settled ? 0 : SETTLE_PAUSE)
+        this.#leaveAfter(window.settled === settled ? 0 : SETTLE_PAUSE, channel)
+        this.#source.report(new TimeoutError(`${what}: what is not confirmed is sent again on another channel`), 'warn')
       } else this.#watch(channel, window)
     }
-    this.#look = this.#source.after(STALLED, look, { keepsProcessAlive: false })
-  }
-
-  #stalled(channel: Channel, { unconfirmed, port }: ConfirmWindow, pause: number): void {
-    const what = `${port.server} has left one of the ${unconfirmed} messages in flight on channel ${channel.channelId}, or more, without a confirm`
-    this.#leaveAfter(pause, channel)
-    this.#source.report(
-      new TimeoutError(`${what} for ${STALLED} ms: what is not confirmed is sent again on another channel`),
-      'warn',
-    )
+    this.#look = this.#source.after(stalled, look, { keepsProcessAlive: false })
   }
 
   /** Write nothing more, and close the channel after a pause, or when all that is in flight is settled. */

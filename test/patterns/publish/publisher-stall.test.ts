@@ -92,15 +92,31 @@ describe('The channel of a publisher, if a message in flight is not settled from
     assert.deepEqual([first?.state, last?.state], ['resolved', 'resolved'])
   })
 
-  it('is replaced again and again', async t => {
+  it('is replaced again and again, at looks with up to four times the time between them', async t => {
     const the = await scene(t)
     const [sent] = the.publish('1')
     // At the first look at a channel nothing was in flight before. Channels that settle nothing are opened after a pause.
-    await the.clock.advance(10 * LOOK + 5_000)
-    assert.equal(the.errors.length, 5)
+    await the.clock.advance(2 * LOOK)
+    for (const [looks, errors] of [
+      [4, 2],
+      [8, 3],
+      [8, 4],
+      [8, 5],
+    ] as const) {
+      await the.clock.advance(looks * LOOK - 5_000)
+      assert.equal(the.errors.length, errors - 1)
+      await the.clock.advance(5_500)
+      assert.equal(the.errors.length, errors)
+    }
     the.current.ack(the.current.last)
     await turn()
     assert.equal(sent?.state, 'resolved')
+    // The broker had settled something on that channel: the next one has the usual time.
+    the.publish('2')
+    for (let look = 0; look < 8 && the.errors.length < 6; look++) await the.clock.advance(LOOK)
+    assert.equal(the.errors.length, 6)
+    await the.clock.advance(2 * LOOK)
+    assert.equal(the.errors.length, 7)
   })
 
   it('stays if the oldest message was settled', async t => {
