@@ -79,6 +79,12 @@ export const skips = [
   {
     runtimes: ['bun'],
     file: 'test/conversation/errors.test.ts',
+    title: 'errors of rejected calls › show the line of a loop over a consumer that ends',
+    reason: awaits,
+  },
+  {
+    runtimes: ['bun'],
+    file: 'test/conversation/errors.test.ts',
     title: 'errors of rejected calls › show the line of the program that made the call',
     reason: stacks,
   },

@@ -15,11 +15,12 @@ const OWN_FRAMES = 2
 /** Called by a public method itself. */
 export function placeOfCall(): CallSite {
   const limit = Error.stackTraceLimit
-  if (!(limit > 0 && limit <= OWN_FRAMES)) return new Error()
+  const isFew = limit > 0 && limit <= OWN_FRAMES
   // The program wants few frames, which must be its own.
-  Reflect.set(Error, 'stackTraceLimit', limit + OWN_FRAMES)
+  if (isFew) Reflect.set(Error, 'stackTraceLimit', limit + OWN_FRAMES)
+  // Not made by `return`: Bun leaves out the frame of a function that ends with a call.
   const site = new Error()
-  Reflect.set(Error, 'stackTraceLimit', limit)
+  if (isFew) Reflect.set(Error, 'stackTraceLimit', limit)
   return site
 }
 

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { atCallSite, type CallSite, placeOfCall } from '../../src/lib/call-site.ts'
 
-function publicMethod(): CallSite {
-  return placeOfCall()
+// Bun has no frame of a function that ends with a call.
+function publicMethod(): { readonly site: CallSite } {
+  return { site: placeOfCall() }
 }
 
 function caller(): CallSite {
-  const site = publicMethod()
+  const { site } = publicMethod()
   return site
 }
 
