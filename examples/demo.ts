@@ -15,7 +15,7 @@ const largest = 1024
 const protocol = await connect(AMQP_URL)
 const { product, version, cluster_name: cluster } = protocol.serverProperties
 const { host, port } = protocol.peer
-console.log(`connected to ${String(product)} ${String(version)}, cluster ${String(cluster)}, at ${host}:${port}`)
+console.log(`connected to ${String(cluster)} at ${host}:${port}, which speaks as ${String(product)} ${String(version)}`)
 
 const publisher = await protocol.channel({ publisherConfirms: true })
 const { queue } = await publisher.queueDeclare(`asyncamqp-demo-${process.pid}`, { durable: false, exclusive: true })
