@@ -84,7 +84,7 @@ describe('The comparison with other clients', { timeout: 60_000 }, () => {
     const sizes = OTHERS.map(name => bytesOf(join(packageRoot, 'node_modules', name)))
     // Our own size is bounded by .ci/run.
     const [own, ...others] = row('installed size')
-    assert.equal(own, 'at most 0.90 MB')
+    assert.equal(own, 'at most 0.75 MB')
     assert.deepEqual(
       others.slice(0, 3),
       sizes.map(size => `${(size / 1e6).toFixed(2)} MB`),

@@ -10,7 +10,8 @@ export const silentCloses: Errand = async outing => {
   const { protocol } = own
   const away = await outing.connect()
   const publishers = [await away.protocol.publisher(), await protocol.publisher()]
-  for (const publisher of publishers) await publisher.publish('0', queue)
+  // Without heartbeats nothing else ends a wait for bytes that the network lost.
+  for (const publisher of publishers) await publisher.publish('0', queue, {}, { timeout: 10_000 })
   const [first, second] = publishers
   const channel = await protocol.channel()
   const other = await protocol.channel({ publisherConfirms: true })
