@@ -235,7 +235,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
 
   #channel(exchangeName: string): RpcChannel {
     const known = this.#channels.get(exchangeName)
-    if (known !== undefined && !known.isOver) return known
+    if (known !== undefined) return known
     const channel = new RpcChannel(this.#source, this.#stopped.signal, () => {
       // Nothing stays of an exchange that is called once, and is missing.
       if (this.#channels.get(exchangeName) === channel) this.#channels.delete(exchangeName)
