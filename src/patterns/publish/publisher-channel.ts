@@ -204,9 +204,9 @@ export class PublisherChannel {
   }
 
   /** Write nothing more, and close the channel after a pause, or when all that is in flight is settled. */
-  #leaveAfter(pause: number, channel: Channel | undefined): void {
+  #leaveAfter(milliseconds: number, channel: Channel | undefined): void {
     this.#to('leaving')
-    this.#source.after(pause, () => void channel?.close())
+    this.#source.after(milliseconds, () => void channel?.close())
   }
 
   /** Everything but the connection's end, which is reported separately, passes. */
