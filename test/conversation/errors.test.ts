@@ -23,6 +23,17 @@ import { VirtualClock } from '../support/virtual-clock.ts'
 
 const REFUSED = { replyCode: 404, replyText: "NOT_FOUND - no queue 'orders' in vhost '/'", classId: 50, methodId: 10 }
 
+/** A connection with a consumer that gets nothing. */
+async function consuming(clock: VirtualClock) {
+  const { peer, protocol } = await converse({ clock })
+  peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+  peer.answers.set('basic.consume', ({ channel, args }) =>
+    methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+  )
+  const consumer = await protocol.consumer('q')
+  return { protocol, consumer }
+}
+
 describe('errors of connecting', () => {
   it('show the line of the program, however deep the fault was found', async () => {
     const urls = ['amqp://localhost?hartbeat=1']
@@ -167,12 +178,7 @@ describe('errors of rejected calls', () => {
 
   it('show it if the next message of a consumer does not come', async () => {
     const clock = new VirtualClock()
-    const { peer, protocol } = await converse({ clock })
-    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
-    peer.answers.set('basic.consume', ({ channel, args }) =>
-      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
-    )
-    const consumer = await protocol.consumer('q')
+    const { protocol, consumer } = await consuming(clock)
     async function caller(options: NextOptions): Promise<unknown> {
       return await consumer.next(options)
     }
@@ -187,12 +193,7 @@ describe('errors of rejected calls', () => {
 
   it('show the line of a loop over a consumer that ends', async () => {
     const clock = new VirtualClock()
-    const { peer, protocol } = await converse({ clock })
-    peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
-    peer.answers.set('basic.consume', ({ channel, args }) =>
-      methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
-    )
-    const consumer = await protocol.consumer('q')
+    const { protocol, consumer } = await consuming(clock)
     async function caller(loop: AsyncIterable<unknown>): Promise<unknown> {
       for await (const one of loop) return one
       return undefined
