@@ -44,9 +44,25 @@ export class QueueRemaker {
     const bindings = this.#topology.bindings.filter(
       ({ definition: { kind, destination } }) => kind === 'queue' && this.#topology.queue(destination) === queue,
     )
-    await Promise.allSettled([queue, ...bindings].map(record => this.#port.make(record, channel, anew)))
+    await Promise.allSettled([
+      ...[queue, ...bindings].map(record => this.#port.make(record, channel, anew)),
+      ...this.#bindingsToSources(bindings).map(record => this.#port.make(record, channel, false)),
+    ])
     this.#port.made(queue)
     await channel.close()
+  }
+
+  /** Auto-delete exchanges went with the bindings of which they are the source, and with them the bindings to them. */
+  #bindingsToSources(bindings: readonly BindingRecord[]): BindingRecord[] {
+    const found = new Set(bindings)
+    for (const { definition } of found) {
+      if (this.#topology.exchange(definition.source)?.definition.autoDelete !== true) continue
+      for (const binding of this.#topology.bindings) {
+        const { kind, destination } = binding.definition
+        if (kind === 'exchange' && destination === definition.source) found.add(binding)
+      }
+    }
+    return [...found].slice(bindings.length)
   }
 
   async #isGone(queue: QueueRecord): Promise<boolean> {

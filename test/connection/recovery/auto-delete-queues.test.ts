@@ -90,4 +90,30 @@ describe('An auto-delete queue that ends with the channel of its consumer, over 
       ['one'],
     )
   })
+
+  it('takes its auto-delete exchanges along, whose own bindings are made again too', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.inMemory)
+    const channel = await protocol.channel()
+    await protocol.exchangeDeclare('first', 'fanout')
+    for (const exchange of ['second', 'third']) await protocol.exchangeDeclare(exchange, 'fanout', { autoDelete: true })
+    await channel.queueDeclare('one', { autoDelete: true })
+    await channel.queueBind('one', 'third')
+    await protocol.exchangeBind('third', 'second')
+    await protocol.exchangeBind('second', 'first')
+    await channel.basicConsume(() => {}, 'one', { noAck: true })
+    await consumeWhatIsRefused(protocol, channel)
+    await broker.restart()
+    await until('all consumers are back', () => broker.queue('refused once').consumers.length === 1)
+    for (const [source, destination] of [
+      ['first', 'second'],
+      ['second', 'third'],
+      ['third', 'one'],
+    ] as const) {
+      assert.deepEqual(
+        broker.exchange(source).bindings.map(binding => binding.destination),
+        [destination],
+      )
+    }
+  })
 })
