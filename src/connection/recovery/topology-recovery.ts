@@ -1,11 +1,10 @@
+import { isOfNodeDown } from '../../channel/rabbitmq.ts'
 import { ChannelClosedError, ConnectionClosedError, NoChannelAvailableError } from '../../errors.ts'
-import { asError } from '../../lib/thrown.ts'
-import { QueueDeclare } from '../../protocol/methods.ts'
+import { ignore } from '../../lib/ignore.ts'
 import type { BareChannel } from './bare-channel.ts'
-import { bind, declareExchange } from './declares.ts'
+import { Declares, type Entry, isServerNamed, newEntry } from './declares.ts'
 import { isLocked, type Patience, pauseBetween } from './patience.ts'
 import type { PendingTopology } from './pending-topology.ts'
-import { isGone, QueueRemaker } from './queue-remaker.ts'
 import { type BindingRecord, describe, type QueueRecord, type TopologyRecord } from './records.ts'
 import type { Topology } from './topology.ts'
 
@@ -18,18 +17,6 @@ const MOST_REFUSALS = 20
 /** Pauses in milliseconds between rounds that nothing waits for. */
 const FIRST_LATE_PAUSE = 500
 const LAST_LATE_PAUSE = 10_000
-
-/** One entry of the ledger on its way back. */
-interface Entry {
-  readonly record: TopologyRecord
-  tries: number
-  /** The error of its last refusal. */
-  error: Error | undefined
-  /** recoveryFailed has been emitted for it. */
-  reported: boolean
-  /** The broker no longer has the queue that it named: a new one must be made. */
-  anew: boolean
-}
 
 /** What topology recovery needs of its connection. */
 export interface TopologyPort {
@@ -60,21 +47,18 @@ export class TopologyRecovery {
   #entries: Entry[]
   /** Queues that were refused and are not given up, and why: their bindings wait. */
   readonly #refusedQueues = new Map<QueueRecord, Error>()
-  readonly #remaker: QueueRemaker
-  #channel: BareChannel | undefined
+  /** The rounds so far. */
+  #rounds: Promise<void> = Promise.resolve()
+  readonly #declares: Declares
   /** Nothing waits for the remaining entries. */
   #isLate = false
+  #isRunningLate = false
 
   constructor(topology: Topology, pending: PendingTopology, port: TopologyPort) {
     this.#topology = topology
     this.#pending = pending
     this.#port = port
-    this.#remaker = new QueueRemaker(topology, {
-      channel: () => port.channel(),
-      make: (record, channel, anew) => this.#make({ ...newEntry(record), tries: 1, anew }, channel, anew),
-      lookFor: (queue, channel) => this.#lookFor(queue, channel),
-      made: queue => pending.settled(queue),
-    })
+    this.#declares = new Declares(topology, port)
     const { exchanges, queues, bindings } = topology
     const byQueue = new Map<string, BindingRecord[]>()
     for (const binding of bindings) {
@@ -87,7 +71,10 @@ export class TopologyRecovery {
     const ordered: TopologyRecord[] = [...exchanges]
     for (const binding of byQueue.get('') ?? []) ordered.push(binding)
     for (const queue of queues) ordered.push(queue, ...(byQueue.get(queue.name) ?? []))
-    this.#entries = ordered.map(newEntry)
+    // A server-named queue of the lost connection alone went with it; one that others may use keeps its name while it is there.
+    this.#entries = ordered.map(record =>
+      newEntry(record, record.kind === 'queue' && isServerNamed(record) && record.definition.exclusive),
+    )
   }
 
   /**
@@ -95,31 +82,25 @@ export class TopologyRecovery {
    * connection breaks.
    */
   async run(): Promise<void> {
-    try {
-      for (let round = 1; this.#entries.length > 0; round++) {
-        await this.#round()
-        if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
-        await this.#port.pause(pauseBetween(round))
-      }
-      // Nothing waits for entities that the program has deleted meanwhile.
-      this.#pending.clear()
-    } finally {
-      // Another caller may need its number.
-      await this.#channel?.close()
-      this.#channel = undefined
+    for (let round = 1; this.#entries.length > 0; round++) {
+      await this.#round()
+      if (!this.#entries.some(({ record }) => this.#pending.isAway(record))) break
+      await this.#port.pause(pauseBetween(round))
     }
+    // Nothing waits for entities that the program has deleted meanwhile.
+    this.#pending.clear()
   }
 
   /** Try the remaining entries, until all are back. Never rejects: it ends with the connection, or with the recovery. */
   async runLate(): Promise<void> {
     this.#isLate = true
+    if (this.#isRunningLate) return
+    this.#isRunningLate = true
     let pause = FIRST_LATE_PAUSE
     while (this.#entries.length > 0) {
       try {
         await this.#port.pause(pause)
         await this.#round()
-        await this.#channel?.close()
-        this.#channel = undefined
       } catch (error) {
         // Else the connection is over, and the next one makes everything again.
         if (!(error instanceof NoChannelAvailableError)) return
@@ -127,6 +108,7 @@ export class TopologyRecovery {
       const someLocked = [...this.#refusedQueues.values()].some(isLocked)
       pause = someLocked ? FIRST_LATE_PAUSE : Math.min(2 * pause, LAST_LATE_PAUSE)
     }
+    this.#isRunningLate = false
   }
 
   /** Entries that are missing, and that it keeps trying to restore. */
@@ -140,15 +122,42 @@ export class TopologyRecovery {
     return queue !== undefined && isLocked(this.#refusedQueues.get(queue))
   }
 
-  /** Make queues and their bindings again that the broker may have deleted with their last consumers. */
+  /**
+   * Make queues again that the broker may have deleted with their last consumers, and what it deletes with them. Resolves when
+   * each has been tried once; what is refused is tried on like all else.
+   */
   async remake(queueNames: readonly string[]): Promise<void> {
     const queues = new Set(queueNames.flatMap(name => this.#topology.queue(name) ?? []))
-    const missing = new Set<TopologyRecord>(this.#entries.map(({ record }) => record))
-    await Promise.all(Array.from(queues, queue => (missing.has(queue) ? undefined : this.#remaker.remake(queue))))
+    await this.#round(() => {
+      const missing = new Set(this.#entries.map(({ record }) => record))
+      const again = new Set<TopologyRecord>()
+      for (const queue of queues) {
+        if (!queue.recovers || missing.has(queue)) continue
+        for (const record of [queue, ...this.#topology.bindingsEndingWith(queue)]) again.add(record)
+      }
+      const entries = [...again].filter(record => !missing.has(record)).map(record => newEntry(record, false, 1))
+      this.#entries = [...entries, ...this.#entries]
+    })
+    if (this.#isLate) void this.runLate()
   }
 
-  /** Try every entry once, if not too many are refused. Those that are left are tried in the next round. */
-  async #round(): Promise<void> {
+  /** Try every entry once, also what `prepare` adds, when the rounds before are over. */
+  #round(prepare: () => void = ignore): Promise<void> {
+    const round = this.#rounds.then(async () => {
+      prepare()
+      try {
+        await this.#tryAll()
+      } finally {
+        // Another caller may need its number.
+        await this.#declares.close()
+      }
+    })
+    this.#rounds = round.catch(ignore)
+    return round
+  }
+
+  /** If not too many are refused. Those that are left are tried in the next round. */
+  async #tryAll(): Promise<void> {
     let todo = this.#entries.filter(({ record }) => this.#topology.has(record))
     for (const { record } of this.#entries) if (!this.#topology.has(record)) this.#pending.settled(record)
     let left: Entry[] = []
@@ -161,7 +170,7 @@ export class TopologyRecovery {
       const { batch, rest } = this.#nextBatch(todo, size, left)
       todo = rest
       if (batch.length === 0) break
-      const { made, error } = await this.#makeBatch(batch)
+      const { made, error } = await this.#declares.make(batch)
       for (const entry of batch.slice(0, made)) this.#made(entry)
       const refused = batch[made]
       if (refused === undefined || error === undefined) size = Math.min(2 * size, BATCH)
@@ -177,7 +186,7 @@ export class TopologyRecovery {
             // Its bindings are tried now, and a refusal is reported.
             givenUp.push(refused)
             const isOfIt = ({ record }: Entry): boolean =>
-              record.kind === 'binding' && this.#destination(record) === refused.record
+              record.kind === 'binding' && this.#topology.destination(record) === refused.record
             todo = [...left.filter(isOfIt), ...todo]
             left = left.filter(entry => !isOfIt(entry))
           }
@@ -203,9 +212,9 @@ export class TopologyRecovery {
       const { record } = entry
       if (record.kind === 'queue') {
         lastQueue = record
-        if (this.#isMadeAnew(entry, record)) unnamed.add(record)
+        if (entry.anew) unnamed.add(record)
       } else if (record.kind === 'binding') {
-        const queue = this.#destination(record)
+        const queue = this.#topology.destination(record)
         if (queue !== undefined && this.#refusedQueues.has(queue)) {
           left.push(entry)
           continue
@@ -216,70 +225,6 @@ export class TopologyRecovery {
       batch.push(entry)
     }
     return { batch, rest: todo.slice(next) }
-  }
-
-  #destination({ definition: { kind, destination } }: BindingRecord): QueueRecord | undefined {
-    return kind === 'queue' ? this.#topology.queue(destination) : undefined
-  }
-
-  /** A server-named queue of this connection alone is gone; one that others may use keeps its name while it is there. */
-  #isMadeAnew(entry: Entry, { definition }: QueueRecord): boolean {
-    return definition.queueName === '' && (definition.exclusive || entry.anew)
-  }
-
-  /** Returns how many were declared, and the error of the next one. */
-  async #makeBatch(batch: readonly Entry[]): Promise<{ readonly made: number; readonly error?: Error }> {
-    this.#channel ??= this.#port.channel()
-    const channel = this.#channel
-    let unnamed: QueueRecord | undefined
-    const results = await Promise.allSettled(
-      batch.map(entry => {
-        const { record } = entry
-        if (record.kind === 'queue') unnamed = this.#isMadeAnew(entry, record) ? record : undefined
-        const isOfLast = record.kind === 'binding' && unnamed !== undefined && this.#destination(record) === unnamed
-        return this.#make(entry, channel, isOfLast)
-      }),
-    )
-    // RabbitMQ does them in order: the first that failed is the one it refused, those after it were not looked at.
-    const made = results.findIndex(({ status }) => status === 'rejected')
-    const result = results[made]
-    if (result?.status !== 'rejected') return { made: batch.length }
-    this.#channel = undefined
-    return { made, error: asError(result.reason) }
-  }
-
-  #make(entry: Entry, channel: BareChannel, isOfLast: boolean): Promise<unknown> {
-    const { record, tries } = entry
-    if (record.kind === 'exchange') return declareExchange(record, channel)
-    if (record.kind === 'queue') return this.#declareQueue(entry, record, channel)
-    const { source, destination, kind } = record.definition
-    // An auto-delete exchange goes with the last binding of the old connection's queues, also if it was just declared.
-    const before = tries === 0 ? [] : [source, ...(kind === 'exchange' ? [destination] : [])]
-    const exchanges = before.flatMap(name => this.#topology.exchange(name) ?? [])
-    return Promise.all([
-      ...exchanges.map(exchange => declareExchange(exchange, channel)),
-      bind(record, channel, isOfLast),
-    ])
-  }
-
-  async #declareQueue(entry: Entry, queue: QueueRecord, channel: BareChannel): Promise<void> {
-    const { queueName: given, durable, exclusive, autoDelete, arguments: args } = queue.definition
-    if (given === '' && !this.#isMadeAnew(entry, queue)) {
-      await this.#lookFor(queue, channel)
-      return
-    }
-    const queueName = given === '' ? '' : queue.name
-    const sent = { queueName, durable, exclusive, autoDelete, arguments: args }
-    const reply = await channel.call(QueueDeclare, sent, `queue.declare of "${queue.name}"`)
-    const oldName = queue.name
-    if (reply === undefined || reply.queue === oldName || !this.#topology.has(queue)) return
-    this.#topology.renamed(queue, reply.queue)
-    this.#port.renamed(oldName, reply.queue)
-  }
-
-  /** RabbitMQ lets no client declare a name that it reserves, but a passive declare says whether it is there. */
-  async #lookFor({ name }: QueueRecord, channel: BareChannel): Promise<void> {
-    await channel.call(QueueDeclare, { queueName: name, passive: true }, `queue.declare of "${name}"`)
   }
 
   #made({ record, error }: Entry): void {
@@ -308,7 +253,7 @@ export class TopologyRecovery {
       this.#port.failed(describe(record), error, false)
       return 'never'
     }
-    if (record.kind === 'queue' && isGone(record, error) && !entry.anew) {
+    if (record.kind === 'queue' && isServerNamed(record) && isGone(error) && !entry.anew) {
       entry.anew = true
       return 'anew'
     }
@@ -330,6 +275,7 @@ export class TopologyRecovery {
   }
 }
 
-function newEntry(record: TopologyRecord): Entry {
-  return { record, tries: 0, error: undefined, reported: false, anew: false }
+/** The broker does not have it, and will not. */
+function isGone(error: ChannelClosedError): boolean {
+  return error.replyCode === 404 && !isOfNodeDown(error)
 }

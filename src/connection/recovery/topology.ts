@@ -71,10 +71,12 @@ export class Topology implements TopologyRecorder, Ledger {
   }
 
   get bindings(): BindingRecord[] {
-    return [...this.#bindings].filter(({ definition: { kind, source, destination } }) => {
-      const target = kind === 'queue' ? this.#byName.get(destination) : this.#exchanges.get(destination)
-      return this.#exchanges.get(source)?.recovers !== false && target?.recovers !== false
-    })
+    return [...this.#bindings].filter(binding => this.#recovers(binding))
+  }
+
+  #recovers({ definition: { kind, source, destination } }: BindingRecord): boolean {
+    const target = kind === 'queue' ? this.#byName.get(destination) : this.#exchanges.get(destination)
+    return this.#exchanges.get(source)?.recovers !== false && target?.recovers !== false
   }
 
   exchange(exchangeName: string): ExchangeRecord | undefined {
@@ -85,6 +87,11 @@ export class Topology implements TopologyRecorder, Ledger {
     return this.#byName.get(this.currentName(queueName))
   }
 
+  /** The queue that a binding leads to, unless that is an exchange or another program's. */
+  destination({ definition: { kind, destination } }: BindingRecord): QueueRecord | undefined {
+    return kind === 'queue' ? this.queue(destination) : undefined
+  }
+
   /** The exchanges that an exchange is bound to. */
   exchangesBehind(exchangeName: string): string[] {
     return [...this.#between.of(exchangeName)].map(({ definition }) => definition.destination)
@@ -92,6 +99,16 @@ export class Topology implements TopologyRecorder, Ledger {
 
   bindingsTo(queueName: string): BindingRecord[] {
     return [...this.#to.of(place('queue', queueName))]
+  }
+
+  /** The bindings that recover and that end with a queue: also those to auto-delete exchanges, which end with the last binding from them. */
+  bindingsEndingWith({ name }: QueueRecord): BindingRecord[] {
+    const ending = new Set(this.#to.of(place('queue', name)))
+    for (const { definition } of ending) {
+      if (this.#exchanges.get(definition.source)?.definition.autoDelete !== true) continue
+      for (const binding of this.#to.of(place('exchange', definition.source))) ending.add(binding)
+    }
+    return [...ending].filter(binding => this.#recovers(binding))
   }
 
   /** Undefined if that is not known: another program declared the queue, or the vhost chose its type. */

@@ -116,4 +116,23 @@ describe('An auto-delete queue that ends with the channel of its consumer, over 
       )
     }
   })
+
+  it('keeps the bindings after one that is refused, which is tried on', async () => {
+    await using broker = await startBroker()
+    await using other = await connect(broker.inMemory)
+    await using protocol = await connect({ ...broker.inMemory, connectionName: 'lost' })
+    const channel = await protocol.channel()
+    for (const exchange of ['gone', 'there']) await other.exchangeDeclare(exchange, 'fanout')
+    await channel.queueDeclare('one', { autoDelete: true })
+    for (const exchange of ['gone', 'there']) await channel.queueBind('one', exchange)
+    await channel.basicConsume(() => {}, 'one', { noAck: true })
+    await consumeWhatIsRefused(protocol, channel)
+    await other.exchangeDelete('gone')
+    broker.cutConnections('lost')
+    await until('all consumers are back', () => broker.queue('refused once').consumers.length === 1)
+    assert.equal(broker.queue('one').consumers.length, 1)
+    await until('the binding is back', () => broker.exchange('there').bindings.length === 1)
+    await other.exchangeDeclare('gone', 'fanout')
+    await until('the binding that was refused is back', () => broker.exchange('gone').bindings.length === 1)
+  })
 })

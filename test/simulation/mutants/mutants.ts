@@ -1090,7 +1090,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'queueRenamed is not emitted',
-    'connection/recovery/topology-recovery.ts',
+    'connection/recovery/declares.ts',
     'this.#port.renamed(oldName, reply.queue)',
     'void oldName',
     'the program gives others a name that is gone',
@@ -1233,9 +1233,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a queue comes back without a flag',
-    'connection/recovery/topology-recovery.ts',
-    'const sent = { queueName, durable, exclusive, autoDelete, arguments: args }',
-    'const sent = { queueName, durable, exclusive: exclusive && durable, autoDelete, arguments: args }',
+    'connection/recovery/declares.ts',
+    ': { queueName, durable, exclusive, autoDelete, arguments: args }',
+    ': { queueName, durable, exclusive: exclusive && durable, autoDelete, arguments: args }',
     'other connections may use it',
   ],
   [
@@ -2138,7 +2138,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'an auto-delete exchange is not made again for a late binding',
-    'connection/recovery/topology-recovery.ts',
+    'connection/recovery/declares.ts',
     'const before = tries === 0 ? []',
     'const before = tries >= 0 ? []',
     'the binding is refused',
@@ -2588,8 +2588,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a shared queue that the server named is made twice',
     'connection/recovery/topology-recovery.ts',
-    "return definition.queueName === '' && (definition.exclusive || entry.anew)",
-    "return definition.queueName === ''",
+    'isServerNamed(record) && record.definition.exclusive),',
+    'isServerNamed(record)),',
     'its messages stay in the old one',
   ],
   [
@@ -2902,23 +2902,23 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a queue of the server that ended with its channel stays away',
-    'connection/recovery/queue-remaker.ts',
-    'if (anew && !(await this.#isGone(queue))) return',
-    'if (anew) return',
+    'connection/recovery/topology-recovery.ts',
+    "if (record.kind === 'queue' && isServerNamed(record) && isGone(error) && !entry.anew) {",
+    "if (record.kind === 'queue' && isServerNamed(record) && isGone(error) && entry.tries === 0) {",
     'its consumers are given up',
   ],
   [
     'two channels make a queue of the server again twice',
-    'connection/recovery/queue-remaker.ts',
-    'this.#remaking.get(queue) ?? this.#remake(queue)',
-    'this.#remake(queue)',
+    'connection/recovery/topology-recovery.ts',
+    'newEntry(record, false, 1)',
+    "newEntry(record, record.kind === 'queue' && isServerNamed(record), 1)",
     'one of them has no consumer, and stays for ever',
   ],
   [
     'an exchange that ended with its queue is not made again',
     'connection/recovery/topology-recovery.ts',
-    'tries: 1, anew }',
-    'tries: 0, anew }',
+    'newEntry(record, false, 1)',
+    'newEntry(record, false)',
     'the binding of the queue is missing',
   ],
   [
@@ -3084,9 +3084,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a queue that ended with its channel loses its bindings',
-    'connection/recovery/queue-remaker.ts',
-    '[queue, ...bindings].map',
-    '[queue].map',
+    'connection/recovery/topology-recovery.ts',
+    '[queue, ...this.#topology.bindingsEndingWith(queue)]',
+    '[queue]',
     'nothing is routed to it',
   ],
 ]
