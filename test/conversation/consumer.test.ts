@@ -288,6 +288,36 @@ describe('A consumer whose connection is lost', () => {
     assert.deepEqual(log, ['1', '2', '3', 'closed'])
   })
 
+  it('has what came without acks in one read with the end of a connection that none follows', async () => {
+    const close = methodFrame(0, methods.ConnectionClose, {
+      replyCode: 320,
+      replyText: 'CONNECTION_FORCED',
+      classId: 0,
+      methodId: 0,
+    })
+    const takers: ((protocol: AmqpProtocol, log: string[]) => Promise<unknown>)[] = [
+      (protocol, log) =>
+        protocol.consumer('q', message => void log.push(message.text()), { concurrency: 1, noAck: true }),
+      async (protocol, log) => {
+        const consumer = await protocol.consumer('q', { noAck: true })
+        const loop = async (): Promise<void> => {
+          for await (const message of consumer) log.push(message.text())
+        }
+        loop().catch(() => {})
+      },
+    ]
+    for (const take of takers) {
+      const fixture = new Fixture()
+      const log: string[] = []
+      await take(await fixture.connect({ recovery: false }), log)
+      await turn()
+      const tag = fixture.tags.at(-1) ?? ''
+      fixture.connection.send(...[1, 2, 3].map(each => delivery(fixture.channel, tag, each, `${each}`)), close)
+      await turn()
+      assert.deepEqual(log, ['1', '2', '3'])
+    }
+  })
+
   it('starts nothing before onCancel has decided', async () => {
     for (const noAck of [false, true]) {
       const fixture = new Fixture()

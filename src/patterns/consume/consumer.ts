@@ -341,11 +341,12 @@ export class Consumer<Content = unknown>
 
   async #endAfter(makeError: () => Error, error: Error | undefined): Promise<void> {
     const dispatcher = this.#dispatcher
-    if (error !== undefined && this.#settings.noAck && this.#hasHandler && dispatcher.unseen > 0) {
+    if (error !== undefined && this.#settings.noAck) {
       // The broker no longer has the messages that arrived: all of them are handled, unless the program has closed the
-      // connection.
+      // connection. Those that came in one read with its end are here when that read is over.
       dispatcher.stop()
-      await dispatcher.until(() => dispatcher.unseen === 0)
+      await undefined
+      if (this.#hasHandler) await dispatcher.until(() => dispatcher.unseen === 0)
     }
     this.#end(makeError, error)
     // Handlers that run may still have copies to send.

@@ -39,6 +39,8 @@ async function runToTheLast(outing: Outing): Promise<void> {
     async () => control.closeConnections(320, 'CONNECTION_FORCED'),
     async own => {
       control.closeConnections(320, 'CONNECTION_FORCED')
+      // All of it is one read.
+      await outing.sleep(2)
       own.thaw('toClient')
     },
   ]

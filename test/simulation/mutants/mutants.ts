@@ -2721,8 +2721,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what came without acks is dropped with the connection',
     'patterns/consume/consumer.ts',
-    'this.#settings.noAck && this.#hasHandler && dispatcher.unseen > 0',
-    'this.#settings.noAck && this.#hasHandler && dispatcher.unseen > 1_000_000',
+    'if (this.#hasHandler) await dispatcher.until(() => dispatcher.unseen === 0)',
+    '',
     'the broker has forgotten it',
   ],
   [
@@ -3088,6 +3088,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '[queue, ...this.#topology.bindingsEndingWith(queue)]',
     '[queue]',
     'nothing is routed to it',
+  ],
+  [
+    'what came without acks is dropped if it came with the end of the connection',
+    'patterns/consume/consumer.ts',
+    'if (error !== undefined && this.#settings.noAck) {',
+    'if (error !== undefined && this.#settings.noAck && dispatcher.unseen > 0) {',
+    'the broker has forgotten it, and it is handed over when that read is over',
   ],
 ]
 

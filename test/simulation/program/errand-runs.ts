@@ -61,7 +61,7 @@ export class ErrandRuns implements Host {
 
   startBroker(): OwnBroker {
     const control = startSimulatedBroker(this.clock)
-    const network = new Network(this.clock, new Random(this.#count))
+    const network = new Network(this.clock, new Random(Math.floor(this.clock.random() * 2 ** 31)))
     network.listener = control.listener
     return { control, connect: (given = {}) => this.#connect(network, given, false) }
   }
