@@ -85,7 +85,7 @@ export class Link implements Transport {
       conditions,
       chunk => {
         if (chunk === 'end') this.#server?.ended()
-        else this.#server?.bytes(chunk)
+        else this.#server?.bytes(Buffer.from(chunk))
       },
       () => {},
       bytes => this.#left(bytes),
@@ -171,7 +171,9 @@ export class Link implements Transport {
 
   write(segments: readonly Uint8Array[], sent?: () => void): boolean {
     if (this.#state !== 'open') return false
-    const bytes = Buffer.concat(segments)
+    const [only] = segments
+    // As a socket has it: the memory is the client's, which must leave it alone until it is sent.
+    const bytes = only !== undefined && segments.length === 1 ? viewOf(only) : Buffer.concat(segments)
     this.watch(bytes)
     this.#judgeSilence()
     if (bytes[0] === HEARTBEAT_FRAME) this.#beats = true
@@ -255,6 +257,10 @@ export class Link implements Transport {
     this.#clock.after(0, () => server?.closed())
     this.#clock.after(0, () => this.#handler.onClose(error))
   }
+}
+
+function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 /** What lies between the clients and the broker. */

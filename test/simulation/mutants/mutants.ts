@@ -3096,6 +3096,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if (error !== undefined && this.#settings.noAck && dispatcher.unseen > 0) {',
     'the broker has forgotten it, and it is handed over when that read is over',
   ],
+  [
+    'memory that is on its way is written over',
+    'connection/wire/write-batcher.ts',
+    'if (pending === 0) this.writer.reuse()\n    if (!more)',
+    'this.writer.reuse()\n    if (!more)',
+    'a socket has not sent it yet',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
