@@ -1,11 +1,9 @@
-import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { inContext } from '../../lib/call-safely.ts'
 import type { Timer, TimerSource } from '../../lib/clock.ts'
 import { ackBatch } from './ack-batch.ts'
 import type { BatchHandler, CheckedBatch } from './consumer-options.ts'
-import { FailedMessages } from './failed-messages.ts'
-import type { FailurePolicy } from './failure-policy.ts'
+import type { FailedMessages } from './failed-messages.ts'
 import type { MakeRuns, Runs } from './handler-runs.ts'
 import type { Message } from './message.ts'
 
@@ -20,10 +18,9 @@ export class BatchRuns implements Runs {
   readonly #handler: BatchHandler
   readonly #size: number
   readonly #wait: number
-  readonly #policy: FailurePolicy
   readonly #failed: FailedMessages
   readonly #timers: TimerSource
-  /** A batch is done, or a failed message is settled. */
+  /** A batch is done. */
   readonly #freed: () => void
   /** The batch that is being collected. */
   #filling: Entry[] = []
@@ -35,8 +32,8 @@ export class BatchRuns implements Runs {
     handler: BatchHandler,
     { size, wait }: CheckedBatch,
     concurrency: number,
-    policy: FailurePolicy,
-    source: ErrorReporter & TimerSource,
+    failed: FailedMessages,
+    timers: TimerSource,
     freed: () => void,
   ) {
     // A context of its own: what the handler enters stays with it.
@@ -44,9 +41,8 @@ export class BatchRuns implements Runs {
     this.#size = size
     this.#wait = wait
     this.concurrency = concurrency
-    this.#policy = policy
-    this.#failed = new FailedMessages(policy, source, freed)
-    this.#timers = source
+    this.#failed = failed
+    this.#timers = timers
     this.#freed = freed
   }
 
@@ -59,13 +55,13 @@ export class BatchRuns implements Runs {
   }
 
   get unsettled(): number {
-    let count = this.#failed.unsettled + this.#filling.length
+    let count = this.#filling.length
     for (const batch of this.#running) count += batch.filter(({ message }) => message.isHeld).length
     return count
   }
 
   get isIdle(): boolean {
-    return this.#running.size + this.#failed.unsettled + this.#filling.length === 0
+    return this.#running.size + this.#filling.length === 0
   }
 
   working(): readonly Message[] {
@@ -104,11 +100,11 @@ export class BatchRuns implements Runs {
       await this.#handler([...messages])
       this.#running.delete(batch)
       ackBatch(messages, this.#running.size + this.#failed.unsettled === 0)
-      for (const message of messages) this.#policy.succeeded(message)
+      for (const message of messages) this.#failed.succeeded(message)
     } catch (error) {
       this.#running.delete(batch)
-      this.#failed.report(messages, error)
-      for (const { message, trace } of batch) this.#failed.settle(message, trace, error)
+      this.#failed.report(messages, 'handler', error)
+      for (const { message, trace } of batch) this.#failed.settle(message, trace, 'handler', error)
     }
     this.#freed()
   }
@@ -121,5 +117,5 @@ export class BatchRuns implements Runs {
 }
 
 /** The types of `protocol.consumer()` say that the handler takes arrays. */
-export const inBatches: MakeRuns = (handler, { batch = { size: 1, wait: 0 }, concurrency }, policy, source, freed) =>
-  new BatchRuns(handler as BatchHandler, batch, concurrency, policy, source, freed)
+export const inBatches: MakeRuns = (handler, { batch = { size: 1, wait: 0 }, concurrency }, failed, timers, freed) =>
+  new BatchRuns(handler as BatchHandler, batch, concurrency, failed, timers, freed)

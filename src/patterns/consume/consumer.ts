@@ -1,12 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { ErrorReporter } from '../../channel/port.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, ConnectionClosedError, ConnectionError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { placeOfCall, rejection } from '../../lib/call-site.ts'
-import type { TimerSource } from '../../lib/clock.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
@@ -30,10 +28,10 @@ import {
 } from './consumer-options.ts'
 import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { FailedMessages } from './failed-messages.ts'
+import { FailedMessages, type Failing } from './failed-messages.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import { FailurePolicy } from './failure-policy.ts'
-import { type MakeRuns, oneByOne, type Runs } from './handler-runs.ts'
+import { type MakeRuns, oneByOne } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 import type { HandOutBuffer } from './message-buffer.ts'
@@ -122,7 +120,9 @@ export class Consumer<Content = unknown>
     this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
     this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack, copies)
     this.#hasHandler = handler !== undefined
-    const runs = handler === undefined ? undefined : this.#makeRuns(handler, makeRuns)
+    const freed = (): void => this.#dispatcher.freed()
+    const failed = new FailedMessages(this.#policy, (error, failing) => this.#reportFailure(error, failing), freed)
+    const runs = handler && makeRuns(handler, settings, failed, source, freed)
     const threshold = settings.slowHandlerThreshold ?? source.slowHandlerThreshold
     const watch =
       runs &&
@@ -132,10 +132,7 @@ export class Consumer<Content = unknown>
         () => runs.working(),
         slow => this.#slow(slow),
       )
-    const decodes = decoding?.(
-      new FailedMessages(this.#policy, this.#reporter('a message', 'was not decoded'), () => this.#dispatcher.freed()),
-    )
-    this.#dispatcher = new Dispatcher({ ...settings, decoding: decodes }, runs, watch, source, {
+    this.#dispatcher = new Dispatcher({ ...settings, decoding: decoding?.(failed), failed }, runs, watch, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),
       left: () => this.#close(CLOSE_TIMEOUT).handlers,
@@ -147,20 +144,11 @@ export class Consumer<Content = unknown>
     })
   }
 
-  #makeRuns(handler: MessageHandler | BatchHandler, makeRuns: MakeRuns): Runs {
-    const reporter = this.#reporter('a handler', 'failed')
-    return makeRuns(handler, this.#settings, this.#policy, reporter, () => this.#dispatcher.freed())
-  }
-
-  /** Reports what failed. */
-  #reporter(failing: string, failed: string): ErrorReporter & TimerSource {
-    const source = this.#source
+  #reportFailure(error: unknown, failing: Failing): void {
     const { queueName, onFailure } = this.#settings
-    const what = `${failing} of queue "${queueName}" ${failed} (onFailure: ${nameOf(onFailure)})`
-    return {
-      report: (error: unknown, fallback: 'unhandled' | 'warn') => source.report(error, fallback, what),
-      after: (milliseconds: number, expired: () => void) => source.after(milliseconds, expired),
-    }
+    const of = `of queue "${queueName}"`
+    const what = failing === 'handler' ? `a handler ${of} failed` : `a message ${of} was not decoded`
+    this.#source.report(error, 'warn', `${what} (onFailure: ${nameOf(onFailure)})`)
   }
 
   #slow({ count, longest: { message, ms: longestMs } }: SlowHandlers): void {

@@ -9,6 +9,7 @@ import { Conditions } from '../../lib/conditions.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { transition } from '../../lib/transition.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
+import type { FailedMessages } from './failed-messages.ts'
 import { asFirstPublished } from './first-published.ts'
 import type { Runs } from './handler-runs.ts'
 import { Message, StreamMessage } from './message.ts'
@@ -54,6 +55,7 @@ export interface DispatcherOptions {
   readonly mayRetry: boolean
   /** Decodes messages before they are handed out. */
   readonly decoding: HandOutBuffer | undefined
+  readonly failed: FailedMessages
 }
 
 /**
@@ -78,6 +80,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
   readonly #timers: TimerSource
   readonly #events: DispatcherEvents
   readonly #buffer: HandOutBuffer
+  readonly #failed: FailedMessages
   readonly takers: Takers
   #state: State = 'starting'
   #paused = false
@@ -90,7 +93,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
   readonly #conditions = new Conditions()
 
   constructor(
-    { queueName, noAck, prefetchCount, arguments: args, mayRetry, decoding }: DispatcherOptions,
+    { queueName, noAck, prefetchCount, arguments: args, mayRetry, decoding, failed }: DispatcherOptions,
     runs: Runs | undefined,
     watch: HandlerWatch | undefined,
     timers: TimerSource,
@@ -103,6 +106,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
     this.#runs = runs
     this.#direct = decoding === undefined ? runs : undefined
     this.#mayRetry = mayRetry
+    this.#failed = failed
     this.#buffer = decoding ?? new MessageBuffer()
     this.#buffer.attach({
       decoded: () => this.#decoded(),
@@ -316,6 +320,10 @@ export class Dispatcher implements DeliverySink, TakersHost {
     return this.#mayHandOut() && this.#buffer.isReady(places)
   }
 
+  get isInOrder(): boolean {
+    return this.#failed.unsettled + this.#buffer.decoding === 0
+  }
+
   get hasEnded(): boolean {
     return this.#state === 'ended'
   }
@@ -334,13 +342,13 @@ export class Dispatcher implements DeliverySink, TakersHost {
   get stats() {
     const { length: buffered } = this.#buffer
     const { running: handlersRunning = 0, concurrency = 0, unsettled = 0 } = this.#runs ?? {}
-    const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#buffer.unsettled + this.takers.unsettled
+    const unacknowledged = this.noAck ? 0 : buffered + unsettled + this.#failed.unsettled + this.takers.unsettled
     return { isPaused: this.#paused, handlersRunning, concurrency, buffered, unacknowledged }
   }
 
   /** No handler runs, and failed messages are settled. */
   get handlersIdle(): boolean {
-    return this.#buffer.unsettled === 0 && (this.#runs?.isIdle ?? true)
+    return this.#failed.unsettled === 0 && (this.#runs?.isIdle ?? true)
   }
 
   // ---- the end

@@ -1,23 +1,25 @@
-import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { describeThrown } from '../../lib/thrown.ts'
 import type { FailurePolicy } from './failure-policy.ts'
 import type { Message } from './message.ts'
 
-/** The messages whose handler failed, until they are settled. */
+/** What failed, in reports. */
+export type Failing = 'handler' | 'decoding'
+
+/** The messages of a consumer whose handler failed, or that could not be decoded, until they are settled. */
 export class FailedMessages {
   readonly #policy: FailurePolicy
-  readonly #reporter: ErrorReporter
+  readonly #report: (error: unknown, failing: Failing) => void
   /** One of them is settled. */
   readonly #settled: () => void
   /** That of the consumer: other messages follow, in the context of this one. */
   readonly #context = new AsyncResource('asyncamqp')
   #unsettled = 0
 
-  constructor(policy: FailurePolicy, reporter: ErrorReporter, settled: () => void) {
+  constructor(policy: FailurePolicy, report: (error: unknown, failing: Failing) => void, settled: () => void) {
     this.#policy = policy
-    this.#reporter = reporter
+    this.#report = report
     this.#settled = settled
   }
 
@@ -25,13 +27,18 @@ export class FailedMessages {
     return this.#unsettled
   }
 
-  /** Report why a handler failed, unless its work was broken off since a message was taken away. */
-  report(messages: readonly Message[], error: unknown): void {
-    if (!messages.some(message => isBrokenOff(message, error))) this.#reporter.report(error, 'warn')
+  /** A handler succeeded: if its message had failed before, that is over. */
+  succeeded(message: Message): void {
+    this.#policy.succeeded(message)
+  }
+
+  /** Report why, unless the work was broken off since a message was taken away. */
+  report(messages: readonly Message[], failing: Failing, error: unknown): void {
+    if (!messages.some(message => isBrokenOff(message, error))) this.#report(error, failing)
   }
 
   /** Apply the failure policy to a message. */
-  settle(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
+  settle(message: Message, trace: ProcessTrace | undefined, failing: Failing, error: unknown): void {
     const { isHeld } = message
     if (isHeld) this.#unsettled++
     trace?.failed(error)
@@ -42,7 +49,7 @@ export class FailedMessages {
       this.#context.runInAsyncScope(this.#settled)
     }
     this.#policy.settle(message, error).then(settled, (second: unknown) => {
-      this.#reporter.report(second, 'warn')
+      this.#report(second, failing)
       message.nack()
       settled()
     })

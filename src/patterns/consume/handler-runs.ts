@@ -1,11 +1,9 @@
-import type { ErrorReporter } from '../../channel/port.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { follow, isAwaited } from '../../lib/call-safely.ts'
 import type { TimerSource } from '../../lib/clock.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
-import { FailedMessages } from './failed-messages.ts'
-import type { FailurePolicy } from './failure-policy.ts'
+import type { FailedMessages } from './failed-messages.ts'
 import type { Message } from './message.ts'
 
 /** One place among those that may run at the same time. Made once for many messages: no closures for each. */
@@ -31,9 +29,9 @@ export interface Runs {
   /** Handlers that have begun and not ended. */
   readonly running: number
   readonly concurrency: number
-  /** Messages that are not settled: of handlers that run, and of those that failed. */
+  /** Messages of handlers that run, or will, that are not settled. */
   readonly unsettled: number
-  /** No handler runs, and failed messages are settled. */
+  /** No handler runs, or will without another message. */
   readonly isIdle: boolean
   /** What each handler that runs works on; of a batch, its first message. */
   working(): readonly Message[]
@@ -49,9 +47,8 @@ export interface Runs {
 export class HandlerRuns implements Runs {
   readonly #handler: MessageHandler
   readonly #concurrency: number
-  readonly #policy: FailurePolicy
-  readonly #failures: FailedMessages
-  /** A place is free again, or a failed message is settled. */
+  readonly #failed: FailedMessages
+  /** A place is free again. */
   readonly #freed: () => void
   /** That of the consumer. */
   readonly #context = new AsyncResource('asyncamqp')
@@ -60,17 +57,10 @@ export class HandlerRuns implements Runs {
   readonly #freeRuns: Run[] = []
   #running = 0
 
-  constructor(
-    handler: MessageHandler,
-    concurrency: number,
-    policy: FailurePolicy,
-    reporter: ErrorReporter,
-    freed: () => void,
-  ) {
+  constructor(handler: MessageHandler, concurrency: number, failed: FailedMessages, freed: () => void) {
     this.#handler = handler
     this.#concurrency = concurrency
-    this.#policy = policy
-    this.#failures = new FailedMessages(policy, reporter, freed)
+    this.#failed = failed
     this.#freed = freed
   }
 
@@ -137,13 +127,13 @@ export class HandlerRuns implements Runs {
 
   #succeed(message: Message, trace: ProcessTrace | undefined): void {
     message.ack()
-    this.#policy.succeeded(message)
+    this.#failed.succeeded(message)
     trace?.done()
   }
 
   #fail(message: Message, trace: ProcessTrace | undefined, error: unknown): void {
-    this.#failures.report([message], error)
-    this.#failures.settle(message, trace, error)
+    this.#failed.report([message], 'handler', error)
+    this.#failed.settle(message, trace, 'handler', error)
   }
 
   get running(): number {
@@ -159,11 +149,11 @@ export class HandlerRuns implements Runs {
   }
 
   get unsettled(): number {
-    return this.#failures.unsettled + this.#runs.filter(({ message }) => message?.isHeld === true).length
+    return this.#runs.filter(({ message }) => message?.isHeld === true).length
   }
 
   get isIdle(): boolean {
-    return this.#running + this.#failures.unsettled === 0
+    return this.#running === 0
   }
 
   /** It collects nothing. */
@@ -178,10 +168,10 @@ export class HandlerRuns implements Runs {
 export type MakeRuns = (
   handler: MessageHandler | BatchHandler,
   settings: ConsumerSettings,
-  policy: FailurePolicy,
-  source: ErrorReporter & TimerSource,
+  failed: FailedMessages,
+  timers: TimerSource,
   freed: () => void,
 ) => Runs
 
-export const oneByOne: MakeRuns = (handler, { concurrency }, policy, source, freed) =>
-  new HandlerRuns(handler as MessageHandler, concurrency, policy, source, freed)
+export const oneByOne: MakeRuns = (handler, { concurrency }, failed, _timers, freed) =>
+  new HandlerRuns(handler as MessageHandler, concurrency, failed, freed)

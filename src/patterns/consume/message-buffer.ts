@@ -12,8 +12,8 @@ export interface BufferOwner {
 /** Messages that are not handed out yet, in the order of their delivery. */
 export interface HandOutBuffer {
   readonly length: number
-  /** Messages that left it without being handed out, and are not settled. */
-  readonly unsettled: number
+  /** Those that are being decoded: messages that came after them may be handed out before. */
+  readonly decoding: number
   attach(owner: BufferOwner): void
   push(message: Message): void
   /** Whether `shift` returns a message. `places` is the number of messages that are wanted. */
@@ -25,7 +25,7 @@ export interface HandOutBuffer {
 
 /** A ring, which costs no allocation for a message that comes and goes. */
 export class MessageBuffer implements HandOutBuffer {
-  readonly unsettled = 0
+  readonly decoding = 0
   #ring: (Message | undefined)[] = new Array(64).fill(undefined)
   #head = 0
   #length = 0

@@ -16,6 +16,8 @@ export interface TakersHost {
   readonly hasHandler: boolean
   /** Whether a message may go to the program now, if it wants so many. */
   mayTake(places: number): boolean
+  /** Nothing that came before what was handed out is unsettled here: it has not failed, and is not being decoded. */
+  readonly isInOrder: boolean
   /** Undefined if the next message cannot be handed out. */
   shift(): Message | undefined
   /** It has ended, and no message is left. */
@@ -58,7 +60,7 @@ export class Takers {
     const loop = new BatchLoop(batch, {
       timers: this.#timers,
       take: (loop, signal) => this.#take(loop, { signal, what: 'batches' }),
-      isAlone: () => this.#loops.size === 1 && this.inHand.unsettled === 0,
+      isAlone: () => this.#loops.size === 1 && this.inHand.unsettled === 0 && this.#host.isInOrder,
       leave: loop => this.#leave(loop),
     })
     this.#loops.add(loop)

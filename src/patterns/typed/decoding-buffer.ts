@@ -31,8 +31,8 @@ export class DecodingBuffer implements HandOutBuffer {
     return this.#waiting.length + this.#taken.size
   }
 
-  get unsettled(): number {
-    return this.#failed.unsettled
+  get decoding(): number {
+    return this.#taken.size
   }
 
   push(message: Message): void {
@@ -57,8 +57,8 @@ export class DecodingBuffer implements HandOutBuffer {
     } catch (error) {
       if (!this.#taken.delete(message)) return
       const trace = this.#owner?.failing(message)
-      this.#failed.report([message], error)
-      this.#failed.settle(message, trace, error)
+      this.#failed.report([message], 'decoding', error)
+      this.#failed.settle(message, trace, 'decoding', error)
     }
     this.#owner?.decoded()
   }

@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import {
+  AbortError,
   type AmqpProtocol,
   type ConnectOptions,
   ConsumerCancelledError,
@@ -138,6 +139,45 @@ describe('A consumer with a schema', () => {
       )
       break
     }
+  })
+
+  it('settles by a batch neither a message before it that does not fit, nor one that is still validated', async () => {
+    await using the = await Scene.open()
+    const failing = deferred()
+    const onFailure = async (): Promise<'reject'> => {
+      await failing.promise
+      return 'reject'
+    }
+    const batches: number[][] = []
+    const batch = { size: 2, wait: 60_000 }
+    const handle = (messages: Message<Order>[]): void => void batches.push(messages.map(each => each.json().id))
+    const consumer = await the.protocol.consumer('q', handle, { schema: ORDER, onFailure, batch })
+    await the.publish({}, { id: 1 }, { id: 2 })
+    await until('the batch is acked', () => the.broker.queue('q').unacked.length < 2)
+    assert.deepEqual(batches, [[1, 2]])
+    assert.equal(the.broker.queue('q').unacked.length, 1)
+    failing.resolve()
+    await until('the other one is dead', () => the.dead.length === 1)
+    await consumer.close()
+
+    const valid = new Map<number, () => void>()
+    const slow = schema<Order>(
+      value => new Promise(resolve => valid.set((value as Order).id, () => resolve({ value }))),
+    )
+    const loop = await the.protocol.consumer('q', { schema: slow })
+    const abort = new AbortController()
+    const others = [1, 2].map(() => rejection(loop.next({ signal: abort.signal }), AbortError))
+    const asked = loop.batches(batch)
+    const first = asked.next()
+    await the.publish({ id: 1 }, { id: 2 }, { id: 3 })
+    await until('three are validated', () => valid.size === 3)
+    abort.abort()
+    await Promise.all(others)
+    for (const id of [2, 3]) valid.get(id)?.()
+    await first
+    asked.next().catch(() => {})
+    await until('the batch is acked', () => the.broker.queue('q').unacked.length < 2)
+    assert.equal(the.broker.queue('q').unacked.length, 1)
   })
 
   it('keeps the order of messages with a concurrency of 1, and decodes no more than concurrency allows', async () => {

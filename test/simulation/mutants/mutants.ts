@@ -1901,7 +1901,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a batch of a loop acks what others have',
     'patterns/consume/takers.ts',
-    'this.#loops.size === 1 && this.inHand.unsettled === 0',
+    'this.#loops.size === 1 && this.inHand.unsettled === 0 && this.#host.isInOrder',
     'this.#loops.size >= 1',
     'what they have in hand is gone',
   ],
@@ -2735,7 +2735,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the error of a handler is not reported',
     'patterns/consume/failed-messages.ts',
-    "if (!messages.some(message => isBrokenOff(message, error))) this.#reporter.report(error, 'warn')",
+    'if (!messages.some(message => isBrokenOff(message, error))) this.#report(error, failing)',
     '',
     'no promise does',
   ],
