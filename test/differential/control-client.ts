@@ -24,14 +24,10 @@ export class ControlClient {
     this.#unreachable.clear()
   }
 
-  /**
-   * Resolves when everything is done that these queues had to do, and what that brought about in the others of them:
-   * one channel asks each queue in turn, and all of them `rounds` times.
-   */
-  async queueBarrier(queueNames: readonly string[], rounds: number): Promise<void> {
+  /** Resolves when everything is done that these queues had to do. */
+  async queueBarrier(queueNames: readonly string[]): Promise<void> {
     for (;;) {
-      const reachable = queueNames.filter(queueName => !this.#unreachable.has(queueName))
-      const asked = Array.from({ length: rounds }, () => reachable).flat()
+      const asked = queueNames.filter(queueName => !this.#unreachable.has(queueName))
       if (asked.length === 0) return
       const { client, answers } = await this.#ask(asked, (one, queueName) =>
         one.send(CHANNEL, methods.QueueDeclare, { queueName, passive: true }),

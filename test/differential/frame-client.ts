@@ -194,13 +194,18 @@ export class FrameClient implements FrameSink {
     this.#writer.reuse()
   }
 
-  /** Everything that the channels have got so far is done when this is: a method without consequence goes through each. */
-  async barrier(): Promise<void> {
-    for (const channel of this.openChannels) {
+  /**
+   * Everything that the channels have got so far is done when this is: a method without consequence goes through each.
+   * Those of `channels` that are not open have nothing to do.
+   */
+  async barrier(channels: Iterable<number> = this.openChannels): Promise<void> {
+    const asked = [...channels].filter(channel => this.openChannels.has(channel))
+    for (const channel of asked) {
       this.#barriers.set(channel, (this.#barriers.get(channel) ?? 0) + 1)
       this.send(channel, methods.AccessRequest, {})
     }
-    await this.until(() => ![...this.openChannels].some(channel => (this.#barriers.get(channel) ?? 0) > 0))
+    const isThrough = (channel: number) => !this.openChannels.has(channel) || this.#barriers.get(channel) === 0
+    await this.until(() => asked.every(isThrough))
   }
 
   /** Cut the connection. */

@@ -11,6 +11,8 @@ const REPLY_QUEUE = 'amq.rabbitmq.reply-to.'
 const QUIET = 40
 const QUIET_AFTER_LOSS = 100
 const LONGEST_WAIT = 2_000
+/** For what is expected to come: by then, it nearly always has. */
+const SOON = 50
 /** After it whatever can expire has. */
 const EXPIRED = 60
 
@@ -65,6 +67,8 @@ export interface RunOptions {
   readonly patience: number
   /** Looks into the queues of a broker that does not do everything at once. */
   readonly control?: ControlClient | undefined
+  /** How much came back of each step on the other broker: if as much has come, there is nothing to wait for. */
+  readonly expected?: readonly number[] | undefined
 }
 
 /** Does what a program of two connections does, on one broker, and writes down what comes back. */
@@ -82,11 +86,16 @@ export class Run {
   readonly #names = new Map<string, string>()
   readonly #clients: (FrameClient | undefined)[] = []
   readonly #control: ControlClient | undefined
+  readonly #expected: readonly number[]
+  /** How much has come back of each step. */
+  readonly counts: number[] = []
   #steps = 0
   #chanceFrom = Number.POSITIVE_INFINITY
 
-  constructor(connect: () => Promise<FrameClient>, prefix: string, { kind, expires, patience, control }: RunOptions) {
+  constructor(connect: () => Promise<FrameClient>, prefix: string, options: RunOptions) {
+    const { kind, expires, patience, control, expected = [] } = options
     this.#connect = connect
+    this.#expected = expected
     this.#control = control
     this.#prefix = prefix
     this.#kind = kind
@@ -125,17 +134,18 @@ export class Run {
       await client.until(() => client.received.some(({ method }) => answers.includes(method)))
     }
     const rounds = MOVES_MESSAGES.has(step.method) ? 3 : 1
-    await this.#settle(client, rounds)
+    await this.#settle(client, step.channel, rounds)
     if (this.#expires) {
       await pause(EXPIRED)
-      await this.#settle(client, rounds)
+      await this.#settle(client, step.channel, rounds)
     }
     // A channel that the broker closes gives back what it had once it has ended, after its channel.close.
     const isClosed = this.#clients.some(one => one?.received.some(({ method }) => method === methods.ChannelClose))
     if (isClosed && this.#control !== undefined) {
       await this.#quiet(QUIET)
-      await this.#settle(client, 3)
+      await this.#settle(client, step.channel, 3)
     }
+    this.counts.push(this.#count())
     const lines: string[] = []
     for (let at = 0; at < CONNECTIONS; at++) {
       const one = this.#clients[at]
@@ -179,21 +189,25 @@ export class Run {
   }
 
   /** Waits until every effect of a step has come through: from channel to queue, from queue to queue, and back. */
-  async #settle(client: FrameClient, rounds: number): Promise<void> {
+  async #settle(client: FrameClient, channel: number, rounds: number): Promise<void> {
     const live = () => this.#clients.filter(one => one !== undefined && !one.closed)
     const control = this.#control
-    await client.barrier()
-    const queueNames = [...namesOf(this.#prefix).queues, ...this.#serverNamed]
-    if (control !== undefined && this.#kind !== 'quorum') await control.queueBarrier(queueNames, rounds)
-    for (let round = 0; round < rounds && control !== undefined && this.#kind === 'quorum'; round++) {
-      await control.logBarrier()
-      await control.queueBarrier(queueNames, 1)
-    }
-    await Promise.all(live().map(one => one?.barrier()))
+    await client.barrier([channel])
     // In the process, everything but timers is done when the bytes have been read.
     if (control === undefined) {
+      await Promise.all(live().map(one => one?.barrier()))
       await pause(1)
       return
+    }
+    const isAllHere = () => this.#count() === this.#expected[this.#steps]
+    for (const end = Date.now() + SOON; this.#count() < (this.#expected[this.#steps] ?? 0) && Date.now() < end; ) {
+      await pause(1)
+    }
+    const queueNames = [...namesOf(this.#prefix).queues, ...this.#serverNamed]
+    for (let round = 0; round < rounds && !isAllHere(); round++) {
+      if (this.#kind === 'quorum') await control.logBarrier()
+      await control.queueBarrier(queueNames)
+      await Promise.all(live().map(one => one?.barrier()))
     }
     const end = Date.now() + LONGEST_WAIT
     const unconfirmed = () => live().some(one => [...(one?.unconfirmed.values() ?? [])].some(set => set.size > 0))
@@ -204,11 +218,16 @@ export class Run {
   }
 
   async #quiet(milliseconds: number): Promise<void> {
-    const count = () => this.#clients.reduce((sum, client) => sum + (client?.received.length ?? 0), 0)
-    for (let before = -1; before !== count(); ) {
-      before = count()
+    for (let before = -1; before !== this.#count(); ) {
+      before = this.#count()
       await pause(milliseconds * this.#patience)
     }
+  }
+
+  /** How much has come back of this step: how many confirms come together is a matter of time. */
+  #count(): number {
+    const all = this.#clients.flatMap(client => client?.received ?? [])
+    return all.reduce((sum, { settles }) => sum + (settles?.length || 1), 0)
   }
 
   #lines(connection: number, frames: readonly Received[], several: boolean): string[] {
