@@ -62,14 +62,14 @@ function entities(queues: readonly Queue[], exchanges: readonly Exchange[]): Map
   return there
 }
 
-/** A broker without a network, on a virtual clock. */
-export function startSimulatedBroker(clock: VirtualClock): BrokerControl {
+/** A broker without a network, on a virtual clock, that grants `channelMax` channels to a connection. */
+export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): BrokerControl {
   const engine = new BrokerEngine({
     clock,
     release: '4.3',
     users: { guest: { password: 'guest' } },
     vhosts: ['/'],
-    limits: { channelMax: 100, frameMax: 16_384, heartbeat: HEARTBEAT },
+    limits: { channelMax, frameMax: 16_384, heartbeat: HEARTBEAT },
   })
   const arrived: string[] = []
   const forgot = new Set<string>()

@@ -249,8 +249,8 @@ export const fewChannels: Errand = async outing => {
 
 /** What waited for a channel when the connection was lost gets one on the next, though all were taken. */
 export const channelsAfterLoss: Errand = async outing => {
-  const { control, connect } = outing.startBroker()
-  const own = await connect({ channelMax: 2, recovery: QUICK })
+  const { control, connect } = outing.startBroker(2)
+  const own = await connect({ channelMax: 4, recovery: QUICK })
   const { protocol } = own
   // The recovery needs no channel of its own.
   const other = await connect()

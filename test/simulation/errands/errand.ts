@@ -7,6 +7,8 @@ export type Errand = (outing: Outing) => Promise<void>
 
 /** The name of a server that is never there. */
 export const NO_SERVER = 'none'
+/** The name of a server whose transport comes late, whatever the signal says. */
+export const LATE_SERVER = 'late'
 
 /** A connection that an errand has for itself. */
 export interface OwnConnection {
@@ -41,7 +43,7 @@ export interface Host {
   readonly clock: VirtualClock
   readonly password: string
   connect(options: ConnectOptions, inBackground: boolean): Promise<OwnConnection>
-  startBroker(): OwnBroker
+  startBroker(channelMax?: number): OwnBroker
 }
 
 interface Closable {
@@ -135,8 +137,9 @@ export class Outing {
     return own
   }
 
-  startBroker(): OwnBroker {
-    const { control, connect } = this.#host.startBroker()
+  /** It grants `channelMax` channels to a connection. */
+  startBroker(channelMax?: number): OwnBroker {
+    const { control, connect } = this.#host.startBroker(channelMax)
     this.#kept.push(async () => control.stop())
     return {
       control,

@@ -35,7 +35,7 @@ import { ledger } from './ledgers.ts'
 import { behindLocks, lateBindings, lockedConsumers, otherThings } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
-import { givenUp, outages, unrecovered } from './outages.ts'
+import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers } from './questions.ts'
@@ -46,6 +46,7 @@ import { retries } from './retries.ts'
 import { secrets } from './secrets.ts'
 import { brokenLogins, firstConnections, servers, twoConnections } from './servers.ts'
 import {
+  boundedHands,
   callsBetween,
   crowds,
   deadPeer,
@@ -115,6 +116,8 @@ export const ERRANDS = {
   answers,
   aroundFrames,
   background,
+  boundedHands,
+  flapping,
   batches,
   brokenTransaction,
   callsBetween,

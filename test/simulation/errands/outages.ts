@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { lose } from './recoveries.ts'
 
 /** A recovery makes as many attempts as it may, with pauses within their bounds, and then all that waits ends. */
 export const givenUp: Errand = async outing => {
@@ -31,6 +32,21 @@ export const givenUp: Errand = async outing => {
   outing.equal((await sent).outcome, 'notSent', 'the outcome of a publish')
   await bounded
   outing.equal(protocol.state, 'closed', 'the state at the end')
+}
+
+/** One connection after the other that is lost as soon as it is there: the pauses grow, and are short again after one that stays. */
+export const flapping: Errand = async outing => {
+  const own = await outing.connect({ recovery: { initialDelay: 10, factor: 3, maxDelay: 500, jitter: 0 } })
+  const { protocol } = own
+  const delays: number[] = []
+  protocol.on('recovering', (_attempt, delay) => delays.push(delay))
+  let left = 7
+  protocol.on('recovered', () => left-- > 0 && own.cut())
+  own.cut()
+  await outing.until(() => left < 0, 'a connection that stays', 20_000)
+  await outing.sleep(2_000)
+  await lose(outing, own)
+  outing.equal(delays, [10, 10, 10, 10, 100, 300, 500, 500, 10], 'the pauses before attempts')
 }
 
 const MANY = 1_300

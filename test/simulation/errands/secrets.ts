@@ -5,7 +5,16 @@ import { lose, QUICK } from './recoveries.ts'
 export const secrets: Errand = async outing => {
   const { control, connect } = outing.startBroker()
   let answer = 'guest'
-  const own = await connect({ password: () => answer, recovery: QUICK })
+  let isSlow = false
+  const password = async (): Promise<string> => {
+    const given = answer
+    if (!isSlow) return given
+    await outing.sleep(20)
+    protocol.updateSecret('latest', 'it was changed').catch(() => {})
+    await outing.sleep(20)
+    return given
+  }
+  const own = await connect({ password, recovery: QUICK })
   const { protocol } = own
   let failed = 0
   protocol.on('recoveryAttemptFailed', () => failed++)
@@ -28,6 +37,12 @@ export const secrets: Errand = async outing => {
   await expect(0, 'a secret that was refused')
   control.setPassword('early')
   await expect(1, 'a secret that was refused and is good now')
+  // It is pushed while the function is asked: what that answers is older.
+  answer = 'older'
+  control.setPassword('latest')
+  isSlow = true
+  await expect(0, 'a secret that was pushed while the function was asked')
+  isSlow = false
   // What nothing answers ends with its connection.
   own.freeze()
   const pushed = protocol.updateSecret('lost', 'it is lost').then(

@@ -1,4 +1,4 @@
-import { type Errand, NO_SERVER } from './errand.ts'
+import { type Errand, LATE_SERVER, NO_SERVER } from './errand.ts'
 import { lose, QUICK } from './recoveries.ts'
 
 const SERVERS = ['one', 'two', 'three'].map(name => `amqp://${name}`)
@@ -15,7 +15,11 @@ export const servers: Errand = async outing => {
   await own.protocol.ready({ timeout: 20_000 })
   outing.took(began, 500, 2_500, 'a recovery beside a server that says nothing')
   await own.protocol.publish('1', '', queue, {}, { timeout: 20_000 })
-  const raced = await outing.connect({ servers: SERVERS, serverOrder: 'race', recovery: QUICK })
+  const raced = await outing.connect({
+    servers: [...SERVERS, `amqp://${LATE_SERVER}`],
+    serverOrder: 'race',
+    recovery: QUICK,
+  })
   for (let round = 0; round < 3; round++) {
     await outing.sleep(1_200)
     outing.equal(raced.open, 1, 'connections after a race')

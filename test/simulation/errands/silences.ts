@@ -1,6 +1,9 @@
 import type { Errand } from './errand.ts'
 import { QUICK } from './recoveries.ts'
 
+/** A read of a socket, and the message that it may have completed. */
+const ONE_READ = 65_536 + 60_000
+
 /** The broker is silent for a while: timeouts and signals end what waits, and what was not known is put right after it. */
 export const silences: Errand = async outing => {
   const { clock } = outing
@@ -89,6 +92,8 @@ export const slowConfirms: Errand = async outing => {
   const queue = await outing.queue()
   // Without heartbeats, nothing but their timeouts ends publishes into a network that swallows them.
   const own = await outing.connect({ heartbeat: 0 })
+  let losses = 0
+  own.protocol.on('disconnected', () => losses++)
   await own.protocol.publish('1', '', queue, {}, { timeout: 10_000 })
   own.freeze()
   const sent = outing.meanwhile(own.protocol.publish('2', '', queue, {}, { timeout: 150_000 }))
@@ -96,6 +101,7 @@ export const slowConfirms: Errand = async outing => {
   own.thaw()
   await sent
   outing.equal(await outing.takeAll(queue), ['1', '2'], 'the messages')
+  outing.equal(losses, 0, 'losses without heartbeats')
 }
 
 /** A peer that says nothing for two heartbeats is given up, and all goes on with the next connection. */
@@ -144,6 +150,32 @@ export const silentAnswers: Errand = async outing => {
     own.thaw()
     await channel.close()
   }
+}
+
+/** What a program keeps is bounded while its hands are full: by less if it waits for nothing, and block and unblock leave it so. */
+export const boundedHands: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const [own, other] = [await connect({ maxBuffered: 1_000, heartbeat: 0 }), await connect()]
+  const { protocol } = own
+  for (const queue of ['large', 'small']) await protocol.queueDeclare(queue)
+  // Only who publishes learns of a block.
+  control.block('low on memory')
+  const sent = outing.meanwhile(protocol.publish('', '', 'small'))
+  await outing.sleep(5)
+  outing.equal(protocol.blocked, 'low on memory', 'why the broker blocks')
+  control.unblock()
+  await sent
+  await protocol.consumer('large', { prefetchCount: 0 })
+  const publish = (): Promise<unknown> =>
+    Promise.all([1, 2, 3, 4].map(() => other.protocol.publish(Buffer.alloc(60_000), '', 'large')))
+  const kept = (): number => protocol.stats().receivedBytesWaiting
+  await publish()
+  await outing.sleep(10_000)
+  outing.expect(kept() <= ONE_READ + 1_000, `${kept()} bytes wait for a program that waits for nothing`)
+  const asked = outing.meanwhile(protocol.queueDeclare('large', { passive: true }))
+  await outing.sleep(10)
+  outing.expect(kept() <= ONE_READ + 4_000, `${kept()} bytes wait for a program whose hands are full`)
+  await asked
 }
 
 /** A program that has its hands full still gets the answers that it waits for, one after the other. */

@@ -1,6 +1,7 @@
+import type { TransportHandler, TransportTarget } from '../../../src/connection/wire/transport.ts'
 import { type AmqpProtocol, type ConnectOptions, connect, connectInBackground } from '../../../src/index.ts'
 import { startSimulatedBroker } from '../broker-control.ts'
-import { type Host, NO_SERVER, Outing, type OwnBroker, type OwnConnection } from '../errands/errand.ts'
+import { type Host, LATE_SERVER, NO_SERVER, Outing, type OwnBroker, type OwnConnection } from '../errands/errand.ts'
 import { ERRANDS, type ErrandName } from '../errands/errands.ts'
 import { type Link, Network } from '../network.ts'
 import { Random } from '../random.ts'
@@ -12,6 +13,8 @@ const WINDING_UP = 100
 /** The same for those that keep no process alive: a look at slow handlers may come once more. */
 const FADING = 15_000
 
+/** Milliseconds until a late server is there. */
+const LATE = 50
 /** Stands for every server. */
 const ALL = ''
 
@@ -59,8 +62,8 @@ export class ErrandRuns implements Host {
     return this.#connect(this.#network, { password: () => this.password, ...given }, inBackground)
   }
 
-  startBroker(): OwnBroker {
-    const control = startSimulatedBroker(this.clock)
+  startBroker(channelMax?: number): OwnBroker {
+    const control = startSimulatedBroker(this.clock, channelMax)
     const network = new Network(this.clock, new Random(Math.floor(this.clock.random() * 2 ** 31)))
     network.listener = control.listener
     return { control, connect: (given = {}) => this.#connect(network, given, false) }
@@ -73,6 +76,11 @@ export class ErrandRuns implements Host {
     const silent = new Set<string>()
     const open = (): Link[] => [...links].filter(({ closed }) => !closed)
     const waiting: (() => void)[] = []
+    // It heeds no signal.
+    const late = async (target: TransportTarget, handler: TransportHandler): Promise<Link> => {
+      await new Promise<void>(resolve => this.clock.after(LATE, resolve))
+      return network.createTransport(target, handler, new AbortController().signal)
+    }
     const options: ConnectOptions = {
       onError: () => {},
       connectionName: `errand of program ${this.#desk.number}`,
@@ -81,7 +89,9 @@ export class ErrandRuns implements Host {
       createTransport: async (target, handler, signal) => {
         if (refused.has(ALL) || refused.has(target.host))
           throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
-        const link = await network.createTransport(target, handler, signal)
+        const link = await (target.host === LATE_SERVER
+          ? late(target, handler)
+          : network.createTransport(target, handler, signal))
         links.add(link)
         if (silent.has(target.host)) link.freeze()
         for (const linked of waiting.splice(0)) linked()
