@@ -46,9 +46,12 @@ export type TaskMessage = { readonly deliver: number } | { readonly result: Task
 
 const PROMPT_WORK = new Set<Work>(['call', 'declare', 'channel', 'connect', 'first confirm', 'short program', 'turns'])
 
-export const connectOptions = ({ ca, row: { frameMax, bodySize, work, holdConfirms } }: Task): ConnectOptions => ({
+const CONFIRMED_WORK = new Set<Work>(['confirm', 'connections', 'first confirm', 'short program', 'turns'])
+
+export const connectOptions = ({ ca, row: { frameMax, bodySize, work, holdConfirms, of } }: Task): ConnectOptions => ({
   frameMax,
   bodySize,
   prompt: PROMPT_WORK.has(work) || holdConfirms,
+  confirms: CONFIRMED_WORK.has(work) || of === 'pending publishes',
   ca,
 })

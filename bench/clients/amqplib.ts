@@ -8,12 +8,13 @@ export const client: Client = { connect: open }
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 
-async function open(url: string, { frameMax, prompt, ca }: ConnectOptions): Promise<Connection> {
+async function open(url: string, { frameMax, prompt, confirms, ca }: ConnectOptions): Promise<Connection> {
   const connection = await connect(`${url}?heartbeat=0&frameMax=${frameMax}`, {
     noDelay: prompt,
     ca: ca === undefined ? undefined : [ca],
   })
-  const first = await connection.createChannel()
+  const confirming = confirms ? await connection.createConfirmChannel() : undefined
+  const first = confirming ?? (await connection.createChannel())
 
   const openChannels = async (count: number): Promise<Channel[]> => {
     const more = await Promise.all(Array.from({ length: count - 1 }, () => connection.createChannel()))
@@ -48,7 +49,7 @@ async function open(url: string, { frameMax, prompt, ca }: ConnectOptions): Prom
     },
 
     async confirmer(message: Outgoing, window: number) {
-      const channel = await connection.createConfirmChannel()
+      const channel = confirming ?? (await connection.createConfirmChannel())
       await channel.assertQueue(message.routingKey)
       return count => publishConfirmed(channel, message, window, count)
     },

@@ -7,9 +7,9 @@ export const client: Client = { connect: open }
 
 const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to'
 
-async function open(url: string, { frameMax, ca }: ConnectOptions): Promise<Connection> {
+async function open(url: string, { frameMax, confirms, ca }: ConnectOptions): Promise<Connection> {
   const protocol = await connect(url, { heartbeat: 0, frameMax, ssl: ca === undefined ? undefined : { ca } })
-  const first = await protocol.channel()
+  const first = await protocol.channel({ publisherConfirms: confirms })
   const openChannels = async (count: number): Promise<Channel[]> => {
     const more = await Promise.all(Array.from({ length: count - 1 }, () => protocol.channel()))
     return [first, ...more]
@@ -46,10 +46,9 @@ async function open(url: string, { frameMax, ca }: ConnectOptions): Promise<Conn
 
     async confirmer(message: Outgoing, window: number) {
       const { body, withProperties } = message
-      const channel = await protocol.channel({ publisherConfirms: true })
-      await channel.queueDeclare(message.routingKey, { durable: true })
+      await first.queueDeclare(message.routingKey, { durable: true })
       return repeat.windowed(window, number =>
-        channel.publish(body, '', message.routingKey, withProperties ? messageProperties(number) : undefined),
+        first.publish(body, '', message.routingKey, withProperties ? messageProperties(number) : undefined),
       )
     },
 

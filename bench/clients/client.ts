@@ -57,6 +57,8 @@ export interface ConnectOptions {
   readonly bodySize: number
   /** One small write is waited for at a time, so Nagle's algorithm must be off; in a burst it spares the peers CPU. */
   readonly prompt: boolean
+  /** Publishes are confirmed: the one channel may be opened for that. */
+  readonly confirms: boolean
   /** The certificate authority of a server with TLS (PEM). */
   readonly ca?: string | undefined
 }
