@@ -282,15 +282,20 @@ export class Calls {
     return waits
   }
 
-  /** Reject everything, but resolve the calls of the method `spared`. */
+  /** Reject everything, and drop late replies; but resolve the call of the method `spared`, whose reply still counts. */
   failAll(makeError: (call: Call) => Error, spared: number): void {
+    // The one that is spared may have timed out just now.
+    if (this.#first === undefined) return
     this.#inOrder.clear()
     this.#byReply = undefined
     this.#headTimed = undefined
     for (let call = this.#first; call !== undefined; call = this.#first) {
       this.#disarm(call)
-      if (call.methodKey === spared) call.resolve(undefined)
-      else call.reject(atCallSite(makeError(call), call.site))
+      if (call.methodKey === spared) {
+        call.follower = undefined
+        this.#inOrder.add(call)
+        call.resolve(undefined)
+      } else call.reject(atCallSite(makeError(call), call.site))
     }
   }
 }

@@ -104,8 +104,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     this.calls = new Calls(
       port,
       (call, error) => {
-        if (call.methodKey === ChannelClose.key) this.#closeUnanswered()
-        else this.#abort(error)
+        if (this.#state !== 'closing') this.#abort(error)
+        else if (!call.ownTimeout) this.#closeUnanswered()
       },
       'its channel is closed, since its outcome at the server is unknown',
     )
@@ -284,10 +284,11 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   }
 
   /**
-   * The broker does not answer channel.close: the channel is over for the program. Its number is not free before the answer.
+   * The broker answers neither what was sent before channel.close nor that: the channel is over for the program. Its number is
+   * not free before the answer.
    */
   #closeUnanswered(): void {
-    this.window.fail(this.#closed)
+    this.#failAll(this.#closed, ChannelClose.key)
     this.#events.ended(this, this.#closed)
   }
 

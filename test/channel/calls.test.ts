@@ -7,7 +7,7 @@ import { FakeChannelPort } from '../support/fake-channel-port.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 
-const [DECLARE, DECLARE_OK, BIND, BIND_OK, CLOSE] = [1, 2, 3, 4, 5]
+const [DECLARE, DECLARE_OK, BIND, BIND_OK, CLOSE, CLOSE_OK] = [1, 2, 3, 4, 5, 6]
 
 class Fixture {
   readonly port = new FakeChannelPort()
@@ -231,7 +231,7 @@ describe('Calls', () => {
     const { calls, declare, bind, port } = bound(new Fixture())
     const abort = new AbortController()
     const [a, b] = [declare('a'), bind('b')]
-    const close = calls.start({ what: 'close', site: undefined }, CLOSE, 6, () => undefined)
+    const close = calls.start({ what: 'close', site: undefined }, CLOSE, CLOSE_OK, () => undefined)
     const aborted = declare('c', { signal: abort.signal })
     abort.abort()
     await rejection(aborted, AbortError)
@@ -242,10 +242,11 @@ describe('Calls', () => {
       ['a', 'b'],
     )
     await close
-    assert.equal(calls.isEmpty, true)
     assert.equal(port.waiting, 0)
     assert.equal(port.running.length, 0)
     assert.equal(calls.settle(DECLARE_OK, 1), false)
+    assert.equal(calls.settle(CLOSE_OK, undefined), true)
+    assert.equal(calls.isEmpty, true)
   })
 
   it('refuse the oldest call whose reply came but cannot be given', async () => {

@@ -131,6 +131,31 @@ describe('closing a channel', () => {
     await protocol.close()
   })
 
+  it('is over when the broker has left a call before it unanswered for rpcTimeout, however many there are', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel, protocol } = await converseOnChannel({ clock }, new FakeBroker({ channelMax: 1 }))
+    peer.mute()
+    const hurried = follow(channel.queueDeclare('hurried', { timeout: 5_000 }))
+    const calls = ['a', 'b', 'c'].map(name => follow(channel.queueDeclare(name)))
+    const closing = follow(channel.close())
+    const closed = follow(channel.waitClosed())
+    await clock.advance(5_000)
+    assert.equal(hurried.state, 'rejected')
+    await clock.advance(19_999)
+    assert.equal(closing.state, 'pending')
+    await clock.advance(1)
+    for (const { state } of [closing, closed]) assert.equal(state, 'resolved')
+    for (const { error } of calls.slice(1)) assert.match(error?.message ?? '', /failed: channel 1 is closed/)
+    await rejection(protocol.channel(), NoChannelAvailableError)
+    // Late replies: those to the calls are dropped, and the close-ok frees the number.
+    peer.reply(1, methods.QueueDeclareOk, { queue: 'hurried', messageCount: 0, consumerCount: 0 })
+    peer.reply(1, methods.QueueDeclareOk, { queue: 'a', messageCount: 0, consumerCount: 0 })
+    peer.reply(1, methods.ChannelCloseOk, {})
+    void follow(protocol.channel())
+    await clock.advance(0)
+    assert.equal(peer.names.at(-1), '1 channel.open')
+  })
+
   it('rejects pending calls with the reason, and returns the same promise again', async () => {
     const { channel, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))

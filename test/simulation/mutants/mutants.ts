@@ -823,8 +823,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a timeout does not close the channel',
     'channel/channel-session.ts',
-    'else this.#abort(error)',
-    'else void error',
+    "if (this.#state !== 'closing') this.#abort(error)",
+    "if (this.#state !== 'closing') void error",
     'the outcome of the call at the server is unknown, and the channel goes on',
   ],
   [
@@ -3022,8 +3022,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close without an answer does not end its channel',
     'channel/channel-session.ts',
-    'this.window.fail(this.#closed)\n    this.#events.ended(this, this.#closed)',
-    'this.window.fail(this.#closed)',
+    'this.#failAll(this.#closed, ChannelClose.key)\n    this.#events.ended(this, this.#closed)',
+    'this.#failAll(this.#closed, ChannelClose.key)',
     'waitClosed() waits for ever',
   ],
   [
