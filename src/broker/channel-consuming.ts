@@ -295,13 +295,13 @@ export class ChannelConsuming {
 
   #settleAll(tags: readonly Tagged[], how: Settlement): void {
     const hadRoom = this.hasRoom
+    // Before the queues know of it: what comes back may go to the same channel again.
     const fromConsumers = tags.filter(([, { consumer }]) => consumer !== undefined).length
+    this.#taken = Math.max(0, this.#taken - fromConsumers)
     for (const group of settledTogether(tags)) {
       const queue = group[0]?.queue
       if (queue !== undefined && this.#host.vhost.queues.get(queue.name) === queue) queue.settle(group, how)
     }
-    // Only now, so that the queues that are settled with are not always the first to use the room.
-    this.#taken = Math.max(0, this.#taken - fromConsumers)
     if (!hadRoom && this.hasRoom) this.#wakeQueues()
   }
 

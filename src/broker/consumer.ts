@@ -48,9 +48,21 @@ export class Consumer {
 
   /** Whether it may have one more message. */
   get isReady(): boolean {
-    const { noAck, prefetch, heedsChannel } = this.options
-    if (this.quiescing) return false
-    return (noAck || prefetch === 0 || this.unacked < prefetch) && (!heedsChannel || this.receiver.hasRoom())
+    return this.#hasRoom && !this.#waitsForChannel
+  }
+
+  /** Whether only the limit of its channel keeps it from one more message. */
+  get isHeldByChannel(): boolean {
+    return this.#hasRoom && this.#waitsForChannel
+  }
+
+  get #hasRoom(): boolean {
+    const { noAck, prefetch } = this.options
+    return !this.quiescing && (noAck || prefetch === 0 || this.unacked < prefetch)
+  }
+
+  get #waitsForChannel(): boolean {
+    return this.options.heedsChannel && !this.receiver.hasRoom()
   }
 }
 

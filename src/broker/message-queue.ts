@@ -209,7 +209,7 @@ export abstract class MessageQueue implements Queue {
   }
 
   receiverReady(receiver: Receiver): void {
-    this.#consumers.unblock(receiver)
+    this.#consumers.resume(receiver)
     this.#give()
   }
 
@@ -333,8 +333,8 @@ export abstract class MessageQueue implements Queue {
   }
 
   #nextConsumer(): Consumer | undefined {
-    if (this.singleActive) return this.#holder?.isReady === true ? this.#holder : undefined
-    return this.#consumers.next()
+    if (!this.singleActive) return this.#consumers.next()
+    return this.#holder !== undefined && this.#consumers.canTake(this.#holder) ? this.#holder : undefined
   }
 
   #deliveryOf(stored: Stored, receiver: Receiver, consumer: Consumer | undefined, noAck: boolean): Delivery {

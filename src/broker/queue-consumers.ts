@@ -6,6 +6,8 @@ export class QueueConsumers {
   #ready: Consumer[] = []
   /** Set aside since they could take nothing more. */
   #blocked: Consumer[] = []
+  /** Channels whose limit was in the way of a message: they get nothing until they say that there is room. */
+  readonly #suspended = new Set<Receiver>()
 
   get count(): number {
     return this.#ready.length + this.#blocked.length
@@ -24,12 +26,20 @@ export class QueueConsumers {
   remove(consumer: Consumer): void {
     this.#ready = this.#ready.filter(other => other !== consumer)
     this.#blocked = this.#blocked.filter(other => other !== consumer)
+    if (!this.all.some(({ receiver }) => receiver === consumer.receiver)) this.#suspended.delete(consumer.receiver)
+  }
+
+  /** Whether it can take a message that is there. */
+  canTake(consumer: Consumer): boolean {
+    if (this.#suspended.has(consumer.receiver)) return false
+    if (consumer.isHeldByChannel) this.#suspended.add(consumer.receiver)
+    return consumer.isReady
   }
 
   /** Whose turn it is; it goes to the end of those of its priority. */
   next(): Consumer | undefined {
     for (let consumer = this.#ready.shift(); consumer !== undefined; consumer = this.#ready.shift()) {
-      if (consumer.isReady) {
+      if (this.canTake(consumer)) {
         this.add(consumer)
         return consumer
       }
@@ -45,8 +55,15 @@ export class QueueConsumers {
     this.#blocked.push(consumer)
   }
 
+  /** A channel has room again. */
+  resume(receiver: Receiver): void {
+    this.#suspended.delete(receiver)
+    this.unblock(receiver)
+  }
+
   /** Let those of a channel back in that can take messages again. */
   unblock(receiver: Receiver): void {
+    if (this.#suspended.has(receiver)) return
     const blocked = this.#blocked
     this.#blocked = []
     for (const consumer of blocked) {

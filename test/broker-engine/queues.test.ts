@@ -44,6 +44,23 @@ describe('A queue of the broker', () => {
     assert.deepEqual([...new Set(from.map(({ args }) => args.consumerTag))].sort(), ['one', 'three', 'two'])
   })
 
+  it('gives what comes back to any channel that has room then', () => {
+    const givenTo = (messages: number): readonly string[] => {
+      const client = EngineClient.open(startEngine({ release: '3.10' }).engine)
+      declared(client, 'work')
+      client.send(1, methods.BasicQos, { prefetchCount: 2, connectionGlobal: true })
+      client.send(1, methods.BasicConsume, { queueName: 'work', consumerTag: 'first' })
+      for (let number = 1; number <= messages; number++) client.publish(1, '', 'work', String(number))
+      client.send(2, methods.BasicConsume, { queueName: 'work', consumerTag: 'second' })
+      client.take()
+      client.send(1, methods.BasicNack, { deliveryTag: 2, multiple: true, requeue: true })
+      return client.take().map(({ args, body }) => `${args.consumerTag} ${body}`)
+    }
+    assert.deepEqual(givenTo(2), ['first 1', 'second 2'])
+    // It could not take the third one, and says only later that it has room again.
+    assert.deepEqual(givenTo(3), ['second 1', 'second 2'])
+  })
+
   it('puts returned messages back in their place', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
