@@ -280,4 +280,12 @@ export const channelsAfterLoss: Errand = async outing => {
   outing.equal(answers, ['one', 'two'], 'the answers to calls that waited for a channel')
   control.releaseConfirms()
   await Promise.all(sent)
+  for (const publisher of publishers) await publisher.close()
+  // What the program has made is made again though its own channels need all numbers.
+  const all = [await protocol.channel(), await protocol.channel()]
+  await all[0]?.queueDeclare('three', { exclusive: true })
+  own.cut()
+  await outing.sleep(1)
+  await protocol.ready({ timeout: 20_000 })
+  for (const channel of all) await channel.queueDeclare('three', { passive: true, timeout: 5_000 })
 }

@@ -29,10 +29,11 @@ import { consumerEnds, crossedCloses, forwards, overflows, slowHandlers, streamC
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import { blocked, brokenConnections, givenUpPublish, lostTwice, nacksAfterLoss, silentChannel } from './fates.ts'
+import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
-import { behindLocks, lateBindings, lockedConsumers, otherThings } from './locks.ts'
+import { behindLocks, lateBindings, lateConsumers, lockedConsumers, otherThings } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
@@ -70,6 +71,7 @@ export const ERRANDS = {
   secrets,
   streamOutage,
   lateBindings,
+  lateConsumers,
   ledger,
   ledgerWalk,
   consumerEnds,
@@ -118,6 +120,7 @@ export const ERRANDS = {
   background,
   boundedHands,
   flapping,
+  forgotten,
   batches,
   brokenTransaction,
   callsBetween,

@@ -153,6 +153,39 @@ export const lockedConsumers: Errand = async outing => {
   outing.equal(acks, 2, 'messages that were acked while their connection was closed')
 }
 
+/** While another consumer has a queue for itself, a consumer of it comes later than its channel, and is back soon after that. */
+export const lateConsumers: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const { protocol } = own
+  const [taken, free] = [await outing.queue(), await outing.queue()]
+  const channel = await protocol.channel()
+  let ends = 0
+  channel.addCancellationCallback(() => ends++)
+  const seen: string[] = []
+  const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
+  for (const queue of [taken, free]) await channel.basicConsume(see, queue, { noAck: true })
+  const other = await outing.channel()
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  const { consumerTag } = await other.basicConsume(() => {}, taken, { exclusive: true })
+  own.refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.sleep(5_000)
+  await outing.publish(free, 'beside')
+  await outing.until(() => seen.includes('beside'), 'a message beside a consumer that is late', 5_000)
+  await other.basicCancel(consumerTag)
+  await outing.publish(taken, 'late')
+  await outing.until(() => seen.includes('late'), 'a message of a consumer that is late', 5_000)
+  outing.equal(ends, 0, 'ends of a consumer that is late')
+  // One that is late is looked for every ten seconds at least.
+  await outing.sleep(11_000)
+  outing.equal(own.keeping, 0, 'timers when no consumer is missing')
+  await lose(outing, own)
+  await outing.publish(taken, 'again')
+  await outing.until(() => seen.includes('again'), 'a message of a consumer that was late, after the next loss', 5_000)
+}
+
 /** A binding to a queue that was locked is made when the queue is, though its exchange has gone meanwhile. */
 export const lateBindings: Errand = async outing => {
   const own = await outing.connect({ recovery: QUICK })
@@ -171,7 +204,7 @@ export const lateBindings: Errand = async outing => {
   await outing.sleep(50)
   await outing.protocol.queueDeclare(locked, { exclusive: true })
   own.refuse(false)
-  const lock = [300, 40_000, 3_000][outing.number % 3] ?? 0
+  const lock = [20_000, 40_000, 300][outing.number % 3] ?? 0
   await outing.sleep(lock)
   await outing.protocol.exchangeDelete(exchange)
   await outing.protocol.queueDelete(locked)

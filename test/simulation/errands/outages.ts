@@ -22,16 +22,24 @@ export const givenUp: Errand = async outing => {
   own.cut()
   await outing.sleep(2)
   outing.equal(protocol.state, 'recovering', 'the state')
-  const asked = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
+  const calls = outing.failure(channel.queueDeclare(queue, { passive: true }), 'ConnectionLostError', 'a call')
   const opened = outing.failure(protocol.channel(), 'ConnectionLostError', 'a channel')
   const sent = outing.failure(protocol.publish('x', '', queue), 'ConnectionLostError', 'a publish')
   const bounded = outing.failure(protocol.ready({ timeout: 1 }), 'TimeoutError', 'ready()')
-  await Promise.race([Promise.all([next, closed, asked, opened]), outing.sleep(60_000)])
+  await Promise.race([Promise.all([next, closed, calls, opened]), outing.sleep(60_000)])
   outing.equal(attempts, [1, 2, 3, 4], 'the attempts')
   outing.equal(events, ['disconnected', 'closed'], 'the events')
   outing.equal((await sent).outcome, 'notSent', 'the outcome of a publish')
   await bounded
   outing.equal(protocol.state, 'closed', 'the state at the end')
+  // The program may say that an attempt was the last.
+  let asked = 0
+  const asks = await outing.connect({ recovery: { initialDelay: 1, giveUpOn: async () => ++asked === 2 } })
+  const over = outing.failure(asks.protocol.waitClosed(), 'ConnectionLostError', 'waitClosed()')
+  asks.refuse(true)
+  asks.cut()
+  await Promise.race([over, outing.sleep(10_000)])
+  outing.equal([asked, asks.protocol.state], [2, 'closed'], 'attempts until the program gives up, and the state')
 }
 
 /** One connection after the other that is lost as soon as it is there: the pauses grow, and are short again after one that stays. */

@@ -18,6 +18,15 @@ export const brokenTransactions: Errand = async outing => {
   await lose(outing, own)
   await fail(channel.txCommit(), 'the commit')
   await channel.txRollback()
+  // An ack alone is one, too.
+  await protocol.queueDeclare('acked')
+  await protocol.publish('', '', 'acked')
+  const got = await channel.basicGet('acked')
+  await channel.basicClientAck(got?.envelope.deliveryTag ?? 0)
+  await lose(outing, own)
+  await fail(channel.txCommit(), 'the commit of an ack')
+  await channel.txRollback()
+  outing.equal(control.evidence().queued.get('acked')?.length, 1, 'messages whose ack was not committed')
   // By one call for all of it: the next one begins by itself.
   const broken = channel.transaction(async inside => {
     await inside.publish('2', '', queue)
