@@ -3,6 +3,7 @@ import { notSent } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { BufferFullError, ChannelClosedError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -72,7 +73,8 @@ export class EncodingQueue {
           sent = send(encoded.payload, encoded.properties, left)
         },
       )
-      this.#last = Promise.allSettled([before, handedOn])
+      // Without their results, of which each would hold that of the one before.
+      this.#last = Promise.allSettled([before, handedOn]).then(ignore)
       await handedOn
     } catch (error) {
       throw notSent(error)

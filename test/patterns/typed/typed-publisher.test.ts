@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import {
   AbortError,
@@ -86,6 +88,28 @@ describe('A publisher with a schema', () => {
     assert.deepEqual(order([1, 2]), [1, 2])
     assert.deepEqual(order([3, 4]), [3, 4])
     assert.equal(order([0]).length, 2)
+  })
+
+  it('keeps nothing of what it has published', async () => {
+    await using broker = await startBroker({ publishedLimit: 1 })
+    await using protocol = await connect(broker.inMemory)
+    await protocol.exchangeDeclare('all', 'fanout')
+    const publisher = await protocol.publisher({ exchangeName: 'all', schema: ORDER })
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const grown = async (): Promise<number> => {
+      collect()
+      const before = process.memoryUsage().heapUsed
+      for (let i = 0; i < 25; i++) {
+        await Promise.all(Array.from({ length: 200 }, (_, id) => publisher.publish({ id }, 'key')))
+      }
+      collect()
+      return process.memoryUsage().heapUsed - before
+    }
+    await grown()
+    await grown()
+    const bytes = await grown()
+    assert.ok(bytes < 500_000, `${bytes} bytes more`)
   })
 
   it('keeps the order of its publishes also after one that had timed out, and after one that is confirmed later', async () => {
