@@ -274,7 +274,9 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
         return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
       }
       // A handler that is missing by mistake: messages would be taken, and not be handled.
-      if (handlerOptions !== undefined) throw badValue('consumer', 'handler', 'a function', handlerOrOptions)
+      if (handlerOptions !== undefined || typeof (handlerOrOptions ?? {}) !== 'object') {
+        throw badValue('consumer', 'handler', 'a function, or options in its place', handlerOrOptions)
+      }
       return await Consumer.open(this.#session, 'consumer', queueName, undefined, handlerOrOptions ?? {})
     })
   }

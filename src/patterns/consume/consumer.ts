@@ -8,7 +8,7 @@ import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
-import { badValue, checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
+import { checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { emitEvent } from '../emit-event.ts'
 import { isTyped } from '../typed/is-typed.ts'
 import { loadTyped } from '../typed/load.ts'
@@ -169,7 +169,6 @@ export class Consumer<Content = unknown>
     handler: MessageHandler<Content> | BatchHandler<Content> | undefined,
     options: HandlerOptions<Content> | BatchHandlerOptions<Content>,
   ): Promise<Consumer<Content>> {
-    if (handler !== undefined && typeof handler !== 'function') throw badValue(what, 'handler', 'a function', handler)
     // What it gets has the type that it asks for, by then.
     const untyped = handler as MessageHandler | undefined
     const checked = consumerSettings(what, queueName, untyped, options)

@@ -333,6 +333,10 @@ describe('protocol.consumer()', { concurrency: 4 }, () => {
         /unknown option "prefetch"; did you mean "prefetchCount"/,
       ],
       [the.protocol.consumer('q', { concurrency: 3 } as object), /unknown option "concurrency"/],
+      [
+        the.protocol.consumer('q', 17 as unknown as object),
+        /"handler" must be a function, or options in its place, not 17/,
+      ],
       [the.protocol.consumer(''), /"queueName" must be the name of a queue, not ""/],
       [the.protocol.consumer('q', () => {}, { concurrency: 0 }), /"concurrency" must be an integer of 1 or more/],
       [
