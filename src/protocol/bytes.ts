@@ -65,7 +65,10 @@ export function isDetached(bytes: Uint8Array): boolean {
   }
 }
 
-/** Copy bytes by words: a fifth of the cost of a loop over octets, and below 256 bytes less than a call into C++. */
+/**
+ * Copy bytes by words: a fifth of the cost of a loop over octets, and below 256 bytes less than a call into C++. Four in each round
+ * bring 8 % of "consume 16 B, properties, none read".
+ */
 export function copyWords(source: DataView, start: number, end: number, target: DataView, at: number): void {
   let from = start
   let to = at
@@ -93,7 +96,7 @@ export function copyBytes(
   else target.set(source.subarray(start, end), at)
 }
 
-/** Whether `length` bytes are the same. */
+/** Whether `length` bytes are the same, by words (8 % of "consume 16 B"). */
 export function equalBytes(one: DataView, start: number, other: DataView, otherStart: number, length: number): boolean {
   let i = 0
   for (const last = length - 3; i < last; i += 4) {
@@ -106,10 +109,8 @@ export function equalBytes(one: DataView, start: number, other: DataView, otherS
 /** Whether all octets are ASCII. */
 export function isAscii(view: DataView, start: number, end: number): boolean {
   let bits = 0
-  let at = start
-  for (const last = end - 3; at < last; at += 4) bits |= view.getInt32(at)
-  for (; at < end; at++) bits |= view.getUint8(at)
-  return (bits & 0x8080_8080) === 0
+  for (let at = start; at < end; at++) bits |= view.getUint8(at)
+  return bits < 128
 }
 
 /**
