@@ -71,6 +71,7 @@ export class Unconfirmed {
         this.#stragglers.set(this.#floor, publish)
         this.#oldestStraggler.added(this.#floor)
       }
+      this.#raiseFloor(end)
     } else this.#resize(length * 2 || SMALLEST_RING, end)
   }
 
@@ -99,7 +100,7 @@ export class Unconfirmed {
     if (publish === undefined) return undefined
     this.#ring[at] = undefined
     this.#count--
-    if (tag === this.#floor) this.#raiseFloor()
+    if (tag === this.#floor) this.#raiseFloor(this.#next)
     return publish
   }
 
@@ -120,13 +121,14 @@ export class Unconfirmed {
     }
     if (last >= this.#floor) {
       this.#floor = last + 1
-      this.#raiseFloor()
+      this.#raiseFloor(this.#next)
     }
   }
 
-  #raiseFloor(): void {
+  /** Up to the oldest in the ring, or to `end` if there is none. */
+  #raiseFloor(end: number): void {
     let floor = this.#floor
-    while (floor < this.#next && this.#ring[floor & this.#mask] === undefined) floor++
+    while (floor < end && this.#ring[floor & this.#mask] === undefined) floor++
     this.#floor = floor
     if (floor === this.#next && this.#ring.length > 16 * SMALLEST_RING) this.#resize(SMALLEST_RING, floor)
   }

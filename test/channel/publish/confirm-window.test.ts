@@ -95,6 +95,19 @@ describe('a confirm window', () => {
     assert.equal(the.port.waiting, 1)
   })
 
+  it('ends a wait for confirms also if the oldest of many was settled last', async () => {
+    const the = new Fixture()
+    for (let tag = 1; tag <= 256; tag++) the.publish()
+    for (let tag = 2; tag <= 256; tag++) the.window.settle(tag, false, true)
+    the.publish()
+    const waiting = follow(the.window.wait({ what: 'waitForConfirms', site: undefined }))
+    the.window.settle(257, false, true)
+    the.window.settle(1, false, true)
+    await turn()
+    assert.equal(waiting.state, 'resolved')
+    assert.equal(the.window.oldest, 258)
+  })
+
   it('settles a range with multiple, and everything with tag 0', async () => {
     const the = new Fixture()
     const all = Array.from({ length: 5 }, () => the.publish())
@@ -194,6 +207,8 @@ describe('a confirm window', () => {
             if (tag > offset || (tag === 0 && each.multiple)) settle(tag, each.multiple, each.acked)
           }
           assert.equal(the.window.unsettled, [...expected.values()].filter(state => state === 'pending').length)
+          const [oldest = next] = [...expected].find(([, state]) => state === 'pending') ?? []
+          assert.equal(the.window.oldest, oldest)
         }
         await turn()
         for (const [tag, { state }] of outcomes) assert.equal(state, expected.get(tag), `tag ${tag}`)
