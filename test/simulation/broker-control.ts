@@ -30,6 +30,8 @@ export interface BrokerControl {
   breakOver(messageId: string): void
   withholdConfirms(): void
   releaseConfirms(): void
+  /** It does not confirm messages with this id until it releases confirms. */
+  leaveUnconfirmed(messageId: string): void
   /** Logins need this password from now on. */
   setPassword(password: string): void
   evidence(): Evidence
@@ -84,6 +86,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
     const decided = confirmFate(message)
     const fate = decided === 'nack' && !nacks ? 'take' : decided
     const { messageId } = message.properties
+    if (messageId !== undefined && left.has(messageId)) return 'withhold'
     if (fate === 'nack' && messageId !== undefined) {
       count(messageId, -1)
       const refused = last.get(messageId)
@@ -95,6 +98,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
   /** A publisher gives a channel up that nacks, and sends again what has no confirm. */
   const nackedOn = new Set<ClientConnection>()
   const breaking = new Set<string>()
+  const left = new Set<string>()
   let channelsClosed = 0
   engine.onPublish = ({ properties, routingKeys }, connection) => {
     const { messageId } = properties
@@ -168,7 +172,11 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
     },
     breakOver: messageId => void breaking.add(messageId),
     withholdConfirms: () => engine.withholdConfirms(true),
-    releaseConfirms: () => engine.withholdConfirms(false),
+    releaseConfirms: () => {
+      left.clear()
+      engine.withholdConfirms(false)
+    },
+    leaveUnconfirmed: messageId => void left.add(messageId),
     setPassword: password => engine.setUser('guest', { password }),
     // Made as they are read: most who look read one of them.
     evidence: () => ({

@@ -44,4 +44,10 @@ export const refusals: Errand = async outing => {
   outing.expect(!channel.isOpen, 'a closed channel says that it is open')
   await outing.failure(channel.basicGet(queue), 'ChannelClosedError', 'a call after it')
   await outing.failure(outing.protocol.consumer(`${queue} none`), 'ChannelClosedError', 'a consumer of nothing')
+  // The tag of a consumer that could not be asked for is free.
+  const other = outing.keep(await outing.protocol.channel())
+  const consume = (text: string): Promise<unknown> =>
+    other.basicConsume(() => {}, queue, { consumerTag: 'tag', arguments: { text } })
+  await outing.failure(consume('x'.repeat(200_000)), 'EncodeError', 'a consumer that does not fit in a frame')
+  await consume('x')
 }

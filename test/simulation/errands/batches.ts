@@ -1,4 +1,5 @@
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** A loop over batches has them full, or after the wait, and acks each when it asks for the next one. */
 export const batches: Errand = async outing => {
@@ -56,6 +57,43 @@ export const trickles: Errand = async outing => {
   await consumer.close()
   await looped
   await outing.holds(queue, 0, 'messages that are left')
+}
+
+/** A batch that ends before the one before it settles its own messages alone, and what is settled with others learns of no loss. */
+export const besideBatches: Errand = async outing => {
+  const queue = await outing.queue()
+  const tries: string[] = []
+  const consumer = outing.keep(
+    await outing.protocol.consumer(
+      queue,
+      async messages => {
+        const texts = messages.map(message => message.text())
+        const isFirst = !tries.includes('1')
+        tries.push(...texts)
+        if (!texts.includes('1') || !isFirst) return
+        await outing.sleep(200)
+        throw new Error('not yet')
+      },
+      { batch: { size: 2, wait: 300 }, concurrency: 2 },
+    ),
+  )
+  await outing.publish(queue, '1', '2', '3', '4')
+  await outing.until(() => tries.length >= 6, 'a batch that failed after the next one was acked', 5_000)
+  outing.equal(tries.slice(4).sort(), ['1', '2'], 'what comes again')
+  await consumer.close()
+  const own = await outing.connect({ recovery: QUICK })
+  const looped = await own.protocol.consumer(queue)
+  const batches = looped.batches({ size: 2 })
+  await outing.publish(queue, '5', '6')
+  const { value: [first] = [] } = await batches.next()
+  const signal = first?.signal
+  const next = outing.meanwhile(batches.next())
+  await outing.holds(queue, 0, 'messages that are left')
+  own.cut()
+  await outing.sleep(100)
+  outing.equal(signal?.aborted, false, 'the signal of a message that is settled')
+  await own.protocol.close()
+  await next.catch(() => {})
 }
 
 /** A handler of batches: the messages of one that fails have the end that the consumer says. */

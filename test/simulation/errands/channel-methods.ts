@@ -215,16 +215,38 @@ export const endedUnborn: Errand = async outing => {
 
 /** Many messages are in flight at the same time, and each has its own confirm. */
 export const manyInFlight: Errand = async outing => {
-  const queue = await outing.queue()
-  const channel = outing.keep(await outing.protocol.channel({ publisherConfirms: true }))
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  const queue = 'many'
+  await protocol.queueDeclare(queue)
+  const channel = await protocol.channel({ publisherConfirms: true })
   const all = Array.from({ length: 700 }, (_, n) => `${n}`)
   let confirmed = 0
-  await channel.publish('first', '', queue)
+  // The oldest of them is confirmed last.
+  control.leaveUnconfirmed('first')
+  let isFirst = false
+  const first = channel.publish('first', '', queue, { messageId: 'first' }).then(() => {
+    isFirst = true
+  })
+  // What was confirmed leaves a gap before the next ones.
+  for (let wave = 0; wave < 3; wave++)
+    await Promise.all(Array.from({ length: 100 }, () => channel.publish('', '', queue)))
   const sent = all.map(text => channel.publish(text, '', queue).then(() => confirmed++))
   await Promise.race([Promise.all(sent), outing.sleep(20_000)])
   outing.equal(confirmed, all.length, 'confirms')
-  await outing.holds(queue, all.length + 1, 'messages')
-  await channel.queuePurge(queue)
+  let isWaiting = true
+  const waited = channel.waitForConfirms({ timeout: 5_000 }).then(() => {
+    isWaiting = false
+  })
+  await outing.sleep(100)
+  outing.equal(
+    [isFirst, isWaiting],
+    [false, true],
+    'whether the oldest is confirmed, and whether a wait for it goes on',
+  )
+  control.releaseConfirms()
+  await Promise.all([first, waited])
+  outing.equal((await protocol.queueDeclare(queue, { passive: true })).messageCount, all.length + 301, 'messages')
 }
 
 /** What comes back goes to the callback of its channel. */

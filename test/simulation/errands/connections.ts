@@ -179,6 +179,11 @@ export const deadlines: Errand = async outing => {
   const { value } = await next
   value?.ack()
   quiet('next()')
+  await publisher.publish('3', queue)
+  const batches = consumer.batches({ size: 1, wait: 300_000 })
+  await batches.next()
+  quiet('a batch')
+  await batches.return?.()
   await consumer.close()
   await publisher.close()
   await channel.close()

@@ -149,6 +149,16 @@ export const streamConsumers: Errand = async outing => {
   await outing.sleep(50)
   outing.equal(seen.slice(5), ['4', '5'], 'what comes again of a stream')
   outing.equal(look(), before, 'the consumer of a stream after a loss')
+  // The broker filters chunks, and the client the messages of one.
+  for (const value of ['a', 'b', 'c'])
+    await protocol.publish(value, '', 'log', { headers: { 'x-stream-filter-value': value } })
+  const filtered: string[] = []
+  const consumer = await protocol.consumer('log', message => void filtered.push(message.text()), {
+    arguments: { 'x-stream-offset': 'first', 'x-stream-filter': ['a', 'c'] },
+  })
+  await outing.until(() => filtered.length >= 2, 'what a filter lets through', 2_000)
+  outing.equal(filtered, ['a', 'c'], 'what a filter lets through')
+  await consumer.close()
 }
 
 /** What a program has received and publishes again has the wire types that it came with, and what the program has changed. */

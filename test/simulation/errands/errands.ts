@@ -1,5 +1,5 @@
 import { aborts, refusals } from './aborts.ts'
-import { batches, failedBatches, trickles } from './batches.ts'
+import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import {
   cancelled,
   channelLimit,
@@ -28,7 +28,16 @@ import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.t
 import { consumerEnds, crossedCloses, forwards, overflows, slowHandlers, streamConsumers } from './ends.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
-import { blocked, brokenConnections, givenUpPublish, lostTwice, nacksAfterLoss, silentChannel } from './fates.ts'
+import {
+  blocked,
+  brokenConnections,
+  givenUpPublish,
+  givenUpTurn,
+  lostTwice,
+  nackedOnce,
+  nacksAfterLoss,
+  silentChannel,
+} from './fates.ts'
 import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
@@ -39,7 +48,7 @@ import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
-import { abortedCalls, answers } from './questions.ts'
+import { abortedCalls, answers, keptQuestions } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
@@ -59,7 +68,7 @@ import {
 } from './silences.ts'
 import { failedInStream, storedOffsets, streamOutage } from './streams.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
-import { lostWhileDecoded, typed, typedQuestions } from './typed.ts'
+import { encodings, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
 /** All errands by name. */
@@ -110,9 +119,12 @@ export const ERRANDS = {
   lostTwice,
   nacksAfterLoss,
   givenUpPublish,
+  givenUpTurn,
+  nackedOnce,
   silentChannel,
   brokenConnections,
   blocked,
+  keptQuestions,
   abortedCalls,
   aborts,
   answers,
@@ -122,6 +134,7 @@ export const ERRANDS = {
   flapping,
   forgotten,
   batches,
+  besideBatches,
   brokenTransaction,
   callsBetween,
   cancelled,
@@ -181,6 +194,7 @@ export const ERRANDS = {
   topology,
   trickles,
   typed,
+  encodings,
   lostWhileDecoded,
   typedQuestions,
   unrecovered,

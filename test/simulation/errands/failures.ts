@@ -28,18 +28,43 @@ export const heldBack: Errand = async outing => {
       { prefetchCount: 2 },
     ),
   )
-  await outing.publish(queue, 'bad', 'worse', 'good 1', 'good 2')
+  // Two windows of them.
+  await outing.publish(queue, 'bad', 'worse', 'worse', 'worse', 'good 1', 'good 2')
   await outing.until(() => good.length === 2, 'a message that is held back keeps others away', 900)
   await outing.until(() => tries.length === 3, 'what is held back comes again')
   for (const [n, pause] of [1_000, 2_000].entries()) {
     const took = (tries[n + 1] ?? 0) - (tries[n] ?? 0)
     outing.expect(took >= pause && took <= pause + LATE, `pause ${n + 1} took ${took} ms, and not ${pause}`)
   }
-  outing.expect(worse >= 2, 'the second message that is held back does not come again')
+  outing.expect(worse >= 4, 'other messages that are held back do not come again')
   const began = clock.now()
   await consumer.close()
   outing.took(began, 0, LATE, 'the close of a consumer that holds a message back')
-  await outing.holds(queue, 2, 'messages that go back')
+  await outing.holds(queue, 4, 'messages that go back')
+  // One alone leaves room enough, and a close waits for no pause.
+  const other = await outing.queue()
+  let begun = 0
+  let closing = 0
+  const single = outing.keep(
+    await protocol.consumer(
+      other,
+      async () => {
+        if (++begun === 3) closing = clock.now()
+        if (begun === 3) void single.close()
+        await outing.sleep(50)
+        throw new Error('not yet')
+      },
+      { prefetchCount: 4 },
+    ),
+  )
+  const { consumerTag } = single.stats()
+  const closed = new Promise<void>(resolve => single.once('closed', () => resolve()))
+  await outing.publish(other, '1')
+  await outing.until(() => begun === 2, 'a message that failed once', 2_000)
+  await outing.sleep(1_000)
+  outing.equal(single.stats().consumerTag, consumerTag, 'the consumer of which one place is taken')
+  await closed
+  outing.took(closing, 50, 50 + LATE, 'the close of a consumer whose handler fails')
 }
 
 /** A message is not acked before a queue has its copy. */

@@ -138,6 +138,44 @@ export const brokenConnections: Errand = async outing => {
   for (const publisher of publishers) await publisher.publish('after', queue, {}, SOON)
 }
 
+/** A publisher that has the turn to search for a bad message and gives its own up in an outage leaves the turn to the next one. */
+export const givenUpTurn: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const queue = 'turns'
+  await protocol.queueDeclare(queue)
+  const [first, second] = [await protocol.publisher(), await protocol.publisher()]
+  for (const publisher of [first, second]) await publisher.publish('0', queue, {}, SOON)
+  control.breakOver('bad')
+  own.refuse(true)
+  const bad = first.publish('bad', queue, { messageId: 'bad' }, { timeout: 300 })
+  const good = outing.meanwhile(second.publish('good', queue, {}, SOON))
+  await outing.failure(bad, 'TimeoutError', 'a message over which the broker closes the connection')
+  own.refuse(false)
+  await good
+  await first.publish('1', queue, {}, SOON)
+}
+
+/** After a nack a publisher takes another channel once, and keeps that. */
+export const nackedOnce: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  const queue = 'nacked'
+  await protocol.queueDeclare(queue)
+  const publisher = await protocol.publisher()
+  control.nackNext(1)
+  await outing.failure(publisher.publish('0', queue, {}, SOON), 'PublishFailedError', 'a message that is nacked')
+  const channels: number[] = []
+  for (const text of ['1', '2', '3']) {
+    await outing.sleep(1_500)
+    await publisher.publish(text, queue, {}, SOON)
+    await outing.sleep(5)
+    channels.push(protocol.stats().openChannels)
+  }
+  outing.equal(channels, [0, 1, 1], 'channels after a nack')
+}
+
 /** A broker that blocks answers later: nothing that waits for it times out meanwhile. */
 export const blocked: Errand = async outing => {
   const { control, connect } = outing.startBroker()

@@ -62,7 +62,10 @@ async function use(outing: Outing, own: OwnConnection, signal: AbortSignal, reme
     remember('a message of a loop', message)
     break
   }
-  for (const each of [loop, publisher, channel, client, server]) await each.close()
+  const log = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })
+  const offsetStore = { load: () => undefined, save: () => {} }
+  const reading = remember('a consumer of a stream', await protocol.consumer(log, () => {}, { offsetStore, signal }))
+  for (const each of [loop, publisher, channel, client, server, reading]) await each.close()
 }
 
 /** What is closed, settled or answered while its connection goes on is kept by nothing. */
@@ -77,6 +80,7 @@ export const forgotten: Errand = async outing => {
   await outing.sleep(SWEPT)
   collectGarbage()
   const kept = new Set(things.flatMap(({ what, ref }) => (ref.deref() === undefined ? [] : what)))
-  outing.equal([...kept], [], `what is kept though it is over`)
+  outing.equal([...kept], [], 'what is kept though it is over')
+  outing.equal(own.protocol.stats().openChannels, 0, 'channels that are open')
   outing.expect(!signal.aborted && own.protocol.state === 'open', 'a connection has ended')
 }

@@ -28,6 +28,24 @@ export const closeInLoop: Errand = async outing => {
   await closed
   await looped
   await outing.holds(queue, 1, 'messages that are left')
+  // One that settles its message itself has nothing in hand from then on.
+  const { protocol } = await outing.connect()
+  const other = await outing.queue()
+  const acking = await protocol.consumer(other)
+  const acks = async (): Promise<void> => {
+    for await (const message of acking) {
+      await outing.sleep(100)
+      message.ack()
+      await outing.sleep(3_000)
+    }
+  }
+  const ended = acks().catch(() => {})
+  await outing.publish(other, '1')
+  await outing.sleep(50)
+  const began = outing.clock.now()
+  await protocol.close()
+  outing.took(began, 40, 400, 'the close while a loop works whose message is settled')
+  await ended
 }
 
 /** The broker cancels a consumer: what no handler had goes back, and the consumer is there again, with each event once. */
@@ -169,6 +187,25 @@ export const interruptions: Errand = async outing => {
   await outing.until(() => why !== undefined, 'the end of a consumer that is refused', 5_000)
   outing.expect(why?.message.includes('405') === true, `the error of its end is ${why?.message}`)
   outing.equal(asked.length, 2, 'times that its program was asked')
+  // It is asked again after each time that it was granted.
+  const often = `${outing.name} often`
+  outing.keep({ close: () => outing.protocol.queueDelete(often) })
+  await outing.protocol.queueDeclare(often)
+  let refusals = 0
+  const granted = await protocol.consumer(often, handler, {
+    onCancel: error => {
+      if (error.message.includes('405')) refusals++
+    },
+  })
+  for (const round of [1, 2]) {
+    await outing.protocol.queueDelete(often)
+    await outing.protocol.queueDeclare(often, { exclusive: true })
+    await outing.until(() => refusals === round, `refusal ${round} of which the program is asked`, 5_000)
+    const resumed = new Promise<void>(resolve => granted.once('resumed', () => resolve()))
+    await outing.protocol.queueDelete(often)
+    await outing.protocol.queueDeclare(often)
+    await Promise.race([resumed, outing.sleep(10_000)])
+  }
 }
 
 /** A program that has taken many messages and settled some of them has the others in hand, and each learns of the end. */

@@ -84,6 +84,12 @@ export const outages: Errand = async outing => {
     'AbortError',
     'a call that is given up in an outage',
   )
+  // Those that are given up come after others, and are more.
+  const few = await protocol.publisher()
+  const patient = Array.from({ length: 3 }, () => outing.meanwhile(few.publish('', stored)))
+  const impatient = Array.from({ length: 100 }, () => few.publish('x', queue, {}, { timeout: 30 }).catch(() => {}))
+  await Promise.all(impatient)
+  outing.equal(few.pending, 3, 'publishes of a publisher that wait')
   outing.equal((await late).outcome, 'notSent', 'the outcome of what timed out')
   await gone
   const { waiting } = protocol.stats()
@@ -92,8 +98,9 @@ export const outages: Errand = async outing => {
   const began = clock.now()
   await protocol.ready({ timeout: 20_000 })
   outing.took(began, 0, 3_000, 'the end of an outage')
-  await Promise.all([...sent, ...mixed, ...many, asked])
-  outing.equal(await outing.ready(stored), MANY, 'messages that waited in an outage')
+  await Promise.all([...sent, ...mixed, ...many, ...patient, asked])
+  outing.equal(few.pending, 0, 'publishes of a publisher that wait, after an outage')
+  outing.equal(await outing.ready(stored), MANY + 3, 'messages that waited in an outage')
   await (await opened).close()
   await (await consumed).close()
   const seen: string[] = []

@@ -1,5 +1,6 @@
 import { type Payload, RemoteError } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
 
 /** Answers of every kind reach the one who asked. */
 export const answers: Errand = async outing => {
@@ -61,6 +62,40 @@ export const answers: Errand = async outing => {
   outing.expect(ended === true, 'a call outlives its client')
   // The last one: its answer had no place to go.
   await outing.holds(queue, 1, 'requests that are left')
+}
+
+/** A call that waits for its channel goes by the next connection, and an answer that was made is not made again. */
+export const keptQuestions: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const [own, other] = [await connect({ recovery: QUICK }), await connect()]
+  const { protocol } = other
+  for (const queue of ['asked', 'kept']) await protocol.queueDeclare(queue)
+  await protocol.exchangeDeclare('questions', 'fanout')
+  await protocol.queueBind('asked', 'questions')
+  await protocol.rpcServer('asked', request => request.text())
+  const client = await own.protocol.rpcClient({ timeout: 20_000 })
+  own.freeze()
+  const called = outing.meanwhile(client.call('', 'waits', { exchangeName: 'questions' }))
+  await outing.sleep(5)
+  own.cut()
+  outing.equal((await called).text(), 'waits', 'the answer to a call that waited for its channel')
+  await own.protocol.ready({ timeout: 20_000 })
+  let handled = 0
+  await own.protocol.rpcServer('kept', request => {
+    handled++
+    // Its answer is not confirmed when the request comes again.
+    control.withholdConfirms()
+    return request.text()
+  })
+  const caller = await protocol.rpcClient({ timeout: 20_000 })
+  const asked = outing.meanwhile(caller.call('kept', 'once'))
+  await outing.until(() => handled > 0, 'a request', 2_000)
+  await outing.sleep(20)
+  own.cut()
+  outing.equal((await asked).text(), 'once', 'the answer to a request that came again')
+  await outing.sleep(1_000)
+  outing.equal(handled, 1, 'times that a request was handled')
+  control.releaseConfirms()
 }
 
 /** A call that is given up in the moment in which its request arrives ends at once. */

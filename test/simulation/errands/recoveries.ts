@@ -200,6 +200,14 @@ export const resent: Errand = async outing => {
   outing.equal(firsts, ['1', '2', '3', '4', '5', '6'], 'the order of what was sent again')
   outing.expect(texts.includes('c2'), 'a channel with confirms does not go on')
   outing.equal(publisher.stats().unconfirmed, 0, 'messages in flight')
+  // One whose memory was transferred away cannot be sent again, and may have arrived.
+  const body = Buffer.from(new ArrayBuffer(20_000))
+  own.freeze('toClient')
+  const gone = outing.failure(publisher.publish(body, queue), 'EncodeError', 'a message whose memory is gone')
+  await outing.sleep(20)
+  structuredClone(body.buffer, { transfer: [body.buffer] })
+  own.cut()
+  outing.equal((await gone).outcome, 'unknown', 'the outcome of a message whose memory is gone')
 }
 
 /** A transaction that a loss has broken must be rolled back before the next one. */

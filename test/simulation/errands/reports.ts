@@ -35,6 +35,16 @@ export const failedConfirms: Errand = async outing => {
   await outing.failure(channel.waitForConfirms({ timeout: 5_000 }), 'ConnectionLostError', 'a wait for what is lost')
   await channel.basicPublish('4', '', queue)
   await channel.waitForConfirms({ timeout: 5_000 })
+  // A wait that ends with a loss has reported it.
+  control.withholdConfirms()
+  await channel.basicPublish('5', '', queue)
+  const waiting = outing.failure(channel.waitForConfirms({ timeout: 5_000 }), 'ConnectionLostError', 'a wait at a loss')
+  await outing.sleep(5)
+  await lose(outing, own)
+  control.releaseConfirms()
+  await waiting
+  await channel.basicPublish('6', '', queue)
+  await channel.waitForConfirms({ timeout: 5_000 })
 }
 
 /** Messages that are alike come back one by one, and each caller learns of its own. */

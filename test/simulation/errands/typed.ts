@@ -16,6 +16,16 @@ const order: StandardSchema<Order> = {
         : { issues: [{ message: 'it has no id' }] },
   },
 }
+const total: StandardSchema<{ readonly total: number }> = {
+  '~standard': {
+    version: 1,
+    vendor: 'simulation',
+    validate: value =>
+      typeof (value as { total?: unknown } | null)?.total === 'number'
+        ? { value: value as { total: number } }
+        : { issues: [{ message: 'it has no total' }] },
+  },
+}
 const backwards = {
   contentType: 'text/backwards',
   encode: (value: unknown) => [...JSON.stringify(value)].reverse().join(''),
@@ -71,14 +81,58 @@ export const typed: Errand = async outing => {
   outing.equal(await outing.takeAll(queue), ['100', '1'], 'the order of what is encoded')
 }
 
+/** What is packed twice is unpacked twice, within the size of a message; a publish has no more time than it says, and a close waits. */
+export const encodings: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect({ maxMessageSize: 5_000 })
+  for (const queue of ['packed', 'parked']) await protocol.queueDeclare(queue)
+  const codecs = [
+    {
+      contentEncoding: 'hex',
+      encode: (body: Buffer) => Buffer.from(body.toString('hex')),
+      decode: (body: Buffer) => Buffer.from(body.toString(), 'hex'),
+    },
+    {
+      contentEncoding: 'wrapped',
+      encode: (body: Buffer) => Buffer.from(`<${body}>`),
+      decode: (body: Buffer) => body.subarray(1, -1),
+    },
+    { contentEncoding: 'swollen', encode: (body: Buffer) => body, decode: () => Buffer.alloc(5_001) },
+    {
+      contentType: 'text/slow',
+      encode: (value: unknown) => outing.sleep(100).then(() => `${value}`),
+      decode: (body: Buffer) => body.toString(),
+    },
+  ]
+  const publisher = await protocol.publisher<string>({ codecs })
+  const seen: string[] = []
+  await protocol.consumer('packed', message => void seen.push(message.bytes().toString()), {
+    codecs,
+    onFailure: { exchangeName: '', routingKey: 'parked' },
+  })
+  for (const contentEncoding of ['hex, wrapped', 'swollen'])
+    await publisher.publish('text', 'packed', { contentType: 'text/plain', contentEncoding })
+  await outing.until(() => control.evidence().queued.get('parked')?.length === 1, 'what is too large unpacked', 2_000)
+  outing.equal(seen, ['text'], 'what was packed')
+  control.withholdConfirms()
+  const began = outing.clock.now()
+  const late = publisher.publish('late', 'packed', { contentType: 'text/slow' }, { timeout: 150 })
+  await outing.failure(late, 'TimeoutError', 'a publish that is encoded for long')
+  outing.took(began, 150, 170, 'a publish that is encoded for long')
+  control.releaseConfirms()
+  const last = outing.meanwhile(publisher.publish('last', 'packed', { contentType: 'text/slow' }))
+  await publisher.close()
+  await last
+}
+
 /** Both sides of a call are checked. */
 export const typedQuestions: Errand = async outing => {
   const { protocol } = outing
   const queue = await outing.queue()
-  const schema = { request: order, reply: order }
-  outing.keep(await protocol.rpcServer(queue, request => ({ id: request.json().id + 1 }), { schema }))
+  const schema = { request: order, reply: total }
+  outing.keep(await protocol.rpcServer(queue, request => ({ total: request.json().id + 1 }), { schema }))
   const client = outing.keep(await protocol.rpcClient({ schema }))
-  outing.equal((await client.call(queue, { id: 1 })).json(), { id: 2 }, 'the answer')
+  outing.equal((await client.call(queue, { id: 1 })).json(), { total: 2 }, 'the answer')
   const wrong = client.call(queue, { name: 'x' } as unknown as Order)
   outing.expect((await wrong.catch((error: unknown) => error)) instanceof Error, 'what does not fit is sent')
   const plain = outing.keep(await protocol.rpcClient())
