@@ -21,8 +21,4 @@ export class SetIndex<T> {
   of(key: string): ReadonlySet<T> {
     return this.#sets?.get(key) ?? NOTHING
   }
-
-  has(key: string): boolean {
-    return this.#sets?.has(key) === true
-  }
 }

@@ -8,15 +8,12 @@ import type {
 import type { Effect } from '../../channel/written-effects.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
-import { SetIndex } from '../../lib/set-index.ts'
-import { argumentsKey, bindingKey, valuesKey } from './binding-key.ts'
+import { Bindings } from './bindings.ts'
 import { Journal } from './journal.ts'
 import type { BindingRecord, ExchangeRecord, QueueRecord, TopologyRecord } from './records.ts'
 
 /** The names of a queue that are remembered: the first, which its declare returned, and the last ones. */
 const NAMES_KEPT = 1_000
-/** Bindings that one unbind, of none that is known, is compared with. */
-const MOST_LOOKED_AT = 100
 
 /**
  * The ledger: what the program has made at the broker, in the order it was made. It follows what the program deletes,
@@ -31,13 +28,7 @@ export class Topology implements TopologyRecorder, Ledger {
   readonly #queues = new Set<QueueRecord>()
   readonly #byName = new Map<string, QueueRecord>()
   readonly #byFormerName = new Map<string, QueueRecord>()
-  readonly #bindings = new Set<BindingRecord>()
-  readonly #byKey = new Map<string, BindingRecord>()
-  readonly #from = new SetIndex<BindingRecord>()
-  readonly #to = new SetIndex<BindingRecord>()
-  /** Bindings from an exchange to an exchange, by the source. */
-  readonly #between = new SetIndex<BindingRecord>()
-
+  readonly #bindings = new Bindings()
   readonly #warn: (text: string) => void
 
   /** `warn` gets warnings for the program. */
@@ -71,7 +62,7 @@ export class Topology implements TopologyRecorder, Ledger {
   }
 
   get bindings(): BindingRecord[] {
-    return [...this.#bindings].filter(binding => this.#recovers(binding))
+    return [...this.#bindings.all].filter(binding => this.#recovers(binding))
   }
 
   #recovers({ definition: { kind, source, destination } }: BindingRecord): boolean {
@@ -94,19 +85,19 @@ export class Topology implements TopologyRecorder, Ledger {
 
   /** The exchanges that an exchange is bound to. */
   exchangesBehind(exchangeName: string): string[] {
-    return [...this.#between.of(exchangeName)].map(({ definition }) => definition.destination)
+    return this.#bindings.exchangesBehind(exchangeName)
   }
 
   bindingsTo(queueName: string): BindingRecord[] {
-    return [...this.#to.of(place('queue', queueName))]
+    return [...this.#bindings.to('queue', queueName)]
   }
 
   /** The bindings that recover and that end with a queue: also those to auto-delete exchanges, which end with the last binding from them. */
   bindingsEndingWith({ name }: QueueRecord): BindingRecord[] {
-    const ending = new Set(this.#to.of(place('queue', name)))
+    const ending = new Set(this.#bindings.to('queue', name))
     for (const { definition } of ending) {
       if (this.#exchanges.get(definition.source)?.definition.autoDelete !== true) continue
-      for (const binding of this.#to.of(place('exchange', definition.source))) ending.add(binding)
+      for (const binding of this.#bindings.to('exchange', definition.source)) ending.add(binding)
     }
     return [...ending].filter(binding => this.#recovers(binding))
   }
@@ -142,8 +133,8 @@ export class Topology implements TopologyRecorder, Ledger {
 
   exchangeDeleted(exchangeName: string): void {
     this.#exchanges.delete(exchangeName)
-    for (const binding of [...this.#to.of(place('exchange', exchangeName))]) this.#removeBinding(binding)
-    for (const binding of [...this.#from.of(exchangeName)]) this.#removeBinding(binding)
+    for (const binding of [...this.#bindings.to('exchange', exchangeName)]) this.#removeBinding(binding)
+    for (const binding of [...this.#bindings.from(exchangeName)]) this.#removeBinding(binding)
   }
 
   // ---- queues
@@ -168,7 +159,7 @@ export class Topology implements TopologyRecorder, Ledger {
     const name = this.currentName(queueName)
     const queue = this.#byName.get(name)
     if (queue !== undefined) this.#forgetQueue(queue)
-    for (const binding of [...this.#to.of(place('queue', name))]) this.#removeBinding(binding)
+    for (const binding of [...this.#bindings.to('queue', name)]) this.#removeBinding(binding)
   }
 
   #forgetQueue(queue: QueueRecord): void {
@@ -236,53 +227,26 @@ export class Topology implements TopologyRecorder, Ledger {
     this.#byName.delete(oldName)
     this.#byName.set(newName, queue)
     queue.name = newName
-    for (const binding of [...this.#to.of(place('queue', oldName))]) {
-      this.#byKey.delete(binding.key)
-      this.#to.remove(place('queue', oldName), binding)
-      binding.definition = { ...binding.definition, destination: newName }
-      binding.key = bindingKey(binding.definition, binding.argumentsKey)
-      this.#byKey.set(binding.key, binding)
-      this.#to.add(place('queue', newName), binding)
-    }
+    this.#bindings.queueRenamed(oldName, newName)
   }
 
   // ---- bindings
 
   bound(asked: BindingDefinition): void {
-    const definition = this.#current(asked)
-    const args = argumentsKey(definition.arguments)
-    const key = bindingKey(definition, args)
-    if (this.#byKey.has(key)) return
-    const binding: BindingRecord = { kind: 'binding', definition, key, argumentsKey: args }
-    this.#bindings.add(binding)
-    this.#byKey.set(key, binding)
-    this.#from.add(definition.source, binding)
-    this.#to.add(place(definition.kind, definition.destination), binding)
-    if (definition.kind === 'exchange') this.#between.add(definition.source, binding)
+    this.#bindings.add(this.#current(asked))
   }
 
   unbound(asked: BindingDefinition): void {
     const definition = this.#current(asked)
-    const binding = this.#byKey.get(bindingKey(definition, argumentsKey(definition.arguments)))
+    const binding = this.#bindings.get(definition)
     if (binding !== undefined) this.#removeBinding(binding)
-    else this.#warnOfWireTypes(definition)
-  }
-
-  /** RabbitMQ looks for a binding by the wire types of its arguments, too, and says nothing when it finds none. */
-  #warnOfWireTypes({ kind, source, destination, routingKey, arguments: args }: BindingDefinition): void {
-    if (args === undefined) return
-    const values = valuesKey(args)
-    let isAlike = false
-    let looked = 0
-    for (const { definition } of this.#to.of(place(kind, destination))) {
-      const { arguments: others = {} } = definition
-      isAlike = definition.source === source && definition.routingKey === routingKey && valuesKey(others) === values
-      if (isAlike || ++looked === MOST_LOOKED_AT) break
+    else if (this.#bindings.hasAlike(definition)) {
+      // RabbitMQ says nothing when it finds none.
+      const { kind, source, destination } = definition
+      this.#warn(
+        `${kind}.unbind of "${destination}" from exchange "${source}" undid nothing: the arguments of the binding have other wire types; give each number as it was bound, such as int8(1)`,
+      )
     }
-    if (!isAlike) return
-    this.#warn(
-      `${kind}.unbind of "${destination}" from exchange "${source}" undid nothing: the arguments of the binding have other wire types; give each number as it was bound, such as int8(1)`,
-    )
   }
 
   /** The binding as it is kept: a server-named queue is meant by each name it had. */
@@ -295,20 +259,10 @@ export class Topology implements TopologyRecorder, Ledger {
   /** It is undone at the broker, whose auto-delete exchange goes with the last binding from it. */
   #removeBinding(binding: BindingRecord): void {
     const { source } = binding.definition
-    if (!this.#bindings.has(binding)) return
-    this.#dropBinding(binding)
-    if (this.#exchanges.get(source)?.definition.autoDelete === true && !this.#from.has(source)) {
+    if (!this.#bindings.remove(binding)) return
+    if (this.#exchanges.get(source)?.definition.autoDelete === true && this.#bindings.from(source).size === 0) {
       this.exchangeDeleted(source)
     }
-  }
-
-  #dropBinding(binding: BindingRecord): void {
-    const { kind, source, destination } = binding.definition
-    this.#bindings.delete(binding)
-    this.#byKey.delete(binding.key)
-    this.#from.remove(source, binding)
-    this.#to.remove(place(kind, destination), binding)
-    this.#between.remove(source, binding)
   }
 
   // ---- what the broker says to an entry during a recovery
@@ -317,15 +271,15 @@ export class Topology implements TopologyRecorder, Ledger {
   forget(record: TopologyRecord): void {
     if (record.kind === 'exchange') this.#exchanges.delete(record.definition.exchangeName)
     else if (record.kind === 'queue') this.#forgetQueue(record)
-    else this.#dropBinding(record)
+    else this.#bindings.remove(record)
   }
 
   /** The broker closes the connection over this entry: it can have no bindings any more. */
   forgetWithBindings(record: TopologyRecord): void {
     if (record.kind !== 'binding') {
       const name = record.kind === 'queue' ? record.name : record.definition.exchangeName
-      const from = record.kind === 'queue' ? [] : this.#from.of(name)
-      for (const binding of [...this.#to.of(place(record.kind, name)), ...from]) this.#dropBinding(binding)
+      const from = record.kind === 'queue' ? [] : this.#bindings.from(name)
+      for (const binding of [...this.#bindings.to(record.kind, name), ...from]) this.#bindings.remove(binding)
     }
     this.forget(record)
   }
@@ -333,10 +287,6 @@ export class Topology implements TopologyRecorder, Ledger {
   /** Whether the entry still counts: the program may have deleted it meanwhile. */
   has(record: TopologyRecord): boolean {
     if (record.kind === 'exchange') return this.#exchanges.get(record.definition.exchangeName) === record
-    return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.has(record)
+    return record.kind === 'queue' ? this.#queues.has(record) : this.#bindings.all.has(record)
   }
-}
-
-function place(kind: BindingDefinition['kind'], name: string): string {
-  return `${kind} ${name}`
 }

@@ -393,7 +393,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'a binding is not forgotten',
     'connection/recovery/topology.ts',
     'if (binding !== undefined) this.#removeBinding(binding)',
-    'if (binding !== undefined) this.#byKey.delete(binding.key)',
+    'if (binding !== undefined) this.#bindings.get(definition)',
     'an unbound queue gets messages again after a recovery',
   ],
   [
@@ -405,7 +405,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'bindings do not follow a new name',
-    'connection/recovery/topology.ts',
+    'connection/recovery/bindings.ts',
     'binding.definition = { ...binding.definition, destination: newName }',
     'binding.definition = { ...binding.definition, destination: oldName }',
     'the queue gets nothing after the second recovery',
@@ -1041,7 +1041,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a binding between exchanges is not forgotten',
-    'connection/recovery/topology.ts',
+    'connection/recovery/bindings.ts',
     'this.#between.remove(source, binding)',
     'this.#between.of(source)',
     'publishes wait for an exchange that they do not need',
@@ -1049,15 +1049,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the bindings of a deleted exchange are kept',
     'connection/recovery/topology.ts',
-    'for (const binding of [...this.#from.of(exchangeName)]) this.#removeBinding(binding)',
-    'for (const binding of [...this.#from.of(exchangeName)].slice(1)) this.#removeBinding(binding)',
+    'for (const binding of [...this.#bindings.from(exchangeName)]) this.#removeBinding(binding)',
+    'for (const binding of [...this.#bindings.from(exchangeName)].slice(1)) this.#removeBinding(binding)',
     'each recovery fails at it',
   ],
   [
     'the bindings of a deleted queue are kept',
     'connection/recovery/topology.ts',
-    "for (const binding of [...this.#to.of(place('queue', name))]) this.#removeBinding(binding)",
-    "for (const binding of [...this.#to.of(place('queue', name))].slice(1)) this.#removeBinding(binding)",
+    "for (const binding of [...this.#bindings.to('queue', name)]) this.#removeBinding(binding)",
+    "for (const binding of [...this.#bindings.to('queue', name)].slice(1)) this.#removeBinding(binding)",
     'each recovery fails at it',
   ],
   [
@@ -1070,8 +1070,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'an auto-delete exchange outlives its last binding',
     'connection/recovery/topology.ts',
-    'definition.autoDelete === true && !this.#from.has(source)) {',
-    'definition.autoDelete === true && this.#from.has(source)) {',
+    'definition.autoDelete === true && this.#bindings.from(source).size === 0) {',
+    'definition.autoDelete === true && this.#bindings.from(source).size > 0) {',
     'it is there again after a recovery',
   ],
   [
@@ -2622,7 +2622,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a binding that is made twice is undone once',
-    'connection/recovery/topology.ts',
+    'connection/recovery/bindings.ts',
     'if (this.#byKey.has(key)) return',
     '',
     'it comes back',
