@@ -260,6 +260,8 @@ export class FrameClient implements FrameSink {
       const unconfirmed = this.unconfirmed.get(channel)
       const settles = [...(unconfirmed ?? [])].filter(tag => tag === deliveryTag || (multiple && tag <= deliveryTag))
       for (const tag of settles) unconfirmed?.delete(tag)
+      // Octets that were written as they are may have published something, too.
+      if (deliveryTag > (this.#nextPublish.get(channel) ?? 0)) this.#nextPublish.set(channel, deliveryTag)
       received.settles = settles
     } else if (method === methods.ChannelClose) {
       this.send(channel, methods.ChannelCloseOk, {})
