@@ -94,6 +94,9 @@ export function replyHint(replyCode: number, replyText: string): string {
   if (replyCode === 406 && replyText.includes('consumer prefetch count is not set for ')) {
     return ' (a stream needs acks and a prefetch: no noAck, and a prefetchCount above 0)'
   }
+  if (replyCode === 406 && replyText.includes('unknown delivery tag ')) {
+    return ' (it was settled before, came on another channel, or needs no ack because of noAck)'
+  }
   return ''
 }
 

@@ -44,6 +44,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   persistent: ['deliveryMode: 2'],
   ttl: ['expiration', 'arguments: { "x-message-ttl": ... }'],
   allupto: ['multiple'],
+  cc: ['headers: { CC: [...] }'],
+  bcc: ['headers: { BCC: [...] }'],
 }
 
 /** Options whose value no message may show. */

@@ -76,6 +76,12 @@ const TEXTS: readonly Seen[] = [
     expected: ' (a stream needs acks and a prefetch: no noAck, and a prefetchCount above 0)',
   },
   {
+    on: '3.10.8 and 4.3.6, basic.ack of a delivery without acks',
+    what: 'a delivery tag that is settled or was never open',
+    value: replyHint(406, 'PRECONDITION_FAILED - unknown delivery tag 1'),
+    expected: ' (it was settled before, came on another channel, or needs no ack because of noAck)',
+  },
+  {
     on: '3.10.8 and 4.3.6, queue.declare with another x-message-ttl',
     what: 'any other inequivalence',
     value: replyHint(

@@ -115,6 +115,12 @@ describe('properties', () => {
       { contentType: 'x', persistent: true },
       /unknown member "persistent"; did you mean deliveryMode: 2\?/,
     ],
+    [
+      'an option of the publish',
+      { mandatory: true },
+      /"mandatory"; it is an option, which the argument after the prop/,
+    ],
+    ['the CC of other clients', { CC: ['q'] }, /unknown member "CC"; did you mean headers: \{ CC: \[\.\.\.\] \}\?/],
     ['an unknown member that is undefined', { typ: undefined }, /unknown member "typ"/],
   ]
   for (const [what, properties, message] of bad) {

@@ -359,6 +359,11 @@ describe('PublishEncoder', () => {
     ['a lone surrogate in a payload', { payload: 'a\ud800b' }, /payload has a lone surrogate/],
     ['a lone surrogate in a long payload', { payload: `${'x'.repeat(20_000)}\ud800` }, /payload has a lone surrogate/],
     ['a symbol as a routing key', { routingKey: Symbol('k') }, /routingKey must be a string, not Symbol\(k\)/],
+    [
+      'a payload as a routing key',
+      { routingKey: Buffer.from('x') },
+      /routingKey must be a string, not an object \(Buffer\); the payload is the first argument$/,
+    ],
     ['properties that are null', { properties: null }, /properties must be an object, not null/],
     ['a property of the wrong type', { properties: { contentType: 5 } }, /properties\.contentType must be a string/],
     ['a header that is a function', { properties: { headers: { f: () => 1 } } }, /properties\.headers/],
