@@ -680,7 +680,8 @@ export class Channel {
 
   /**
    * Close the channel (channel.close). Calls and publishes that are pending on it reject. A second call gets the same
-   * promise.
+   * promise. It resolves also if the broker answers nothing: once a call before it, or the close itself, has had no answer for
+   * `rpcTimeout`.
    */
   close(options: CloseOptions = NONE): Promise<void> {
     try {
