@@ -14,7 +14,7 @@ import type {
 } from './channel/options.ts'
 import type { ConnectionRole, ConnectionState } from './connection/connection-state.ts'
 import { Connections } from './connection/connections.ts'
-import type { AmqpProtocolEvents } from './connection/protocol-events.ts'
+import { type AmqpProtocolEvents, PROTOCOL_EVENTS } from './connection/protocol-events.ts'
 import type { RecoveringConnection } from './connection/recovering-connection.ts'
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
@@ -46,6 +46,7 @@ import {
   checkOptions,
   choiceOption,
   durationOption,
+  eventCheck,
   functionOption,
   integerOption,
   shortStringOption,
@@ -100,7 +101,7 @@ type NoWait = { readonly noWait: true }
 /** A connection to a broker, as `connect()` returns it. It multiplexes channels. */
 export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   static {
-    keepListenerContexts(AmqpProtocol.prototype)
+    keepListenerContexts(AmqpProtocol.prototype, eventCheck('protocol', PROTOCOL_EVENTS))
   }
 
   readonly #connections: Connections

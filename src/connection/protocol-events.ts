@@ -37,5 +37,20 @@ export interface AmqpProtocolEvents {
   closed: [error?: Error]
 }
 
+export const PROTOCOL_EVENTS: Readonly<Record<keyof AmqpProtocolEvents, true>> = {
+  connecting: true,
+  connected: true,
+  blocked: true,
+  unblocked: true,
+  disconnected: true,
+  recovering: true,
+  recoveryAttemptFailed: true,
+  recovered: true,
+  recoveryFailed: true,
+  queueRenamed: true,
+  resent: true,
+  closed: true,
+}
+
 /** Gives an event to the program. */
 export type EmitEvent = <K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]) => void

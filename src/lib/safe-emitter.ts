@@ -40,11 +40,14 @@ const methods = [
 /**
  * Have the listeners of a class's emitters run in the asynchronous context in which they were added. Not a base class,
  * since the declarations of public classes would name it.
+ *
+ * @param check throws if there is no such event.
  */
-export function keepListenerContexts(prototype: EventEmitter): void {
+export function keepListenerContexts(prototype: EventEmitter, check: (event: string | symbol) => void): void {
   for (const [name, add, once] of methods) {
     Object.defineProperty(prototype, name, {
       value: function (this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
+        check(event)
         return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
       },
       configurable: true,

@@ -18,7 +18,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   hostname: ['host'],
   hosts: ['servers'],
   urls: ['servers'],
-  reconnect: ['recovery'],
+  reconnect: ['recovery', 'recovered'],
+  end: ['closed'],
   retry: ['recovery', 'retries'],
   maxretries: ['maxAttempts', 'retries'],
   connectiontimeout: ['connectTimeout'],
@@ -70,6 +71,21 @@ export function checkOptions(
     if (!known.includes(name) && !internal.includes(name) && Object.hasOwn(options, name)) {
       throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hintFor(name, known)}`)
     }
+  }
+}
+
+/** Events that Node listens for by itself: `error` in `events.once()` and `events.on()`. */
+const NODE_EVENTS: readonly string[] = ['error', 'newListener', 'removeListener']
+
+/**
+ * A check that refuses a listener for an event that `what` does not have, which would never be called.
+ *
+ * @throws EncodeError that names the event, and the one that was probably meant.
+ */
+export function eventCheck(what: string, events: Readonly<Record<string, true>>): (event: string | symbol) => void {
+  return event => {
+    if (typeof event !== 'string' || Object.hasOwn(events, event) || NODE_EVENTS.includes(event)) return
+    throw new EncodeError(`${what}: no event is named ${inspectShort(event)}; ${hintFor(event, Object.keys(events))}`)
   }
 }
 

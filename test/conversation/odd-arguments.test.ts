@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { type EventEmitter, once } from 'node:events'
 import { describe, it } from 'node:test'
 import { type AmqpProtocol, type Channel, EncodeError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
@@ -127,4 +128,22 @@ describe('an option that is another one each time it is asked for', () => {
       assert.deepEqual(await channel.queuePurge('q', changing(name, right, wrong)), { messageCount: 1 })
     })
   }
+})
+
+describe('a listener for an event that does not exist', () => {
+  it('is an EncodeError that names those that do', async () => {
+    const { protocol } = await converseOnChannel()
+    const refused = (emitter: unknown, event: string, message: RegExp): void => {
+      assert.throws(() => (emitter as EventEmitter).on(event, () => {}), { code: 'ENCODE_ERROR', message })
+    }
+    refused(protocol, 'close', /^protocol: no event is named "close"; did you mean "closed"\?$/)
+    refused(await protocol.publisher(), 'return', /^publisher: no event is named "return"; known are resent$/)
+  })
+
+  it('is taken for error, for which events.once() listens', async () => {
+    const { protocol } = await converseOnChannel()
+    const closed = once(protocol, 'closed')
+    await protocol.close()
+    assert.deepEqual(await closed, [])
+  })
 })

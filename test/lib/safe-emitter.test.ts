@@ -13,14 +13,24 @@ interface Events {
 const ADD = ['on', 'addListener', 'prependListener', 'once', 'prependOnceListener'] as const
 const ignore = (): void => {}
 
+function refuse(event: string | symbol): void {
+  if (event === 'refused') throw new RangeError('no such event')
+}
+
 class SafeEmitter<E extends Record<keyof E, unknown[]>> extends EventEmitter<E> {
   static {
-    keepListenerContexts(SafeEmitter.prototype)
+    keepListenerContexts(SafeEmitter.prototype, refuse)
   }
 }
 
 describe('An emitter that keeps the contexts of its listeners', () => {
   for (const add of ADD) {
+    it(`asks before it adds a listener by ${add}`, () => {
+      const emitter: EventEmitter = new SafeEmitter()
+      assert.throws(() => emitter[add]('refused', ignore), RangeError)
+      assert.equal(emitter.listenerCount('refused'), 0)
+    })
+
     it(`runs a listener added by ${add} in the context in which it was added, and finds it by itself`, () => {
       const storage = new AsyncLocalStorage<string>()
       const emitter = new SafeEmitter<Events>()

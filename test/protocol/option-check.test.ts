@@ -7,6 +7,7 @@ import {
   checkOptions,
   choiceOption,
   durationOption,
+  eventCheck,
   functionOption,
   hintFor,
   integerOption,
@@ -24,6 +25,25 @@ function refuses(run: () => unknown, message: string | RegExp): void {
     return true
   })
 }
+
+describe('eventCheck', () => {
+  const check = eventCheck('protocol', { disconnected: true, recovered: true, closed: true })
+
+  it('accepts known events, symbols, and those that Node listens for by itself', () => {
+    for (const event of ['closed', Symbol('any'), 'error', 'newListener', 'removeListener']) check(event)
+  })
+
+  for (const [event, hint] of [
+    ['close', 'did you mean "closed"?'],
+    ['disconnect', 'did you mean "disconnected"?'],
+    ['reconnect', 'did you mean "recovered"?'],
+    ['toString', 'known are disconnected, recovered, closed'],
+  ] as const) {
+    it(`refuses ${event}, with a hint`, () => {
+      refuses(() => check(event), `protocol: no event is named "${event}"; ${hint}`)
+    })
+  }
+})
 
 describe('checkOptions', () => {
   const known = ['login', 'password', 'virtualhost', 'ssl', 'verifySsl', 'channelMax', 'heartbeat']

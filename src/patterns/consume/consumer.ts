@@ -8,7 +8,7 @@ import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
-import { checkOptions, choiceOption, durationOption, signalOption } from '../../protocol/option-check.ts'
+import { checkOptions, choiceOption, durationOption, eventCheck, signalOption } from '../../protocol/option-check.ts'
 import { emitEvent } from '../emit-event.ts'
 import { isTyped } from '../typed/is-typed.ts'
 import { loadTyped } from '../typed/load.ts'
@@ -54,6 +54,13 @@ export interface ConsumerEvents {
   closed: [error?: Error]
 }
 
+const CONSUMER_EVENTS: Readonly<Record<keyof ConsumerEvents, true>> = {
+  cancelled: true,
+  resumed: true,
+  slow: true,
+  closed: true,
+}
+
 /** Milliseconds that the broker may take to agree to the end of a channel, past the timeout of a close. */
 const CHANNEL_CLOSE_GRACE = 500
 /** Unseen messages for whose sake it is worth waiting for those in hand, and for how many milliseconds. */
@@ -78,7 +85,7 @@ export class Consumer<Content = unknown>
   implements AsyncIterable<Message<Content>>
 {
   static {
-    keepListenerContexts(Consumer.prototype)
+    keepListenerContexts(Consumer.prototype, eventCheck('consumer', CONSUMER_EVENTS))
   }
 
   /** The queue it consumes from. */

@@ -8,6 +8,7 @@ import {
   checkOptions,
   choiceOption,
   durationOption,
+  eventCheck,
   limitOption,
   shortStringOption,
 } from '../../protocol/option-check.ts'
@@ -86,6 +87,8 @@ export interface PublisherEvents {
   resent: [count: number]
 }
 
+const PUBLISHER_EVENTS: Readonly<Record<keyof PublisherEvents, true>> = { resent: true }
+
 /**
  * Publishes to one exchange until the broker has confirmed each message, on a channel of its own that is opened when it
  * is first needed and replaced when it was closed or lost. Made by `protocol.publisher()`.
@@ -95,7 +98,7 @@ export interface PublisherEvents {
  */
 export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> {
   static {
-    keepListenerContexts(Publisher.prototype)
+    keepListenerContexts(Publisher.prototype, eventCheck('publisher', PUBLISHER_EVENTS))
   }
 
   /** `''` is the default exchange. */
