@@ -80,7 +80,7 @@ class World {
     for (const step of steps) {
       this.#do(step)
       await this.#clock.advance(step.do === 'wait' ? step.ms : this.#random.pick([0, 0, 1, 5]))
-      if (step.do === 'publish') for (const program of this.#programs) program.judgeLimits()
+      if (step.do === 'publish') this.#programs[step.client]?.judgeLimits()
     }
     this.#heal()
     const healed = this.#clock.now()

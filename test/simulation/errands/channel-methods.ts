@@ -220,7 +220,7 @@ export const manyInFlight: Errand = async outing => {
   const queue = 'many'
   await protocol.queueDeclare(queue)
   const channel = await protocol.channel({ publisherConfirms: true })
-  const all = Array.from({ length: 700 }, (_, n) => `${n}`)
+  const all = Array.from({ length: 400 }, (_, n) => `${n}`)
   let confirmed = 0
   // The oldest of them is confirmed last.
   control.leaveUnconfirmed('first')

@@ -171,15 +171,15 @@ export const lateConsumers: Errand = async outing => {
   const { consumerTag } = await other.basicConsume(() => {}, taken, { exclusive: true })
   own.refuse(false)
   await protocol.ready({ timeout: 20_000 })
-  await outing.sleep(5_000)
+  await outing.sleep(1_500)
   await outing.publish(free, 'beside')
   await outing.until(() => seen.includes('beside'), 'a message beside a consumer that is late', 5_000)
   await other.basicCancel(consumerTag)
   await outing.publish(taken, 'late')
   await outing.until(() => seen.includes('late'), 'a message of a consumer that is late', 5_000)
   outing.equal(ends, 0, 'ends of a consumer that is late')
-  // One that is late is looked for every ten seconds at least.
-  await outing.sleep(11_000)
+  // One that is late is looked for twice a second.
+  await outing.sleep(1_500)
   outing.equal(own.keeping, 0, 'timers when no consumer is missing')
   await lose(outing, own)
   await outing.publish(taken, 'again')

@@ -87,7 +87,7 @@ export const outages: Errand = async outing => {
   // Those that are given up come after others, and are more.
   const few = await protocol.publisher()
   const patient = Array.from({ length: 3 }, () => outing.meanwhile(few.publish('', stored)))
-  const impatient = Array.from({ length: 100 }, () => few.publish('x', queue, {}, { timeout: 30 }).catch(() => {}))
+  const impatient = Array.from({ length: 70 }, () => few.publish('x', queue, {}, { timeout: 30 }).catch(() => {}))
   await Promise.all(impatient)
   outing.equal(few.pending, 3, 'publishes of a publisher that wait')
   outing.equal((await late).outcome, 'notSent', 'the outcome of what timed out')

@@ -170,7 +170,7 @@ export const boundedHands: Errand = async outing => {
     Promise.all([1, 2, 3, 4].map(() => other.protocol.publish(Buffer.alloc(60_000), '', 'large')))
   const kept = (): number => protocol.stats().receivedBytesWaiting
   await publish()
-  await outing.sleep(10_000)
+  await outing.sleep(2_000)
   outing.expect(kept() <= ONE_READ + 1_000, `${kept()} bytes wait for a program that waits for nothing`)
   const asked = outing.meanwhile(protocol.queueDeclare('large', { passive: true }))
   await outing.sleep(10)
