@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import {
   AbortError,
   ChannelClosedError,
@@ -12,6 +10,7 @@ import {
   RemoteError,
   TimeoutError,
 } from '../../../src/index.ts'
+import { keptByEachRound } from '../../support/heap.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
 import { deferred, nextEvent, withScenes } from '../scene.ts'
@@ -381,19 +380,11 @@ describe('An RPC client that calls by many exchanges', () => {
   it('keeps nothing of those that are missing', async () => {
     await using the = await scene()
     const client = await the.protocol.rpcClient()
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void
-    const grown = async (round: number): Promise<number> => {
-      collect()
-      const before = process.memoryUsage().heapUsed
+    const bytes = await keptByEachRound(async round => {
       for (let i = 0; i < 200; i++) {
         await rejection(client.call('q', 'x', { exchangeName: `missing-${round}-${i}` }), ChannelClosedError)
       }
-      collect()
-      return process.memoryUsage().heapUsed - before
-    }
-    await grown(1)
-    const bytes = await grown(2)
+    })
     assert.ok(bytes < 500_000, `${bytes} bytes more`)
   })
 })

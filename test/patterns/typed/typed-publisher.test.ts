@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import {
   AbortError,
@@ -17,6 +15,7 @@ import {
   TimeoutError,
 } from '../../../src/index.ts'
 import { startBroker } from '../../../src/testing/index.ts'
+import { keptByEachRound } from '../../support/heap.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
 import { deferred } from '../scene.ts'
@@ -95,20 +94,11 @@ describe('A publisher with a schema', () => {
     await using protocol = await connect(broker.inMemory)
     await protocol.exchangeDeclare('all', 'fanout')
     const publisher = await protocol.publisher({ exchangeName: 'all', schema: ORDER })
-    setFlagsFromString('--expose-gc')
-    const collect = runInNewContext('gc') as () => void
-    const grown = async (): Promise<number> => {
-      collect()
-      const before = process.memoryUsage().heapUsed
+    const bytes = await keptByEachRound(async () => {
       for (let i = 0; i < 25; i++) {
         await Promise.all(Array.from({ length: 200 }, (_, id) => publisher.publish({ id }, 'key')))
       }
-      collect()
-      return process.memoryUsage().heapUsed - before
-    }
-    await grown()
-    await grown()
-    const bytes = await grown()
+    })
     assert.ok(bytes < 500_000, `${bytes} bytes more`)
   })
 
