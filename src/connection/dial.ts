@@ -193,7 +193,7 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
     code === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' ||
     code === 'DEPTH_ZERO_SELF_SIGNED_CERT'
   ) {
-    return " (if the broker's certificate is your own, give its CA in ssl: { ca })"
+    return " (if the broker's certificate is your own, give the content of its CA's PEM file in ssl: { ca })"
   }
   return ''
 }
