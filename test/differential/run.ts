@@ -136,7 +136,7 @@ export class Run {
     const rounds = MOVES_MESSAGES.has(step.method) ? 3 : 1
     await this.#settle(client, step.channel, rounds)
     if (this.#expires) {
-      await pause(EXPIRED)
+      await pause(EXPIRED * this.#patience)
       await this.#settle(client, step.channel, rounds)
     }
     // A channel that the broker closes gives back what it had once it has ended, after its channel.close.
