@@ -18,7 +18,7 @@ import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '..
 import { Properties } from '../../../src/protocol/received-properties.ts'
 import { Writer } from '../../../src/protocol/writer.ts'
 import { FakeChannelPort } from '../../support/fake-channel-port.ts'
-import { keptByEachRound } from '../../support/heap.ts'
+import { keptByRound } from '../../support/heap.ts'
 import { rejection } from '../../support/rejection.ts'
 import { follow, type Outcome, turn } from '../../support/settled.ts'
 
@@ -224,7 +224,7 @@ describe('a confirm window', () => {
   it('needs memory for unconfirmed messages, and not for all that were published after them', async () => {
     const the = new Fixture()
     the.forget()
-    const bytes = await keptByEachRound(() => {
+    const bytes = await keptByRound(() => {
       for (let i = 0; i < 500_000; i++) {
         the.forget()
         the.port.writer.take()

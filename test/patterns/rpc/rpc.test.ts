@@ -10,7 +10,7 @@ import {
   RemoteError,
   TimeoutError,
 } from '../../../src/index.ts'
-import { keptByEachRound } from '../../support/heap.ts'
+import { keptByRound } from '../../support/heap.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
 import { deferred, nextEvent, withScenes } from '../scene.ts'
@@ -380,7 +380,7 @@ describe('An RPC client that calls by many exchanges', () => {
   it('keeps nothing of those that are missing', async () => {
     await using the = await scene()
     const client = await the.protocol.rpcClient()
-    const bytes = await keptByEachRound(async round => {
+    const bytes = await keptByRound(async round => {
       for (let i = 0; i < 200; i++) {
         await rejection(client.call('q', 'x', { exchangeName: `missing-${round}-${i}` }), ChannelClosedError)
       }

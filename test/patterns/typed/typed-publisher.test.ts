@@ -15,7 +15,7 @@ import {
   TimeoutError,
 } from '../../../src/index.ts'
 import { startBroker } from '../../../src/testing/index.ts'
-import { keptByEachRound } from '../../support/heap.ts'
+import { keptByRound } from '../../support/heap.ts'
 import { rejection } from '../../support/rejection.ts'
 import { until } from '../../support/until.ts'
 import { deferred } from '../scene.ts'
@@ -94,7 +94,7 @@ describe('A publisher with a schema', () => {
     await using protocol = await connect(broker.inMemory)
     await protocol.exchangeDeclare('all', 'fanout')
     const publisher = await protocol.publisher({ exchangeName: 'all', schema: ORDER })
-    const bytes = await keptByEachRound(async () => {
+    const bytes = await keptByRound(async () => {
       for (let i = 0; i < 25; i++) {
         await Promise.all(Array.from({ length: 200 }, (_, id) => publisher.publish({ id }, 'key')))
       }
