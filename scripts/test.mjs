@@ -7,7 +7,7 @@
  *   npm test -- --node 22              with another Node, from npm, in this version
  *   npm test -- --runtime bun          with Bun from npm instead of Node; or deno
  *   npm test -- --rabbitmq 4           with another RabbitMQ, in this version
- *   npm test -- --concurrency N        N files at a time; 2 by default
+ *   npm test -- --concurrency N        N files at a time; 3 by default, since many wait
  *   npm test -- --install              as root, installs Debian's RabbitMQ and Chromium if there are none
  *   npm test -- --testing              with the broker of asyncamqp/testing, even if there is a RabbitMQ
  *   npm test -- --coverage             and says which lines of dist they reach
@@ -47,7 +47,7 @@ async function main() {
       node: { type: 'string' },
       runtime: { type: 'string' },
       rabbitmq: { type: 'string' },
-      concurrency: { type: 'string', default: '2' },
+      concurrency: { type: 'string', default: '3' },
       install: { type: 'boolean', default: false },
       testing: { type: 'boolean', default: false },
       coverage: { type: 'boolean', default: false },
