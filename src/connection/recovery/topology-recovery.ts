@@ -50,9 +50,8 @@ export class TopologyRecovery {
   /** The rounds so far. */
   #rounds: Promise<void> = Promise.resolve()
   readonly #declares: Declares
-  /** Nothing waits for the remaining entries. */
-  #isLate = false
-  #isRunningLate = false
+  /** Once it is late, nothing waits for the remaining entries; `tryingLate` while those are tried on. */
+  #state: 'early' | 'late' | 'tryingLate' = 'early'
 
   constructor(topology: Topology, pending: PendingTopology, port: TopologyPort) {
     this.#topology = topology
@@ -93,9 +92,8 @@ export class TopologyRecovery {
 
   /** Try the remaining entries, until all are back. Never rejects: it ends with the connection, or with the recovery. */
   async runLate(): Promise<void> {
-    this.#isLate = true
-    if (this.#isRunningLate) return
-    this.#isRunningLate = true
+    if (this.#state === 'tryingLate') return
+    this.#state = 'tryingLate'
     let pause = FIRST_LATE_PAUSE
     while (this.#entries.length > 0) {
       try {
@@ -108,7 +106,11 @@ export class TopologyRecovery {
       const someLocked = [...this.#refusedQueues.values()].some(isLocked)
       pause = someLocked ? FIRST_LATE_PAUSE : Math.min(2 * pause, LAST_LATE_PAUSE)
     }
-    this.#isRunningLate = false
+    this.#state = 'late'
+  }
+
+  get #isLate(): boolean {
+    return this.#state !== 'early'
   }
 
   /** Entries that are missing, and that it keeps trying to restore. */
