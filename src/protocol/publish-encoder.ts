@@ -288,7 +288,7 @@ function writeFrameHeader(writer: Writer, channel: number, size: number): void {
 function writeName(writer: Writer, name: string, value: string): void {
   if (typeof value !== 'string') {
     // The order of other clients: publish(exchange, routingKey, content).
-    const hint = (value as unknown) instanceof Uint8Array ? '; the payload is the first argument' : ''
+    const hint = isBytes(value) ? '; the payload is the first argument' : ''
     throw new EncodeError(`basic.publish: ${name} must be a string, not ${inspectShort(value)}${hint}`)
   }
   if (!writer.shortstr(value)) throw new EncodeError(`basic.publish: ${name} ${shortstrFault(value)}`)
