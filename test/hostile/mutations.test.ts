@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
-import v8 from 'node:v8'
-import vm from 'node:vm'
 import { AmqpError, type AmqpProtocol, connect } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import {
@@ -14,6 +12,7 @@ import {
   methodFrame,
   returnFrames,
 } from '../support/fake-broker.ts'
+import { collectGarbage } from '../support/heap.ts'
 import { Random, replay, seed, sized } from '../support/sizes.ts'
 
 const SESSIONS = sized(2_000, 10_000)
@@ -209,10 +208,8 @@ async function play(mutations: Mutation[]): Promise<string | undefined> {
 
 /** What is in use once everything is free that can be: buffers take a second round. */
 async function memoryInUse(): Promise<number> {
-  v8.setFlagsFromString('--expose-gc')
-  const collect: unknown = vm.runInNewContext('gc')
   for (let i = 0; i < 3; i++) {
-    if (typeof collect === 'function') collect()
+    collectGarbage()
     await new Promise(resolve => setTimeout(resolve, 50))
   }
   const { heapUsed, external } = process.memoryUsage()

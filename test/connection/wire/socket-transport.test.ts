@@ -3,8 +3,6 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import tls from 'node:tls'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { connectSocket } from '../../../src/connection/wire/socket-transport.ts'
 import type {
   TlsOptions,
@@ -12,6 +10,7 @@ import type {
   TransportHandler,
   TransportTarget,
 } from '../../../src/connection/wire/transport.ts'
+import { collectGarbage } from '../../support/heap.ts'
 import { turn } from '../../support/settled.ts'
 import { type Certificates, makeCertificates } from './certificates.ts'
 
@@ -456,9 +455,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
         const signal = await attempt()
         // Its object stays until the end of the turn.
         await turn()
-        setFlagsFromString('--expose-gc')
-        const collect = runInNewContext('gc') as () => void
-        collect()
+        collectGarbage()
         assert.equal(signal.deref(), undefined)
         assert.deepEqual(handler.events, [])
       })

@@ -1,11 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { Channel, Envelope, Message } from '../../../src/index.ts'
+import { collectGarbage } from '../../support/heap.ts'
 import type { Errand, Outing, OwnConnection } from './errand.ts'
 import { lose, QUICK } from './recoveries.ts'
-
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc') as () => void
 
 /** Milliseconds after which `protocol.publish` has closed a channel that it does not need. */
 const SWEPT = 70_000
