@@ -41,7 +41,7 @@ const methods = [
  * Have the listeners of a class's emitters run in the asynchronous context in which they were added. Not a base class,
  * since the declarations of public classes would name it.
  *
- * @param check throws if there is no such event.
+ * @param check throws for the name of an unknown event.
  */
 export function keepListenerContexts(prototype: EventEmitter, check: (event: string | symbol) => void): void {
   for (const [name, add, once] of methods) {

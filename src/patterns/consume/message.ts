@@ -12,7 +12,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
  * A message that a consumer got; `Content` is what `json()` returns. Made once per message, so its fields are plain ones.
  */
 export class Message<Content = unknown> {
-  /** Only for the compiler, which distinguishes messages by it. There is no such property; see `body`, `text()` and `json()`. */
+  /** For the compiler alone, which distinguishes types of messages by it. No message has it: the content is `body`, `text()` or `json()`. */
   declare readonly '~contentParameter'?: Content
   /** The bytes that were published, the program's own to keep and to change. */
   readonly body: Buffer
