@@ -36,13 +36,7 @@ const { values, positionals } = parseArgs({
 /** A copy of what the simulation needs, compiled, and of the sources of the client. */
 function workshop(): string {
   const folder = mkdtempSync(join(tmpdir(), 'asyncamqp-mutant-'))
-  for (const path of [
-    'package.json',
-    'src',
-    'build/src',
-    'build/test/simulation',
-    'build/test/support/virtual-clock.js',
-  ]) {
+  for (const path of ['package.json', 'src', 'build/src', 'build/test/simulation', 'build/test/support']) {
     cpSync(join(project, path), join(folder, path), { recursive: true })
   }
   symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'))
