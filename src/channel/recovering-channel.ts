@@ -4,7 +4,6 @@ import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
 import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
 import { atCallSite, rejection } from '../lib/call-site.ts'
-import { type Deferred, deferred } from '../lib/deferred.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
@@ -18,6 +17,7 @@ import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import { isNoStream } from './consume/stream-position.ts'
+import { FinalEnd } from './final-end.ts'
 import type { ChannelPort } from './port.ts'
 import { Publishing, type PublishingConnection, type PublishingHost } from './publish/publishing.ts'
 import type { PublishRoutes } from './publish-routes.ts'
@@ -79,10 +79,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   #session: ChannelSession | undefined
   /** Of the methods that the present life has written; made for the first. */
   #effects: WrittenEffects | undefined
-  #ending: CloseReason | undefined
+  readonly #final = new FinalEnd()
   #reported = false
-  /** For those who wait until it is closed; made for the first. */
-  #closed: Deferred | undefined
   #inheritance = NO_EARLIER_LIFE
   /** Made when its connection is closed. */
   #work: ChannelWork | undefined
@@ -281,7 +279,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   #closedError({ what, site, outcome }: CallContext): AmqpError {
-    const ending = this.#ending
+    const ending = this.#final.reason
     if (ending === undefined) throw new Error('a channel was closed without a reason')
     return atCallSite(ending.errorFor(what, false, outcome), site)
   }
@@ -488,7 +486,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   close(ending: CloseReason): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#ending = ending
+    this.#final.reason = ending
     this.#failWaiting(ending)
     for (const { tag, sink } of this.consumers) {
       // The broker no longer has messages without acks: only the program may drop them.
@@ -496,23 +494,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       this.recordedConsumers.remove(tag)
     }
     this.host.forget(this)
-    const { error } = ending
+    const unheard = this.#final.settle()
     // The end of a connection is reported once, by that.
-    if (error !== undefined && ending.scope === 'channel' && !ending.isReported && this.#closed === undefined) {
+    if (unheard !== undefined && ending.scope === 'channel') {
       this.#reported = true
-      this.host.report(error, 'warn')
+      this.host.report(unheard, 'warn')
     }
-    if (error === undefined) this.#closed?.resolve()
-    else this.#closed?.reject(error)
   }
 
   /** Resolves when the program closed the channel; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
-    if (this.#ending === undefined) {
-      this.#closed ??= deferred()
-      return this.#closed.promise
-    }
-    return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    return this.#final.wait()
   }
 }
 

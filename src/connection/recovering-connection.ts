@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
+import { FinalEnd } from '../channel/final-end.ts'
 import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
@@ -11,7 +12,6 @@ import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { abortedBy, NoChannelAvailableError } from '../errors.ts'
 import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
-import { type Deferred, deferred } from '../lib/deferred.ts'
 import { asError } from '../lib/thrown.ts'
 import { transition } from '../lib/transition.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
@@ -99,8 +99,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #flapping = 0
   /** Parts of the intent level, which `close()` ends before the connection. */
   readonly parts = new Set<Closable>()
-  /** Made for the first. */
-  #endedListeners: Set<(ending: CloseReason) => void> | undefined
+  readonly #endedListeners = new Set<(ending: CloseReason) => void>()
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
   /** Checks messages before there is a connection. */
@@ -110,11 +109,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #reporter: ConnectionReporter
   /** Of channels that are closed. */
   readonly #past = { published: 0, delivered: 0 }
-  #ending: CloseReason | undefined
+  readonly #final = new FinalEnd()
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
-  /** For those who wait until it is closed; made for the first. */
-  #closed: Deferred | undefined
 
   /** If `main` is given, this connection publishes for it. */
   constructor(settings: Settings, emit: EmitEvent, main?: RecoveringConnection) {
@@ -163,7 +160,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     } catch (thrown) {
       const ending = neverOpened(asError(thrown))
       if (isAwaiting) ending.takenCareOf()
-      if (this.#ending === undefined) this.#end(ending)
+      if (this.ending === undefined) this.#end(ending)
       if (isAwaiting) throw thrown
     } finally {
       // A close would cancel it, and the reason of an aborted signal is an error with a stack.
@@ -212,7 +209,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         void channel.close()
         return
       } catch (error) {
-        if (signal.aborted || this.#ending !== undefined) throw error
+        if (signal.aborted || this.ending !== undefined) throw error
         // Too many channels are open, so the broker cannot be asked.
         if (error instanceof NoChannelAvailableError) return
       }
@@ -347,7 +344,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   get ending(): CloseReason | undefined {
-    return this.#ending
+    return this.#final.reason
   }
 
   register(part: Closable): void {
@@ -360,9 +357,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   onEnded(run: (ending: CloseReason) => void): () => void {
-    this.#endedListeners ??= new Set()
     this.#endedListeners.add(run)
-    return () => this.#endedListeners?.delete(run)
+    return () => this.#endedListeners.delete(run)
   }
 
   forget(channel: RecoveringChannel): void {
@@ -469,14 +465,14 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     try {
       await recovery.run()
     } catch (error) {
-      if (this.#ending !== undefined) return
+      if (this.ending !== undefined) return
       const failure = asError(error)
       const reason = gaveUp(this.#server, ending, failure)
       this.#end(reason, () => this.#reporter.gaveUp(failure, recovery.attempts))
       return
     }
     // The program may have closed it in the very last moment.
-    if (this.#ending !== undefined) return
+    if (this.ending !== undefined) return
     this.#recoveredAt = this.clock.now()
     const durationMs = this.#reporter.times.recovered()
     this.#to('open')
@@ -531,7 +527,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     await undefined
     await closing.finishWork()
     await this.#connection?.close(replyCode, replyText, closing.timeLeft)
-    if (this.#ending === undefined) this.#end(closedByProgram(this.#server))
+    if (this.ending === undefined) this.#end(closedByProgram(this.#server))
   }
 
   /** The other connection of its protocol is over for good. */
@@ -546,7 +542,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** `emit` is called when everything has ended, before the event `closed`. */
   #end(ending: CloseReason, emit: () => void = () => {}): void {
     this.#to('closed')
-    this.#ending = ending
+    this.#final.reason = ending
     this.#upkeep.clear()
     // What is under way on a connection that is still being closed keeps its time.
     if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
@@ -554,25 +550,19 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#channels.clear()
     this.#opener.failAll(ending)
     this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))
-    const listeners = this.#endedListeners
-    this.#endedListeners = undefined
-    if (listeners !== undefined) for (const run of listeners) run(ending)
-    const { error } = ending
-    if (error !== undefined && !ending.isReported && this.#closed === undefined) this.#reporter.reportEnd(error)
-    if (error === undefined) this.#closed?.resolve()
-    else this.#closed?.reject(error)
+    const listeners = [...this.#endedListeners]
+    this.#endedListeners.clear()
+    for (const run of listeners) run(ending)
+    const unheard = this.#final.settle()
+    if (unheard !== undefined) this.#reporter.reportEnd(unheard)
     emit()
     this.#reporter.unblocked()
-    this.#reporter.closed(error)
+    this.#reporter.closed(ending.error)
   }
 
   /** Resolves when the program closed the connection; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
-    if (this.#ending === undefined) {
-      this.#closed ??= deferred()
-      return this.#closed.promise
-    }
-    return this.#ending.error === undefined ? Promise.resolve() : Promise.reject(this.#ending.error)
+    return this.#final.wait()
   }
 
   /** Give the server a new secret; later logins use it. */
@@ -581,7 +571,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#logins.push(secret)
     const what = 'connection.update-secret'
     while (this.#isConnecting) await this.#waiting.wait({ what })
-    if (this.#ending !== undefined) throw this.#ending.errorFor(what, false)
+    if (this.ending !== undefined) throw this.ending.errorFor(what, false)
     await this.#connection?.updateSecret(secret, reason)
   }
 
@@ -594,6 +584,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#isConnecting) return this.#waiting.wait(bounds)
     const what = describeWait(bounds)
     if (bounds.signal?.aborted) throw abortedBy(bounds.signal, what)
-    if (this.#state !== 'open') throw (this.#ending ?? closedByProgram(this.#server)).errorFor(what, false)
+    if (this.#state !== 'open') throw (this.ending ?? closedByProgram(this.#server)).errorFor(what, false)
   }
 }

@@ -900,15 +900,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel that was closed waits to learn of it',
     'channel/recovering-channel.ts',
-    'this.host.forget(this)\n    const { error } = ending',
-    'const { error } = ending',
+    'this.host.forget(this)\n    const unheard',
+    'const unheard',
     'it is opened again by each recovery, and memory grows',
   ],
   [
     'what waits for a channel is not rejected when it is closed',
     'channel/recovering-channel.ts',
-    'this.#ending = ending\n    this.#failWaiting(ending)',
-    'this.#ending = ending',
+    'this.#final.reason = ending\n    this.#failWaiting(ending)',
+    'this.#final.reason = ending',
     'its promise never ends',
   ],
   // ---- more of the connection
@@ -3247,7 +3247,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'parts that are closed hear of the end',
     'connection/recovering-connection.ts',
-    'return () => this.#endedListeners?.delete(run)',
+    'return () => this.#endedListeners.delete(run)',
     'return () => {}',
     'the connection keeps all that it ever had',
   ],
