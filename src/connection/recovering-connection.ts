@@ -30,6 +30,7 @@ import { FirstConnection } from './first-connection.ts'
 import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { Logins } from './logins.ts'
 import type { EmitEvent } from './protocol-events.ts'
+import { Flapping } from './recovery/flapping.ts'
 import { asksToGiveUp } from './recovery/give-up.ts'
 import { PendingTopology } from './recovery/pending-topology.ts'
 import { type KeptTopology, Recovery } from './recovery/recovery.ts'
@@ -53,11 +54,6 @@ const NEXT: Record<ConnectionState, readonly ConnectionState[]> = {
   closing: ['closed'],
   closed: [],
 }
-
-/** A recovered connection lost within this many milliseconds counts as flapping. */
-const FLAPPING_MS = 1_000
-/** After this many in a row, the pauses grow as if attempts had been refused. */
-const FLAPPING_AT_ONCE = 3
 
 /** Milliseconds for the server to agree to the end of a connection that went with another. */
 const CLOSE_TIME = 1_000
@@ -91,12 +87,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #waiting: WaitList
   #first: FirstConnection | undefined
   #recovery: Recovery | undefined
-  /**
-   * When the last recovery ended, or a first connection was opened at the second attempt or later, and how many
-   * connections in a row were lost right after that.
-   */
-  #recoveredAt = Number.NEGATIVE_INFINITY
-  #flapping = 0
+  readonly #flapping = new Flapping()
   /** Parts of the intent level, which `close()` ends before the connection. */
   readonly parts = new Set<Closable>()
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
@@ -172,7 +163,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #connected(connection: Connection, wasLate: boolean): void {
     this.#connection = connection
     this.#to('open')
-    if (wasLate) this.#recoveredAt = this.clock.now()
+    if (wasLate) this.#flapping.recoveredAt = this.clock.now()
     if (connection.ending === undefined) this.#goOn()
     this.#reporter.opened(connection)
     this.#endedUnseen(connection)
@@ -340,7 +331,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   get recoveredAt(): number {
-    return this.#recoveredAt
+    return this.#flapping.recoveredAt
   }
 
   get ending(): CloseReason | undefined {
@@ -440,7 +431,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const { recovery: settings } = this.#settings
     if (settings === undefined) return
     this.#recovery?.cancel()
-    this.#flapping = this.clock.now() - this.#recoveredAt < FLAPPING_MS ? this.#flapping + 1 : 0
     const recovery = new Recovery(
       {
         kept: this.#kept,
@@ -459,7 +449,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       },
       settings,
       this.clock,
-      Math.max(0, this.#flapping - FLAPPING_AT_ONCE),
+      this.#flapping.lost(this.clock.now()),
     )
     this.#recovery = recovery
     try {
@@ -473,7 +463,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     }
     // The program may have closed it in the very last moment.
     if (this.ending !== undefined) return
-    this.#recoveredAt = this.clock.now()
+    this.#flapping.recoveredAt = this.clock.now()
     const durationMs = this.#reporter.times.recovered()
     this.#to('open')
     if (this.#connection !== undefined && this.#endedUnseen(this.#connection)) return

@@ -2483,7 +2483,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a nack after a recovery is final',
     'connection/recovering-connection.ts',
-    '    this.#recoveredAt = this.clock.now()\n    const durationMs',
+    '    this.#flapping.recoveredAt = this.clock.now()\n    const durationMs',
     '    const durationMs',
     'a queue without a leader nacks',
   ],
@@ -3147,8 +3147,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'losses in a row are forgotten',
-    'connection/recovering-connection.ts',
-    '? this.#flapping + 1 : 0',
+    'connection/recovery/flapping.ts',
+    '? this.#inARow + 1 : 0',
     '? 0 : 0',
     'a connection that does not stay is made again without a pause',
   ],
