@@ -188,20 +188,16 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   // ---- operations
 
-  /** Do `operation` with the life there is, or with the next one. */
-  use<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    return this.#use(operation, context, false)
-  }
-
-  /** A channel's close, after every publish that waits to be written. */
+  /** After every publish that waits to be written. */
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    return this.#use(operation, context, this.publishing.waiting > 0)
+    return this.use(operation, context, this.publishing.waiting > 0)
   }
 
-  #use<T>(
+  /** Do `operation` with the life there is, or with the next one. */
+  use<T>(
     operation: (session: ChannelSession) => Promise<T>,
     context: CallContext,
-    behindPublishes: boolean,
+    behindPublishes = false,
   ): Promise<T> {
     try {
       this.#assertNotOver(context)
@@ -220,7 +216,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#assertNotOver(context)
     const session = this.#session
     const mustWait = session === undefined || this.#state === 'recovering' || !this.isBack(context)
-    return mustWait ? this.#use(operation, context, false) : operation(session)
+    return mustWait ? this.use(operation, context) : operation(session)
   }
 
   isBack({ names = [] }: CallContext): boolean {
