@@ -1,5 +1,8 @@
+import type { CloseReason } from '../channel/close-reason.ts'
 import { CONNECT, ConnectContext } from '../diagnostics/connecting.ts'
-import type { ChannelSource } from './channel-source.ts'
+import { NoChannelAvailableError } from '../errors.ts'
+import type { OpeningChannel } from './channel-opener.ts'
+import type { ChannelSource, SourcedChannelOptions } from './channel-source.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
 import { addressOf, dial, inOrder, isRefusedLogin } from './dial.ts'
 import type { PasswordFunction } from './settings/auth.ts'
@@ -8,17 +11,20 @@ import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
 import type { TokenRenewal } from './token-renewal.ts'
 
-/** What a login is made for. */
-export interface LoginRequest {
-  readonly signal: AbortSignal | undefined
-  /** The number of the attempt. */
-  readonly attempt: number
-  /** A lost connection is being recovered. */
-  readonly isRecovery: boolean
-  /** `host:port` of the connection that was lost: it is tried last. */
-  readonly lostServer: string | undefined
-  /** `host:port` that is tried first, in spite of that. */
-  readonly nearServer: string | undefined
+/** The long-lived connection that logins are made for. */
+export type LoginHost = ConnectionEvents &
+  ChannelSource & {
+    /** The connection that was lost, if there was one. */
+    readonly connection: Connection | undefined
+  }
+
+/** The other connection of the protocol, which has the topology. */
+export interface MainConnection {
+  /** The connection that channels may be opened on; undefined while there is none. */
+  readonly usable: Connection | undefined
+  /** Why it is closed for good. */
+  readonly ending: CloseReason | undefined
+  openChannel(options: SourcedChannelOptions): OpeningChannel | Promise<OpeningChannel>
 }
 
 /**
@@ -27,14 +33,17 @@ export interface LoginRequest {
  */
 export class Logins {
   readonly #settings: Settings
-  readonly #connection: ConnectionEvents & ChannelSource
+  readonly #connection: LoginHost
+  readonly #main: MainConnection | undefined
   readonly #secrets = new Secrets(password => this.#askPassword(password))
   /** Made for the first password function. */
   #renewal: TokenRenewal | undefined
 
-  constructor(settings: Settings, connection: ConnectionEvents & ChannelSource) {
+  /** If there is a `main` connection, a recovery follows that of it. */
+  constructor(settings: Settings, connection: LoginHost, main: MainConnection | undefined) {
     this.#settings = settings
     this.#connection = connection
+    this.#main = main
   }
 
   /** The program gave the broker a new secret. */
@@ -42,11 +51,29 @@ export class Logins {
     this.#secrets.push(secret)
   }
 
-  async connect(request: LoginRequest): Promise<Connection> {
-    const order = this.#order(request)
+  /** Log in, for attempt number `attempt`. */
+  async connect(signal: AbortSignal, attempt: number): Promise<Connection> {
+    const main = this.#connection.state === 'recovering' ? this.#main : undefined
+    if (main === undefined) return this.#login(signal, attempt)
+    // There is one that tries, and this one follows.
+    await answered(main, signal)
+    const connection = await this.#login(signal, attempt)
+    try {
+      // If the broker has lost the other connection with its exclusive queues, that is known now.
+      await answered(main, signal)
+    } catch (error) {
+      connection.abandon('the other connection has ended')
+      throw error
+    }
+    return connection
+  }
+
+  async #login(signal: AbortSignal, attempt: number): Promise<Connection> {
+    const order = this.#order()
+    const isRecovery = this.#connection.state === 'recovering'
     for (;;) {
       try {
-        const connection = await this.#dialTraced(order, request)
+        const connection = await this.#dial(order, signal, attempt, isRecovery)
         this.#renewal?.start(connection)
         return connection
       } catch (error) {
@@ -57,9 +84,11 @@ export class Logins {
     }
   }
 
-  #order({ lostServer, nearServer }: LoginRequest): ServerSettings[] {
+  #order(): ServerSettings[] {
     const { servers, serverOrder, clock } = this.#settings
-    const order = inOrder(servers, serverOrder, lostServer, clock)
+    const order = inOrder(servers, serverOrder, this.#connection.connection?.server, clock)
+    // At first only the server of the other connection knows what that has declared.
+    const nearServer = this.#main?.usable?.server
     const isNear = (server: ServerSettings): number => Number(addressOf(server) === nearServer)
     order.sort((one, other) => isNear(other) - isNear(one))
     return order.map(server => ({ ...server, password: () => this.#secrets.current(server.password) }))
@@ -71,8 +100,12 @@ export class Logins {
     return await this.#renewal.ask(password)
   }
 
-  #dialTraced(order: readonly ServerSettings[], request: LoginRequest): Promise<Connection> {
-    const { signal, isRecovery, attempt } = request
+  #dial(
+    order: readonly ServerSettings[],
+    signal: AbortSignal,
+    attempt: number,
+    isRecovery: boolean,
+  ): Promise<Connection> {
     if (!CONNECT.active) return dial(order, this.#settings, this.#connection, signal)
     const servers = order.map(({ host, port }) => `${host}:${port}`)
     const context = new ConnectContext(servers, this.#settings, isRecovery, attempt)
@@ -81,5 +114,21 @@ export class Logins {
       context.connected(connection.endpoint)
       return connection
     })
+  }
+}
+
+/** Resolves once the broker has answered on this connection, or on the next one. Rejects when it is over for good. */
+async function answered(connection: MainConnection, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    try {
+      const { channel, opened } = await connection.openChannel({ what: 'a sign of life', recover: false, signal })
+      await opened
+      void channel.close()
+      return
+    } catch (error) {
+      if (signal.aborted || connection.ending !== undefined) throw error
+      // Too many channels are open, so the broker cannot be asked.
+      if (error instanceof NoChannelAvailableError) return
+    }
   }
 }

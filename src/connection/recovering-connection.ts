@@ -9,7 +9,7 @@ import type { TopologyRecorder } from '../channel/topology-recorder.ts'
 import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import type { ConnectionStats } from '../diagnostics/stats.ts'
-import { abortedBy, NoChannelAvailableError } from '../errors.ts'
+import { abortedBy } from '../errors.ts'
 import type { Clock, TimerOptions } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { asError } from '../lib/thrown.ts'
@@ -68,8 +68,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly keepsTopology: boolean
   /** What its recovery makes again. */
   readonly #kept: KeptTopology | undefined
-  /** Set if this one is for publishes alone: that of everything else, which has the topology. */
-  readonly #main: RecoveringConnection | undefined
   publishing: RecoveringConnection = this
   readonly maxMessageSize: number
   readonly maxWaiting: number
@@ -104,10 +102,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #closing: Promise<void> | undefined
   #graceful: GracefulClose | undefined
 
-  /** If `main` is given, this connection publishes for it. */
+  /** If `main` is given, this connection is for publishes alone: `main` is that of everything else, which has the topology. */
   constructor(settings: Settings, emit: EmitEvent, main?: RecoveringConnection) {
     this.#settings = settings
-    this.#main = main
     if (main !== undefined) main.publishing = this
     this.maxMessageSize = settings.maxMessageSize
     this.maxWaiting = settings.maxWaiting
@@ -115,7 +112,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.slowHandlerThreshold = settings.slowHandlerThreshold
     this.clock = settings.clock
     this.#reporter = new ConnectionReporter(this, settings, emit, main === undefined ? 'main' : 'publisher')
-    this.#logins = new Logins(settings, this)
+    this.#logins = new Logins(settings, this, main)
     this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
     this.#upkeep = new Deadlines(settings.clock, { longestLeft: Number.POSITIVE_INFINITY })
     this.#waiting = new WaitList(this.#deadlines, () => this.goal)
@@ -135,7 +132,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   async open(attempts: number, isAwaiting: boolean): Promise<void> {
     const first = new FirstConnection(
       {
-        dial: (signal, attempt) => this.#dial(signal, attempt),
+        dial: (signal, attempt) => this.#logins.connect(signal, attempt),
         trying: (attempt, delay, error) => this.#reporter.connecting(attempt, delay, error),
         givesUpOn: error => this.#givesUpOn(error),
       },
@@ -173,49 +170,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #goOn(): void {
     this.#opener.connected()
     this.#waiting.wakeAll()
-  }
-
-  async #dial(signal: AbortSignal, attempt: number): Promise<Connection> {
-    const main = this.#state === 'recovering' ? this.#main : undefined
-    if (main === undefined) return this.#login(signal, attempt)
-    // There is one that tries, and this one follows.
-    await main.answered(signal)
-    const connection = await this.#login(signal, attempt)
-    try {
-      // If the broker has lost the other connection with its exclusive queues, that is known now.
-      await main.answered(signal)
-    } catch (error) {
-      connection.abandon('the other connection has ended')
-      throw error
-    }
-    return connection
-  }
-
-  /** Resolves once the broker has answered on this connection, or on the next one. Rejects when it is over for good. */
-  async answered(signal: AbortSignal): Promise<void> {
-    for (;;) {
-      try {
-        const { channel, opened } = await this.openChannel({ what: 'a sign of life', recover: false, signal })
-        await opened
-        void channel.close()
-        return
-      } catch (error) {
-        if (signal.aborted || this.ending !== undefined) throw error
-        // Too many channels are open, so the broker cannot be asked.
-        if (error instanceof NoChannelAvailableError) return
-      }
-    }
-  }
-
-  #login(signal: AbortSignal, attempt: number): Promise<Connection> {
-    return this.#logins.connect({
-      signal,
-      attempt,
-      isRecovery: this.#state === 'recovering',
-      lostServer: this.#connection?.server,
-      // At first only the server of the other connection knows what that has declared.
-      nearServer: this.#main?.usable?.server,
-    })
   }
 
   #to(state: ConnectionState): void {
@@ -436,7 +390,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         kept: this.#kept,
         channels: () => [...this.#channels],
         routesChanged: () => this.routesChanged(),
-        dial: (signal, attempt) => this.#dial(signal, attempt),
+        dial: (signal, attempt) => this.#logins.connect(signal, attempt),
         connected: connection => {
           this.#connection = connection
           this.#opener.connected()
