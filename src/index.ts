@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+
 export {
   AmqpProtocol,
   type ChannelOptions,

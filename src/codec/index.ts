@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+
 /** `asyncamqp/codec`: AMQP 0-9-1 between bytes and what they mean, without a connection. */
 export { EncodeError, FrameError } from '../errors.ts'
 export {

@@ -1,3 +1,5 @@
+/// <reference types="node" preserve="true" />
+
 /** `asyncamqp/testing`: a broker in the process, and messages without one. It is for tests, examples and first steps. */
 export type { ReleaseName } from '../broker/release-name.ts'
 export type { Permissions, UserOptions } from '../broker/user-options.ts'

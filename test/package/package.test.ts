@@ -316,6 +316,12 @@ describe('The package', () => {
     })
   }
 
+  // TypeScript 6 and later look at no types but those that are named.
+  it('brings the types of Node into a program whose options name no types', async () => {
+    const options = { noEmit: true, types: [] }
+    assert.equal(await project.compile('nodenext', programs, options), '')
+  })
+
   it('compiles in a CommonJS program', async () => {
     await project.write('consumer.cts', COMMONJS_CONSUMER)
     assert.equal(await project.compile('nodenext', ['consumer.cts']), '')
