@@ -21,7 +21,8 @@ export const entries = {
 /** What the package imports without `node:`, by the name of the package that bundlers for browsers put in its place. */
 const replaceable = { 'node:buffer': 'buffer', 'node:events': 'events' }
 
-const LONGEST_LINE = 200
+/** With an error that ends the process, Node prints the line that threw it: the statement, and not a screenful. */
+const LONGEST_LINE = 120
 
 /**
  * Writes the entries with their ES modules and declarations, and the licences of what is in them besides the library.
@@ -165,7 +166,36 @@ async function inLittleRoom(code) {
     lineLimit: LONGEST_LINE,
   })
   // A line that ends within a string: a bundler that indents what it bundles would put its indentation into the string.
-  return written.replace(/(?<!\\)((?:\\\\)*)\\\n/g, '$1')
+  return inLines(written.replace(/(?<!\\)((?:\\\\)*)\\\n/g, '$1'))
+}
+
+/**
+ * Ends lines also in front of statements and of members of classes, of which one that does not fit begins a line.
+ *
+ * @param {string} code
+ */
+function inLines(code) {
+  /** @type {Map<number, number>} where each of them begins and ends */
+  const parts = new Map()
+  JSON.stringify(parseAst(code), (_key, value) => {
+    const { type, body, consequent } = value ?? {}
+    const list = type === 'SwitchCase' ? consequent : body
+    if (Array.isArray(list)) for (const { start, end } of list) parts.set(start, end)
+    return typeof value === 'bigint' ? String(value) : value
+  })
+  let written = ''
+  let copied = 0
+  let lineStart = 0
+  for (const [start, end] of [...parts].sort(([one], [other]) => one - other)) {
+    lineStart = Math.max(lineStart, code.lastIndexOf('\n', start) + 1)
+    if (end - lineStart <= LONGEST_LINE || start === lineStart) continue
+    written += `${code.slice(copied, start)}\n`
+    copied = start
+    lineStart = start
+  }
+  written += code.slice(copied)
+  assertSameProgram(code, written)
+  return written
 }
 
 /**

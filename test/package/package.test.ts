@@ -159,6 +159,16 @@ describe('The package', () => {
     for (const file of files) assert.doesNotMatch(readFileSync(join(modules, file), 'utf8'), /\\\n/, file)
   })
 
+  it('shows the statement that threw with an error that ends the process', async () => {
+    const program = "require('asyncamqp/testing').createMessage('', { properties: { type: 'paid' } })"
+    const { exitCode, stderr } = await project.node(['-e', program])
+    assert.equal(exitCode, 1)
+    const [place = '', statement = ''] = stderr.split('\n')
+    assert.match(place, /core\.js:\d+$/)
+    assert.match(statement, /\bthrow new EncodeError\(/)
+    assert.ok(statement.length < 300, statement)
+  })
+
   // To look each of them up in a hash table took a third of a publish's time.
   it('has what its files take from each other if V8 finds it at once', async () => {
     const modules = join(project.folder, 'node_modules', 'asyncamqp', 'dist')
