@@ -533,6 +533,35 @@ describe('a getter of a message', () => {
     })
   }
 
+  const closers: Readonly<Record<string, (the: Scene) => Promise<void>>> = {
+    'its channel': ({ channel }) => channel.close(),
+    'the connection': ({ protocol }) => protocol.close(),
+  }
+
+  for (const [level, publishOf] of Object.entries(levels)) {
+    for (const [what, close] of Object.entries(closers)) {
+      if (level === 'the protocol' && what === 'its channel') continue
+      it(`that closes ${what} when nothing can be written ends its publish of ${level}`, async () => {
+        const the = await scene({ recovery: {} }, true)
+        the.peer.finish()
+        await turn()
+        assert.equal(the.protocol.state, 'recovering')
+        let closing: Promise<void> | undefined
+        const headers = {
+          get now() {
+            closing ??= close(the)
+            return 1
+          },
+        }
+        const published = follow(publishOf(the)('1', { headers }))
+        await turn()
+        assert.equal((published.error as AmqpError | undefined)?.outcome, 'notSent')
+        await closing
+        await the.protocol.close()
+      })
+    }
+  }
+
   it('that closes its publisher has it wait for the confirm, and its channel closed', async () => {
     for (const isConfirmed of [true, false]) {
       const the = await scene()

@@ -303,10 +303,12 @@ export class Publishing implements PublishSource {
   }
 
   #publish(publish: PendingPublish): void {
-    if (this.#window === undefined || this.transactional) {
-      this.#host.assertUsable({ what: describeMessage(publish), site: undefined, outcome: 'notSent' })
-    }
+    if (this.#window === undefined || this.transactional) this.#assertUsable(publish)
     if (this.#list.length > 0 || !this.#write(publish)) this.#enqueue(publish)
+  }
+
+  #assertUsable(publish: PendingPublish): void {
+    this.#host.assertUsable({ what: describeMessage(publish), site: undefined, outcome: 'notSent' })
   }
 
   /** False if it may not be written now. */
@@ -321,6 +323,8 @@ export class Publishing implements PublishSource {
     this.#assertRoom(() => describeMessage(publish), 'publishes')
     // A message that cannot be encoded is refused now, not when its turn comes.
     this.#connection.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    // Code of the program has run, which may have closed the channel: nothing would end the wait.
+    this.#assertUsable(publish)
     this.#enter(publish)
     this.#await()
   }

@@ -145,11 +145,12 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
   }
 
   #accept(message: PendingPublish, payload: Uint8Array | string): void {
-    const isOver = this.#channel.state === 'closed' || this.#closing !== undefined || this.#source.ending !== undefined
-    if (isOver) throw this.#closedError(message)
+    this.#assertUsable(message)
     if (this.#queue.length === 0 && this.#write(message)) return
     const { exchange, routingKey, mandatory, properties } = message
     this.#source.publishes.check(exchange, routingKey, mandatory, properties, payload)
+    // Code of the program has run, which may have closed it: nothing would end the wait.
+    this.#assertUsable(message)
     this.#register()
     this.#queue.push(message)
     this.#open()
@@ -158,6 +159,11 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     const waiting = `${this.#queue.length} publishes wait already, the limit set by maxWaiting`
     refuse(message, new BufferFullError(`${describeMessage(message)} was refused: ${waiting}`))
     this.progressed()
+  }
+
+  #assertUsable(message: PendingPublish): void {
+    const isOver = this.#channel.state === 'closed' || this.#closing !== undefined || this.#source.ending !== undefined
+    if (isOver) throw this.#closedError(message)
   }
 
   #register(): void {

@@ -51,11 +51,10 @@ export class EncodingQueue {
     let sent: Promise<void> | undefined
     try {
       checkOptions('publish', options, ['mandatory', 'signal', 'timeout'])
-      const { clock, ending, maxWaiting } = this.#source
+      const { clock, maxWaiting } = this.#source
       const timeout = durationOption('publish', 'timeout', options?.timeout) ?? this.#publishTimeout
       const signal = signalOption('publish', 'signal', options?.signal)
-      if (ending !== undefined) throw ending.errorFor('publish', false, 'notSent')
-      if (this.#isClosed) throw closedError()
+      this.#assertUsable()
       if (this.#waiting >= maxWaiting) {
         throw new BufferFullError(
           `publish was refused: ${maxWaiting} publishes wait already, the limit set by maxWaiting`,
@@ -63,6 +62,9 @@ export class EncodingQueue {
       }
       const start = clock.now()
       const encoded = encoder.encode('publish', payload, properties)
+      encoded.catch(ignore)
+      // A schema may have closed it: nothing would end the wait.
+      this.#assertUsable()
       // A schema may have published, too: that goes first.
       const before = this.#last
       const encoding = Promise.all([encoded, before])
@@ -80,6 +82,12 @@ export class EncodingQueue {
       throw notSent(error)
     }
     await sent
+  }
+
+  #assertUsable(): void {
+    const { ending } = this.#source
+    if (ending !== undefined) throw ending.errorFor('publish', false, 'notSent')
+    if (this.#isClosed) throw closedError()
   }
 
   /** The same as `work`, within bounds and the life of the connection. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import {
@@ -7,6 +8,7 @@ import {
   BufferFullError,
   ChannelClosedError,
   type Codec,
+  ConnectionClosedError,
   type ConnectOptions,
   connect,
   DecodeError,
@@ -49,6 +51,19 @@ function gated(): { readonly orders: typeof ORDER; release(): void } {
 }
 
 describe('A publisher with a schema', () => {
+  it('ends a publish whose schema closes the connection and never answers', async () => {
+    await using the = await open()
+    const lost = once(the.protocol, 'disconnected')
+    await the.broker.stop()
+    await lost
+    const silent = schema<object>(() => {
+      void the.protocol.close()
+      return new Promise(() => {})
+    })
+    const error = await rejection(the.protocol.publish({}, '', 'q', {}, { schema: silent }), ConnectionClosedError)
+    assert.equal(error.outcome, 'notSent')
+  })
+
   it('publishes what fits, and sends nothing of what does not', async () => {
     await using the = await open()
     const publisher = await the.protocol.publisher({ schema: ORDER })
