@@ -1,3 +1,5 @@
+import { types } from '../lib/platform.ts'
+import { isBytes } from '../protocol/bytes.ts'
 import { plainProperties } from '../protocol/plain-properties.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
@@ -65,7 +67,7 @@ export abstract class OutgoingContext extends ServerContext {
 /** @internal */
 export function sizeOf(payload: unknown): number {
   if (typeof payload === 'string') return Buffer.byteLength(payload)
-  return payload instanceof Uint8Array ? payload.length : 0
+  return isBytes(payload) ? payload.length : 0
 }
 
 function withHeaders(properties: BasicProperties | undefined, headers: FieldTable): BasicProperties {
@@ -78,7 +80,7 @@ function headersOf(properties: unknown): FieldTable | undefined {
   try {
     const { headers } = properties as BasicProperties
     if (typeof properties !== 'object' || typeof (headers ?? {}) !== 'object') return undefined
-    if (headers instanceof Map) return Object.fromEntries(headers)
+    if (types.isMap(headers)) return Object.fromEntries(headers)
     return WireTypes.copyOf(headers ?? {})
   } catch {
     return undefined

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { describe, it } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { inOrder } from '../../src/connection/dial.ts'
 import type { ServerOrder } from '../../src/connection/settings/options.ts'
 import { resolveSettings } from '../../src/connection/settings/settings.ts'
@@ -257,6 +258,13 @@ describe('dial', () => {
     brokers.refusing('b')
     const error = await rejection(brokers.connect(['a', 'b'], { serverOrder: 'race' }), ConnectionFailedError)
     assert.equal(error.attempts.length, 2)
+  })
+
+  it('takes the response of a SASL mechanism in bytes of another realm', async () => {
+    const brokers = new Brokers()
+    brokers.good('a')
+    const response = (): Uint8Array => runInNewContext('new Uint8Array([0, 97, 0, 98])')
+    await brokers.connect(['a'], { loginMethod: { name: 'PLAIN', response } })
   })
 
   const silence = new Promise<never>(() => {})

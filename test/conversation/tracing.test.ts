@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel'
 import { afterEach, describe, it } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import {
   AbortError,
   ConnectionLostError,
@@ -100,6 +101,23 @@ describe('The tracing channel asyncamqp:publish', () => {
       ],
     )
     assert.deepEqual(own, { a: 1 })
+  })
+
+  it('keeps headers in a Map of another realm, and counts the bytes of such a payload', async () => {
+    const sizes: number[] = []
+    record<PublishContext>('publish', (event, context) => {
+      if (event !== 'start') return
+      sizes.push(context.bodySize)
+      context.headers['traceparent'] = '00-1-2-01'
+    })
+    const the = await converse({}, agreeingBroker())
+    const channel = await the.protocol.channel()
+    const [payload, headers] = runInNewContext("[new Uint8Array(3), new Map([['a', 1]])]")
+    await channel.basicPublish(payload, '', 'q', { headers })
+    await turn()
+    const sent = the.peer.frames.filter(({ name }) => name === '1 header').map(propertiesOf)
+    assert.deepEqual({ ...sent[0]?.headers }, { a: 1, traceparent: '00-1-2-01' })
+    assert.deepEqual(sizes, [3])
   })
 
   it('ends once for each way in which a publish fails', async () => {

@@ -6,6 +6,7 @@ import {
   EncodeError,
   ProtocolError,
 } from '../../errors.ts'
+import { isBytes } from '../../protocol/bytes.ts'
 import { FRAME_MIN_SIZE } from '../../protocol/constants.ts'
 import {
   type AnyMethod,
@@ -126,7 +127,7 @@ function lower(ours: number, theirs: number): number {
 
 function bytes(response: SaslResponse): Uint8Array {
   if (typeof response === 'string') return Buffer.from(response)
-  if (response instanceof Uint8Array) return response
+  if (isBytes(response)) return response
   throw new EncodeError('the response of a SASL mechanism must be a string or a Uint8Array')
 }
 

@@ -3,6 +3,7 @@ import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
 import { type Deferred, deferred } from '../../lib/deferred.ts'
 import { pause } from '../../lib/pause.ts'
+import { types } from '../../lib/platform.ts'
 import { asError } from '../../lib/thrown.ts'
 import { transition } from '../../lib/transition.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
@@ -208,7 +209,7 @@ export class ConsumerRestarter {
     }
     const replyCode = error instanceof ChannelClosedError ? error.replyCode : undefined
     const { 'x-stream-offset': offset } = this.#request.arguments ?? {}
-    if (replyCode === 404 && (typeof offset === 'bigint' || offset instanceof Date)) {
+    if (replyCode === 404 && (typeof offset === 'bigint' || types.isDate(offset))) {
       // A stream that is made under this name is another one, whose offsets begin at 0.
       this.#request = { ...this.#asked, arguments: { ...this.#asked.arguments, 'x-stream-offset': 'first' } }
     }
