@@ -422,9 +422,10 @@ export class Channel {
 
   /** Put the channel into confirm mode (confirm.select, RabbitMQ's extension). It may be called again. */
   confirmSelect(options: ConfirmSelectOptions = NONE): Promise<void> {
-    return this.#method(placeOfCall(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context =>
-      this.#recovering.confirmSelect(options.noWait === true, context),
-    )
+    return this.#method(placeOfCall(), 'confirm.select', undefined, options, [...CALL, 'noWait'], context => {
+      const noWait = booleanOption('confirm.select', 'noWait', options.noWait) ?? false
+      return this.#recovering.confirmSelect(noWait, context)
+    })
   }
 
   /**
@@ -519,7 +520,7 @@ export class Channel {
     return this.#method(placeOfCall(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
       if (typeof consumerTag !== 'string') throw badValue('basic.cancel', 'consumerTag', 'a string', consumerTag)
       const { recordedConsumers } = this.#recovering
-      const noWait = options.noWait === true
+      const noWait = booleanOption('basic.cancel', 'noWait', options.noWait) ?? false
       const cancel = (session: ChannelSession): Promise<void> =>
         recordedConsumers.cancel(session, consumerTag, noWait, context)
       return this.#recovering.use(cancel, context).then(() => ({ consumerTag }))

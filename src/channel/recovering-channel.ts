@@ -333,18 +333,23 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   // ---- modes
 
   confirmSelect(noWait: boolean, context: CallContext): Promise<void> {
-    this.publishing.confirming = true
-    return this.use(session => {
+    const { modes, publishing } = this
+    publishing.confirmSelects++
+    const selected = this.use(session => {
       const selected = session.confirmSelect(noWait, context)
       // Unless nothing was written, since its signal was aborted.
-      this.modes.confirming ||= session.window.counting
+      modes.confirming ||= session.window.counting
       return selected
     }, context)
+    selected.catch(() => {
+      if (!modes.confirming) publishing.confirmSelects--
+    })
+    return selected
   }
 
   /** Open the next lives in confirm mode, too: for a channel whose first life has not begun. */
   startConfirming(): void {
-    this.publishing.confirming = true
+    this.publishing.confirmSelects++
     this.modes.confirming = true
   }
 

@@ -311,6 +311,16 @@ describe('errors of rejected calls', () => {
     ],
     ['a delivery tag that is none', c => c.basicClientNack(1.5), /basic\.nack: deliveryTag/],
     ['a requeue that is none', c => c.basicReject(1, { requeue: 1 as unknown as boolean }), /basic\.reject.*requeue/],
+    [
+      'a noWait of confirmSelect that is none',
+      c => c.confirmSelect({ noWait: 'yes' as unknown as boolean }),
+      /confirm\.select.*noWait/,
+    ],
+    [
+      'a noWait of basicCancel that is none',
+      c => c.basicCancel('c', { noWait: 1 as unknown as boolean }),
+      /basic\.cancel.*noWait/,
+    ],
     ['noWait without a queue name', c => c.queueDeclare('', { noWait: true }), /noWait needs a queueName/],
   ]
   for (const [what, call, message] of bad) {

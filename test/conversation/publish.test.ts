@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
+  AbortError,
   BufferFullError,
   type Channel,
   ChannelClosedError,
@@ -213,6 +214,14 @@ describe('confirms', () => {
     assert.match(stack, /\n\s+at .*publish\.test/)
     await channel.close()
     await rejection(channel.waitForConfirms(), ChannelClosedError)
+  })
+
+  it('are not waited for after a confirm.select that was aborted before it was written', async () => {
+    const { protocol } = await confirming()
+    const channel = await protocol.channel()
+    await rejection(channel.confirmSelect({ signal: AbortSignal.abort() }), AbortError)
+    void channel.basicPublish('a', '', 'q')
+    await rejection(channel.waitForConfirms(), ProtocolError)
   })
 
   it('that never come are known as such when the channel or the connection ends', async () => {

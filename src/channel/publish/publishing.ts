@@ -73,8 +73,8 @@ export class Publishing implements PublishSource {
   #life: ConfirmWindow | undefined
   /** Messages are part of a transaction, which is tracked. */
   transactional = false
-  /** confirm.select was called for, though it may not be written yet. */
-  confirming = false
+  /** How often confirm.select was called for. It is written, or may still be. */
+  confirmSelects = 0
   /** The list counts as one operation that waits for the broker: the frame that opens the gate must be read. */
   #awaiting = false
   /** In a pass over the list: a publish stays in it. */
@@ -98,6 +98,11 @@ export class Publishing implements PublishSource {
   /** Milliseconds for a publish without a timeout of its own; undefined or `Infinity`: no limit. */
   set timeout(milliseconds: number | undefined) {
     this.#default = defaultBounds(milliseconds)
+  }
+
+  /** What is published from now on will be confirmed, if its caller waits for that. */
+  get confirming(): boolean {
+    return this.confirmSelects > 0
   }
 
   /** How many wait. */

@@ -23,7 +23,7 @@ class Fixture implements PublishingHost, PublishingConnection {
   constructor(maxWaiting = Number.POSITIVE_INFINITY) {
     this.maxWaiting = maxWaiting
     this.publishing = new Publishing(this, this)
-    this.publishing.confirming = true
+    this.publishing.confirmSelects++
   }
 
   after = (milliseconds: number, expired: () => void) => this.port.after(milliseconds, expired)
