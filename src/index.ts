@@ -80,7 +80,8 @@ export {
   type SchemaIssue,
   TimeoutError,
 } from './errors.ts'
-export { Consumer, type ConsumerEvents } from './patterns/consume/consumer.ts'
+export { Consumer } from './patterns/consume/consumer.ts'
+export type { ConsumerEvents } from './patterns/consume/consumer-events.ts'
 export type {
   BatchHandler,
   BatchHandlerOptions,

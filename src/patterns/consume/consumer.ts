@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import type { ConsumerStats } from '../../diagnostics/stats.ts'
-import { abortedBy, ConnectionClosedError, ConnectionError } from '../../errors.ts'
+import { abortedBy, ConnectionClosedError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { placeOfCall, rejection } from '../../lib/call-site.ts'
@@ -9,10 +9,10 @@ import { deferred } from '../../lib/deferred.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
 import { checkOptions, choiceOption, durationOption, eventCheck, signalOption } from '../../protocol/option-check.ts'
-import { emitEvent } from '../emit-event.ts'
 import { isTyped } from '../typed/is-typed.ts'
 import { loadTyped } from '../typed/load.ts'
-import type { ConsumerChannel } from './consumer-channel.ts'
+import { ConsumerClose, type ConsumerParts } from './consumer-close.ts'
+import { CONSUMER_EVENTS, type ConsumerEvents } from './consumer-events.ts'
 import {
   type BatchHandler,
   type BatchHandlerOptions,
@@ -26,46 +26,18 @@ import {
   type MessageHandler,
   type NextOptions,
 } from './consumer-options.ts'
+import { ConsumerReporter } from './consumer-reporter.ts'
 import { ConsumerRestarter } from './consumer-restarter.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { FailedMessages, type Failing } from './failed-messages.ts'
+import { FailedMessages } from './failed-messages.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import { FailurePolicy } from './failure-policy.ts'
 import { type MakeRuns, oneByOne } from './handler-runs.ts'
 import { HeldBack } from './held-back.ts'
 import type { Message } from './message.ts'
 import type { HandOutBuffer } from './message-buffer.ts'
-import { HandlerWatch, type SlowHandlers } from './slow-handlers.ts'
+import { HandlerWatch } from './slow-handlers.ts'
 import type { StoredOffsets } from './stored-offsets.ts'
-
-/** Events of a `Consumer` and what their listeners get. None needs a listener. */
-export interface ConsumerEvents {
-  /**
-   * The broker has ended the consumer. The error is a `ConsumerCancelledError`, a `ChannelClosedError` or a
-   * `ConnectionLostError`. Messages in hand can no longer be settled. It consumes again, unless `onCancel` says
-   * otherwise.
-   */
-  cancelled: [error: Error]
-  /** The consumer has started again. */
-  resumed: []
-  /** `handlers` have run for longer than `slowHandlerThreshold`, and one of them for `milliseconds` at least. */
-  slow: [handlers: number, milliseconds: number]
-  /** The consumer is over; `error` says why, unless the program closed it. */
-  closed: [error?: Error]
-}
-
-const CONSUMER_EVENTS: Readonly<Record<keyof ConsumerEvents, true>> = {
-  cancelled: true,
-  resumed: true,
-  slow: true,
-  closed: true,
-}
-
-/** Milliseconds that the broker may take to agree to the end of a channel, past the timeout of a close. */
-const CHANNEL_CLOSE_GRACE = 500
-/** Unseen messages for whose sake it is worth waiting for those in hand, and for how many milliseconds. */
-const MANY_UNSEEN = 8
-const IN_HAND_PATIENCE = 250
 
 /**
  * Takes messages from a queue on its own channel, made by `protocol.consumer()`. When the broker ends it, it consumes
@@ -93,22 +65,19 @@ export class Consumer<Content = unknown>
   readonly #source: ChannelSource
   readonly #settings: ConsumerSettings
   readonly #restarter: ConsumerRestarter
-  readonly #policy: FailurePolicy
-  readonly #offsets: StoredOffsets | undefined
   readonly #heldBack: HeldBack
-  readonly #hasHandler: boolean
   readonly #dispatcher: Dispatcher
   readonly #part: Closable = {
     bringsWork: true,
     addStats: stats => stats.consumers.push(this.stats()),
     close: ({ timeout }) => this.#closeWithProtocol(timeout),
   }
-  /** Since when it does not consume, and why. */
-  #interruption: { readonly since: number; readonly error: Error } | undefined
+  readonly #reporter: ConsumerReporter
   readonly #over = deferred()
   /** Why loops throw; undefined if they end normally. */
   #makeError: (() => Error) | undefined
-  #closing: { readonly handlers: Promise<void>; readonly all: Promise<void> } | undefined
+  readonly #parts: ConsumerParts
+  #closing: ConsumerClose | undefined
 
   private constructor(
     source: ChannelSource,
@@ -120,15 +89,14 @@ export class Consumer<Content = unknown>
     decoding: ((failed: FailedMessages) => HandOutBuffer) | undefined,
   ) {
     super()
-    this.#offsets = offsets
     this.queueName = settings.queueName
     this.#source = source
     this.#settings = settings
+    this.#reporter = new ConsumerReporter(this, source, settings)
     this.#heldBack = new HeldBack(source, settings.prefetchCount, () => this.#restarter.renewWindow())
-    this.#policy = new FailurePolicy(source, settings.onFailure, this.#heldBack, copies)
-    this.#hasHandler = handler !== undefined
+    const policy = new FailurePolicy(source, settings.onFailure, this.#heldBack, copies)
     const freed = (): void => this.#dispatcher.freed()
-    const failed = new FailedMessages(this.#policy, (error, failing) => this.#reportFailure(error, failing), freed)
+    const failed = new FailedMessages(policy, (error, failing) => this.#reporter.failed(error, failing), freed)
     const runs = handler && makeRuns(handler, settings, failed, source, freed)
     const threshold = settings.slowHandlerThreshold ?? source.slowHandlerThreshold
     const watch =
@@ -137,35 +105,19 @@ export class Consumer<Content = unknown>
         source.clock,
         threshold,
         () => runs.working(),
-        slow => this.#slow(slow),
+        slow => this.#reporter.slow(slow),
       )
     this.#dispatcher = new Dispatcher({ ...settings, decoding: decoding?.(failed), failed }, runs, watch, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),
       left: () => this.#close(CLOSE_TIMEOUT).handlers,
     })
+    this.#parts = { source, noAck: settings.noAck, dispatcher: this.#dispatcher, policy, offsets }
     this.#restarter = new ConsumerRestarter(source, settings, this.#dispatcher, {
       interrupted: (error, consumerTag) => this.#interrupted(error, consumerTag),
-      resumed: () => this.#resumed(),
+      resumed: () => this.#reporter.resumed(),
       failed: makeError => this.#failed(makeError),
     })
-  }
-
-  #reportFailure(error: unknown, failing: Failing): void {
-    const { queueName, onFailure } = this.#settings
-    const of = `of queue "${queueName}"`
-    const what = failing === 'handler' ? `a handler ${of} failed` : `a message ${of} was not decoded`
-    this.#source.report(error, 'warn', `${what} (onFailure: ${nameOf(onFailure)})`)
-  }
-
-  #slow({ count, longest: { message, ms: longestMs } }: SlowHandlers): void {
-    const { queueName } = this
-    const { consumerTag } = this.#restarter
-    const { handlersRunning } = this.#dispatcher.stats
-    const { messageId } = message.properties
-    const { deliveryTag } = message.envelope
-    const slow = { queueName, consumerTag, slowHandlers: count, handlersRunning, longestMs, deliveryTag, messageId }
-    this.#source.occurred('consumer.slow_handlers', slow, () => emitEvent(this, this.#source, 'slow', count, longestMs))
   }
 
   /** @internal Programs call `protocol.consumer()`. */
@@ -284,15 +236,7 @@ export class Consumer<Content = unknown>
   async #interrupted(error: Error, consumerTag: string | undefined): Promise<boolean> {
     const { onCancel } = this.#settings
     this.#heldBack.ended(error)
-    // The protocol reports a lost connection.
-    const isReported = this.listenerCount('cancelled') > 0 || onCancel !== undefined || error instanceof ConnectionError
-    this.#interruption ??= { since: this.#source.clock.now(), error }
-    const { queueName } = this
-    const willResume = onCancel === undefined ? true : undefined
-    this.#source.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume }, () => {
-      if (!isReported) this.#source.report(error, 'warn')
-      emitEvent(this, this.#source, 'cancelled', error)
-    })
+    this.#reporter.interrupted(error, consumerTag)
     try {
       const answer = await onCancel?.(error)
       return choiceOption('consumer', 'what onCancel returns', answer, ['resume', 'close']) !== 'close'
@@ -302,45 +246,28 @@ export class Consumer<Content = unknown>
     }
   }
 
-  #resumed(): void {
-    const { queueName } = this
-    const { consumerTag } = this.#restarter
-    const interruption = this.#interruption
-    this.#interruption = undefined
-    if (interruption === undefined) return
-    const interruptedMs = Math.round(this.#source.clock.now() - interruption.since)
-    const { error } = interruption
-    this.#source.occurred('consumer.resumed', { queueName, consumerTag, interruptedMs, error }, () =>
-      emitEvent(this, this.#source, 'resumed'),
-    )
-  }
-
   #failed(makeError: () => Error): void {
     if (this.#dispatcher.hasEnded) return
-    const { queueName } = this
     const { ending } = this.#source
     const asked = ending !== undefined && ending.error === undefined
     let error: Error
     // No promise rejects with the error of a consumer with a handler: the connection reports its end once for all of them.
-    if (ending !== undefined && this.#hasHandler) error = ending.errorForForgotten(`consuming from "${queueName}"`)
+    if (ending !== undefined && this.#dispatcher.hasHandler)
+      error = ending.errorForForgotten(`consuming from "${this.queueName}"`)
     else error = makeError()
-    if (ending === undefined) {
-      this.#source.occurred('consumer.given_up', { queueName, error }, () => {
-        if (this.#hasHandler) this.#source.report(error, 'warn')
-      })
-    }
-    this.#policy.hurry()
+    if (ending === undefined) this.#reporter.givenUp(error, this.#dispatcher.hasHandler)
+    this.#parts.policy.hurry()
     void this.#endAfter(makeError, asked ? undefined : error)
   }
 
   async #endAfter(makeError: () => Error, error: Error | undefined): Promise<void> {
-    const dispatcher = this.#dispatcher
+    const { dispatcher, policy, offsets } = this.#parts
     if (error !== undefined && this.#settings.noAck) {
       // The broker no longer has the messages that arrived: all of them are handled, unless the program has closed the
       // connection. Those that came in one read with its end are here when that read is over.
       dispatcher.stop()
       await undefined
-      if (this.#hasHandler) await dispatcher.until(() => dispatcher.unseen === 0)
+      if (dispatcher.hasHandler) await dispatcher.until(() => dispatcher.unseen === 0)
     }
     this.#end(makeError, error)
     // Handlers that run may still have copies to send.
@@ -349,7 +276,7 @@ export class Consumer<Content = unknown>
       CLOSE_TIMEOUT,
       dispatcher.until(() => dispatcher.handlersIdle),
     )
-    await Promise.all([this.#policy.close(), this.#offsets?.close()])
+    await Promise.all([policy.close(), offsets?.close()])
   }
 
   // ---- the end
@@ -392,49 +319,13 @@ export class Consumer<Content = unknown>
     await this.#close(timeout).all
   }
 
-  #close(timeout: number): { readonly handlers: Promise<void>; readonly all: Promise<void> } {
+  #close(timeout: number): ConsumerClose {
     if (this.#closing === undefined) {
-      const { clock } = this.#source
-      const deadline = clock.now() + timeout
-      const left = (): number => deadline - clock.now()
       const channel = this.#restarter.stop()
       this.#dispatcher.stop()
-      const stopped = this.#stop(channel, left)
-      const all = stopped.then(() => this.#finish(channel, left))
-      this.#closing = { handlers: stopped.then(() => (this.#dispatcher.takers.loopsHold ? undefined : all)), all }
+      this.#closing = new ConsumerClose(this.#parts, channel, timeout, () => this.#end(this.#makeError, undefined))
     }
     return this.#closing
-  }
-
-  async #stop(channel: ConsumerChannel | undefined, left: () => number): Promise<void> {
-    const dispatcher = this.#dispatcher
-    const quiet = (): boolean => dispatcher.handlersIdle && !dispatcher.takers.loopsHold
-    const wait = (milliseconds: number, condition: () => boolean): Promise<void> =>
-      atMost(this.#source, milliseconds, dispatcher.until(condition))
-    this.#policy.hurry()
-    if (channel !== undefined) await atMost(this.#source, left(), channel.cancel())
-    if (this.#settings.noAck) {
-      if (this.#hasHandler) await wait(left(), () => dispatcher.unseen === 0)
-    } else {
-      dispatcher.giveBackInHand()
-      // If what is in hand is settled soon, one nack gives back all the others.
-      if (dispatcher.unseen > MANY_UNSEEN) await wait(Math.min(left(), IN_HAND_PATIENCE), quiet)
-      dispatcher.giveBackUnseen(!quiet())
-    }
-    if (this.#hasHandler) await wait(left(), () => dispatcher.handlersIdle)
-  }
-
-  async #finish(channel: ConsumerChannel | undefined, left: () => number): Promise<void> {
-    const dispatcher = this.#dispatcher
-    await atMost(
-      this.#source,
-      left(),
-      dispatcher.until(() => !dispatcher.takers.loopsHold),
-    )
-    dispatcher.giveUp()
-    const closed = Promise.all([channel?.close(), this.#policy.close(), this.#offsets?.close()])
-    await atMost(this.#source, Math.max(left(), CHANNEL_CLOSE_GRACE), closed)
-    this.#end(this.#makeError, undefined)
   }
 
   /** Nothing is handed out any more: loops end, or throw. */
@@ -444,7 +335,7 @@ export class Consumer<Content = unknown>
     this.#source.unregister(this.#part)
     this.#signal?.cancel()
     this.#over.resolve()
-    emitEvent(this, this.#source, 'closed', ...(error === undefined ? [] : ([error] as [Error])))
+    this.#reporter.closed(error)
   }
 }
 
@@ -455,10 +346,4 @@ async function loadCopies(source: ChannelSource, queueName: string): Promise<Fai
 
 async function loadOffsets(): Promise<typeof StoredOffsets> {
   return (await import('./stored-offsets.ts')).StoredOffsets
-}
-
-function nameOf(onFailure: ConsumerSettings['onFailure']): string {
-  if (typeof onFailure === 'string') return onFailure
-  if (typeof onFailure === 'function') return 'a function'
-  return 'retries' in onFailure ? `${onFailure.retries} retries` : 'a copy'
 }
