@@ -4,6 +4,7 @@ import { systemClock } from '../../src/lib/clock.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { ControlClient } from './control-client.ts'
 import { FrameClient } from './frame-client.ts'
+import { differsByFirstQueue } from './limited-channels.ts'
 import { type Log, Run } from './run.ts'
 import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 
@@ -105,8 +106,7 @@ async function compare({ seed, url, release, control, ...options }: Comparing, p
   const isAnyOrder = same(inAnyOrder(theirs[at]), inAnyOrder(ours[at]))
   if (at === -1 || (isAnyOrder && same(undelivered(theirs[at]), undelivered(ours[at]))))
     return { steps: steps.length, compared }
-  const isAnyQueues =
-    queuesOf(steps, theirs, at, ours[at]).size > 1 && same(givenByAny(theirs[at]), givenByAny(ours[at]))
+  const isAnyQueues = release === '3.10' && differsByFirstQueue(steps, theirs, ours, at)
   const isChunk = release === '3.10' && kind === 'stream' && hasMoreOfStream(theirs[at], ours[at])
   if (isAnyQueues || isChunk || at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at))
     return { steps: steps.length, compared }
@@ -133,27 +133,6 @@ function hasMoreOfStream(theirs: readonly string[] = [], ours: readonly string[]
   const [untagged, own] = [inAnyOrder(theirs), inAnyOrder(ours)]
   const more = untagged.filter(line => !own.includes(line))
   return own.every(line => untagged.includes(line)) && more.every(line => line.includes('"x-stream-offset'))
-}
-
-/** The queues of the consumers that got something. */
-function queuesOf(steps: readonly Step[], log: Log, at: number, ours: readonly string[] = []): ReadonlySet<string> {
-  const queues = new Map<string, string>()
-  for (const [index, { method, connection, channel, text }] of steps.slice(0, at).entries()) {
-    const [, queue = ''] = /"queueName":"([^"]+)"/.exec(text) ?? []
-    const answer = log[index]?.find(line => line.startsWith(`${connection}.${channel} basic.consume-ok`)) ?? text
-    const [, tag] = /"consumerTag":"([^"]+)"/.exec(answer) ?? []
-    if (method === methods.BasicConsume) queues.set(`${connection}.${channel} ${tag}`, queue)
-  }
-  const givers = [...(log[at] ?? []), ...ours].map(line => {
-    const [, receiver, tag] = /^(\S+) basic.deliver {"consumerTag":"([^"]+)"/.exec(line) ?? []
-    return queues.get(`${receiver} ${tag}`) ?? ''
-  })
-  return new Set(givers.filter(queue => queue !== ''))
-}
-
-/** If a channel may have few messages, the first queue is the only one. */
-function givenByAny(lines: readonly string[] = []): readonly string[] {
-  return inAnyOrder(lines.map(line => line.replace(/basic.deliver {"consumerTag":"[^"]+"/, 'basic.deliver {')))
 }
 
 function inAnyOrder(lines: readonly string[] = []): readonly string[] {
