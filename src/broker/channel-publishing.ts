@@ -168,15 +168,17 @@ export class ChannelPublishing {
     if (properties === undefined) throw breakage()
     const given = this.#withReplyQueue(properties)
     if (release.checksUserFirst) checkUser(given, user)
-    const own = withCheckedExpiration(given, release)
-    const sorted = release.sortsHeaders ? withSortedHeaders(own) : own
+    const expiration = checkedExpiration(given, release)
+    const sorted = release.sortsHeaders ? withSortedHeaders(given) : given
     const message = Message.published(exchangeName, routingKey, sorted, body)
-    checkUser(own, user)
-    const { deliveryMode = 1 } = own
+    checkUser(given, user)
+    const { deliveryMode = 1 } = given
     if (release.checksDeliveryMode && deliveryMode !== 1 && deliveryMode !== 2) {
       throw preconditionFailed(`invalid message: {delivery_mode_unknown,${deliveryMode}}`)
     }
-    return message
+    return expiration === given.expiration
+      ? message
+      : message.withProperties(withOthers(message.properties, { expiration }))
   }
 
   #withReplyQueue(properties: BasicProperties): BasicProperties {
@@ -286,10 +288,9 @@ function checkUser({ userId }: BasicProperties, user: User): void {
   throw preconditionFailed(`user_id property set to '${userId}' but authenticated user was '${user.name}'`)
 }
 
-/** @throws Refusal (406) if the expiration is not a number of milliseconds. */
-function withCheckedExpiration(properties: BasicProperties, release: Release): BasicProperties {
-  const { expiration } = properties
-  if (expiration === undefined) return properties
+/** The expiration as receivers see it. @throws Refusal (406) if it is not a number of milliseconds. */
+function checkedExpiration({ expiration }: BasicProperties, release: Release): string | undefined {
+  if (expiration === undefined) return undefined
   const [, digits, rest = ''] = /^([+-]?\d+)(.*)$/s.exec(expiration) ?? []
   const explanation = `invalid expiration '${expiration}': `
   if (digits === undefined) throw preconditionFailed(`${explanation}no_integer`)
@@ -297,6 +298,5 @@ function withCheckedExpiration(properties: BasicProperties, release: Release): B
   const value = BigInt(digits.replace('+', ''))
   const wrong = value < 0 ? 'value_negative' : value > LONGEST_TIME ? 'value_too_large' : undefined
   if (wrong !== undefined) throw preconditionFailed(explanation + pairTerm(wrong, value, explanation.length))
-  const isKept = !release.rewritesExpirations || String(value) === expiration
-  return isKept ? properties : withOthers(properties, { expiration: String(value) })
+  return release.rewritesExpirations ? String(value) : expiration
 }

@@ -50,7 +50,7 @@ export function deadMessage(
   const { expiration: _, ...kept } = properties
   const keys = routingKey === undefined ? message.routingKeys : [routingKey]
   const carried = release.carriesFailures ? failures : 0
-  return new Message(exchange, keys, message.blindKeys, kept, message.body, message.original ?? message, carried)
+  return new Message(exchange, keys, message.blindKeys, kept, message.body, message.received, true, carried)
 }
 
 function sorted(death: Death): Death {

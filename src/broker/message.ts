@@ -18,8 +18,10 @@ export class Message {
   readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
-  /** The message that was published, if this one has died since: its headers say where and why. */
-  readonly original: Message | undefined
+  /** The properties as its publisher sent them. */
+  readonly received: BasicProperties
+  /** Whether it has died since: its headers say where and why. */
+  readonly died: boolean
   /** Deliveries that failed in the queues in which it died. */
   readonly failures: number
   #peeked: FieldTable | undefined
@@ -30,7 +32,8 @@ export class Message {
     blindKeys: readonly string[],
     properties: BasicProperties,
     body: Buffer,
-    original?: Message,
+    received = properties,
+    died = false,
     failures = 0,
   ) {
     this.exchange = exchange
@@ -38,7 +41,8 @@ export class Message {
     this.blindKeys = blindKeys
     this.properties = properties
     this.body = body
-    this.original = original
+    this.received = received
+    this.died = died
     this.failures = failures
   }
 
@@ -72,16 +76,12 @@ export class Message {
     return this.routingKeys[0] ?? ''
   }
 
-  get died(): boolean {
-    return this.original !== undefined
-  }
-
-  /** Octets of the properties that it was published with. */
+  /** Octets of the properties as its publisher sent them. */
   get propertiesSize(): number {
-    const { properties } = this.original ?? this
-    return properties instanceof Properties
-      ? LIST_FLAGS + properties.wireEnd - properties.wireStart
-      : encodeProperties(properties).length
+    const { received } = this
+    return received instanceof Properties
+      ? LIST_FLAGS + received.wireEnd - received.wireStart
+      : encodeProperties(received).length
   }
 
   get persistent(): boolean {
@@ -100,8 +100,8 @@ export class Message {
 
   /** The same message with other properties. */
   withProperties(properties: BasicProperties): Message {
-    const { exchange, routingKeys, blindKeys, body, original, failures } = this
-    return new Message(exchange, routingKeys, blindKeys, properties, body, original, failures)
+    const { exchange, routingKeys, blindKeys, body, received, died, failures } = this
+    return new Message(exchange, routingKeys, blindKeys, properties, body, received, died, failures)
   }
 
   /** The same message with more headers, or others of the same names. */

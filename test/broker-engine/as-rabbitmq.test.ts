@@ -107,6 +107,18 @@ describe('A quorum queue', () => {
     })
   }
 
+  it('counts an expiration as its publisher wrote it, and sends it as a number, as RabbitMQ 4.3', () => {
+    const { client } = start('4.3')
+    declare(client, 'work', { ...quorum, 'x-max-length-bytes': 20 })
+    client.publish(1, '', 'work', '1', { expiration: '+0000000099999' })
+    client.send(1, methods.BasicGet, { queueName: 'work' })
+    assert.equal(client.take().at(-1)?.properties?.expiration, '99999')
+    client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: true })
+    client.publish(1, '', 'work', '2')
+    client.send(1, methods.BasicGet, { queueName: 'work' })
+    assert.equal(client.take().at(-1)?.body, '2')
+  })
+
   for (const release of RELEASES) {
     it(`gives what a lost channel had before it counts what is too much, as in RabbitMQ ${release}`, () => {
       const { engine, client } = start(release)
