@@ -5,6 +5,7 @@ import * as methods from '../../src/protocol/methods.ts'
 import { ControlClient } from './control-client.ts'
 import { FrameClient } from './frame-client.ts'
 import { differsByFirstQueue } from './limited-channels.ts'
+import { firstAfterLostActive } from './lost-active.ts'
 import { type Log, Run } from './run.ts'
 import { type SequenceOptions, type Step, sequence } from './sequence.ts'
 
@@ -108,7 +109,8 @@ async function compare({ seed, url, release, control, ...options }: Comparing, p
     return { steps: steps.length, compared }
   const isAnyQueues = release === '3.10' && differsByFirstQueue(steps, theirs, ours, at)
   const isChunk = release === '3.10' && kind === 'stream' && hasMoreOfStream(theirs[at], ours[at])
-  if (isAnyQueues || isChunk || at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at))
+  const isLost = release === '4.3' && at >= firstAfterLostActive(steps, theirs)
+  if (isAnyQueues || isChunk || isLost || at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at))
     return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
