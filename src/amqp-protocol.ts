@@ -21,6 +21,7 @@ import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
 import { EncodeError } from './errors.ts'
 import { type CallSite, fromCallSite, placeOfCall, rejection } from './lib/call-site.ts'
+import { INSPECT, type InspectArguments, inspected } from './lib/inspect.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
 import { Consumer } from './patterns/consume/consumer.ts'
 import type {
@@ -132,6 +133,14 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   /** A listener that throws is reported, and the others are called all the same. */
   #emit<K extends keyof AmqpProtocolEvents>(event: K, ...args: AmqpProtocolEvents[K]): void {
     emitSafely<AmqpProtocolEvents, K>(this, thrown => this.#session.report(thrown, 'unhandled'), event, ...args)
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    const { state, serverAddress, serverPort, virtualHost, connectionName, openChannels, blockedReason } = this.stats()
+    const server = `${serverAddress}:${serverPort}`
+    const blocked = blockedReason !== undefined && { blockedReason }
+    return inspected(this, { state, server, virtualHost, connectionName, openChannels, ...blocked }, args)
   }
 
   /** The state of the connection. While it is `connecting` or `recovering`, calls wait. Two are open when both are. */

@@ -4,6 +4,7 @@ import { showing } from '../lib/await-site.ts'
 import { callSafely, inContext } from '../lib/call-safely.ts'
 import { atCallSite, type CallSite, fromCallSite, placeOfCall, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
+import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { asError } from '../lib/thrown.ts'
 import {
   type ArgumentsOf,
@@ -154,6 +155,11 @@ export class Channel {
   /** False from the moment it is being closed by either side. True while its connection is recovered. */
   get isOpen(): boolean {
     return this.#recovering.isOpen
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    return inspected(this, { channelId: this.channelId, isOpen: this.isOpen }, args)
   }
 
   // ---- queues

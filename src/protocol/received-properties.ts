@@ -1,3 +1,4 @@
+import { INSPECT } from '../lib/inspect.ts'
 import { ownCopy } from './bytes.ts'
 import { decodeTable } from './field-table.ts'
 import { internShortstr } from './intern.ts'
@@ -167,7 +168,7 @@ export class Properties implements BasicProperties {
   }
 
   /** @internal What Node prints of it. */
-  [Symbol.for('nodejs.util.inspect.custom')](): BasicProperties {
+  [INSPECT](): BasicProperties {
     return this.toJSON()
   }
 

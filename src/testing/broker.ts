@@ -8,6 +8,7 @@ import type { UserOptions } from '../broker/user-options.ts'
 import type { ConnectOptions } from '../connection/settings/options.ts'
 import type { TransportFactory } from '../connection/wire/transport.ts'
 import { type Clock, systemClock, type Timer } from '../lib/clock.ts'
+import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
 import {
   checkBrokerOptions,
@@ -117,6 +118,12 @@ export class Broker implements AsyncDisposable {
     this.#host = host
     this.#listener = new Listener(accept, host, options.port ?? 0)
     this.#tlsListener = options.tls === undefined ? undefined : new Listener(accept, host, 0, options.tls)
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    const { length: connections } = this.connections
+    return inspected(this, { url: this.url, state: this.#state, connections, queueNames: this.queueNames() }, args)
   }
 
   // ---- how to reach it

@@ -36,6 +36,11 @@ export class CreatedMessage<Content = unknown> extends Message<Content> {
   }
 
   /** @internal */
+  override toJSON(): object {
+    return { ...super.toJSON(), settlement: this.#settlement }
+  }
+
+  /** @internal */
   override settle(how: Settlement, requeue: boolean): boolean {
     if (this.#settlement !== undefined) return false
     this.#settlement = { how, requeue: how !== 'ack' && requeue }

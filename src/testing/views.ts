@@ -7,6 +7,7 @@ import { Refusal } from '../broker/refusals.ts'
 import { TimeoutError } from '../errors.ts'
 import { rejectAtAwait } from '../lib/await-site.ts'
 import type { Timer } from '../lib/clock.ts'
+import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
@@ -150,6 +151,14 @@ export class QueueView {
     return existing(this.#engine, this.name, this.vhost)
   }
 
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    const { name, vhost, exists, type } = this
+    if (!exists) return inspected(this, { name, vhost, exists }, args)
+    const [ready, unacked, consumers] = [this.ready.length, this.unacked.length, this.consumers.length]
+    return inspected(this, { name, vhost, type, ready, unacked, consumers }, args)
+  }
+
   get exists(): boolean {
     return this.#queue !== undefined
   }
@@ -270,6 +279,16 @@ export class ExchangeView {
     return known('exchange', this.#engine.vhosts.get(this.vhost)?.exchanges ?? new Map(), this.name, this.vhost)
   }
 
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    const { name, vhost, exists, type } = this
+    return inspected(
+      this,
+      exists ? { name, vhost, type, bindings: this.bindings.length } : { name, vhost, exists },
+      args,
+    )
+  }
+
   get exists(): boolean {
     return this.#exchange !== undefined
   }
@@ -306,6 +325,12 @@ export class ConnectionView {
   /** @internal */
   constructor(connection: ClientConnection) {
     this.#connection = connection
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    const { name, peer, login, virtualhost, channels, isBlocked } = this
+    return inspected(this, { name, peer, login, virtualhost, channels, isBlocked }, args)
   }
 
   /** What the client calls itself (`connectionName`), or its address. */

@@ -6,6 +6,7 @@ import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
+import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import { asError } from '../../lib/thrown.ts'
 import { checkOptions, choiceOption, durationOption, eventCheck, signalOption } from '../../protocol/option-check.ts'
@@ -229,6 +230,11 @@ export class Consumer<Content = unknown>
   stats(): ConsumerStats {
     const { state, consumerTag } = this.#restarter
     return { queueName: this.queueName, consumerTag, state, ...this.#dispatcher.stats }
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    return inspected(this, this.stats(), args)
   }
 
   // ---- what the broker does

@@ -3,6 +3,7 @@ import type { Envelope } from '../../channel/consume/delivery.ts'
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { SETTLE, SettleContext } from '../../diagnostics/settle.ts'
 import { DecodeError } from '../../errors.ts'
+import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { attemptOf, deliveryCount, retriesOf } from '../../protocol/delivery-count.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 
@@ -131,6 +132,17 @@ export class Message<Content = unknown> {
   reject(options?: { readonly requeue?: boolean | undefined }): boolean {
     const requeue = options?.requeue ?? false
     return SETTLE.active ? this.#settleTraced('reject', requeue) : this.settle('reject', requeue)
+  }
+
+  /** @internal What `JSON.stringify` shows of it. */
+  toJSON(): object {
+    const { body, envelope, properties } = this
+    return { body, envelope, properties }
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    return inspected(this, this.toJSON(), args)
   }
 
   #settleTraced(how: Settlement, requeue: boolean): boolean {

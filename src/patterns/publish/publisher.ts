@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import type { PublisherStats } from '../../diagnostics/stats.ts'
+import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
   booleanOption,
@@ -139,6 +140,11 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
   /** How many times a message was sent again. */
   get resent(): number {
     return this.#publisher.stats().resent
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    return inspected(this, { exchangeName: this.exchangeName, pending: this.pending, resent: this.resent }, args)
   }
 
   /**

@@ -5,6 +5,7 @@ import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
 import { ChannelClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { atCallSite, placeOfCall } from '../../lib/call-site.ts'
+import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { asError } from '../../lib/thrown.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
@@ -97,6 +98,11 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     await client.#channel('').opened
     source.register(client.#part)
     return client
+  }
+
+  /** @internal What `console.log` shows of it. */
+  [INSPECT](...args: InspectArguments): string {
+    return inspected(this, { pending: this.#calls.size }, args)
   }
 
   /**
