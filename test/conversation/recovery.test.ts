@@ -731,6 +731,37 @@ describe('consumers', () => {
     }
   })
 
+  it('of one queue that was in exclusive use come back together: after the first, the queue has a consumer', async () => {
+    const the = await Recoverable.open()
+    const channels = [await the.protocol.channel(), await the.protocol.channel()]
+    const cancelled: string[] = []
+    for (const [n, channel] of channels.entries()) {
+      channel.addCancellationCallback((_channel, tag) => void cancelled.push(tag))
+      await channel.basicConsume(() => {}, 'locked', { consumerTag: `tag ${n}` })
+    }
+    the.refuse.set('basic.consume locked', LOCKED)
+    let consumerCount = 1
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      peer.answers.set('queue.declare', frame =>
+        methodFrame(frame.channel, methods.QueueDeclareOk, { queue: 'locked', messageCount: 0, consumerCount }),
+      )
+    }
+    await the.recover()
+    await the.clock.advance(3_000)
+    const before = the.sent('basic.consume').length
+    consumerCount = 0
+    the.refuse.set('basic.consume locked', () => {
+      consumerCount++
+      return undefined
+    })
+    await the.clock.advance(20_000)
+    const after = ['basic.consume locked tag 0', 'basic.consume locked tag 1']
+    assert.deepEqual(the.sent('basic.consume').slice(before), after)
+    assert.deepEqual([cancelled, the.seen('recoveryFailed')], [[], []])
+  })
+
   it('have their auto-delete queue declared again, however late', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

@@ -188,13 +188,20 @@ export class ConsumerRecovery {
   }
 
   async #tryLate(late: LateConsumer): Promise<void> {
+    // It came back with another one.
+    if (!this.#late.includes(late)) return
     const { channel, tag, queueName, error } = late
-    const isWanted = !channel.isOver && missingOf(channel, queueName).includes(tag)
+    const isExclusive = isExclusiveUse(error)
+    const isWanted = isStillWanted(late)
     const isGranted = isWanted && (await this.#isGranted(late))
-    const isGivenUp = isWanted && !isGranted && isExclusiveUse(error) && !this.#port.patience.lasts(error)
+    const isGivenUp = isWanted && !isGranted && isExclusive && !this.#port.patience.lasts(error)
     if (isWanted && !isGranted && !isGivenUp) return
-    this.#late = this.#late.filter(each => each !== late)
-    if (isGranted) await this.#consume(channel, [tag])
+    // After the first one, the queue has a consumer again: the others come with it.
+    const isAlike = (other: LateConsumer): boolean =>
+      isGranted && isExclusive && other.queueName === queueName && isExclusiveUse(other.error)
+    const settled = this.#late.filter(each => each === late || isAlike(each))
+    this.#late = this.#late.filter(each => !settled.includes(each))
+    if (isGranted) await Promise.all(settled.filter(isStillWanted).map(each => this.#consume(each.channel, [each.tag])))
     if (isGivenUp) this.#abandon(channel, tag, queueName, error)
   }
 
@@ -235,6 +242,10 @@ export class ConsumerRecovery {
 
 function describe(tag: string, queueName: string): string {
   return `consumer "${tag}" of queue "${queueName}"`
+}
+
+function isStillWanted({ channel, tag, queueName }: LateConsumer): boolean {
+  return !channel.isOver && missingOf(channel, queueName).includes(tag)
 }
 
 /** The tags of the consumers of a queue that have not come back. */
