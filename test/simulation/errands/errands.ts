@@ -50,6 +50,7 @@ import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, keptQuestions } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
+import { remakes } from './remakes.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
@@ -176,6 +177,7 @@ export const ERRANDS = {
   poison,
   publishers,
   refusals,
+  remakes,
   resent,
   retries,
   returns,

@@ -2915,6 +2915,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'one of them has no consumer, and stays for ever',
   ],
   [
+    'a binding to an exchange that ends with a queue is looked for at a queue',
+    'connection/recovery/topology.ts',
+    "this.#bindings.to('exchange', definition.source)) ending.add",
+    "this.#bindings.to('queue', definition.source)) ending.add",
+    'what is published to the exchange before that reaches no queue',
+  ],
+  [
     'an exchange that ended with its queue is not made again',
     'connection/recovery/topology-recovery.ts',
     'newEntry(record, false, 1)',
@@ -3266,9 +3273,16 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'nothing is made again',
   ],
   [
+    'of several late consumers of a queue one comes back',
+    'connection/recovery/consumer-recovery.ts',
+    'filter(each => each === late || isAlike(each))',
+    'filter(each => each === late)',
+    'the queue has a consumer then, so the others are given up',
+  ],
+  [
     'a late consumer is looked for though it is back',
     'connection/recovery/consumer-recovery.ts',
-    'this.#late = this.#late.filter(each => each !== late)',
+    'this.#late = this.#late.filter(each => !settled.includes(each))',
     '',
     'a timer keeps the process alive',
   ],
