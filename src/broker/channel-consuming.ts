@@ -1,7 +1,7 @@
 import * as methods from '../protocol/methods.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import type { ChannelHost } from './channel-host.ts'
-import { Consumer, type Delivery, type Receiver, type Settlement } from './consumer.ts'
+import { Consumer, type Delivery, mostUnsettled, type Receiver, type Settlement } from './consumer.ts'
 import type { Message } from './message.ts'
 import type { Queue } from './queue.ts'
 import { checkConsumerArguments, numberArgument } from './queue-arguments.ts'
@@ -100,6 +100,7 @@ export class ChannelConsuming {
       noAck: args.noAck,
       exclusive: args.exclusive,
       prefetch: this.#prefetch,
+      most: mostUnsettled(queue.type, this.#prefetch, args.noAck),
       limited: this.#channelPrefetch > 0,
       heedsChannel: queue.type === 'classic',
       priority: numberArgument(args.arguments, 'x-priority') ?? 0,

@@ -20,6 +20,8 @@ export interface ChannelHost {
   post(turn: () => void): void
   send<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>): void
   sendContent<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>, message: Message): void
+  /** Run it when what was sent before has left for the client. */
+  afterWriting(turn: () => void): void
   /** A unique name: `amq.gen-` and the like before it. */
   uniqueName(prefix: string): string
   confirmFate(message: Message): ConfirmFate

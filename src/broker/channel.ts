@@ -117,6 +117,10 @@ export class Channel implements Receiver {
     this.#consuming.deliver(delivery)
   }
 
+  afterWriting(turn: () => void): void {
+    this.#owner.afterWriting(turn)
+  }
+
   cancelled(consumer: Consumer): void {
     this.#consuming.cancelled(consumer)
   }

@@ -51,6 +51,10 @@ export class ClientConnection implements ChannelOwner {
   #held: (() => void)[] = []
   #isBlocked = false
   #isFrozen = false
+  /** Whether the stream has taken enough for now. */
+  #isFull = false
+  /** Waits until what was sent before has left. */
+  #afterWriting: (() => void)[] = []
 
   constructor(host: ConnectionHost, port: ClientPort) {
     this.#host = host
@@ -117,6 +121,11 @@ export class ClientConnection implements ChannelOwner {
     message: Message,
   ): void {
     this.#output.content(channel, method, args, message)
+    this.#host.written(this)
+  }
+
+  afterWriting(turn: () => void): void {
+    this.#afterWriting.push(turn)
     this.#host.written(this)
   }
 
@@ -241,9 +250,18 @@ export class ClientConnection implements ChannelOwner {
   flush(): void {
     if (this.#isFrozen) return
     const bytes = this.#output.take()
-    if (bytes === undefined) return
-    this.#heartbeats.sent()
-    this.#port.write(bytes)
+    if (bytes !== undefined) {
+      this.#heartbeats.sent()
+      this.#isFull = !this.#port.write(bytes)
+    }
+    if (!this.#isFull) for (const turn of this.#afterWriting.splice(0)) this.#host.post(turn)
+  }
+
+  /** The stream takes more. */
+  drained(): void {
+    this.#isFull = false
+    this.#host.written(this)
+    this.#host.run()
   }
 
   get #open(): Agreed {
@@ -419,6 +437,7 @@ export class ClientConnection implements ChannelOwner {
     this.#state = 'closed'
     this.#unread = []
     this.#held = []
+    this.#afterWriting = []
     this.#host.closed(this)
   }
 }

@@ -6,7 +6,8 @@ import type { Message } from './message.ts'
 
 /** The stream of bytes to a client, as the broker sees it. */
 export interface ClientPort {
-  write(bytes: Buffer): void
+  /** Returns whether it takes more at once; if not, the connection's `drained()` is called when it does. */
+  write(bytes: Buffer): boolean
   /** End the stream after what was written. */
   end(): void
   /** Cut it. */

@@ -1,4 +1,5 @@
 import type { FieldTable } from '../protocol/values.ts'
+import type { QueueType } from './argument-tables.ts'
 import type { Message } from './message.ts'
 
 /** A channel, as the queues see that give it messages. */
@@ -10,6 +11,8 @@ export interface Receiver {
   /** A message is on its way to a consumer that is to acknowledge it. */
   took(): void
   deliver(delivery: Delivery): void
+  /** Run it when what it was given before has left for the client. */
+  afterWriting(turn: () => void): void
   /** The queue is gone, or gives this consumer nothing more. */
   cancelled(consumer: Consumer): void
   /** A consumer did not acknowledge in time; its queue gives it nothing more. */
@@ -21,12 +24,23 @@ export interface ConsumerOptions {
   readonly exclusive: boolean
   /** Unacknowledged messages that it may have; 0 for no limit. */
   readonly prefetch: number
+  /** Messages that it may have that are not settled, as its queue sees that. */
+  readonly most: number
   /** Whether its channel has a limit for all of its consumers together. */
   readonly limited: boolean
   /** Whether it is held to that. */
   readonly heedsChannel: boolean
   readonly priority: number
   readonly arguments: FieldTable
+}
+
+/** What a quorum queue takes no prefetch limit for. */
+const UNLIMITED = 2000
+
+/** Messages that a consumer may have that are not settled. To a quorum queue, what needs no ack is settled when it arrives. */
+export function mostUnsettled(type: QueueType, prefetch: number, noAck: boolean): number {
+  if (type === 'quorum') return prefetch || UNLIMITED
+  return noAck || prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch
 }
 
 export class Consumer {
@@ -57,8 +71,7 @@ export class Consumer {
   }
 
   get #hasRoom(): boolean {
-    const { noAck, prefetch } = this.options
-    return !this.quiescing && (noAck || prefetch === 0 || this.unacked < prefetch)
+    return !this.quiescing && this.unacked < this.options.most
   }
 
   get #waitsForChannel(): boolean {

@@ -320,16 +320,29 @@ export abstract class MessageQueue implements Queue {
       const consumer = this.#nextConsumer()
       const stored = consumer === undefined ? undefined : this.messages.shift()
       if (consumer === undefined || stored === undefined) break
-      const { noAck } = consumer.options
-      const delivery = this.#deliveryOf(stored, consumer.receiver, consumer, noAck)
-      if (!noAck) {
-        consumer.unacked++
-        if (consumer.options.heedsChannel) consumer.receiver.took()
-        if (this.type === 'quorum') this.#consumers.block(consumer)
-      }
-      consumer.receiver.post(() => consumer.receiver.deliver(delivery))
+      const { options, receiver } = consumer
+      const delivery = this.#deliveryOf(stored, receiver, consumer, options.noAck)
+      if (this.#given.has(delivery)) consumer.unacked++
+      if (!options.noAck && options.heedsChannel) receiver.took()
+      if (this.type === 'quorum') this.#consumers.block(consumer)
+      else this.#consumers.sent(receiver)
+      receiver.post(() => {
+        receiver.deliver(delivery)
+        this.#arrived(delivery)
+      })
     }
     this.lengthChanged()
+  }
+
+  /** A channel has got a message of a consumer. */
+  #arrived(delivery: Delivery): void {
+    const { receiver, noAck } = delivery
+    if (this.type === 'quorum' && noAck) this.settle([delivery], 'ack')
+    if (this.type === 'quorum' || !this.#consumers.reports(receiver)) return
+    receiver.afterWriting(() => {
+      this.#consumers.written(receiver)
+      this.#give()
+    })
   }
 
   #nextConsumer(): Consumer | undefined {
@@ -349,7 +362,7 @@ export abstract class MessageQueue implements Queue {
       ordinal: consumer?.ordinal ?? this.#ordinal++,
       noAck,
     }
-    if (!noAck) this.#given.add(delivery)
+    if (!noAck || (this.type === 'quorum' && consumer !== undefined)) this.#given.add(delivery)
     if (!noAck && consumer !== undefined) this.#watchConsumer(delivery, consumer)
     return delivery
   }

@@ -10,8 +10,6 @@ import { notImplemented, resource, resourceLocked } from './refusals.ts'
 
 const CONSUMER_TIMEOUT = 'x-consumer-timeout'
 const USUAL_PRIORITY = 4
-/** What no prefetch limit is counted as. */
-const UNLIMITED = 2000
 /** Of the limit. */
 const UNBLOCKED_BELOW = 0.8
 
@@ -19,9 +17,7 @@ const byAge = (one: Consumer, other: Consumer): number => one.ordinal - other.or
 
 /** The highest first; of one priority the one that may have most messages. */
 const byPriority = (one: Consumer, other: Consumer): number =>
-  other.options.priority - one.options.priority || credit(other) - credit(one) || byAge(one, other)
-
-const credit = ({ options }: Consumer): number => options.prefetch || UNLIMITED
+  other.options.priority - one.options.priority || other.options.most - one.options.most || byAge(one, other)
 
 /** Counts deliveries, writes the counts into headers, and gives a message up that came back too often. */
 export class QuorumQueue extends MessageQueue {

@@ -10,7 +10,7 @@ export class Turns {
   readonly #after: () => void
   #running = false
 
-  /** `after` is called each time that nothing is left to do. */
+  /** `after` is called each time that nothing is left to do; it may post more. */
   constructor(after: () => void) {
     this.#after = after
   }
@@ -25,10 +25,12 @@ export class Turns {
     if (this.#running) return
     this.#running = true
     try {
-      for (let turn = this.#line.shift(); turn !== undefined; turn = this.#line.shift()) turn()
+      do {
+        for (let turn = this.#line.shift(); turn !== undefined; turn = this.#line.shift()) turn()
+        this.#after()
+      } while (this.#line.length > 0)
     } finally {
       this.#running = false
     }
-    this.#after()
   }
 }

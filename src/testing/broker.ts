@@ -422,7 +422,13 @@ export class Broker implements AsyncDisposable {
     }
     const connection = this.#engine.accept({
       ...port,
-      write: bytes => later(() => port.write(bytes)),
+      write: bytes => {
+        let takesMore = true
+        later(() => {
+          takesMore = port.write(bytes)
+        })
+        return takesMore
+      },
       end: () => later(() => port.end()),
     })
     if (this.#frozen) connection.freeze(true)

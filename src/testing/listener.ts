@@ -79,7 +79,7 @@ export class Listener {
     const connection = accept({
       peer: `${socket.remoteAddress}:${socket.remotePort}`,
       certificateName: certificateName(socket),
-      write: bytes => void (socket.destroyed || socket.write(bytes)),
+      write: bytes => socket.destroyed || socket.write(bytes),
       end: () => void socket.end(),
       destroy: () => void socket.destroy(),
       reset: () => reset(socket),
@@ -87,6 +87,7 @@ export class Listener {
       resume: () => void socket.resume(),
     })
     socket.on('data', bytes => connection.receive(bytes))
+    socket.on('drain', () => connection.drained())
     socket.on('end', () => connection.lost())
     socket.on('close', () => connection.lost())
   }

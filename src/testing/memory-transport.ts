@@ -19,6 +19,8 @@ export class MemoryTransport implements Transport {
   readonly #connection: ClientConnection
   readonly #readBuffer = Buffer.alloc(READ_BUFFER_SIZE)
   readonly #arriving: (Buffer | 'end')[] = []
+  /** Bytes in it. */
+  #unread = 0
   readonly #waiting: (() => void)[] = []
   #unsent = 0
   /** Whether the broker reads. */
@@ -35,7 +37,7 @@ export class MemoryTransport implements Transport {
     this.#connection = accept({
       peer: `memory:${peer.localPort}`,
       write: bytes => this.#arrive(bytes),
-      end: () => this.#arrive('end'),
+      end: () => void this.#arrive('end'),
       destroy: () => this.#close(new Error('the broker cut the connection')),
       reset: () => this.#close(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })),
       pause: () => {
@@ -101,15 +103,17 @@ export class MemoryTransport implements Transport {
     })
   }
 
-  #arrive(bytes: Buffer | 'end'): void {
-    if (this.#closed) return
+  #arrive(bytes: Buffer | 'end'): boolean {
+    if (this.#closed) return true
     if (bytes === 'end') this.#arriving.push(bytes)
     else {
       for (let at = 0; at < bytes.length; at += READ_BUFFER_SIZE) {
         this.#arriving.push(bytes.subarray(at, at + READ_BUFFER_SIZE))
       }
+      this.#unread += bytes.length
     }
     this.#schedule()
+    return this.#unread < HIGH_WATER_MARK
   }
 
   #schedule(): void {
@@ -130,8 +134,11 @@ export class MemoryTransport implements Transport {
         this.#close(undefined)
         return
       }
+      const wasFull = this.#unread >= HIGH_WATER_MARK
+      this.#unread -= next.length
       next.copy(this.#readBuffer)
       this.#handler.onBytes(this.#readBuffer, next.length)
+      if (wasFull && this.#unread < HIGH_WATER_MARK) this.#connection.drained()
     }
   }
 

@@ -44,6 +44,8 @@ export class EngineClient implements FrameSink {
   /** Whether the broker has ended the stream, or cut it. */
   ended: 'no' | 'end' | 'destroyed' | 'reset' = 'no'
   paused = false
+  /** Whether it takes nothing more, until `drain()`. */
+  isFull = false
   heartbeats = 0
   raw = Buffer.alloc(0)
   readonly #connection: ClientConnection
@@ -61,6 +63,7 @@ export class EngineClient implements FrameSink {
       write: bytes => {
         this.raw = Buffer.concat([this.raw, bytes])
         if (!this.#plain) this.#parser.push(bytes, bytes.length)
+        return !this.isFull
       },
       end: () => {
         this.ended = 'end'
@@ -141,6 +144,11 @@ export class EngineClient implements FrameSink {
 
   lost(): void {
     this.#connection.lost()
+  }
+
+  drain(): void {
+    this.isFull = false
+    this.#connection.drained()
   }
 
   /** What came since the last time. */

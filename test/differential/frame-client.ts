@@ -83,13 +83,13 @@ export class FrameClient implements FrameSink {
     const connection = engine.accept({
       peer: 'in the process',
       write: bytes => {
-        coming.push(bytes)
-        if (coming.length > 1) return
+        if (coming.push(bytes) > 1) return true
         process.nextTick(() => {
           const come = Buffer.concat(coming)
           coming = []
           client.#bytes(come)
         })
+        return true
       },
       end: () => process.nextTick(() => client.#gone()),
       destroy: () => process.nextTick(() => client.#gone()),

@@ -129,7 +129,18 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
     listener: socket => {
       const nothing = () => {}
       const reset = () => socket.destroy()
-      const connection = engine.accept({ ...socket, reset, pause: nothing, resume: nothing, peer: 'simulated:1' })
+      const write = (bytes: Buffer) => {
+        socket.write(bytes)
+        return true
+      }
+      const connection = engine.accept({
+        ...socket,
+        write,
+        reset,
+        pause: nothing,
+        resume: nothing,
+        peer: 'simulated:1',
+      })
       return {
         bytes: chunk => connection.receive(chunk),
         ended: () => connection.lost(),
