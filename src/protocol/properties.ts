@@ -73,8 +73,10 @@ export const PROPERTY_NAMES = [
   'clusterId',
 ] as const satisfies readonly (keyof BasicProperties)[]
 
-/** Options of a publish, which other clients take among the properties. */
-const PUBLISH_OPTIONS: readonly string[] = ['mandatory', 'signal', 'timeout', 'schema', 'codecs']
+/** @internal Options of a publish at the intent level, which other clients take among the properties. */
+export const PUBLISH_OPTIONS: readonly string[] = ['mandatory', 'signal', 'timeout']
+/** Those of a publish that is encoded. */
+const TYPED_OPTIONS: readonly string[] = ['schema', 'codecs']
 
 /** Room that every property but the headers takes at most: eleven short strings, two octets and a timestamp. */
 export const MAX_SCALAR_PROPERTIES = 11 * 256 + 2 + 8
@@ -108,7 +110,7 @@ function checkNames(properties: BasicProperties): void {
       const hint =
         name === 'wireFlags'
           ? 'copy received properties with toJSON(), not by spreading them'
-          : PUBLISH_OPTIONS.includes(name)
+          : PUBLISH_OPTIONS.includes(name) || TYPED_OPTIONS.includes(name)
             ? 'it is an option, which the argument after the properties takes'
             : hintFor(name, PROPERTY_NAMES)
       throw new EncodeError(`properties has an unknown member "${name}"; ${hint}`)

@@ -1,13 +1,11 @@
 import { notSent } from '../../channel/publish/message.ts'
 import { showing } from '../../lib/await-site.ts'
 import { booleanOption, checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
-import type { BasicProperties } from '../../protocol/properties.ts'
+import { type BasicProperties, PUBLISH_OPTIONS } from '../../protocol/properties.ts'
 import { isTyped } from '../typed/is-typed.ts'
 import type { TypedPublishOptions } from '../typed/publish-options.ts'
 import { isEncoded, type Payload, toJson, withJsonType, withPersistence } from './payload.ts'
 import type { ReliablePublisher } from './reliable-publisher.ts'
-
-const OPTIONS = ['mandatory', 'signal', 'timeout']
 
 /** Publishes with options that ask for a schema or codecs. */
 export type PublishTyped = (
@@ -48,7 +46,7 @@ export function publishTo(
     }
     const body = isEncoded(payload) ? payload : toJson('publish', payload)
     if (body !== payload) sent = withJsonType(sent)
-    checkOptions('publish', options, OPTIONS)
+    checkOptions('publish', options, PUBLISH_OPTIONS)
     const wanted = booleanOption('publish', 'mandatory', options?.mandatory) ?? mandatory
     const signal = signalOption('publish', 'signal', options?.signal)
     const timeout = durationOption('publish', 'timeout', options?.timeout)

@@ -6,7 +6,7 @@ import { atMost } from '../../lib/at-most.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
-import type { BasicProperties } from '../../protocol/properties.ts'
+import { type BasicProperties, PUBLISH_OPTIONS } from '../../protocol/properties.ts'
 import type { Encoded, Encoder } from './encoder.ts'
 
 /** Publishes what is encoded, with the options that are left. */
@@ -50,7 +50,7 @@ export class EncodingQueue {
   ): Promise<void> {
     let sent: Promise<void> | undefined
     try {
-      checkOptions('publish', options, ['mandatory', 'signal', 'timeout'])
+      checkOptions('publish', options, PUBLISH_OPTIONS)
       const { clock, maxWaiting } = this.#source
       const timeout = durationOption('publish', 'timeout', options?.timeout) ?? this.#publishTimeout
       const signal = signalOption('publish', 'signal', options?.signal)
