@@ -1,4 +1,5 @@
 import type { ErrorReporter } from '../channel/port.ts'
+import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import { ConnectionTimes } from '../diagnostics/connection-times.ts'
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
 import type { EndpointSource } from '../diagnostics/server-context.ts'
@@ -6,6 +7,7 @@ import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { AuthenticationError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
 import { surface, warn } from '../lib/call-safely.ts'
 import { asError } from '../lib/thrown.ts'
+import type { FieldTable } from '../protocol/values.ts'
 import type { Connection } from './connection.ts'
 import type { ConnectionRole } from './connection-state.ts'
 import type { EmitEvent } from './protocol-events.ts'
@@ -27,6 +29,7 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   readonly #settings: Settings
   readonly #emit: EmitEvent
   readonly #role: ConnectionRole
+  #warnedOfQos = false
 
   constructor(connection: ReportedConnection, settings: Settings, emit: EmitEvent, role: ConnectionRole) {
     super(connection, settings.logger, settings.clock)
@@ -55,6 +58,15 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
 
   warn(text: string): void {
     this.#settings.logger?.write('warn', text, { event: 'warning', ...this.#connection.endpoint })
+  }
+
+  /** A channel has set one limit for all its consumers: warn once if this server takes it for the limit of each. */
+  globalQosSet(serverProperties: Readonly<FieldTable>, server: string): void {
+    if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
+    this.#warnedOfQos = true
+    this.warn(
+      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
+    )
   }
 
   // ---- the first connection

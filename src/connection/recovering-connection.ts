@@ -3,7 +3,6 @@ import type { CloseReason } from '../channel/close-reason.ts'
 import { FinalEnd } from '../channel/final-end.ts'
 import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
-import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
 import type { TopologyRecorder } from '../channel/topology-recorder.ts'
 import type { LifecycleEventName, LifecycleEvents } from '../diagnostics/lifecycle-events.ts'
@@ -15,9 +14,8 @@ import { Deadlines } from '../lib/deadlines.ts'
 import { asError } from '../lib/thrown.ts'
 import { transition } from '../lib/transition.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
-import { PublishEncoder } from '../protocol/publish-encoder.ts'
+import type { PublishEncoder } from '../protocol/publish-encoder.ts'
 import type { FieldTable } from '../protocol/values.ts'
-import { Writer } from '../protocol/writer.ts'
 import { ChannelOpener, type OpenerHost, type OpeningChannel } from './channel-opener.ts'
 import type { ChannelSource, Closable, SourcedChannelOptions } from './channel-source.ts'
 import { closedByProgram, gaveUp, neverOpened } from './close-reasons.ts'
@@ -25,10 +23,10 @@ import type { Connection, ConnectionEvents } from './connection.ts'
 import { ConnectionReporter } from './connection-reporter.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { connectionStats } from './connection-stats.ts'
-import { addressOf } from './dial.ts'
 import { FirstConnection } from './first-connection.ts'
 import { GracefulClose, type GracefulHost } from './graceful-close.ts'
 import { Logins } from './logins.ts'
+import { NotConnected } from './not-connected.ts'
 import type { EmitEvent } from './protocol-events.ts'
 import { Flapping } from './recovery/flapping.ts'
 import { asksToGiveUp } from './recovery/give-up.ts'
@@ -91,10 +89,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #endedListeners = new Set<(ending: CloseReason) => void>()
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
-  /** Checks messages before there is a connection. */
-  #checker: PublishEncoder | undefined
+  readonly #notConnected: NotConnected
   readonly #logins: Logins
-  #warnedOfQos = false
   readonly #reporter: ConnectionReporter
   /** Of channels that are closed. */
   readonly #past = { published: 0, delivered: 0 }
@@ -105,6 +101,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** If `main` is given, this connection is for publishes alone: `main` is that of everything else, which has the topology. */
   constructor(settings: Settings, emit: EmitEvent, main?: RecoveringConnection) {
     this.#settings = settings
+    this.#notConnected = new NotConnected(settings)
     if (main !== undefined) main.publishing = this
     this.maxMessageSize = settings.maxMessageSize
     this.maxWaiting = settings.maxWaiting
@@ -185,18 +182,22 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#connection
   }
 
-  /** Of the connection there is, or was last, else of the server that is tried first. */
-  get endpoint(): Endpoint {
-    if (this.#connection !== undefined) return this.#connection.endpoint
-    const { servers, connectionId, connectionName } = this.#settings
-    const { host: serverAddress = '', port: serverPort = 0, virtualhost: virtualHost = '' } = servers[0] ?? {}
-    return { connectionId, serverAddress, serverPort, virtualHost, connectionName }
+  /** What errors and figures are about: the connection there is, or was last. */
+  get #known(): Connection | NotConnected {
+    return this.#connection ?? this.#notConnected
   }
 
-  /** Of the connection there is, or was last, else of the server that is tried first. */
+  get endpoint(): Endpoint {
+    return this.#known.endpoint
+  }
+
   get peer(): TransportPeer {
-    const { host = '', port = 0, tls } = this.#settings.servers[0] ?? {}
-    return this.#connection?.peer ?? { host, port, localPort: 0, encrypted: tls !== undefined }
+    return this.#known.peer
+  }
+
+  /** Of the last connection: the next one will hardly negotiate smaller frames. */
+  get publishes(): Pick<PublishEncoder, 'check'> {
+    return this.#known.publishes
   }
 
   /** Why the broker blocks publishers; undefined while it does not, and when all is over. */
@@ -204,21 +205,8 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state === 'closed' ? undefined : this.#connection?.blockedReason
   }
 
-  /** The servers, in errors: the one that it is or was connected to, or all of them. */
-  get #server(): string {
-    return this.#connection?.server ?? this.#settings.servers.map(addressOf).join(', ')
-  }
-
   get goal(): string {
     return this.#state === 'connecting' ? 'the first connection' : 'the connection to be recovered'
-  }
-
-  /** Taken from the last connection: the next one will hardly negotiate smaller frames. */
-  get publishes(): Pick<PublishEncoder, 'check'> {
-    if (this.#connection !== undefined) return this.#connection.publishes
-    // A message that is too large for the frames of the next connection is refused when its turn comes.
-    this.#checker ??= new PublishEncoder(new Writer(), Number.POSITIVE_INFINITY)
-    return this.#checker
   }
 
   // ---- channels
@@ -317,12 +305,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   globalQosSet(): void {
-    const { serverProperties } = this
-    if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return
-    this.#warnedOfQos = true
-    this.#reporter.warn(
-      `basic.qos with connectionGlobal: true limits each consumer, and not the channel, on RabbitMQ ${String(serverProperties['version'])} at ${this.#server}: several consumers hold as many messages each; use basicQos without connectionGlobal`,
-    )
+    this.#reporter.globalQosSet(this.serverProperties, this.#known.server)
   }
 
   recovers(ending: CloseReason): boolean {
@@ -411,7 +394,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     } catch (error) {
       if (this.ending !== undefined) return
       const failure = asError(error)
-      const reason = gaveUp(this.#server, ending, failure)
+      const reason = gaveUp(this.#known.server, ending, failure)
       this.#end(reason, () => this.#reporter.gaveUp(failure, recovery.attempts))
       return
     }
@@ -459,7 +442,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#first?.cancel()
     this.#recovery?.cancel()
     if (!wasOpen) {
-      this.#end(closedByProgram(this.#server))
+      this.#end(closedByProgram(this.#known.server))
       // It may be called by a getter of a message that a recovery sends: nothing can be written in there.
       await undefined
       await this.#connection?.close(replyCode, replyText, timeout)
@@ -471,7 +454,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     await undefined
     await closing.finishWork()
     await this.#connection?.close(replyCode, replyText, closing.timeLeft)
-    if (this.ending === undefined) this.#end(closedByProgram(this.#server))
+    if (this.ending === undefined) this.#end(closedByProgram(this.#known.server))
   }
 
   /** The other connection of its protocol is over for good. */
@@ -528,6 +511,6 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#isConnecting) return this.#waiting.wait(bounds)
     const what = describeWait(bounds)
     if (bounds.signal?.aborted) throw abortedBy(bounds.signal, what)
-    if (this.#state !== 'open') throw (this.ending ?? closedByProgram(this.#server)).errorFor(what, false)
+    if (this.#state !== 'open') throw (this.ending ?? closedByProgram(this.#known.server)).errorFor(what, false)
   }
 }
