@@ -75,7 +75,7 @@ import type {
 import { notSent } from './publish/message.ts'
 import { returnError } from './publish/publish-errors.ts'
 import type { QueueReference } from './queue-names.ts'
-import { type ChannelHost, RecoveringChannel } from './recovering-channel.ts'
+import { type ChannelHost, RecoveringChannel, type RecoveringChannelOptions } from './recovering-channel.ts'
 import type { BindingDefinition, Ledger, QueueDefinition, TopologyRecorder } from './topology-recorder.ts'
 import type { Effect } from './written-effects.ts'
 
@@ -124,12 +124,13 @@ export class Channel {
   #inTransaction = false
 
   /** @internal Programs call `protocol.channel()`. */
-  constructor(host: ChannelHost, returnCallback?: ReturnCallback) {
+  constructor(host: ChannelHost, options: RecoveringChannelOptions, returnCallback?: ReturnCallback) {
     if (returnCallback !== undefined) this.returnCallback = returnCallback
-    this.#recovering = new RecoveringChannel(host, {
-      returned: (message, isReported) => this.#returned(message, isReported),
-      cancelled: (error, isRestarted) => this.#cancelled(error, isRestarted),
-    })
+    const events = {
+      returned: (message: ReturnedMessage, isReported: boolean) => this.#returned(message, isReported),
+      cancelled: (error: ConsumerCancelledError, isRestarted: boolean) => this.#cancelled(error, isRestarted),
+    }
+    this.#recovering = new RecoveringChannel(host, events, options)
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */

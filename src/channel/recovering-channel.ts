@@ -40,6 +40,15 @@ export interface ChannelHost extends PublishingConnection, LifecycleSink {
   forget(channel: RecoveringChannel): void
 }
 
+/** How a channel is opened. */
+export interface RecoveringChannelOptions {
+  readonly publisherConfirms?: boolean | undefined
+  /** Milliseconds for a publish without a timeout of its own. Default: no limit. */
+  readonly publishTimeout?: number | undefined
+  /** Whether the channel comes back with the next connection. Default: true. */
+  readonly recover?: boolean | undefined
+}
+
 /** What the public channel learns. */
 export interface RecoveringChannelEvents {
   returned(message: ReturnedMessage, isReported: boolean): void
@@ -75,7 +84,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   #names: QueueNames | undefined
   #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
   /** Whether the next connection has it too. */
-  #recovers = true
+  readonly #recovers: boolean
   #session: ChannelSession | undefined
   /** Of the methods that the present life has written; made for the first. */
   #effects: WrittenEffects | undefined
@@ -85,10 +94,16 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Made when its connection is closed. */
   #work: ChannelWork | undefined
 
-  constructor(host: ChannelHost, events: RecoveringChannelEvents) {
+  constructor(host: ChannelHost, events: RecoveringChannelEvents, options: RecoveringChannelOptions) {
+    const { publisherConfirms = false, publishTimeout, recover = true } = options
     this.host = host
     this.#events = events
-    this.publishing = new Publishing(this, host)
+    this.#recovers = recover
+    this.publishing = new Publishing(this, host, publishTimeout)
+    if (publisherConfirms) {
+      this.publishing.confirmSelects++
+      this.modes.confirming = true
+    }
   }
 
   get recordedConsumers(): RecordedConsumers {
@@ -345,17 +360,6 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       if (!modes.confirming) publishing.confirmSelects--
     })
     return selected
-  }
-
-  /** Open the next lives in confirm mode, too: for a channel whose first life has not begun. */
-  startConfirming(): void {
-    this.publishing.confirmSelects++
-    this.modes.confirming = true
-  }
-
-  /** It ends with its connection, and does not come back with the next one. */
-  endWithConnection(): void {
-    this.#recovers = false
   }
 
   /** The transaction is at another point: publishes that belong to one are kept track of. */

@@ -106,12 +106,9 @@ export class ChannelOpener {
   }
 
   #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
-    const { publisherConfirms = false, publishTimeout, recover = true, returnCallback, signal } = options
-    const channel = new Channel(this.#host, returnCallback)
+    const { returnCallback, signal } = options
+    const channel = new Channel(this.#host, options, returnCallback)
     const { recovering } = channel
-    if (publisherConfirms) recovering.startConfirming()
-    recovering.publishing.timeout = publishTimeout
-    if (!recover) recovering.endWithConnection()
     const id = connection.channels.take()
     this.#host.remember(recovering)
     const opened = recovering.begin(connection, id, { signal })

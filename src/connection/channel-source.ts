@@ -1,6 +1,7 @@
 import type { Channel, ReturnCallback } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { Deadline, ErrorReporter } from '../channel/port.ts'
+import type { RecoveringChannelOptions } from '../channel/recovering-channel.ts'
 import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { EndpointSource } from '../diagnostics/server-context.ts'
 import type { PartStats } from '../diagnostics/stats.ts'
@@ -22,12 +23,7 @@ export interface Closable {
   close(options: { readonly timeout: number }): Promise<void>
 }
 
-export interface SourcedChannelOptions {
-  readonly publisherConfirms?: boolean | undefined
-  /** Milliseconds for a publish without a timeout of its own. Default: no limit. */
-  readonly publishTimeout?: number | undefined
-  /** Whether the channel comes back with the next connection. Default: true. */
-  readonly recover?: boolean | undefined
+export interface SourcedChannelOptions extends RecoveringChannelOptions {
   readonly returnCallback?: ReturnCallback | undefined
   /** What the channel is for, in errors of the wait for it: `queue.declare of "orders"`. Default: `channel.open`. */
   readonly what?: string | undefined

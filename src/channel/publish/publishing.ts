@@ -67,7 +67,7 @@ export class Publishing implements PublishSource {
   /** Nothing but timeouts and signals of publishes, which go on after the write; made for the first. */
   #boundsList: WaitList | undefined
   /** The timeout of publishes that have none of their own. */
-  #default: CallOptions | undefined
+  readonly #default: CallOptions | undefined
   #window: ConfirmWindow | undefined
   /** The window of the last life, also when nothing more may be written to it. */
   #life: ConfirmWindow | undefined
@@ -84,20 +84,17 @@ export class Publishing implements PublishSource {
   /** `onError` has got the error that too many wait. It is reset when none waits. */
   #overflowing = false
 
-  constructor(host: PublishingHost, connection: PublishingConnection) {
+  /** `timeout`: milliseconds for a publish without one of its own; undefined or `Infinity`: no limit. */
+  constructor(host: PublishingHost, connection: PublishingConnection, timeout?: number) {
     this.#host = host
     this.#connection = connection
+    this.#default = defaultBounds(timeout)
     this.#list = new WaitList(connection)
   }
 
   /** What the life that the channel has publishes; undefined if it has none that may be used. */
   get window(): ConfirmWindow | undefined {
     return this.#window
-  }
-
-  /** Milliseconds for a publish without a timeout of its own; undefined or `Infinity`: no limit. */
-  set timeout(milliseconds: number | undefined) {
-    this.#default = defaultBounds(milliseconds)
   }
 
   /** What is published from now on will be confirmed, if its caller waits for that. */
