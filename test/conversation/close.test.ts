@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import {
   ChannelClosedError,
@@ -9,6 +10,7 @@ import {
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Properties } from '../../src/protocol/received-properties.ts'
+import { startBroker } from '../../src/testing/index.ts'
 import {
   contentFrames,
   converse,
@@ -357,6 +359,28 @@ describe('closing a connection', () => {
     assert.equal(protocol.state, 'closed')
     assert.equal(broker.peers[1]?.names.at(-1), '0 connection.close')
     assert.notEqual(published.state, 'pending')
+  })
+
+  it('ends a consumer, too, from a getter of a message that a recovery sends', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect(broker.inMemory)
+    await protocol.queueDeclare('q')
+    const consumer = await protocol.consumer('q', () => {})
+    const channel = await protocol.channel()
+    broker.cutConnections()
+    await once(protocol, 'disconnected')
+    let asked = 0
+    const headers = {
+      get now() {
+        // It is checked when it begins to wait, and is encoded by the recovery.
+        if (++asked === 2) void protocol.close()
+        return 1
+      },
+    }
+    await channel.publish('x', '', 'q', { headers })
+    await protocol.waitClosed()
+    assert.equal(consumer.stats().state, 'stopped')
+    await broker.hasConnections(0)
   })
 
   it('cancels nothing that is done: the reason of an aborted signal is an error with a stack', async t => {

@@ -167,6 +167,8 @@ export class ConsumerChannel {
    */
   async close(): Promise<void> {
     this.#over = true
+    // It may be called by a getter of a message, in which nothing can be written.
+    await undefined
     const acker = this.#acker
     if (this.#cancelTook !== undefined && acker?.over === false && acker.sent > UNHURRIED) {
       const pause = Math.max(LEAST_AGREEMENT, AGREEMENTS * this.#cancelTook)
