@@ -50,7 +50,7 @@ export interface Call {
   /** A caller waits for it: the promise is not settled. */
   awaited: boolean
   readonly site: CallSite | undefined
-  readonly ownTimeout: boolean
+  /** That of its own timeout. */
   deadline: Deadline | undefined
   aborted: AbortRegistration | undefined
   /** Its neighbours among the calls that a caller waits for. */
@@ -92,18 +92,25 @@ class DueReplies {
  */
 export class Calls {
   readonly #port: ChannelPort
-  readonly #timedOut: (call: Call, error: TimeoutError) => void
+  readonly #timedOut: (call: Call, error: TimeoutError, isOwn: boolean) => void
   readonly #inOrder = new DueReplies()
   /** Those that need not be answered in order, by their replies; made for the first. */
   #byReply: Map<ReplyKey, DueReplies> | undefined
-  /** The calls that a caller waits for, in order: the timeout of a call starts when it has come to the head. */
+  /** The calls that a caller waits for, in order: the general timeout runs for the one at the head. */
   #first: Call | undefined
   #last: Call | undefined
-  #headTimed: Call | undefined
+  #timed: Call | undefined
+  /** The end of the general timeout. */
+  #deadline: Deadline | undefined
+  #closing = false
   readonly #consequence: string
 
-  /** `timedOut` carries out the consequence of a timeout, and `consequence` is its text in the error. */
-  constructor(port: ChannelPort, timedOut: (call: Call, error: TimeoutError) => void, consequence: string) {
+  /** `timedOut` carries out the consequence of a timeout, which may be the call's own; `consequence` is its text in the error. */
+  constructor(
+    port: ChannelPort,
+    timedOut: (call: Call, error: TimeoutError, isOwn: boolean) => void,
+    consequence: string,
+  ) {
     this.#port = port
     this.#timedOut = timedOut
     this.#consequence = consequence
@@ -141,7 +148,6 @@ export class Calls {
         reject,
         awaited: true,
         site,
-        ownTimeout: timeout !== undefined,
         deadline: undefined,
         aborted: undefined,
         previous: this.#last,
@@ -151,12 +157,12 @@ export class Calls {
       this.#add(call)
       this.#port.operationStarted()
       if (timeout !== undefined) {
-        call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout))
+        call.deadline = this.#port.after(left ?? timeout, () => this.#expire(call, timeout, true))
       }
       if (signal !== undefined) {
         call.aborted = onAbort(signal, () => this.#abandon(call, abortedBy(signal, what)))
       }
-      if (this.#headTimed === undefined) this.#timeHead()
+      if (this.#timed === undefined) this.#timeHead()
     })
   }
 
@@ -213,42 +219,43 @@ export class Calls {
     this.#port.operationEnded()
   }
 
-  #expire(call: Call, timeout: number): void {
+  #expire(call: Call, timeout: number, isOwn: boolean): void {
     if (!call.awaited) return
     const error = new TimeoutError(
       `${call.what} was not answered by ${this.#port.server} within ${timeout} ms; ${this.#consequence}`,
     )
     this.#abandon(call, error)
-    this.#timedOut(call, error)
+    this.#timedOut(call, error, isOwn)
   }
 
-  /**
-   * The general timeout runs for the oldest call that a caller waits for, and not while the broker blocks this
-   * connection.
-   */
+  /** The general timeout is that of the oldest call that a caller waits for. It does not run while the broker blocks. */
   #timeHead(): void {
     const head = this.#first
-    if (head === this.#headTimed) return
-    if (this.#headTimed !== undefined && !this.#headTimed.ownTimeout) {
-      this.#headTimed.deadline?.cancel()
-      this.#headTimed.deadline = undefined
-    }
-    this.#headTimed = undefined
+    if (head === this.#timed) return
+    this.#untime()
     if (head === undefined || this.#port.isBlocked) return
-    this.#headTimed = head
+    this.#timed = head
+    if (head.deadline !== undefined && !this.#closing) return
     const { rpcTimeout } = this.#port
-    if (!head.ownTimeout) head.deadline = this.#port.after(rpcTimeout, () => this.#expire(head, rpcTimeout))
+    this.#deadline = this.#port.after(rpcTimeout, () => this.#expire(head, rpcTimeout, false))
+  }
+
+  #untime(): void {
+    this.#timed = undefined
+    this.#deadline?.cancel()
+    this.#deadline = undefined
   }
 
   /** The broker blocks this connection, or no longer: the general timeout stands still meanwhile. */
   blockedChanged(): void {
-    const head = this.#headTimed
-    if (head !== undefined && !head.ownTimeout) {
-      head.deadline?.cancel()
-      head.deadline = undefined
-    }
-    this.#headTimed = undefined
+    this.#untime()
     this.#timeHead()
+  }
+
+  /** The last call is written: the general timeout runs even if that at the head has one of its own, which may be long. */
+  closing(): void {
+    this.#closing = true
+    if (this.#deadline === undefined) this.blockedChanged()
   }
 
   /** Whether a call waits for this reply. */
@@ -264,10 +271,7 @@ export class Calls {
     if (due?.oldest === undefined) this.#byReply?.delete(replyKey)
     const { awaited } = call
     if (awaited) this.#disarm(call)
-    if (this.#headTimed === call) {
-      this.#headTimed = undefined
-      this.#timeHead()
-    }
+    if (this.#timed === call) this.#timeHead()
     call.observer?.replied(reply, !awaited)
     if (awaited) call.resolve(reply)
     return true
@@ -288,7 +292,7 @@ export class Calls {
     if (this.#first === undefined) return
     this.#inOrder.clear()
     this.#byReply = undefined
-    this.#headTimed = undefined
+    this.#untime()
     for (let call = this.#first; call !== undefined; call = this.#first) {
       this.#disarm(call)
       if (call.methodKey === spared) {

@@ -103,9 +103,9 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     this.acker = new Acker(port, id, earlier.delivery)
     this.calls = new Calls(
       port,
-      (call, error) => {
+      (_call, error, isOwn) => {
         if (this.#state !== 'closing') this.#abort(error)
-        else if (!call.ownTimeout) this.#closeUnanswered()
+        else if (!isOwn) this.#closeUnanswered()
       },
       'its channel is closed, since its outcome at the server is unknown',
     )
@@ -266,6 +266,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     // Nothing was sent, so the channel is as open as before.
     if (!isWritten) return closed
     this.#to('closing')
+    this.calls.closing()
     this.acker.freeze()
     const ending = closedByClient(this.id, this.#closeReason)
     this.#consuming?.failAll(ending)

@@ -158,6 +158,19 @@ describe('closing a channel', () => {
     assert.equal(peer.names.at(-1), '1 channel.open')
   })
 
+  it('is over after rpcTimeout also if a call before it may wait for longer', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel } = await converseOnChannel({ clock })
+    peer.mute()
+    const patient = follow(channel.queueDeclare('patient', { timeout: Number.POSITIVE_INFINITY }))
+    await clock.advance(10_000)
+    const closing = follow(channel.close())
+    await clock.advance(19_999)
+    assert.deepEqual([patient.state, closing.state], ['pending', 'pending'])
+    await clock.advance(1)
+    assert.deepEqual([patient.state, closing.state], ['rejected', 'resolved'])
+  })
+
   it('rejects pending calls with the reason, and returns the same promise again', async () => {
     const { channel, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))

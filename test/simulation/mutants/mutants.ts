@@ -852,7 +852,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'calls that wait are forgotten when the channel ends',
     'channel/calls.ts',
     'else call.reject(atCallSite(makeError(call), call.site))',
-    'else if (call.ownTimeout || this.#first !== undefined) call.reject(atCallSite(makeError(call), call.site))',
+    'else if (this.#first !== undefined) call.reject(atCallSite(makeError(call), call.site))',
     'the promise of the last one never ends',
   ],
   [
@@ -1754,8 +1754,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the timeout of the next call does not begin',
     'channel/calls.ts',
-    'if (this.#headTimed === call) {\n      this.#headTimed = undefined\n      this.#timeHead()',
-    'if (this.#headTimed === call) {\n      this.#headTimed = undefined',
+    'if (this.#timed === call) this.#timeHead()',
+    'if (this.#timed === call) this.#untime()',
     'a silent broker is waited for without end',
   ],
   [
@@ -2266,8 +2266,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a block leaves the oldest call without a timeout',
     'channel/calls.ts',
-    '    this.#headTimed = undefined\n    this.#timeHead()\n  }\n\n  /** Whether a call waits',
-    '    this.#timeHead()\n  }\n\n  /** Whether a call waits',
+    'this.#untime()\n    this.#timeHead()',
+    'this.#deadline?.cancel()\n    this.#timeHead()',
     'it waits for ever',
   ],
   [
