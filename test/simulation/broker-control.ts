@@ -79,6 +79,9 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
   const copies = new Map<string, number>()
   const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
   let nacks = true
+  /** What is being read, and when it was written. What a broker that blocks has read goes on by itself later. */
+  let reading: { readonly connection: ClientConnection; readonly written: number } | undefined
+  const written = new Map<string, number>()
   /** Where and when each message came in last. */
   const last = new Map<string, { readonly connection: ClientConnection; readonly channelsClosed: number }>()
   const confirmFate = engine.confirmFate.bind(engine)
@@ -109,6 +112,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
     if (routingKeys[0] !== ERROR_QUEUE) {
       if (before?.connection === connection && before.channelsClosed === channelsClosed && !nackedOn.has(connection))
         doubled.add(messageId)
+      if (reading?.connection === connection) written.set(messageId, reading.written)
       last.set(messageId, { connection, channelsClosed })
     }
     arrived.push(messageId)
@@ -142,7 +146,11 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
         peer: 'simulated:1',
       })
       return {
-        bytes: chunk => connection.receive(chunk),
+        bytes: (chunk, at) => {
+          reading = { connection, written: at }
+          connection.receive(chunk)
+          reading = undefined
+        },
         ended: () => connection.lost(),
         closed: () => connection.lost(),
       }
@@ -194,6 +202,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
       arrived,
       forgot,
       doubled,
+      written,
       get nacked() {
         return new Set([...copies].filter(([, taken]) => taken === 0).map(([id]) => id))
       },

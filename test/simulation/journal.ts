@@ -16,6 +16,8 @@ export interface Published {
   readonly sequence: number
   outcome: Outcome
   error: Error | undefined
+  /** When its promise was settled, if that says that it will not be written again. */
+  ended: number | undefined
 }
 
 export interface Handled {
@@ -77,7 +79,17 @@ export class Journal {
     const sequence = (this.#sequences.get(stream) ?? 0) + 1
     this.#sequences.set(stream, sequence)
     const id = `${client}-${way}-${queue}-${sequence}`
-    const published: Published = { id, client, way, queue, publisher, sequence, outcome: 'pending', error: undefined }
+    const published: Published = {
+      id,
+      client,
+      way,
+      queue,
+      publisher,
+      sequence,
+      outcome: 'pending',
+      error: undefined,
+      ended: undefined,
+    }
     this.published.set(id, published)
     return published
   }

@@ -13,6 +13,8 @@ export interface Evidence {
   readonly consumers: ReadonlyMap<string, readonly string[]>
   /** `queue NAME`, `exchange NAME`, `binding QUEUE KEY` of each binding of the programs' exchange, and all other bindings, with what they look like. */
   readonly entities: ReadonlyMap<string, string>
+  /** When the bytes of each message that reached the broker were written last. */
+  readonly written: ReadonlyMap<string, number>
   /** Ids that came twice over one connection, though the broker had closed no channel in between. */
   readonly doubled: ReadonlySet<string>
   /** Ids that the broker answered with a nack, and did not take. */
@@ -30,13 +32,16 @@ export function judge(journal: Journal, evidence: Evidence, isSlowReader: boolea
   const seen = new Set(journal.handled.map(({ id }) => id))
   const withoutAcks = journal.consumers.filter(({ way }) => way === 'no-ack').map(({ queue }) => queue)
   const lossy = new Set([...withoutAcks, ...journal.lostGets])
-  for (const { id, way, outcome, queue } of journal.published.values()) {
+  for (const { id, way, outcome, queue, ended } of journal.published.values()) {
     const there = queued.has(id) || seen.has(id) || journal.settled.has(id)
     const mayBeLost = lossy.has(queue) || (isByKey(queue) && lossy.size > 0) || evidence.forgot.has(id)
     if (outcome === 'ok' && way !== 'plain' && !there && !mayBeLost) wrong.push(`${id} was confirmed and is lost`)
     if (outcome === 'ok' && queue === NOWHERE) wrong.push(`${id} was confirmed, though no queue took it`)
     if (outcome === 'rolled back' && there) wrong.push(`${id} was rolled back, and is there`)
     if (outcome === 'notSent' && arrived.has(id)) wrong.push(`${id} was told as not sent, and arrived`)
+    const written = evidence.written.get(id)
+    if (ended !== undefined && written !== undefined && written > ended)
+      wrong.push(`${id} was written ${written - ended} ms after its publish had ended with "${outcome}"`)
     if (outcome === 'refused' && there) wrong.push(`${id} was told as refused, and is there`)
     // A nack takes no message, and a transaction may be rolled back.
     const taken =

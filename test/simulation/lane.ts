@@ -21,7 +21,7 @@ export const GOOD_LINK: LinkConditions = { delay: [0, 1], chunk: 65_536, rate: N
 export class Lane {
   readonly #clock: VirtualClock
   readonly #random: Random
-  readonly #deliver: (chunk: Buffer | 'end') => void
+  readonly #deliver: (chunk: Buffer | 'end', written: number) => void
   readonly #arrived: () => void
   readonly #left: (bytes: number) => void
   conditions: LinkConditions
@@ -32,7 +32,7 @@ export class Lane {
   onCut: () => void = () => {}
   #arrival = 0
   #free = 0
-  #line: { chunk: Buffer | 'end'; time: number; sent: (() => void) | undefined }[] = []
+  #line: { chunk: Buffer | 'end'; written: number; time: number; sent: (() => void) | undefined }[] = []
   #armed: Timer | undefined
   #closed = false
 
@@ -40,7 +40,7 @@ export class Lane {
     clock: VirtualClock,
     random: Random,
     conditions: LinkConditions,
-    deliver: (chunk: Buffer | 'end') => void,
+    deliver: (chunk: Buffer | 'end', written: number) => void,
     arrived: () => void,
     left: (bytes: number) => void,
   ) {
@@ -94,7 +94,7 @@ export class Lane {
     const now = this.#clock.now()
     this.#free = Math.max(this.#free, now) + (chunk === 'end' ? 0 : chunk.length / rate)
     this.#arrival = Math.max(this.#arrival, this.#free + this.#random.between(delay[0], delay[1]))
-    this.#line.push({ chunk, time: this.#arrival, sent })
+    this.#line.push({ chunk, written: now, time: this.#arrival, sent })
     this.#arm()
   }
 
@@ -112,10 +112,10 @@ export class Lane {
       const first = this.#line[0]
       if (first === undefined || first.time > this.#clock.now()) break
       this.#line.shift()
-      const { chunk } = first
+      const { chunk, written } = first
       if (chunk !== 'end') {
         if (this.cutAfter !== undefined && chunk.length >= this.cutAfter) {
-          this.#deliver(chunk.subarray(0, this.cutAfter))
+          this.#deliver(chunk.subarray(0, this.cutAfter), written)
           this.cutAfter = undefined
           this.#arrived()
           this.onCut()
@@ -124,7 +124,7 @@ export class Lane {
         if (this.cutAfter !== undefined) this.cutAfter -= chunk.length
         this.#left(chunk.length)
       }
-      this.#deliver(chunk)
+      this.#deliver(chunk, written)
       first.sent?.()
     }
     this.#arrived()

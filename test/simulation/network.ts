@@ -10,8 +10,8 @@ import type { Random } from './random.ts'
 
 /** The broker's end of a connection. */
 export interface ServerEnd {
-  /** Bytes that the client sent: no other code has them. */
-  bytes(chunk: Buffer): void
+  /** Bytes that the client sent, and when it wrote them: no other code has them. */
+  bytes(chunk: Buffer, written: number): void
   /** The client has ended its side. */
   ended(): void
   /** The connection is gone. */
@@ -83,9 +83,9 @@ export class Link implements Transport {
       clock,
       random,
       conditions,
-      chunk => {
+      (chunk, written) => {
         if (chunk === 'end') this.#server?.ended()
-        else this.#server?.bytes(Buffer.from(chunk))
+        else this.#server?.bytes(Buffer.from(chunk), written)
       },
       () => {},
       bytes => this.#left(bytes),

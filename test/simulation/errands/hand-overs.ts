@@ -93,6 +93,17 @@ export const brokerCancels: Errand = async outing => {
   await publish('last')
   await outing.until(() => seen.includes('last'), 'a message after the end of a channel that was given up', 5_000)
   await outing.sleep(300)
+  // One that is ended at once each time asks ever more rarely.
+  const pauses: number[] = []
+  for (let n = 0; n < 4; n++) {
+    const { length } = events
+    const began = outing.clock.now()
+    control.cancelConsumers(queue)
+    await outing.until(() => events.length === length + 2, 'the events of one more cancel', 10_000)
+    pauses.push(outing.clock.now() - began)
+  }
+  outing.expect((pauses[0] ?? 0) < 1_000, `the first pause before a consumer is asked for again: ${pauses[0]}`)
+  outing.expect((pauses[3] ?? 0) >= 1_000, `the last pause before a consumer is asked for again: ${pauses[3]}`)
   outing.equal(consumer.stats().state, 'consuming', 'the state of the consumer')
   outing.equal(consumer.stats().unacknowledged, 0, 'unacknowledged messages')
   outing.equal(control.evidence().unacked.get(queue), 0, 'messages that the broker has as unacked')

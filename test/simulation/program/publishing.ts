@@ -77,6 +77,13 @@ export class Publishing {
     const properties = propertiesOf(published.id)
     const what = `publish ${published.id}`
     const sent = this.#desk.journal.track(what, this.#send(protocol, step.way, queue, body, properties, bounds))
+    // Others resolve when the message is on its way, or with a commit.
+    if (isIntent || way === 'confirm') {
+      const ended = (): void => {
+        published.ended = this.#desk.clock.now()
+      }
+      sent.then(ended, ended)
+    }
     sent.then(
       () => {
         published.outcome = 'ok'
