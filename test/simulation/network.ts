@@ -5,6 +5,7 @@ import type {
   TransportTarget,
 } from '../../src/connection/wire/transport.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
+import { FrameWatch } from './frame-watch.ts'
 import { GOOD_LINK, Lane, type LinkConditions } from './lane.ts'
 import type { Random } from './random.ts'
 
@@ -49,7 +50,9 @@ export class Link implements Transport {
   pending = 0
   /** It is never thawed: only its ends can give it up. */
   swallows = false
-  /** Hears what the client does wrong. */
+  /** Hears which frames no client may write. */
+  complainOfFrames: (what: string) => void = () => {}
+  /** Hears what a client does wrong that has the default heartbeats. */
   complain: (what: string) => void = () => {}
   /** Sees what the client writes. */
   watch: (bytes: Buffer) => void = () => {}
@@ -66,6 +69,7 @@ export class Link implements Transport {
   /** The client has begun to send heartbeats. */
   #beats = false
   readonly #gone: () => void
+  readonly #frames = new FrameWatch(what => this.complainOfFrames(what))
 
   constructor(
     clock: VirtualClock,
@@ -175,6 +179,7 @@ export class Link implements Transport {
     // As a socket has it: the memory is the client's, which must leave it alone until it is sent.
     const bytes = only !== undefined && segments.length === 1 ? viewOf(only) : Buffer.concat(segments)
     this.watch(bytes)
+    this.#frames.written(bytes)
     this.#judgeSilence()
     if (bytes[0] === HEARTBEAT_FRAME) this.#beats = true
     this.#lastWrite = this.#clock.now()

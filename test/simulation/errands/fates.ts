@@ -96,14 +96,18 @@ export const givenUpPublish: Errand = async outing => {
   const publisher = await protocol.publisher()
   await publisher.publish('1', queue, {}, SOON)
   own.freeze()
-  // Several in a row: each is looked for behind those before it.
-  const late = ['2', '3', '4'].map(text => publisher.publish(text, queue, {}, { timeout: 100 }))
-  const kept = outing.meanwhile(publisher.publish('5', queue, {}, SOON))
-  const failures = await Promise.all(late.map(each => outing.failure(each, 'TimeoutError', 'a publish')))
-  for (const { outcome } of failures) outing.equal(outcome, 'unknown', 'its outcome')
+  // Several in a row: each is looked for after those before it.
+  const late = Array.from({ length: 20 }, () => publisher.publish('late', queue, {}, { timeout: 100 }))
+  const kept = outing.meanwhile(publisher.publish('kept', queue, {}, SOON))
+  const ends = Promise.all(late.map(each => outing.failure(each, 'TimeoutError', 'a publish')))
+  // Given up before they wait to be sent again, or meanwhile.
+  if (outing.number % 2 === 0) await ends
+  own.refuse(true)
   own.cut()
+  for (const { outcome } of await ends) outing.equal(outcome, 'unknown', 'its outcome')
+  own.refuse(false)
   await kept
-  outing.equal(await outing.takeAll(queue), ['1', '5'], 'what was sent again')
+  outing.equal(await outing.takeAll(queue), ['1', 'kept'], 'what was sent again')
 }
 
 /** Publishers that look for the message over which the broker closes the connection take turns, and each finds its own. */

@@ -3615,6 +3615,27 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'they come after it',
   ],
+  [
+    'a frame may be larger than agreed by its overhead',
+    'protocol/publish-encoder.ts',
+    'if (size > this.#frameMax - FRAME_OVERHEAD) return false\n    const writer',
+    'if (size > this.#frameMax) return false\n    const writer',
+    'brokers other than RabbitMQ refuse it',
+  ],
+  [
+    'offsets are saved beside each other',
+    'patterns/consume/stored-offsets.ts',
+    'this.#saving = this.#saving.then(async () => {',
+    'this.#saving = Promise.resolve().then(async () => {',
+    'the older one may be stored last',
+  ],
+  [
+    'the pause of a consumer starts over each time',
+    'patterns/consume/consumer-restarter.ts',
+    '    this.#since = this.#source.clock.now()\n',
+    '',
+    'a broker that ends it at once is asked ten times a second',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({

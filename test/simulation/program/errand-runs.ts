@@ -93,6 +93,7 @@ export class ErrandRuns implements Host {
           ? late(target, handler)
           : network.createTransport(target, handler, signal))
         links.add(link)
+        link.complainOfFrames = what => this.#desk.journal.violations.push(`an own connection: ${what}`)
         if (silent.has(target.host)) link.freeze()
         for (const linked of waiting.splice(0)) linked()
         return link

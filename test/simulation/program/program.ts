@@ -95,6 +95,7 @@ export class Program implements Desk {
   readonly #createTransport: TransportFactory = async (target, handler, signal) => {
     const link = await this.#network.createTransport(target, handler, signal)
     link.complain = what => this.journal.violations.push(`program ${this.number}: ${what}`)
+    link.complainOfFrames = link.complain
     link.watch = bytes => {
       // It learns of the end of it a moment before the program does.
       if (this.publishing.withheld === undefined || !this.#isBlocked) return
