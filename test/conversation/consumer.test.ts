@@ -124,6 +124,32 @@ class Fixture {
   }
 }
 
+describe('A consumer whose connection is lost again before onCancel has answered', () => {
+  it('is resumed once it consumes again, and not before', async () => {
+    const fixture = new Fixture()
+    let answer = (): void => {}
+    const onCancel = (): Promise<void> =>
+      new Promise(resolve => {
+        answer = resolve
+      })
+    const consumer = await fixture.consumer({ onCancel })
+    const events: string[] = []
+    for (const event of ['cancelled', 'resumed'] as const) consumer.on(event, () => events.push(event))
+    await fixture.reconnect()
+    assert.equal(fixture.tags.length, 2)
+    fixture.connection.finish()
+    await turn()
+    answer()
+    await turn()
+    assert.deepEqual(events, ['cancelled'])
+    assert.equal(consumer.stats().state, 'recovering')
+    await fixture.reconnect()
+    assert.deepEqual(events, ['cancelled', 'resumed'])
+    assert.equal(consumer.stats().state, 'consuming')
+    await fixture.protocol.close()
+  })
+})
+
 describe('next()', () => {
   it('gives its place back when its timeout or its signal ends it: no message is lost by that', async () => {
     const fixture = new Fixture()

@@ -1,7 +1,7 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { ChannelClosedError, EncodeError } from '../../errors.ts'
-import { type Deferred, deferred } from '../../lib/deferred.ts'
+import { Conditions } from '../../lib/conditions.ts'
 import { pause } from '../../lib/pause.ts'
 import { types } from '../../lib/platform.ts'
 import { asError } from '../../lib/thrown.ts'
@@ -43,6 +43,13 @@ export interface RestarterEvents {
   failed(makeError: () => Error): void
 }
 
+/** One loss of the connection, or several of which the program has learned as one. */
+interface Loss {
+  /** The channel consumes again. */
+  isOver: boolean
+  readonly changed: Conditions
+}
+
 /** Keeps a consumer at the broker: consumes again after whatever ended it there. */
 export class ConsumerRestarter {
   readonly #source: ChannelSource
@@ -58,8 +65,8 @@ export class ConsumerRestarter {
   /** The reply code of the last refusal that the program knows of. */
   #refusal: number | undefined
   #since = 0
-  /** Resolves when the channel consumes again after a loss. */
-  #back: Deferred | undefined
+  /** The loss of which the channel has not come back. */
+  #loss: Loss | undefined
   #forgetEnd: (() => void) | undefined
 
   constructor(source: ChannelSource, request: ConsumeRequest, dispatcher: Dispatcher, events: RestarterEvents) {
@@ -130,30 +137,34 @@ export class ConsumerRestarter {
 
   /** The connection was lost, and the channel will live again. */
   async lost(reason: Error): Promise<void> {
+    // Lost once more before the program has learned that the first loss is over.
+    if (this.#loss !== undefined) this.#loss.isOver = false
     if (this.#state !== 'consuming') return
     this.#to('recovering')
     this.#dispatcher.hold()
-    const back = deferred()
-    this.#back = back
+    const loss: Loss = { isOver: false, changed: new Conditions() }
+    this.#loss = loss
     // This runs in the middle of ending a connection.
     await undefined
     const again = await this.#events.interrupted(reason, this.consumerTag)
-    if (this.#back !== back) return
+    if (this.#loss !== loss) return
     if (!again) {
       this.#fail(() => reason)
       return
     }
     this.#dispatcher.release()
-    await back.promise
-    if (this.#back !== back) return
-    this.#back = undefined
+    while (!loss.isOver) await loss.changed.until(() => loss.isOver)
+    if (this.#loss !== loss) return
+    this.#loss = undefined
     this.#to('consuming')
     this.#events.resumed()
   }
 
   /** The channel consumes again. */
   consumesAgain(): void {
-    this.#back?.resolve()
+    if (this.#loss === undefined) return
+    this.#loss.isOver = true
+    this.#loss.changed.check()
   }
 
   // ---- another channel
@@ -166,7 +177,7 @@ export class ConsumerRestarter {
     }
     const { consumerTag } = this
     this.#channel = undefined
-    this.#back = undefined
+    this.#loss = undefined
     this.#to('restarting')
     this.#sourceEnded()
     if (this.#isStopped()) return
@@ -233,7 +244,7 @@ export class ConsumerRestarter {
   /** Stop consuming; deliveries can still be settled. */
   stop(): ConsumerChannel | undefined {
     if (this.#state !== 'stopped') this.#to('stopped')
-    this.#back = undefined
+    this.#loss = undefined
     this.#stopped.abort()
     this.#forgetEnd?.()
     return this.#channel
