@@ -14,8 +14,11 @@ export class DecodingBuffer implements HandOutBuffer {
   readonly #waiting = new MessageBuffer()
   readonly #decoder: Decoder
   readonly #failed: FailedMessages
-  /** The messages that are being decoded or are decoded, and whether they are, in the order of their delivery. */
-  readonly #taken = new Map<Message, boolean>()
+  /** The messages that are being decoded or are decoded, by their numbers, in the order of their delivery. */
+  readonly #taken = new Map<Message, number>()
+  #numbers = 0
+  /** Those that are decoded, in the same order. */
+  #decoded: { readonly message: Message; readonly number: number }[] = []
   #owner: BufferOwner | undefined
 
   constructor(decoder: Decoder, failed: FailedMessages) {
@@ -43,17 +46,18 @@ export class DecodingBuffer implements HandOutBuffer {
     while (this.#taken.size < places) {
       const message = this.#waiting.shift()
       if (message === undefined) break
-      this.#taken.set(message, false)
+      this.#taken.set(message, this.#numbers++)
       void this.#decode(message)
     }
-    return this.#decoded !== undefined
+    return this.#decoded.length > 0
   }
 
   async #decode(message: Message): Promise<void> {
     try {
       await this.#decoder.decode(message)
+      const number = this.#taken.get(message)
       // Unless it was given back meanwhile, or the broker has taken it.
-      if (this.#taken.has(message)) this.#taken.set(message, true)
+      if (number !== undefined) this.#decoded.splice(this.#placeOf(number), 0, { message, number })
     } catch (error) {
       if (!this.#taken.delete(message)) return
       const trace = this.#owner?.failing(message)
@@ -63,20 +67,27 @@ export class DecodingBuffer implements HandOutBuffer {
     this.#owner?.decoded()
   }
 
-  get #decoded(): Message | undefined {
-    for (const [message, isDecoded] of this.#taken) if (isDecoded) return message
-    return undefined
+  /** The place of a number among those that are decoded. */
+  #placeOf(number: number): number {
+    let [low, high] = [0, this.#decoded.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#decoded[middle]?.number ?? number) < number) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   shift(): Message | undefined {
-    const message = this.#decoded
-    if (message !== undefined) this.#taken.delete(message)
-    return message
+    const first = this.#decoded.shift()
+    if (first !== undefined) this.#taken.delete(first.message)
+    return first?.message
   }
 
   takeAll(): Message[] {
     const all = [...this.#taken.keys(), ...this.#waiting.takeAll()]
     this.#taken.clear()
+    this.#decoded = []
     return all
   }
 }

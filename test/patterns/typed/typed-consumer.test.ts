@@ -201,6 +201,27 @@ describe('A consumer with a schema', () => {
     }
   })
 
+  it('hands out what is decoded in the order of delivery, whatever was decoded first', async () => {
+    await using the = await Scene.open()
+    const valid = new Map<number, () => void>()
+    const slow = schema<Order>(
+      value => new Promise(resolve => valid.set((value as Order).id, () => resolve({ value }))),
+    )
+    const seen: number[] = []
+    const consumer = await the.protocol.consumer('q', message => void seen.push(message.json().id), { schema: slow })
+    await the.publish(...Array.from({ length: 8 }, (_, id) => ({ id })))
+    await until('all are validated', () => valid.size === 8)
+    consumer.pause()
+    for (const id of [6, 2, 7, 1, 4]) valid.get(id)?.()
+    await new Promise(resolve => setImmediate(resolve))
+    assert.deepEqual(seen, [])
+    consumer.resume()
+    assert.deepEqual(seen, [1, 2, 4, 6, 7])
+    for (const id of [5, 0, 3]) valid.get(id)?.()
+    await until('all are handled', () => seen.length === 8)
+    assert.deepEqual(seen.slice(5), [5, 0, 3])
+  })
+
   it('whose validation never ends takes one place, and gives the message back at a close', async () => {
     await using the = await Scene.open()
     const never = schema<Order>(value => ((value as Order).id === 0 ? new Promise(() => {}) : { value }))

@@ -2826,8 +2826,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a message that was given back while it was decoded is handed out',
     'patterns/typed/decoding-buffer.ts',
-    'if (this.#taken.has(message)) this.#taken.set(message, true)',
-    'this.#taken.set(message, true)',
+    'const number = this.#taken.get(message)',
+    'const number = this.#taken.get(message) ?? 0',
     'another consumer has it',
   ],
   [
