@@ -23,6 +23,8 @@ export interface BrokerControl {
   cancelConsumers(queue: string): void
   closeChannels(replyCode: number, replyText: string): void
   closeConnections(replyCode: number, replyText: string): void
+  /** Whether it closes the next connection that logs in, in the moment in which that is open. */
+  closeNext(does: boolean): void
   nackNext(count: number): void
   /** The messages that it should have answered with a nack are taken. */
   stopNacks(): void
@@ -36,6 +38,9 @@ export interface BrokerControl {
   setPassword(password: string): void
   evidence(): Evidence
 }
+
+/** connection.open-ok, the first thing in what is written. */
+const isOpenOk = (bytes: Buffer): boolean => bytes.length > 10 && bytes.readUInt32BE(7) === ((10 << 16) | 41)
 
 const flagsOf = ({ durable, autoDelete, arguments: args }: Queue | Exchange) => ({
   durable,
@@ -79,6 +84,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
   const copies = new Map<string, number>()
   const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
   let nacks = true
+  let closesNext = false
   /** What is being read, and when it was written. What a broker that blocks has read goes on by itself later. */
   let reading: { readonly connection: ClientConnection; readonly written: number } | undefined
   const written = new Map<string, number>()
@@ -135,6 +141,13 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
       const reset = () => socket.destroy()
       const write = (bytes: Buffer) => {
         socket.write(bytes)
+        if (closesNext && isOpenOk(bytes)) {
+          closesNext = false
+          clock.after(0, () => {
+            connection.fail(new Refusal(320, 'CONNECTION_FORCED - closed as soon as it was open'))
+            engine.run()
+          })
+        }
         return true
       }
       const connection = engine.accept({
@@ -184,6 +197,9 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
     closeConnections: (replyCode, replyText) => {
       for (const connection of connections()) connection.fail(new Refusal(replyCode, replyText))
       engine.run()
+    },
+    closeNext: does => {
+      closesNext = does
     },
     nackNext: count => engine.nackNext(count),
     stopNacks: () => {

@@ -160,6 +160,9 @@ class World {
           case 'close connections':
             broker.closeConnections(320, 'CONNECTION_FORCED - broker forced connection closure')
             return
+          case 'close at login':
+            broker.closeNext(true)
+            return
           case 'nack':
             broker.nackNext(this.#random.pick([1, 5, 40]))
             return
@@ -226,6 +229,7 @@ class World {
     this.#listen()
     this.#network.conditions = GOOD_LINK
     for (const link of this.#network.links) link.heal()
+    this.#broker.closeNext(false)
     this.#broker.unblock()
     this.#broker.releaseConfirms()
     this.#broker.stopNacks()

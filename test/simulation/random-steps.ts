@@ -109,6 +109,7 @@ export function randomStep(random: Random): Step {
         do: what,
         client,
         queue,
+        on: random.weighted({ ask: 3, confirm: 2, plain: 1 }),
         ...(random.chance(0.3) && { timeout: random.pick([1, 500, 5_000]) }),
         ...(random.chance(0.4) && { abortAfter: random.pick([0, 1, 2]) }),
       }
@@ -176,6 +177,7 @@ export function randomStep(random: Random): Step {
           cancel: 2,
           'close channels': 2,
           'close connections': 2,
+          'close at login': 2,
           nack: 2,
           withhold: 2,
         }),

@@ -65,6 +65,8 @@ export type Step =
       readonly do: 'ask'
       readonly client: number
       readonly queue: number
+      /** By a channel that publishes, or by one for questions alone. */
+      readonly on: 'ask' | 'confirm' | 'plain'
       readonly timeout?: number
       readonly abortAfter?: number
     }
@@ -137,6 +139,7 @@ export type Step =
         | 'cancel'
         | 'close channels'
         | 'close connections'
+        | 'close at login'
         | 'nack'
         | 'withhold'
       readonly ms: number

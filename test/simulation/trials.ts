@@ -80,7 +80,7 @@ export class Trials {
       }
       program.do({ do: 'batch', client: program.number, queue: 0, count: 2 })
       program.do({ do: 'unit', client: program.number, queue: 0, pause: 5, rollback: false })
-      program.do({ do: 'ask', client: program.number, queue: 0 })
+      program.do({ do: 'ask', client: program.number, queue: 0, on: 'confirm' })
       program.do({ do: 'call', client: program.number, timeout: SOON / 2 })
     }
     await this.finish(SOON)

@@ -1,4 +1,5 @@
 import { type Consumer, int8, int16 } from '../../../src/index.ts'
+import { WireTypes } from '../../../src/protocol/wire-types.ts'
 import type { Errand } from './errand.ts'
 import { lose, QUICK } from './recoveries.ts'
 
@@ -175,7 +176,11 @@ export const forwards: Errand = async outing => {
   const { body = '', properties } = (await outing.take(came, 2_000)) ?? {}
   const sent = protocol.publish(body, second, '', properties ?? {}, { mandatory: true })
   await sent.catch(error => outing.expect(false, `a message that is sent on: ${error}`))
-  outing.equal((await outing.take(changed, 2_000))?.properties.headers?.['text'], 'as it was', 'a header')
+  const { headers: again = {} } = (await outing.take(changed, 2_000))?.properties ?? {}
+  outing.equal(again['text'], 'as it was', 'a header')
+  // A headers exchange compares values alone, and other receivers see their types.
+  const types = [...(WireTypes.of(again)?.values() ?? [])].map(({ key, type }) => `${key} ${String.fromCharCode(type)}`)
+  outing.equal(types.sort(), ['size s', 'small b'], 'the types of headers that are sent on')
   const { headers: own = {} } = properties ?? {}
   own['text'] = 'changed'
   await protocol.publish(body, second, '', properties ?? {}, { mandatory: true }).catch(() => {})

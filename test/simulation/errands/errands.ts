@@ -38,6 +38,7 @@ import {
   nacksAfterLoss,
   silentChannel,
 } from './fates.ts'
+import { figures } from './figures.ts'
 import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
@@ -132,6 +133,7 @@ export const ERRANDS = {
   aroundFrames,
   background,
   boundedHands,
+  figures,
   flapping,
   forgotten,
   batches,

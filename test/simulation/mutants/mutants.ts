@@ -3636,6 +3636,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'a broker that ends it at once is asked ten times a second',
   ],
+  [
+    'the consumers of a channel count as consuming before they are back',
+    'channel/recovering-channel.ts',
+    "this.#state === 'recovering' ? 'recovering' : 'consuming'",
+    "this.#session === undefined ? 'recovering' : 'consuming'",
+    'stats() says that messages come',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({

@@ -22,10 +22,10 @@ export class Questions {
     this.#rpcClient = undefined
   }
 
-  ask({ queue, abortAfter, timeout }: StepOf<'ask'>): void {
+  ask({ queue, on, abortAfter, timeout }: StepOf<'ask'>): void {
     const name = queueName(queue)
     const bounds = { signal: this.#desk.signalAfter(abortAfter), ...(timeout !== undefined && { timeout }) }
-    const asked = this.#desk.channel('ask').then(async channel => {
+    const asked = this.#desk.channel(on, on === 'confirm').then(async channel => {
       const asking = channel.queueDeclare(name, { passive: true, ...bounds })
       this.#expectInTime(asking, `a question about ${name}`, timeout)
       const answer = await asking
