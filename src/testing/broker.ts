@@ -7,7 +7,7 @@ import type { ReleaseName } from '../broker/release-name.ts'
 import type { UserOptions } from '../broker/user-options.ts'
 import type { ConnectOptions } from '../connection/settings/options.ts'
 import type { TransportFactory } from '../connection/wire/transport.ts'
-import { type Clock, systemClock, type Timer } from '../lib/clock.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
 import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { ReplyCode, replyCodeName } from '../protocol/constants.ts'
 import {
@@ -21,6 +21,7 @@ import {
 } from './check-options.ts'
 import { Listener } from './listener.ts'
 import { MemoryTransport } from './memory-transport.ts'
+import { SlowDown } from './slow-down.ts'
 import {
   type BrokerMessage,
   ConnectionView,
@@ -73,6 +74,7 @@ export class Broker implements AsyncDisposable {
   readonly published: readonly BrokerMessage[]
   readonly #engine: BrokerEngine
   readonly #watch: Watch
+  readonly #slowDown: SlowDown
   /** In front of the host of a URL. */
   readonly #login: string
   readonly #host: string
@@ -82,14 +84,12 @@ export class Broker implements AsyncDisposable {
   #memoryPort = 0
   #refuses = false
   #frozen = false
-  #delay = 0
-  /** What `slowDown` has put off. */
-  readonly #delayed = new Set<Timer>()
   #state: 'running' | 'stopped' | 'disposed' = 'stopped'
 
   /** @internal Use `startBroker()`. */
   constructor(options: BrokerOptions) {
     const clock = options.clock ?? systemClock
+    this.#slowDown = new SlowDown(clock)
     const users = options.users ?? { guest: { password: 'guest' } }
     const [first] = Object.entries(users)
     this.#login = first === undefined ? '' : `${encodeURIComponent(first[0])}:${encodeURIComponent(first[1].password)}@`
@@ -233,7 +233,7 @@ export class Broker implements AsyncDisposable {
   /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for a bad number. */
   slowDown(milliseconds: number): void {
     checkDelay('slowDown', milliseconds)
-    this.#delay = milliseconds
+    this.#slowDown.milliseconds = milliseconds
   }
 
   /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. @throws Error if there is none. */
@@ -302,7 +302,7 @@ export class Broker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#state = 'disposed'
     this.#engine.stop()
-    for (const timer of this.#delayed) timer.cancel()
+    this.#slowDown.stop()
     this.#watch.end()
     await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
   }
@@ -405,32 +405,7 @@ export class Broker implements AsyncDisposable {
   }
 
   #accept(port: ClientPort): ClientConnection {
-    const { clock } = this.#engine
-    // Nothing overtakes what is delayed, not even when the delay ends.
-    const delayed: (() => void)[] = []
-    const later = (act: () => void) => {
-      if (this.#delay === 0 && delayed.length === 0) {
-        act()
-        return
-      }
-      delayed.push(act)
-      const timer = clock.after(this.#delay, () => {
-        this.#delayed.delete(timer)
-        delayed.shift()?.()
-      })
-      this.#delayed.add(timer)
-    }
-    const connection = this.#engine.accept({
-      ...port,
-      write: bytes => {
-        let takesMore = true
-        later(() => {
-          takesMore = port.write(bytes)
-        })
-        return takesMore
-      },
-      end: () => later(() => port.end()),
-    })
+    const connection = this.#engine.accept(this.#slowDown.slowed(port))
     if (this.#frozen) connection.freeze(true)
     return connection
   }
