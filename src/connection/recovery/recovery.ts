@@ -1,5 +1,6 @@
 import { withoutNumber } from '../../channel/close-reason.ts'
 import type { RecoveringChannel } from '../../channel/recovering-channel.ts'
+import type { LifecycleEvents } from '../../diagnostics/lifecycle-events.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Connection } from '../connection.ts'
 import type { RecoverySettings } from '../settings/settings.ts'
@@ -23,15 +24,7 @@ export interface KeptTopology {
 }
 
 /** What a recovery brought back. */
-export interface RecoveredCounts {
-  readonly channels: number
-  readonly exchanges: number
-  readonly queues: number
-  readonly bindings: number
-  readonly consumers: number
-  /** Entities and consumers that are tried on. */
-  readonly stillMissing: number
-}
+export type RecoveredCounts = Omit<LifecycleEvents['connection.recovered'], 'attempts' | 'durationMs'>
 
 /** What a recovery needs of the connection it is for. */
 export interface RecoveryHost extends AttemptsHost {
