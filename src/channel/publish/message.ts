@@ -1,3 +1,4 @@
+import type { PublishContext } from '../../diagnostics/publish.ts'
 import { abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
 import { isRejecting, rejectAtAwait, settleAfter } from '../../lib/await-site.ts'
 import { asError } from '../../lib/thrown.ts'
@@ -70,6 +71,14 @@ export function pendingPublish(
     waiting: undefined,
     bound: undefined,
   }
+}
+
+/** The same of a message that is traced, with what the tracing tools have made of it. */
+export function tracedPublish(context: PublishContext, payload: Uint8Array | string): PendingPublish {
+  const { exchangeName, routingKey, sent, mandatory, confirmed } = context
+  const publish = pendingPublish(payload, exchangeName, routingKey, sent, mandatory, confirmed)
+  context.isSentAs(publish)
+  return publish
 }
 
 /** The promise of a publish, which gets its functions. */

@@ -25,6 +25,7 @@ import {
   pendingPublish,
   promiseOf,
   refuse,
+  tracedPublish,
   withDefaults,
 } from './message.ts'
 
@@ -201,10 +202,7 @@ export class Publishing implements PublishSource {
     payload: Uint8Array | string,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    const { exchangeName, routingKey, sent, mandatory, confirmed } = context
-    const publish = pendingPublish(payload, exchangeName, routingKey, sent, mandatory, confirmed)
-    context.isSentAs(publish)
-    return publishing.#bounded(publish, bounds)
+    return publishing.#bounded(tracedPublish(context, payload), bounds)
   }
 
   static #basicPublishTraced(

@@ -12,6 +12,7 @@ import {
   pendingPublish,
   promiseOf,
   refuse,
+  tracedPublish,
   withDefaults,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
@@ -129,10 +130,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     payload: Uint8Array | string,
     bounds: CallOptions | undefined,
   ): Promise<void> {
-    const { exchangeName, routingKey, sent, mandatory } = context
-    const message = pendingPublish(payload, exchangeName, routingKey, sent, mandatory, true)
-    context.isSentAs(message)
-    return publisher.#publish(message, payload, bounds)
+    return publisher.#publish(tracedPublish(context, payload), payload, bounds)
   }
 
   #publish(message: PendingPublish, payload: Uint8Array | string, own: CallOptions | undefined): Promise<void> {
