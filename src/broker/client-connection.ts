@@ -242,7 +242,7 @@ export class ClientConnection implements ChannelOwner {
     this.#isBlocked = false
     if (hasCapability(this.clientProperties, 'connection.blocked')) this.send(0, methods.ConnectionUnblocked, {})
     this.#throttle()
-    for (const turn of this.#held.splice(0)) turn()
+    for (const turn of this.#held.splice(0)) this.#guard(turn)
     this.#readOn()
   }
 
@@ -282,12 +282,20 @@ export class ClientConnection implements ChannelOwner {
   }
 
   #take(bytes: Buffer): void {
-    try {
+    this.#guard(() => {
       const rest = this.#state === 'greeting' ? this.#greet(bytes) : bytes
       if (rest.length > 0 && this.#state !== 'greeting' && this.#state !== 'closed') this.#input.push(rest)
+    })
+  }
+
+  /** What the client does wrong ends its connection. What came in front of it is done first. */
+  #guard(run: () => void): void {
+    try {
+      run()
     } catch (error) {
-      // What came in front of it is done first.
-      this.#host.post(() => this.#refuse(error))
+      const refuse = () => this.#host.post(() => this.#refuse(error))
+      if (this.#isBlocked) this.#held.push(refuse)
+      else refuse()
     }
   }
 

@@ -84,7 +84,7 @@ export class Broker implements AsyncDisposable {
   #memoryPort = 0
   #refuses = false
   #frozen = false
-  #state: 'running' | 'stopped' | 'disposed' = 'stopped'
+  #state: 'running' | 'restarting' | 'stopped' | 'disposed' = 'stopped'
 
   /** @internal Use `startBroker()`. */
   constructor(options: BrokerOptions) {
@@ -200,10 +200,9 @@ export class Broker implements AsyncDisposable {
 
   /** Take connections again. */
   async acceptConnections(): Promise<void> {
-    if (!this.#refuses || this.#state !== 'running') return
+    if (this.#state !== 'running') return
     this.#refuses = false
-    await this.#listener.start()
-    await this.#tlsListener?.start()
+    await this.#listen()
   }
 
   /** Neither read nor write, until `thaw()`: clients miss heartbeats. */
@@ -274,29 +273,30 @@ export class Broker implements AsyncDisposable {
 
   /** Stop and start: durable queues keep their persistent messages, everything else is gone. */
   async restart(): Promise<void> {
-    await this.stop()
-    await this.start()
+    await this.#halt(true, 'restarting')
+    // Unless it was stopped meanwhile.
+    if (this.#state !== 'stopped') await this.start()
   }
 
   /** Shut down in order: connections are closed (`CONNECTION_FORCED`), and what is durable is there after `start()`. */
   async stop(): Promise<void> {
-    await this.#halt(true)
+    await this.#halt(true, 'stopped')
   }
 
   /** End at once, without a word to clients: messages whose confirm was withheld may not be there after `start()`. */
   async kill(): Promise<void> {
-    await this.#halt(false)
+    await this.#halt(false, 'stopped')
   }
 
   /** Start again after a stop or a kill, on the same port. @throws Error after the broker was disposed of. */
   async start(): Promise<void> {
-    if (this.#state === 'running') return
     if (this.#state === 'disposed') throw new Error('this broker has been disposed of: start another one')
-    this.#state = 'running'
-    this.#refuses = false
-    this.#frozen = false
-    await this.#listener.start()
-    await this.#tlsListener?.start()
+    if (this.#state !== 'running') {
+      this.#state = 'running'
+      this.#refuses = false
+      this.#frozen = false
+    }
+    await this.#listen()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -331,7 +331,7 @@ export class Broker implements AsyncDisposable {
 
   /** Open connections. */
   get connections(): readonly ConnectionView[] {
-    return this.#named().map(connection => new ConnectionView(connection))
+    return this.#named().map(connection => new ConnectionView(this.#engine, connection))
   }
 
   /** Names of all virtual hosts. */
@@ -396,11 +396,21 @@ export class Broker implements AsyncDisposable {
     return name === undefined ? open : open.filter(connection => connection.name === name)
   }
 
-  async #halt(inOrder: boolean): Promise<void> {
-    if (this.#state !== 'running') return
-    this.#state = 'stopped'
-    if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
-    this.#engine.restart(inOrder)
+  /** Both at once: what stops one of them, or the broker, while they start, stops the other one too. */
+  async #listen(): Promise<void> {
+    if (!this.#refuses) await Promise.all([this.#listener.start(), this.#tlsListener?.start()])
+  }
+
+  /** A second call waits, too; the last one says what comes after. */
+  async #halt(inOrder: boolean, next: 'restarting' | 'stopped'): Promise<void> {
+    const wasRunning = this.#state === 'running'
+    if (this.#state !== 'disposed') this.#state = next
+    if (wasRunning) {
+      if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
+      this.#engine.restart(inOrder)
+      // The last words of a slow broker come before its connections end.
+      if (inOrder) this.#slowDown.hurry()
+    }
     await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
   }
 

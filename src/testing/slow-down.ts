@@ -7,6 +7,8 @@ export class SlowDown {
   milliseconds = 0
   readonly #clock: Clock
   readonly #putOff = new Set<Timer>()
+  /** What waits for each port for which anything does. */
+  readonly #waiting = new Set<(() => void)[]>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -21,9 +23,11 @@ export class SlowDown {
         return
       }
       waiting.push(act)
+      this.#waiting.add(waiting)
       const timer = this.#clock.after(this.milliseconds, () => {
         this.#putOff.delete(timer)
         waiting.shift()?.()
+        if (waiting.length === 0) this.#waiting.delete(waiting)
       })
       this.#putOff.add(timer)
     }
@@ -38,6 +42,12 @@ export class SlowDown {
       },
       end: () => later(() => port.end()),
     }
+  }
+
+  /** What is put off is written now. */
+  hurry(): void {
+    for (const waiting of this.#waiting) for (const act of waiting.splice(0)) act()
+    this.#waiting.clear()
   }
 
   /** What is put off is not written any more. */

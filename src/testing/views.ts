@@ -320,10 +320,12 @@ export class ExchangeView {
 
 /** A client's connection. */
 export class ConnectionView {
+  readonly #engine: BrokerEngine
   readonly #connection: ClientConnection
 
   /** @internal */
-  constructor(connection: ClientConnection) {
+  constructor(engine: BrokerEngine, connection: ClientConnection) {
+    this.#engine = engine
     this.#connection = connection
   }
 
@@ -367,7 +369,7 @@ export class ConnectionView {
   close(replyText: string): void {
     checkReason('close', replyText)
     this.#connection.fail(new Refusal(ReplyCode.CONNECTION_FORCED, replyText))
-    this.#connection.flush()
+    this.#engine.run()
   }
 
   /** Cut it. */

@@ -315,6 +315,31 @@ describe('A connection to the broker', () => {
     assert.equal(client.ended, 'reset')
   })
 
+  it('is refused what it did wrong while it was blocked, after what came in front of it', () => {
+    const mistakes = [
+      EngineClient.encode(2, methods.ChannelOpen, {}),
+      Buffer.from([9, 0, 0, 0, 0, 0, 0, 0xce]),
+      Buffer.concat([EngineClient.encodePublish(1, '', 'q', '2'), Buffer.from([1, 0, 1, 0, 0, 0, 4, 0, 20, 0, 10, 0])]),
+    ]
+    for (const mistake of mistakes) {
+      const { engine } = startEngine()
+      const client = new EngineClient(engine)
+      client.bytes(PROTOCOL_HEADER)
+      client.login('guest', 'guest', { 'connection.blocked': true })
+      client.send(0, methods.ConnectionTuneOk, { channelMax: 1, frameMax: 131_072, heartbeat: 0 })
+      client.send(0, methods.ConnectionOpen, {})
+      client.send(1, methods.ChannelOpen, {})
+      client.send(1, methods.QueueDeclare, { queueName: 'q' })
+      client.take()
+      engine.setAlarm('low on memory')
+      client.bytes(Buffer.concat([EngineClient.encodePublish(1, '', 'q', '1'), mistake]))
+      assert.deepEqual(client.lines(), ['0 connection.blocked'])
+      engine.setAlarm(undefined)
+      assert.deepEqual(client.lines(), ['0 connection.unblocked', '0 connection.close'])
+      assert.equal(engine.queue('q', '/')?.ready[0]?.message.body.toString(), '1')
+    }
+  })
+
   it('is blocked by an alarm when it publishes, and goes on from there', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)

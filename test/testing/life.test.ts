@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect as connectSocket, createServer } from 'node:net'
+import { describe, it } from 'node:test'
+import { ConnectionClosedError, connect } from '../../src/index.ts'
+import { type Broker, startBroker } from '../../src/testing/index.ts'
+import { rejection } from '../support/rejection.ts'
+
+async function listens(port: number): Promise<boolean> {
+  const socket = connectSocket(port, '127.0.0.1')
+  return new Promise(resolve => {
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
+const portsOf = (broker: Broker) => [broker.port, Number(new URL(broker.tlsUrl).port)]
+
+describe('The life of a broker for tests', () => {
+  const ends: readonly (readonly [string, (broker: Broker) => Promise<unknown>])[] = [
+    ['start, then stop', broker => Promise.all([broker.start(), broker.stop()])],
+    ['start, then kill', broker => Promise.all([broker.start(), broker.kill()])],
+    ['start, then refuse', broker => Promise.all([broker.start(), broker.refuseConnections()])],
+    ['start, then dispose', broker => Promise.all([broker.start(), broker[Symbol.asyncDispose]()])],
+    ['restart, then stop', broker => Promise.all([broker.restart(), broker.stop()])],
+    ['restart twice, then stop', broker => Promise.all([broker.restart(), broker.restart(), broker.stop()])],
+    [
+      'accept, then refuse',
+      async broker => {
+        await broker.start()
+        broker.refuseConnections()
+        await Promise.all([broker.acceptConnections(), broker.refuseConnections()])
+      },
+    ],
+    [
+      'accept, then dispose',
+      async broker => {
+        await broker.start()
+        broker.refuseConnections()
+        await Promise.all([broker.acceptConnections(), broker[Symbol.asyncDispose]()])
+      },
+    ],
+  ]
+  for (const [name, end] of ends) {
+    it(`leaves nothing that listens, with or without TLS, after ${name}`, async () => {
+      const broker = await startBroker({ tls: {} })
+      const ports = portsOf(broker)
+      await broker.stop()
+      await end(broker)
+      try {
+        for (const port of ports) assert.equal(await listens(port), false)
+      } finally {
+        await broker[Symbol.asyncDispose]()
+      }
+    })
+  }
+
+  const starts: readonly (readonly [string, (broker: Broker) => Promise<unknown>])[] = [
+    ['a second start', broker => Promise.race([broker.start(), broker.start()])],
+    ['a second restart', broker => Promise.race([broker.restart(), broker.restart()])],
+    ['a start during a restart', broker => Promise.race([broker.restart(), broker.start()])],
+    [
+      'taking connections twice',
+      async broker => {
+        await broker.start()
+        broker.refuseConnections()
+        await Promise.race([broker.acceptConnections(), broker.acceptConnections()])
+      },
+    ],
+  ]
+  for (const [name, start] of starts) {
+    it(`goes on when it listens, also after ${name}`, async () => {
+      // A name has to be looked up.
+      await using broker = await startBroker({ host: 'localhost', tls: {} })
+      const ports = portsOf(broker)
+      await broker.stop()
+      await start(broker)
+      const socket = connectSocket(ports[0] ?? 0, 'localhost')
+      await once(socket, 'connect')
+      socket.destroy()
+    })
+  }
+
+  it('does not begin while its port is taken, however often it is tried', async () => {
+    await using broker = await startBroker()
+    const { port } = broker
+    await broker.stop()
+    const server = createServer()
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    await assert.rejects(broker.start(), { code: 'EADDRINUSE' })
+    await assert.rejects(broker.start(), { code: 'EADDRINUSE' })
+    server.close()
+    await once(server, 'close')
+    await broker.start()
+    assert.ok(await listens(port))
+  })
+
+  it('ends with its last words, however slow it was', async () => {
+    await using broker = await startBroker()
+    for (const way of [{ host: '127.0.0.1', port: broker.port }, broker.inMemory]) {
+      const protocol = await connect({ ...way, recovery: false })
+      broker.slowDown(60_000)
+      await broker.stop()
+      const error = await rejection(protocol.waitClosed(), ConnectionClosedError)
+      assert.equal(error.replyText, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'")
+      broker.slowDown(0)
+      await broker.start()
+    }
+  })
+
+  it('lets a wait see what came back of a connection that was closed, and says nothing', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect({ ...broker.inMemory, recovery: false })
+    await protocol.queueDeclare('work')
+    await protocol.publish('1', '', 'work')
+    const channel = await protocol.channel()
+    await channel.basicConsume(() => {}, 'work')
+    await broker.queue('work').hasUnacked(1)
+    broker.freeze()
+    const back = broker.queue('work').hasReady(1, { timeout: 60_000 })
+    for (const connection of broker.connections) connection.close('for a test')
+    await back
+    broker.thaw()
+    await rejection(protocol.waitClosed(), ConnectionClosedError)
+  })
+})
