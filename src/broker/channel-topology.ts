@@ -86,8 +86,9 @@ export class ChannelTopology {
   }
 
   /** Returns how many messages were deleted with it; a queue that does not exist is deleted already. */
-  deleteQueue(name: string, ifUnused: boolean, ifEmpty: boolean): number {
+  deleteQueue(given: string, ifUnused: boolean, ifEmpty: boolean): number {
     const { vhost, user, release } = this.#host
+    const name = strip(given)
     user.check('configure', 'queue', name, vhost.name, release)
     const queue = vhost.queues.get(name)
     if (queue === undefined) return 0

@@ -20,8 +20,12 @@ export function fits(column: number, text: string): boolean {
   return column + text.length < LINE
 }
 
+const escaped = (text: string) => [...text].map(one => ESCAPES.get(one) ?? one).join('')
+
+/** Octets in quotes if all are printable in Latin-1. */
 export function binaryTerm(bytes: Buffer): string {
-  return bytes.length === 0 ? '<<>>' : `<<"${bytes.toString('latin1')}">>`
+  const isText = bytes.length > 0 && bytes.every(isPrintable)
+  return isText ? `<<"${escaped(bytes.toString('latin1'))}">>` : `<<${bytes.join()}>>`
 }
 
 export function floatTerm(value: number): string {
@@ -33,7 +37,7 @@ export function listTerm(text: string, { printsLatin1 }: Release): string {
   const octets = Buffer.from(text)
   if (!octets.every(isPrintable)) return `[${octets.join()}]`
   const printed = printsLatin1 ? octets.toString('latin1') : text
-  return `"${[...printed].map(one => ESCAPES.get(one) ?? one).join('')}"`
+  return `"${escaped(printed)}"`
 }
 
 /** Two terms that come after `column` characters. */

@@ -14,6 +14,7 @@ import {
 import { Decimal, type FieldTable, type FieldValue, TypedValue } from '../protocol/values.ts'
 import { WireTypes } from '../protocol/wire-types.ts'
 import { binaryTerm, floatTerm } from './erlang-terms.ts'
+import { breakage } from './refusals.ts'
 
 /** What Erlang calls the number types of a field table, by their octets. */
 const NUMBERS: ReadonlyMap<number, string> = new Map([
@@ -81,16 +82,7 @@ export function isInteger({ kind }: Entry): boolean {
   return INTEGERS.has(kind)
 }
 
-/** Types of one class are compared by value alone. */
-function classOf(kind: string): string {
-  if (INTEGERS.has(kind) || kind === 'decimal') return 'int'
-  return kind === 'float' || kind === 'double' ? 'float' : kind
-}
-
-/**
- * A value as Erlang prints it. RabbitMQ compares values by that: without their types, except for what is in arrays and
- * tables.
- */
+/** A value as Erlang prints it. RabbitMQ compares values without their types, except for what is in arrays and tables. */
 export function termOf({ kind, value }: Entry): string {
   if (value === null) return 'undefined'
   if (typeof value === 'string' || value instanceof Uint8Array) return binaryTerm(Buffer.from(value as Uint8Array))
@@ -99,12 +91,17 @@ export function termOf({ kind, value }: Entry): string {
   if (value instanceof Decimal) return `{${value.scale},${value.value}}`
   if (Array.isArray(value)) return `[${value.map((_, at) => typedTerm(entryAt(value, at))).join()}]`
   if (typeof value === 'object') return tableTerm(value as FieldTable)
-  return typeof value === 'number' && classOf(kind) === 'float' ? floatTerm(value) : String(value)
+  const isFloat = kind === 'float' || kind === 'double'
+  return typeof value === 'number' && isFloat ? floatTerm(value) : String(value)
 }
 
 /** Entries in the order of `names`, with their types. */
 export function tableTerm(table: FieldTable, names = Object.keys(table)): string {
-  return `[${names.map(name => `{${binaryTerm(Buffer.from(name))},${typedTerm(entryAt(table, name))}}`).join()}]`
+  const terms = names.map(name => {
+    const entry = entryAt(table, name)
+    return `{${binaryTerm(Buffer.from(name))},${entry.kind},${termOf(entry)}}`
+  })
+  return `[${terms.join()}]`
 }
 
 function typedTerm(entry: Entry): string {
@@ -113,18 +110,29 @@ function typedTerm(entry: Entry): string {
 
 /**
  * How two declarations of one argument differ, as RabbitMQ prints both; undefined if they are equivalent.
+ *
+ * @throws Refusal (541) if RabbitMQ breaks on printing them
  */
 export function difference(current: Entry | undefined, given: Entry | undefined): [string, string] | undefined {
   if (current === undefined && given === undefined) return undefined
   if (current === undefined || given === undefined) return [printEntry(given), printEntry(current)]
-  if (classOf(current.kind) === classOf(given.kind) && termOf(current) === termOf(given)) return undefined
-  return [`'${print(given.value)}'`, `'${print(current.value)}'`]
+  if (termOf(current) === termOf(given)) return undefined
+  return [printValue(given), printValue(current)]
+}
+
+function printValue(entry: Entry): string {
+  if (entry.kind === 'decimal') throw breakage()
+  return entry.value === null ? 'none' : `'${print(entry)}'`
 }
 
 function printEntry(entry: Entry | undefined): string {
-  return entry === undefined ? 'none' : `the value '${print(entry.value)}' of type '${entry.kind}'`
+  return entry === undefined ? 'none' : `the value '${print(entry)}' of type '${entry.kind}'`
 }
 
-function print(value: FieldValue): string {
-  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+/** Texts as they are, everything else as Erlang does. */
+function print(entry: Entry): string {
+  const { value } = entry
+  return typeof value === 'string' || value instanceof Uint8Array
+    ? Buffer.from(value as Uint8Array).toString()
+    : termOf(entry)
 }

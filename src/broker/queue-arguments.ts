@@ -1,6 +1,7 @@
 import { ReplyCode } from '../protocol/constants.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { CONSUMER_ARGUMENTS, isMisplaced, QUEUE_ARGUMENTS, type QueueType } from './argument-tables.ts'
+import { listTerm } from './erlang-terms.ts'
 import { difference, type Entry, entryOf, isInteger, termOf } from './field-kinds.ts'
 import { breakage, inequivalent, preconditionFailed, Refusal, resource } from './refusals.ts'
 import type { Release } from './release.ts'
@@ -67,7 +68,7 @@ const CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
     'x-queue-mode',
     (entry, table, release) =>
       release.checksQueueMode
-        ? oneOf(MODES, mode => `"unsupported queue mode '${mode}'"`)(entry, table, release)
+        ? oneOf(MODES, mode => listTerm(`unsupported queue mode '${mode}'`, release))(entry, table, release)
         : undefined,
   ],
   [
@@ -98,13 +99,6 @@ const CONSUMER_CHECKS: ReadonlyMap<string, Check> = new Map<string, Check>([
   ['x-priority', integer],
   ['x-cancel-on-ha-failover', bool],
   ['x-consumer-timeout', notNegative],
-  [
-    'x-credit',
-    ({ kind }) => {
-      if (kind === 'table') return undefined
-      throw breakage()
-    },
-  ],
   [
     'x-stream-offset',
     (entry, _table, release) => {
@@ -157,7 +151,8 @@ export function queueTypeOf(name: string, vhost: string, table: FieldTable, rele
   const type = knownTypeOf(table, release)
   if (type !== undefined) return type
   const { kind, value } = entryOf(table, 'x-queue-type') ?? { kind: 'void', value: null }
-  const wrong = kind === 'longstr' ? `"unsupported queue type '${value}'"` : `{unacceptable_type,${kind}}`
+  const wrong =
+    kind === 'longstr' ? listTerm(`unsupported queue type '${value}'`, release) : `{unacceptable_type,${kind}}`
   throw preconditionFailed(`invalid arg 'x-queue-type' for ${resource('queue', name, vhost)}: ${wrong}`)
 }
 
@@ -202,7 +197,7 @@ export function checkStreamSizes(table: FieldTable, release: Release): void {
   }
 }
 
-/** @throws Refusal (406) where the arguments of a consumer are not what queues of this type take. */
+/** @throws Refusal (406, 541) where the arguments of a consumer are not what queues of this type take. */
 export function checkConsumerArguments(
   name: string,
   vhost: string,
@@ -211,6 +206,9 @@ export function checkConsumerArguments(
   release: Release,
 ): void {
   checkArguments(name, vhost, type, table, release, CONSUMER_ARGUMENTS, CONSUMER_CHECKS)
+  // Streams do not look at it.
+  const credit = CONSUMER_ARGUMENTS[release.name][type].includes('x-credit') ? entryOf(table, 'x-credit') : undefined
+  if (type !== 'stream' && credit !== undefined && credit.kind !== 'table') throw breakage()
 }
 
 function checkArguments(

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { inspect } from 'node:util'
 import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import type { FieldTable } from '../../src/protocol/values.ts'
+import { decimal, double, type FieldTable, type FieldValue } from '../../src/protocol/values.ts'
 import { EngineClient, type Sent, startEngine } from './engine-client.ts'
 
 function open(release: ReleaseName): EngineClient {
@@ -17,6 +17,7 @@ function answerOf(client: EngineClient): Sent | undefined {
 /** What is said of an argument of a queue, as both releases of RabbitMQ were seen to say it. */
 const said: readonly (readonly [FieldTable, string, string])[] = [
   [{ 'x-queue-mode': 'odd' }, '"unsupported queue mode \'odd\'"', ''],
+  [{ 'x-queue-mode': 'a"b\n' }, '"unsupported queue mode \'a\\"b\\n\'"', ''],
   [{ 'x-queue-version': 3 }, '"unsupported queue version \'3\'"', '"unsupported queue version \'3\'"'],
   [{ 'x-queue-version': 1 }, '', '"unsupported queue version \'1\'"'],
   [{ 'x-queue-version': 'two' }, '"expected integer, got longstr"', '"expected integer, got longstr"'],
@@ -26,7 +27,76 @@ const said: readonly (readonly [FieldTable, string, string])[] = [
   [{ 'x-queue-leader-locator': 'odd' }, 'of queue type rabbit_classic_queue', 'invalid_queue_locator_arg'],
 ]
 
+/** What is said of an argument that differs, by what it was and what it is then, in both releases. */
+const different: readonly (readonly [FieldValue | undefined, FieldValue | undefined, string])[] = [
+  [1, double(1), "received '1.0' but current is '1'"],
+  [undefined, double(1), "received the value '1.0' of type 'double' but current is none"],
+  [1, new Date(1000), ''],
+  [2, new Date(1000), "received '1' but current is '2'"],
+  [undefined, new Date(1000), "received the value '1' of type 'timestamp' but current is none"],
+  [1, null, "received none but current is '1'"],
+  [1, undefined, "received none but current is the value '1' of type 'signedint'"],
+  [1, [1, 'a'], `received '[{signedint,1},{longstr,<<"a">>}]' but current is '1'`],
+  [1, { a: 1, b: 'x' }, `received '[{<<"a">>,signedint,1},{<<"b">>,longstr,<<"x">>}]' but current is '1'`],
+  [1, {}, "received '[]' but current is '1'"],
+  [1, Buffer.from('xy'), "received 'xy' but current is '1'"],
+  [undefined, decimal(314, 2), "received the value '{2,314}' of type 'decimal' but current is none"],
+  [1, decimal(1, 0), 'INTERNAL_ERROR'],
+]
+
 describe('An argument', () => {
+  for (const [first, second, text] of different) {
+    it(`that was ${inspect(first)} and is ${inspect(second)} is said to differ as RabbitMQ does`, () => {
+      for (const release of ['3.10', '4.3'] as const) {
+        const client = open(release)
+        const declare = (value: FieldValue | undefined) => {
+          const table: FieldTable = value === undefined ? {} : { 'x-max-length': value }
+          client.send(1, methods.QueueDeclare, { queueName: 'q', arguments: table })
+          return answerOf(client)
+        }
+        assert.equal(declare(first)?.name, 'queue.declare-ok')
+        const answer = declare(second)
+        if (text === '') assert.equal(answer?.name, 'queue.declare-ok')
+        else assert.ok(answer?.args.replyText.endsWith(text), answer?.args.replyText)
+      }
+    })
+  }
+
+  it('of a stream is printed in octets if it is not a text, and with its quotes escaped if it is one, by RabbitMQ 4.3', () => {
+    for (const [offset, printed] of [
+      [`a'b"c\\`, `<<"a'b\\"c\\\\">>`],
+      ['a\nb', '<<"a\\nb">>'],
+      ['hß', '<<104,195,159>>'],
+    ] as const) {
+      const client = open('4.3')
+      client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
+      client.send(1, methods.BasicQos, { prefetchCount: 1 })
+      client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-offset': offset } })
+      const text = answerOf(client)?.args.replyText
+      assert.ok(text.endsWith(`{longstr,${printed}}}`), text)
+    }
+  })
+
+  it('x-credit of the wrong type breaks a queue, and is nothing to a stream', () => {
+    const client = open('3.10')
+    client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
+    client.send(1, methods.QueueDeclare, { queueName: 'q' })
+    client.send(1, methods.BasicQos, { prefetchCount: 1 })
+    client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-credit': 1 } })
+    assert.equal(answerOf(client)?.name, 'basic.consume-ok')
+    client.send(1, methods.BasicConsume, { queueName: 'q', arguments: { 'x-credit': 1 } })
+    assert.equal(answerOf(client)?.args.replyText, 'INTERNAL_ERROR')
+  })
+
+  it('that is the name of a queue is without line ends, also when it is deleted', () => {
+    const client = open('4.3')
+    client.send(1, methods.QueueDeclare, { queueName: 'a\nb' })
+    assert.equal(answerOf(client)?.args.queue, 'ab')
+    client.send(1, methods.QueueDelete, { queueName: 'a\r\nb' })
+    client.send(1, methods.QueueDeclare, { queueName: 'ab', passive: true })
+    assert.match(answerOf(client)?.args.replyText, /^NOT_FOUND - no queue 'ab'/)
+  })
+
   for (const [table, ...texts] of said) {
     it(`of a queue is judged as RabbitMQ 3.10 and 4.3 do: ${inspect(table)}`, () => {
       for (const [at, release] of (['3.10', '4.3'] as const).entries()) {
