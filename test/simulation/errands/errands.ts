@@ -43,7 +43,14 @@ import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
-import { behindLocks, lateBindings, lateConsumers, lockedConsumers, otherThings } from './locks.ts'
+import {
+  behindLocks,
+  lateBindings,
+  lateConsumers,
+  lockedConsumers,
+  lockedWithoutNumbers,
+  otherThings,
+} from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
@@ -116,6 +123,7 @@ export const ERRANDS = {
   lostInSilence,
   behindLocks,
   lockedConsumers,
+  lockedWithoutNumbers,
   duringRecovery,
   consumerLimits,
   lostTwice,

@@ -33,10 +33,17 @@ export const behindLocks: Errand = async outing => {
   await consuming.basicConsume((_channel, body) => void seen.push(body.toString()), exclusive, { noAck: true })
   own.refuse(true)
   own.cut()
+  await outing.sleep(1)
+  // It waits for the connection, and then for the queue, in one and the same time.
+  const began = outing.clock.now()
+  const asked = other.queueDeclare(exclusive, { passive: true, timeout: 150 })
+  const inTime = outing.failure(asked, 'TimeoutError', 'a question about a queue that is locked')
   await outing.sleep(50)
   await outing.protocol.queueDeclare(exclusive, { exclusive: true })
   own.refuse(false)
-  await outing.sleep(200)
+  await inTime
+  outing.took(began, 150, 170, 'a question about a queue that is locked')
+  await outing.sleep(50)
   const order: string[] = []
   const publish = (on: Channel, text: string, name: string, key: string): Promise<unknown> =>
     outing.meanwhile(on.publish(text, name, key, {}, { mandatory: true, timeout: 20_000 }).then(() => order.push(text)))
@@ -82,6 +89,29 @@ export const behindLocks: Errand = async outing => {
   outing.expect((await last) !== 'notSent', 'a close overtook a publish')
   await outing.until(() => seen.length === 5, 'what was published to a queue that was locked', 5_000)
   outing.equal(ends, 0, 'what could not be made again')
+}
+
+/** What is locked is tried on while no channel number is free, and is back when there are both. */
+export const lockedWithoutNumbers: Errand = async outing => {
+  const { connect } = outing.startBroker(3)
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const { protocol: other } = await connect()
+  await protocol.queueDeclare('locked', { exclusive: true })
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  await other.queueDeclare('locked', { exclusive: true })
+  own.refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  await outing.sleep(1_200)
+  const channels = [await protocol.channel(), await protocol.channel(), await protocol.channel()]
+  await outing.sleep(2_000)
+  await channels[0]?.close()
+  await other.queueDelete('locked')
+  await outing.sleep(2_000)
+  const asked = channels[1]?.queueDeclare('locked', { passive: true, timeout: 5_000 })
+  await asked?.catch(error => outing.expect(false, `a queue that was locked while no number was free: ${error}`))
 }
 
 /**

@@ -43,10 +43,13 @@ export const topology: Errand = async outing => {
   await protocol.queueBind(first, back, 'e')
   await protocol.queueUnbind(first, back, 'b')
   const { queue: named } = await protocol.queueDeclare()
-  await protocol.queueBind(named, back, 'n')
+  // Of two, one is undone: the other one stays known.
+  for (const key of ['m', 'n']) await protocol.queueBind(named, back, key)
+  await protocol.queueUnbind(named, back, 'm')
   const gone = `${outing.name} gone`
   await protocol.queueDeclare(gone, exclusive)
-  await protocol.queueBind(gone, back, 'g')
+  for (const key of ['f', 'g']) await protocol.queueBind(gone, back, key)
+  await protocol.queueUnbind(gone, back, 'f')
   await protocol.queueDelete(gone)
   await protocol.queueDeclare(gone, exclusive)
   // Both were deleted, and declared again: nothing is bound to them.
@@ -54,7 +57,8 @@ export const topology: Errand = async outing => {
   await outing.protocol.exchangeDeclare(again, 'direct')
   outing.keep({ close: () => outing.protocol.exchangeDelete(again) })
   await protocol.exchangeDeclare(again, 'direct')
-  await protocol.queueBind(first, again, 'k')
+  for (const key of ['j', 'k']) await protocol.queueBind(first, again, key)
+  await protocol.queueUnbind(first, again, 'j')
   await protocol.exchangeDelete(again)
   await protocol.exchangeDeclare(again, 'direct')
   let renamed = named
@@ -69,6 +73,7 @@ export const topology: Errand = async outing => {
       [back, 'b', false],
       [back, 'c', true],
       [back, 'd', true],
+      [back, 'm', false],
       [back, 'n', true],
       [back, 'g', false],
       [front, 'e', round === 1],

@@ -67,6 +67,16 @@ export const firstConnections: Errand = async outing => {
   const { length } = events
   await outing.sleep(5_000)
   outing.equal(events.length, length, 'events after the close')
+  // One that ends with the bytes by which it opens, which are read together or one after the other, is recovered like any other.
+  const { control, connect } = outing.startBroker()
+  for (let n = 0; n < 6; n++) {
+    control.closeNext(true)
+    const own = await connect({ recovery: QUICK, firstAttempts: 2 })
+    await outing.sleep(10)
+    const asked = own.protocol.queueDeclare('first', { timeout: 5_000 })
+    await asked.catch(error => outing.expect(false, `a first connection that ended at once: ${error}`))
+    await own.protocol.close()
+  }
 }
 
 /** A stream that ends in the middle of a login leaves nothing, and the next attempt follows. */
