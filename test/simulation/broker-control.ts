@@ -39,6 +39,9 @@ export interface BrokerControl {
   evidence(): Evidence
 }
 
+/** The broker closes a channel over a settlement of what it has as settled. */
+const UNKNOWN_TAG = 'unknown delivery tag'
+
 /** connection.open-ok, the first thing in what is written. */
 const isOpenOk = (bytes: Buffer): boolean => bytes.length > 10 && bytes.readUInt32BE(7) === ((10 << 16) | 41)
 
@@ -85,6 +88,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
   const count = (id: string, change: number) => copies.set(id, (copies.get(id) ?? 0) + change)
   let nacks = true
   let closesNext = false
+  let unknownTags = 0
   /** What is being read, and when it was written. What a broker that blocks has read goes on by itself later. */
   let reading: { readonly connection: ClientConnection; readonly written: number } | undefined
   const written = new Map<string, number>()
@@ -141,6 +145,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
       const reset = () => socket.destroy()
       const write = (bytes: Buffer) => {
         socket.write(bytes)
+        if (bytes.includes(UNKNOWN_TAG)) unknownTags++
         if (closesNext && isOpenOk(bytes)) {
           closesNext = false
           clock.after(0, () => {
@@ -219,6 +224,7 @@ export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): Bro
       forgot,
       doubled,
       written,
+      unknownTags,
       get nacked() {
         return new Set([...copies].filter(([, taken]) => taken === 0).map(([id]) => id))
       },

@@ -15,6 +15,8 @@ export interface Evidence {
   readonly entities: ReadonlyMap<string, string>
   /** When the bytes of each message that reached the broker were written last. */
   readonly written: ReadonlyMap<string, number>
+  /** How often the broker closed a channel over a settlement of what was settled. */
+  readonly unknownTags: number
   /** Ids that came twice over one connection, though the broker had closed no channel in between. */
   readonly doubled: ReadonlySet<string>
   /** Ids that the broker answered with a nack, and did not take. */
@@ -55,6 +57,7 @@ export function judge(journal: Journal, evidence: Evidence, isSlowReader: boolea
       wrong.push(`${id} left its queue, and ${seen.has(id) ? 'who had it did not settle it' : 'no program had it'}`)
     }
   }
+  if (evidence.unknownTags > 0) wrong.push(`${evidence.unknownTags} settlements were of what was settled before`)
   for (const unit of journal.units) {
     const [one, other] = unit.map(({ id, queue }) => {
       // A nack of one of them is a commit of the others, as the broker says.

@@ -160,6 +160,13 @@ export const streamConsumers: Errand = async outing => {
   await outing.until(() => filtered.length >= 2, 'what a filter lets through', 2_000)
   outing.equal(filtered, ['a', 'c'], 'what a filter lets through')
   await consumer.close()
+  const unfiltered: string[] = []
+  const other = await protocol.consumer('log', message => void unfiltered.push(message.text()), {
+    arguments: { 'x-stream-offset': 'first', 'x-stream-filter': 'b', 'x-stream-match-unfiltered': true },
+  })
+  await outing.until(() => unfiltered.includes('b'), 'what a filter lets through', 2_000)
+  outing.equal([unfiltered.length, unfiltered.at(-1)], [6, 'b'], 'what has no value, and passes a filter')
+  await other.close()
 }
 
 /** What a program has received and publishes again has the wire types that it came with, and what the program has changed. */
