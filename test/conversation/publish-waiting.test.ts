@@ -562,6 +562,43 @@ describe('a getter of a message', () => {
     }
   }
 
+  const ends: Readonly<Record<string, (the: Scene, id: number) => void>> = {
+    'a channel': ({ peer }, id) => {
+      const refusal = { replyText: "NOT_FOUND - no exchange 'e'", classId: 60, methodId: 40 }
+      peer.reply(id, methods.ChannelClose, { replyCode: 404, ...refusal })
+    },
+    'the protocol': ({ protocol }) => void protocol.close({ timeout: 0 }),
+  }
+
+  for (const [level, publishOf] of Object.entries(levels)) {
+    it(`is not asked for the error of a publish of ${level}, in the middle of its end`, async () => {
+      const the = await scene({}, true)
+      const publish = publishOf(the)
+      let isOver = false
+      const ask = (): string => {
+        if (isOver) void publish('nested').catch(() => {})
+        return 'm'
+      }
+      const getter = {
+        get messageId() {
+          return ask()
+        },
+        deliveryMode: 2,
+      }
+      const proxy = new Proxy(
+        { deliveryMode: 2, messageId: 'm' },
+        { get: (of, name) => ask() && Reflect.get(of, name) },
+      )
+      const published = [getter, proxy].map((properties, at) => follow(publish(String(at), properties)))
+      await turn()
+      isOver = true
+      ends[level]?.(the, the.peer.frames.at(-1)?.channel ?? 0)
+      await the.clock.advance(1_000)
+      for (const { error } of published) assert.match(error?.message ?? '', /^publish of a message to the default/)
+      assert.equal(came(the.peer), '0 1')
+    })
+  }
+
   it('that closes its publisher has it wait for the confirm, and its channel closed', async () => {
     for (const isConfirmed of [true, false]) {
       const the = await scene()

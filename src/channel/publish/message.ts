@@ -1,10 +1,12 @@
 import type { PublishContext } from '../../diagnostics/publish.ts'
 import { abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
 import { isRejecting, rejectAtAwait, settleAfter } from '../../lib/await-site.ts'
+import { types } from '../../lib/platform.ts'
 import { asError } from '../../lib/thrown.ts'
 import type { Place, WaitBounds, Waiter, WaitList } from '../../lib/wait-list.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { Properties } from '../../protocol/received-properties.ts'
 import type { CallOptions } from '../call-options.ts'
 import type { ReturnedMessage } from '../consume/delivery.ts'
 
@@ -229,12 +231,10 @@ export function describeMessage({ exchange, routingKey, properties, tag }: Pendi
   return describePublish(exchange, routingKey, properties, tag)
 }
 
-/** The properties are the program's, and may have getters that throw. */
-function messageIdOf(properties: BasicProperties | undefined): string | undefined {
-  try {
-    const messageId: unknown = properties?.messageId
-    return typeof messageId === 'string' ? messageId : undefined
-  } catch {
-    return undefined
-  }
+/** Asks no getter or proxy of the program: errors are made in the middle of changes, in which none of its code may run. */
+function messageIdOf(properties: unknown): string | undefined {
+  if (typeof properties !== 'object' || properties === null || types.isProxy(properties)) return undefined
+  if (properties instanceof Properties) return properties.messageId
+  const messageId: unknown = Object.getOwnPropertyDescriptor(properties, 'messageId')?.value
+  return typeof messageId === 'string' ? messageId : undefined
 }
