@@ -190,9 +190,10 @@ export class MessageReturnedError<Envelope = unknown, Properties = unknown> exte
     MessageReturnedError.prototype.name = 'MessageReturnedError'
   }
   readonly code = 'MESSAGE_RETURNED'
+  /** Not enumerable: a logger that writes the fields of an error leaves out what the message says. */
+  declare readonly body: Buffer
   readonly replyCode: number
   readonly replyText: string
-  readonly body: Buffer
   readonly envelope: Envelope
   readonly properties: Properties
 
@@ -200,7 +201,7 @@ export class MessageReturnedError<Envelope = unknown, Properties = unknown> exte
     super(message, { outcome: 'refused', ...options })
     this.replyCode = options.replyCode
     this.replyText = options.replyText
-    this.body = options.body
+    Object.defineProperty(this, 'body', { value: options.body, configurable: true, writable: true })
     this.envelope = options.envelope
     this.properties = options.properties
   }

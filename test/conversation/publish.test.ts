@@ -142,6 +142,7 @@ describe('confirms', () => {
       'publish of message "b" to the default exchange with routing key "nowhere" (delivery tag 2) came back: NO_ROUTE (312), no queue took it',
     )
     assert.equal(String(error.body), 'b')
+    assert.ok(!('body' in { ...error }), 'a logger that copies the fields of an error writes no body')
     assert.deepEqual(error.envelope, { replyCode: 312, replyText: 'NO_ROUTE', exchangeName: '', routingKey: 'nowhere' })
     assert.deepEqual(errors, [])
   })
