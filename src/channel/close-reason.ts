@@ -1,4 +1,5 @@
 import { type AmqpError, ChannelClosedError, NoChannelAvailableError, type PublishOutcome } from '../errors.ts'
+import { atNoCall } from '../lib/call-site.ts'
 import { methodName } from '../protocol/methods.ts'
 import { describeReply, replyHint } from './rabbitmq.ts'
 
@@ -69,9 +70,11 @@ export function closedByServer(
   const method = classId === 0 ? undefined : methodName(classId, methodId)
   const reason = `${describeReply(replyCode, replyText)}${replyHint(replyCode, replyText)}`
   const details = { replyCode, replyText, classId, methodId, method }
-  const error = new ChannelClosedError(
-    `channel ${channelId} was closed by the server${method === undefined ? '' : ` because of ${method}`}: ${reason}`,
-    details,
+  const error = atNoCall(
+    new ChannelClosedError(
+      `channel ${channelId} was closed by the server${method === undefined ? '' : ` because of ${method}`}: ${reason}`,
+      details,
+    ),
   )
   return new CloseReason({
     scope: 'channel',

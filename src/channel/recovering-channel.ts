@@ -3,7 +3,7 @@ import type { Endpoint } from '../diagnostics/server-context.ts'
 import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
 import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
-import { atCallSite, rejection } from '../lib/call-site.ts'
+import { atCallSite, atNoCall, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
@@ -172,7 +172,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     consumer?.sink.cancelled()
     this.recordedConsumers.remove(tag)
     const text = `consumer "${tag}" of queue "${queueName}" could not be recovered: ${error.message}`
-    this.cancelled(new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error }), consumer)
+    const cancelled = new ConsumerCancelledError(text, { queueName, consumerTag: tag, cause: error })
+    this.cancelled(atNoCall(cancelled), consumer)
   }
 
   /** The life that began has the channel's modes and consumers: publishes may go, what waited first. */

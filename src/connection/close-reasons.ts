@@ -10,6 +10,7 @@ import {
   type LossReason,
   type ProtocolError,
 } from '../errors.ts'
+import { atNoCall } from '../lib/call-site.ts'
 import { methodName } from '../protocol/methods.ts'
 
 /** The server closed the connection (connection.close). */
@@ -24,7 +25,7 @@ export function closedByServer(
   const because = classId === 0 ? '' : ` because of ${methodName(classId, methodId)}`
   const text = `the connection to ${server} was closed by the server${because}: ${reason}`
   const details = { replyCode, replyText, classId, methodId }
-  const error = new ConnectionClosedError(text, details)
+  const error = atNoCall(new ConnectionClosedError(text, details))
   return new CloseReason({
     scope: 'connection',
     error,
@@ -72,7 +73,7 @@ export function neverOpened(failure: Error): CloseReason {
 /** The connection broke. */
 export function lost(server: string, reason: LossReason, why: string, cause?: Error): CloseReason {
   const text = `the connection to ${server} was lost: ${why}`
-  const error = new ConnectionLostError(text, { reason, cause })
+  const error = atNoCall(new ConnectionLostError(text, { reason, cause }))
   return lostBecause(text, reason, error)
 }
 
@@ -80,7 +81,7 @@ export function lost(server: string, reason: LossReason, why: string, cause?: Er
 export function gaveUp(server: string, ending: CloseReason, last: Error): CloseReason {
   const why = ending.error?.message ?? `the connection to ${server} ended`
   const text = `${why}; the recovery gave up: ${last.message}`
-  return lostBecause(text, 'socket', new ConnectionLostError(text, { reason: 'socket', cause: last }))
+  return lostBecause(text, 'socket', atNoCall(new ConnectionLostError(text, { reason: 'socket', cause: last })))
 }
 
 /** The server sent what AMQP does not allow. */

@@ -74,8 +74,9 @@ function showStack(error: Error): void {
   try {
     const { stack = '' } = error
     const at = stack.indexOf('\n    at ')
-    if (at === -1 || 'detail' in error) return
-    const value = `${stack.slice(at + 1)}\n(the option onError of connect() gets such errors)`
+    if ('detail' in error) return
+    const lines = at === -1 ? '' : `${stack.slice(at + 1)}\n`
+    const value = `${lines}(the option onError of connect() gets such errors)`
     Object.defineProperty(error, 'detail', { value, configurable: true, writable: true })
   } catch {
     // It may be frozen, or a proxy.

@@ -55,6 +55,20 @@ export function atCallSite<E extends Error>(error: E, site: CallSite | undefined
   return error
 }
 
+/**
+ * Take the frames from an error that the server or the network caused: no call of the program made it, and those that read
+ * the socket explain nothing. A call that it rejects gives it its own, or a new error with this one as its `cause`. Never
+ * throws.
+ */
+export function atNoCall<E extends Error>(error: E): E {
+  try {
+    error.stack = `${error.name}: ${error.message}`
+  } catch {
+    // An error of the program may be frozen; then it keeps its stack.
+  }
+  return error
+}
+
 /** What a call rejects with: an error of this package shows the line of the call. */
 export function rejection(thrown: unknown, site: CallSite | undefined): unknown {
   return thrown instanceof AmqpError ? atCallSite(thrown, site) : thrown

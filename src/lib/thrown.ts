@@ -29,7 +29,8 @@ export function asError(thrown: unknown): Error {
   const { name, message, stack } = describeThrown(thrown)
   const error = new Error(message, { cause: thrown })
   if (name !== 'Error') error.name = name
-  if (stack !== '') error.stack = stack
+  // Without one: the frames of this package explain nothing.
+  error.stack = stack === '' ? `${error.name}: ${error.message}` : stack
   return error
 }
 

@@ -207,6 +207,21 @@ describe('errors of rejected calls', () => {
     }
   })
 
+  it('show no frame of this package for what the server did, which no call made', async () => {
+    const { peer, protocol, channel } = await converseOnChannel()
+    const first = rejection(channel.queueDeclare('orders'), ChannelClosedError)
+    await peer.expect(methods.QueueDeclare)
+    peer.reply(1, methods.ChannelClose, REFUSED)
+    const ended = rejection(protocol.waitClosed(), ConnectionClosedError)
+    const second = rejection(protocol.queueDeclare('bills'), ConnectionClosedError)
+    peer.reply(0, methods.ConnectionClose, { replyCode: 541, replyText: 'INTERNAL_ERROR', classId: 0, methodId: 0 })
+    const causes = [(await first).cause, (await second).cause, await ended]
+    for (const cause of causes) {
+      assert.ok(cause instanceof AmqpError)
+      assert.equal(cause.stack, `${cause.name}: ${cause.message}`)
+    }
+  })
+
   it('are fresh ones with a common cause', async () => {
     const { peer, channel } = await converseOnChannel()
     const calls = [follow(channel.basicQos()), follow(channel.queueDeclare('q'))]

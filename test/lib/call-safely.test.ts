@@ -167,13 +167,15 @@ describe('warn', () => {
 
   it('shows the lines of the stack, and who gets such errors, unless the error has a detail', async () => {
     const error = new Error('mind this')
+    const bare = Object.assign(new Error('of the server'), { stack: 'Error: of the server' })
     const of = Object.assign(new Error('of a database'), { detail: 'Key (id)=(1) exists' })
-    for (const each of [error, of, Object.freeze(new Error('frozen'))]) {
+    for (const each of [error, bare, of, Object.freeze(new Error('frozen'))]) {
       const warned = once(process, 'warning')
       warn(each)
       assert.equal((await warned)[0], each)
     }
     assert.match((error as Error & { detail?: string }).detail ?? '', /^ {4}at .*call-safely\.test.*\n.*onError/s)
+    assert.match((bare as Error & { detail?: string }).detail ?? '', /^\(the option onError/)
     assert.equal(of.detail, 'Key (id)=(1) exists')
   })
 

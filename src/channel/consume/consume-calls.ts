@@ -1,4 +1,5 @@
 import { ConsumerCancelledError } from '../../errors.ts'
+import { atNoCall } from '../../lib/call-site.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { nextTick } from '../../lib/platform.ts'
 import {
@@ -198,9 +199,11 @@ export class ConsumeCalls {
     if (this.#tags.consumerGone(consumerTag) || consumer === undefined) return
     this.#events.consumerGone(consumerTag)
     const { queueName } = consumer.sink
-    const error = new ConsumerCancelledError(
-      `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
-      { queueName, consumerTag },
+    const error = atNoCall(
+      new ConsumerCancelledError(
+        `the server cancelled consumer "${consumerTag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`,
+        { queueName, consumerTag },
+      ),
     )
     this.#port.afterRead(() => this.#events.cancelled(error, consumer))
   }

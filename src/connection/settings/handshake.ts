@@ -6,6 +6,7 @@ import {
   EncodeError,
   ProtocolError,
 } from '../../errors.ts'
+import { atNoCall } from '../../lib/call-site.ts'
 import { isBytes } from '../../protocol/bytes.ts'
 import { FRAME_MIN_SIZE } from '../../protocol/constants.ts'
 import {
@@ -165,6 +166,10 @@ function unexpected(method: AnyMethod, wanted: string): ProtocolError {
 
 /** The server closed the connection during the handshake; `opening` the virtual host, or at the login before. */
 function refusal(close: DecodedOf<typeof ConnectionClose>, server: ServerSettings, opening: boolean): Error {
+  return atNoCall(reasonOf(close, server, opening))
+}
+
+function reasonOf(close: DecodedOf<typeof ConnectionClose>, server: ServerSettings, opening: boolean): Error {
   const { replyCode, replyText, classId, methodId } = close
   const { login, virtualhost, loginMethods } = server
   const reason = describeReply(replyCode, replyText)

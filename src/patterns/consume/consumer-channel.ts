@@ -4,6 +4,7 @@ import type { Consumer, DeliverySink } from '../../channel/consume/delivery-sink
 import type { ConsumeArguments } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { abortedBy, ChannelClosedError, ConsumerCancelledError } from '../../errors.ts'
+import { atNoCall } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { asError } from '../../lib/thrown.ts'
 
@@ -44,7 +45,7 @@ export class ConsumerChannel {
       // It could not be recovered: that says why.
       if (error.cause !== undefined) return this.#end(error)
       const text = `the server cancelled the consumer of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
-      this.#end(new ConsumerCancelledError(text, { queueName, consumerTag }))
+      this.#end(atNoCall(new ConsumerCancelledError(text, { queueName, consumerTag })))
     })
     channel.waitClosed().then(
       () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),

@@ -1,4 +1,5 @@
 import { DecodeError } from '../../errors.ts'
+import { atNoCall } from '../../lib/call-site.ts'
 import { asError } from '../../lib/thrown.ts'
 import { type Message, nameOf } from '../consume/message.ts'
 import { type Codecs, noCodec, plainName } from './codecs.ts'
@@ -27,8 +28,10 @@ export class Decoder {
       await this.#decode(message)
     } catch (error) {
       const why = asError(error)
-      if (why instanceof DecodeError) throw why
-      throw new DecodeError(`the body of ${nameOf(message)} was not decoded: ${why.message}`, { cause: error })
+      if (why instanceof DecodeError) throw atNoCall(why)
+      throw atNoCall(
+        new DecodeError(`the body of ${nameOf(message)} was not decoded: ${why.message}`, { cause: error }),
+      )
     }
   }
 
