@@ -58,7 +58,7 @@ import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, keptQuestions } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
-import { remakes } from './remakes.ts'
+import { lateChannels, remakes } from './remakes.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
@@ -89,6 +89,7 @@ export const ERRANDS = {
   secrets,
   streamOutage,
   lateBindings,
+  lateChannels,
   lateConsumers,
   ledger,
   ledgerWalk,

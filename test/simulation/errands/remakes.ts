@@ -1,6 +1,38 @@
-import type { Channel } from '../../../src/index.ts'
+import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 import { lose, QUICK, reaches } from './recoveries.ts'
+
+/** A close waits for callbacks after a recovery, too, also if their channel was opened while a consumer was waited for. */
+export const lateChannels: Errand = async outing => {
+  const { connect } = outing.startBroker()
+  const other = await (await connect()).protocol.channel()
+  for (const busy of ['first', 'second']) {
+    const own = await connect({ recovery: QUICK })
+    const { protocol } = own
+    for (const queue of ['gone', 'first', 'second']) await other.queueDeclare(queue)
+    let acks = 0
+    const work = async (on: Channel, _body: Buffer, { deliveryTag }: Envelope): Promise<void> => {
+      await outing.sleep(200)
+      if (await on.basicClientAck(deliveryTag).catch(() => false)) acks++
+    }
+    await (await protocol.channel()).basicConsume(work, 'first')
+    await (await protocol.channel()).basicConsume(() => {}, 'gone')
+    own.refuse(true)
+    own.cut()
+    await outing.sleep(50)
+    await other.queueDelete('gone')
+    own.refuse(false)
+    // Its queue is asked for again, for two seconds.
+    await outing.sleep(300)
+    outing.equal(protocol.state, 'recovering', 'the state while a consumer is waited for')
+    await (await protocol.channel()).basicConsume(work, 'second')
+    await outing.sleep(3_000)
+    await other.basicPublish('x', '', busy)
+    await outing.sleep(50)
+    await protocol.close()
+    outing.equal(acks, 1, 'messages that were acked while their connection was closed')
+  }
+}
 
 /**
  * The broker closes channels over consumers that it refuses for a while, and deletes what ends with their other consumers: queues,
