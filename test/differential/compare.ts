@@ -112,7 +112,8 @@ async function compare({ seed, url, release, control, ...options }: Comparing, p
   const isLast =
     startsAtLastChunk(steps, at) && same(undelivered(inAnyOrder(theirs[at])), undelivered(inAnyOrder(ours[at])))
   const isLost = release === '4.3' && at >= firstAfterLostActive(steps, theirs)
-  if (isAnyQueues || isChunk || isLast || isLost || at >= rabbit.chanceFrom || breaksOnType(steps, theirs, at))
+  const isBroken = breaksOnType(steps, theirs, at) || (release === '3.10' && breaksOnTag(steps, theirs, at))
+  if (isAnyQueues || isChunk || isLast || isLost || isBroken || at >= rabbit.chanceFrom)
     return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
@@ -130,6 +131,17 @@ function breaksOnType(steps: readonly Step[], theirs: Log, at: number): boolean 
     .filter(isDeclared)
     .map(({ text }) => /"x-queue-type":"\w+"/.exec(text)?.[0] ?? 'classic')
   return new Set(types.map(type => type.replace('"x-queue-type":"classic"', 'classic'))).size > 1
+}
+
+/** A channel of RabbitMQ 3.10 breaks on what a consumer of a quorum queue gets that has the tag of one with unacked messages. */
+function breaksOnTag(steps: readonly Step[], theirs: Log, at: number): boolean {
+  const [connection] = theirs[at]?.find(line => line.includes('connection.close {"replyCode":541,')) ?? ''
+  const consumed = steps.slice(0, at + 1).flatMap(step => {
+    const isIts = step.method === methods.BasicConsume && String(step.connection) === connection
+    const named = /"queueName":"[^"]+","consumerTag":"[^"]+"/.exec(step.text)?.[0]
+    return isIts && named !== undefined ? `${step.channel} ${named}` : []
+  })
+  return new Set(consumed).size < consumed.length
 }
 
 /** What was sent together is one chunk, if RabbitMQ had it together: the last one may begin before the last message. */
