@@ -2,7 +2,7 @@ import type { ChannelSource } from '../../connection/channel-source.ts'
 import { type CheckedAction, type CheckedRetries, checkFailureAction, type FailureDecider } from './failure-action.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import type { HeldBack } from './held-back.ts'
-import { type Message, StreamMessage } from './message.ts'
+import { type Message, nameOf, StreamMessage } from './message.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
 
 /** @internal Settles the messages whose handlers failed. */
@@ -92,7 +92,8 @@ export class FailurePolicy {
       if (message.ack()) trace?.copied(outcome)
     } catch (failure) {
       if (!message.isHeld) return
-      this.#source.report(failure, 'warn')
+      const what = `the copy of ${nameOf(message)}, whose handler failed, was not published, and it goes back to its queue`
+      this.#source.report(failure, 'warn', what)
       // It counts towards no delivery limit, if the broker can do that: the message has not failed another time.
       await this.#pause(message)
       message.nack()

@@ -376,6 +376,27 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     ])
   })
 
+  it('is logged if its copy has nowhere to go, with what becomes of the message', async () => {
+    const warnings: string[] = []
+    const ignore = (): void => {}
+    const logger = { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore }
+    await using the = await scene({ onError: undefined, logger, heartbeat: 600 })
+    const queue = await the.queue(['a'])
+    const consumer = await the.protocol.consumer(
+      queue,
+      () => {
+        throw new Error('no good')
+      },
+      { onFailure: { exchangeName: '', routingKey: 'nowhere' } },
+    )
+    await until('both are warned of', () => warnings.length > 1)
+    await consumer.close()
+    assert.match(
+      warnings[1] ?? '',
+      /the copy of a message from the default exchange .*, whose handler failed, was not published, and it goes back to its queue: publish of a message .*"nowhere".* came back: NO_ROUTE/,
+    )
+  })
+
   it('is not asked about a message that it has settled', async () => {
     await using the = await scene()
     const queue = await the.queue(['a'])
