@@ -261,7 +261,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.nackNext(count)
   }
 
-  /** Take messages, but send no confirms until `releaseConfirms()`. */
+  /** Take messages, but send no confirms until `releaseConfirms()` or a restart. */
   withholdConfirms(): void {
     this.#engine.withholdConfirms(true)
   }
@@ -311,11 +311,15 @@ export class Broker implements AsyncDisposable {
 
   /** What a queue is and has, and what a test waits for in it. It need not exist yet. */
   queue(name: string, vhost = '/'): QueueView {
+    checkName('queue', name)
+    checkName('queue', vhost, 'vhost')
     return new QueueView(this.#engine, this.#watch, name, vhost)
   }
 
   /** What an exchange is, whether it exists or not. */
   exchange(name: string, vhost = '/'): ExchangeView {
+    checkName('exchange', name)
+    checkName('exchange', vhost, 'vhost')
     return new ExchangeView(this.#engine, name, vhost)
   }
 

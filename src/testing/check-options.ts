@@ -92,8 +92,8 @@ export function checkCount(what: string, count: number): void {
 }
 
 /** @throws EncodeError */
-export function checkName(what: string, name: string): void {
-  if (shortStringOption(what, 'name', name) === undefined) throw badValue(what, 'name', 'a string', name)
+export function checkName(what: string, value: string, option = 'name'): void {
+  if (shortStringOption(what, option, value) === undefined) throw badValue(what, option, 'a string', value)
 }
 
 /** @throws EncodeError */

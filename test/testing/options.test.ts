@@ -25,11 +25,14 @@ describe('startBroker', () => {
 })
 
 describe('A broker for tests', () => {
-  it('refuses close reasons and waits that it does not know', async () => {
+  it('refuses names, close reasons and waits that it does not know', async () => {
     await using broker = await startBroker()
     assert.throws(() => broker.closeConnections({ code: 320 } as never), refusal(/unknown option "code"/))
     assert.throws(() => broker.closeChannels('text' as never), refusal(/the options must be an object/))
     assert.throws(() => broker.setUser('me', {} as never), refusal(/"password" must be a string/))
+    assert.throws(() => broker.queue(undefined as never), refusal(/queue: "name" must be a string, not undefined/))
+    assert.throws(() => broker.exchange(5 as never), refusal(/exchange: "name" must be a string/))
+    assert.throws(() => broker.queue('q', null as never), refusal(/queue: "vhost" must be a string, not null/))
     await assert.rejects(broker.queue('q').hasReady(1, { timout: 1 } as never), refusal(/did you mean "timeout"/))
     await assert.rejects(broker.hasPublished(1, { timeout: 'x' } as never), refusal(/"timeout" must be a number/))
   })
