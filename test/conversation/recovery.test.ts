@@ -25,6 +25,18 @@ const LOCKED = { replyCode: 403, replyText: "ACCESS_REFUSED - queue 'locked' in 
 const MISSING = { replyCode: 404, replyText: "NOT_FOUND - no queue 'q' in vhost '/'" }
 const OTHERWISE = { replyCode: 406, replyText: "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q'" }
 
+/** The queue in exclusive use has as many consumers. */
+function countConsumers(the: Recoverable, count: () => number): void {
+  const { prepare } = the.broker
+  the.broker.prepare = peer => {
+    prepare(peer)
+    peer.answers.set('queue.declare', frame => {
+      const counts = { queue: 'locked', messageCount: 0, consumerCount: count() }
+      return methodFrame(frame.channel, methods.QueueDeclareOk, counts)
+    })
+  }
+}
+
 /** The same handler, whose methods may be copied. */
 function unbound(handler: TransportHandler): TransportHandler {
   return {
@@ -701,13 +713,7 @@ describe('consumers', () => {
       await channel.basicConsume(() => {}, 'q', { consumerTag: 'other' })
       the.refuse.set('basic.consume locked', LOCKED)
       let consumerCount = 1
-      const { prepare } = the.broker
-      the.broker.prepare = peer => {
-        prepare(peer)
-        peer.answers.set('queue.declare', frame =>
-          methodFrame(frame.channel, methods.QueueDeclareOk, { queue: 'locked', messageCount: 0, consumerCount }),
-        )
-      }
+      countConsumers(the, () => consumerCount)
       await the.recover()
       await the.clock.advance(3_000)
       assert.equal(the.sent('basic.consume').at(-1), 'basic.consume q other')
@@ -741,13 +747,7 @@ describe('consumers', () => {
     }
     the.refuse.set('basic.consume locked', LOCKED)
     let consumerCount = 1
-    const { prepare } = the.broker
-    the.broker.prepare = peer => {
-      prepare(peer)
-      peer.answers.set('queue.declare', frame =>
-        methodFrame(frame.channel, methods.QueueDeclareOk, { queue: 'locked', messageCount: 0, consumerCount }),
-      )
-    }
+    countConsumers(the, () => consumerCount)
     await the.recover()
     await the.clock.advance(3_000)
     const before = the.sent('basic.consume').length

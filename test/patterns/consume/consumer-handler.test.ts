@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { EncodeError, type Message } from '../../../src/index.ts'
+import { EncodeError, type FailureAction, type Message } from '../../../src/index.ts'
 import { impatientClock } from '../../support/impatient-clock.ts'
 import { rejection } from '../../support/rejection.ts'
 import { Stopwatch } from '../../support/stopwatch.ts'
@@ -356,7 +356,8 @@ describe('A handler that fails', { concurrency: 4 }, () => {
     assert.ok(the.errors[1] instanceof EncodeError)
   })
 
-  it('warns if there is no onError, and ends no process', async () => {
+  /** The first `count` warnings in the log of a consumer whose handler fails. */
+  async function warningsOf(onFailure: FailureAction, count: number) {
     const warnings: string[] = []
     const ignore = (): void => {}
     const logger = { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore }
@@ -367,30 +368,22 @@ describe('A handler that fails', { concurrency: 4 }, () => {
       () => {
         throw new Error('no good')
       },
-      { onFailure: 'reject' },
+      { onFailure },
     )
-    await until('it is warned of', () => warnings.length > 0)
+    await until('it is warned of', () => warnings.length >= count)
     await consumer.close()
+    return { warnings, queue, connectionName: the.connectionName }
+  }
+
+  it('warns if there is no onError, and ends no process', async () => {
+    const { warnings, queue, connectionName } = await warningsOf('reject', 1)
     assert.deepEqual(warnings, [
-      `[asyncamqp ${the.connectionName}] a handler of queue "${queue}" failed (onFailure: reject): no good`,
+      `[asyncamqp ${connectionName}] a handler of queue "${queue}" failed (onFailure: reject): no good`,
     ])
   })
 
   it('is logged if its copy has nowhere to go, with what becomes of the message', async () => {
-    const warnings: string[] = []
-    const ignore = (): void => {}
-    const logger = { debug: ignore, info: ignore, warn: (text: string) => warnings.push(text), error: ignore }
-    await using the = await scene({ onError: undefined, logger, heartbeat: 600 })
-    const queue = await the.queue(['a'])
-    const consumer = await the.protocol.consumer(
-      queue,
-      () => {
-        throw new Error('no good')
-      },
-      { onFailure: { exchangeName: '', routingKey: 'nowhere' } },
-    )
-    await until('both are warned of', () => warnings.length > 1)
-    await consumer.close()
+    const { warnings } = await warningsOf({ exchangeName: '', routingKey: 'nowhere' }, 2)
     assert.match(
       warnings[1] ?? '',
       /the copy of a message from the default exchange .*, whose handler failed, was not published, and it goes back to its queue: publish of a message .*"nowhere".* came back: NO_ROUTE/,
