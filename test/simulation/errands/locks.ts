@@ -1,6 +1,6 @@
 import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
-import { lose, QUICK, reaches } from './recoveries.ts'
+import { lose, loseDuring, QUICK, reaches } from './recoveries.ts'
 
 /** While another connection has a queue for a moment, what needs it waits, and what was published after that comes after it. */
 export const behindLocks: Errand = async outing => {
@@ -98,12 +98,7 @@ export const lockedWithoutNumbers: Errand = async outing => {
   const { protocol } = own
   const { protocol: other } = await connect()
   await protocol.queueDeclare('locked', { exclusive: true })
-  own.refuse(true)
-  own.cut()
-  await outing.sleep(50)
-  await other.queueDeclare('locked', { exclusive: true })
-  own.refuse(false)
-  await protocol.ready({ timeout: 20_000 })
+  await loseDuring(outing, own, () => other.queueDeclare('locked', { exclusive: true }))
   await outing.sleep(1_200)
   const channels = [await protocol.channel(), await protocol.channel(), await protocol.channel()]
   await outing.sleep(2_000)
@@ -195,12 +190,8 @@ export const lateConsumers: Errand = async outing => {
   const see = (_channel: Channel, body: Buffer): void => void seen.push(body.toString())
   for (const queue of [taken, free]) await channel.basicConsume(see, queue, { noAck: true })
   const other = await outing.channel()
-  own.refuse(true)
-  own.cut()
-  await outing.sleep(50)
-  const { consumerTag } = await other.basicConsume(() => {}, taken, { exclusive: true })
-  own.refuse(false)
-  await protocol.ready({ timeout: 20_000 })
+  const take = () => other.basicConsume(() => {}, taken, { exclusive: true })
+  const { consumerTag } = await loseDuring(outing, own, take)
   await outing.sleep(1_500)
   await outing.publish(free, 'beside')
   await outing.until(() => seen.includes('beside'), 'a message beside a consumer that is late', 5_000)

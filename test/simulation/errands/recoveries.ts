@@ -10,6 +10,21 @@ export async function lose(outing: Outing, { protocol, cut }: OwnConnection): Pr
   await Promise.race([recovered, outing.sleep(20_000)])
 }
 
+/** Lose the connection, do `work` while it cannot come back, and wait until it is there again. */
+export async function loseDuring<T>(
+  outing: Outing,
+  { protocol, cut, refuse }: OwnConnection,
+  work: () => Promise<T>,
+): Promise<T> {
+  refuse(true)
+  cut()
+  await outing.sleep(50)
+  const result = await work()
+  refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  return result
+}
+
 /** Whether a message by that key reaches a queue. */
 export async function reaches(
   { protocol }: OwnConnection,

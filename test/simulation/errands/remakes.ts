@@ -1,6 +1,6 @@
 import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
-import { lose, QUICK, reaches } from './recoveries.ts'
+import { lose, loseDuring, QUICK, reaches } from './recoveries.ts'
 
 /** A close waits for callbacks after a recovery, too, also if their channel was opened while a consumer was waited for. */
 export const lateChannels: Errand = async outing => {
@@ -62,12 +62,8 @@ export const remakes: Errand = async outing => {
     await channel.basicConsume(see, taken, { noAck: true })
   }
   for (let round = 1; round <= 2; round++) {
-    own.refuse(true)
-    own.cut()
-    await outing.sleep(50)
-    const { consumerTag } = await other.basicConsume(() => {}, taken, { exclusive: true })
-    own.refuse(false)
-    await protocol.ready({ timeout: 20_000 })
+    const take = () => other.basicConsume(() => {}, taken, { exclusive: true })
+    const { consumerTag } = await loseDuring(outing, own, take)
     await outing.sleep(1_500)
     outing.equal(control.evidence().entities.size, before, `queues, exchanges and bindings after loss ${round}`)
     const isBack = await reaches(own, front, 'key').catch(() => false)
