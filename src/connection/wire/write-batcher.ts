@@ -43,6 +43,8 @@ export class WriteBatcher {
   full = false
   #scheduled = false
   #reading = false
+  /** The transport may call the program (a trace, a transport of its own): what that writes goes after this write. */
+  #writing = false
   #saturated = false
   #turnPublishes = 0
   #methods = 0
@@ -149,13 +151,14 @@ export class WriteBatcher {
    */
   #sendSealed(): void {
     const { sealed, waiting } = this.writer
+    if (this.#writing) return
     if (waiting - sealed < FRAME_OVERHEAD) this.#send()
     else this.#write(sealed, this.writer.takeSealed())
   }
 
   #send(): void {
     const { waiting } = this.writer
-    if (waiting > 0) this.#write(waiting, this.writer.take())
+    if (waiting > 0 && !this.#writing) this.#write(waiting, this.writer.take())
   }
 
   #write(size: number, segments: readonly Uint8Array[]): void {
@@ -169,7 +172,9 @@ export class WriteBatcher {
       this.#transport.destroy(transferredAway())
       return
     }
+    this.#writing = true
     const more = this.#transport.write(segments, this.#sent)
+    this.#writing = false
     const { pending } = this.#transport
     // The kernel took all of it: its chunks can be written again.
     if (pending === 0) this.writer.reuse()

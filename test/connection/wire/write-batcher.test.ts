@@ -64,6 +64,22 @@ describe('WriteBatcher', () => {
     assert.deepEqual(Buffer.concat(transport.writes), Buffer.from(Array.from({ length: 100 }, (_, i) => i)))
   })
 
+  it('sends what its transport makes the program write after what it is being given', async () => {
+    const fixture = new Fixture()
+    const { transport } = fixture
+    const write = transport.write.bind(transport)
+    let calls = 0
+    transport.write = (segments, sent) => {
+      if (calls++ === 0) for (let i = 0; i < 20; i++) fixture.write(Buffer.alloc(5_000, 'inner'))
+      return write(segments, sent)
+    }
+    fixture.write(Buffer.from('outer'))
+    await tick()
+    await tick()
+    assert.equal(Buffer.concat(transport.writes).toString('latin1', 0, 10), 'outerinner')
+    assert.equal(Buffer.concat(transport.writes).length, 100_005)
+  })
+
   it('sends what a read makes it write at the end of the read', () => {
     const fixture = new Fixture()
     fixture.outgoing.readStarts()
