@@ -96,6 +96,8 @@ export class PendingCall {
 
   /** The publish of its request was refused, or given up. */
   publishFailed(error: AmqpError): void {
+    // Its reply has come, and is being decoded.
+    if (this.state !== 'sending') return
     const { what } = this.request
     const makeError = this.givenUp
     if (makeError !== undefined) this.refuse(makeError(what, error.outcome ?? 'unknown'))
@@ -113,6 +115,8 @@ export class PendingCall {
   }
 
   answer(reply: Message): void {
+    // It was there, whatever becomes of its confirm.
+    this.confirmed()
     const { decode } = this.request
     if (decode === undefined) this.answered(reply)
     else

@@ -26,6 +26,8 @@ import {
 import { rejection } from '../../support/rejection.ts'
 import { turn } from '../../support/settled.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
+import { deferred } from '../scene.ts'
+import { schema } from '../typed/scene.ts'
 
 interface RpcConversation extends Conversation {
   readonly client: RpcClient
@@ -208,6 +210,50 @@ function expirations(the: Conversation): unknown[] {
     return [/reply-to.(\d+)$/s.exec(text)?.[1]]
   })
 }
+
+describe('A reply that came before the confirm of its request, and is being decoded', () => {
+  async function decoding(): Promise<{
+    the: RpcConversation
+    fits: () => void
+    call: () => Promise<unknown>
+    abort: () => void
+  }> {
+    const gate = deferred()
+    const slow = schema(async value => {
+      await gate.promise
+      return { value }
+    })
+    const the = await rpcConversation({ schema: { reply: slow } })
+    const controller = new AbortController()
+    const called = the.client.call('q', '"x"', { ...ID('one'), signal: controller.signal })
+    called.catch(() => {})
+    await turn()
+    the.peer.send(reply(the, 'one', '[1]'))
+    await turn()
+    return { the, fits: () => gate.resolve(), call: async () => (await called).json(), abort: () => controller.abort() }
+  }
+
+  it('answers its call, though the connection is lost or the request nacked meanwhile', async () => {
+    const ends: readonly ((the: RpcConversation) => void)[] = [
+      ({ peer }) => peer.finish(),
+      ({ peer, channel }) =>
+        peer.reply(channel, methods.BasicNack, { deliveryTag: 1, multiple: false, requeue: false }),
+    ]
+    for (const end of ends) {
+      const { the, fits, call } = await decoding()
+      end(the)
+      await turn()
+      fits()
+      assert.deepEqual(await call(), [1])
+    }
+  })
+
+  it('does not keep a call that is given up', async () => {
+    const { call, abort } = await decoding()
+    abort()
+    assert.equal((await rejection(call(), AbortError)).outcome, 'unknown')
+  })
+})
 
 describe('The close of an RPC client', () => {
   it('ends every call, wherever it waits', async () => {
