@@ -1,5 +1,6 @@
 import type { Deadline } from '../../channel/port.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
+import { atMost } from '../../lib/at-most.ts'
 import { showing } from '../../lib/await-site.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { loadTyped } from '../typed/load.ts'
@@ -66,12 +67,22 @@ export class DefaultPublishers implements Closable {
   }
 
   readonly #publishTyped: PublishTyped = async (...message) => {
-    this.#typed ??= loadTyped().then(({ TypedPublishing }) => new TypedPublishing(this.#source, this))
+    this.#typed ??= this.#loadTyped()
     try {
       await (await this.#typed).publish(...message)
     } catch (error) {
       throw showing(error, this.#publishTyped)
     }
+  }
+
+  /** A close of the connection waits for it, and then for the messages that waited for it. */
+  #loadTyped(): Promise<TypedPublishing> {
+    const loaded = loadTyped().then(({ TypedPublishing }) => new TypedPublishing(this.#source, this))
+    const part: Closable = { bringsWork: true, close: ({ timeout }) => atMost(this.#source, timeout, loaded) }
+    this.#source.register(part)
+    const unregister = (): void => this.#source.unregister(part)
+    loaded.then(unregister, unregister)
+    return loaded
   }
 
   #choose(exchangeName: string): ExchangePublisher {

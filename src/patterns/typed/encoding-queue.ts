@@ -126,8 +126,10 @@ export class EncodingQueue {
   }
 
   /** Wait until all so far are handed on, but no longer than that. Never rejects. */
-  emptied(timeout: number): Promise<void> {
-    return atMost(this.#source, timeout, this.#last)
+  async emptied(timeout: number): Promise<void> {
+    // A connection that is being closed calls it when the first one is about to be put in.
+    await undefined
+    await atMost(this.#source, timeout, this.#last)
   }
 
   /** Wait in the same way, and then reject what is left. Later publishes are refused at once. */

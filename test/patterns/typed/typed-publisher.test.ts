@@ -221,6 +221,28 @@ describe('A publisher with a schema', () => {
     await Promise.all(publishes)
   })
 
+  it('publishes what a handler has given it while the connection is being closed', async () => {
+    await using the = await open()
+    const { orders, release } = gated()
+    const publisher = await the.protocol.publisher({ schema: orders })
+    const [began, goOn] = [deferred(), deferred()]
+    let published: Promise<void> | undefined
+    await the.protocol.queueDeclare('work')
+    await the.protocol.consumer('work', async () => {
+      began.resolve()
+      await goOn.promise
+      published = publisher.publish({ id: 0 }, 'q')
+    })
+    await the.protocol.publish('', '', 'work')
+    await began.promise
+    const closed = the.protocol.close()
+    goOn.resolve()
+    for (let i = 0; i < 10; i++) await new Promise(resolve => setImmediate(resolve))
+    release()
+    await Promise.all([published, closed])
+    assert.deepEqual(the.bodies, ['{"id":0}'])
+  })
+
   it('refuses bad options', async () => {
     await using the = await open()
     await rejection(the.protocol.publisher({ schema: {} as never }), EncodeError)
