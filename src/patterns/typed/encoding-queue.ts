@@ -55,9 +55,10 @@ export class EncodingQueue {
       const timeout = durationOption('publish', 'timeout', options?.timeout) ?? this.#publishTimeout
       const signal = signalOption('publish', 'signal', options?.signal)
       this.#assertUsable()
-      if (this.#waiting >= maxWaiting) {
+      // One is encoded also if none may wait.
+      if (this.#waiting >= Math.max(1, maxWaiting)) {
         throw new BufferFullError(
-          `publish was refused: ${maxWaiting} publishes wait already, the limit set by maxWaiting`,
+          `publish was refused: ${this.#waiting} publishes wait already, the limit set by maxWaiting`,
         )
       }
       const start = clock.now()

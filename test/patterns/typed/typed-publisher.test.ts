@@ -221,6 +221,17 @@ describe('A publisher with a schema', () => {
     await Promise.all(publishes)
   })
 
+  it('validates one at a time if none may wait', async () => {
+    await using the = await open({ maxWaiting: 0 })
+    const publisher = await the.protocol.publisher({ schema: ORDER })
+    const publishes = [1, 2].map(id => publisher.publish({ id }, 'q'))
+    const error = await rejection(publishes[1] ?? Promise.resolve(), BufferFullError)
+    assert.equal(error.message, 'publish was refused: 1 publishes wait already, the limit set by maxWaiting')
+    await publishes[0]
+    await the.protocol.publish({ id: 3 }, '', 'q', {}, { schema: ORDER })
+    assert.deepEqual(the.bodies, ['{"id":1}', '{"id":3}'])
+  })
+
   it('publishes what a handler has given it while the connection is being closed', async () => {
     await using the = await open()
     const { orders, release } = gated()
