@@ -20,6 +20,7 @@ import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
 import { EncodeError } from './errors.ts'
+import { showing } from './lib/await-site.ts'
 import { type CallSite, fromCallSite, placeOfCall, rejection } from './lib/call-site.ts'
 import { INSPECT, type InspectArguments, inspected } from './lib/inspect.ts'
 import { emitSafely, keepListenerContexts } from './lib/safe-emitter.ts'
@@ -340,11 +341,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    *
    * @throws EncodeError; the reason if the connection is closed.
    */
-  async publisher<Content = Payload>(options?: PublisherOptions<Content>): Promise<Publisher<Content>> {
-    if (options === undefined || options === null || !isTyped(options))
-      return new Publisher(this.#session.publishing, options)
-    const { TypedPublisher } = await loadTyped()
-    return new TypedPublisher(this.#session.publishing, options)
+  publisher<Content = Payload>(options?: PublisherOptions<Content>): Promise<Publisher<Content>> {
+    return fromCallSite(placeOfCall(), async () => {
+      if (options === undefined || options === null || !isTyped(options))
+        return new Publisher(this.#session.publishing, options)
+      const { TypedPublisher } = await loadTyped()
+      return new TypedPublisher(this.#session.publishing, options)
+    })
   }
 
   /**
@@ -518,7 +521,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
       const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
       return this.#connections.close(replyCode, replyText, timeout)
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(showing(error, this.close))
     }
   }
 

@@ -387,7 +387,7 @@ export class Channel {
       const mandatory = options === undefined ? false : this.#mandatory(options, BASIC_PUBLISH)
       return this.#recovering.publishing.basicPublish(payload, exchangeName, routingKey, properties, mandatory)
     } catch (error) {
-      return this.#recovering.forgotten(notSent(error))
+      return this.#recovering.forgotten(showing(notSent(error), this.basicPublish))
     }
   }
 
@@ -544,8 +544,12 @@ export class Channel {
 
   /** Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery. */
   basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
-    if (options === undefined) return this.#recovering.settle('ack', deliveryTag, false, false)
-    return this.#settle('ack', deliveryTag, options, ACK, false)
+    try {
+      if (options === undefined) return this.#recovering.settle('ack', deliveryTag, false, false)
+      return this.#settle('ack', deliveryTag, options, ACK, false)
+    } catch (error) {
+      return this.#recovering.forgotten(showing(error, this.basicClientAck))
+    }
   }
 
   /**
@@ -554,7 +558,11 @@ export class Channel {
    * known which messages are of a stream, or `multiple` spans others too, it may be that nothing is sent; that is reported.
    */
   basicClientNack(deliveryTag: number, options: NackOptions = NONE): Promise<boolean> {
-    return this.#settle('nack', deliveryTag, options, NACK, true)
+    try {
+      return this.#settle('nack', deliveryTag, options, NACK, true)
+    } catch (error) {
+      return this.#recovering.forgotten(showing(error, this.basicClientNack))
+    }
   }
 
   /**
@@ -562,7 +570,11 @@ export class Channel {
    * `basicClientNack`.
    */
   basicReject(deliveryTag: number, options: RejectOptions = NONE): Promise<boolean> {
-    return this.#settle('reject', deliveryTag, options, REJECT, false)
+    try {
+      return this.#settle('reject', deliveryTag, options, REJECT, false)
+    } catch (error) {
+      return this.#recovering.forgotten(showing(error, this.basicReject))
+    }
   }
 
   #settle(
@@ -572,15 +584,11 @@ export class Channel {
     known: readonly string[],
     isRequeued: boolean,
   ): Promise<boolean> {
-    try {
-      const what = `basic.${how}`
-      checkOptions(what, options, known)
-      const multiple = booleanOption(what, 'multiple', options.multiple) ?? false
-      const requeue = booleanOption(what, 'requeue', options.requeue) ?? isRequeued
-      return this.#recovering.settle(how, tag, multiple, requeue)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+    const what = `basic.${how}`
+    checkOptions(what, options, known)
+    const multiple = booleanOption(what, 'multiple', options.multiple) ?? false
+    const requeue = booleanOption(what, 'requeue', options.requeue) ?? isRequeued
+    return this.#recovering.settle(how, tag, multiple, requeue)
   }
 
   /** Have the broker deliver again everything that is not acknowledged (basic.recover). */
@@ -648,11 +656,10 @@ export class Channel {
    */
   async transaction<T>(work: (channel: Channel) => Promise<T> | T): Promise<T> {
     const site = placeOfCall()
-    if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
+    if (typeof work !== 'function') throw atCallSite(badValue('transaction', 'work', 'a function', work), site)
     if (this.#inTransaction) {
-      throw new ProtocolError(
-        `transaction failed: another one is under way on channel ${this.channelId}, which would be committed or rolled back with it; await that one first, or use protocol.transaction()`,
-      )
+      const text = `transaction failed: another one is under way on channel ${this.channelId}, which would be committed or rolled back with it; await that one first, or use protocol.transaction()`
+      throw atCallSite(new ProtocolError(text), site)
     }
     const { modes, publishing } = this.#recovering
     this.#inTransaction = true
@@ -703,7 +710,7 @@ export class Channel {
       })
       return this.#closed
     } catch (error) {
-      return Promise.reject(error)
+      return Promise.reject(showing(error, this.close))
     }
   }
 
@@ -719,7 +726,10 @@ export class Channel {
   /** Have `callback` called whenever the server cancels a consumer of this channel: its queue was deleted, for instance. */
   addCancellationCallback(callback: CancellationCallback): void {
     if (typeof callback !== 'function') {
-      throw badValue('addCancellationCallback', 'callback', 'a function', callback)
+      throw showing(
+        badValue('addCancellationCallback', 'callback', 'a function', callback),
+        this.addCancellationCallback,
+      )
     }
     this.#cancellationCallbacks ??= []
     this.#cancellationCallbacks.push(inContext(callback))

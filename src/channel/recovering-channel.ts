@@ -296,16 +296,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return atCallSite(ending.errorFor(what, false, outcome), site)
   }
 
-  /** Settle a delivery; resolves to whether anything was sent. */
+  /** Settle a delivery; resolves to whether anything was sent. Throws what is for `forgotten`. */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
-    try {
-      const sent = SETTLE.active
-        ? this.#settleTraced(how, tag, multiple, requeue)
-        : this.settleNow(how, tag, multiple, requeue)
-      return sent ? SENT : STALE
-    } catch (error) {
-      return this.forgotten(error)
-    }
+    const sent = SETTLE.active
+      ? this.#settleTraced(how, tag, multiple, requeue)
+      : this.settleNow(how, tag, multiple, requeue)
+    return sent ? SENT : STALE
   }
 
   #settleTraced(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {

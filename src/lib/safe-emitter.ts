@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { showing } from './await-site.ts'
 import { callSafely, inContext } from './call-safely.ts'
 
 type Listener = (this: unknown, ...args: unknown[]) => unknown
@@ -45,13 +46,14 @@ const methods = [
  */
 export function keepListenerContexts(prototype: EventEmitter, check: (event: string | symbol) => void): void {
   for (const [name, add, once] of methods) {
-    Object.defineProperty(prototype, name, {
-      value: function (this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
+    function listen(this: EventEmitter, event: string | symbol, listener: Listener): EventEmitter {
+      try {
         check(event)
-        return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
-      },
-      configurable: true,
-      writable: true,
-    })
+      } catch (error) {
+        throw showing(error, listen)
+      }
+      return Reflect.apply(add, this, [event, kept(this, event, listener, once)])
+    }
+    Object.defineProperty(prototype, name, { value: listen, configurable: true, writable: true })
   }
 }

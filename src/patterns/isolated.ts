@@ -54,7 +54,7 @@ export async function isolatedTransaction<T>(
   site: CallSite,
   work: (channel: Channel) => Promise<T> | T,
 ): Promise<T> {
-  if (typeof work !== 'function') throw badValue('transaction', 'work', 'a function', work)
+  if (typeof work !== 'function') throw atCallSite(badValue('transaction', 'work', 'a function', work), site)
   await undefined
   const { publishTimeout } = source
   const options = { what: 'transaction', recover: false, publishTimeout }

@@ -16,20 +16,32 @@ import {
   NoChannelAvailableError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import { converse, converseOnChannel, FakeBroker, methodFrame, startConsumer } from '../support/fake-broker.ts'
+import {
+  converse,
+  converseOnChannel,
+  FakeBroker,
+  type FakePeer,
+  methodFrame,
+  startConsumer,
+} from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
 
 const REFUSED = { replyCode: 404, replyText: "NOT_FOUND - no queue 'orders' in vhost '/'", classId: 50, methodId: 10 }
 
+/** Agree to every consumer. */
+function answerConsumers({ answers }: FakePeer): void {
+  answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
+  answers.set('basic.consume', ({ channel, args }) =>
+    methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
+  )
+}
+
 /** A connection with a consumer that gets nothing. */
 async function consuming(clock: VirtualClock) {
   const { peer, protocol } = await converse({ clock })
-  peer.answers.set('basic.qos', ({ channel }) => methodFrame(channel, methods.BasicQosOk, {}))
-  peer.answers.set('basic.consume', ({ channel, args }) =>
-    methodFrame(channel, methods.BasicConsumeOk, { consumerTag: String(args['consumerTag']) }),
-  )
+  answerConsumers(peer)
   const consumer = await protocol.consumer('q')
   return { protocol, consumer }
 }
@@ -174,6 +186,52 @@ describe('errors of rejected calls', () => {
     ]
     await Promise.all(late)
     await clock.until(protocol.close())
+  })
+
+  it('show it first if an argument is refused, whatever the method', async () => {
+    const { peer, protocol, channel } = await converseOnChannel()
+    answerConsumers(peer)
+    const [consumer, server] = [await protocol.consumer('q'), await protocol.rpcServer('q', () => {})]
+    const handling = await protocol.consumer('q', () => {})
+    const publisher = await protocol.publisher()
+    const bad = { nonsense: true } as never
+    const calls: Record<string, () => unknown> = {
+      'channel.basicPublish': () => channel.basicPublish('x', '', 'q', undefined, bad),
+      'channel.basicPublish of a number': () => channel.basicPublish(5 as never, '', 'q'),
+      'channel.publish': () => channel.publish('x', '', 'q', undefined, bad),
+      'channel.basicQos': () => channel.basicQos(bad),
+      'channel.basicClientAck': () => channel.basicClientAck('1' as never),
+      'channel.basicClientAck with options': () => channel.basicClientAck(1, bad),
+      'channel.basicClientNack': () => channel.basicClientNack(-1),
+      'channel.basicReject': () => channel.basicReject(1, bad),
+      'channel.transaction': () => channel.transaction(5 as never),
+      'channel.addCancellationCallback': () => channel.addCancellationCallback(5 as never),
+      'channel.close': () => channel.close(bad),
+      'protocol.publish': () => protocol.publish('x', '', 'q', undefined, bad),
+      'protocol.publisher': () => protocol.publisher(bad),
+      'protocol.consumer': () => protocol.consumer('q', bad),
+      'protocol.transaction': () => protocol.transaction(5 as never),
+      'protocol.on': () => protocol.on('nonsense' as 'closed', () => {}),
+      'protocol.close': () => protocol.close(bad),
+      'publisher.publish': () => publisher.publish('x', 'q', undefined, bad),
+      'publisher.close': () => publisher.close(bad),
+      'consumer.next': () => consumer.next(bad),
+      'consumer.batches': () => consumer.batches(bad),
+      'consumer.close': () => consumer.close(bad),
+      'next() beside a handler': () => handling.next(),
+      'a loop beside a handler': () => handling[Symbol.asyncIterator]().next(),
+      'server.close': () => server.close(bad),
+    }
+    for (const [what, call] of Object.entries(calls)) {
+      async function caller(): Promise<unknown> {
+        // Anonymous functions of this file are between it and the method.
+        return await call()
+      }
+      const { stack = '' } = await rejection(caller(), EncodeError)
+      const [first = ''] = stack.split('\n').filter(line => /^ {4}at /.test(line) && !/\(?node:/.test(line))
+      assert.match(first, /errors\.test/, `${what}: ${stack}`)
+    }
+    await protocol.close()
   })
 
   it('show it if the next message of a consumer does not come', async () => {

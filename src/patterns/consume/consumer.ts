@@ -4,6 +4,7 @@ import type { ConsumerStats } from '../../diagnostics/stats.ts'
 import { abortedBy, ConnectionClosedError } from '../../errors.ts'
 import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atMost } from '../../lib/at-most.ts'
+import { showing } from '../../lib/await-site.ts'
 import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
@@ -197,9 +198,13 @@ export class Consumer<Content = unknown>
    * @throws EncodeError if `size` is more than `prefetchCount`, or with `noAck`.
    */
   batches(batch: BatchOptions): AsyncIterableIterator<Message<Content>[]> {
-    const { noAck, prefetchCount } = this.#settings
-    const checked = batchOption('batches', batch, noAck, prefetchCount)
-    return this.#dispatcher.takers.batches(checked) as AsyncIterableIterator<Message<Content>[]>
+    try {
+      const { noAck, prefetchCount } = this.#settings
+      const checked = batchOption('batches', batch, noAck, prefetchCount)
+      return this.#dispatcher.takers.batches(checked) as AsyncIterableIterator<Message<Content>[]>
+    } catch (error) {
+      throw showing(error, this.batches)
+    }
   }
 
   /** Whether `pause` was called last. */
@@ -308,7 +313,7 @@ export class Consumer<Content = unknown>
       checkOptions('consumer.close', options, ['timeout'])
       return this.#close(durationOption('consumer.close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT).handlers
     } catch (error) {
-      return Promise.reject(asError(error))
+      return Promise.reject(showing(asError(error), this.close))
     }
   }
 

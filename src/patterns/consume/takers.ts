@@ -79,10 +79,7 @@ export class Takers {
 
   #take(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
     const host = this.#host
-    if (host.hasHandler) {
-      return Promise.reject(new EncodeError('a consumer with a handler has no messages for a loop or for next()'))
-    }
-    if (bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
+    if (!host.hasHandler && bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
       return Promise.resolve(this.#give(loop))
     }
     return this.#wait(loop, bounds)
@@ -91,6 +88,9 @@ export class Takers {
   async #wait(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
     try {
       return await new Promise((resolve, reject) => {
+        if (this.#host.hasHandler) {
+          throw new EncodeError('a consumer with a handler has no messages for a loop or for next()')
+        }
         const granted = (): void => resolve(this.#give(loop))
         if (this.#host.isDrained) granted()
         else this.waiting.enter({ granted, failed: reject }, bounds)

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import type { PublisherStats } from '../../diagnostics/stats.ts'
+import { fromCallSite, placeOfCall } from '../../lib/call-site.ts'
 import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
@@ -22,7 +23,7 @@ import { type PublishDefaults, publishTo } from './publish-to.ts'
 import { ReliablePublisher } from './reliable-publisher.ts'
 
 /** Milliseconds that `close` waits for confirms. */
-export const CLOSE_TIMEOUT = 5_000
+const CLOSE_TIMEOUT = 5_000
 
 /** Options of `publisher()`. `Content` is what it publishes. */
 export interface PublisherOptions<Content = Payload> extends CodecsOption {
@@ -177,12 +178,21 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
    * Wait until everything published is confirmed, then close the channel. Never rejects. A second call gets the same
    * promise.
    */
-  async close(options: PublisherCloseOptions = {}): Promise<void> {
-    checkOptions('close', options, ['timeout'])
-    await this.#publisher.close({ timeout: durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT })
+  close(options: PublisherCloseOptions = {}): Promise<void> {
+    return fromCallSite(placeOfCall(), async () => await this.closeWithin(closeTimeout(options)))
+  }
+
+  /** @internal What `close` does with the checked timeout. */
+  protected async closeWithin(timeout: number): Promise<void> {
+    await this.#publisher.close({ timeout })
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function closeTimeout(options: PublisherCloseOptions): number {
+  checkOptions('close', options, ['timeout'])
+  return durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
 }

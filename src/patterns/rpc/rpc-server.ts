@@ -1,6 +1,7 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { RPC_HANDLE, RpcHandleContext } from '../../diagnostics/rpc.ts'
 import { ChannelClosedError, ConnectionClosedError, EncodeError, PublishError } from '../../errors.ts'
+import { fromCallSite, placeOfCall } from '../../lib/call-site.ts'
 import { badValue, checkOptions } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Consumer } from '../consume/consumer.ts'
@@ -110,9 +111,11 @@ export class RpcServer {
   }
 
   /** Close gracefully, as a consumer with a handler does: requests in hand are answered, the others go back. */
-  async close(options: ConsumerCloseOptions = {}): Promise<void> {
-    await this.consumer.close(options)
-    await this.#replies.close()
+  close(options: ConsumerCloseOptions = {}): Promise<void> {
+    return fromCallSite(placeOfCall(), async () => {
+      await this.consumer.close(options)
+      await this.#replies.close()
+    })
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,9 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { showing } from '../../lib/await-site.ts'
-import { checkOptions, durationOption } from '../../protocol/option-check.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Payload } from '../publish/payload.ts'
-import { CLOSE_TIMEOUT, Publisher, type PublisherCloseOptions, type PublisherOptions } from '../publish/publisher.ts'
+import { Publisher, type PublisherOptions } from '../publish/publisher.ts'
 import { Codecs } from './codecs.ts'
 import { Encoder } from './encoder.ts'
 import { EncodingQueue } from './encoding-queue.ts'
@@ -42,12 +41,10 @@ export class TypedPublisher<Content> extends Publisher<Content> {
     }
   }
 
-  override async close(options: PublisherCloseOptions = {}): Promise<void> {
-    checkOptions('close', options, ['timeout'])
+  protected override async closeWithin(timeout: number): Promise<void> {
     const { clock } = this.#source
     const start = clock.now()
-    const timeout = durationOption('close', 'timeout', options.timeout) ?? CLOSE_TIMEOUT
     await this.#queue.close(timeout)
-    await super.close({ ...options, timeout: Math.max(0, timeout - (clock.now() - start)) })
+    await super.closeWithin(Math.max(0, timeout - (clock.now() - start)))
   }
 }
