@@ -3,6 +3,7 @@ import type { ClientConnection } from '../../src/broker/client-connection.ts'
 import type { Exchange } from '../../src/broker/exchange.ts'
 import type { Queue } from '../../src/broker/queue.ts'
 import { Refusal } from '../../src/broker/refusals.ts'
+import type { ReleaseName } from '../../src/broker/release-name.ts'
 import type { VirtualClock } from '../support/virtual-clock.ts'
 import type { Evidence } from './judge.ts'
 import { describeBinding, describeConsumer, describeExchange, describeQueue, ERROR_QUEUE, EXCHANGE } from './names.ts'
@@ -73,10 +74,10 @@ function entities(queues: readonly Queue[], exchanges: readonly Exchange[]): Map
 }
 
 /** A broker without a network, on a virtual clock, that grants `channelMax` channels to a connection. */
-export function startSimulatedBroker(clock: VirtualClock, channelMax = 100): BrokerControl {
+export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, channelMax = 100): BrokerControl {
   const engine = new BrokerEngine({
     clock,
-    release: '4.3',
+    release,
     users: { guest: { password: 'guest' } },
     vhosts: ['/'],
     limits: { channelMax, frameMax: 16_384, heartbeat: HEARTBEAT },

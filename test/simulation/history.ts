@@ -9,6 +9,7 @@ import { Network } from './network.ts'
 import { Program } from './program/program.ts'
 import type { Running } from './program/running.ts'
 import { Random } from './random.ts'
+import { releaseOf } from './releases.ts'
 import { Rest } from './rest.ts'
 import { CLIENTS, QUEUES, type Step } from './steps.ts'
 
@@ -56,7 +57,7 @@ class World {
     this.#random = new Random(seed)
     this.#clock = new VirtualClock({ seed, turn })
     this.#network = new Network(this.#clock, this.#random)
-    this.#broker = startSimulatedBroker(this.#clock)
+    this.#broker = startSimulatedBroker(this.#clock, releaseOf(seed))
     this.#network.listener = this.#broker.listener
     this.#journal = journal
     const maxBuffered = this.#random.pick([1, 1_000, 100_000, 16_777_216])

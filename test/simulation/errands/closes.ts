@@ -114,7 +114,7 @@ export const givenUpOpenings: Errand = async outing => {
 
 /** A request that no reply can answer is not kept for ever, and a caller learns that its reply could not be sent. */
 export const unanswerable: Errand = async outing => {
-  const { control, connect } = outing.startBroker()
+  const { control, release, connect } = outing.startBroker()
   const { protocol } = await connect({ maxMessageSize: 20_000 })
   for (const queue of ['dead', 'requests'])
     await protocol.queueDeclare(queue, {
@@ -137,7 +137,9 @@ export const unanswerable: Errand = async outing => {
   )
   const client = outing.keep(await protocol.rpcClient({ timeout: 5_000 }))
   const nacked = await client.call('requests', 'nack').catch((error: unknown) => error)
-  outing.expect(nacked instanceof RemoteError, `a reply that the broker nacks ended with ${nacked}`)
+  // Before 4 a reply is in no queue, which could refuse it.
+  const isNacked = release !== '3.10'
+  outing.equal(nacked instanceof RemoteError, isNacked, 'whether a reply that the broker nacks is an error')
   await outing.failure(client.call('requests', '20001'), 'ProtocolError', 'a reply that is too large')
   outing.equal((await client.call('requests', '20000')).body.length, 20_000, 'the size of a large reply')
   handled = 0

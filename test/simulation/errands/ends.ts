@@ -123,7 +123,7 @@ export const crossedCloses: Errand = async outing => {
 
 /** A consumer of a stream comes back as it was, but for its place. */
 export const streamConsumers: Errand = async outing => {
-  const { control, connect } = outing.startBroker()
+  const { control, release, connect } = outing.startBroker()
   const own = await connect({ recovery: QUICK })
   const { protocol } = own
   await protocol.queueDeclare('log', { arguments: { 'x-queue-type': 'stream' } })
@@ -150,15 +150,16 @@ export const streamConsumers: Errand = async outing => {
   await outing.sleep(50)
   outing.equal(seen.slice(5), ['4', '5'], 'what comes again of a stream')
   outing.equal(look(), before, 'the consumer of a stream after a loss')
-  // The broker filters chunks, and the client the messages of one.
+  // The broker filters chunks, and the client the messages of one; before 3.13 only the client does, which lets pass what has no value.
+  const passing = release === '3.10' ? ['1', '2', '3', '4', '5'] : []
   for (const value of ['a', 'b', 'c'])
     await protocol.publish(value, '', 'log', { headers: { 'x-stream-filter-value': value } })
   const filtered: string[] = []
   const consumer = await protocol.consumer('log', message => void filtered.push(message.text()), {
     arguments: { 'x-stream-offset': 'first', 'x-stream-filter': ['a', 'c'] },
   })
-  await outing.until(() => filtered.length >= 2, 'what a filter lets through', 2_000)
-  outing.equal(filtered, ['a', 'c'], 'what a filter lets through')
+  await outing.until(() => filtered.includes('c'), 'what a filter lets through', 2_000)
+  outing.equal(filtered, [...passing, 'a', 'c'], 'what a filter lets through')
   await consumer.close()
   const unfiltered: string[] = []
   const other = await protocol.consumer('log', message => void unfiltered.push(message.text()), {

@@ -1,3 +1,4 @@
+import type { ReleaseName } from '../../../src/broker/release-name.ts'
 import type { AmqpProtocol, Channel, ConnectOptions, GetResult } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
 import type { BrokerControl } from '../broker-control.ts'
@@ -35,6 +36,7 @@ export interface OwnConnection {
 /** A broker that an errand has for itself: what it does there disturbs no other errand. */
 export interface OwnBroker {
   readonly control: BrokerControl
+  readonly release: ReleaseName
   connect(options?: ConnectOptions): Promise<OwnConnection>
 }
 
@@ -43,7 +45,7 @@ export interface Host {
   readonly clock: VirtualClock
   readonly password: string
   connect(options: ConnectOptions, inBackground: boolean): Promise<OwnConnection>
-  startBroker(channelMax?: number): OwnBroker
+  startBroker(number: number, channelMax?: number): OwnBroker
 }
 
 interface Closable {
@@ -139,10 +141,11 @@ export class Outing {
 
   /** It grants `channelMax` channels to a connection. */
   startBroker(channelMax?: number): OwnBroker {
-    const { control, connect } = this.#host.startBroker(channelMax)
+    const { control, release, connect } = this.#host.startBroker(this.number, channelMax)
     this.#kept.push(async () => control.stop())
     return {
       control,
+      release,
       connect: async options => {
         const own = await connect(options)
         this.keep(own.protocol)

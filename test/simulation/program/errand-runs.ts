@@ -5,6 +5,7 @@ import { type Host, LATE_SERVER, NO_SERVER, Outing, type OwnBroker, type OwnConn
 import { ERRANDS, type ErrandName } from '../errands/errands.ts'
 import { type Link, Network } from '../network.ts'
 import { Random } from '../random.ts'
+import { releaseOf } from '../releases.ts'
 import type { Desk, StepOf } from './desk.ts'
 import { ProgramClock } from './program-clock.ts'
 
@@ -62,11 +63,12 @@ export class ErrandRuns implements Host {
     return this.#connect(this.#network, { password: () => this.password, ...given }, inBackground)
   }
 
-  startBroker(channelMax?: number): OwnBroker {
-    const control = startSimulatedBroker(this.clock, channelMax)
+  startBroker(number: number, channelMax?: number): OwnBroker {
+    const release = releaseOf(number)
+    const control = startSimulatedBroker(this.clock, release, channelMax)
     const network = new Network(this.clock, new Random(Math.floor(this.clock.random() * 2 ** 31)))
     network.listener = control.listener
-    return { control, connect: (given = {}) => this.#connect(network, given, false) }
+    return { control, release, connect: (given = {}) => this.#connect(network, given, false) }
   }
 
   async #connect(network: Network, given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
