@@ -1,4 +1,5 @@
 import { aborts, refusals } from './aborts.ts'
+import { behindTheOther } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import {
   cancelled,
@@ -55,10 +56,10 @@ import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
-import { manyExchanges, modes, payloads, publishers } from './publishers.ts'
+import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, keptQuestions } from './questions.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
-import { lateChannels, remakes } from './remakes.ts'
+import { lateChannels, lateRemakes, remakes } from './remakes.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
@@ -75,13 +76,20 @@ import {
   slowConfirms,
   timeouts,
 } from './silences.ts'
-import { failedInStream, storedOffsets, streamOutage } from './streams.ts'
+import { failedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
+import { answersAndEnds } from './together.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
-import { encodings, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
+import { encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  answersAndEnds,
+  behindTheOther,
+  busyExchanges,
+  lateRemakes,
+  lostWhileAnswered,
+  streamSettlements,
   silentCloses,
   busyCloses,
   givenUpOpenings,

@@ -5,7 +5,7 @@ import { QUICK } from './recoveries.ts'
 const SOON = { timeout: 20_000 }
 
 /** The texts of all messages of a queue of an errand's own broker, in order. */
-async function textsOf(protocol: AmqpProtocol, queue: string): Promise<string[]> {
+export async function textsOf(protocol: AmqpProtocol, queue: string): Promise<string[]> {
   const channel = await protocol.channel()
   const texts: string[] = []
   for (let got = await channel.basicGet(queue); got !== null; got = await channel.basicGet(queue))

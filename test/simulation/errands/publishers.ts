@@ -1,5 +1,7 @@
 import type { BasicProperties } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
+import { textsOf } from './fates.ts'
+import { lose } from './recoveries.ts'
 
 /** Channels that publishes by `protocol.publish` take at most. */
 const MOST_PUBLISHERS = 16
@@ -75,6 +77,52 @@ export const manyExchanges: Errand = async outing => {
     const own = texts.filter(text => text.startsWith(`${n} `))
     const should = Array.from({ length: sent }, (_, m) => `${n} ${m}`)
     outing.equal(own, should, `the messages by exchange ${n}`)
+  }
+}
+
+/**
+ * If more exchanges are busy than there are channels, messages of one exchange keep their order, also if one of them is nacked,
+ * and a channel is free again when the next is published.
+ */
+export const busyExchanges: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: { initialDelay: 1, jitter: 0 } })
+  const { protocol } = own
+  await protocol.queueDeclare('all')
+  const exchanges = Array.from({ length: MOST_PUBLISHERS + 2 }, (_, n) => `exchange ${n}`)
+  for (const exchange of exchanges) {
+    await protocol.exchangeDeclare(exchange, 'fanout')
+    await protocol.queueBind('all', exchange)
+  }
+  const numbers = exchanges.map(() => 0)
+  const publish = (n: number): Promise<void> => {
+    const text = `${n} ${numbers[n]}`
+    numbers[n] = (numbers[n] ?? 0) + 1
+    return outing.meanwhile(protocol.publish(text, exchanges[n] ?? '', '', { messageId: text }, { timeout: 60_000 }))
+  }
+  for (let n = MOST_PUBLISHERS - 1; n < exchanges.length; n++) {
+    // What is nacked just after a loss is sent again.
+    await publish(0)
+    await lose(outing, own)
+    const sent: Promise<void>[] = []
+    for (let busy = 0; busy < MOST_PUBLISHERS - 1; busy++) {
+      control.leaveUnconfirmed(`${busy} ${numbers[busy]}`)
+      sent.push(publish(busy))
+    }
+    await outing.sleep(10)
+    control.nackNext(1)
+    sent.push(publish(n))
+    await outing.sleep(10)
+    control.releaseConfirms()
+    await outing.sleep(10)
+    sent.push(publish(n), publish(n))
+    await Promise.all(sent)
+  }
+  const texts = await textsOf(protocol, 'all')
+  for (const [n, count] of numbers.entries()) {
+    const own = texts.filter(text => text.startsWith(`${n} `))
+    const should = Array.from({ length: count }, (_, m) => `${n} ${m}`)
+    outing.equal([...new Set(own)], should, `the messages by exchange ${n}`)
   }
 }
 

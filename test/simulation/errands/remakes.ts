@@ -34,6 +34,36 @@ export const lateChannels: Errand = async outing => {
   }
 }
 
+/** What another connection takes while consumers are waited for is made again when it is free, though no consumer asks for it any more. */
+export const lateRemakes: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const other = await (await connect()).protocol.channel()
+  await protocol.queueDeclare('locked', { exclusive: true, recover: false })
+  await protocol.queueDeclare('passing', { autoDelete: true })
+  await protocol.exchangeDeclare('front', 'fanout')
+  await protocol.queueBind('passing', 'front')
+  const channel = await protocol.channel()
+  for (const queue of ['passing', 'locked']) await channel.basicConsume(() => {}, queue, { noAck: true })
+  await loseDuring(outing, own, () => other.queueDeclare('locked', { exclusive: true }))
+  await outing.sleep(4_000)
+  // It goes with its consumer, and comes back, each time that its channel is closed over the other one.
+  for (let isTaken = false; !isTaken; ) {
+    await other.queueDelete('passing')
+    isTaken = await other.queueDeclare('passing', { exclusive: true, timeout: 100 }).then(
+      () => true,
+      () => false,
+    )
+  }
+  await outing.sleep(30_000)
+  for (const queue of ['locked', 'passing']) await other.queueDelete(queue)
+  const isThere = (): boolean => control.evidence().entities.has('queue passing')
+  await outing.until(isThere, 'a queue that was taken while consumers were waited for', 60_000)
+  await outing.sleep(1_000)
+  outing.expect(await reaches(own, 'front', '').catch(() => false), 'its binding is missing')
+}
+
 /**
  * The broker closes channels over consumers that it refuses for a while, and deletes what ends with their other consumers: queues,
  * and exchanges with their last bindings. All of it is made again, once, and as it was.

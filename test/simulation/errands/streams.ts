@@ -1,5 +1,7 @@
+import type { Channel, Envelope } from '../../../src/index.ts'
+import { Random } from '../random.ts'
 import type { Errand } from './errand.ts'
-import { QUICK } from './recoveries.ts'
+import { lose, QUICK } from './recoveries.ts'
 
 /** A consumer of a stream goes on where its store says, and the store has what was handled. */
 export const storedOffsets: Errand = async outing => {
@@ -102,4 +104,86 @@ export const failedInStream: Errand = async outing => {
   const should = outing.number % 2 === 0 ? ['0', '1', '2'] : ['0', '1', '1', '2']
   outing.equal([...seen].sort(), should, 'what was handled of a stream')
   await consumer.close()
+}
+
+/**
+ * Messages of a stream are settled in any way, as chance wants it, before and after losses: each settlement does what it can
+ * do to a stream, and says so, none ends the channel, and the consumer goes on with the first that is not settled.
+ */
+export const streamSettlements: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const errors: unknown[] = []
+  const own = await connect({ recovery: QUICK, onError: error => errors.push(error) })
+  const { protocol } = own
+  const random = new Random(Math.floor(outing.clock.random() * 2 ** 31))
+  await protocol.queueDeclare('log', { arguments: { 'x-queue-type': 'stream' } })
+  const texts = Array.from({ length: 40 }, (_, n) => `${n}`)
+  for (const text of texts) await protocol.publish(text, '', 'log')
+  const channel = await protocol.channel()
+  await channel.basicQos({ prefetchCount: 5 })
+  /** Unsettled, by tag. */
+  const unsettled = new Map<number, string>()
+  let settled = new Set<string>()
+  const seen = new Set<string>()
+  let isFirst = true
+  const see = (_channel: Channel, body: Buffer, { deliveryTag }: Envelope): void => {
+    const text = body.toString()
+    if (isFirst)
+      outing.equal(
+        text,
+        texts.find(each => !settled.has(each)),
+        'where a consumer of a stream goes on',
+      )
+    isFirst = false
+    seen.add(text)
+    unsettled.set(deliveryTag, text)
+  }
+  await channel.basicConsume(see, 'log', { arguments: { 'x-stream-offset': 'first' } })
+  const settle = async (): Promise<void> => {
+    const tags = [...unsettled.keys()]
+    const [how, multiple, requeue] = [
+      random.pick(['ack', 'ack', 'nack', 'reject'] as const),
+      random.chance(0.4),
+      random.chance(0.4),
+    ]
+    const tag = random.pick(tags)
+    const isSettled = how === 'ack' || !requeue
+    const done = await (how === 'ack'
+      ? channel.basicClientAck(tag, { multiple })
+      : how === 'nack'
+        ? channel.basicClientNack(tag, { multiple, requeue })
+        : channel.basicReject(tag, { requeue }))
+    outing.equal(done, isSettled, `whether a ${how} of a stream is sent, multiple ${multiple}, requeue ${requeue}`)
+    if (!isSettled) return
+    for (const each of multiple && how !== 'reject' ? tags.filter(before => before <= tag) : [tag]) {
+      settled.add(unsettled.get(each) ?? '')
+      unsettled.delete(each)
+    }
+  }
+  for (let round = 0; round < 3; round++) {
+    await outing.sleep(20)
+    for (let n = 0; n < 6 && unsettled.size > 0; n++) {
+      await settle()
+      await outing.sleep(random.pick([0, 5]))
+    }
+    const [old] = unsettled.keys()
+    unsettled.clear()
+    isFirst = true
+    // Those after the first that is not settled come again.
+    const first = texts.findIndex(text => !settled.has(text))
+    settled = new Set(texts.slice(0, first))
+    await lose(outing, own)
+    await outing.sleep(50)
+    if (old !== undefined) outing.equal(await channel.basicClientAck(old), false, 'an ack of before the loss')
+  }
+  const end = outing.clock.now() + 10_000
+  while (seen.size < texts.length && outing.clock.now() < end) {
+    const last = Math.max(0, ...unsettled.keys())
+    if (last > 0) await channel.basicClientAck(last, { multiple: true })
+    unsettled.clear()
+    await outing.sleep(5)
+  }
+  outing.equal(seen.size, texts.length, 'messages of a stream that were seen')
+  outing.equal(errors.map(String), [], 'what is reported of settlements of a stream')
+  outing.equal(control.evidence().unknownTags, 0, 'settlements of what was settled')
 }

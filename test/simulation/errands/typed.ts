@@ -139,6 +139,28 @@ export const typedQuestions: Errand = async outing => {
   await outing.failure(plain.call(queue, { name: 'x' }), 'RemoteError', 'a request that does not fit')
 }
 
+/** A reply that has come is that of its call, whatever becomes of the connection while it is decoded; a later one comes too late. */
+export const lostWhileAnswered: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK })
+  const queue = await outing.queue()
+  outing.keep(await outing.protocol.rpcServer(queue, request => ({ total: request.json<Order>().id })))
+  const { validate } = total['~standard']
+  const slow: typeof total = {
+    '~standard': { ...total['~standard'], validate: value => outing.sleep(30).then(() => validate(value)) },
+  }
+  const client = outing.keep(await own.protocol.rpcClient({ schema: { request: order, reply: slow } }))
+  for (const id of [1, 2, 3]) {
+    const answer = client.call(queue, { id })
+    await outing.sleep(10)
+    if (id === 2) own.cut()
+    const reply = await answer.then(
+      message => message.json(),
+      (error: unknown) => `${error}`,
+    )
+    outing.equal(reply, { total: id }, 'a reply that was decoded')
+  }
+}
+
 /** A message that is lost while it is decoded is not handed out: it comes again. */
 export const lostWhileDecoded: Errand = async outing => {
   const own = await outing.connect({ recovery: QUICK })

@@ -1,0 +1,33 @@
+import type { Errand } from './errand.ts'
+import { QUICK } from './recoveries.ts'
+
+/** With two connections, what is asked by one waits for what the other one makes again, and has one time for both waits. */
+export const behindTheOther: Errand = async outing => {
+  const own = await outing.connect({ recovery: QUICK, connections: 'separate' })
+  const { protocol } = own
+  const locked = `${outing.name} locked`
+  await protocol.queueDeclare(locked)
+  const [channel, other] = [
+    await protocol.channel({ connection: 'publisher' }),
+    await protocol.channel({ connection: 'publisher', publisherConfirms: true }),
+  ]
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(1)
+  const began = outing.clock.now()
+  const asked = outing.meanwhile(channel.queueDeclare(locked, { passive: true, timeout: 20_000 }))
+  const sent = outing.meanwhile(other.publish('x', '', locked, {}, { mandatory: true, timeout: 20_000 }))
+  const question = other.queueDeclare(locked, { passive: true, timeout: 400 })
+  const hasty = outing.failure(question, 'TimeoutError', 'a question about what the other connection waits for')
+  await outing.sleep(200)
+  await outing.protocol.queueDelete(locked)
+  await outing.protocol.queueDeclare(locked, { exclusive: true })
+  own.refuse(false)
+  await hasty
+  outing.took(began, 400, 420, 'a question about what the other connection waits for')
+  await outing.sleep(100)
+  await outing.protocol.queueDelete(locked)
+  outing.keep({ close: () => outing.protocol.queueDelete(locked) })
+  for (const each of [asked, sent])
+    await each.catch((error: unknown) => outing.expect(false, `what waits for the other connection: ${error}`))
+}
