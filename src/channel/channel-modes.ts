@@ -18,6 +18,9 @@ interface WrittenQos {
  *     none ◀──tx.select, refused──▶ idle ──publish, ack──▶ open ──commit, rollback──▶ idle
  *                          ▲                      └──connection lost──▶ lost
  *                          └──────────────────────────rollback────────────┘
+ *
+ * It changes when a method is written: what follows a commit that has no answer yet belongs to the next transaction. If that
+ * commit is lost, its own promise says so.
  */
 export type TransactionState = 'none' | 'idle' | 'open' | 'lost'
 

@@ -206,9 +206,10 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     method: M,
     args: ArgumentsOf<M>,
     context: CallContext,
-    replied: () => void = ignore,
+    written: () => void = ignore,
   ): Promise<void> {
-    return this.call(method, args, context, () => ({ replied })) as Promise<unknown> as Promise<void>
+    const unobserved = (): undefined => void written()
+    return this.call(method, args, context, unobserved) as Promise<unknown> as Promise<void>
   }
 
   /** Wait until everything published so far is settled. */

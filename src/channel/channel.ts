@@ -834,13 +834,8 @@ export class Channel {
   }
 
   /** Send a synchronous method whose reply says nothing. */
-  #order<M extends SyncMethod>(
-    method: M,
-    args: ArgumentsOf<M>,
-    context: CallContext,
-    effect?: () => void,
-  ): Promise<void> {
-    return this.#recovering.use(session => session.order(method, args, context, effect), context)
+  #order<M extends SyncMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): Promise<void> {
+    return this.#recovering.use(session => session.order(method, args, context), context)
   }
 
   /** Run code of the program. */

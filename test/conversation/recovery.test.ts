@@ -951,6 +951,31 @@ describe('a transaction whose connection is lost', () => {
     assert.deepEqual(the.sent('tx.rollback'), [], 'the broker has rolled it back itself')
   })
 
+  it('is lost also if its work began before the commit of the last one was answered', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.txSelect()
+    const tags: number[] = []
+    await channel.basicConsume((_channel, _body, { deliveryTag }) => void tags.push(deliveryTag), 'q', {
+      consumerTag: 'tag',
+    })
+    for (const work of [() => channel.basicPublish('y', '', 'q'), () => channel.basicClientAck(tags.at(-1) ?? 0)]) {
+      the.peer.send(delivery(1, 'tag', 1, 'new'))
+      await turn()
+      await channel.basicPublish('x', '', 'q')
+      the.silent.add('tx.commit')
+      const committed = channel.txCommit()
+      await work()
+      await turn()
+      the.peer.send(methodFrame(1, methods.TxCommitOk, {}))
+      await committed
+      the.silent.clear()
+      await the.recover()
+      await rejection(channel.txCommit(), ConnectionLostError)
+      await channel.txRollback()
+    }
+  })
+
   it('is lost also if tx.select was called in it again', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
