@@ -343,8 +343,7 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
    */
   publisher<Content = Payload>(options?: PublisherOptions<Content>): Promise<Publisher<Content>> {
     return fromCallSite(placeOfCall(), async () => {
-      if (options === undefined || options === null || !isTyped(options))
-        return new Publisher(this.#session.publishing, options)
+      if (!isTyped(options)) return new Publisher(this.#session.publishing, options)
       const { TypedPublisher } = await loadTyped()
       return new TypedPublisher(this.#session.publishing, options)
     })

@@ -101,6 +101,26 @@ describe('a text argument that cannot be sent', () => {
   })
 })
 
+describe('options of another kind than an object', () => {
+  it('are an EncodeError, also of a publish that asks them for a schema', async () => {
+    const { protocol, channel } = await converseOnChannel()
+    const publisher = await protocol.publisher()
+    for (const odd of [null, 5, 'x', [], () => 'x'] as unknown as { readonly timeout: number }[]) {
+      const calls = [
+        () => protocol.publish('b', '', 'q', {}, odd),
+        () => publisher.publish('b', 'q', {}, odd),
+        () => channel.publish('b', '', 'q', {}, odd),
+        () => protocol.publisher(odd as object),
+        () => protocol.queueDeclare('q', odd),
+      ]
+      for (const call of calls) {
+        const error = await rejection(call(), EncodeError)
+        assert.match(error.message, /: the options must be an object, not /)
+      }
+    }
+  })
+})
+
 describe('an option that is another one each time it is asked for', () => {
   /** Right the first time. */
   function changing<T extends object>(name: string, right: unknown, wrong: unknown): T {

@@ -41,7 +41,7 @@ export function publishTo(
     if (isEncoded(payload) && options === undefined) {
       return publisher.publish(payload, exchangeName, routingKey, sent, mandatory, undefined)
     }
-    if (typed !== undefined && options !== undefined && isTyped(options)) {
+    if (typed !== undefined && isTyped(options)) {
       return typed(payload, exchangeName, routingKey, properties, options)
     }
     const body = isEncoded(payload) ? payload : toJson('publish', payload)

@@ -4,6 +4,7 @@ export interface TypedOptions {
   readonly codecs?: unknown
 }
 
-export function isTyped({ schema, codecs }: TypedOptions): boolean {
-  return schema !== undefined || codecs !== undefined
+/** Options of another kind than an object are refused elsewhere. */
+export function isTyped<O extends TypedOptions>(options: O | undefined): options is O {
+  return options?.schema !== undefined || options?.codecs !== undefined
 }
