@@ -44,7 +44,7 @@ export function readTag(view: DataView, position: number): number {
 
 /**
  * The arguments of basic.deliver, which start at `start`, as an envelope whose tag is raised by `offset`. Returns
- * undefined if they do not end at `end`.
+ * undefined if they do not end at `end`, or the tag is past 2^53 - 1: the table of methods then says what is wrong.
  */
 export function readDeliver(buffer: Buffer, start: number, end: number, offset: number): Envelope | undefined {
   const view = viewOf(buffer)
@@ -54,10 +54,11 @@ export function readDeliver(buffer: Buffer, start: number, end: number, offset: 
   const exchangeEnd = exchangeStart + 1 + view.getUint8(exchangeStart)
   if (exchangeEnd >= end) return undefined
   const keyEnd = exchangeEnd + 1 + view.getUint8(exchangeEnd)
-  if (keyEnd !== end) return undefined
+  const tag = readTag(view, tagEnd)
+  if (keyEnd !== end || tag > Number.MAX_SAFE_INTEGER) return undefined
   return {
     consumerTag: internShortstr(buffer, start + 1, tagEnd),
-    deliveryTag: readTag(view, tagEnd) + offset,
+    deliveryTag: tag + offset,
     exchangeName: internShortstr(buffer, exchangeStart + 1, exchangeEnd),
     routingKey: internShortstr(buffer, exchangeEnd + 1, keyEnd),
     isRedeliver: view.getUint8(tagEnd + 8) !== 0,

@@ -266,6 +266,7 @@ export const MALFORMED: readonly MalformedCase[] = [
   syntaxError('a connection.close that is cut', method('000a 0032', '0140', 0)),
   syntaxError('a connection.blocked that is cut', method('000a 003c', 'ff', 0)),
   syntaxError('a get-ok whose tag is past 2^53', method('003c 0047', 'ffffffffffffffff 00 00 00 00000000', 2)),
+  syntaxError('a delivery whose tag is past 2^53', method('003c 003c', '01 63 0020000000000000 00 00 00')),
   syntaxError('a basic.return that is cut', method('003c 0032', '0138')),
 
   // Confirms of what was not published
