@@ -475,13 +475,21 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Close the present life, or the operations that wait for the next one. */
   closeByProgram(replyCode: number, replyText: string): Promise<void> {
-    if (this.#state === 'recovering') this.close(closedByClient(this.id))
-    // Also on a channel that is being recovered: the broker may already have its consumers.
-    const close = (): Promise<void> => this.#session?.close(replyCode, replyText) ?? Promise.resolve()
+    const close = (): Promise<void> => this.#closeNow(replyCode, replyText)
     if (this.#state !== 'reopened' || this.publishing.waiting === 0) return close()
     // Earlier calls go first.
     const context = { what: `channel.close (channel ${this.id})`, site: undefined }
     return this.publishing.defer(async () => {}, context).then(close, close)
+  }
+
+  /** In a getter of a message nothing can be written: a life that there is goes on then, and so does the channel. */
+  #closeNow(replyCode: number, replyText: string): Promise<void> {
+    const session = this.#session
+    // Also on a channel that is being recovered: the broker may already have its consumers.
+    const closed = session?.close(replyCode, replyText) ?? Promise.resolve()
+    const isAlive = session?.state === 'opening' || session?.state === 'open'
+    if (this.#state === 'recovering' && !isAlive) this.close(closedByClient(this.id))
+    return closed
   }
 
   /** It is over for good. */

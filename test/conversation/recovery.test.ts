@@ -891,6 +891,32 @@ describe('consumers', () => {
   })
 })
 
+describe('a channel that is being recovered', () => {
+  it('goes on if it could not be closed, by a getter of a message', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel({ publisherConfirms: true })
+    const other = await the.protocol.channel()
+    the.silent.add('confirm.select')
+    await the.lose()
+    await turn()
+    let closed: Promise<unknown> = Promise.resolve()
+    const evil = {
+      get messageId(): string {
+        closed = rejection(channel.close(), EncodeError)
+        return 'm'
+      },
+    }
+    await other.basicPublish('x', '', 'q', evil)
+    await closed
+    assert.equal(channel.isOpen, true)
+    the.silent.clear()
+    await the.recover()
+    await channel.basicQos({ prefetchCount: 3 })
+    await channel.close()
+    assert.equal(channel.isOpen, false)
+  })
+})
+
 describe('a transaction whose connection is lost', () => {
   it('rejects with the error of its work at once, however long the outage, and the next one works', async () => {
     const the = await Recoverable.open()
