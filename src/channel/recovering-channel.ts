@@ -181,9 +181,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     if (this.#state !== 'recovering') return
     const session = this.#session
     if (session === undefined) return
-    if (session.ending !== undefined) {
-      // The server closed it while others were still being recovered.
-      this.close(session.ending)
+    const { ending } = session
+    if (ending !== undefined) {
+      // The server closed it while others were still being recovered. With a connection that was lost, it waits for the next one.
+      if (ending.scope === 'channel') this.close(ending)
       return
     }
     this.#state = 'reopened'

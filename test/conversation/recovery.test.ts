@@ -915,6 +915,26 @@ describe('a channel that is being recovered', () => {
     await channel.close()
     assert.equal(channel.isOpen, false)
   })
+
+  it('waits for the next connection if this one is lost in the read of its open-ok', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare(peer)
+      the.broker.prepare = prepare
+      peer.answers.set('channel.open', ({ channel: id }) =>
+        Buffer.concat([
+          methodFrame(id, methods.ChannelOpenOk, {}),
+          methodFrame(0, methods.ConnectionClose, { replyCode: 320, replyText: 'bye', classId: 0, methodId: 0 }),
+        ]),
+      )
+    }
+    await the.recover()
+    assert.equal(the.seen('recoveryAttemptFailed').length, 1)
+    assert.equal(channel.isOpen, true)
+    await channel.basicQos({ prefetchCount: 3 })
+  })
 })
 
 describe('a transaction whose connection is lost', () => {
