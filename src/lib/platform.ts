@@ -19,9 +19,14 @@ interface Builtins {
   readonly 'node:zlib': typeof import('node:zlib')
 }
 
-/** A module of Node, or undefined in a runtime without it. Bundlers do not follow the name. */
+const found: { [Name in keyof Builtins]?: Builtins[Name] | undefined } = {}
+
+/** A module of Node, or undefined in a runtime without it. Bundlers do not follow the name. Node looks it up slowly. */
 export function builtin<Name extends keyof Builtins>(name: Name): Builtins[Name] | undefined {
-  return typeof process === 'undefined' ? undefined : (process.getBuiltinModule?.(name) as Builtins[Name] | undefined)
+  found[name] ??= (
+    typeof process === 'undefined' ? undefined : process.getBuiltinModule?.(name)
+  ) as (typeof found)[Name]
+  return found[name]
 }
 
 /** A module of Node that has no replacement elsewhere. */

@@ -10,7 +10,7 @@ const LONGEST = 32
  * For all connections, whose tags and names are alike ("consume 16 B": 0.48 µs instead of 0.64). Strings of ASCII only, so
  * that equal codes mean equal bytes. Each slot holds the last one that fell there.
  */
-const strings: string[] = Array.from({ length: SLOTS }, () => '')
+const strings = new Array<string>(SLOTS).fill('')
 /** Their character codes, one slot after the other. */
 const codes = new DataView(new ArrayBuffer(SLOTS * LONGEST))
 

@@ -39,7 +39,7 @@ export interface AnyMethod {
   /** The fields, in wire order. */
   readonly order: readonly Argument[]
   /** The method that answers this one. */
-  readonly reply?: AnyMethod
+  readonly reply?: AnyMethod | undefined
   /** Every method that may answer this one: basic.get has two, others have one or none. */
   readonly replies: readonly AnyMethod[]
   /** A content header and body frames follow. */
@@ -104,8 +104,8 @@ function define<N extends string, F extends Fields>(
   }))
   const [reply] = replies
   const key = ((classId << 16) | methodId) >>> 0
-  const common = { name, classId, methodId, key, fields, order, replies, content }
-  return reply === undefined ? { ...common, synchronous: false } : { ...common, reply, synchronous: true }
+  const synchronous = reply !== undefined
+  return { name, classId, methodId, key, fields, order, reply, replies, content, synchronous }
 }
 
 /** A method that has no answer, or is one. */
@@ -137,7 +137,7 @@ function syncMethod<N extends string, F extends Fields, R extends AnyMethod>(
   fields: F,
   ...otherReplies: readonly AnyMethod[]
 ): SyncMethod<N, F, R> {
-  return { ...define(name, classId, methodId, fields, [reply, ...otherReplies], false), reply, synchronous: true }
+  return define(name, classId, methodId, fields, [reply, ...otherReplies], false) as SyncMethod<N, F, R>
 }
 
 /** The access ticket of AMQP 0-8. RabbitMQ ignores it. */
