@@ -19,12 +19,12 @@ export function connect(options?: ConnectOptions): Promise<AmqpProtocol>
 export function connect(
   ...args: [first?: ConnectUrl | ConnectOptions, second?: ConnectOptions]
 ): Promise<AmqpProtocol> {
-  return fromCallSite(placeOfCall(), async () => await AmqpProtocol.open(resolveSettings(...args)))
+  return fromCallSite(placeOfCall(), () => AmqpProtocol.open(resolveSettings(...args)))
 }
 
 /** `connect` with a URL, by aioamqp's name. */
 export function fromUrl(url: ConnectUrl, options?: ConnectOptions): Promise<AmqpProtocol> {
-  return fromCallSite(placeOfCall(), async () => await AmqpProtocol.open(resolveSettings(url, options)))
+  return fromCallSite(placeOfCall(), () => AmqpProtocol.open(resolveSettings(url, options)))
 }
 
 /**

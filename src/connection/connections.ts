@@ -63,11 +63,16 @@ export class Connections {
   }
 
   /** One after the other: the second one has its attempts when the first one is open. */
-  async open(attempts: number, isAwaiting: boolean): Promise<void> {
-    const { main } = this
+  open(attempts: number, isAwaiting: boolean): Promise<void> {
     const publisher = this.#publisher
+    if (publisher === undefined) return this.main.open(attempts, isAwaiting)
+    return this.#openBoth(publisher, attempts, isAwaiting)
+  }
+
+  async #openBoth(publisher: RecoveringConnection, attempts: number, isAwaiting: boolean): Promise<void> {
+    const { main } = this
     await main.open(attempts, isAwaiting)
-    if (publisher === undefined || publisher.ending !== undefined) return
+    if (publisher.ending !== undefined) return
     try {
       await publisher.open(attempts, isAwaiting)
     } catch (error) {
@@ -123,14 +128,19 @@ export class Connections {
 
   /** As `RecoveringConnection.close`: consumers end first, then publishers, since handlers publish. */
   close(replyCode: number, replyText: string, timeout: number): Promise<void> {
-    this.#closing ??= this.#close(replyCode, replyText, timeout)
+    const publisher = this.#publisher
+    if (publisher === undefined) return this.main.close(replyCode, replyText, timeout)
+    this.#closing ??= this.#closeBoth(publisher, replyCode, replyText, timeout)
     return this.#closing
   }
 
-  async #close(replyCode: number, replyText: string, timeout: number): Promise<void> {
+  async #closeBoth(
+    publisher: RecoveringConnection,
+    replyCode: number,
+    replyText: string,
+    timeout: number,
+  ): Promise<void> {
     const { main } = this
-    const publisher = this.#publisher
-    if (publisher === undefined) return main.close(replyCode, replyText, timeout)
     const end = main.clock.now() + timeout
     const timeLeft = (): number => Math.max(0, end - main.clock.now())
     const part = {

@@ -48,8 +48,8 @@ export class GracefulClose {
 
   /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
   async finishWork(): Promise<void> {
-    const channels = [...this.#host.openChannels]
-    await this.#atMost([...this.#closing(true), ...channels.map(({ work }) => work.stopConsumers())])
+    const consuming = [...this.#host.openChannels].filter(({ consumers }) => consumers.length > 0)
+    await this.#atMost([...this.#closing(true), ...consuming.map(({ work }) => work.stopConsumers())])
     await this.#atMost(this.#joined)
     await this.#atMost(this.#closing(false))
     const busy = Array.from(this.#host.openChannels, ({ work }) => work).filter(work => work.isBusy)

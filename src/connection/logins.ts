@@ -52,10 +52,13 @@ export class Logins {
   }
 
   /** Log in, for attempt number `attempt`. */
-  async connect(signal: AbortSignal, attempt: number): Promise<Connection> {
+  connect(signal: AbortSignal, attempt: number): Promise<Connection> {
     const main = this.#connection.state === 'recovering' ? this.#main : undefined
-    if (main === undefined) return this.#login(signal, attempt)
-    // There is one that tries, and this one follows.
+    return main === undefined ? this.#login(signal, attempt) : this.#follow(main, signal, attempt)
+  }
+
+  /** There is one that tries, and this one follows. */
+  async #follow(main: MainConnection, signal: AbortSignal, attempt: number): Promise<Connection> {
     await answered(main, signal)
     const connection = await this.#login(signal, attempt)
     try {

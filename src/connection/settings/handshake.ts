@@ -69,7 +69,7 @@ const NO_LIMIT_CHANNEL = 65_535
  *     start ──▶ [ secure ──▶ ]… tune ──▶ open ──▶ done
  */
 export async function shakeHands(port: HandshakePort, settings: Settings, server: ServerSettings): Promise<Negotiated> {
-  const start = await expect(port, ConnectionStart, 'connection.start', server)
+  const start = argumentsOf(ConnectionStart, await next(port, 'connection.start'), port, server)
   const { versionMajor, versionMinor } = start
   if (versionMajor !== 0 || versionMinor !== 9) {
     throw new ProtocolError(`the server speaks AMQP ${versionMajor}-${versionMinor}, not 0-9-1`)
@@ -85,7 +85,7 @@ export async function shakeHands(port: HandshakePort, settings: Settings, server
 
   let answer: Answer
   try {
-    answer = await next(port, 'connection.tune', server)
+    answer = await next(port, 'connection.tune')
   } catch (error) {
     throw explained(error, startOkHint(size, start.serverProperties))
   }
@@ -93,10 +93,9 @@ export async function shakeHands(port: HandshakePort, settings: Settings, server
     const { challenge } = answer.args as DecodedOf<typeof ConnectionSecure>
     const response = await port.ask(step, () => mechanism.response(Buffer.from(challenge)))
     port.send(ConnectionSecureOk, { response: bytes(response) })
-    answer = await next(port, 'connection.tune', server)
+    answer = await next(port, 'connection.tune')
   }
-  if (answer.method !== ConnectionTune) throw unexpected(answer.method, 'connection.tune')
-  const tune = answer.args as DecodedOf<typeof ConnectionTune>
+  const tune = argumentsOf(ConnectionTune, answer, port, server)
   const negotiated: Negotiated = {
     serverProperties: start.serverProperties,
     serverMechanisms: start.mechanisms,
@@ -116,7 +115,7 @@ export async function shakeHands(port: HandshakePort, settings: Settings, server
   })
   port.tuned(negotiated)
   port.send(ConnectionOpen, { virtualHost: server.virtualhost })
-  await expect(port, ConnectionOpenOk, 'connection.open-ok', server, true)
+  argumentsOf(ConnectionOpenOk, await next(port, 'connection.open-ok'), port, server)
   return negotiated
 }
 
@@ -138,30 +137,26 @@ function explained(error: unknown, hint: string): unknown {
   return new ConnectionLostError(`${error.message}${hint}`, { reason: error.reason, cause: error })
 }
 
-async function expect<M extends AnyMethod>(
-  port: HandshakePort,
-  method: M,
-  step: string,
-  server: ServerSettings,
-  opening = false,
-): Promise<DecodedOf<M>> {
-  const answer = await next(port, step, server, opening)
-  if (answer.method !== method) throw unexpected(answer.method, step)
-  return answer.args as DecodedOf<M>
-}
-
-async function next(port: HandshakePort, step: string, server: ServerSettings, opening = false): Promise<Answer> {
+function next(port: HandshakePort, step: string): Promise<Answer> {
   port.waitingFor(step)
-  const answer = await port.receive()
-  if (answer.method === ConnectionClose) {
-    port.send(ConnectionCloseOk, {})
-    throw refusal(answer.args as DecodedOf<typeof ConnectionClose>, server, opening)
-  }
-  return answer
+  return port.receive()
 }
 
-function unexpected(method: AnyMethod, wanted: string): ProtocolError {
-  return new ProtocolError(`${method.name} came where ${wanted} was due`)
+/**
+ * What an answer says, if it is the method that is due.
+ *
+ * @throws the reason of the server if it closes the connection instead, which is answered.
+ */
+function argumentsOf<M extends AnyMethod>(
+  due: M,
+  { method, args }: Answer,
+  port: HandshakePort,
+  server: ServerSettings,
+): DecodedOf<M> {
+  if (method === due) return args as DecodedOf<M>
+  if (method !== ConnectionClose) throw new ProtocolError(`${method.name} came where ${due.name} was due`)
+  port.send(ConnectionCloseOk, {})
+  throw refusal(args as DecodedOf<typeof ConnectionClose>, server, due === (ConnectionOpenOk as AnyMethod))
 }
 
 /** The server closed the connection during the handshake; `opening` the virtual host, or at the login before. */

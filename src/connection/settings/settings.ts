@@ -243,10 +243,11 @@ function frameLogOption(value: ConnectOptions['traceFrames'], logger: LogWriter 
 
 function recoverySettings(recovery: boolean | RecoveryOptions | undefined): RecoverySettings | undefined {
   if (recovery === false) return undefined
-  if (recovery !== undefined && recovery !== true && (typeof recovery !== 'object' || recovery === null)) {
+  if (recovery === undefined || recovery === true) return DEFAULT_RECOVERY
+  if (typeof recovery !== 'object' || recovery === null) {
     throw badValue('connect', 'recovery', 'true, false or an object', recovery)
   }
-  const options: RecoveryOptions = typeof recovery === 'object' ? recovery : {}
+  const options: RecoveryOptions = recovery
   checkOptions('connect, "recovery"', options, KNOWN_OF_RECOVERY)
   const { initialDelay, maxDelay, factor, jitter, maxAttempts, topology, giveUpOn } = DEFAULT_RECOVERY
   return {

@@ -1796,8 +1796,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close does not stop the first of the callbacks',
     'connection/graceful-close.ts',
-    '...channels.map(({ work }) => work.stopConsumers())]',
-    '...channels.slice(1).map(({ work }) => work.stopConsumers())]',
+    '...consuming.map(({ work }) => work.stopConsumers())]',
+    '...consuming.slice(1).map(({ work }) => work.stopConsumers())]',
     'what it works on comes again',
   ],
   [
