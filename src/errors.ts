@@ -357,7 +357,11 @@ export class AmqpUriError extends AmqpError {
 }
 
 /** The error for an aborted signal: a signal that timed out gives `TimeoutError`, any other `AbortError`. */
-export function abortedBy(signal: AbortSignal, what: string, outcome?: PublishOutcome): TimeoutError | AbortError {
+export function abortedBy(
+  signal: Pick<AbortSignal, 'reason'>,
+  what: string,
+  outcome?: PublishOutcome,
+): TimeoutError | AbortError {
   const reason: unknown = signal.reason
   const options = { cause: reason, outcome }
   return describeThrown(reason).name === 'TimeoutError'

@@ -4,7 +4,7 @@ import { takesCancelOk, takesRejectOfStream } from '../channel/rabbitmq.ts'
 import type { LogWriter } from '../diagnostics/logger.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import { FrameError, ProtocolError } from '../errors.ts'
-import { onAbort } from '../lib/abort-listeners.ts'
+import { type Cancellation, onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
 import { Deadlines } from '../lib/deadlines.ts'
 import { type Deferred, deferred } from '../lib/deferred.ts'
@@ -24,7 +24,7 @@ import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
 import { connectSocket } from './wire/socket-transport.ts'
-import type { Transport, TransportFactory, TransportHandler, TransportPeer } from './wire/transport.ts'
+import type { MakeTransport, Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
 
 /** What a connection reports. */
@@ -126,7 +126,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     server: ServerSettings,
     settings: Settings,
     events: ConnectionEvents,
-    signal: AbortSignal,
+    signal: Cancellation,
     step: (step: string) => void,
   ): Promise<Connection> {
     let connection: Connection | undefined
@@ -136,8 +136,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       onEnd: () => connection?.onEnd(),
       onClose: error => connection?.onClose(error),
     }
-    const factory = transportFactory(settings)
-    const makeTransport = settings.frameLog === undefined ? factory : await traced(factory, settings.frameLog)
+    const maker = transportMaker(settings)
+    const makeTransport = settings.frameLog === undefined ? maker : await traced(maker, settings.frameLog)
     const end = (why: string): void => {
       if (connection !== undefined) connection.#end(lost(connection.server, 'socket', why))
     }
@@ -422,11 +422,13 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
 }
 
 /** How the program wants to reach a server. */
-function transportFactory({ createTransport }: Settings): TransportFactory {
-  return createTransport === undefined ? connectSocket : guardedFactory(createTransport)
+function transportMaker({ createTransport }: Settings): MakeTransport {
+  if (createTransport === undefined) return connectSocket
+  const factory = guardedFactory(createTransport)
+  return (target, handler, { signal }, onStep) => factory(target, handler, signal, onStep)
 }
 
 /** Only programs that want a trace load its code. */
-async function traced(factory: TransportFactory, log: LogWriter): Promise<TransportFactory> {
-  return (await import('./wire/tracing-transport.ts')).tracingFactory(factory, log)
+async function traced(makeTransport: MakeTransport, log: LogWriter): Promise<MakeTransport> {
+  return (await import('./wire/tracing-transport.ts')).tracing(makeTransport, log)
 }

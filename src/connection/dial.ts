@@ -11,7 +11,7 @@ import {
   ProtocolError,
   TimeoutError,
 } from '../errors.ts'
-import { onAbort } from '../lib/abort-listeners.ts'
+import { Cancellation, onAbort } from '../lib/abort-listeners.ts'
 import type { Clock } from '../lib/clock.ts'
 import { asError } from '../lib/thrown.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
@@ -65,7 +65,7 @@ export async function dial(
   servers: readonly ServerSettings[],
   settings: Settings,
   events: ConnectionEvents,
-  signal: AbortSignal | undefined,
+  signal: Cancellation | undefined,
 ): Promise<Connection> {
   const what = `connect to ${servers.map(addressOf).join(', ')}`
   if (signal?.aborted) throw abortedBy(signal, what)
@@ -94,15 +94,15 @@ async function race(
   servers: readonly ServerSettings[],
   settings: Settings,
   events: ConnectionEvents,
-  signal: AbortSignal | undefined,
+  signal: Cancellation | undefined,
   failures: FailedAttempt[],
 ): Promise<Connection | undefined> {
-  const finished = new AbortController()
+  const finished = new Cancellation()
   const aborted = signal === undefined ? undefined : onAbort(signal, () => finished.abort())
   let winner: Connection | undefined
   const attempts = servers.map(async server => {
     try {
-      const connection = await attempt(server, settings, events, finished.signal, settings.connectTimeout)
+      const connection = await attempt(server, settings, events, finished, settings.connectTimeout)
       if (winner === undefined) {
         winner = connection
         finished.abort()
@@ -122,11 +122,11 @@ async function attempt(
   server: ServerSettings,
   settings: Settings,
   events: ConnectionEvents,
-  signal: AbortSignal | undefined,
+  signal: Cancellation | undefined,
   limit: number,
 ): Promise<Connection> {
   let step = settings.createTransport === undefined ? 'connect' : 'transport'
-  const ended = new AbortController()
+  const ended = new Cancellation()
   const aborted = signal === undefined ? undefined : onAbort(signal, () => ended.abort(abortedBy(signal, 'connect')))
   const timer = settings.clock.after(
     limit,
@@ -138,14 +138,14 @@ async function attempt(
     { keepsProcessAlive: true },
   )
   try {
-    return await Connection.open(server, settings, events, ended.signal, next => {
+    return await Connection.open(server, settings, events, ended, next => {
       step = next
     })
   } catch (error) {
     throw new Failure({
       server: addressOf(server),
       step,
-      cause: asError(ended.signal.aborted ? ended.signal.reason : error),
+      cause: asError(ended.aborted ? ended.reason : error),
       encrypted: server.tls !== undefined,
       frameMax: settings.frameMax,
     })

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import { CONNECT, ConnectContext } from '../diagnostics/connecting.ts'
 import { NoChannelAvailableError } from '../errors.ts'
+import type { Cancellation } from '../lib/abort-listeners.ts'
 import type { OpeningChannel } from './channel-opener.ts'
 import type { ChannelSource, SourcedChannelOptions } from './channel-source.ts'
 import type { Connection, ConnectionEvents } from './connection.ts'
@@ -52,13 +53,13 @@ export class Logins {
   }
 
   /** Log in, for attempt number `attempt`. */
-  connect(signal: AbortSignal, attempt: number): Promise<Connection> {
+  connect(signal: Cancellation, attempt: number): Promise<Connection> {
     const main = this.#connection.state === 'recovering' ? this.#main : undefined
     return main === undefined ? this.#login(signal, attempt) : this.#follow(main, signal, attempt)
   }
 
   /** There is one that tries, and this one follows. */
-  async #follow(main: MainConnection, signal: AbortSignal, attempt: number): Promise<Connection> {
+  async #follow(main: MainConnection, signal: Cancellation, attempt: number): Promise<Connection> {
     await answered(main, signal)
     const connection = await this.#login(signal, attempt)
     try {
@@ -71,7 +72,7 @@ export class Logins {
     return connection
   }
 
-  async #login(signal: AbortSignal, attempt: number): Promise<Connection> {
+  async #login(signal: Cancellation, attempt: number): Promise<Connection> {
     const order = this.#order()
     const isRecovery = this.#connection.state === 'recovering'
     for (;;) {
@@ -105,7 +106,7 @@ export class Logins {
 
   #dial(
     order: readonly ServerSettings[],
-    signal: AbortSignal,
+    signal: Cancellation,
     attempt: number,
     isRecovery: boolean,
   ): Promise<Connection> {
@@ -121,10 +122,14 @@ export class Logins {
 }
 
 /** Resolves once the broker has answered on this connection, or on the next one. Rejects when it is over for good. */
-async function answered(connection: MainConnection, signal: AbortSignal): Promise<void> {
+async function answered(connection: MainConnection, signal: Cancellation): Promise<void> {
   for (;;) {
     try {
-      const { channel, opened } = await connection.openChannel({ what: 'a sign of life', recover: false, signal })
+      const { channel, opened } = await connection.openChannel({
+        what: 'a sign of life',
+        recover: false,
+        signal: signal.signal,
+      })
       await opened
       void channel.close()
       return

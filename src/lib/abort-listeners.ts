@@ -42,23 +42,62 @@ class Registrations extends Set<AbortRegistration> {
   }
 
   handleEvent(): void {
-    for (const registration of [...this]) {
-      // One that ran may have cancelled others.
-      if (this.delete(registration)) registration.run()
-    }
+    runAll(this)
   }
+}
+
+function runAll(registrations: Set<AbortRegistration>): void {
+  for (const registration of [...registrations]) {
+    // One that ran may have cancelled others.
+    if (registrations.delete(registration)) registration.run()
+  }
+}
+
+/**
+ * An `AbortController` and its signal in one, for what only this package ends: each connection makes two, and Node's cost it
+ * more than all that they are for.
+ */
+export class Cancellation {
+  aborted = false
+  reason: unknown
+  /** @internal */
+  readonly registrations = new Set<AbortRegistration>()
+
+  abort(reason: unknown = new DOMException('This operation was aborted', 'AbortError')): void {
+    if (this.aborted) return
+    this.aborted = true
+    this.reason = reason
+    runAll(this.registrations)
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason
+  }
+
+  /** A signal that goes with it, for code that takes no other. */
+  get signal(): AbortSignal {
+    const controller = new AbortController()
+    if (this.aborted) controller.abort(this.reason)
+    else onAbort(this, () => controller.abort(this.reason))
+    return controller.signal
+  }
+}
+
+function registrationsOf(signal: AbortSignal): Registrations {
+  let registrations = REGISTRATIONS.get(signal)
+  if (registrations === undefined) {
+    registrations = new Registrations(signal)
+    REGISTRATIONS.set(signal, registrations)
+  }
+  return registrations
 }
 
 /**
  * Call `run` once when `signal` is aborted, which it must not be yet. All registrations of a signal share one listener, and
  * cancelling takes constant time. `run` must not throw.
  */
-export function onAbort(signal: AbortSignal, run: () => void): AbortRegistration {
-  let registrations = REGISTRATIONS.get(signal)
-  if (registrations === undefined) {
-    registrations = new Registrations(signal)
-    REGISTRATIONS.set(signal, registrations)
-  }
+export function onAbort(signal: AbortSignal | Cancellation, run: () => void): AbortRegistration {
+  const registrations = signal instanceof Cancellation ? signal.registrations : registrationsOf(signal)
   const registration = new AbortRegistration(registrations, run)
   registrations.add(registration)
   return registration

@@ -1,11 +1,11 @@
-import { onAbort } from './abort-listeners.ts'
+import { type Cancellation, onAbort } from './abort-listeners.ts'
 import type { TimerOptions, TimerSource } from './clock.ts'
 
 /** Wait that long, but no longer than until `signal` is aborted, which may be so already. Never rejects. */
 export function pause(
   timers: TimerSource,
   milliseconds: number,
-  signal: AbortSignal,
+  signal: AbortSignal | Cancellation,
   options?: TimerOptions,
 ): Promise<void> {
   if (signal.aborted) return Promise.resolve()

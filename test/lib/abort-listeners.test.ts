@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { describe, it } from 'node:test'
-import { onAbort } from '../../src/lib/abort-listeners.ts'
+import { Cancellation, onAbort } from '../../src/lib/abort-listeners.ts'
 
 describe('onAbort', () => {
   it('has one listener for all who wait for a signal, and none once they have gone', () => {
@@ -39,5 +39,39 @@ describe('onAbort', () => {
     onAbort(other.signal, () => called.push('other'))
     other.abort()
     assert.deepEqual(called, ['other'])
+  })
+})
+
+describe('a cancellation', () => {
+  it('is over once, for the first reason, and calls in order those that have not gone', () => {
+    const cancellation = new Cancellation()
+    const called: string[] = []
+    onAbort(cancellation, () => called.push('first'))
+    onAbort(cancellation, () => called.push('second')).cancel()
+    onAbort(cancellation, () => called.push('third'))
+    cancellation.throwIfAborted()
+    const reason = new Error('enough')
+    cancellation.abort(reason)
+    cancellation.abort(new Error('more than enough'))
+    assert.deepEqual(called, ['first', 'third'])
+    assert.equal(cancellation.reason, reason)
+    assert.throws(() => cancellation.throwIfAborted(), reason)
+  })
+
+  it('has the reason of an AbortController if it is given none', () => {
+    const [cancellation, controller] = [new Cancellation(), new AbortController()]
+    cancellation.abort()
+    controller.abort()
+    assert.deepEqual(cancellation.reason, controller.signal.reason)
+  })
+
+  it('takes a signal along, made before or afterwards', () => {
+    const cancellation = new Cancellation()
+    const before = cancellation.signal
+    assert.equal(before.aborted, false)
+    const reason = new Error('enough')
+    cancellation.abort(reason)
+    assert.equal(before.reason, reason)
+    assert.equal(cancellation.signal.reason, reason)
   })
 })

@@ -1,4 +1,5 @@
 import { AuthenticationError, ConnectionFailedError } from '../../errors.ts'
+import { Cancellation } from '../../lib/abort-listeners.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { pause } from '../../lib/pause.ts'
 import { asError } from '../../lib/thrown.ts'
@@ -8,7 +9,7 @@ import type { AttemptOutcome, Backoff } from './backoff.ts'
 /** What the attempts to connect need of the connection they are for. */
 export interface AttemptsHost {
   /** Attempt number `attempt` is made. */
-  dial(signal: AbortSignal, attempt: number): Promise<Connection>
+  dial(signal: Cancellation, attempt: number): Promise<Connection>
   /** Attempt number `attempt` will be made in `delay` milliseconds; `error` is that of the attempt before. */
   trying(attempt: number, delay: number, error: Error | undefined): void
   /** Attempt number `attempt` failed; the next one will follow in `nextDelay` milliseconds, if that is a number. */
@@ -30,7 +31,7 @@ export class Attempts {
   readonly #clock: Clock
   readonly #backoff: Backoff
   readonly #most: number
-  readonly #cancelled = new AbortController()
+  readonly #cancelled = new Cancellation()
   #made = 0
 
   /** `most` attempts are made, or `Infinity`. */
@@ -52,11 +53,11 @@ export class Attempts {
   }
 
   get isCancelled(): boolean {
-    return this.#cancelled.signal.aborted
+    return this.#cancelled.aborted
   }
 
   throwIfCancelled(): void {
-    this.#cancelled.signal.throwIfAborted()
+    this.#cancelled.throwIfAborted()
   }
 
   /**
@@ -71,7 +72,7 @@ export class Attempts {
       await this.pause(delay)
       this.#made = attempt
       try {
-        const connection = await this.#host.dial(this.#cancelled.signal, attempt)
+        const connection = await this.#host.dial(this.#cancelled, attempt)
         if (this.isCancelled) connection.abandon('it came too late')
         this.throwIfCancelled()
         await use(connection)
@@ -93,7 +94,7 @@ export class Attempts {
   async pause(milliseconds: number): Promise<void> {
     this.throwIfCancelled()
     if (milliseconds === 0) return
-    await pause(this.#clock, milliseconds, this.#cancelled.signal, { keepsProcessAlive: true })
+    await pause(this.#clock, milliseconds, this.#cancelled, { keepsProcessAlive: true })
     this.throwIfCancelled()
   }
 }

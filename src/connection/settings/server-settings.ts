@@ -239,9 +239,17 @@ function fileOf(text: string, parameter: string, path: string | undefined): Buff
 
 /** What all URLs that mention `key` say of it; undefined if none does. */
 function agreed(uris: readonly ParsedUri[], key: ConnectionKey): number | undefined {
+  let said: number | undefined
+  for (const { parts } of uris) {
+    const value = parts.query[key]
+    said ??= value
+    if (value !== undefined && value !== said) throw disagreement(uris, key)
+  }
+  return said
+}
+
+function disagreement(uris: readonly ParsedUri[], key: ConnectionKey): AmqpUriError {
   const values = uris.map(({ parts }) => parts.query[key]).filter(value => value !== undefined)
-  const [first] = values
-  if (values.every(value => value === first)) return first
   const name = key.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
-  throw new AmqpUriError(`the AMQP URIs do not agree on "${name}": ${[...new Set(values)].join(', ')}`)
+  return new AmqpUriError(`the AMQP URIs do not agree on "${name}": ${[...new Set(values)].join(', ')}`)
 }

@@ -1,14 +1,14 @@
 import type net from 'node:net'
 import type tls from 'node:tls'
-import { onAbort } from '../../lib/abort-listeners.ts'
+import { type Cancellation, onAbort } from '../../lib/abort-listeners.ts'
 import { requiredBuiltin } from '../../lib/platform.ts'
 import { asError } from '../../lib/thrown.ts'
 import {
   type TlsOptions,
   type Transport,
-  type TransportFactory,
   type TransportHandler,
   type TransportPeer,
+  type TransportStep,
   type TransportTarget,
   transferredAway,
 } from './transport.ts'
@@ -28,7 +28,12 @@ const KEEP_ALIVE_DELAY = 60_000
 let readBuffer: Buffer | undefined
 
 /** TCP, or TLS over TCP. */
-export const connectSocket: TransportFactory = async (target, handler, signal, onStep) => {
+export async function connectSocket(
+  target: TransportTarget,
+  handler: TransportHandler,
+  signal: AbortSignal | Cancellation,
+  onStep: (step: TransportStep) => void,
+): Promise<Transport> {
   signal.throwIfAborted()
   const net = requiredBuiltin('node:net', NO_SOCKETS)
   readBuffer ??= Buffer.allocUnsafeSlow(READ_BUFFER_SIZE)
@@ -45,22 +50,16 @@ export const connectSocket: TransportFactory = async (target, handler, signal, o
   const socket = target.tls === undefined ? net.connect(options) : startTls(target.host, target.tls, options, onStep)
   input.socket = socket
   return new Promise((resolve, reject) => {
-    let failure: Error | undefined
-    const failed = (error: Error): void => {
-      failure ??= described(error)
-    }
-    const closed = (): void => {
+    const aborted = onAbort(signal, () => socket.destroy(asError(signal.reason)))
+    const transport = new SocketTransport(socket, target, handler, error => {
       aborted.cancel()
-      reject(failure ?? new Error('the socket was closed before it was connected'))
-    }
+      reject(error)
+    })
     const open = (): void => {
       aborted.cancel()
-      // Nothing of the attempt stays in memory with the socket.
-      socket.off('error', failed)
-      socket.off('close', closed)
-      resolve(new SocketTransport(socket, target, handler))
+      transport.connected()
+      resolve(transport)
     }
-    const aborted = onAbort(signal, () => socket.destroy(asError(signal.reason)))
     if (isName) {
       socket.once('lookup', (error: Error | null) => {
         if (error === null || error === undefined) onStep('connect')
@@ -73,8 +72,6 @@ export const connectSocket: TransportFactory = async (target, handler, signal, o
       else onStep('tls')
     })
     if (target.tls !== undefined) socket.once('secureConnect', open)
-    socket.on('error', failed)
-    socket.once('close', closed)
   })
 }
 
@@ -105,7 +102,7 @@ function startTls(
   host: string,
   own: TlsOptions,
   options: SocketOptions,
-  onStep: Parameters<TransportFactory>[3],
+  onStep: (step: TransportStep) => void,
 ): tls.TLSSocket {
   const net = requiredBuiltin('node:net', NO_SOCKETS)
   const tls = requiredBuiltin('node:tls', NO_SOCKETS)
@@ -141,13 +138,22 @@ function identityFault(check: () => unknown): Error | undefined {
 }
 
 class SocketTransport implements Transport {
-  readonly peer: TransportPeer
+  peer: TransportPeer
   readonly #socket: net.Socket
+  /** Ends the attempt to connect. Undefined once it is connected: nothing of the attempt stays in memory with the socket. */
+  #gaveUp: ((error: Error) => void) | undefined
+  /** The peer has ended its side. */
   #ended = false
 
-  constructor(socket: net.Socket, { host, port, tls }: TransportTarget, handler: TransportHandler) {
+  constructor(
+    socket: net.Socket,
+    { host, port, tls }: TransportTarget,
+    handler: TransportHandler,
+    gaveUp: (error: Error) => void,
+  ) {
     this.#socket = socket
-    this.peer = { host, port, localPort: socket.localPort ?? 0, encrypted: tls !== undefined }
+    this.#gaveUp = gaveUp
+    this.peer = { host, port, localPort: 0, encrypted: tls !== undefined }
     refuseTransferred(socket)
     socket.on('drain', () => handler.onDrain())
     let failure: Error | undefined
@@ -157,9 +163,17 @@ class SocketTransport implements Transport {
     socket.once('end', () => {
       this.#ended = true
       // An alert of TLS comes as an error, and the end after it; which of the two it was, the error says.
-      if (failure === undefined) handler.onEnd()
+      if (failure === undefined && this.#gaveUp === undefined) handler.onEnd()
     })
-    socket.once('close', () => handler.onClose(failure))
+    socket.once('close', () => {
+      if (this.#gaveUp === undefined) handler.onClose(failure)
+      else this.#gaveUp(failure ?? new Error('the socket was closed before it was connected'))
+    })
+  }
+
+  connected(): void {
+    this.#gaveUp = undefined
+    this.peer = { ...this.peer, localPort: this.#socket.localPort ?? 0 }
   }
 
   get pending(): number {

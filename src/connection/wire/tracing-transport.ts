@@ -1,6 +1,6 @@
 import type { LogWriter } from '../../diagnostics/logger.ts'
 import { FrameTrace } from './frame-trace.ts'
-import type { Transport, TransportFactory, TransportPeer } from './transport.ts'
+import type { MakeTransport, Transport, TransportPeer } from './transport.ts'
 
 /** A transport that writes a line for each frame that leaves. */
 class TracingTransport implements Transport {
@@ -48,7 +48,7 @@ class TracingTransport implements Transport {
 }
 
 /** Transports whose frames are traced, both ways. */
-export function tracingFactory(makeTransport: TransportFactory, log: LogWriter): TransportFactory {
+export function tracing(makeTransport: MakeTransport, log: LogWriter): MakeTransport {
   return async (target, handler, signal, onStep) => {
     const server = `${target.host}:${target.port}`
     const incoming = new FrameTrace(log, `← ${server}`)

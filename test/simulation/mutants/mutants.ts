@@ -356,7 +356,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the pause of a recovery outlives the close',
     'connection/recovery/attempts.ts',
-    'await pause(this.#clock, milliseconds, this.#cancelled.signal',
+    'await pause(this.#clock, milliseconds, this.#cancelled',
     'await pause(this.#clock, milliseconds, new AbortController().signal',
     'the process stays alive for it',
   ],
