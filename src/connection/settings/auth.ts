@@ -48,17 +48,18 @@ export interface Credentials {
  * @throws AuthenticationError when the server has none of them.
  */
 export function chooseMechanism(credentials: Credentials, serverMechanisms: string): SaslMechanism {
-  const offered = serverMechanisms.split(' ').filter(name => name !== '')
-  const upperCase = new Set(offered.map(name => name.toUpperCase()))
+  const offered = serverMechanisms.toUpperCase().split(' ')
   for (const method of credentials.loginMethods) {
-    const mechanism = typeof method === 'string' ? builtIn(method, credentials) : method
-    if (upperCase.has(mechanism.name.toUpperCase())) return mechanism
+    const name = typeof method === 'string' ? method : method.name
+    if (!offered.includes(name.toUpperCase())) continue
+    return typeof method === 'string' ? builtIn(method, credentials) : method
   }
 
   const wanted = credentials.loginMethods.map(method => (typeof method === 'string' ? method : method.name))
   const hint = wanted.includes('EXTERNAL') ? '; EXTERNAL needs the plugin rabbitmq_auth_mechanism_ssl' : ''
+  const names = serverMechanisms.split(' ').filter(name => name !== '')
   throw new AuthenticationError(
-    `the server does not offer the SASL mechanism ${wanted.join(' or ')}, only ${offered.join(', ') || 'none'}${hint}`,
+    `the server does not offer the SASL mechanism ${wanted.join(' or ')}, only ${names.join(', ') || 'none'}${hint}`,
   )
 }
 
