@@ -60,6 +60,12 @@ export interface Call {
   follower: Call | undefined
 }
 
+/** The channel that the calls are made on. */
+export interface CallsHost {
+  /** Carries out the consequence of a timeout, which may be the call's own. */
+  timedOut(call: Call, error: TimeoutError, isOwn: boolean): void
+}
+
 /** Calls whose replies are due, oldest first. */
 class DueReplies {
   oldest: Call | undefined
@@ -92,7 +98,7 @@ class DueReplies {
  */
 export class Calls {
   readonly #port: ChannelPort
-  readonly #timedOut: (call: Call, error: TimeoutError, isOwn: boolean) => void
+  readonly #host: CallsHost
   readonly #inOrder = new DueReplies()
   /** Those that need not be answered in order, by their replies; made for the first. */
   #byReply: Map<ReplyKey, DueReplies> | undefined
@@ -103,16 +109,12 @@ export class Calls {
   /** The end of the general timeout. */
   #deadline: Deadline | undefined
   #closing = false
+  /** Of a timeout, for its error. */
   readonly #consequence: string
 
-  /** `timedOut` carries out the consequence of a timeout, which may be the call's own; `consequence` is its text in the error. */
-  constructor(
-    port: ChannelPort,
-    timedOut: (call: Call, error: TimeoutError, isOwn: boolean) => void,
-    consequence: string,
-  ) {
+  constructor(port: ChannelPort, host: CallsHost, consequence: string) {
     this.#port = port
-    this.#timedOut = timedOut
+    this.#host = host
     this.#consequence = consequence
   }
 
@@ -225,7 +227,7 @@ export class Calls {
       `${call.what} was not answered by ${this.#port.server} within ${timeout} ms; ${this.#consequence}`,
     )
     this.#abandon(call, error)
-    this.#timedOut(call, error, isOwn)
+    this.#host.timedOut(call, error, isOwn)
   }
 
   /** The general timeout is that of the oldest call that a caller waits for. It does not run while the broker blocks. */

@@ -19,7 +19,7 @@ import {
   type SyncMethod,
 } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
-import { type CallContext, Calls, type ReplyKey, type ReplyObserver } from './calls.ts'
+import { type Call, type CallContext, Calls, type CallsHost, type ReplyKey, type ReplyObserver } from './calls.ts'
 import { ChannelFrames, type ChannelParts, type RefusedGet } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
@@ -69,7 +69,7 @@ const NEXT: Record<State, readonly State[]> = {
 }
 
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
-export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCallsHost {
+export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost, ConsumeCallsHost {
   readonly id: number
   readonly window: ConfirmWindow
   readonly acker: Acker
@@ -101,14 +101,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     this.#events = events
     this.window = new ConfirmWindow(port, id, earlier.publish, routes, earlier.unheard)
     this.acker = new Acker(port, id, earlier.delivery)
-    this.calls = new Calls(
-      port,
-      (_call, error, isOwn) => {
-        if (this.#state !== 'closing') this.#abort(error)
-        else if (!isOwn) this.#closeUnanswered()
-      },
-      'its channel is closed, since its outcome at the server is unknown',
-    )
+    this.calls = new Calls(port, this, 'its channel is closed, since its outcome at the server is unknown')
     this.frames = new ChannelFrames(port, id, earlier.publish, this)
   }
 
@@ -277,6 +270,11 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
     return this.#closing
   }
 
+  timedOut(_call: Call, error: TimeoutError, isOwn: boolean): void {
+    if (this.#state !== 'closing') this.#abort(error)
+    else if (!isOwn) this.#closeUnanswered()
+  }
+
   /** Close it because its state is unknown; what was pending rejects at once. */
   #abort(reason: AmqpError | TimeoutError): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
@@ -316,7 +314,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   #end(ending: CloseReason, mayFollow = false): void {
     this.#to('closed')
     this.#ending = ending
-    this.acker.end(this.#lossReason)
+    this.acker.end(() => this.#lossReason())
     this.onOver?.(ending)
     this.#consuming?.failAll(ending)
     this.#failAll(ending, ChannelClose.key)
@@ -325,14 +323,14 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, ConsumeCal
   }
 
   /** Made when it is read: an error with its stack costs as much as all the rest of a close. */
-  readonly #lossReason = (): Error => {
+  #lossReason(): Error {
     const ending = this.#ending ?? closedByClient(this.id, this.#closeReason)
     return ending.error ?? ending.errorFor(`consuming on channel ${this.id}`, false)
   }
 
   /** The broker has the unsettled deliveries back; `recovers` if the consumers may go on in another life. */
   endDeliveries(recovers: boolean): void {
-    this.#consuming?.deliveries.end(this.#lossReason, recovers)
+    this.#consuming?.deliveries.end(() => this.#lossReason(), recovers)
   }
 
   /** Reject everything pending but the call `spared`, which resolves. */

@@ -126,11 +126,7 @@ export class Channel {
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, options: RecoveringChannelOptions, returnCallback?: ReturnCallback) {
     if (returnCallback !== undefined) this.returnCallback = returnCallback
-    const events = {
-      returned: (message: ReturnedMessage, isReported: boolean) => this.#returned(message, isReported),
-      cancelled: (error: ConsumerCancelledError, isRestarted: boolean) => this.#cancelled(error, isRestarted),
-    }
-    this.#recovering = new RecoveringChannel(host, events, options)
+    this.#recovering = new RecoveringChannel(host, this, options)
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
@@ -776,14 +772,16 @@ export class Channel {
     return timeout === undefined ? undefined : this.#recovering.host.clock.now()
   }
 
-  #returned(message: ReturnedMessage, isReported: boolean): void {
+  /** @internal */
+  returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
     } else if (!isReported) this.#recovering.host.report(returnError(message), 'warn')
   }
 
-  #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
+  /** @internal */
+  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
     const emit = (): void => {
       const callbacks = this.#cancellationCallbacks

@@ -147,7 +147,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   updateSecret(secret: string, reason: string): Promise<void> {
     const context = { what: 'connection.update-secret', site: undefined }
     const { key } = ConnectionUpdateSecret
-    this.#calls ??= new Calls(this.#port, ignore, 'its outcome at the server is unknown')
+    this.#calls ??= new Calls(this.#port, { timedOut: ignore }, 'its outcome at the server is unknown')
     return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
       this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason })
       return undefined

@@ -12,7 +12,7 @@ const [DECLARE, DECLARE_OK, BIND, BIND_OK, CLOSE, CLOSE_OK] = [1, 2, 3, 4, 5, 6]
 class Fixture {
   readonly port = new FakeChannelPort()
   readonly timedOut: Call[] = []
-  readonly calls = new Calls(this.port, call => this.timedOut.push(call), 'and so on')
+  readonly calls = new Calls(this.port, { timedOut: call => this.timedOut.push(call) }, 'and so on')
 
   declare(what: string, options: Partial<CallContext> = {}, replied?: (reply: unknown, abandoned: boolean) => void) {
     const context = { what, site: undefined, ...options }

@@ -241,26 +241,30 @@ export class ConfirmWindow {
         `${acked ? 'basic.ack' : 'basic.nack'} of delivery tag ${tag} came on channel ${this.#channelId}, but nothing was published under it`,
       )
     }
-    const settled = acked ? this.#acked : this.#nacked
-    if (multiple) unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)
+    if (multiple) this.#settleUpTo(unconfirmed, tag === 0 ? lastTag : tag, acked)
     else {
       const publish = unconfirmed.take(tag)
       if (publish === undefined) return
-      settled(publish, tag)
+      this.#settleOne(publish, tag, acked)
     }
     this.#waiters?.settled(unconfirmed.oldest)
     this.#owner?.progressed()
   }
 
-  readonly #acked = (publish: PendingPublish): void => {
-    if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
+  #settleUpTo(unconfirmed: Unconfirmed, last: number, acked: boolean): void {
+    unconfirmed.takeUpTo(last, (publish, tag) => this.#settleOne(publish, tag, acked))
+  }
+
+  #settleOne(publish: PendingPublish, tag: number, acked: boolean): void {
+    if (!acked) this.#nacked(publish, tag)
+    else if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
     else if (publish.resolve !== undefined) {
       this.port.operationEnded()
       fulfil(publish)
     }
   }
 
-  readonly #nacked = (publish: PendingPublish, tag: number): void => {
+  #nacked(publish: PendingPublish, tag: number): void {
     if (publish.resolve !== undefined && this.#owner?.nacked(publish) === true) {
       this.#kept.push(publish)
       return

@@ -143,8 +143,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a multiple confirm settles one too many',
     'channel/publish/confirm-window.ts',
-    'unconfirmed.takeUpTo(tag === 0 ? lastTag : tag, settled)',
-    'unconfirmed.takeUpTo(tag === 0 ? lastTag : Math.min(lastTag, tag + 1), settled)',
+    'this.#settleUpTo(unconfirmed, tag === 0 ? lastTag : tag, acked)',
+    'this.#settleUpTo(unconfirmed, tag === 0 ? lastTag : Math.min(lastTag, tag + 1), acked)',
     'a message counts as safe that the broker has not spoken of',
   ],
   [
