@@ -8,7 +8,6 @@ import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { asError } from '../lib/thrown.ts'
 import {
   type ArgumentsOf,
-  type BasicConsume,
   BasicQos,
   BasicRecover,
   BasicRecoverAsync,
@@ -46,6 +45,7 @@ import type { ChannelSession } from './channel-session.ts'
 import { CallbackConsumer } from './consume/callback-consumer.ts'
 import type { Envelope, GetResult, ReturnEnvelope, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer, DeliverySink } from './consume/delivery-sink.ts'
+import type { RecordedConsumer } from './consume/recorded-consumers.ts'
 import { positionOf } from './consume/stream-position.ts'
 import type {
   AckOptions,
@@ -478,7 +478,7 @@ export class Channel {
       }
       const sink = new CallbackConsumer({
         queueName,
-        noAck: noAck === true,
+        noAck: booleanOption('basic.consume', 'noAck', noAck) ?? false,
         concurrency,
         channel: this,
         callback,
@@ -495,22 +495,32 @@ export class Channel {
   }
 
   #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext, isRestarted: boolean): Promise<Consumer> {
-    const { noLocal, noAck, exclusive, noWait } = options
-    const { queueName } = sink
+    const { noLocal, exclusive } = options
+    const { queueName, noAck } = sink
+    const noWait = booleanOption('basic.consume', 'noWait', options.noWait) ?? false
     const args = argumentsOf('basic.consume', options.arguments)
     // Made here and not by the server, whose consume-ok comes by another way than the other replies.
     const tag = shortStringOption('basic.consume', 'consumerTag', options.consumerTag) || newConsumerTag()
     if (typeof queueName !== 'string') throw badValue('basic.consume', 'queueName', 'a string', queueName)
-    const sent = { queueName, consumerTag: tag, noLocal, noAck, exclusive, noWait, arguments: args }
     // A stream takes no consumer without acks.
     const offset = args?.['x-stream-offset']
-    const { name } = this.#recovering.names.meant(queueName)
-    const isStream = noAck === true ? false : offset !== undefined || this.#topology?.isStream(name ?? '')
-    const consumer: Consumer = { tag, sink, position: positionOf(isStream, offset), isRestarted }
+    const queue = this.#recovering.names.meant(queueName)
+    const isStream = noAck ? false : offset !== undefined || this.#topology?.isStream(queue.name ?? '')
+    const consumer: RecordedConsumer = {
+      tag,
+      sink,
+      position: positionOf(isStream, offset),
+      isRestarted,
+      noLocal,
+      exclusive,
+      arguments: args,
+      queue,
+      prefetch: undefined,
+      counted: false,
+    }
     const { recordedConsumers } = this.#recovering
-    const request = sent as ArgumentsOf<typeof BasicConsume>
     return this.#recovering
-      .use(session => recordedConsumers.start(session, consumer, request, context), context)
+      .use(session => recordedConsumers.start(session, consumer, noWait, context), context)
       .then(() => consumer)
   }
 

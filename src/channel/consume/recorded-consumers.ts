@@ -2,6 +2,7 @@ import { atCallSite } from '../../lib/call-site.ts'
 import { asError } from '../../lib/thrown.ts'
 import { type ArgumentsOf, BasicCancel, BasicConsume, BasicQos } from '../../protocol/methods.ts'
 import { copyTable } from '../../protocol/table-copy.ts'
+import type { FieldTable } from '../../protocol/values.ts'
 import type { CallContext } from '../calls.ts'
 import type { ChannelModes, QosArguments } from '../channel-modes.ts'
 import type { ChannelSession } from '../channel-session.ts'
@@ -12,10 +13,11 @@ import type { ConsumeObserver } from './consume-calls.ts'
 import { tagInUse } from './deliveries.ts'
 import type { Consumer } from './delivery-sink.ts'
 
-/** A consumer, as each next life asks for it. */
-interface RecordedConsumer {
-  readonly consumer: Consumer
-  readonly args: ArgumentsOf<typeof BasicConsume>
+/** A consumer, as each next life asks for it. One object has all of that, since a program may have thousands of consumers. */
+export interface RecordedConsumer extends Consumer {
+  readonly noLocal: boolean | undefined
+  readonly exclusive: boolean | undefined
+  readonly arguments: FieldTable | undefined
   /** The queue that was meant when basic.consume was written. */
   queue: QueueReference
   /** The limit that held when basic.consume was written. */
@@ -59,29 +61,23 @@ export class RecordedConsumers {
   }
 
   /** Consume, now and in later lives. */
-  start(
-    session: ChannelSession,
-    consumer: Consumer,
-    args: ArgumentsOf<typeof BasicConsume>,
-    context: CallContext,
-  ): Promise<void> {
-    const { tag } = consumer
+  start(session: ChannelSession, consumer: RecordedConsumer, noWait: boolean, context: CallContext): Promise<void> {
+    const { tag, sink } = consumer
     const { names, modes } = this.#host
     // One that the broker has not granted again yet keeps its tag.
     if (this.#consumers.has(tag) && session.consuming.deliveries.consumer(tag) === undefined) {
-      consumer.sink.discard()
+      sink.discard()
       return Promise.reject(atCallSite(tagInUse(consumer, session.id), context.site))
     }
-    const { queueName = '', noWait = false } = args
-    const meant = { queue: names.meant(queueName), prefetch: modes.prefetch }
-    const recorded: RecordedConsumer = { consumer, args, ...meant, counted: false }
+    consumer.queue = names.meant(sink.queueName)
+    consumer.prefetch = modes.prefetch
     const mayBeStream = limits(modes.prefetch) || limits(modes.globalPrefetch)
-    const counting = this.#counting(recorded, noWait)
+    const counting = this.#counting(consumer, noWait)
     const observer = {
       ...counting,
       written: () => {
         // Not before: until then the tag may be that of one that is being cancelled.
-        this.#consumers.set(tag, recorded)
+        this.#consumers.set(tag, consumer)
         counting.written()
       },
       consuming: () => {
@@ -90,10 +86,10 @@ export class RecordedConsumers {
         counting.consuming()
       },
     }
-    const sent = { ...args, queueName: names.wireName(session, queueName) }
+    const sent = asked(consumer, names.wireName(session, sink.queueName), noWait)
     const started = session.consuming.consume(consumer, sent, context, false, observer)
     started.catch(() => {
-      if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)
+      if (this.#consumers.get(tag) === consumer) this.#consumers.delete(tag)
     })
     return started
   }
@@ -134,7 +130,7 @@ export class RecordedConsumers {
       context,
       consumer => {
         const recorded = this.#consumers.get(tag)
-        if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this.#consumers.delete(tag)
+        if (recorded !== undefined && recorded === (consumer ?? recorded)) this.#consumers.delete(tag)
         entry?.replied()
       },
       () => {
@@ -167,7 +163,7 @@ export class RecordedConsumers {
   }
 
   consumers(): Consumer[] {
-    return [...this.#consumers.values()].map(({ consumer }) => consumer)
+    return [...this.#consumers.values()]
   }
 
   /** The queues that are consumed from, by the names they have now. */
@@ -193,21 +189,19 @@ export class RecordedConsumers {
       limits.push(session.call(BasicQos, prefetch ?? UNLIMITED, { what: 'basic.qos', site: undefined }))
       limit = prefetch
     }
-    const started = missing.map(recorded => {
-      const { consumer, args: asked, prefetch } = recorded
-      setLimit(prefetch)
+    const started = missing.map(consumer => {
+      setLimit(consumer.prefetch)
       const resume = consumer.position.resumeOffset
-      let args = asked
+      let args = consumer.arguments
       if (resume !== undefined) {
-        const changed = copyTable(asked.arguments ?? {}, 'basic.consume: arguments') ?? {}
-        changed['x-stream-offset'] = resume
-        args = { ...asked, arguments: changed }
+        args = copyTable(args ?? {}, 'basic.consume: arguments') ?? {}
+        args['x-stream-offset'] = resume
       }
-      const queueName = this.#queueOf(recorded)
+      const queueName = this.#queueOf(consumer)
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
-      const sent = { ...args, queueName, noWait: false }
+      const sent = asked(consumer, queueName, false, args)
       const promise = session.consuming
-        .consume(consumer, sent, context, true, this.#counting(recorded, false))
+        .consume(consumer, sent, context, true, this.#counting(consumer, false))
         .then(() => {
           if (resume !== undefined) consumer.position.granted()
         })
@@ -231,12 +225,12 @@ export class RecordedConsumers {
 
   /** Whether the program's side consumes again by itself, on a channel of its own, once the consumer is cancelled. */
   isRestarted(tag: string): boolean {
-    return this.#consumers.get(tag)?.consumer.isRestarted === true
+    return this.#consumers.get(tag)?.isRestarted === true
   }
 
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
   mayConsumeOtherwise(tag: string, error: Error): boolean {
-    return this.#consumers.get(tag)?.consumer.position.refused(error) === true
+    return this.#consumers.get(tag)?.position.refused(error) === true
   }
 
   #queueOf({ queue }: RecordedConsumer): string {
@@ -249,10 +243,21 @@ export class RecordedConsumers {
     const { session } = this.#host
     if (session === undefined) return []
     const missing = [...this.#consumers.values()].filter(
-      ({ consumer }) => session.consuming.deliveries.consumer(consumer.tag) === undefined,
+      ({ tag }) => session.consuming.deliveries.consumer(tag) === undefined,
     )
-    return missing.map(recorded => ({ tag: recorded.consumer.tag, queueName: this.#queueOf(recorded) }))
+    return missing.map(recorded => ({ tag: recorded.tag, queueName: this.#queueOf(recorded) }))
   }
+}
+
+/** The arguments of its basic.consume. */
+function asked(
+  { tag, sink, noLocal, exclusive, arguments: own }: RecordedConsumer,
+  queueName: string,
+  noWait: boolean,
+  args = own,
+): ArgumentsOf<typeof BasicConsume> {
+  const sent = { queueName, consumerTag: tag, noLocal, noAck: sink.noAck, exclusive, noWait, arguments: args }
+  return sent as ArgumentsOf<typeof BasicConsume>
 }
 
 /** What a new channel has. */

@@ -263,14 +263,14 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer without acks does not come back',
     'channel/consume/recorded-consumers.ts',
-    'this.#consumers.set(tag, recorded)',
-    'if (args.noAck !== true) this.#consumers.set(tag, recorded)',
+    'this.#consumers.set(tag, consumer)',
+    'if (!sink.noAck) this.#consumers.set(tag, consumer)',
     'it gets nothing any more, and nobody says so',
   ],
   [
     'a cancelled consumer comes back',
     'channel/consume/recorded-consumers.ts',
-    'if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this.#consumers.delete(tag)',
+    'if (recorded !== undefined && recorded === (consumer ?? recorded)) this.#consumers.delete(tag)',
     'if (recorded === undefined) this.#consumers.delete(tag)',
     'its callback gets messages after the cancel',
   ],
@@ -520,8 +520,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer of a stream starts over after a loss',
     'channel/consume/recorded-consumers.ts',
-    "changed['x-stream-offset'] = resume",
-    "changed['x-stream-offset'] = asked.arguments?.['x-stream-offset'] ?? resume",
+    "args['x-stream-offset'] = resume",
+    "args['x-stream-offset'] = consumer.arguments?.['x-stream-offset'] ?? resume",
     'it gets what it has acked',
   ],
   [
@@ -1248,8 +1248,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer comes back without its arguments',
     'channel/consume/recorded-consumers.ts',
-    'const sent = { ...args, queueName, noWait: false }',
-    'const sent = { ...args, queueName, noWait: false, arguments: undefined }',
+    'const sent = asked(consumer, queueName, false, args)',
+    'const sent = asked(consumer, queueName, false, {})',
     'it has another priority, or reads another part of a stream',
   ],
   [
@@ -1585,7 +1585,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a cancelled consumer takes the next one of its tag along',
     'channel/consume/recorded-consumers.ts',
-    'if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this.#consumers.delete(tag)',
+    'if (recorded !== undefined && recorded === (consumer ?? recorded)) this.#consumers.delete(tag)',
     'if (recorded !== undefined) this.#consumers.delete(tag)',
     'it does not come back after a loss',
   ],
@@ -1712,8 +1712,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a refused consumer stays recorded',
     'channel/consume/recorded-consumers.ts',
-    'started.catch(() => {\n      if (this.#consumers.get(tag) === recorded) this.#consumers.delete(tag)',
-    'started.catch(() => {\n      if (this.#consumers.get(tag) !== recorded) this.#consumers.delete(tag)',
+    'started.catch(() => {\n      if (this.#consumers.get(tag) === consumer) this.#consumers.delete(tag)',
+    'started.catch(() => {\n      if (this.#consumers.get(tag) !== consumer) this.#consumers.delete(tag)',
     'it comes back with the next connection',
   ],
   [
@@ -2945,8 +2945,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'an exclusive consumer comes back as one of several',
     'channel/consume/recorded-consumers.ts',
-    'const sent = { ...args, queueName, noWait: false }',
-    'const sent = { ...args, queueName, noWait: false, exclusive: false }',
+    'const sent = asked(consumer, queueName, false, args)',
+    'const sent = asked({ ...consumer, exclusive: false }, queueName, false, args)',
     'another one may consume beside it',
   ],
   [
@@ -3050,7 +3050,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer of a stream comes back without its other arguments',
     'channel/consume/recorded-consumers.ts',
-    "copyTable(asked.arguments ?? {}, 'basic.consume: arguments')",
+    "copyTable(args ?? {}, 'basic.consume: arguments')",
     "copyTable({}, 'basic.consume: arguments')",
     'it gets what it did not ask for',
   ],
@@ -3752,7 +3752,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a cancel forgets whatever consumer is recorded',
     'channel/consume/recorded-consumers.ts',
-    'if (recorded !== undefined && recorded.consumer === (consumer ?? recorded.consumer)) this',
+    'if (recorded !== undefined && recorded === (consumer ?? recorded)) this',
     'if (recorded !== undefined) this',
     'the next consumer of that tag does not come back',
   ],
