@@ -2,6 +2,7 @@ import type { ErrorReporter } from '../channel/port.ts'
 import { limitsEachConsumer } from '../channel/rabbitmq.ts'
 import { ConnectionTimes } from '../diagnostics/connection-times.ts'
 import { LifecycleReporter } from '../diagnostics/lifecycle-reporter.ts'
+import { likenessOf, withCount } from '../diagnostics/repeats.ts'
 import type { EndpointSource } from '../diagnostics/server-context.ts'
 import type { ConnectionStats } from '../diagnostics/stats.ts'
 import { AuthenticationError, ConnectionFailedError, ConnectionLostError } from '../errors.ts'
@@ -47,7 +48,7 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
     if (onError !== undefined) onError(error)
     else if (fallback === 'unhandled') surface(error)
     else if (logger !== undefined) this.reported(error, what)
-    else warn(error)
+    else this.repeats.say(likenessOf(error), times => warn(error, withCount(error.message, times)))
   }
 
   /** The connection has ended so, and no promise says it. A log has a line of the loss, or of giving up. */
@@ -153,6 +154,7 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
 
   /** It is over for good; undefined if the program asked for that. */
   closed(error: Error | undefined): void {
+    this.repeats.flush()
     this.occurred('connection.closed', { error }, () => this.#emit('closed', ...(error === undefined ? [] : [error])))
   }
 }

@@ -4,6 +4,7 @@ import { channel } from '../lib/platform.ts'
 import type { LifecycleEvent, LifecycleEventName, LifecycleEvents } from './lifecycle-events.ts'
 import { LIFECYCLE_EVENT_NAMES, lineOf } from './log-lines.ts'
 import type { LogLevel, LogWriter } from './logger.ts'
+import { likenessOf, Repeats, withCount } from './repeats.ts'
 import type { EndpointSource } from './server-context.ts'
 
 /** What a structured logger gets in another form. */
@@ -21,10 +22,6 @@ export interface LifecycleSink {
 /** Kept for good: Bun forgets the subscribers of a channel that nothing else holds. */
 const CHANNELS = new Map(LIFECYCLE_EVENT_NAMES.map(name => [name, channel(`asyncamqp:${name}`)]))
 
-/** Milliseconds in which a line that may come very often is written once, and lines that are remembered for that. */
-const REPEATED = 60_000
-const MOST_REMEMBERED = 100
-
 /**
  * The one place that reports what happens to a connection: to the log, to the diagnostics channel, and by an event of the
  * program. Call it when a change of state is complete: it runs the program's code.
@@ -32,16 +29,15 @@ const MOST_REMEMBERED = 100
 export class LifecycleReporter implements LifecycleSink {
   readonly #source: EndpointSource
   readonly #log: LogWriter | undefined
-  readonly #clock: Clock
+  /** Lines and warnings that may come very often. */
+  protected readonly repeats: Repeats
   /** Errors that have a line. */
   #logged: WeakSet<Error> | undefined
-  /** Keys of lines, with when they were written and how often they were left out since. */
-  #remembered: Map<string, { readonly since: number; leftOut: number }> | undefined
 
   constructor(source: EndpointSource, log: LogWriter | undefined, clock: Clock) {
     this.#source = source
     this.#log = log
-    this.#clock = clock
+    this.repeats = new Repeats(clock)
   }
 
   occurred<N extends LifecycleEventName>(name: N, details: LifecycleEvents[N], emit?: () => void): void {
@@ -60,33 +56,26 @@ export class LifecycleReporter implements LifecycleSink {
     if (line === undefined) return
     const [level, text, key] = line
     const { error, servers, ...fields } = event as EventFields
+    // A channel's end that no promise of the program says was reported already.
+    if (name === 'channel.closed' && this.#hasLine(error)) return
     const tried = servers?.map(({ cause, ...attempt }) => ({ ...attempt, cause: cause.message }))
     this.#line(level, text, key, error, { event: name, ...fields, servers: tried })
   }
 
   #line(level: LogLevel, text: string, key: string | undefined, error: Error | undefined, fields: object): void {
-    const written = key === undefined ? text : this.#unlessRepeated(text, key, error)
     if (error !== undefined) {
       this.#logged ??= new WeakSet()
       this.#logged.add(error)
     }
     // A returned message is data of the program.
     const err = error instanceof MessageReturnedError ? undefined : error
-    if (written !== undefined) this.#log?.write(level, written, { ...fields, err })
+    const write = (times: number): void => this.#log?.write(level, withCount(text, times), { ...fields, err })
+    if (key === undefined) write(1)
+    else this.repeats.say(key, write)
   }
 
-  #unlessRepeated(text: string, key: string, error: Error | undefined): string | undefined {
-    if (error !== undefined && this.#logged?.has(error) === true) return undefined
-    const now = this.#clock.now()
-    this.#remembered ??= new Map()
-    const known = this.#remembered.get(key)
-    if (known !== undefined && now - known.since < REPEATED) {
-      known.leftOut++
-      return undefined
-    }
-    if (this.#remembered.size >= MOST_REMEMBERED) this.#remembered.clear()
-    this.#remembered.set(key, { since: now, leftOut: 0 })
-    return known === undefined || known.leftOut === 0 ? text : `${text} (and ${known.leftOut} times more before)`
+  #hasLine(error: Error | undefined): boolean {
+    return error !== undefined && this.#logged?.has(error) === true
   }
 
   /**
@@ -94,7 +83,9 @@ export class LifecycleReporter implements LifecycleSink {
    * failed.
    */
   reported(error: Error, what: string | undefined): void {
-    const text = what === undefined ? error.message : `${what}: ${error.message}`
-    this.#line('warn', text, text, error, { event: 'error', ...this.#source.endpoint })
+    if (this.#hasLine(error)) return
+    const before = what === undefined ? '' : `${what}: `
+    const fields = { event: 'error', ...this.#source.endpoint }
+    this.#line('warn', before + error.message, before + likenessOf(error), error, fields)
   }
 }

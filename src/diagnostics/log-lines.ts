@@ -87,7 +87,11 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
         : willResume
           ? 'it will consume again'
           : 'it gets no more messages'
-    return ['warn', `the consumer of queue "${queueName}" was stopped: ${error.message}; ${next}`]
+    return [
+      'warn',
+      `the consumer of queue "${queueName}" was stopped: ${error.message}; ${next}`,
+      `stopped ${queueName}`,
+    ]
   },
   'consumer.given_up': ({ queueName, error }) => [
     'error',
@@ -96,7 +100,11 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
   'consumer.resumed': ({ queueName, interruptedMs, error }) =>
     error instanceof ConnectionError
       ? undefined
-      : ['info', `the consumer of queue "${queueName}" consumes again, after ${time(interruptedMs)}`],
+      : [
+          'info',
+          `the consumer of queue "${queueName}" consumes again, after ${time(interruptedMs)}`,
+          `resumed ${queueName}`,
+        ],
   'consumer.slow_handlers': ({ queueName, slowHandlers, handlersRunning, longestMs, deliveryTag, messageId }) => [
     'warn',
     `${slowHandlers} of ${count(handlersRunning, 'handler')} of queue "${queueName}" ${slowHandlers === 1 ? 'is' : 'are'} slow: one has run for ${time(longestMs)} (delivery tag ${deliveryTag}${messageId === undefined ? '' : `, message "${messageId}"`}); what they work on stays unacked, and the broker takes it back after its consumer timeout`,

@@ -59,14 +59,24 @@ export function surface(thrown: unknown): void {
   void Promise.reject(asError(thrown))
 }
 
-/** Emits a warning of the process with this error, or with a copy if it is of another realm, which Node refuses. */
-export function warn(error: Error): void {
-  showStack(error)
+/** A warning of the process has said what gets such errors in another way. */
+let hasHint = false
+
+/**
+ * Emits a warning of the process with this error, or with its text and name if that is another one than its message, or if
+ * it is of another realm, which Node refuses.
+ */
+export function warn(error: Error, text: string = error.message): void {
   try {
-    emitWarning(error)
+    if (text === error.message) {
+      showStack(error)
+      emitWarning(error)
+      return
+    }
   } catch {
-    emitWarning(error.message, error.name)
+    // Its text is all that can be shown.
   }
+  emitWarning(text, error.name)
 }
 
 /** Node prints the name and the message of a warning, and its `detail`: that gets the lines of the stack. */
@@ -75,9 +85,11 @@ function showStack(error: Error): void {
     const { stack = '' } = error
     const at = stack.indexOf('\n    at ')
     if ('detail' in error) return
-    const lines = at === -1 ? '' : `${stack.slice(at + 1)}\n`
-    const value = `${lines}(the option onError of connect() gets such errors)`
-    Object.defineProperty(error, 'detail', { value, configurable: true, writable: true })
+    const lines = at === -1 ? [] : [stack.slice(at + 1)]
+    if (!hasHint) lines.push('(the option onError of connect() gets such errors)')
+    hasHint = true
+    if (lines.length === 0) return
+    Object.defineProperty(error, 'detail', { value: lines.join('\n'), configurable: true, writable: true })
   } catch {
     // It may be frozen, or a proxy.
   }

@@ -127,8 +127,56 @@ describe('the log of a connection', () => {
       lines[0] ?? '',
       /^warn channel 1 was closed by the server because of queue\.declare: .*no queue.*; what was pending on it rejects, or is sent again$/,
     )
-    assert.equal(lines[1]?.replace('channel 6', 'channel 1'), `${lines[0]} (and 4 times more before)`)
+    assert.equal(lines[1]?.replace('channel 5', 'channel 1'), `${lines[0]} (and 3 more like it within a minute)`)
     assert.match(lines[2] ?? '', /because of basic\.ack: .*unknown delivery tag/)
+  })
+
+  /** Delete a queue with 300 consumers; a minute later, delete another one and close. */
+  async function deleteQueues(options: ConnectOptions): Promise<void> {
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, clock, ...options })
+    for (const queueName of ['busy', 'late']) {
+      await protocol.queueDeclare(queueName)
+      const channel = await protocol.channel()
+      await Promise.all(Array.from({ length: 300 }, () => channel.basicConsume(() => {}, queueName)))
+      await protocol.queueDelete(queueName)
+      await turn()
+      if (queueName === 'busy') await clock.advance(60_000)
+    }
+    await clock.until(protocol.close())
+  }
+  const cancelled = (queueName: string, tag: string): string =>
+    `the server cancelled consumer "${tag}" of queue "${queueName}": the queue was deleted or moved, or the consumer took too long`
+
+  it('has one line for all consumers of a queue that was deleted, and counts the others', async () => {
+    const lines: string[] = []
+    await deleteQueues({ logger: { warn: text => void lines.push(text.replace(/ctag-\d+/, 'ctag')) } })
+    const expected = ['busy', 'late'].flatMap(queueName => {
+      const line = `the consumer of queue "${queueName}" was stopped: ${cancelled(queueName, 'ctag')}; it gets no more messages`
+      return [line, `${line} (and 298 more like it within a minute)`]
+    })
+    assert.deepEqual(
+      lines.map(line => line.replace(/^\[asyncamqp .*?\] /, '')),
+      expected,
+    )
+  })
+
+  it('is bounded in the same way if it is the warnings of the process', async () => {
+    const texts: string[] = []
+    const warned = ({ message }: Error): void => void texts.push(message.replace(/ctag-\d+/, 'ctag'))
+    process.on('warning', warned)
+    try {
+      await deleteQueues({})
+      await turn()
+    } finally {
+      process.removeListener('warning', warned)
+    }
+    const expected = ['busy', 'late'].flatMap(queueName => {
+      const text = cancelled(queueName, 'ctag')
+      return [text, `${text} (and 298 more like it within a minute)`]
+    })
+    assert.deepEqual(texts, expected)
   })
 
   it('names the queue of a consumer that was cancelled, or whose handler failed', async () => {

@@ -157,15 +157,21 @@ describe('unthrowing', () => {
 })
 
 describe('warn', () => {
+  const detailOf = (error: Error & { readonly detail?: string }): string => error.detail ?? ''
+
   it('has the process warn of the very error', async () => {
     const error = Object.assign(new Error('mind this'), { code: 'MIND' })
     const warned = once(process, 'warning')
     warn(error)
     assert.equal((await warned)[0], error)
     assert.deepEqual(Object.keys(error), ['code'])
+    assert.match(
+      detailOf(error),
+      /^ {4}at .*call-safely\.test.*\n\(the option onError of connect\(\) gets such errors\)$/s,
+    )
   })
 
-  it('shows the lines of the stack, and who gets such errors, unless the error has a detail', async () => {
+  it('shows the lines of the stack unless the error has a detail, and who gets such errors no second time', async () => {
     const error = new Error('mind this')
     const bare = Object.assign(new Error('of the server'), { stack: 'Error: of the server' })
     const of = Object.assign(new Error('of a database'), { detail: 'Key (id)=(1) exists' })
@@ -174,8 +180,9 @@ describe('warn', () => {
       warn(each)
       assert.equal((await warned)[0], each)
     }
-    assert.match((error as Error & { detail?: string }).detail ?? '', /^ {4}at .*call-safely\.test.*\n.*onError/s)
-    assert.match((bare as Error & { detail?: string }).detail ?? '', /^\(the option onError/)
+    assert.match(detailOf(error), /^ {4}at .*call-safely\.test/)
+    assert.doesNotMatch(detailOf(error), /onError/)
+    assert.equal(detailOf(bare), '')
     assert.equal(of.detail, 'Key (id)=(1) exists')
   })
 
