@@ -11,6 +11,7 @@ import {
   EncodeError,
   TimeoutError,
 } from '../../src/index.ts'
+import { deferred } from '../../src/lib/deferred.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
 import { delivery, FakeBroker, methodFrame } from '../support/fake-broker.ts'
@@ -157,6 +158,35 @@ describe('a connection that is lost', () => {
     assert.deepEqual([call.state, published.state, closed.state], ['rejected', 'rejected', 'pending'])
     await clock.advance(5_000)
     assert.equal(closed.state, 'resolved')
+    assert.equal(clock.keeping, 0)
+  })
+
+  it('is over by a close at once, which waits for no callback of a restored channel', async () => {
+    const the = await Recoverable.open()
+    await the.protocol.queueDeclare('late')
+    const channel = await the.protocol.channel()
+    let acked: Promise<boolean> | undefined
+    const running = deferred()
+    await channel.basicConsume(async (on, _body, { deliveryTag }) => {
+      await running.promise
+      acked = on.basicClientAck(deliveryTag)
+      acked.catch(() => {})
+    }, 'q')
+    the.silent.add('queue.declare')
+    await the.lose()
+    const { clock } = the
+    const [restored] = the.peer.frames.filter(({ method }) => method === methods.BasicConsume)
+    the.peer.send(delivery(restored?.channel ?? 0, String(restored?.args['consumerTag']), 1, 'x'))
+    await turn()
+    assert.equal(the.protocol.state, 'recovering')
+    const before = clock.now()
+    await clock.until(the.protocol.close())
+    assert.equal(clock.now(), before)
+    running.resolve()
+    await turn()
+    assert.ok(acked !== undefined, 'the callback had begun')
+    await rejection(acked, ConnectionClosedError)
+    assert.deepEqual(the.sent('basic.ack'), [])
     assert.equal(clock.keeping, 0)
   })
 
