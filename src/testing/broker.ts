@@ -229,10 +229,13 @@ export class Broker implements AsyncDisposable {
     this.#engine.setAlarm(undefined)
   }
 
-  /** Send everything this many milliseconds later; 0 ends that. @throws EncodeError for a bad number. */
+  /**
+   * Send everything this many milliseconds later; 0 ends that. What waits by an earlier call is sent at once, before all that
+   * follows. @throws EncodeError for a bad number.
+   */
   slowDown(milliseconds: number): void {
     checkDelay('slowDown', milliseconds)
-    this.#slowDown.milliseconds = milliseconds
+    this.#slowDown.by(milliseconds)
   }
 
   /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. @throws Error if there is none. */

@@ -1,57 +1,60 @@
 import type { ClientPort } from '../broker/connection-host.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
+import { Fifo } from '../lib/fifo.ts'
+
+interface PutOff {
+  readonly act: () => void
+  readonly timer: Timer
+}
 
 /** Puts off what the broker writes to its clients. */
 export class SlowDown {
-  /** How long; 0 for what is written at once. */
-  milliseconds = 0
+  #milliseconds = 0
   readonly #clock: Clock
-  readonly #putOff = new Set<Timer>()
-  /** What waits for each port for which anything does. */
-  readonly #waiting = new Set<(() => void)[]>()
+  /** All of it is put off by the same time, so that it is due in this order. */
+  readonly #putOff = new Fifo<PutOff>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  /** The same port, written to later. Nothing overtakes what is put off, not even when the delay ends. */
+  /** Put off what is written from now on; 0 for no longer. What was put off is written now, in front of it. */
+  by(milliseconds: number): void {
+    this.hurry()
+    this.#milliseconds = milliseconds
+  }
+
+  /** The same port, written to later. A stream counts as full only for what is written at once. */
   slowed(port: ClientPort): ClientPort {
-    const waiting: (() => void)[] = []
-    const later = (act: () => void): void => {
-      if (this.milliseconds === 0 && waiting.length === 0) {
-        act()
-        return
-      }
-      waiting.push(act)
-      this.#waiting.add(waiting)
-      const timer = this.#clock.after(this.milliseconds, () => {
-        this.#putOff.delete(timer)
-        waiting.shift()?.()
-        if (waiting.length === 0) this.#waiting.delete(waiting)
-      })
-      this.#putOff.add(timer)
-    }
     return {
       ...port,
       write: bytes => {
         let takesMore = true
-        later(() => {
+        this.#later(() => {
           takesMore = port.write(bytes)
         })
         return takesMore
       },
-      end: () => later(() => port.end()),
+      end: () => this.#later(() => port.end()),
     }
+  }
+
+  #later(act: () => void): void {
+    if (this.#milliseconds === 0) act()
+    else this.#putOff.push({ act, timer: this.#clock.after(this.#milliseconds, () => this.#putOff.shift()?.act()) })
   }
 
   /** What is put off is written now. */
   hurry(): void {
-    for (const waiting of this.#waiting) for (const act of waiting.splice(0)) act()
-    this.#waiting.clear()
+    // One by one, since what a client answers at once comes after the rest.
+    for (let next = this.#putOff.shift(); next !== undefined; next = this.#putOff.shift()) {
+      next.timer.cancel()
+      next.act()
+    }
   }
 
   /** What is put off is not written any more. */
   stop(): void {
-    for (const timer of this.#putOff) timer.cancel()
+    for (const { timer } of this.#putOff.takeAll()) timer.cancel()
   }
 }

@@ -30,21 +30,37 @@ describe('a broker that is slowed down', () => {
     assert.deepEqual(written, ['one'])
   })
 
-  it('keeps the order, also of what is written after the delay has ended', async () => {
+  it('writes each thing after its own delay, in order', async () => {
     const { clock, slowDown, port, written } = slowed()
-    slowDown.milliseconds = 10
+    slowDown.by(10)
     assert.equal(port.write(Buffer.from('one')), true)
-    slowDown.milliseconds = 0
-    port.write(Buffer.from('two'))
+    await clock.advance(6)
     port.end()
-    assert.deepEqual(written, [])
-    await clock.advance(10)
+    await clock.advance(9)
+    assert.deepEqual(written, ['one'])
+    await clock.advance(1)
+    assert.deepEqual(written, ['one', 'end'])
+  })
+
+  it('writes what waits at once when the delay changes, and what follows after the new one', async () => {
+    const { clock, slowDown, port, written } = slowed()
+    slowDown.by(10)
+    port.write(Buffer.from('one'))
+    await clock.advance(6)
+    slowDown.by(20)
+    assert.deepEqual(written, ['one'])
+    port.write(Buffer.from('two'))
+    await clock.advance(19)
+    assert.deepEqual(written, ['one'])
+    slowDown.by(0)
+    port.end()
     assert.deepEqual(written, ['one', 'two', 'end'])
+    assert.equal(clock.pending, 0)
   })
 
   it('writes nothing more when it is stopped', async () => {
     const { clock, slowDown, port, written } = slowed()
-    slowDown.milliseconds = 10
+    slowDown.by(10)
     port.write(Buffer.from('one'))
     slowDown.stop()
     await clock.advance(100)
