@@ -205,6 +205,35 @@ describe('next()', () => {
   })
 })
 
+describe('A loop over batches', () => {
+  it('acks with one frame beside loops that were made and never asked for anything', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    for (let i = 0; i < 3; i++) consumer[Symbol.asyncIterator]()
+    const batches = consumer.batches({ size: 3 })
+    const first = batches.next()
+    await fixture.deliver(1, 2, 3)
+    assert.equal((await first).value?.length, 3)
+    void batches.next()
+    assert.deepEqual(await fixture.settled(), ['basic.ack 3'])
+  })
+
+  it('acks one by one beside a loop that has a message', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const loop = consumer[Symbol.asyncIterator]()
+    const one = loop.next()
+    await fixture.deliver(1)
+    assert.equal((await one).done, false)
+    const batches = consumer.batches({ size: 2 })
+    const first = batches.next()
+    await fixture.deliver(2, 3)
+    await first
+    void batches.next()
+    assert.deepEqual(await fixture.settled(), ['basic.ack 2', 'basic.ack 3'])
+  })
+})
+
 describe('A message', () => {
   it('that cannot be acked at the moment, since another is being encoded, can be acked after that', async () => {
     const fixture = new Fixture()

@@ -33,6 +33,7 @@ export class Takers {
   readonly #timers: TimerSource
   /** Calls that have no answer yet. */
   readonly waiting: WaitList
+  /** Those that have got a message: one that a program makes and forgets leaves nothing behind. */
   readonly #loops = new Set<Loop>()
   /** What `next` has given out. */
   readonly inHand = new InHand()
@@ -47,24 +48,20 @@ export class Takers {
 
   /** A loop, or whatever else asks for messages one after the other. */
   loop(): MessageLoop {
-    const loop = new MessageLoop({
+    return new MessageLoop({
       take: loop => this.#take(loop, { what: 'next' }),
       leave: loop => this.#leave(loop),
     })
-    this.#loops.add(loop)
-    return loop
   }
 
   /** A loop over batches of them. */
   batches(batch: CheckedBatch): BatchLoop {
-    const loop = new BatchLoop(batch, {
+    return new BatchLoop(batch, {
       timers: this.#timers,
       take: (loop, signal) => this.#take(loop, { signal, what: 'batches' }),
       isAlone: () => this.#loops.size === 1 && this.inHand.unsettled === 0 && this.#host.isInOrder,
       leave: loop => this.#leave(loop),
     })
-    this.#loops.add(loop)
-    return loop
   }
 
   #leave(loop: Loop): Promise<void> {
@@ -108,6 +105,7 @@ export class Takers {
       if (this.#makeError !== undefined) throw this.#makeError()
       return DONE
     }
+    if (loop !== undefined) this.#loops.add(loop)
     if (loop?.given(message) !== true && !this.#host.noAck) this.inHand.add(message)
     if (PROCESS.active) this.#host.trace(loop === undefined ? 'next' : 'loop', message)?.handedOver()
     return { value: message, done: false }
