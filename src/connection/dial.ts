@@ -12,6 +12,7 @@ import {
   TimeoutError,
 } from '../errors.ts'
 import { Cancellation, onAbort } from '../lib/abort-listeners.ts'
+import { atNoCall } from '../lib/call-site.ts'
 import type { Clock } from '../lib/clock.ts'
 import { asError } from '../lib/thrown.ts'
 import { Connection, type ConnectionEvents } from './connection.ts'
@@ -86,7 +87,8 @@ export async function dial(
     }
   }
   if (signal?.aborted) throw abortedBy(signal, what)
-  throw failed(what, failures)
+  // That of a recovery, or in the background, belongs to no call; connect() shows its own.
+  throw atNoCall(failed(what, failures))
 }
 
 /** All at once through the whole handshake: the first that is open wins, the others are closed. */

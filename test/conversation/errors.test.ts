@@ -280,6 +280,20 @@ describe('errors of rejected calls', () => {
     }
   })
 
+  it('show none for an attempt to recover that failed', async () => {
+    const clock = new VirtualClock()
+    const { peer, protocol, broker } = await converse({ clock, recovery: { maxAttempts: 1 } })
+    broker.prepare = next =>
+      next.answers.set('connection.start-ok', () =>
+        methodFrame(0, methods.ConnectionClose, { replyCode: 403, replyText: 'no', classId: 0, methodId: 0 }),
+      )
+    const failed = new Promise<Error>(resolve => protocol.once('recoveryAttemptFailed', (_, error) => resolve(error)))
+    peer.transport.break(new Error('cut'))
+    const error = await clock.until(failed)
+    assert.ok(error instanceof AmqpError)
+    assert.equal(error.stack, `${error.name}: ${error.message}`)
+  })
+
   it('are fresh ones with a common cause', async () => {
     const { peer, channel } = await converseOnChannel()
     const calls = [follow(channel.basicQos()), follow(channel.queueDeclare('q'))]
