@@ -10,6 +10,7 @@ import { FrameInput } from './frame-input.ts'
 import { FrameOutput } from './frame-output.ts'
 import { type Agreed, hasCapability, type Limits, ServerHandshake, SilentRefusal } from './handshake.ts'
 import { Heartbeats } from './heartbeats.ts'
+import { Intake } from './intake.ts'
 import type { Message } from './message.ts'
 import { answerTo, HEADER_SIZE } from './protocol-header.ts'
 import type { Queue } from './queue.ts'
@@ -35,8 +36,9 @@ export class ClientConnection implements ChannelOwner {
   readonly peer: string
   readonly #host: ConnectionHost
   readonly #port: ClientPort
+  readonly #intake: Intake
   readonly #input: FrameInput
-  readonly #output = new FrameOutput()
+  readonly #output: FrameOutput
   readonly #heartbeats: Heartbeats
   readonly #channels = new Map<number, Channel>()
   #state: State = 'greeting'
@@ -45,43 +47,29 @@ export class ClientConnection implements ChannelOwner {
   #agreed: Agreed | undefined
   /** Cuts the connection if the client does not go on in time. */
   #deadline: Timer | undefined
-  /** What came while nothing is read. */
-  #unread: Buffer[] = []
-  /** The rest of the bytes that came with the publish that was blocked. */
-  #held: (() => void)[] = []
-  #isBlocked = false
-  #isFrozen = false
-  /** Whether the stream has taken enough for now. */
-  #isFull = false
-  /** Waits until what was sent before has left. */
-  #afterWriting: (() => void)[] = []
 
   constructor(host: ConnectionHost, port: ClientPort) {
     this.#host = host
     this.#port = port
     this.peer = port.peer
+    this.#output = new FrameOutput(port)
+    this.#intake = new Intake(port)
     this.#input = new FrameInput(
       {
-        method: (channel, method, args) => {
-          if (this.#isBlocked) this.#held.push(() => this.#method(channel, method, args))
-          else this.#method(channel, method, args)
-        },
-        published: (channel, published) => {
-          if (this.#isBlocked) this.#held.push(() => this.#published(channel, published))
-          else this.#published(channel, published)
-        },
+        method: (channel, method, args) => this.#intake.do(() => this.#method(channel, method, args)),
+        published: (channel, published) => this.#intake.do(() => this.#published(channel, published)),
       },
       host.release,
     )
     this.#heartbeats = new Heartbeats(host.clock, {
       beat: () => {
-        if (this.#isFrozen) return
+        if (this.#intake.isFrozen) return
         this.#output.heartbeat()
         host.written(this)
         host.run()
       },
       silent: () => {
-        if (!this.#isBlocked && !this.#isFrozen) this.reset()
+        if (!this.#intake.isBlocked && !this.#intake.isFrozen) this.reset()
       },
     })
     this.#cutAfter(HANDSHAKE_TIMEOUT)
@@ -125,7 +113,7 @@ export class ClientConnection implements ChannelOwner {
   }
 
   afterWriting(turn: () => void): void {
-    this.#afterWriting.push(turn)
+    this.#output.afterWriting(turn)
     this.#host.written(this)
   }
 
@@ -155,7 +143,7 @@ export class ClientConnection implements ChannelOwner {
     return this.#state === 'running'
   }
   get isBlocked(): boolean {
-    return this.#isBlocked
+    return this.#intake.isBlocked
   }
   get clientProperties(): FieldTable {
     return this.#handshake?.clientProperties ?? {}
@@ -177,10 +165,7 @@ export class ClientConnection implements ChannelOwner {
 
   /** Bytes have come. */
   receive(bytes: Buffer): void {
-    if (this.#isFrozen || this.#isBlocked) {
-      this.#unread.push(Buffer.from(bytes))
-      return
-    }
+    if (!this.#intake.takes(bytes)) return
     this.#heartbeats.received()
     this.#take(bytes)
     this.#host.run()
@@ -228,38 +213,31 @@ export class ClientConnection implements ChannelOwner {
 
   /** Neither read nor write, as if the network or the process stood still; or go on. */
   freeze(frozen: boolean): void {
-    this.#isFrozen = frozen
-    if (!frozen) {
-      this.#host.written(this)
-      this.#readOn()
-    }
-    this.#throttle()
+    this.#intake.freeze(frozen)
+    if (frozen) return
+    this.#host.written(this)
+    this.#readOn()
   }
 
   /** Publishers may go on. */
   unblock(): void {
-    if (!this.#isBlocked) return
-    this.#isBlocked = false
+    if (!this.#intake.isBlocked) return
+    this.#intake.unblock()
     if (hasCapability(this.clientProperties, 'connection.blocked')) this.send(0, methods.ConnectionUnblocked, {})
-    this.#throttle()
-    for (const turn of this.#held.splice(0)) this.#guard(turn)
+    for (const turn of this.#intake.held()) this.#guard(() => this.#intake.do(turn))
     this.#readOn()
   }
 
   /** Write the collected bytes. */
   flush(): void {
-    if (this.#isFrozen) return
-    const bytes = this.#output.take()
-    if (bytes !== undefined) {
-      this.#heartbeats.sent()
-      this.#isFull = !this.#port.write(bytes)
-    }
-    if (!this.#isFull) for (const turn of this.#afterWriting.splice(0)) this.#host.post(turn)
+    if (this.#intake.isFrozen) return
+    if (this.#output.flush()) this.#heartbeats.sent()
+    for (const turn of this.#output.due()) this.#host.post(turn)
   }
 
   /** The stream takes more. */
   drained(): void {
-    this.#isFull = false
+    this.#output.drained()
     this.#host.written(this)
     this.#host.run()
   }
@@ -270,15 +248,7 @@ export class ClientConnection implements ChannelOwner {
   }
 
   #readOn(): void {
-    const unread = this.#unread
-    this.#unread = []
-    for (const bytes of unread) this.receive(bytes)
-  }
-
-  #throttle(): void {
-    if (this.#state === 'closed') return
-    if (this.#isFrozen || this.#isBlocked) this.#port.pause()
-    else this.#port.resume()
+    for (const bytes of this.#intake.unread()) this.receive(bytes)
   }
 
   #take(bytes: Buffer): void {
@@ -293,9 +263,7 @@ export class ClientConnection implements ChannelOwner {
     try {
       run()
     } catch (error) {
-      const refuse = () => this.#host.post(() => this.#refuse(error))
-      if (this.#isBlocked) this.#held.push(refuse)
-      else refuse()
+      this.#intake.do(() => this.#host.post(() => this.#refuse(error)))
     }
   }
 
@@ -384,13 +352,13 @@ export class ClientConnection implements ChannelOwner {
     const { alarm } = this.#host
     if (alarm !== undefined) this.#block(alarm)
     // RabbitMQ stops at the content header: a message that has no more than that has come.
-    if (this.#isBlocked && published.body.length > 0) this.#held.push(() => this.#published(channel, published))
+    const waits = this.#intake.isBlocked && published.body.length > 0
+    if (waits) this.#intake.do(() => this.#published(channel, published))
     else this.#channelFor(channel)?.receivePublish(published)
   }
 
   #block(reason: string): void {
-    this.#isBlocked = true
-    this.#throttle()
+    this.#intake.block()
     if (!hasCapability(this.clientProperties, 'connection.blocked')) return
     this.#host.post(() => this.send(0, methods.ConnectionBlocked, { reason }))
   }
@@ -434,7 +402,7 @@ export class ClientConnection implements ChannelOwner {
   #cutAfter(milliseconds: number): void {
     this.#deadline?.cancel()
     this.#deadline = this.#host.clock.after(milliseconds, () => {
-      if (!this.#isFrozen) this.reset()
+      if (!this.#intake.isFrozen) this.reset()
     })
   }
 
@@ -443,9 +411,8 @@ export class ClientConnection implements ChannelOwner {
     this.#heartbeats.stop()
     this.#endChannels()
     this.#state = 'closed'
-    this.#unread = []
-    this.#held = []
-    this.#afterWriting = []
+    this.#intake.discard()
+    this.#output.discard()
     this.#host.closed(this)
   }
 }

@@ -2,15 +2,25 @@ import { FRAME_END, FRAME_OVERHEAD, FrameType, HEARTBEAT_FRAME } from '../protoc
 import { encodeMethod } from '../protocol/method-codec.ts'
 import type { AnyMethod, ArgumentsOf } from '../protocol/methods.ts'
 import { Writer } from '../protocol/writer.ts'
+import type { ClientPort } from './connection-host.ts'
 import { type Message, writePropertyList } from './message.ts'
 
 const BASIC = 60
 
-/** Collects what goes to one client until it is written. */
+/** Collects what goes to one client until it is written, and knows whether the stream takes more. */
 export class FrameOutput {
+  readonly #port: ClientPort
   readonly #writer = new Writer()
+  /** The stream has taken enough for now. */
+  #isFull = false
+  /** Waits until what was sent before has left. */
+  #waiting: (() => void)[] = []
   /** The agreed size of a frame; 0 sets no limit. */
   frameMax = 0
+
+  constructor(port: ClientPort) {
+    this.#port = port
+  }
 
   method<M extends AnyMethod>(channel: number, method: M, args: ArgumentsOf<M>): void {
     encodeMethod(this.#writer, channel, method, args)
@@ -48,12 +58,33 @@ export class FrameOutput {
     writer.bytes(bytes)
   }
 
-  /** Everything since the last time; undefined if there is nothing. */
-  take(): Buffer | undefined {
-    if (this.#writer.waiting === 0) return undefined
+  /** Write everything since the last time. Returns whether there was anything. */
+  flush(): boolean {
+    if (this.#writer.waiting === 0) return false
     const bytes = Buffer.concat(this.#writer.take())
     this.#writer.reuse()
-    return bytes
+    this.#isFull = !this.#port.write(bytes)
+    return true
+  }
+
+  /** The stream takes more. */
+  drained(): void {
+    this.#isFull = false
+  }
+
+  /** Have something wait until what was sent before has left. */
+  afterWriting(turn: () => void): void {
+    this.#waiting.push(turn)
+  }
+
+  /** Take what waits no longer. */
+  due(): (() => void)[] {
+    return this.#isFull ? [] : this.#waiting.splice(0)
+  }
+
+  /** Nothing waits any more. */
+  discard(): void {
+    this.#waiting = []
   }
 
   #frame(type: number, channel: number, write: (writer: Writer) => void): void {
