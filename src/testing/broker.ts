@@ -22,16 +22,8 @@ import {
 import { Listener } from './listener.ts'
 import { MemoryTransport } from './memory-transport.ts'
 import { SlowDown } from './slow-down.ts'
-import {
-  type BrokerMessage,
-  ConnectionView,
-  ExchangeView,
-  existing,
-  QueueView,
-  shown,
-  type WaitOptions,
-  Watch,
-} from './views.ts'
+import { type BrokerMessage, ConnectionView, ExchangeView, existing, QueueView, shown } from './views.ts'
+import { type WaitOptions, Watch } from './watch.ts'
 
 /** Options of a broker for tests. */
 export interface BrokerOptions {

@@ -9,7 +9,7 @@ import {
   stringOption,
 } from '../protocol/option-check.ts'
 import type { BrokerOptions, CloseReason } from './broker.ts'
-import type { WaitOptions } from './views.ts'
+import type { WaitOptions } from './watch.ts'
 
 const START = 'startBroker'
 const BROKER_OPTIONS = 'host port tls release users vhosts heartbeat channelMax frameMax publishedLimit'.split(' ')

@@ -19,5 +19,5 @@ export type {
   ExchangeView,
   QueuedMessage,
   QueueView,
-  WaitOptions,
 } from './views.ts'
+export type { WaitOptions } from './watch.ts'

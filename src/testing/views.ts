@@ -4,15 +4,13 @@ import { Exchange } from '../broker/exchange.ts'
 import type { Message as EngineMessage } from '../broker/message.ts'
 import type { Queue } from '../broker/queue.ts'
 import { Refusal } from '../broker/refusals.ts'
-import { TimeoutError } from '../errors.ts'
-import { rejectAtAwait } from '../lib/await-site.ts'
-import type { Timer } from '../lib/clock.ts'
 import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
-import { checkCount, checkReason, checkWait } from './check-options.ts'
+import { checkCount, checkReason } from './check-options.ts'
+import type { WaitOptions, Watch } from './watch.ts'
 
 /** A message as the broker has it. */
 export interface BrokerMessage {
@@ -48,71 +46,11 @@ export interface BrokerBinding {
   readonly arguments: FieldTable
 }
 
-/** What bounds a wait. */
-export interface WaitOptions {
-  /** Milliseconds to wait before it rejects. Default: 5,000. */
-  readonly timeout?: number | undefined
-}
-
-const WAIT = 5_000
-
 /** @internal */
 export function shown(message: EngineMessage): BrokerMessage {
   const { exchange, routingKey, body, properties } = message
   const plain = properties instanceof Properties ? properties.toJSON() : properties
   return { exchangeName: exchange, routingKey, body: Buffer.from(body), properties: plain }
-}
-
-/** @internal Lets promises wait for a state of the broker. */
-export class Watch {
-  readonly #engine: BrokerEngine
-  readonly #waiting = new Set<() => void>()
-  #ended = false
-
-  constructor(engine: BrokerEngine) {
-    this.#engine = engine
-    engine.onChange = () => {
-      for (const look of [...this.#waiting]) look()
-    }
-  }
-
-  /** No condition can become true any more: all waits reject. */
-  end(): void {
-    this.#ended = true
-    for (const look of [...this.#waiting]) look()
-  }
-
-  /** @throws TimeoutError if `isSo` does not come true in time; `state` says what was seen instead. */
-  until(isSo: () => boolean, what: string, state: () => string, options: WaitOptions = {}): Promise<void> {
-    return new Promise((resolve, reject) => {
-      checkWait(what, options)
-      if (isSo()) {
-        resolve()
-        return
-      }
-      const { timeout = WAIT } = options
-      let timer: Timer | undefined
-      const look = () => {
-        const is = isSo()
-        if (!is && !this.#ended) return
-        this.#waiting.delete(look)
-        timer?.cancel()
-        if (is) resolve()
-        else reject(new Error(`the broker was disposed of before ${what}: ${state()}`))
-      }
-      if (this.#ended) {
-        look()
-        return
-      }
-      this.#waiting.add(look)
-      const expired = () => {
-        this.#waiting.delete(look)
-        const text = `timed out after ${timeout} ms, waiting until ${what}: ${state()}`
-        rejectAtAwait(resolve, reject, new TimeoutError(text))
-      }
-      timer = this.#engine.clock.after(timeout, expired, { keepsProcessAlive: true })
-    })
-  }
 }
 
 /** @internal @throws Error that names the queues that there are. */
