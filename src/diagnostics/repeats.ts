@@ -1,5 +1,6 @@
-import { ChannelClosedError, ConsumerCancelledError } from '../errors.ts'
+import { ChannelClosedError, ConsumerCancelledError, MessageReturnedError } from '../errors.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
+import type { Envelope } from '../protocol/envelope.ts'
 
 /** Milliseconds in which what may come very often is said once, and how much of it is remembered for that. */
 const PERIOD = 60_000
@@ -63,9 +64,13 @@ export function withCount(text: string, times: number): string {
   return times === 1 ? text : `${text} (and ${times - 1} more like it within a minute)`
 }
 
-/** The same for errors that differ in no more than a number. */
+/** The same for errors that differ in no more than a number or an id. */
 export function likenessOf(error: Error): string {
   if (error instanceof ConsumerCancelledError) return `${error.code} ${error.queueName}`
   if (error instanceof ChannelClosedError) return `${error.code} ${error.method} ${error.replyText}`
+  if (error instanceof MessageReturnedError) {
+    const { exchangeName, routingKey } = error.envelope as Partial<Envelope>
+    return `${error.code} ${exchangeName} ${routingKey}`
+  }
   return error.message
 }

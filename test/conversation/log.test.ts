@@ -162,6 +162,23 @@ describe('the log of a connection', () => {
     )
   })
 
+  it('has one line for all messages that came back from a routing key, whatever their ids', async () => {
+    const lines: string[] = []
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, clock, logger: { warn: text => void lines.push(text) } })
+    const channel = await protocol.channel()
+    for (const [n, routingKey] of ['lost', 'lost', 'lost', 'gone'].entries()) {
+      await channel.basicPublish('x', '', routingKey, { messageId: `m-${n}` }, { mandatory: true })
+    }
+    await channel.basicQos()
+    await clock.until(protocol.close())
+    assert.equal(lines.length, 3, lines.join('\n'))
+    assert.match(lines[0] ?? '', /"lost" came back: /)
+    assert.match(lines[1] ?? '', /"gone" came back: /)
+    assert.match(lines[2] ?? '', /"lost" came back: .* \(and 1 more like it within a minute\)$/)
+  })
+
   it('is bounded in the same way if it is the warnings of the process', async () => {
     const texts: string[] = []
     const warned = ({ message }: Error): void => void texts.push(message.replace(/ctag-\d+/, 'ctag'))
