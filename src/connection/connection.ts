@@ -23,8 +23,8 @@ import type { Settings } from './settings/settings.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
-import { connectSocket } from './wire/socket-transport.ts'
-import type { MakeTransport, Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
+import { connectSocket, type MakeTransport } from './wire/socket-transport.ts'
+import type { Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
 
 /** What a connection reports. */

@@ -13,6 +13,14 @@ import {
   transferredAway,
 } from './transport.ts'
 
+/** A `TransportFactory` of this package, which ends what is under way without a signal. */
+export type MakeTransport = (
+  target: TransportTarget,
+  handler: TransportHandler,
+  cancellation: Cancellation,
+  onStep: (step: TransportStep) => void,
+) => Promise<Transport>
+
 const NO_SOCKETS = 'give "createTransport" to connect()'
 
 const READ_BUFFER_SIZE = 65_536

@@ -1,6 +1,7 @@
 import type { LogWriter } from '../../diagnostics/logger.ts'
 import { FrameTrace } from './frame-trace.ts'
-import type { MakeTransport, Transport, TransportPeer } from './transport.ts'
+import type { MakeTransport } from './socket-transport.ts'
+import type { Transport, TransportPeer } from './transport.ts'
 
 /** A transport that writes a line for each frame that leaves. */
 class TracingTransport implements Transport {

@@ -1,4 +1,3 @@
-import type { Cancellation } from '../../lib/abort-listeners.ts'
 import { TRANSFERRED_AWAY } from '../../protocol/payload-bytes.ts'
 
 /** What Node's `tls.connect` takes. */
@@ -76,14 +75,6 @@ export type TransportFactory = (
   target: TransportTarget,
   handler: TransportHandler,
   signal: AbortSignal,
-  onStep: (step: TransportStep) => void,
-) => Promise<Transport>
-
-/** The same within this package, which ends what is under way without a signal. */
-export type MakeTransport = (
-  target: TransportTarget,
-  handler: TransportHandler,
-  cancellation: Cancellation,
   onStep: (step: TransportStep) => void,
 ) => Promise<Transport>
 
