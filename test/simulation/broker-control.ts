@@ -37,6 +37,8 @@ export interface BrokerControl {
   leaveUnconfirmed(messageId: string): void
   /** Logins need this password from now on. */
   setPassword(password: string): void
+  /** The next connections get `count` channels. */
+  grantChannels(count: number): void
   evidence(): Evidence
 }
 
@@ -75,12 +77,13 @@ function entities(queues: readonly Queue[], exchanges: readonly Exchange[]): Map
 
 /** A broker without a network, on a virtual clock, that grants `channelMax` channels to a connection. */
 export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, channelMax = 100): BrokerControl {
+  const limits = { channelMax, frameMax: 16_384, heartbeat: HEARTBEAT }
   const engine = new BrokerEngine({
     clock,
     release,
     users: { guest: { password: 'guest' } },
     vhosts: ['/'],
-    limits: { channelMax, frameMax: 16_384, heartbeat: HEARTBEAT },
+    limits,
   })
   const arrived: string[] = []
   const forgot = new Set<string>()
@@ -219,6 +222,9 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
     },
     leaveUnconfirmed: messageId => void left.add(messageId),
     setPassword: password => engine.setUser('guest', { password }),
+    grantChannels: count => {
+      limits.channelMax = count
+    },
     // Made as they are read: most who look read one of them.
     evidence: () => ({
       arrived,

@@ -99,17 +99,18 @@ export class Trials {
 
   /**
    * Programs go on errands, and nothing disturbs them: no consumer of theirs has messages in hand, for which a client
-   * with little room would stop reading. One history after the other, all errands have their turn.
+   * with little room would stop reading. Those that have closed come back for it: one history after the other, all errands have
+   * their turn.
    */
   async errands(): Promise<void> {
-    const open = this.#programs.filter(({ protocol }) => protocol !== undefined)
+    for (const program of this.#programs) {
+      if (program.protocol === undefined) program.do({ do: 'open', client: program.number })
+    }
+    await this.finish(SOON)
     const { length: count } = this.#programs
-    for (let n = 0; n < count; n++) {
+    for (const [n, program] of this.#programs.entries()) {
       const what = ERRAND_NAMES[(this.#seed * count + n) % ERRAND_NAMES.length]
-      const program = open[n % open.length]
-      if (what !== undefined) program?.do({ do: 'errand', client: program.number, what, calm: true })
-      // One that lets messages wait would keep the other's on the same connection from being read.
-      if (open.length < count) await this.finish(4 * SOON)
+      if (what !== undefined) program.do({ do: 'errand', client: n, what, calm: true })
     }
     await this.finish(4 * SOON)
     const { violations, pending } = this.#journal

@@ -29,6 +29,60 @@ export const aborts: Errand = async outing => {
   outing.equal(await channel.basicGet(queue), null, 'what is in the queue')
 }
 
+/** Of what is asked for with a signal that is aborted already, nothing reaches the broker, and each error says so. */
+export const abortedBefore: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  await protocol.queueDeclare('queue')
+  await protocol.exchangeDeclare('exchange', 'fanout')
+  await protocol.publish('kept', '', 'queue', { messageId: 'kept' })
+  const signal = AbortSignal.abort()
+  const [channel, confirming] = [await protocol.channel(), await protocol.channel({ publisherConfirms: true })]
+  const publisher = await protocol.publisher()
+  const client = await protocol.rpcClient()
+  const look = (): string => {
+    const { arrived, entities, consumers, unacked } = control.evidence()
+    return JSON.stringify([arrived, ...[entities, consumers, unacked].map(each => [...each])])
+  }
+  const before = look()
+  const { openChannels } = protocol.stats()
+  const calls: [string, (on: typeof channel) => Promise<unknown>][] = [
+    ['queue.declare', on => on.queueDeclare('other', { signal })],
+    ['queue.bind', on => on.queueBind('queue', 'exchange', '', { signal })],
+    ['queue.unbind', on => on.queueUnbind('queue', 'exchange', '', { signal })],
+    ['queue.purge', on => on.queuePurge('queue', { signal })],
+    ['queue.delete', on => on.queueDelete('queue', { signal })],
+    ['exchange.declare', on => on.exchangeDeclare('other', 'fanout', { signal })],
+    ['exchange.delete', on => on.exchangeDelete('exchange', { signal })],
+    ['basic.get', on => on.basicGet('queue', { signal })],
+    ['basic.consume', on => on.basicConsume(() => {}, 'queue', { signal })],
+    ['basic.qos', on => on.basicQos({ prefetchCount: 1, signal })],
+    ['basic.recover', on => on.basicRecover({ signal })],
+  ]
+  for (const [what, call] of calls)
+    for (const on of [channel, confirming])
+      await outing.failure(call(on), 'AbortError', `${what} with an aborted signal`)
+  await outing.failure(protocol.channel({ signal }), 'AbortError', 'a channel with an aborted signal')
+  await outing.failure(protocol.consumer('queue', { signal }), 'AbortError', 'a consumer with an aborted signal')
+  const properties = { messageId: 'gone' }
+  const sent: Promise<unknown>[] = [
+    channel.publish('gone', '', 'queue', properties, { signal }),
+    confirming.publish('gone', '', 'queue', properties, { signal }),
+    publisher.publish('gone', 'queue', properties, { signal }),
+    protocol.publish('gone', '', 'queue', properties, { signal }),
+    client.call('queue', 'gone', { properties, signal }),
+  ]
+  for (const each of sent) outing.meanwhile(each)
+  for (const [n, each] of sent.entries()) {
+    const { outcome } = await outing.failure(each, 'AbortError', `a publish with an aborted signal, way ${n}`)
+    outing.equal(outcome, 'notSent', `the outcome of a publish with an aborted signal, way ${n}`)
+  }
+  await outing.sleep(100)
+  outing.equal(look(), before, 'what the broker has after calls with an aborted signal')
+  outing.equal(protocol.stats().openChannels, openChannels, 'channels after calls with an aborted signal')
+  outing.equal((await channel.basicGet('queue'))?.body.toString(), 'kept', 'the message of a queue')
+}
+
 /** A call of a channel that the server closed says why, and the next ones say so too. */
 export const refusals: Errand = async outing => {
   const queue = await outing.queue()

@@ -31,3 +31,30 @@ export const behindTheOther: Errand = async outing => {
   for (const each of [asked, sent])
     await each.catch((error: unknown) => outing.expect(false, `what waits for the other connection: ${error}`))
 }
+
+/** One of two connections is back before the end of the other one is known: what goes to queues of that one waits for it. */
+export const halfLost: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK, connections: 'separate' })
+  const { protocol } = own
+  await protocol.queueDeclare('exclusive', { exclusive: true })
+  const seen: string[] = []
+  await protocol.consumer('exclusive', message => void seen.push(message.text()))
+  const publisher = await protocol.publisher({ mandatory: true })
+  for (let round = 0; round < 3; round++) {
+    own.freeze('toClient')
+    control.closeConnections(320, 'CONNECTION_FORCED - broker forced connection closure')
+    await outing.sleep(5)
+    // That of the publishes.
+    own.cut(1)
+    const text = `${round}`
+    const sent = publisher.publish(text, 'exclusive', {}, { timeout: 20_000 })
+    const end = outing.meanwhile(sent.then(() => undefined))
+    await outing.sleep(200)
+    own.thaw('toClient')
+    await end.catch((error: unknown) => outing.expect(false, `a publish to a queue of the other connection: ${error}`))
+    await outing.until(() => seen.includes(text), 'a message of a queue of the other connection', 5_000)
+    await protocol.ready({ timeout: 20_000 })
+    await outing.sleep(1_500)
+  }
+}

@@ -112,6 +112,31 @@ export const givenUpOpenings: Errand = async outing => {
   outing.equal(protocol.stats().openChannels, openChannels, 'channels of what was given up, after a loss')
 }
 
+/** A close without an answer ends after the time for any call, whatever the call before it may take. */
+export const closeBehindCall: Errand = async outing => {
+  const { connect } = outing.startBroker()
+  const own = await connect({ rpcTimeout: 1_000, heartbeat: 0 })
+  const channels = [await own.protocol.channel(), await own.protocol.channel()]
+  own.freeze()
+  const asked = channels.map((channel, n) =>
+    outing.failure(
+      channel.queueDeclare('silent', { timeout: n === 0 ? 3_600_000 : 500 }),
+      'TimeoutError',
+      'a call without an answer before a close',
+    ),
+  )
+  for (const channel of channels) {
+    const began = outing.clock.now()
+    await Promise.race([channel.close(), outing.sleep(60_000)])
+    outing.took(began, 500, 1_100, 'a close without an answer behind a call')
+  }
+  await Promise.race([
+    Promise.all(asked),
+    outing.sleep(5_000).then(() => outing.expect(false, 'a call before a close')),
+  ])
+  own.thaw()
+}
+
 /** A request that no reply can answer is not kept for ever, and a caller learns that its reply could not be sent. */
 export const unanswerable: Errand = async outing => {
   const { control, release, connect } = outing.startBroker()

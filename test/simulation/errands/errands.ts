@@ -1,5 +1,5 @@
-import { aborts, refusals } from './aborts.ts'
-import { behindTheOther } from './apart.ts'
+import { abortedBefore, aborts, refusals } from './aborts.ts'
+import { behindTheOther, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import {
   cancelled,
@@ -13,7 +13,7 @@ import {
   returns,
   tagAgain,
 } from './channel-methods.ts'
-import { busyCloses, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
+import { busyCloses, closeBehindCall, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
 import {
   background,
   channelsAfterLoss,
@@ -32,8 +32,10 @@ import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import {
   blocked,
   brokenConnections,
+  fewerChannels,
   givenUpPublish,
   givenUpTurn,
+  limitedPublishes,
   lostTwice,
   nackedOnce,
   nacksAfterLoss,
@@ -63,8 +65,8 @@ import { lateChannels, lateRemakes, remakes } from './remakes.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
-import { secrets } from './secrets.ts'
-import { brokenLogins, firstConnections, servers, twoConnections } from './servers.ts'
+import { refusedToken, secrets } from './secrets.ts'
+import { brokenLogins, firstConnections, givenUpAttempts, servers, twoConnections } from './servers.ts'
 import {
   boundedHands,
   callsBetween,
@@ -84,6 +86,13 @@ import { unheard } from './unheard.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  abortedBefore,
+  closeBehindCall,
+  fewerChannels,
+  givenUpAttempts,
+  halfLost,
+  limitedPublishes,
+  refusedToken,
   answersAndEnds,
   behindTheOther,
   busyExchanges,

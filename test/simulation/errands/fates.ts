@@ -224,3 +224,74 @@ export const blocked: Errand = async outing => {
   outing.took(began, 1_800, 2_100, 'a call without an answer after a block')
   own.thaw()
 }
+
+/** A channel's timeout for publishes is that of each, also of those that the program need not await: they are given up, and said so. */
+export const limitedPublishes: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const errors: unknown[] = []
+  const { protocol } = await connect({ onError: error => errors.push(error) })
+  const queue = 'limited'
+  await protocol.queueDeclare(queue)
+  const channel = await protocol.channel({ publishTimeout: 300 })
+  const confirming = await protocol.channel({ publishTimeout: 300, publisherConfirms: true })
+  control.block('low on memory')
+  await (await protocol.channel()).basicPublish('0', '', queue)
+  await outing.until(() => protocol.blocked !== undefined, 'the block', 2_000)
+  const began = outing.clock.now()
+  const sent = [
+    channel.basicPublish('1', '', queue),
+    confirming.basicPublish('2', '', queue),
+    outing.meanwhile(confirming.publish('3', '', queue)),
+    outing.meanwhile(channel.publish('4', '', queue)),
+    outing.meanwhile(confirming.publish('5', '', queue, {}, { timeout: 200 })),
+  ]
+  // Its own time comes before that of the channel.
+  const longer = outing.meanwhile(channel.publish('6', '', queue, {}, { timeout: 20_000 }))
+  for (const each of sent) {
+    const end = Promise.race([each, outing.sleep(5_000)])
+    const { outcome } = await outing.failure(end, 'TimeoutError', 'a publish while the broker blocks')
+    outing.equal(outcome, 'notSent', 'the outcome of a publish while the broker blocks')
+  }
+  outing.took(began, 300, 320, 'publishes while the broker blocks')
+  outing.expect(errors.length > 0, 'no error is reported of what need not be awaited')
+  control.unblock()
+  await longer
+  await outing.sleep(50)
+  outing.equal(await textsOf(protocol, queue), ['0', '6'], 'what is published when the broker blocks no longer')
+}
+
+/** A recovery to a server with fewer channels closes those that are too many, and what waits on them says that it was not sent. */
+export const fewerChannels: Errand = async outing => {
+  const { control, connect } = outing.startBroker(6)
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  await protocol.queueDeclare('few')
+  const channels = [
+    await protocol.channel(),
+    await protocol.channel(),
+    await protocol.channel({ publisherConfirms: true }),
+  ]
+  own.refuse(true)
+  own.cut()
+  control.grantChannels(2)
+  await outing.sleep(20)
+  const ends = channels.map(channel => channel.waitClosed().catch(() => {}))
+  const asked = channels.map(channel =>
+    outing.meanwhile(channel.queueDeclare('few', { passive: true, timeout: 20_000 })),
+  )
+  const sent = channels.map(channel => outing.meanwhile(channel.publish('x', '', 'few', {}, { timeout: 20_000 })))
+  own.refuse(false)
+  await protocol.ready({ timeout: 20_000 })
+  for (const promises of [asked, sent]) {
+    const [one, two, last] = promises
+    await Promise.all([one, two]).catch((error: unknown) => outing.expect(false, `a channel that stays: ${error}`))
+    const { outcome } = await outing.failure(last ?? outing.sleep(0), 'NoChannelAvailableError', 'a channel too many')
+    if (promises === sent) outing.equal(outcome, 'notSent', 'the outcome of a publish on a channel too many')
+  }
+  await ends[2]
+  outing.equal(
+    channels.map(({ isOpen }) => isOpen),
+    [true, true, false],
+    'channels on a server with fewer',
+  )
+}

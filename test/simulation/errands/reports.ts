@@ -62,6 +62,20 @@ export const alikeReturns: Errand = async outing => {
     [true, false, true, false, false, true, true],
     'which of some messages that are alike arrived',
   )
+  // One whose caller waits for nothing comes back while another waits, which has a queue by then.
+  const returns: string[] = []
+  channel.returnCallback = (_channel, _body, { routingKey }) => void returns.push(routingKey)
+  const asking = await outing.channel()
+  const sent = channel.basicPublish('alike', '', nowhere, {}, { mandatory: true })
+  const declared = asking.queueDeclare(nowhere)
+  outing.keep({ close: () => outing.protocol.queueDelete(nowhere) })
+  const taken = publish(nowhere).then(
+    () => 'taken',
+    (error: unknown) => `${error}`,
+  )
+  await Promise.all([sent, declared])
+  outing.equal(await taken, 'taken', 'a message whose likeness came back')
+  outing.equal(returns, [nowhere], 'what came back of messages that are alike')
 }
 
 /** Calls of one kind at the same time have each its own answer, and a call after one that was answered its own time. */

@@ -1,4 +1,4 @@
-import type { Errand } from './errand.ts'
+import { type Errand, NO_SERVER } from './errand.ts'
 import { lose, QUICK } from './recoveries.ts'
 
 /** Of a password function and a secret that the program gave since, the newer one is used, and if it is refused the other one. */
@@ -53,4 +53,29 @@ export const secrets: Errand = async outing => {
   own.cut()
   const ended = await Promise.race([pushed, outing.sleep(5_000)])
   outing.equal(ended, 'ConnectionLostError', 'the end of a secret without an answer')
+}
+
+/** A token that the broker refuses is followed by a new one at once, also if another server is gone. */
+export const refusedToken: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  let asked = 0
+  let secret = 'guest'
+  const password = () => {
+    asked++
+    return { password: secret, expiresAt: outing.clock.wallTime() + 3_600_000 }
+  }
+  const servers =
+    outing.number % 2 === 0 ? [`amqp://${NO_SERVER}`, 'amqp://one'] : ['amqp://one', `amqp://${NO_SERVER}`]
+  const own = await connect({ servers, password, recovery: { initialDelay: 1, jitter: 0 } })
+  const { protocol } = own
+  for (let round = 2; round < 5; round++) {
+    secret = `secret ${round}`
+    control.setPassword(secret)
+    own.cut()
+    const began = outing.clock.now()
+    await outing.until(() => asked === round, 'the question for a new token', 3_000)
+    await protocol.ready({ timeout: 20_000 })
+    outing.took(began, 0, 1_000, 'a recovery with a token that is refused')
+    outing.equal(asked, round, 'tokens')
+  }
 }

@@ -79,6 +79,32 @@ export const firstConnections: Errand = async outing => {
   }
 }
 
+/** A socket that is there after its attempt has been given up is closed at once, and says nothing to the server. */
+export const givenUpAttempts: Errand = async outing => {
+  for (const end of ['close', 'signal', 'timeout'] as const) {
+    const options = {
+      servers: [`amqp://${LATE_SERVER}`],
+      recovery: { ...QUICK, maxAttempts: 1 },
+      ...(end === 'signal' && { signal: outing.signalAfter(20) }),
+      ...(end === 'timeout' && { connectTimeout: 20 }),
+    }
+    const own = await outing.connect(options, true)
+    const closed = own.protocol.waitClosed().catch(() => {})
+    await outing.sleep(20)
+    if (end === 'close') await own.protocol.close()
+    if (end !== 'timeout') await closed
+    // It comes late each time.
+    for (let n = 0; n < 20; n++) {
+      await outing.sleep(10)
+      outing.expect(own.open === 0 || n < 19, `a connection whose attempt was given up is open: ${end}`)
+      outing.expect(own.protocol.state !== 'open', `an attempt that was given up leads to a connection: ${end}`)
+    }
+    await own.protocol.close()
+    await outing.sleep(200)
+    outing.equal(own.open, 0, `connections after the close: ${end}`)
+  }
+}
+
 /** A stream that ends in the middle of a login leaves nothing, and the next attempt follows. */
 export const brokenLogins: Errand = async outing => {
   for (let n = 0; n < 16; n++) {

@@ -150,7 +150,7 @@ export const lostWhileAnswered: Errand = async outing => {
   }
   const client = outing.keep(await own.protocol.rpcClient({ schema: { request: order, reply: slow } }))
   for (const id of [1, 2, 3]) {
-    const answer = client.call(queue, { id })
+    const answer = outing.meanwhile(client.call(queue, { id }))
     await outing.sleep(10)
     if (id === 2) own.cut()
     const reply = await answer.then(
