@@ -27,6 +27,7 @@ import {
 import { inspectShort } from './inspect-short.ts'
 import { secondsOf } from './late-date.ts'
 import { decimal as decimalLayout } from './layouts.ts'
+import { sizeOf } from './payload-bytes.ts'
 import { hasLoneSurrogate, shortstrFault } from './text.ts'
 import { Decimal, type FieldTable, type FieldValue, isInt32, isPlainObject, TypedValue } from './values.ts'
 import { type Remembered, WireTypes } from './wire-types.ts'
@@ -205,7 +206,7 @@ function writeObject(writer: Writer, value: object, depth: number): void {
     writeDecimal(writer, value)
   } else if (isBytes(value)) {
     writer.octet(BYTES)
-    if (value.length === 0 && isDetached(value)) {
+    if (sizeOf(value) === 0 && isDetached(value)) {
       throw new EncodeError(`the memory of ${where(writer, depth)} was transferred away`)
     }
     writeBytes(writer, value)
@@ -283,7 +284,7 @@ function writeDate(writer: Writer, value: Date, depth: number): void {
 }
 
 function writeBytes(writer: Writer, value: Uint8Array): void {
-  const { length } = value
+  const length = sizeOf(value)
   writer.reserve(4 + length)
   writer.long(length)
   writer.buffer.set(value, writer.position)

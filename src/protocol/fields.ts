@@ -2,6 +2,7 @@ import { EncodeError } from '../errors.ts'
 import { isBytes } from './bytes.ts'
 import { decodeTable, encodeTable } from './field-table.ts'
 import { inspectShort } from './inspect-short.ts'
+import { pieceOf, sizeOf } from './payload-bytes.ts'
 import type { Reader } from './reader.ts'
 import { hasLoneSurrogate, shortstrFault } from './text.ts'
 import type { FieldTable, FieldValue } from './values.ts'
@@ -145,7 +146,7 @@ function encodeLongstr(writer: Writer, value: unknown, where: string): void {
   if (typeof value !== 'string' && !isBytes(value)) {
     throw new EncodeError(`${where} must be a string or a Uint8Array, not ${value === null ? 'null' : typeof value}`)
   }
-  const bytes = typeof value === 'string' ? Buffer.from(value) : value
+  const bytes = typeof value === 'string' ? Buffer.from(value) : pieceOf(value, 0, sizeOf(value))
   if (typeof value === 'string' && hasLoneSurrogate(value, bytes.length)) {
     throw new EncodeError(`${where} has a lone surrogate, which has no UTF-8`)
   }

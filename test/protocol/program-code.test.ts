@@ -102,6 +102,26 @@ const places: Readonly<Record<string, (run: () => void) => unknown>> = {
   }),
 }
 
+describe('bytes that give another length than they have', () => {
+  it('go as they are: in a body, in headers and as an argument', () => {
+    class Odd extends Uint8Array {
+      override get length(): number {
+        return this.at(0) ?? 0
+      }
+    }
+    for (const given of [0, 2, 100]) {
+      const [odd, plain] = [Odd, Uint8Array].map(made => made.from([given, 2, 3, 4, 5]))
+      const wrote = (bytes: Uint8Array | undefined): Buffer => {
+        const to = sender()
+        to.send({ headers: { bytes, list: [bytes] } }, bytes)
+        encodeMethod(to.writer, 0, methods.ConnectionSecureOk, { response: bytes ?? '' })
+        return sent(to)
+      }
+      assert.deepStrictEqual(wrote(odd), wrote(plain))
+    }
+  })
+})
+
 describe('code of the program that runs while a message is encoded', () => {
   for (const [where, make] of Object.entries(places)) {
     it(`may not send anything, and the message goes whole: ${where}`, () => {
