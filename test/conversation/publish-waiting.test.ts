@@ -150,6 +150,18 @@ describe('a timeout or a signal', () => {
     assert.equal(channel.isOpen, true)
   })
 
+  it('is named whole by the error, also if a part of it was over before the last wait', async () => {
+    const the = await scene({}, true)
+    const { channel, clock } = the
+    block(the)
+    void channel.basicPublish('a', 'e', 'k')
+    const ended = rejection(channel.waitForConfirms({ timeout: 100 }), TimeoutError)
+    await clock.advance(40)
+    unblock(the)
+    await clock.advance(60)
+    assert.match((await ended).message, / it waited 100 ms/)
+  })
+
   it('leaves bad arguments what they are, also on a channel that is being recovered or is closed', async () => {
     const the = await scene({ recovery: true })
     const rejected: Promise<EncodeError>[] = []

@@ -45,8 +45,8 @@ export class TagGate {
       }
     }
     return new Promise((resolve, reject) => {
-      const { what, site, signal } = context
-      const timeout = timeLeft(context, this.#port.clock.now())
+      const { what, site, signal, timeout } = context
+      const left = timeLeft(context, this.#port.clock.now())
       // The answer that it waits for must be read.
       this.#port.operationStarted()
       const granted = (): void => {
@@ -58,7 +58,7 @@ export class TagGate {
         this.#port.operationEnded()
         reject(rejection(error, site))
       }
-      gate.waiting.enter({ granted, failed }, { what, site, signal, timeout })
+      gate.waiting.enter({ granted, failed }, { what, site, signal, timeout, timeLeft: left })
     })
   }
 

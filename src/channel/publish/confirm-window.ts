@@ -293,9 +293,9 @@ export class ConfirmWindow {
   /** Resolves when all that was written so far is settled; rejects if one was nacked or lost since the last call. */
   wait(context: CallContext): Promise<void> {
     try {
-      const timeout = timeLeft(context, this.port.clock.now())
+      const left = timeLeft(context, this.port.clock.now())
       const waiters = this.#allWaiters
-      const waiting = waiters.wait(this.lastTag, { ...context, timeout })
+      const waiting = waiters.wait(this.lastTag, { ...context, timeLeft: left })
       waiters.settled(this.oldest)
       return waiting
     } catch (error) {

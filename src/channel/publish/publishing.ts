@@ -407,7 +407,7 @@ export class Publishing implements PublishSource {
 
   #left(context: CallContext): WaitBounds {
     const unsent = { ...context, outcome: 'notSent' } as const
-    return { ...unsent, timeout: timeLeft(unsent, this.#connection.clock.now()) }
+    return { ...unsent, timeLeft: timeLeft(unsent, this.#connection.clock.now()) }
   }
 
   /**

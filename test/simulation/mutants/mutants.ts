@@ -3801,7 +3801,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call that waits once more has its whole timeout again',
     'channel/publish/publishing.ts',
-    'return { ...unsent, timeout: timeLeft(unsent, this.#connection.clock.now()) }',
+    'return { ...unsent, timeLeft: timeLeft(unsent, this.#connection.clock.now()) }',
     'return unsent',
     'it ends too late',
   ],
