@@ -1,4 +1,5 @@
-import { type Attributes, type Span, SpanStatusCode } from '@opentelemetry/api'
+import { type Attributes, type Exception, type Span, SpanStatusCode } from '@opentelemetry/api'
+import { describeThrown, fieldOf, isError } from '../lib/thrown.ts'
 import { ATTRIBUTES } from './conventions.ts'
 
 /**
@@ -20,14 +21,18 @@ const OWN_TEXT = new Set([
   'TIMEOUT_ERR',
 ])
 
+// A program may throw anything, also what throws when it is looked at: a span has to end all the same.
+
 /** The name of its class: of few different values. */
 export function errorType(error: unknown): string {
-  return error instanceof Error ? error.name : '_OTHER'
+  const name = fieldOf(error, 'name')
+  return isError(error) && typeof name === 'string' && name !== '' ? name : '_OTHER'
 }
 
 /** What an error is, without its text. */
 export function errorAttributes(error: unknown): Attributes {
-  const { code, replyCode } = (error ?? {}) as { readonly code?: unknown; readonly replyCode?: unknown }
+  const code = fieldOf(error, 'code')
+  const replyCode = fieldOf(error, 'replyCode')
   return {
     [ATTRIBUTES.errorType]: errorType(error),
     ...(typeof code === 'string' && { [ATTRIBUTES.errorCode]: code }),
@@ -37,9 +42,17 @@ export function errorAttributes(error: unknown): Attributes {
 
 /** The operation of `span` has failed. */
 export function recordFailure(span: Span, error: unknown, withException: boolean): void {
-  const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown }
+  const code = fieldOf(error, 'code')
+  const message = fieldOf(error, 'message')
   const mayShow = withException || (typeof code === 'string' && OWN_TEXT.has(code))
   span.setAttributes(errorAttributes(error))
   span.setStatus({ code: SpanStatusCode.ERROR, ...(mayShow && typeof message === 'string' && { message }) })
-  if (withException) span.recordException(error instanceof Error ? error : String(error))
+  if (withException) span.recordException(exceptionOf(error))
+}
+
+function exceptionOf(error: unknown): Exception {
+  const described = describeThrown(error)
+  if (!isError(error)) return described.message
+  const code = fieldOf(error, 'code')
+  return typeof code === 'string' || typeof code === 'number' ? { ...described, code } : described
 }

@@ -9,6 +9,7 @@ import { connect, DecodeError, type Message } from '../../src/index.ts'
 import { ATTRIBUTES, CONVENTIONS_VERSION, FORMER_NAMES, METRICS } from '../../src/opentelemetry/conventions.ts'
 import { type InstrumentOptions, instrument } from '../../src/opentelemetry/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
+import { HOSTILE_VALUES } from '../support/hostile-values.ts'
 import { Sdk } from './sdk.ts'
 
 const sdk = new Sdk()
@@ -100,6 +101,26 @@ describe('instrument()', () => {
       const all = JSON.stringify(sdk.spans.map(({ attributes, events, status }) => ({ attributes, events, status })))
       assert.equal(all.includes('jane'), recordExceptions)
       assert.equal(process.attributes['asyncamqp.error.code'], 'DECODE_ERROR')
+      instrumentation.disable()
+    }
+  })
+
+  it('ends the span of a handler whatever it throws, with an error of a class that has a name', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url, { onError: () => {} })
+    await protocol.queueDeclare('q')
+    const thrown = Object.values(HOSTILE_VALUES).filter(value => value !== undefined)
+    for (const recordExceptions of [false, true]) {
+      const instrumentation = instrument({ recordExceptions, protocol })
+      sdk.forget()
+      let next = 0
+      const fail = () => {
+        throw thrown[next++]
+      }
+      await using _ = await protocol.consumer('q', fail, { onFailure: 'drop', concurrency: 1 })
+      for (const _ of thrown) await protocol.publish('x', '', 'q')
+      const spans = await sdk.named('process q', thrown.length)
+      for (const { attributes } of spans) assert.match(String(attributes['error.type']), /^[A-Za-z_]+$/)
       instrumentation.disable()
     }
   })
