@@ -126,7 +126,12 @@ export class Channel {
   /** @internal Programs call `protocol.channel()`. */
   constructor(host: ChannelHost, options: RecoveringChannelOptions, returnCallback?: ReturnCallback) {
     if (returnCallback !== undefined) this.returnCallback = returnCallback
-    this.#recovering = new RecoveringChannel(host, this, options)
+    // Not this object itself, on which a program may keep whatever it likes.
+    const events = {
+      returned: (message: ReturnedMessage, isReported: boolean) => this.#returned(message, isReported),
+      cancelled: (error: ConsumerCancelledError, isRestarted: boolean) => this.#cancelled(error, isRestarted),
+    }
+    this.#recovering = new RecoveringChannel(host, events, options)
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
@@ -782,16 +787,14 @@ export class Channel {
     return timeout === undefined ? undefined : this.#recovering.host.clock.now()
   }
 
-  /** @internal */
-  returned(message: ReturnedMessage, isReported: boolean): void {
+  #returned(message: ReturnedMessage, isReported: boolean): void {
     const returnCallback = this.#runReturnCallback
     if (returnCallback !== undefined) {
       this.#run(() => returnCallback(this, message.body, message.envelope, message.properties))
     } else if (!isReported) this.#recovering.host.report(returnError(message), 'warn')
   }
 
-  /** @internal */
-  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
+  #cancelled(error: ConsumerCancelledError, isRestarted: boolean): void {
     const { queueName, consumerTag } = error
     const emit = (): void => {
       const callbacks = this.#cancellationCallbacks
