@@ -397,6 +397,28 @@ describe('A consumer whose connection is lost', () => {
     }
   })
 
+  it('while its window is renewed has that reported once, and asks once whether to go on', async () => {
+    for (const answer of ['resume', 'close'] as const) {
+      const fixture = new Fixture()
+      const events: string[] = []
+      const onCancel = () => {
+        events.push('asked')
+        return answer
+      }
+      const fail = (): void => {
+        throw new Error('no')
+      }
+      const consumer = await fixture.handler(fail, { prefetchCount: 4, onCancel })
+      for (const name of ['cancelled', 'resumed', 'closed'] as const) consumer.on(name, () => events.push(name))
+      fixture.connection.answers.delete(methods.BasicConsume.name)
+      await fixture.deliver(1, 2)
+      assert.equal(fixture.connection.frames.filter(({ name }) => name === '1 basic.consume').length, 2)
+      await fixture.reconnect()
+      await fixture.clock.advance(1_000)
+      assert.deepEqual(events, ['cancelled', 'asked', answer === 'resume' ? 'resumed' : 'closed'])
+    }
+  })
+
   it('is over when onCancel says so, though the channel has come back', async () => {
     const fixture = new Fixture()
     const started: string[] = []

@@ -1,6 +1,6 @@
 import { isNoStream } from '../../channel/consume/stream-position.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
-import { ChannelClosedError, EncodeError } from '../../errors.ts'
+import { ChannelClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
 import { Conditions } from '../../lib/conditions.ts'
 import { pause } from '../../lib/pause.ts'
 import { types } from '../../lib/platform.ts'
@@ -45,6 +45,8 @@ export interface RestarterEvents {
 
 /** One loss of the connection, or several of which the program has learned as one. */
 interface Loss {
+  /** Whether to consume again. */
+  readonly decision: Promise<boolean>
   /** The channel consumes again. */
   isOver: boolean
   readonly changed: Conditions
@@ -142,11 +144,12 @@ export class ConsumerRestarter {
     if (this.#state !== 'consuming') return
     this.#to('recovering')
     this.#dispatcher.hold()
-    const loss: Loss = { isOver: false, changed: new Conditions() }
-    this.#loss = loss
+    const { consumerTag } = this
     // This runs in the middle of ending a connection.
-    await undefined
-    const again = await this.#events.interrupted(reason, this.consumerTag)
+    const decision = Promise.resolve().then(() => this.#events.interrupted(reason, consumerTag))
+    const loss: Loss = { decision, isOver: false, changed: new Conditions() }
+    this.#loss = loss
+    const again = await decision
     if (this.#loss !== loss) return
     if (!again) {
       this.#fail(() => reason)
@@ -176,12 +179,15 @@ export class ConsumerRestarter {
       this.#request = { ...this.#request, arguments: { ...this.#request.arguments, 'x-stream-offset': resume } }
     }
     const { consumerTag } = this
+    // The program has learned of that loss: it ended what the channel was being asked for, too.
+    const decision = error instanceof ConnectionLostError ? this.#loss?.decision : undefined
     this.#channel = undefined
     this.#loss = undefined
     this.#to('restarting')
     this.#sourceEnded()
     if (this.#isStopped()) return
-    if (!(await this.#events.interrupted(error, consumerTag))) this.#fail(() => error)
+    const again = await (decision ?? this.#events.interrupted(error, consumerTag))
+    if (!again) this.#fail(() => error)
     if (this.#isStopped()) return
     this.#dispatcher.release()
     await this.#openAgain()
