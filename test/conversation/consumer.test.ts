@@ -663,8 +663,25 @@ describe('A handler that calls back', () => {
     consumer.pause()
     await fixture.deliver(...Array.from({ length: 500 }, (_, at) => at + 1))
     consumer.resume()
+    await turn()
     assert.equal(handled, 500)
     assert.equal(deepest, 1)
+  })
+
+  it('is not called within a message that is being encoded, in which it could not be acked', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.handler(() => {})
+    const channel = await fixture.protocol.channel()
+    consumer.pause()
+    await fixture.deliver(1)
+    const headers = {
+      get x() {
+        consumer.resume()
+        return 1
+      },
+    }
+    await channel.basicPublish('', '', 'q', { headers })
+    assert.deepEqual(await fixture.settled(), ['basic.ack 1'])
   })
 })
 
@@ -933,6 +950,7 @@ describe('consumer()', () => {
     consumer.pause()
     await fixture.deliver(4)
     context.run('resume', () => consumer.resume())
+    await turn()
     await fixture.reconnect()
     const { peer } = fixture
     const channel = await protocol.channel()

@@ -296,7 +296,8 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   set paused(paused: boolean) {
     this.#paused = paused
-    this.#handOutInContext()
+    // It may be called by a getter of a message, in which a handler that returns at once could not be acked.
+    queueMicrotask(() => this.#handOutInContext())
   }
 
   /** Hand nothing out until `release`. */

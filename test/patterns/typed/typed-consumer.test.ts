@@ -216,6 +216,7 @@ describe('A consumer with a schema', () => {
     await new Promise(resolve => setImmediate(resolve))
     assert.deepEqual(seen, [])
     consumer.resume()
+    await Promise.resolve()
     assert.deepEqual(seen, [1, 2, 4, 6, 7])
     for (const id of [5, 0, 3]) valid.get(id)?.()
     await until('all are handled', () => seen.length === 8)

@@ -65,8 +65,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'resume starts nothing',
     'patterns/consume/dispatcher.ts',
-    'this.#paused = paused\n    this.#handOutInContext()',
-    'this.#paused = paused\n    this.#conditions.check()',
+    'queueMicrotask(() => this.#handOutInContext())',
+    'queueMicrotask(() => this.#conditions.check())',
     'what came during the pause waits for the next message',
   ],
   [
