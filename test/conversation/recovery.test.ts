@@ -548,6 +548,35 @@ describe('an entity that the broker refuses', () => {
   })
 })
 
+describe('a queue that the server gives the name of another', () => {
+  it('keeps its own: that connection is given up, and the next one has all of them', async () => {
+    for (const asked of ['orders', '']) {
+      const the = await Recoverable.open()
+      for (const queueName of ['orders', 'others', '']) await the.protocol.queueDeclare(queueName)
+      const { prepare } = the.broker
+      the.broker.prepare = peer => {
+        prepare(peer)
+        the.broker.prepare = prepare
+        const answer = peer.answers.get('queue.declare')
+        peer.answers.set('queue.declare', frame => {
+          if (frame.args['queueName'] !== asked) return answer?.(frame)
+          const named = { queue: 'others', messageCount: 0, consumerCount: 0 }
+          return methodFrame(frame.channel, methods.QueueDeclareOk, named)
+        })
+      }
+      await the.recover()
+      const [[, error] = []] = the.seen('recoveryAttemptFailed')
+      assert.match((error as Error).message, /^queue\.declare-ok named "others" when ".*" was declared again$/)
+      the.peer = await the.broker.accept()
+      assert.equal(the.seen('queueRenamed').flat().includes('others'), false)
+      void follow(the.protocol.publish('', '', 'orders'))
+      void follow(the.protocol.publish('', '', 'others'))
+      await turn()
+      assert.deepEqual(the.sent('basic.publish'), ['basic.publish orders', 'basic.publish others'])
+    }
+  })
+})
+
 describe('consumers', () => {
   it('are recovered without the topology, too', async () => {
     const the = await Recoverable.open({ recovery: { topology: false } })

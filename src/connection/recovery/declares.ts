@@ -1,3 +1,4 @@
+import { ProtocolError } from '../../errors.ts'
 import { asError } from '../../lib/thrown.ts'
 import { ExchangeBind, ExchangeDeclare, QueueBind, QueueDeclare } from '../../protocol/methods.ts'
 import type { BareChannel } from './bare-channel.ts'
@@ -93,7 +94,11 @@ export class Declares {
       ? { queueName, passive: true }
       : { queueName, durable, exclusive, autoDelete, arguments: args }
     const reply = await channel.call(QueueDeclare, sent, `queue.declare of "${oldName}"`)
-    if (reply === undefined || reply.queue === oldName || !this.#topology.has(queue)) return
+    if (reply === undefined || reply.queue === queueName || !this.#topology.has(queue)) return
+    // Else all that is meant for one queue would go to another, for good.
+    if (queueName !== '' || this.#topology.queue(reply.queue) !== undefined) {
+      throw new ProtocolError(`queue.declare-ok named "${reply.queue}" when "${oldName}" was declared again`)
+    }
     this.#topology.renamed(queue, reply.queue)
     this.#port.renamed(oldName, reply.queue)
   }

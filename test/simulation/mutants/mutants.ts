@@ -3696,8 +3696,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a queue that was deleted during its declare is renamed',
     'connection/recovery/declares.ts',
-    'reply.queue === oldName || !this.#topology.has(queue)) return',
-    'reply.queue === oldName) return',
+    'reply.queue === queueName || !this.#topology.has(queue)) return',
+    'reply.queue === queueName) return',
     'the program learns of a name that it cannot use',
   ],
   [
