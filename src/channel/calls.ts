@@ -224,7 +224,7 @@ export class Calls {
   #expire(call: Call, timeout: number, isOwn: boolean): void {
     if (!call.awaited) return
     const error = new TimeoutError(
-      `${call.what} was not answered by ${this.#port.server} within ${timeout} ms; ${this.#consequence}`,
+      `${call.what} was not answered by ${this.#port.server} within ${Math.ceil(timeout)} ms; ${this.#consequence}`,
     )
     this.#abandon(call, error)
     this.#host.timedOut(call, error, isOwn)

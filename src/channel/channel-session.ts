@@ -272,7 +272,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
 
   timedOut(_call: Call, error: TimeoutError, isOwn: boolean): void {
     if (this.#state !== 'closing') this.#abort(error)
-    else if (!isOwn) this.#closeUnanswered()
+    else if (!isOwn) this.#closeUnanswered(error)
   }
 
   /** Close it because its state is unknown; what was pending rejects at once. */
@@ -285,10 +285,10 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
 
   /**
    * The broker answers neither what was sent before channel.close nor that: the channel is over for the program. Its number is
-   * not free before the answer.
+   * not free before the answer. What was pending rejects with the reason, which is not that the program has closed it.
    */
-  #closeUnanswered(): void {
-    this.#failAll(this.#closed, ChannelClose.key)
+  #closeUnanswered(reason: TimeoutError): void {
+    this.#failAll(this.#crossed ?? closedByClient(this.id, reason), ChannelClose.key)
     this.#events.ended(this, this.#closed)
   }
 

@@ -174,7 +174,7 @@ export class WaitList {
     const error =
       why === 'aborted' && signal !== undefined
         ? abortedBy(signal, what, outcome)
-        : new TimeoutError(`${what} timed out: it waited ${timeout} ms${goal}`, { outcome })
+        : new TimeoutError(`${what} timed out: it waited ${Math.ceil(timeout ?? 0)} ms${goal}`, { outcome })
     return atCallSite(error, site)
   }
 }

@@ -171,6 +171,22 @@ describe('closing a channel', () => {
     assert.deepEqual([patient.state, closing.state], ['rejected', 'resolved'])
   })
 
+  it('says that the broker was silent, and not that the program has closed it, to calls that it did not answer', async () => {
+    const clock = new VirtualClock()
+    const { peer, protocol } = await converse({ clock })
+    peer.mute()
+    const declared = follow(protocol.queueDeclare('q'))
+    const own = follow(protocol.queueDeclare('q', { timeout: 1_000 }))
+    clock.block(0.4)
+    await clock.advance(1_000)
+    assert.match(own.error?.message ?? '', /^queue\.declare of "q" was not answered by \S+ within 1000 ms/)
+    await clock.advance(20_000)
+    assert.match(
+      declared.error?.message ?? '',
+      /^queue\.declare of "q" failed: channel 1 is closed: .* because channel\.open \(channel 1\) was not answered by \S+ within 20000 ms/,
+    )
+  })
+
   it('rejects pending calls with the reason, and returns the same promise again', async () => {
     const { channel, errors } = await converseOnChannel()
     const pending = follow(channel.queueDeclare('q'))

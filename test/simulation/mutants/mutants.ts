@@ -3029,8 +3029,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close without an answer does not end its channel',
     'channel/channel-session.ts',
-    'this.#failAll(this.#closed, ChannelClose.key)\n    this.#events.ended(this, this.#closed)',
-    'this.#failAll(this.#closed, ChannelClose.key)',
+    'closedByClient(this.id, reason), ChannelClose.key)\n    this.#events.ended(this, this.#closed)',
+    'closedByClient(this.id, reason), ChannelClose.key)',
     'waitClosed() waits for ever',
   ],
   [
