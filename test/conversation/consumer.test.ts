@@ -626,6 +626,38 @@ describe('Closing a consumer', () => {
   })
 })
 
+describe('A batch that is collected when its connection is lost', () => {
+  const batch = { size: 3, wait: 10_000 }
+  const texts = (messages: readonly Message[]): string[] => messages.map(message => message.text())
+
+  it('begins again for a handler: it is full, or its time is over, without what was taken back', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect()
+    const batches: string[][] = []
+    await protocol.consumer('q', messages => void batches.push(texts(messages)), { batch })
+    await fixture.deliver(1, 2)
+    await fixture.clock.advance(5_000)
+    await fixture.reconnect()
+    await fixture.deliver(1, 2)
+    await fixture.clock.advance(9_000)
+    assert.deepEqual(batches, [])
+    await fixture.deliver(3)
+    assert.deepEqual(batches, [['1', '2', '3']])
+  })
+
+  it('begins again for a loop', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    const first = follow(consumer.batches(batch).next())
+    await fixture.deliver(1, 2)
+    await fixture.reconnect()
+    await fixture.deliver(1, 2)
+    assert.equal(first.state, 'pending')
+    await fixture.deliver(3)
+    assert.deepEqual(texts(first.value?.value ?? []), ['1', '2', '3'])
+  })
+})
+
 describe('A message whose settlement was not sent', () => {
   it('still aborts its signal, also if that is first read then', async () => {
     const fixture = new Fixture()

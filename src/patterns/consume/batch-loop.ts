@@ -86,6 +86,8 @@ export class BatchLoop implements Loop, AsyncIterableIterator<Message[]> {
   }
 
   given(message: Message): boolean {
+    // The broker has taken back those before, which no caller has seen: it delivers them again.
+    if (this.#current[0]?.isHeld === false) this.#current = []
     this.#current.push(message)
     return true
   }

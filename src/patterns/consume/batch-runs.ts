@@ -74,17 +74,25 @@ export class BatchRuns implements Runs {
   }
 
   start(message: Message, trace: ProcessTrace | undefined): void {
+    // The broker has taken back those before: their batch begins again, also its time.
+    if (this.#filling[0]?.message.isHeld === false) this.#forget()
     this.#filling.push({ message, trace })
     if (this.#filling.length >= this.#size) this.flush()
     else this.#timer ??= this.#timers.after(this.#wait, () => this.flush())
   }
 
-  /** Call the handler with the collected messages. */
-  flush(): void {
+  /** Returns what was collected. */
+  #forget(): readonly Entry[] {
     this.#timer?.cancel()
     this.#timer = undefined
     const filled = this.#filling
     this.#filling = []
+    return filled
+  }
+
+  /** Call the handler with the collected messages. */
+  flush(): void {
+    const filled = this.#forget()
     // The broker delivers again the messages that it has taken back meanwhile.
     const batch = filled.filter(({ message }) => message.isHeld)
     if (batch.length > 0) void this.#run(batch)
