@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import type { PublisherStats } from '../../diagnostics/stats.ts'
-import { fromCallSite, placeOfCall } from '../../lib/call-site.ts'
+import { placeOfCall, rejection } from '../../lib/call-site.ts'
 import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { keepListenerContexts } from '../../lib/safe-emitter.ts'
 import {
@@ -107,6 +107,7 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
   readonly exchangeName: string
   readonly #defaults: PublishDefaults
   readonly #publisher: ReliablePublisher
+  #closing: Promise<void> | undefined
 
   /** @internal Programs call `protocol.publisher()`. */
   constructor(source: ChannelSource, options: PublisherOptions<Content> = {}) {
@@ -179,7 +180,14 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
    * promise.
    */
   close(options: PublisherCloseOptions = {}): Promise<void> {
-    return fromCallSite(placeOfCall(), async () => await this.closeWithin(closeTimeout(options)))
+    const site = placeOfCall()
+    try {
+      const timeout = closeTimeout(options)
+      this.#closing ??= this.closeWithin(timeout)
+      return this.#closing
+    } catch (error) {
+      return Promise.reject(rejection(error, site))
+    }
   }
 
   /** @internal What `close` does with the checked timeout. */

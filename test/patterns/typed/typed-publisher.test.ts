@@ -211,6 +211,19 @@ describe('A publisher with a schema', () => {
     assert.deepEqual(the.bodies, [])
   })
 
+  it('is closed once: a second call gets the same promise, and does not cut the first one short', async () => {
+    await using the = await open()
+    const { orders, release } = gated()
+    for (const schema of [orders, undefined]) {
+      const publisher = await the.protocol.publisher({ schema })
+      const sent = publisher.publish({ id: 0 }, 'q')
+      const closed = publisher.close()
+      assert.equal(publisher.close({ timeout: 0 }), closed)
+      setImmediate(release)
+      await Promise.all([sent, closed])
+    }
+  })
+
   it('validates no more at a time than may wait', async () => {
     await using the = await open({ maxWaiting: 2 })
     const { orders, release } = gated()
