@@ -37,6 +37,7 @@ const HEADERS: readonly (readonly [sent: Headers, arrives: Headers])[] = [
     half: 0.5,
     far: 2 ** 53 - 1,
     past: 2n ** 60n,
+    below: -(2n ** 60n),
     yes: true,
     no: false,
     none: null,

@@ -118,8 +118,14 @@ export type Step =
     }
   | { readonly do: 'temporary queue'; readonly client: number }
   | { readonly do: 'bad declare'; readonly client: number }
-  /** `calm`: nothing disturbs it, so that its result is judged. */
-  | { readonly do: 'errand'; readonly client: number; readonly what: ErrandName; readonly calm?: boolean }
+  /** `calm`: nothing disturbs it, so that its result is judged. `form`: which of its forms it has; otherwise each time the next one. */
+  | {
+      readonly do: 'errand'
+      readonly client: number
+      readonly what: ErrandName
+      readonly calm?: boolean
+      readonly form?: number
+    }
   | { readonly do: 'close channel'; readonly client: number }
   | { readonly do: 'close'; readonly client: number }
   /** A program that has closed comes back. */

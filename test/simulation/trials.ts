@@ -109,8 +109,10 @@ export class Trials {
     await this.finish(SOON)
     const { length: count } = this.#programs
     for (const [n, program] of this.#programs.entries()) {
-      const what = ERRAND_NAMES[(this.#seed * count + n) % ERRAND_NAMES.length]
-      if (what !== undefined) program.do({ do: 'errand', client: n, what, calm: true })
+      const turn = this.#seed * count + n
+      const what = ERRAND_NAMES[turn % ERRAND_NAMES.length]
+      const form = Math.floor(turn / ERRAND_NAMES.length)
+      if (what !== undefined) program.do({ do: 'errand', client: n, what, calm: true, form })
     }
     await this.finish(4 * SOON)
     const { violations, pending } = this.#journal

@@ -45,7 +45,7 @@ export interface Host {
   readonly clock: VirtualClock
   readonly password: string
   connect(options: ConnectOptions, inBackground: boolean): Promise<OwnConnection>
-  startBroker(number: number, channelMax?: number): OwnBroker
+  startBroker(channelMax?: number): OwnBroker
 }
 
 interface Closable {
@@ -65,7 +65,7 @@ export class Outing {
   readonly clock: VirtualClock
   /** What is called so is its own. */
   readonly name: string
-  /** Which one of its kind it is. */
+  /** By its remainders it has one form or another: one round of all errands after the other, each has its turn. */
   readonly number: number
   /** What was not as it must be if nothing disturbs it. */
   readonly complaints: string[] = []
@@ -141,7 +141,7 @@ export class Outing {
 
   /** It grants `channelMax` channels to a connection. */
   startBroker(channelMax?: number): OwnBroker {
-    const { control, release, connect } = this.#host.startBroker(this.number, channelMax)
+    const { control, release, connect } = this.#host.startBroker(channelMax)
     this.#kept.push(async () => control.stop())
     return {
       control,

@@ -65,7 +65,7 @@ export const streamOutage: Errand = async outing => {
   const own = await outing.connect({ recovery: QUICK })
   const queue = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })
   await outing.publish(queue, 'before')
-  await outing.sleep(2_000 + 137 * outing.number)
+  await outing.sleep(2_000 + 137 * (outing.number % 20))
   const seen: string[] = []
   const options = { arguments: { 'x-stream-offset': 'next' }, prefetchCount: 10 } as const
   outing.keep(await own.protocol.consumer(queue, message => void seen.push(message.text()), options))

@@ -41,9 +41,9 @@ export class ErrandRuns implements Host {
   }
 
   /** It comes to its end, whatever happens; if nothing disturbs it, all is as it should be. */
-  go(protocol: AmqpProtocol, { what, calm = false }: StepOf<'errand'>): void {
+  go(protocol: AmqpProtocol, { what, calm = false, form }: StepOf<'errand'>): void {
     const { journal, number } = this.#desk
-    const outing = this.#outing(protocol, what)
+    const outing = this.#outing(protocol, what, form)
     const gone = journal.track(`errand ${what} of program ${number}`, outing.run(ERRANDS[what]))
     const judge = (complaints: readonly string[]): void => {
       if (calm) for (const each of complaints) journal.violations.push(`errand ${what} of program ${number}: ${each}`)
@@ -54,17 +54,17 @@ export class ErrandRuns implements Host {
     )
   }
 
-  #outing(protocol: AmqpProtocol, what: ErrandName): Outing {
+  #outing(protocol: AmqpProtocol, what: ErrandName, form: number | undefined): Outing {
     const count = this.#count++
-    return new Outing(count, `errand ${this.#desk.number} ${count} ${what}`, protocol, this)
+    return new Outing(form ?? count, `errand ${this.#desk.number} ${count} ${what}`, protocol, this)
   }
 
   connect(given: ConnectOptions, inBackground: boolean): Promise<OwnConnection> {
     return this.#connect(this.#network, { password: () => this.password, ...given }, inBackground)
   }
 
-  startBroker(number: number, channelMax?: number): OwnBroker {
-    const release = releaseOf(number)
+  startBroker(channelMax?: number): OwnBroker {
+    const release = releaseOf(Math.floor(2 ** 31 * this.clock.random()))
     const control = startSimulatedBroker(this.clock, release, channelMax)
     const network = new Network(this.clock, new Random(Math.floor(this.clock.random() * 2 ** 31)))
     network.listener = control.listener
