@@ -133,6 +133,25 @@ export class BrokerEngine implements ConnectionHost {
     return connection
   }
 
+  /** End connections together: what one of them had does not go to another one that ends, too. */
+  endAll(connections: Iterable<ClientConnection>, end: (connection: ClientConnection) => void): void {
+    const ending = [...connections]
+    ClientConnection.endChannels(ending)
+    for (const connection of ending) end(connection)
+    this.run()
+  }
+
+  /** Cancel the consumers of a queue together: what it would have given to one of them goes to no other. */
+  cancelConsumers(queue: Queue): void {
+    queue.hold(true)
+    for (const consumer of queue.consumers) {
+      queue.cancel(consumer, () => {})
+      consumer.receiver.cancelled(consumer)
+    }
+    queue.hold(false)
+    this.run()
+  }
+
   addVirtualHost(name: string): VirtualHost {
     const vhost = new VirtualHost(name, {
       release: this.release,
@@ -184,10 +203,7 @@ export class BrokerEngine implements ConnectionHost {
    * persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
-    for (const connection of [...this.connections]) {
-      if (inOrder) connection.end()
-      else connection.reset()
-    }
+    this.endAll(this.connections, connection => (inOrder ? connection.end() : connection.reset()))
     const unwritten = new Set(inOrder ? [] : this.#confirming.withheld.map(({ message }) => message))
     this.#confirming.withheld.length = 0
     this.#confirming.withholds = false
@@ -206,7 +222,7 @@ export class BrokerEngine implements ConnectionHost {
 
   /** Every timer is cancelled, and every connection cut. */
   stop(): void {
-    for (const connection of [...this.connections]) connection.destroy()
+    this.endAll(this.connections, connection => connection.destroy())
     for (const vhost of this.vhosts.values()) for (const queue of vhost.queues.values()) queue.end()
   }
 

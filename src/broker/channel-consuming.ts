@@ -229,10 +229,6 @@ export class ChannelConsuming {
     this.#host.send(this.#number, methods.BasicCancel, { consumerTag: consumer.tag, noWait: true })
   }
 
-  close(): void {
-    for (const queue of this.leave()) queue.receiversGone(new Set([this.#receiver]))
-  }
-
   /** Close without a report to its queues. Returns these. */
   leave(): ReadonlySet<Queue> {
     const queues = new Set<Queue>()

@@ -78,22 +78,29 @@ export class Channel implements Receiver {
     this.#owner.post(() => this.#attempt(methods.BasicPublish, () => this.#publish(published)))
   }
 
-  /** The broker, or a test, closes it. */
-  closeWith(refusal: Refusal, method?: AtFault): void {
-    if (this.#state !== 'open') return
-    this.#release('closing')
+  /** The broker, or a test, closes channels. */
+  static close(channels: readonly Channel[], refusal: Refusal, method?: AtFault): void {
+    const open = channels.filter(channel => channel.#state === 'open')
+    Channel.end(open, 'closing')
     const { replyCode, replyText } = refusal
     const { classId = 0, methodId = 0 } = method ?? {}
-    this.#owner.send(this.number, methods.ChannelClose, { replyCode, replyText, classId, methodId })
+    for (const channel of open) channel.#reply(methods.ChannelClose, { replyCode, replyText, classId, methodId })
   }
 
-  /** Its connection is gone. Returns the queues that must take back its messages. */
-  gone(): ReadonlySet<Queue> {
-    const wasOpen = this.#state === 'open'
-    this.#state = 'closed'
-    if (!wasOpen) return new Set()
-    this.#publishing.close()
-    return this.#consuming.leave()
+  /**
+   * End channels: their unsettled messages go back to their queues. All at once, so that messages of one do not go to
+   * another one that is gone, too.
+   */
+  static end(channels: readonly Channel[], state: 'closing' | 'closed'): void {
+    const open = channels.filter(channel => channel.#state === 'open')
+    for (const channel of channels) channel.#state = state
+    const queues = new Set<Queue>()
+    for (const channel of open) {
+      channel.#publishing.close()
+      for (const queue of channel.#consuming.leave()) queues.add(queue)
+    }
+    const receivers = new Set(open)
+    for (const queue of queues) queue.receiversGone(receivers)
   }
 
   // ---- as its queues see it
@@ -130,7 +137,8 @@ export class Channel implements Receiver {
       this.cancelled(consumer)
       return
     }
-    this.closeWith(
+    Channel.close(
+      [this],
       preconditionFailed(
         `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: ${milliseconds} ms. ` +
           'This timeout value can be configured, see consumers doc guide to learn more',
@@ -148,9 +156,9 @@ export class Channel implements Receiver {
       if (!(error instanceof Refusal)) throw error
       if (error.endsConnection) {
         // It goes before the others: its messages may go to one of them.
-        this.#release('closed')
+        Channel.end([this], 'closed')
         this.#owner.fail(error, error.method ?? method)
-      } else this.closeWith(error, error.method ?? method)
+      } else Channel.close([this], error, error.method ?? method)
     }
   }
 
@@ -188,20 +196,13 @@ export class Channel implements Receiver {
   }
 
   #close(): void {
-    this.#release('closing')
+    Channel.end([this], 'closing')
     this.#owner.post(() => {
       if (this.#state !== 'closing') return
       this.#state = 'closed'
       this.#owner.channelClosed(this)
       this.#reply(methods.ChannelCloseOk, {})
     })
-  }
-
-  /** Its unsettled messages go back to their queues. */
-  #release(state: State): void {
-    this.#state = state
-    this.#publishing.close()
-    this.#consuming.close()
   }
 
   #reply<M extends methods.AnyMethod>(method: M, args: methods.ArgumentsOf<M>, noWait = false): void {

@@ -13,7 +13,6 @@ import { Heartbeats } from './heartbeats.ts'
 import { Intake } from './intake.ts'
 import type { Message } from './message.ts'
 import { answerTo, HEADER_SIZE } from './protocol-header.ts'
-import type { Queue } from './queue.ts'
 import { type AtFault, Breakdown, channelError, notAllowed, Refusal } from './refusals.ts'
 import type { Release } from './release.ts'
 import type { User } from './users.ts'
@@ -162,6 +161,19 @@ export class ClientConnection implements ChannelOwner {
   }
 
   // ---- what happens to it
+
+  /** The channels of connections that end together, and their exclusive queues. */
+  static endChannels(connections: readonly ClientConnection[]): void {
+    Channel.end(
+      connections.flatMap(connection => connection.channels),
+      'closed',
+    )
+    for (const connection of connections) {
+      connection.#channels.clear()
+      const vhost = connection.#agreed?.vhost
+      for (const queue of [...(vhost?.queues.values() ?? [])]) if (queue.owner === connection) vhost?.deleteQueue(queue)
+    }
+  }
 
   /** Bytes have come. */
   receive(bytes: Buffer): void {
@@ -389,14 +401,7 @@ export class ClientConnection implements ChannelOwner {
   }
 
   #endChannels(): void {
-    const channels = new Set(this.#channels.values())
-    const queues = new Set<Queue>()
-    for (const channel of channels) for (const queue of channel.gone()) queues.add(queue)
-    // Together, so that messages of one channel do not go to another one that is gone, too.
-    for (const queue of queues) queue.receiversGone(channels)
-    this.#channels.clear()
-    const vhost = this.#agreed?.vhost
-    for (const queue of [...(vhost?.queues.values() ?? [])]) if (queue.owner === this) vhost?.deleteQueue(queue)
+    ClientConnection.endChannels([this])
   }
 
   #cutAfter(milliseconds: number): void {

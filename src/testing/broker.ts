@@ -1,5 +1,6 @@
 import type { TlsOptions } from 'node:tls'
 import { BrokerEngine } from '../broker/broker.ts'
+import { Channel } from '../broker/channel.ts'
 import type { ClientConnection } from '../broker/client-connection.ts'
 import type { ClientPort } from '../broker/connection-host.ts'
 import { Refusal } from '../broker/refusals.ts'
@@ -153,33 +154,30 @@ export class Broker implements AsyncDisposable {
 
   /** Cut every connection, or those with this name; clients may connect again. */
   cutConnections(name?: string): void {
-    for (const connection of this.#named(name)) connection.destroy()
+    this.#engine.endAll(this.#named(name), connection => connection.destroy())
   }
 
   /** Cut every connection by a reset, as a machine that has crashed. */
   resetConnections(): void {
     this.#listener.reset()
     this.#tlsListener?.reset()
-    for (const connection of this.#named()) connection.reset()
+    this.#engine.endAll(this.#named(), connection => connection.reset())
   }
 
   /** Close connections as an operator does: `CONNECTION_FORCED`, unless another reason is given. */
   closeConnections(reason: CloseReason = {}, name?: string): void {
     checkCloseReason('closeConnections', reason)
     const { replyCode = ReplyCode.CONNECTION_FORCED, replyText = 'closed by an operator' } = reason
-    for (const connection of this.#named(name)) connection.fail(new Refusal(replyCode, textOf(replyCode, replyText)))
-    this.#engine.run()
+    const refusal = new Refusal(replyCode, textOf(replyCode, replyText))
+    this.#engine.endAll(this.#named(name), connection => connection.fail(refusal))
   }
 
   /** Close every channel of every connection, or of those with this name. */
   closeChannels(reason: CloseReason = {}, name?: string): void {
     checkCloseReason('closeChannels', reason)
     const { replyCode = ReplyCode.PRECONDITION_FAILED, replyText = 'closed by an operator' } = reason
-    for (const connection of this.#named(name)) {
-      for (const channel of connection.channels) {
-        channel.closeWith(new Refusal(replyCode, textOf(replyCode, replyText)))
-      }
-    }
+    const channels = this.#named(name).flatMap(connection => connection.channels)
+    Channel.close(channels, new Refusal(replyCode, textOf(replyCode, replyText)))
     this.#engine.run()
   }
 
@@ -232,12 +230,7 @@ export class Broker implements AsyncDisposable {
 
   /** Cancel every consumer of a queue (basic.cancel), as when it moves to another node. @throws Error if there is none. */
   cancelConsumers(queueName: string, vhost = '/'): void {
-    const queue = existing(this.#engine, queueName, vhost)
-    for (const consumer of queue.consumers) {
-      queue.cancel(consumer, () => {})
-      consumer.receiver.cancelled(consumer)
-    }
-    this.#engine.run()
+    this.#engine.cancelConsumers(existing(this.#engine, queueName, vhost))
   }
 
   /** Refuse every login (403). */
@@ -348,7 +341,8 @@ export class Broker implements AsyncDisposable {
   deleteVirtualHost(name: string): void {
     if (!this.#engine.vhosts.has(name)) throw new Error(`there is no virtual host "${name}"`)
     const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `vhost '${name}' is deleted`)
-    for (const connection of this.#named()) if (connection.vhost.name === name) connection.fail(reason)
+    const inside = this.#named().filter(connection => connection.vhost.name === name)
+    this.#engine.endAll(inside, connection => connection.fail(reason))
     this.#engine.deleteVirtualHost(name)
     this.#engine.run()
   }
@@ -363,8 +357,8 @@ export class Broker implements AsyncDisposable {
   deleteUser(name: string): void {
     if (!this.#engine.users.delete(name)) throw new Error(`there is no user "${name}"`)
     const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `user '${name}' is deleted`)
-    for (const connection of this.#named()) if (connection.user.name === name) connection.fail(reason)
-    this.#engine.run()
+    const theirs = this.#named().filter(connection => connection.user.name === name)
+    this.#engine.endAll(theirs, connection => connection.fail(reason))
   }
 
   /** Wait until `count` connections, or more, are open. @throws TimeoutError */

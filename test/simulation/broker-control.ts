@@ -1,4 +1,5 @@
 import { BrokerEngine } from '../../src/broker/broker.ts'
+import { Channel } from '../../src/broker/channel.ts'
 import type { ClientConnection } from '../../src/broker/client-connection.ts'
 import type { Exchange } from '../../src/broker/exchange.ts'
 import type { Queue } from '../../src/broker/queue.ts'
@@ -190,22 +191,17 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
     unblock: () => engine.setAlarm(undefined),
     cancelConsumers: name => {
       const queue = engine.queue(name, '/')
-      for (const consumer of queue?.consumers ?? []) {
-        queue?.cancel(consumer, () => {})
-        consumer.receiver.cancelled(consumer)
-      }
-      engine.run()
+      if (queue !== undefined) engine.cancelConsumers(queue)
     },
     closeChannels: (replyCode, replyText) => {
       channelsClosed++
-      for (const connection of connections()) {
-        for (const channel of connection.channels) channel.closeWith(new Refusal(replyCode, replyText))
-      }
+      const channels = connections().flatMap(connection => connection.channels)
+      Channel.close(channels, new Refusal(replyCode, replyText))
       engine.run()
     },
     closeConnections: (replyCode, replyText) => {
-      for (const connection of connections()) connection.fail(new Refusal(replyCode, replyText))
-      engine.run()
+      const refusal = new Refusal(replyCode, replyText)
+      engine.endAll(connections(), connection => connection.fail(refusal))
     },
     closeNext: does => {
       closesNext = does
