@@ -34,6 +34,11 @@ export class ChannelConsuming {
   readonly #host: ChannelHost
   readonly #receiver: Receiver
   readonly #consumers = new Map<string, Consuming>()
+  /**
+   * The names of the queues that it has consumed or got from. Messages of theirs may be on their way, or taken from
+   * `#unacked` by a settlement that was refused halfway.
+   */
+  readonly #queues = new Set<string>()
   #wakes = 0
   readonly #unacked = new Map<number, Delivery>()
   /** Settled in a transaction that is not committed, by the order of the calls. */
@@ -108,6 +113,7 @@ export class ChannelConsuming {
     })
     const consuming: Consuming = { consumer, queue, announced: args.noWait }
     this.#consumers.set(tag, consuming)
+    this.#queues.add(queue.name)
     try {
       queue.consume(consumer, () => {
         if (args.noWait) return
@@ -158,6 +164,7 @@ export class ChannelConsuming {
   }
 
   get(queue: Queue, noAck: boolean): void {
+    this.#queues.add(queue.name)
     const delivery = queue.get(this.#receiver, noAck)
     if (delivery === undefined) {
       this.#host.send(this.#number, methods.BasicGetEmpty, {})
@@ -231,13 +238,7 @@ export class ChannelConsuming {
 
   /** Close without a report to its queues. Returns these. */
   leave(): ReadonlySet<Queue> {
-    const queues = new Set<Queue>()
-    for (const { queue } of this.#consumers.values()) queues.add(queue)
-    const inTransaction = this.#settledInTransaction.flatMap(({ tags }) => tags)
-    for (const [, { queue }] of [...this.#unacked, ...inTransaction]) {
-      const known = this.#host.vhost.queues.get(queue.name)
-      if (known === queue) queues.add(known)
-    }
+    const queues = new Set([...this.#queues].flatMap(name => this.#host.vhost.queues.get(name) ?? []))
     this.#consumers.clear()
     this.#unacked.clear()
     this.#settledInTransaction = []

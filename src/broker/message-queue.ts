@@ -198,13 +198,15 @@ export abstract class MessageQueue implements Queue {
 
   receiversGone(receivers: ReadonlySet<Receiver>): void {
     const theirs = this.#consumers.all.filter(consumer => receivers.has(consumer.receiver))
-    for (const consumer of theirs) this.#remove(consumer)
     const given = [...this.#given].filter(delivery => receivers.has(delivery.receiver))
+    if (theirs.length + given.length === 0) return
+    const { consumerCount } = this
+    for (const consumer of theirs) this.#remove(consumer)
     for (const delivery of this.inOrderOfReturn(given)) {
       this.#given.delete(delivery)
       this.#takeBack(delivery.stored, 'lost')
     }
-    if (theirs.length > 0) this.#afterConsumers()
+    if (this.consumerCount < consumerCount) this.#afterConsumers()
     this.#giveReturned()
   }
 

@@ -58,7 +58,7 @@ export interface Queue extends Settler, QueueIdentity {
   /** `announce` is called at the time at which RabbitMQ answers: before the first message. @throws Refusal */
   consume(consumer: Consumer, announce: () => void): void
   cancel(consumer: Consumer, announce: () => void): void
-  /** A channel is gone: its consumers go, and its unsettled messages come back. */
+  /** Channels are gone: their consumers go, and their unsettled messages come back, if there are any. */
   receiversGone(receivers: ReadonlySet<Receiver>): void
   /** A channel may have more messages again. */
   receiverReady(receiver: Receiver): void

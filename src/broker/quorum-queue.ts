@@ -67,11 +67,6 @@ export class QuorumQueue extends MessageQueue {
     this.touch()
   }
 
-  override receiversGone(receivers: ReadonlySet<Receiver>): void {
-    super.receiversGone(receivers)
-    this.touch()
-  }
-
   override get(receiver: Receiver, noAck: boolean): Delivery | undefined {
     if (this.singleActive) {
       throw resourceLocked(

@@ -6,7 +6,15 @@ import { EngineClient, startEngine } from './engine-client.ts'
 const MESSAGES = 2100
 const PUBLISH = EngineClient.encodePublish(2, '', 'work', 'm')
 const MISTAKE = EngineClient.encode(1, methods.BasicAck, { deliveryTag: 999_999 })
-const consume = (noAck: boolean) => EngineClient.encode(1, methods.BasicConsume, { queueName: 'work', noAck })
+const consume = (noAck: boolean, consumerTag = 't') =>
+  EngineClient.encode(1, methods.BasicConsume, { queueName: 'work', consumerTag, noAck })
+const CANCEL = EngineClient.encode(1, methods.BasicCancel, { consumerTag: 't' })
+const CLOSE = { replyCode: 200, replyText: '', classId: 0, methodId: 0 }
+const ENDS = {
+  'its channel refused something': MISTAKE,
+  'its channel was closed': EngineClient.encode(1, methods.ChannelClose, CLOSE),
+  'its connection was closed': EngineClient.encode(0, methods.ConnectionClose, CLOSE),
+}
 
 function scene(type: string, release: '3.10' | '4.3' = '4.3') {
   const { engine } = startEngine({ release })
@@ -43,7 +51,7 @@ describe('Messages on their way to a channel', () => {
 
   it('are given again 50 at a time', () => {
     const { client, queue } = scene('classic')
-    client.bytes(Buffer.concat([consume(true), consume(true)]))
+    client.bytes(Buffer.concat([consume(true), consume(true, 'other')]))
     assert.equal(deliveries(client), MESSAGES)
     assert.equal(queue.messageCount, 0)
     client.isFull = true
@@ -79,6 +87,17 @@ describe('Messages on their way to a channel', () => {
     client.bytes(Buffer.concat([EngineClient.encode(2, methods.BasicGet, { queueName: 'work' })]))
     assert.equal(client.take().at(-1)?.args.redelivered, true)
   })
+
+  for (const type of ['classic', 'quorum']) {
+    for (const [how, end] of Object.entries(ENDS)) {
+      it(`of a ${type} queue come back if their consumer was cancelled and at once ${how}`, () => {
+        const { client, queue } = scene(type)
+        client.bytes(Buffer.concat([consume(false), CANCEL, end]))
+        assert.equal(deliveries(client), 0)
+        assert.deepEqual([queue.messageCount, queue.unacked.length], [MESSAGES, 0])
+      })
+    }
+  }
 
   for (const release of ['3.10', '4.3'] as const) {
     it(`are at most 2000 of a quorum queue for a consumer without a limit, as in RabbitMQ ${release}`, () => {

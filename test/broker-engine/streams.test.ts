@@ -4,8 +4,8 @@ import type { ReleaseName } from '../../src/broker/release-name.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
 
-function scene(release: ReleaseName): EngineClient {
-  const client = EngineClient.open(startEngine({ release }).engine)
+function scene(release: ReleaseName, { engine } = startEngine({ release })): EngineClient {
+  const client = EngineClient.open(engine)
   client.send(1, methods.QueueDeclare, { queueName: 's', durable: true, arguments: { 'x-queue-type': 'stream' } })
   client.send(1, methods.BasicQos, { prefetchCount: 10 })
   client.send(1, methods.BasicConsume, { queueName: 's', arguments: { 'x-stream-filter': 'one' } })
@@ -44,6 +44,24 @@ describe('A message in a stream', () => {
       client.take().at(-1)?.args.replyText,
       "NOT_IMPLEMENTED - basic.nack and basic.reject not supported by stream queues queue 's' in vhost '/'",
     )
+  })
+
+  it('that cannot be given back takes no message of another queue with it', () => {
+    const all = { deliveryTag: 0, multiple: true, requeue: true }
+    for (const giveBack of [
+      EngineClient.encode(1, methods.BasicNack, all),
+      EngineClient.encode(1, methods.BasicRecover, all),
+    ]) {
+      const started = startEngine({ release: '3.10' })
+      const client = scene('3.10', started)
+      client.send(2, methods.QueueDeclare, { queueName: 't', durable: true })
+      for (const name of ['s', 't']) client.publish(2, '', name, 'm', { headers: { 'x-stream-filter-value': 'one' } })
+      client.send(1, methods.BasicGet, { queueName: 't' })
+      const queue = started.engine.queue('t', '/')
+      assert.equal(queue?.unacked.length, 1)
+      client.bytes(giveBack)
+      assert.deepEqual([queue.messageCount, queue.unacked.length], [1, 0])
+    }
   })
 
   it('is filtered since RabbitMQ knows filters', () => {
