@@ -677,17 +677,17 @@ export class Channel {
     try {
       if (modes.transaction === 'none') await fromCallSite(site, () => this.txSelect())
       const result = await work(this)
-      this.#inTransaction = false
       await fromCallSite(site, () => this.txCommit())
       return result
     } catch (error) {
-      this.#inTransaction = false
       // One that has done nothing needs no rolling back, nor the broker for it. Publishes that wait are rolled back in
       // their turn.
       const { transaction } = modes
       if (transaction === 'open' || transaction === 'lost') await this.txRollback().catch(ignore)
       else if (transaction === 'idle' && publishing.waiting > 0) void this.txRollback().catch(ignore)
       throw error
+    } finally {
+      this.#inTransaction = false
     }
   }
 

@@ -9,6 +9,7 @@ import {
   connect,
   DuplicateConsumerTagError,
   EncodeError,
+  ProtocolError,
   TimeoutError,
 } from '../../src/index.ts'
 import { deferred } from '../../src/lib/deferred.ts'
@@ -997,6 +998,23 @@ describe('a channel that is being recovered', () => {
 })
 
 describe('a transaction whose connection is lost', () => {
+  it('takes no other with it: none begins on its channel before its commit has come to an end', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    the.silent.add('tx.commit')
+    const first = follow(channel.transaction(() => channel.basicPublish('first', 'e', 'k')))
+    await turn()
+    const second = await rejection(
+      channel.transaction(() => channel.basicPublish('second', 'e', 'k')),
+      ProtocolError,
+    )
+    assert.match(second.message, /another one is under way/)
+    the.silent.clear()
+    await the.recover()
+    assert.ok(first.error instanceof ConnectionLostError)
+    assert.equal(await channel.transaction(async () => 'third'), 'third')
+  })
+
   it('rejects with the error of its work at once, however long the outage, and the next one works', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
