@@ -521,7 +521,7 @@ export class Channel {
       arguments: args,
       queue,
       prefetch: undefined,
-      counted: false,
+      counted: undefined,
     }
     const { recordedConsumers } = this.#recovering
     return this.#recovering

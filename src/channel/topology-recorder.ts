@@ -31,6 +31,9 @@ export interface BindingDefinition {
   readonly arguments: FieldTable | undefined
 }
 
+/** A queue of the ledger, whatever becomes of its name; the name alone of one that it did not know. */
+export type CountedQueue = { readonly consumers: number } | string
+
 /** What a program has made at the broker. Each method is one thing that the broker has done. */
 export interface Ledger {
   /** @param recovers false: the program wants it kept out of a recovery, and what is bound to it. */
@@ -40,11 +43,12 @@ export interface Ledger {
   queueDeleted(name: string): void
   bound(binding: BindingDefinition): void
   unbound(binding: BindingDefinition): void
-  /** A consumer of the queue is there, or gone: an auto-delete queue goes with its last. */
-  consumerAdded(queueName: string): void
-  consumerRemoved(queueName: string): void
+  /** A consumer of the queue is there. Returns the queue that it will be taken from, which may be deleted by then. */
+  consumerAdded(queueName: string): CountedQueue
+  /** It is gone: an auto-delete queue goes with its last. */
+  consumerRemoved(queue: CountedQueue): void
   /** A consumer of the queue is gone with its channel, and is asked for again: so is the queue, if it went with it. */
-  consumerLost(queueName: string): void
+  consumerLost(queue: CountedQueue): void
   /** The queue was asked for or read from: one that expires (x-expires) lives on. */
   queueUsed(queueName: string): void
 }

@@ -171,6 +171,18 @@ describe('the ledger of what a program has made', () => {
     assert.deepEqual(the.sent(QUEUES), ['queue.declare q'])
   })
 
+  it("keeps an auto-delete queue that was deleted and declared again, when the end of the old one's consumer comes after that", async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q', { autoDelete: true })
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    await Promise.all([channel.queueDelete('q'), channel.queueDeclare('q', { autoDelete: true })])
+    the.peer.reply(1, methods.BasicCancel, { consumerTag: 'tag', noWait: true })
+    await turn()
+    await the.recover()
+    assert.deepEqual(the.sent(QUEUES, 'basic.consume'), ['queue.declare q'])
+  })
+
   it('gives each consumer the prefetch that it was started with, and the channel its last one', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

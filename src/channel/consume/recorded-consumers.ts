@@ -7,7 +7,7 @@ import type { CallContext } from '../calls.ts'
 import type { ChannelModes, QosArguments } from '../channel-modes.ts'
 import type { ChannelSession } from '../channel-session.ts'
 import type { QueueNames, QueueReference } from '../queue-names.ts'
-import type { TopologyRecorder } from '../topology-recorder.ts'
+import type { CountedQueue, TopologyRecorder } from '../topology-recorder.ts'
 import type { Effect, WrittenEffects, WrittenMethod } from '../written-effects.ts'
 import type { ConsumeObserver } from './consume-calls.ts'
 import { tagInUse } from './deliveries.ts'
@@ -22,8 +22,8 @@ export interface RecordedConsumer extends Consumer {
   queue: QueueReference
   /** The limit that held when basic.consume was written. */
   prefetch: QosArguments | undefined
-  /** The ledger counts it. */
-  counted: boolean
+  /** The queue at which the ledger counts it; undefined if it does not. */
+  counted: CountedQueue | undefined
 }
 
 /** A consumer that recovery will start again. */
@@ -101,8 +101,7 @@ export class RecordedConsumers {
     return {
       written: () => {
         const effect = topology?.written(ledger => {
-          recorded.counted = true
-          ledger.consumerAdded(recorded.queue.name ?? '')
+          recorded.counted = ledger.consumerAdded(recorded.queue.name ?? '')
         }, noWait)
         entry = effects.written(BasicConsume.key, effect ?? NO_EFFECT, noWait)
       },
@@ -114,9 +113,10 @@ export class RecordedConsumers {
   /** The broker has, or will have, one consumer less. */
   #uncount(recorded: RecordedConsumer): Effect | undefined {
     return this.#host.topology?.written(ledger => {
-      if (!recorded.counted) return
-      recorded.counted = false
-      ledger.consumerRemoved(recorded.queue.name ?? '')
+      const { counted } = recorded
+      if (counted === undefined) return
+      recorded.counted = undefined
+      ledger.consumerRemoved(counted)
     })
   }
 
@@ -152,9 +152,10 @@ export class RecordedConsumers {
   /** A life is over that another follows: it counts those that it is granted. */
   lost(): void {
     for (const recorded of this.#consumers.values()) {
-      if (!recorded.counted) continue
-      recorded.counted = false
-      this.#host.topology?.written(ledger => ledger.consumerLost(recorded.queue.name ?? '')).accept()
+      const { counted } = recorded
+      if (counted === undefined) continue
+      recorded.counted = undefined
+      this.#host.topology?.written(ledger => ledger.consumerLost(counted)).accept()
     }
   }
 

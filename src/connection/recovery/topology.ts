@@ -188,22 +188,29 @@ export class Topology implements TopologyRecorder, Ledger {
     }
   }
 
-  consumerAdded(queueName: string): void {
+  consumerAdded(queueName: string): QueueRecord | string {
     const queue = this.queue(queueName)
     if (queue !== undefined) queue.consumers++
+    return queue ?? queueName
   }
 
-  consumerRemoved(queueName: string): void {
-    this.consumerLost(queueName)
-    const queue = this.queue(queueName)
+  consumerRemoved(counted: QueueRecord | string): void {
+    this.consumerLost(counted)
+    const queue = this.#known(counted)
     if (queue?.definition.autoDelete === true && queue.consumers <= 0) this.queueDeleted(queue.name)
   }
 
-  consumerLost(queueName: string): void {
-    const queue = this.queue(queueName)
+  consumerLost(counted: QueueRecord | string): void {
+    const queue = this.#known(counted)
     if (queue === undefined) return
     queue.consumers--
     queue.lastUsed = this.#clock.now()
+  }
+
+  /** A queue that was deleted meanwhile is not the one that has its name now. */
+  #known(counted: QueueRecord | string): QueueRecord | undefined {
+    if (typeof counted === 'string') return this.queue(counted)
+    return this.#queues.has(counted) ? counted : undefined
   }
 
   currentName(queueName: string): string {

@@ -1705,7 +1705,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer that was lost counts twice at its queue',
     'channel/consume/recorded-consumers.ts',
-    'recorded.counted = false\n      this.#host.topology?.written(ledger => ledger.consumerLost',
+    'recorded.counted = undefined\n      this.#host.topology?.written(ledger => ledger.consumerLost',
     'this.#host.topology?.written(ledger => ledger.consumerLost',
     'an auto-delete queue is forgotten too early',
   ],
