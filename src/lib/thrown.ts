@@ -11,9 +11,9 @@ export interface DescribedThrown {
 /** What was thrown may be anything, even an object that throws when it is looked at. Never throws. */
 export function describeThrown(thrown: unknown): DescribedThrown {
   if (typeof thrown !== 'object' || thrown === null) return { name: 'Error', message: asText(thrown), stack: '' }
-  const name = fieldOf(thrown, 'name')
-  const message = fieldOf(thrown, 'message')
-  const stack = fieldOf(thrown, 'stack')
+  const name = read(thrown, 'name')
+  const message = read(thrown, 'message')
+  const stack = read(thrown, 'stack')
   return {
     name: typeof name === 'string' && name !== '' ? name : 'Error',
     message: message === undefined && !isError(thrown) ? asText(thrown) : asText(message ?? ''),
@@ -34,8 +34,8 @@ export function asError(thrown: unknown): Error {
   return error
 }
 
-/** Also one of another realm: those that Jest and `vm` make have an `Error` of their own. Never throws. */
-export function isError(value: unknown): value is Error {
+/** Also one of another realm: those that Jest and `vm` make have an `Error` of their own. */
+function isError(value: unknown): value is Error {
   try {
     return (
       value instanceof Error ||
@@ -56,11 +56,9 @@ function isReadable(error: Error): boolean {
   }
 }
 
-/** A field of a thrown value; undefined if there is none, or it cannot be read. Never throws. */
-export function fieldOf(thrown: unknown, key: string): unknown {
-  if (typeof thrown !== 'object' || thrown === null) return undefined
+function read(object: object, key: string): unknown {
   try {
-    return Reflect.get(thrown, key)
+    return Reflect.get(object, key)
   } catch {
     return undefined
   }

@@ -1,5 +1,4 @@
 import { type Attributes, type Exception, type Span, SpanStatusCode } from '@opentelemetry/api'
-import { describeThrown, fieldOf, isError } from '../lib/thrown.ts'
 import { ATTRIBUTES } from './conventions.ts'
 
 /**
@@ -21,20 +20,52 @@ const OWN_TEXT = new Set([
   'TIMEOUT_ERR',
 ])
 
-// A program may throw anything, also what throws when it is looked at: a span has to end all the same.
+/** What there is to read of a thrown value. */
+interface Fields {
+  readonly name: unknown
+  readonly message: unknown
+  readonly stack: unknown
+  readonly code: unknown
+  readonly replyCode: unknown
+}
+
+/** A program may throw anything, also what throws when it is looked at: a span has to end all the same. */
+function fieldsOf(error: unknown): Fields {
+  const field = (name: keyof Fields): unknown => {
+    try {
+      return Object(error)[name]
+    } catch {
+      return undefined
+    }
+  }
+  return {
+    name: field('name'),
+    message: field('message'),
+    stack: field('stack'),
+    code: field('code'),
+    replyCode: field('replyCode'),
+  }
+}
 
 /** The name of its class: of few different values. */
 export function errorType(error: unknown): string {
-  const name = fieldOf(error, 'name')
-  return isError(error) && typeof name === 'string' && name !== '' ? name : '_OTHER'
+  return typeOf(fieldsOf(error))
+}
+
+/** Errors have a stack, also those of another realm. */
+function typeOf({ name, stack }: Fields): string {
+  return typeof name === 'string' && name !== '' && typeof stack === 'string' ? name : '_OTHER'
 }
 
 /** What an error is, without its text. */
 export function errorAttributes(error: unknown): Attributes {
-  const code = fieldOf(error, 'code')
-  const replyCode = fieldOf(error, 'replyCode')
+  return attributesOf(fieldsOf(error))
+}
+
+function attributesOf(fields: Fields): Attributes {
+  const { code, replyCode } = fields
   return {
-    [ATTRIBUTES.errorType]: errorType(error),
+    [ATTRIBUTES.errorType]: typeOf(fields),
     ...(typeof code === 'string' && { [ATTRIBUTES.errorCode]: code }),
     ...(typeof replyCode === 'number' && { [ATTRIBUTES.replyCode]: replyCode }),
   }
@@ -42,17 +73,19 @@ export function errorAttributes(error: unknown): Attributes {
 
 /** The operation of `span` has failed. */
 export function recordFailure(span: Span, error: unknown, withException: boolean): void {
-  const code = fieldOf(error, 'code')
-  const message = fieldOf(error, 'message')
+  const fields = fieldsOf(error)
+  const { code, message } = fields
   const mayShow = withException || (typeof code === 'string' && OWN_TEXT.has(code))
-  span.setAttributes(errorAttributes(error))
+  span.setAttributes(attributesOf(fields))
   span.setStatus({ code: SpanStatusCode.ERROR, ...(mayShow && typeof message === 'string' && { message }) })
-  if (withException) span.recordException(exceptionOf(error))
+  if (withException) span.recordException(exceptionOf(error, fields))
 }
 
-function exceptionOf(error: unknown): Exception {
-  const described = describeThrown(error)
-  if (!isError(error)) return described.message
-  const code = fieldOf(error, 'code')
-  return typeof code === 'string' || typeof code === 'number' ? { ...described, code } : described
+function exceptionOf(error: unknown, fields: Fields): Exception {
+  const text = (field: unknown): string => (typeof field === 'string' ? field : '')
+  const message = Object(error) === error ? text(fields.message) : String(error)
+  if (typeof fields.stack !== 'string') return message
+  const { name, stack, code } = fields
+  const isCode = typeof code === 'string' || typeof code === 'number'
+  return { name: text(name) || 'Error', message, stack, ...(isCode && { code }) }
 }
