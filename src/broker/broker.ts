@@ -199,25 +199,30 @@ export class BrokerEngine implements ConnectionHost {
   }
 
   /**
-   * Stop: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their
+   * Stop, until `started()`: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their
    * persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
     this.endAll(this.connections, connection => (inOrder ? connection.end() : connection.reset()))
-    const unwritten = new Set(inOrder ? [] : this.#confirming.withheld.map(({ message }) => message))
+    const unwritten = new Set(inOrder ? [] : this.#confirming.withheld.map(({ message }) => message.received))
     this.#confirming.withheld.length = 0
     this.#confirming.withholds = false
     this.replies.clear()
     for (const vhost of this.vhosts.values()) {
       for (const queue of [...vhost.queues.values()]) {
         const keeps = ({ message }: Stored) =>
-          !unwritten.has(message) && (message.persistent || queue.type !== 'classic')
+          !unwritten.has(message.received) && (message.persistent || queue.type !== 'classic')
         if (queue.durable) queue.restart(keeps)
         else vhost.deleteQueue(queue)
       }
       for (const exchange of [...vhost.exchanges.values()]) if (!exchange.durable) vhost.deleteExchange(exchange)
     }
     this.run()
+  }
+
+  /** It has started again. */
+  started(): void {
+    for (const vhost of this.vhosts.values()) for (const queue of vhost.queues.values()) queue.touch()
   }
 
   /** Every timer is cancelled, and every connection cut. */

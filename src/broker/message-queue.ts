@@ -252,7 +252,8 @@ export abstract class MessageQueue implements Queue {
     const stored = this.messages.all.filter(kept)
     this.messages.clear()
     for (const one of stored) this.messages.push(one)
-    this.touch()
+    // While the broker is down, its queues do not become older.
+    this.#idle?.cancel()
     this.#dropExpired()
   }
 

@@ -18,7 +18,7 @@ export class Message {
   readonly blindKeys: readonly string[]
   readonly properties: BasicProperties
   readonly body: Buffer
-  /** The properties as its publisher sent them. */
+  /** The properties as its publisher sent them: one object for it and what is made of it, as by a stream or a death. */
   readonly received: BasicProperties
   /** Whether it has died since: its headers say where and why. */
   readonly died: boolean

@@ -136,7 +136,7 @@ export class StreamQueue implements Queue {
   restart(kept: (stored: Stored) => boolean): void {
     this.#readings.length = 0
     this.#given.clear()
-    this.#log = this.#log.filter(kept)
+    this.#log = this.#log.filter(kept).map((stored, position) => ({ ...stored, position }))
   }
 
   hold(held: boolean): void {

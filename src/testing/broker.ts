@@ -283,6 +283,7 @@ export class Broker implements AsyncDisposable {
       this.#state = 'running'
       this.#refuses = false
       this.#frozen = false
+      this.#engine.started()
     }
     await this.#listen()
   }

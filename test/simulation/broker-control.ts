@@ -179,10 +179,14 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
       }
     },
     start: () => {},
-    restart: () => engine.restart(true),
+    restart: () => {
+      engine.restart(true)
+      engine.started()
+    },
     kill: () => {
       const before = new Set([...queued().values()].flat())
       engine.restart(false)
+      engine.started()
       for (const id of [...queued().values()].flat()) before.delete(id)
       for (const id of before) forgot.add(id)
     },

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { connect } from '../../src/index.ts'
+import { type Broker, startBroker } from '../../src/testing/index.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+const silent = () => {}
+
+const bodies = (broker: Broker, name: string) => broker.queue(name).ready.map(({ body }) => body.toString())
+
+describe('A broker for tests that was down', () => {
+  it('has lost what it had not confirmed, whatever has become of it', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect({ ...broker.inMemory, recovery: false })
+    await protocol.queueDeclare('stream', { durable: true, arguments: { 'x-queue-type': 'stream' } })
+    await protocol.queueDeclare('dead', { durable: true })
+    const toDead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' }
+    await protocol.queueDeclare('mortal', { durable: true, arguments: { ...toDead, 'x-max-length': 0 } })
+    await protocol.publish('confirmed', '', 'stream')
+    broker.withholdConfirms()
+    const lost = ['stream', 'mortal'].map(name => assert.rejects(protocol.publish('not confirmed', '', name)))
+    await broker.hasPublished(3)
+    assert.deepEqual(bodies(broker, 'dead'), ['not confirmed'])
+
+    await Promise.all([broker.kill(), ...lost])
+    assert.deepEqual(bodies(broker, 'stream'), ['confirmed'])
+    assert.deepEqual(bodies(broker, 'dead'), [])
+  })
+
+  it('counts the messages of a stream without a gap', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.inMemory)
+    await protocol.queueDeclare('stream', { durable: true, arguments: { 'x-queue-type': 'stream' } })
+    broker.withholdConfirms()
+    protocol.publish('not confirmed', '', 'stream').catch(silent)
+    await broker.hasPublished(1)
+    const channel = await protocol.channel()
+    void channel.basicPublish('sent', '', 'stream')
+    await broker.hasPublished(2)
+    await broker.kill()
+    await broker.start()
+    await protocol.publish('later', '', 'stream')
+
+    await using consumer = await protocol.consumer('stream', { arguments: { 'x-stream-offset': 'first' } })
+    const offsets: number[] = []
+    for await (const message of consumer) {
+      offsets.push(Number(message.properties.headers?.['x-stream-offset']))
+      message.ack()
+      if (message.text() === 'later') break
+    }
+    assert.deepEqual(offsets, [...offsets.keys()])
+    assert.notEqual(offsets.length, 0)
+  })
+
+  it('has its queues that expire when they are idle, and gives them their time again', async () => {
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+    for (const type of ['classic', 'quorum']) {
+      await protocol.queueDeclare(type, { durable: true, arguments: { 'x-expires': 60_000, 'x-queue-type': type } })
+    }
+    const has = () => broker.queueNames()
+    await broker.stop()
+    await clock.advance(100_000)
+    assert.deepEqual(has(), ['classic', 'quorum'])
+    await broker.start()
+    await clock.advance(59_000)
+    assert.deepEqual(has(), ['classic', 'quorum'])
+    await clock.advance(2_000)
+    assert.deepEqual(has(), [])
+  })
+})
