@@ -407,7 +407,9 @@ export class ClientConnection implements ChannelOwner {
   #cutAfter(milliseconds: number): void {
     this.#deadline?.cancel()
     this.#deadline = this.#host.clock.after(milliseconds, () => {
-      if (!this.#intake.isFrozen) this.reset()
+      // Once it goes on, it has as long again.
+      if (this.#intake.isFrozen) this.#cutAfter(milliseconds)
+      else this.reset()
     })
   }
 

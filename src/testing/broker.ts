@@ -154,14 +154,14 @@ export class Broker implements AsyncDisposable {
 
   /** Cut every connection, or those with this name; clients may connect again. */
   cutConnections(name?: string): void {
-    this.#engine.endAll(this.#named(name), connection => connection.destroy())
+    this.#engine.endAll(this.#all(name), connection => connection.destroy())
   }
 
   /** Cut every connection by a reset, as a machine that has crashed. */
   resetConnections(): void {
     this.#listener.reset()
     this.#tlsListener?.reset()
-    this.#engine.endAll(this.#named(), connection => connection.reset())
+    this.#engine.endAll(this.#all(), connection => connection.reset())
   }
 
   /** Close connections as an operator does: `CONNECTION_FORCED`, unless another reason is given. */
@@ -385,9 +385,15 @@ export class Broker implements AsyncDisposable {
     )
   }
 
+  /** Those that are open. */
   #named(name?: string): ClientConnection[] {
-    const open = [...this.#engine.connections].filter(connection => connection.isOpen)
-    return name === undefined ? open : open.filter(connection => connection.name === name)
+    return this.#all(name).filter(connection => connection.isOpen)
+  }
+
+  /** Also those that are not open yet, or not closed yet. */
+  #all(name?: string): ClientConnection[] {
+    const all = [...this.#engine.connections]
+    return name === undefined ? all : all.filter(connection => connection.name === name)
   }
 
   /** Both at once: what stops one of them, or the broker, while they start, stops the other one too. */
