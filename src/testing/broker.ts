@@ -68,8 +68,8 @@ export class Broker implements AsyncDisposable {
   readonly #engine: BrokerEngine
   readonly #watch: Watch
   readonly #slowDown: SlowDown
-  /** In front of the host of a URL. */
-  readonly #login: string
+  /** Of the first user. */
+  readonly #login: { readonly login: string; readonly password: string } | undefined
   readonly #host: string
   readonly #listener: Listener
   readonly #tlsListener: Listener | undefined
@@ -85,7 +85,7 @@ export class Broker implements AsyncDisposable {
     this.#slowDown = new SlowDown(clock)
     const users = options.users ?? { guest: { password: 'guest' } }
     const [first] = Object.entries(users)
-    this.#login = first === undefined ? '' : `${encodeURIComponent(first[0])}:${encodeURIComponent(first[1].password)}@`
+    this.#login = first && { login: first[0], password: first[1].password }
     this.#engine = new BrokerEngine({
       clock,
       release: options.release ?? '4.3',
@@ -123,7 +123,7 @@ export class Broker implements AsyncDisposable {
 
   /** `amqp://guest:guest@127.0.0.1:port`, for any client of any language; the first of `users` logs in. */
   get url(): string {
-    return `amqp://${this.#login}${hostOfUrl(this.#host, LOCALHOST)}:${this.port}`
+    return `amqp://${this.#userInfo}${hostOfUrl(this.#host, LOCALHOST)}:${this.port}`
   }
   /** The TCP port it listens on. */
   get port(): number {
@@ -132,7 +132,14 @@ export class Broker implements AsyncDisposable {
   /** The same with TLS. @throws Error unless the option `tls` was given. */
   get tlsUrl(): string {
     if (this.#tlsListener === undefined) throw new Error('this broker was started without tls')
-    return `amqps://${this.#login}${hostOfUrl(this.#host, 'localhost')}:${this.#tlsListener.port}`
+    return `amqps://${this.#userInfo}${hostOfUrl(this.#host, 'localhost')}:${this.#tlsListener.port}`
+  }
+
+  /** In front of the host of a URL. */
+  get #userInfo(): string {
+    if (this.#login === undefined) return ''
+    const { login, password } = this.#login
+    return `${encodeURIComponent(login)}:${encodeURIComponent(password)}@`
   }
 
   /** Reaches the broker without a socket: an option of `connect()`. */
@@ -145,9 +152,9 @@ export class Broker implements AsyncDisposable {
     }
   }
 
-  /** All that `connect()` needs to reach the broker without a socket: `connect(broker.inMemory)`. */
+  /** All that `connect()` needs to reach the broker without a socket: `connect(broker.inMemory)`; the first of `users` logs in. */
   get inMemory(): ConnectOptions {
-    return { host: LOCALHOST, port: this.port, createTransport: this.createTransport }
+    return { host: LOCALHOST, port: this.port, ...this.#login, createTransport: this.createTransport }
   }
 
   // ---- what happens to it
