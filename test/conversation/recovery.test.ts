@@ -482,6 +482,28 @@ describe('what goes on first', () => {
     await the.clock.advance(100)
     assert.equal(opening.state, 'resolved')
   })
+
+  it('is what one channel published first, also if the topology is that of another connection', async () => {
+    const the = await Recoverable.open({ connections: 'separate' })
+    await the.protocol.exchangeDeclare('orders', 'direct')
+    const channel = await the.protocol.channel({ connection: 'publisher' })
+    the.silent.add('exchange.declare')
+    for (const peer of the.broker.peers) peer.transport.break(new Error('cut'))
+    await turn()
+    void channel.basicPublish('1', 'orders', 'k')
+    void channel.basicPublish('2', '', 'q')
+    await the.clock.advance(1_000)
+    const next = the.broker.peers.slice(2)
+    const asked = next.flatMap(peer => peer.frames.map(frame => ({ peer, frame })))
+    const bodies = (): string[] =>
+      next.flatMap(({ frames }) => frames.filter(({ type }) => type === 3).map(({ payload }) => String(payload)))
+    assert.deepEqual(bodies(), [])
+    const declare = asked.find(({ frame }) => frame.method === methods.ExchangeDeclare)
+    assert.ok(declare !== undefined)
+    declare.peer.reply(declare.frame.channel, methods.ExchangeDeclareOk, {})
+    await turn()
+    assert.deepEqual(bodies(), ['1', '2'])
+  })
 })
 
 describe('an entity that the broker refuses', () => {

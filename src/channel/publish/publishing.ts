@@ -78,7 +78,7 @@ export class Publishing implements PublishSource {
   confirmSelects = 0
   /** The list counts as one operation that waits for the broker: the frame that opens the gate must be read. */
   #awaiting = false
-  /** In a pass over the list: a publish stays in it. */
+  /** In a pass over the list: a publish stays in it, and so do those after it. */
   #passedOver = false
   /** The first that was lost of those that the program need not have awaited. */
   #lost: Error | undefined
@@ -135,7 +135,7 @@ export class Publishing implements PublishSource {
     if (this.#window === undefined) return
     this.#list.wakeAll()
     this.#passedOver = false
-    this.#await()
+    this.resume()
   }
 
   /** Nothing more may be written in this life. */
@@ -151,7 +151,8 @@ export class Publishing implements PublishSource {
       queueMicrotask(() => this.resume())
       return
     }
-    this.#list.wakeReady()
+    // In a pass, its end does that.
+    if (!this.#passedOver) this.#list.wakeReady()
     this.#await()
   }
 
@@ -341,7 +342,7 @@ export class Publishing implements PublishSource {
   #granted(publish: PendingPublish): void {
     publish.waiting = undefined
     try {
-      if (this.#write(publish)) return
+      if (!this.#passedOver && this.#write(publish)) return
       this.#passedOver = true
       this.#enter(publish)
     } catch (thrown) {
