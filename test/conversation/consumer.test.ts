@@ -658,6 +658,20 @@ describe('A batch that is collected when its connection is lost', () => {
   })
 })
 
+describe('Calls of next()', () => {
+  it('get messages in their order, also one that is made when the consumer has just been resumed', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer()
+    consumer.pause()
+    const first = consumer.next()
+    await fixture.deliver(1, 2)
+    consumer.resume()
+    const second = consumer.next()
+    assert.equal((await first).value?.text(), '1')
+    assert.equal((await second).value?.text(), '2')
+  })
+})
+
 describe('A message whose settlement was not sent', () => {
   it('still aborts its signal, also if that is first read then', async () => {
     const fixture = new Fixture()

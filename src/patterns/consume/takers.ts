@@ -76,7 +76,9 @@ export class Takers {
 
   #take(loop: Loop | undefined, bounds: WaitBounds): Promise<MessageResult> {
     const host = this.#host
-    if (!host.hasHandler && bounds.signal?.aborted !== true && host.mayTake(this.waiting.length + 1)) {
+    const asked = this.waiting.length + 1
+    // Others may wait though there are messages: those that are handed out right after `resume()`.
+    if (!host.hasHandler && bounds.signal?.aborted !== true && host.mayTake(asked) && asked === 1) {
       return Promise.resolve(this.#give(loop))
     }
     return this.#wait(loop, bounds)
