@@ -645,6 +645,17 @@ describe('A batch that is collected when its connection is lost', () => {
     assert.deepEqual(batches, [['1', '2', '3']])
   })
 
+  it('counts as unacknowledged no more', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect()
+    const consumer = await protocol.consumer('q', () => {}, { batch })
+    await fixture.deliver(1, 2)
+    assert.equal(consumer.stats().unacknowledged, 2)
+    fixture.connection.finish()
+    await turn()
+    assert.equal(consumer.stats().unacknowledged, 0)
+  })
+
   it('begins again for a loop', async () => {
     const fixture = new Fixture()
     const consumer = await fixture.consumer()
@@ -762,6 +773,23 @@ describe('A failed message that is held back', () => {
     assert.deepEqual(cancelled, [])
     await fixture.reconnect()
     assert.equal(fixture.tags.length, 3, 'one consumer comes back')
+  })
+
+  it('takes no place of a window any more once its connection is lost', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.handler(fail, { prefetchCount: 4 })
+    await fixture.deliver(1)
+    assert.equal(consumer.stats().unacknowledged, 1)
+    fixture.connection.finish()
+    await turn()
+    assert.equal(consumer.stats().unacknowledged, 0)
+    await fixture.clock.advance(500)
+    fixture.peer = await fixture.broker.accept()
+    await fixture.clock.advance(1)
+    assert.equal(fixture.tags.length, 2)
+    await fixture.deliver(1)
+    assert.equal(consumer.stats().unacknowledged, 1)
+    assert.equal(fixture.tags.length, 2, 'one of four is held back')
   })
 
   it('goes back well within the time that the broker gives an ack', async () => {

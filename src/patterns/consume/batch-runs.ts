@@ -55,9 +55,8 @@ export class BatchRuns implements Runs {
   }
 
   get unsettled(): number {
-    let count = this.#filling.length
-    for (const batch of this.#running) count += batch.filter(({ message }) => message.isHeld).length
-    return count
+    const batches = [...this.#running, this.#filling]
+    return batches.flat().filter(({ message }) => message.isHeld).length
   }
 
   get isIdle(): boolean {

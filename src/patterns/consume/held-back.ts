@@ -79,11 +79,17 @@ export class HeldBack {
     else if (error instanceof ConsumerCancelledError && this.#held.size > 0) {
       this.#longestPause = Math.max(FIRST_PAUSE, Math.min(LAST_PAUSE, this.#longestPause) / 2)
     }
+    // The broker has them back: they take no place of a window any more.
+    this.#release()
   }
 
   /** Give back at once what is held back, now and later: nothing is waited for any more. */
   hurry(): void {
     this.#hurrying = true
+    this.#release()
+  }
+
+  #release(): void {
     for (const { deadline, release } of this.#held) {
       deadline.cancel()
       release()
