@@ -582,6 +582,29 @@ describe('A consumer whose connection is closed for good in the read that grants
 })
 
 describe('Closing a consumer', () => {
+  it('cancels the one that is just taking its place, too', async () => {
+    const fixture = new Fixture()
+    const fail = () => {
+      throw new Error('no')
+    }
+    const consumer = await fixture.handler(fail, { prefetchCount: 2 })
+    const answer = fixture.connection.answers.get(methods.BasicConsume.name)
+    fixture.connection.answers.delete(methods.BasicConsume.name)
+    await fixture.deliver(1)
+    const consumes = fixture.connection.frames.filter(({ name }) => name === '1 basic.consume')
+    const renewed = consumes.at(-1)
+    assert.equal(consumes.length, 2)
+    const closed = consumer.close()
+    await turn()
+    if (renewed !== undefined && answer !== undefined) fixture.connection.send(answer(renewed) ?? Buffer.alloc(0))
+    await fixture.clock.until(closed)
+    const cancels = fixture.connection.frames.filter(({ name }) => name === '1 basic.cancel')
+    assert.deepEqual(
+      cancels.map(({ args }) => args['consumerTag']),
+      fixture.tags,
+    )
+  })
+
   it('starts no handler once it has resolved, not even for what came without acks', async () => {
     const fixture = new Fixture()
     let started = 0

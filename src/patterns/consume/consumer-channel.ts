@@ -29,7 +29,9 @@ export class ConsumerChannel {
   readonly #request: ConsumeRequest
   readonly #sink: DeliverySink
   #consumer: Consumer | undefined
-  #renewing: 'no' | 'once' | 'again' = 'no'
+  #renewal: Promise<void> | undefined
+  /** Another renewal follows the present one. */
+  #isWantedAgain = false
   readonly #ended = deferred<Error>()
   #cancelTook: number | undefined
   #over = false
@@ -121,25 +123,27 @@ export class ConsumerChannel {
     }
     // A consumer that has its queue for itself keeps another one away, too. In a stream, another one would start elsewhere.
     if (exclusive || position?.isUncertain === true) return
-    if (this.#renewing !== 'no') {
-      this.#renewing = 'again'
+    if (this.#renewal !== undefined) {
+      this.#isWantedAgain = true
       return
     }
     do {
-      this.#renewing = 'once'
-      const before = this.#consumer
-      try {
-        this.#consumer = await this.#channel.consumeInto(this.#sink, { arguments: args })
-        if (before !== undefined) await this.#channel.basicCancel(before.tag)
-      } catch (error) {
-        this.#end(asError(error))
-      }
+      this.#isWantedAgain = false
+      this.#renewal = this.#renew(args)
+      await this.#renewal
     } while (this.#isWantedAgain && !this.#over)
-    this.#renewing = 'no'
+    this.#renewal = undefined
   }
 
-  get #isWantedAgain(): boolean {
-    return this.#renewing === 'again'
+  /** Never rejects. */
+  async #renew(args: ConsumeArguments | undefined): Promise<void> {
+    const before = this.#consumer
+    try {
+      this.#consumer = await this.#channel.consumeInto(this.#sink, { arguments: args })
+      if (before !== undefined) await this.#channel.basicCancel(before.tag)
+    } catch (error) {
+      this.#end(asError(error))
+    }
   }
 
   /** The offset at which the next consumer of a stream goes on, if it is known. */
@@ -150,6 +154,9 @@ export class ConsumerChannel {
   /** Cancel at the broker, and wait for the deliveries that are on their way. Never rejects. */
   async cancel(): Promise<void> {
     const channel = this.#channel
+    this.#isWantedAgain = false
+    // Until then there may be two.
+    if (this.#renewal !== undefined) await this.#renewal
     const { tag } = this.#consumer ?? {}
     // A consumer that has ended, or whose broker is gone, need not be cancelled.
     if (this.#over || tag === undefined || channel.recovering.session?.state !== 'open') return

@@ -1845,7 +1845,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a new prefetch window during another one is forgotten',
     'patterns/consume/consumer-channel.ts',
-    "this.#renewing = 'again'\n      return",
+    'this.#isWantedAgain = true\n      return',
     'return',
     'what is held back keeps others away',
   ],
