@@ -64,8 +64,8 @@ export interface TopologyRecorder {
   written(change: (ledger: Ledger) => void, provisional?: boolean): Effect
   /** Whether the queue is a stream, as the program declared it; undefined if it did not, or did not say. */
   isStream(queueName: string): boolean | undefined
-  /** Consumer timeout of the queue in milliseconds, if the program declared one. */
-  consumerTimeout(queueName: string): number | undefined
+  /** The arguments of the queue, as the program declared it; undefined if it did not, or gave none. */
+  queueArguments(queueName: string): FieldTable | undefined
   /** The name that a server-named queue has now. */
   currentName(queueName: string): string
 }

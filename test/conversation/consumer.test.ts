@@ -815,6 +815,18 @@ describe('A failed message that is held back', () => {
     assert.equal(fixture.tags.length, 2, 'one of four is held back')
   })
 
+  it('gets no new window where a single consumer is active: the next in line would be that one', async () => {
+    const fixture = new Fixture()
+    const protocol = await fixture.connect()
+    fixture.connection.answers.set(methods.QueueDeclare.name, ({ channel }) =>
+      methodFrame(channel, methods.QueueDeclareOk, { queue: 'q', messageCount: 0, consumerCount: 0 }),
+    )
+    await protocol.queueDeclare('q', { arguments: { 'x-single-active-consumer': true } })
+    await protocol.consumer('q', fail, { prefetchCount: 4 })
+    await fixture.deliver(1, 2)
+    assert.equal(fixture.tags.length, 1)
+  })
+
   it('goes back well within the time that the broker gives an ack', async () => {
     const fixture = new Fixture()
     await fixture.handler(fail, { prefetchCount: 4, arguments: { 'x-consumer-timeout': 10_000 } })

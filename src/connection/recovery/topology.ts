@@ -8,6 +8,7 @@ import type {
 import type { Effect } from '../../channel/written-effects.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
+import type { FieldTable } from '../../protocol/values.ts'
 import { Bindings } from './bindings.ts'
 import { Journal } from './journal.ts'
 import type { BindingRecord, ExchangeRecord, QueueRecord, TopologyRecord } from './records.ts'
@@ -47,7 +48,7 @@ export class Topology implements TopologyRecorder, Ledger {
     return {
       written: (change, provisional = false) => journal.written(change, provisional),
       isStream: queueName => this.isStream(queueName),
-      consumerTimeout: queueName => this.consumerTimeout(queueName),
+      queueArguments: queueName => this.queueArguments(queueName),
       currentName: queueName => this.currentName(queueName),
     }
   }
@@ -112,9 +113,8 @@ export class Topology implements TopologyRecorder, Ledger {
     return definition.durable && !definition.exclusive && !definition.autoDelete ? undefined : false
   }
 
-  consumerTimeout(queueName: string): number | undefined {
-    const timeout = this.queue(queueName)?.definition.arguments?.['x-consumer-timeout']
-    return typeof timeout === 'number' ? timeout : undefined
+  queueArguments(queueName: string): FieldTable | undefined {
+    return this.queue(queueName)?.definition.arguments
   }
 
   // ---- exchanges

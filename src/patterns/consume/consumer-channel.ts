@@ -7,6 +7,7 @@ import { abortedBy, ChannelClosedError, ConsumerCancelledError } from '../../err
 import { atNoCall } from '../../lib/call-site.ts'
 import { deferred } from '../../lib/deferred.ts'
 import { asError } from '../../lib/thrown.ts'
+import type { FieldTable } from '../../protocol/values.ts'
 
 /** What to consume, and how. */
 export interface ConsumeRequest {
@@ -105,9 +106,13 @@ export class ConsumerChannel {
 
   /** Milliseconds in which the broker wants an ack, as far as the program has said so. */
   get ackTimeout(): number | undefined {
-    const asked = this.#request.arguments?.['x-consumer-timeout']
-    if (typeof asked === 'number') return asked
-    return this.#channel.recovering.topology?.consumerTimeout(this.#sink.queueName)
+    const name = 'x-consumer-timeout'
+    const timeout = this.#request.arguments?.[name] ?? this.#queueArguments?.[name]
+    return typeof timeout === 'number' ? timeout : undefined
+  }
+
+  get #queueArguments(): FieldTable | undefined {
+    return this.#channel.recovering.topology?.queueArguments(this.#sink.queueName)
   }
 
   /**
@@ -121,8 +126,10 @@ export class ConsumerChannel {
       this.#acker?.makeRoom(position)
       return
     }
-    // A consumer that has its queue for itself keeps another one away, too. In a stream, another one would start elsewhere.
-    if (exclusive || position?.isUncertain === true) return
+    // A consumer that has its queue for itself keeps another one away, too, and a single active one would hand its queue
+    // to the next in line. In a stream, another one would start elsewhere.
+    const isSingle = exclusive || this.#queueArguments?.['x-single-active-consumer'] === true
+    if (isSingle || position?.isUncertain === true) return
     if (this.#renewal !== undefined) {
       this.#isWantedAgain = true
       return
