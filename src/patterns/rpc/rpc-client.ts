@@ -79,6 +79,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   readonly #prefix = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex')
   #made = 0
   #closed: Promise<void> | undefined
+  #forgetEnd: (() => void) | undefined
 
   private constructor(source: ChannelSource, timeout: number, coding: Coding | undefined) {
     this.#source = source
@@ -97,6 +98,10 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     const client = new RpcClient<Request, Reply>(source, timeout, coding)
     await client.#channel('').opened
     source.register(client.#part)
+    client.#forgetEnd = source.onEnded(() => {
+      // No channel has those yet whose payloads are being encoded.
+      for (const call of client.#calls) if (call.state === 'waiting') client.#isOver(call)
+    })
     return client
   }
 
@@ -155,6 +160,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   /** Encode its payload, unless the call ends before: then it is not sent. Never rejects. */
   async #encode({ encoder, decoder }: Coding, call: PendingCall, payload: Request): Promise<void> {
     const { request, promise } = call
+    if (this.#isOver(call)) return
     request.decode = reply => decoder.decode(reply)
     const encode = async (): Promise<void> => {
       const encoded = await encoder.encode(request.what, payload, request.properties)
@@ -207,6 +213,17 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     if (this.#source.channelWanted) this.#giveUpChannel()
   }
 
+  /** Whether a call that is not sent has ended. It ends here if nothing can be sent any more. */
+  #isOver(call: PendingCall): boolean {
+    if (call.isOver) return true
+    const { what } = call.request
+    const { ending } = this.#source
+    if (ending !== undefined) call.refuse(ending.errorFor(what, true, 'notSent'))
+    else if (this.#closed === undefined) return false
+    else call.refuse(new ChannelClosedError(`${what} failed: its client was closed`, { outcome: 'notSent' }))
+    return true
+  }
+
   /** Send it, at once if there is a channel. Never throws. */
   #send(call: PendingCall): void {
     const channel = this.#channels.get(call.request.exchangeName)
@@ -217,19 +234,16 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   /** Send it once there is a channel. Never rejects. */
   async #sendLater(call: PendingCall): Promise<void> {
     const { what, exchangeName } = call.request
-    while (!call.isOver) {
-      if (this.#closed !== undefined) {
-        const text = `${what} failed: its client was closed`
-        call.refuse(new ChannelClosedError(text, { outcome: 'notSent' }))
-        return
-      }
+    while (!this.#isOver(call)) {
       const channel = this.#channel(exchangeName)
       try {
         await channel.opened
       } catch (error) {
         // It was lost before anything was sent by it: the next one waits for the recovery.
-        if (error instanceof ConnectionLostError && this.#source.ending === undefined) continue
-        call.refuse(this.#notOpened(what, asError(error)))
+        if (error instanceof ConnectionLostError || this.#source.ending !== undefined) continue
+        const cause = asError(error)
+        const text = `${what} failed: it got no channel: ${cause.message}`
+        call.refuse(new ChannelClosedError(text, { cause, outcome: 'notSent' }))
         return
       }
       if (!channel.isOver && !call.isOver) {
@@ -261,13 +275,6 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     return false
   }
 
-  /** All calls that waited for the channel failed with one error: each gets its own. */
-  #notOpened(what: string, cause: Error): Error {
-    const { ending } = this.#source
-    if (ending !== undefined) return ending.errorFor(what, true, 'notSent')
-    return new ChannelClosedError(`${what} failed: it got no channel: ${cause.message}`, { cause, outcome: 'notSent' })
-  }
-
   /** Reject the calls that wait, and close. Never rejects. A second call gets the same promise. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
@@ -276,6 +283,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
 
   async #close(): Promise<void> {
     this.#source.unregister(this.#part)
+    this.#forgetEnd?.()
     for (const call of [...this.#calls]) {
       call.giveUp((what, outcome) => new ChannelClosedError(`${what} failed: its client was closed`, { outcome }))
     }

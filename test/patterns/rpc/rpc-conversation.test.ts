@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   AbortError,
   ChannelClosedError,
+  ConnectionLostError,
   type ConnectOptions,
   EncodeError,
   MessageReturnedError,
@@ -252,6 +253,19 @@ describe('A reply that came before the confirm of its request, and is being deco
     const { call, abort } = await decoding()
     abort()
     assert.equal((await rejection(call(), AbortError)).outcome, 'unknown')
+  })
+})
+
+describe('An RPC call whose payload is encoded', () => {
+  it('ends with the connection, and so does one that is made after that', async () => {
+    const never = schema<Payload>(() => new Promise(() => {}))
+    const the = await rpcConversation({ timeout: Infinity, schema: { request: never } }, { recovery: false })
+    const errors = [rejection(the.client.call('q', ''), ConnectionLostError)]
+    await turn()
+    the.peer.finish()
+    await rejection(the.protocol.waitClosed(), ConnectionLostError)
+    errors.push(rejection(the.client.call('q', ''), ConnectionLostError))
+    for (const { outcome } of await Promise.all(errors)) assert.equal(outcome, 'notSent')
   })
 })
 
