@@ -107,6 +107,12 @@ export class PendingCall {
     }
   }
 
+  /** Its channel is over, and ends its publish, too. */
+  lost(makeError: MakeCallError): void {
+    if (this.state === 'sending') this.givenUp ??= makeError
+    else this.giveUp(makeError)
+  }
+
   giveUp(makeError: MakeCallError): void {
     if (this.state === 'sending') {
       this.givenUp ??= makeError

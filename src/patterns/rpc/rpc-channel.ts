@@ -182,7 +182,7 @@ export class RpcChannel implements DeliverySink {
     this.#end()
     const publishing = ending.methodKey === BASIC_PUBLISH
     for (const call of [...this.#calls.values()]) {
-      call.giveUp((what, outcome) => ending.errorFor(what, publishing, outcome))
+      call.lost((what, outcome) => ending.errorFor(what, publishing, outcome))
     }
   }
 

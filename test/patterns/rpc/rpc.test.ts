@@ -145,6 +145,7 @@ describe('An RPC call', { concurrency: 4 }, () => {
     for (let i = 0; i < 2; i++) {
       const error = await rejection(client.call(queue, 'x', { exchangeName: 'missing' }), ChannelClosedError)
       assert.equal(error.replyCode, 404)
+      assert.equal(error.outcome, 'refused')
       assert.match(error.message, /^rpc call to "queue-.*" by exchange "missing" failed: NOT_FOUND/)
     }
     goOn.resolve()

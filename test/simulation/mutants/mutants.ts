@@ -2784,7 +2784,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'calls wait on when their channel is lost',
     'patterns/rpc/rpc-channel.ts',
-    'call.giveUp((what, outcome) => ending.errorFor(what, publishing, outcome))',
+    'call.lost((what, outcome) => ending.errorFor(what, publishing, outcome))',
     '',
     'no reply can come',
   ],
