@@ -130,11 +130,17 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     step: (step: string) => void,
   ): Promise<Connection> {
     let connection: Connection | undefined
+    /** The transport has ended when it was only just made. */
+    let endedEarly: ((connection: Connection) => void) | undefined
+    const ended = (run: (connection: Connection) => void): void => {
+      if (connection === undefined) endedEarly = run
+      else run(connection)
+    }
     const handler: TransportHandler = {
       onBytes: (buffer, length) => connection?.onBytes(buffer, length),
       onDrain: () => connection?.onDrain(),
-      onEnd: () => connection?.onEnd(),
-      onClose: error => connection?.onClose(error),
+      onEnd: () => ended(own => own.onEnd()),
+      onClose: error => ended(own => own.onClose(error)),
     }
     const maker = transportMaker(settings)
     const makeTransport = settings.frameLog === undefined ? maker : await traced(maker, settings.frameLog)
@@ -149,6 +155,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       // First of all: the server makes its answer while the rest is made here.
       transport.write([PROTOCOL_HEADER])
       connection = new Connection(transport, settings, server, events, step)
+      endedEarly?.(connection)
       if (signal.aborted) giveUp()
       await connection.#open(settings, server)
       return connection

@@ -41,6 +41,17 @@ describe('a transport of the program’s own', () => {
     })
   }
 
+  it('that ends as soon as it is made fails the attempt', async () => {
+    const broker = new FakeBroker()
+    const createTransport: TransportFactory = async (target, handler, ...others) => {
+      const transport = await broker.createTransport(target, handler, ...others)
+      queueMicrotask(() => handler.onClose(new Error('it is gone')))
+      return transport
+    }
+    const connecting = connect({ createTransport, recovery: false, heartbeat: 0 })
+    assert.match((await rejection(connecting, ConnectionFailedError)).message, /was lost: it is gone/)
+  })
+
   it('may throw from all that ends it', async () => {
     const broker = new FakeBroker()
     const members = { end: fail, destroy: fail, pause: fail, resume: fail }
