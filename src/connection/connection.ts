@@ -30,8 +30,8 @@ import { WriteBatcher } from './wire/write-batcher.ts'
 /** What a connection reports. */
 export interface ConnectionEvents {
   report(error: unknown, fallback: 'unhandled' | 'warn'): void
-  /** The broker blocks publishers for this reason; undefined when it no longer does. */
-  blocked(reason: string | undefined): void
+  /** The broker blocks publishers of this connection for this reason; undefined when it no longer does. */
+  blocked(connection: Connection, reason: string | undefined): void
   /** A channel number is free again. */
   channelReleased(): void
   /** An open connection is over, and every promise of it has been settled. */
@@ -174,6 +174,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#to('open')
     this.#gateChanged()
     this.#zero.opened()
+    // What came with open-ok counts as read only now.
+    this.#incoming.readEnds()
     this.#throwEnded()
   }
 
@@ -257,7 +259,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     for (const channel of this.channels.channels) channel.blockedChanged()
     this.afterRead(() => {
       // A block that ended in the same read does not count.
-      if (this.#state !== 'closed') this.#events.blocked(reason)
+      if (this.#state !== 'closed') this.#events.blocked(this, reason)
     })
   }
 

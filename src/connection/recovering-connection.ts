@@ -160,6 +160,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (wasLate) this.#flapping.recoveredAt = this.clock.now()
     if (connection.ending === undefined) this.#goOn()
     this.#reporter.opened(connection)
+    this.#blockedUnseen(connection)
     this.#endedUnseen(connection)
   }
 
@@ -321,11 +322,16 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#reporter.report(thrown, fallback, what)
   }
 
-  blocked(reason: string | undefined): void {
-    // The end was reported already.
-    if (this.#state === 'closed') return
+  blocked(connection: Connection, reason: string | undefined): void {
+    // Another one is not the program's yet, or never will be; and the end was reported already.
+    if (connection !== this.#connection || this.#state === 'closed') return
     if (reason === undefined) this.#reporter.unblocked()
     else this.#reporter.blocked(reason)
+  }
+
+  /** The broker may block a connection that is not yet the one there is. */
+  #blockedUnseen(connection: Connection): void {
+    if (connection.blockedReason !== undefined) this.blocked(connection, connection.blockedReason)
   }
 
   /** A connection may have ended when it was not yet the one there is. */
@@ -336,9 +342,11 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   ended(connection: Connection, ending: CloseReason): void {
+    // One that was slower than another in a race, or came too late.
+    if (connection !== this.#connection) return
     // One that ends while it is being restored ends that attempt, and no more.
-    if (connection !== this.#connection || this.#state === 'closed' || this.#state === 'recovering') {
-      if (connection === this.#connection) this.#kept?.pending.lost()
+    if (this.#state === 'closed' || this.#state === 'recovering') {
+      this.#kept?.pending.lost()
       // Nothing is under way any more.
       if (this.#state === 'closed') this.#deadlines.clear()
       this.#reporter.unblocked()
@@ -377,6 +385,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
         connected: connection => {
           this.#connection = connection
           this.#opener.connected()
+          this.#blockedUnseen(connection)
         },
         trying: (attempt, delay, error) => this.#reporter.recovering(attempt, delay, error),
         attemptFailed: (attempt, error, nextDelay) => this.#reporter.attemptFailed(attempt, error, nextDelay),

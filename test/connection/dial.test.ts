@@ -252,6 +252,20 @@ describe('dial', () => {
     await protocol.close()
   })
 
+  it('says nothing of a server that blocks publishers while it is closed as the slower one', async () => {
+    const brokers = new Brokers()
+    const blocked = methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' })
+    for (const host of ['a', 'b']) {
+      brokers.good(host).prepare = peer => peer.answers.set('connection.close', () => blocked)
+    }
+    const protocol = await brokers.connect(['a', 'b'], { serverOrder: 'race' })
+    const events: string[] = []
+    for (const name of ['blocked', 'unblocked'] as const) protocol.on(name, () => events.push(name))
+    await turn()
+    assert.deepEqual(events, [])
+    assert.equal(protocol.blocked, undefined)
+  })
+
   it('lists every attempt of a race without a winner', async () => {
     const brokers = new Brokers()
     brokers.failing('a', refused())

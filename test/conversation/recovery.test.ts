@@ -7,6 +7,7 @@ import {
   ConnectionFailedError,
   ConnectionLostError,
   connect,
+  connectInBackground,
   DuplicateConsumerTagError,
   EncodeError,
   ProtocolError,
@@ -15,9 +16,10 @@ import {
 import { deferred } from '../../src/lib/deferred.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
-import { delivery, FakeBroker, methodFrame } from '../support/fake-broker.ts'
+import { delivery, FakeBroker, heartbeatFrame, methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 const FORBIDDEN = {
   replyCode: 403,
@@ -90,6 +92,31 @@ describe('a connection that is lost', () => {
     await the.recover()
     assert.deepEqual(the.seen('unblocked'), [['main']])
     assert.equal(the.protocol.blocked, undefined)
+  })
+
+  it('emits a block that comes with open-ok, once, after the first connection as after a recovery', async () => {
+    const broker = new FakeBroker()
+    const opened = [
+      methodFrame(0, methods.ConnectionOpenOk, {}),
+      methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }),
+    ]
+    broker.prepare = peer => peer.answers.set('connection.open', () => Buffer.concat(opened))
+    const clock = new VirtualClock()
+    const protocol = connectInBackground({ createTransport: broker.createTransport, clock, heartbeat: 0 })
+    const events: string[] = []
+    for (const name of ['connected', 'blocked', 'unblocked', 'recovered'] as const)
+      protocol.on(name, () => events.push(name))
+    await clock.until(protocol.ready())
+    const first = await broker.accept()
+    first.send(heartbeatFrame)
+    assert.deepEqual(events, ['connected', 'blocked'])
+    const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
+    first.transport.break(new Error('cut'))
+    await clock.until(recovered)
+    const second = await broker.accept()
+    second.send(heartbeatFrame)
+    assert.deepEqual(events.slice(2), ['unblocked', 'blocked', 'recovered'])
+    await clock.until(protocol.close())
   })
 
   it('emits no block that came in the same read as its end', async () => {

@@ -2076,8 +2076,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a loss during a recovery leaves what is back',
     'connection/recovering-connection.ts',
-    'if (connection === this.#connection) this.#kept?.pending.lost()',
-    '',
+    "'recovering') {\n      this.#kept?.pending.lost()",
+    "'recovering') {",
     'publishes go before their queues',
   ],
   [
@@ -3871,8 +3871,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the end of the first connection goes unseen',
     'connection/recovering-connection.ts',
-    '    this.#reporter.opened(connection)\n    this.#endedUnseen(connection)\n',
-    '    this.#reporter.opened(connection)\n',
+    '    this.#blockedUnseen(connection)\n    this.#endedUnseen(connection)\n',
+    '    this.#blockedUnseen(connection)\n',
     'all calls wait for ever',
   ],
   [
