@@ -203,7 +203,7 @@ export class BrokerEngine implements ConnectionHost {
    * persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
-    this.endAll(this.connections, connection => (inOrder ? connection.end() : connection.reset()))
+    if (inOrder) this.endAll(this.connections, connection => connection.end())
     const unwritten = new Set(inOrder ? [] : this.#confirming.withheld.map(({ message }) => message.received))
     this.#confirming.withheld.length = 0
     this.#confirming.withholds = false
@@ -213,10 +213,12 @@ export class BrokerEngine implements ConnectionHost {
         const keeps = ({ message }: Stored) =>
           !unwritten.has(message.received) && (message.persistent || queue.type !== 'classic')
         if (queue.durable) queue.restart(keeps)
-        else vhost.deleteQueue(queue)
+        else vhost.loseQueue(queue)
       }
       for (const exchange of [...vhost.exchanges.values()]) if (!exchange.durable) vhost.deleteExchange(exchange)
     }
+    // Queues that end together with their consumers do not see these go.
+    if (!inOrder) this.endAll(this.connections, connection => connection.reset())
     this.run()
   }
 

@@ -100,6 +100,8 @@ export interface Release {
   readonly mostHashes: number
   /** A basic.cancel-ok, to which no client is asked, ends the consumer that it names; without one, it is an internal error. */
   readonly takesCancelOk: boolean
+  /** An auto-delete exchange goes with its last binding, also if that one goes with a queue in a restart. */
+  readonly restartEndsExchanges: boolean
   /** An expiration of `+05` is sent as `5`. */
   readonly rewritesExpirations: boolean
   /** Texts that are printed as Erlang's lists have an octet of UTF-8 for each character of Latin-1. */
@@ -165,6 +167,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     quorumPriorities: 0,
     leastPriorities: 0,
     printsLatin1: false,
+    restartEndsExchanges: false,
     rewritesExpirations: false,
     takesCancelOk: false,
     mostHashes: Number.POSITIVE_INFINITY,
@@ -225,6 +228,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     quorumPriorities: 31,
     leastPriorities: 1,
     printsLatin1: true,
+    restartEndsExchanges: true,
     rewritesExpirations: true,
     takesCancelOk: true,
     mostHashes: 2,

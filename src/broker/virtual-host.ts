@@ -94,6 +94,17 @@ export class VirtualHost {
     this.#unbindDestination(queue)
   }
 
+  /** A queue that is not durable is gone with the broker. Earlier releases forget its bindings without a look at who had them. */
+  loseQueue(queue: Queue): void {
+    if (this.#host.release.restartEndsExchanges) {
+      this.deleteQueue(queue)
+      return
+    }
+    this.queues.delete(queue.name)
+    queue.end()
+    for (const exchange of this.exchanges.values()) exchange.unbindAll(queue)
+  }
+
   deleteExchange(exchange: Exchange): void {
     if (this.exchanges.get(exchange.name) !== exchange) return
     this.exchanges.delete(exchange.name)

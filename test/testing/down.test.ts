@@ -69,4 +69,39 @@ describe('A broker for tests that was down', () => {
     await clock.advance(2_000)
     assert.deepEqual(has(), [])
   })
+
+  it('has its auto-delete queues if it was killed, and not if it closed the connections of their consumers', async () => {
+    for (const [end, kept] of [
+      ['kill', ['work']],
+      ['stop', []],
+    ] as const) {
+      await using broker = await startBroker()
+      const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+      await protocol.queueDeclare('work', { durable: true, autoDelete: true })
+      await protocol.publish('begun', '', 'work')
+      const channel = await protocol.channel()
+      await channel.basicConsume(() => {}, 'work')
+      await broker.queue('work').hasUnacked(1)
+      await broker[end]()
+      await broker.start()
+      assert.deepEqual(broker.queueNames(), kept, end)
+      if (end === 'kill') assert.deepEqual(bodies(broker, 'work'), ['begun'])
+    }
+  })
+
+  it('has an auto-delete exchange without its last binding only if it is like RabbitMQ 3.10', async () => {
+    for (const [release, exists] of [
+      ['3.10', true],
+      ['4.3', false],
+    ] as const) {
+      await using broker = await startBroker({ release })
+      const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+      await protocol.exchangeDeclare('news', 'fanout', { durable: true, autoDelete: true })
+      await protocol.queueDeclare('reader', { durable: false })
+      await protocol.queueBind('reader', 'news')
+      await broker.restart()
+      assert.equal(broker.exchange('news').exists, exists, release)
+      if (exists) assert.deepEqual(broker.exchange('news').bindings, [])
+    }
+  })
 })
