@@ -25,6 +25,7 @@ import { type CloseReason, closedByClient, closedByServer } from './close-reason
 import { Acker } from './consume/acker.ts'
 import { ConsumeCalls, type ConsumeCallsHost, type ConsumerEvents } from './consume/consume-calls.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
+import type { Consumer } from './consume/delivery-sink.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
 import type { Unheard } from './publish/confirm-waiters.ts'
 import { ConfirmWindow } from './publish/confirm-window.ts'
@@ -108,6 +109,11 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   get consuming(): ConsumeCalls {
     this.#consuming ??= new ConsumeCalls(this.#port, this, this.#events)
     return this.#consuming
+  }
+
+  /** Those that deliveries may come for. */
+  get consumers(): readonly Consumer[] {
+    return this.#consuming?.deliveries.consumers() ?? []
   }
 
   get state(): State {

@@ -17,6 +17,7 @@ export interface ChannelWorkHost {
   /** The life there is, unless something has to be made again first. */
   readonly openSession: ChannelSession | undefined
   readonly consumers: readonly Consumer[]
+  readonly receivers: Iterable<Consumer>
   readonly publishing: Publishing
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T>
 }
@@ -47,7 +48,7 @@ export class ChannelWork {
    */
   async stopConsumers(): Promise<void> {
     const { openSession, host } = this.#channel
-    const consumers = this.#channel.consumers.filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
+    const consumers = [...this.#channel.receivers].filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)
     if (openSession === undefined || consumers.length === 0) return
     const started = host.clock.now()
     await Promise.all(

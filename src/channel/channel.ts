@@ -530,9 +530,10 @@ export class Channel {
   }
 
   /**
-   * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue. A tag that is
-   * not known is not an error. With `noWait` it resolves at once, and the tag may be used again: cancel-ok is asked for in
-   * any case, and a basicConsume of the same tag waits for it.
+   * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue; with `noAck`
+   * callbacks get it, until the channel is closed. A tag that is not known is not an error. With `noWait` it resolves
+   * at once, and the tag may be used again: cancel-ok is asked for in any case, and a basicConsume of the same tag
+   * waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(placeOfCall(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {

@@ -15,6 +15,7 @@ import { type CloseReason, closedByClient } from './close-reason.ts'
 import type { Settlement } from './consume/acker.ts'
 import type { GetResult, ReturnedMessage } from './consume/delivery.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
+import type { LeavingSinks } from './consume/leaving-sinks.ts'
 import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorded-consumers.ts'
 import { isNoStream } from './consume/stream-position.ts'
 import { FinalEnd } from './final-end.ts'
@@ -32,6 +33,7 @@ export interface ChannelHost extends PublishingConnection, LifecycleSink {
   /** Its own recovery makes that again; false if it is another connection's. */
   readonly keepsTopology: boolean
   readonly routes: PublishRoutes
+  readonly leaving: LeavingSinks
   /** Whether a new connection will follow the one that ended so. */
   recovers(ending: CloseReason): boolean
   /** A channel has set one limit for all its consumers (basic.qos with connectionGlobal). */
@@ -113,6 +115,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   get consumers(): readonly Consumer[] {
     return this.#recordedConsumers?.consumers() ?? NO_CONSUMERS
+  }
+
+  /** Beside them, those that are being cancelled with noWait. */
+  get receivers(): Iterable<Consumer> {
+    return new Set([...this.consumers, ...(this.#session?.consumers ?? NO_CONSUMERS)])
   }
 
   get names(): QueueNames {
@@ -384,6 +391,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.recordedConsumers.remove(consumerTag)
   }
 
+  /** The intent level looks after its own. */
+  left({ sink, isRestarted = false }: Consumer): void {
+    if (!isRestarted) void this.host.leaving.add(this, sink)
+  }
+
   cancelled(error: ConsumerCancelledError, consumer: Consumer | undefined): void {
     this.#events.cancelled(error, consumer?.isRestarted === true)
   }
@@ -490,6 +502,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const closed = session?.close(replyCode, replyText) ?? Promise.resolve()
     const isAlive = session?.state === 'opening' || session?.state === 'open'
     if (this.#state === 'recovering' && !isAlive) this.close(closedByClient(this.id))
+    if (this.#state === 'closed') this.host.leaving.discard(this)
     return closed
   }
 
@@ -499,11 +512,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#state = 'closed'
     this.#final.reason = ending
     this.#failWaiting(ending)
-    for (const { tag, sink } of this.consumers) {
-      // The broker no longer has messages without acks: only the program may drop them.
-      if (ending.error === undefined) sink.discard()
-      this.recordedConsumers.remove(tag)
+    // The broker no longer has messages without acks: only the program may drop them.
+    if (ending.error === undefined) {
+      for (const { sink } of this.receivers) sink.discard()
+      this.host.leaving.discard(this)
     }
+    for (const { tag } of this.consumers) this.recordedConsumers.remove(tag)
     this.host.forget(this)
     const unheard = this.#final.settle()
     // The end of a connection is reported once, by that.

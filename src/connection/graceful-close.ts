@@ -1,3 +1,4 @@
+import type { LeavingSinks } from '../channel/consume/leaving-sinks.ts'
 import type { RecoveringChannel } from '../channel/recovering-channel.ts'
 import { atMost, type Lifetime } from '../lib/at-most.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -12,6 +13,7 @@ export interface GracefulHost extends Lifetime {
   /** Parts of the intent level. */
   readonly parts: Iterable<Closable>
   readonly openChannels: Iterable<RecoveringChannel>
+  readonly leaving: LeavingSinks
 }
 
 /**
@@ -48,8 +50,7 @@ export class GracefulClose {
 
   /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
   async finishWork(): Promise<void> {
-    const consuming = [...this.#host.openChannels].filter(({ consumers }) => consumers.length > 0)
-    await this.#atMost([...this.#closing(true), ...consuming.map(({ work }) => work.stopConsumers())])
+    await this.#atMost([...this.#closing(true), this.#stopConsumers()])
     await this.#atMost(this.#joined)
     await this.#atMost(this.#closing(false))
     const busy = Array.from(this.#host.openChannels, ({ work }) => work).filter(work => work.isBusy)
@@ -59,6 +60,13 @@ export class GracefulClose {
   /** A part that brings work in, and began only after the close had: nothing else stops it. */
   join(part: Closable): void {
     this.#joined.push(part.close({ timeout: this.#workLeft }))
+  }
+
+  /** Those that others have stopped may not be done, either. */
+  async #stopConsumers(): Promise<void> {
+    const channels = [...this.#host.openChannels]
+    await Promise.all(channels.map(({ work }) => work.stopConsumers()))
+    await this.#host.leaving.idle()
   }
 
   #closing(bringsWork: boolean): Promise<void>[] {

@@ -1,5 +1,6 @@
 import type { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
+import { LeavingSinks } from '../channel/consume/leaving-sinks.ts'
 import { FinalEnd } from '../channel/final-end.ts'
 import type { Deadline } from '../channel/port.ts'
 import { PLAIN_ROUTES, type PublishRoutes } from '../channel/publish-routes.ts'
@@ -74,6 +75,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly clock: Clock
   readonly #settings: Settings
   readonly #channels = new Set<RecoveringChannel>()
+  readonly leaving = new LeavingSinks()
   /** They keep the process alive: the program waits for something. */
   readonly #deadlines: Deadlines
   /** Those that the process does not stay alive for. They are few and long: nothing wakes it up before their time. */
@@ -445,7 +447,10 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   async #close(replyCode: number, replyText: string, timeout: number): Promise<void> {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed') {
+      this.leaving.discard()
+      return
+    }
     const wasOpen = this.#state === 'open'
     this.#to('closing')
     this.#first?.cancel()
@@ -484,6 +489,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
     for (const channel of [...this.#channels]) channel.close(ending)
     this.#channels.clear()
+    if (ending.error === undefined) this.leaving.discard()
     this.#opener.failAll(ending)
     this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))
     const listeners = [...this.#endedListeners]

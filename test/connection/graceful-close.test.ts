@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { LeavingSinks } from '../../src/channel/consume/leaving-sinks.ts'
 import type { RecoveringChannel } from '../../src/channel/recovering-channel.ts'
 import type { Closable } from '../../src/connection/channel-source.ts'
 import { GracefulClose, type GracefulHost } from '../../src/connection/graceful-close.ts'
@@ -11,6 +12,7 @@ class Host implements GracefulHost {
   readonly ending = undefined
   readonly parts: Closable[] = []
   readonly openChannels: RecoveringChannel[] = []
+  readonly leaving = new LeavingSinks()
   readonly log: string[] = []
 
   after(milliseconds: number, run: () => void) {
@@ -45,10 +47,9 @@ class Host implements GracefulHost {
         this.clock.after(milliseconds, resolve)
       })
     const stopConsumers = async (): Promise<void> => {
-      this.log.push(`${name} stops its consumers`)
+      if (isBusy) this.log.push(`${name} stops its consumers`)
     }
-    const consumers = isBusy ? [{}] : []
-    this.openChannels.push({ consumers, work: { isBusy, drain, stopConsumers } } as unknown as RecoveringChannel)
+    this.openChannels.push({ work: { isBusy, drain, stopConsumers } } as unknown as RecoveringChannel)
   }
 }
 

@@ -33,6 +33,8 @@ export interface ConsumeObserver {
 export interface ConsumerEvents {
   /** The broker has ended a consumer: its tag may serve another. */
   consumerGone(consumerTag: string): void
+  /** Nothing more comes for a consumer in this life, beside what came in the same read. */
+  left(consumer: Consumer): void
   /** The server cancelled a consumer; called at the end of the read. */
   cancelled(error: ConsumerCancelledError, consumer: Consumer): void
 }
@@ -62,7 +64,7 @@ export class ConsumeCalls {
   readonly #tags: TagGate
 
   constructor(port: ChannelPort, life: ConsumeCallsHost, events: ConsumerEvents) {
-    this.deliveries = new Deliveries(port, life.id, life.acker)
+    this.deliveries = new Deliveries(port, life.id, life.acker, consumer => events.left(consumer))
     this.#port = port
     this.#life = life
     this.#events = events

@@ -13,6 +13,7 @@ export class Deliveries {
   readonly #port: ChannelPort
   readonly #channelId: number
   readonly #acker: Acker
+  readonly #left: (consumer: Consumer) => void
   readonly #consumers = new Map<string, Consumer>()
   /** The deliveries of this read, in the first `#readyLength` elements: consumer, body, envelope and properties in turn. */
   #ready: unknown[] = []
@@ -20,10 +21,16 @@ export class Deliveries {
   /** The elements of the last read: an array of that size is made at once ("consume 16 B": 0.19 µs instead of 0.23). */
   #room = 0
 
-  constructor(port: ChannelPort, channelId: number, acker: Acker) {
+  /** `left` is called when nothing more comes for a consumer, beside what came in the same read. */
+  constructor(port: ChannelPort, channelId: number, acker: Acker, left: (consumer: Consumer) => void) {
     this.#port = port
     this.#channelId = channelId
     this.#acker = acker
+    this.#left = left
+  }
+
+  consumers(): Consumer[] {
+    return [...this.#consumers.values()]
   }
 
   consumer(tag: string): Consumer | undefined {
@@ -41,6 +48,7 @@ export class Deliveries {
   remove(consumer: Consumer): void {
     if (this.#consumers.get(consumer.tag) !== consumer) return
     this.#consumers.delete(consumer.tag)
+    this.#left(consumer)
   }
 
   /** A message is in; its callback runs at the end of this read, when the frames after it have been looked at too. */
@@ -121,12 +129,13 @@ export class Deliveries {
   /** The life is over; `recovers` if the consumers may go on in another one. */
   end(reason: () => Error, recovers: boolean): void {
     if (this.#consumers.size === 0) return
-    const consumers = [...this.#consumers.values()]
+    const consumers = this.consumers()
     this.#consumers.clear()
     const error = reason()
-    for (const { position, sink } of consumers) {
-      position.restarted()
-      sink.lost(error, recovers, this.#acker)
+    for (const consumer of consumers) {
+      consumer.position.restarted()
+      consumer.sink.lost(error, recovers, this.#acker)
+      this.#left(consumer)
     }
   }
 }

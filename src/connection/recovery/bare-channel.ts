@@ -7,6 +7,7 @@ const NO_EVENTS: ChannelEvents = {
   closing: () => {},
   returned: () => {},
   consumerGone: () => {},
+  left: () => {},
   cancelled: () => {},
   closedByServer: () => {},
   moreMayGo: () => {},

@@ -22,6 +22,7 @@ export const noAcks: Errand = async outing => {
   outing.equal(seen.length + (await outing.ready(queue)), all.length, 'what was handled and what is left')
   outing.equal(seen, all.slice(0, seen.length), 'the order')
   await runToTheLast(outing)
+  await closeBehindCancel(outing)
   const loop = outing.keep(await outing.protocol.consumer(queue, { noAck: true }))
   await outing.publish(queue, 'more')
   const { value } = await loop.next({ timeout: 5_000 })
@@ -84,4 +85,32 @@ async function runToTheLast(outing: Outing): Promise<void> {
       const ready = control.evidence().queued.get('slow')?.length
       outing.equal(ready, 0, 'messages without acks that are left')
     }
+}
+
+/** A close of the connection hands out what came before the consumer was cancelled; a close of the channel drops it. */
+async function closeBehindCancel(outing: Outing): Promise<void> {
+  const { control, connect } = outing.startBroker()
+  const texts = ['1', '2', '3', '4', '5', '6']
+  for (const isGraceful of [true, false]) {
+    const { protocol } = await connect()
+    const queueName = `cancelled ${isGraceful}`
+    await protocol.queueDeclare(queueName)
+    for (const text of texts) await protocol.publish(text, '', queueName, {}, { timeout: 5_000 })
+    const channel = await protocol.channel()
+    const seen: string[] = []
+    const callback = async (_channel: unknown, body: Buffer): Promise<void> => {
+      seen.push(body.toString())
+      await outing.sleep(50)
+    }
+    const { consumerTag } = await channel.basicConsume(callback, queueName, { noAck: true, concurrency: 1 })
+    await outing.until(() => seen.length > 0, 'a message without acks')
+    await channel.basicCancel(consumerTag)
+    await (isGraceful ? protocol.close() : channel.close())
+    const { length } = seen
+    await outing.sleep(500)
+    outing.equal(seen.length, length, 'callbacks after a close')
+    const came = texts.length - (control.evidence().queued.get(queueName)?.length ?? 0)
+    if (isGraceful) outing.equal(seen, texts.slice(0, came), 'messages that waited behind a cancel')
+    await protocol.close()
+  }
 }

@@ -1796,9 +1796,23 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close does not stop the first of the callbacks',
     'connection/graceful-close.ts',
-    '...consuming.map(({ work }) => work.stopConsumers())]',
-    '...consuming.slice(1).map(({ work }) => work.stopConsumers())]',
+    'channels.map(({ work }) => work.stopConsumers())',
+    'channels.slice(1).map(({ work }) => work.stopConsumers())',
     'what it works on comes again',
+  ],
+  [
+    'a close does not wait for callbacks of consumers that were cancelled',
+    'connection/graceful-close.ts',
+    'await this.#host.leaving.idle()',
+    '',
+    'what came without acks is lost',
+  ],
+  [
+    'a channel that is closed forgets consumers that were cancelled',
+    'channel/recovering-channel.ts',
+    'sink.discard()\n      this.host.leaving.discard(this)',
+    'sink.discard()',
+    'their callbacks are called after it',
   ],
   [
     'a close during a recovery leaves the new connection',
@@ -2294,8 +2308,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close ends the replies that handlers wait for',
     'channel/channel-work.ts',
-    'this.#channel.consumers.filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)',
-    'this.#channel.consumers',
+    '[...this.#channel.receivers].filter(({ sink }) => sink.queueName !== DIRECT_REPLY_TO)',
+    '[...this.#channel.receivers]',
     'their work fails',
   ],
   [
