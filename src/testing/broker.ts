@@ -297,9 +297,10 @@ export class Broker implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#state = 'disposed'
+    // Before its queues are empty.
+    this.#watch.end()
     this.#engine.stop()
     this.#slowDown.stop()
-    this.#watch.end()
     await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])
   }
 

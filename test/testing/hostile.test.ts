@@ -147,6 +147,19 @@ describe('A broker for tests that is disposed of', () => {
     await broker.queue('q').deleted()
   })
 
+  it('rejects who waits for a queue to be empty that is not', async () => {
+    const broker = await startBroker()
+    const protocol = await connect({ ...broker.inMemory, recovery: false, onError: () => {} })
+    await protocol.queueDeclare('full')
+    await protocol.publish('there', '', 'full')
+    const emptied = assert.rejects(
+      broker.queue('full').emptied(),
+      /disposed of before queue "full" is empty: it has 1 ready/,
+    )
+    await broker[Symbol.asyncDispose]()
+    await emptied
+  })
+
   it('does not start again', async () => {
     const broker = await startBroker()
     await broker[Symbol.asyncDispose]()
