@@ -36,6 +36,12 @@ export const skips = [
   },
   {
     runtimes: ['bun'],
+    file: 'test/conversation/errors.test.ts',
+    title: 'errors of rejected calls › show it first if an argument is refused, whatever the method',
+    reason: stacks,
+  },
+  {
+    runtimes: ['bun'],
     file: 'test/channel/publish/confirm-window.test.ts',
     title: 'a confirm window › needs memory for what is unconfirmed',
     reason: memory,

@@ -36,7 +36,11 @@ export async function settleAfter(settle: () => void): Promise<void> {
 /** Give an error of this package the stack from the caller of `below` on. Never throws. */
 export function showing<E>(error: E, below: (...never: never) => unknown): E {
   try {
-    if (error instanceof AmqpError) Error.captureStackTrace(error, below)
+    if (!(error instanceof AmqpError)) return error
+    const { name, message, stack } = error
+    Error.captureStackTrace(error, below)
+    // Nothing is below a function that is not there: Bun leaves out the frame of one that ends with a call.
+    if (stack !== undefined && error.stack === `${name}: ${message}`) error.stack = stack
   } catch {
     // It may be frozen; then it keeps its stack.
   }

@@ -228,7 +228,7 @@ describe('errors of rejected calls', () => {
         return await call()
       }
       const { stack = '' } = await rejection(caller(), EncodeError)
-      const [first = ''] = stack.split('\n').filter(line => /^ {4}at /.test(line) && !/\(?node:/.test(line))
+      const [first = ''] = stack.split('\n').filter(line => /^ {4}at /.test(line) && !/\(?(node|ext):/.test(line))
       assert.match(first, /errors\.test/, `${what}: ${stack}`)
     }
     await protocol.close()
