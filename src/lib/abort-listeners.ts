@@ -62,6 +62,7 @@ export class Cancellation {
   reason: unknown
   /** @internal */
   readonly registrations = new Set<AbortRegistration>()
+  #signal: AbortSignal | undefined
 
   abort(reason: unknown = new DOMException('This operation was aborted', 'AbortError')): void {
     if (this.aborted) return
@@ -74,8 +75,13 @@ export class Cancellation {
     if (this.aborted) throw this.reason
   }
 
-  /** A signal that goes with it, for code that takes no other. */
+  /** A signal that goes with it, for code that takes no other. Made for the first that asks. */
   get signal(): AbortSignal {
+    this.#signal ??= this.#makeSignal()
+    return this.#signal
+  }
+
+  #makeSignal(): AbortSignal {
     const controller = new AbortController()
     if (this.aborted) controller.abort(this.reason)
     else onAbort(this, () => controller.abort(this.reason))

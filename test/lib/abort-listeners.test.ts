@@ -68,10 +68,15 @@ describe('a cancellation', () => {
   it('takes a signal along, made before or afterwards', () => {
     const cancellation = new Cancellation()
     const before = cancellation.signal
+    assert.equal(cancellation.signal, before, 'one for all who ask')
+    assert.equal(cancellation.registrations.size, 1)
     assert.equal(before.aborted, false)
     const reason = new Error('enough')
     cancellation.abort(reason)
     assert.equal(before.reason, reason)
     assert.equal(cancellation.signal.reason, reason)
+    const late = new Cancellation()
+    late.abort(reason)
+    assert.equal(late.signal.reason, reason)
   })
 })
