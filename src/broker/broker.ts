@@ -199,8 +199,8 @@ export class BrokerEngine implements ConnectionHost {
   }
 
   /**
-   * Stop, until `started()`: connections are cut, and messages and queues that are not durable are gone. Kept are durable queues with their
-   * persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
+   * Stop, until `started()`: connections are cut, and messages and queues that are not durable are gone. Kept are durable
+   * queues with their persistent messages; if it did not stop `inOrder`, without those whose confirm was withheld.
    */
   restart(inOrder: boolean): void {
     if (inOrder) this.endAll(this.connections, connection => connection.end())

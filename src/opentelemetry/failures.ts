@@ -29,7 +29,10 @@ interface Fields {
   readonly replyCode: unknown
 }
 
-/** A program may throw anything, also what throws when it is looked at: a span has to end all the same. */
+/**
+ * A program may throw anything, also what throws when it is looked at: a span has to end all the same. The client describes
+ * what was thrown by a function of its own, of which this entry loads nothing.
+ */
 function fieldsOf(error: unknown): Fields {
   const field = (name: keyof Fields): unknown => {
     try {

@@ -1046,6 +1046,18 @@ describe('a channel that is being recovered', () => {
   })
 })
 
+/** A transactional channel with a consumer, and the tags of what it has got. */
+async function consumingInTransactions() {
+  const the = await Recoverable.open()
+  const channel = await the.protocol.channel()
+  await channel.txSelect()
+  const tags: number[] = []
+  await channel.basicConsume((_channel, _body, { deliveryTag }) => void tags.push(deliveryTag), 'q', {
+    consumerTag: 'tag',
+  })
+  return { the, channel, tags }
+}
+
 describe('a transaction whose connection is lost', () => {
   it('takes no other with it: none begins on its channel before its commit has come to an end', async () => {
     const the = await Recoverable.open()
@@ -1101,13 +1113,7 @@ describe('a transaction whose connection is lost', () => {
   })
 
   it('lets no ack through that its rollback would undo', async () => {
-    const the = await Recoverable.open()
-    const channel = await the.protocol.channel()
-    await channel.txSelect()
-    const tags: number[] = []
-    await channel.basicConsume((_channel, _body, { deliveryTag }) => void tags.push(deliveryTag), 'q', {
-      consumerTag: 'tag',
-    })
+    const { the, channel, tags } = await consumingInTransactions()
     await channel.basicPublish('x', '', 'q')
     await the.recover()
     the.peer.send(delivery(1, 'tag', 1, 'new'))
@@ -1124,13 +1130,7 @@ describe('a transaction whose connection is lost', () => {
   })
 
   it('is lost also if its work began before the commit of the last one was answered', async () => {
-    const the = await Recoverable.open()
-    const channel = await the.protocol.channel()
-    await channel.txSelect()
-    const tags: number[] = []
-    await channel.basicConsume((_channel, _body, { deliveryTag }) => void tags.push(deliveryTag), 'q', {
-      consumerTag: 'tag',
-    })
+    const { the, channel, tags } = await consumingInTransactions()
     for (const work of [() => channel.basicPublish('y', '', 'q'), () => channel.basicClientAck(tags.at(-1) ?? 0)]) {
       the.peer.send(delivery(1, 'tag', 1, 'new'))
       await turn()

@@ -33,7 +33,7 @@ export class Takers {
   readonly #timers: TimerSource
   /** Calls that have no answer yet. */
   readonly waiting: WaitList
-  /** Those that have got a message: one that a program makes and forgets leaves nothing behind. */
+  /** Loops that have got a message. Others are not kept, since a program may make one and forget it. */
   readonly #loops = new Set<Loop>()
   /** What `next` has given out. */
   readonly inHand = new InHand()
