@@ -88,8 +88,8 @@ export async function debianFolderInstallation(wanted, log) {
   return {
     version,
     serverCommand: ['unshare', ...enter, '/usr/lib/rabbitmq/bin/rabbitmq-server'],
-    ctlCommand: ['unshare', ...enter, '/usr/lib/rabbitmq/bin/rabbitmqctl'],
     epmdCommand: ['unshare', ...enter, '/usr/bin/epmd'],
+    erlCallCommand: ['unshare', ...enter, '/usr/bin/erl_call'],
   }
 }
 

@@ -12,8 +12,8 @@ import { delimiter, dirname, join } from 'node:path'
  * @typedef {object} Installation
  * @property {string | undefined} version
  * @property {Command} serverCommand
- * @property {Command} ctlCommand
  * @property {Command} epmdCommand
+ * @property {Command} erlCallCommand
  *
  * @typedef {import('./types.d.ts').Log} Log
  */
@@ -39,8 +39,9 @@ export function findInstallation() {
     // As in /usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/sbin.
     version: /[-/](\d+\.\d+\.\d+)\//.exec(realpathSync(serverCommand))?.[1],
     serverCommand: [serverCommand],
-    ctlCommand: [join(bin, 'rabbitmqctl')],
     epmdCommand: [epmd],
+    // Erlang has it beside epmd.
+    erlCallCommand: [join(dirname(realpathSync(epmd)), 'erl_call')],
   }
 }
 

@@ -10,14 +10,6 @@ import { TestingManagement } from './testing-management.mjs'
 
 const clientUser = 'certificate-user'
 
-/** What `rabbitmqctl` can do to it. */
-const alarms = {
-  /** @param {string} limit */
-  set_vm_memory_high_watermark: limit => (Number(limit) < 0.01 ? 'low on memory' : undefined),
-  /** @param {string} limit */
-  set_disk_free_limit: limit => (Number(limit) > 1e12 ? 'low on disk' : undefined),
-}
-
 /** A broker in this process, as the type `RabbitNode` has it. */
 export class TestingNode {
   #broker
@@ -112,17 +104,18 @@ export class TestingNode {
     this.#broker.thaw()
   }
 
-  /** @param {readonly string[]} args */
-  async ctl(...args) {
-    const [command = '', limit = ''] = args
+  async evaluate() {
     // Tests wait by it until RabbitMQ has written everything to its disk.
-    if (command === 'eval') return ''
-    const alarm = Object.entries(alarms).find(([name]) => name === command)?.[1]
-    if (alarm === undefined) throw new Error(`The broker of asyncamqp/testing knows no rabbitmqctl ${command}.`)
-    const reason = alarm(limit)
-    if (reason === undefined) this.#broker.unblock()
-    else this.#broker.block(reason)
     return ''
+  }
+
+  /** @param {'memory' | 'disk'} resource */
+  async raiseAlarm(resource) {
+    this.#broker.block(`low on ${resource}`)
+  }
+
+  async clearAlarms() {
+    this.#broker.unblock()
   }
 
   /** @param {...string} names */

@@ -88,8 +88,12 @@ export interface RabbitNode {
   freeze(): void
   /** Lets a frozen node go on (SIGCONT). */
   thaw(): void
-  /** Runs rabbitmqctl on it and gives what that printed. */
-  ctl(...args: readonly string[]): Promise<string>
+  /** Evaluates Erlang on it, and gives the value as Erlang prints it. */
+  evaluate(expression: string): Promise<string>
+  /** Makes it find that it has too little left of a resource, so that it blocks connections that publish. */
+  raiseAlarm(resource: 'memory' | 'disk'): Promise<void>
+  /** Makes it find that it has enough of everything. */
+  clearAlarms(): Promise<void>
   /** Closes connections as an operator does, by the names that their clients gave. */
   closeConnections(...names: readonly string[]): Promise<void>
   /** Ends it and removes everything it left. */

@@ -22,7 +22,7 @@ const RATE = 500
 async function definitionsOnDisk(): Promise<void> {
   const sync = 'mnesia_recover:sync(), ok = mnesia:sync_log()'
   // If Khepri keeps the definitions, there is no Mnesia.
-  await node.ctl('eval', `[begin ${sync} end || whereis(mnesia_recover) =/= undefined].`)
+  await node.evaluate(`[begin ${sync} end || whereis(mnesia_recover) =/= undefined]`)
 }
 
 /** Two connections with load on them, while `fault` runs; then everything is accounted for. */
@@ -171,24 +171,12 @@ describe('two connections', { timeout: 180_000 }, () => {
 })
 
 describe('a broker with an alarm', { timeout: 120_000 }, () => {
-  const alarms = [
-    [
-      'memory',
-      () => node.ctl('set_vm_memory_high_watermark', '0.00001'),
-      () => node.ctl('set_vm_memory_high_watermark', '0.4'),
-    ],
-    [
-      'disk',
-      () => node.ctl('set_disk_free_limit', '1000000000000000'),
-      () => node.ctl('set_disk_free_limit', '50000000'),
-    ],
-  ] as const
-  for (const [resource, raise, clear] of alarms) {
+  for (const resource of ['memory', 'disk'] as const) {
     it(`makes publishes wait until it has ${resource} again, without taking ours`, async () => {
       await using protocol = await connect(node.url)
       const channel = await protocol.channel({ publisherConfirms: true })
       await channel.queueDeclare('blocked')
-      const raised = raise()
+      const raised = node.raiseAlarm(resource)
       const blocked = once(protocol, 'blocked')
       await raised
       // The broker sends it to a connection when that publishes.
@@ -210,7 +198,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
       assert.ok(grown < 60, `${grown.toFixed(0)} MiB for ${(count * payload.length) / 2 ** 20} MiB that wait`)
 
       const unblocked = once(protocol, 'unblocked')
-      await clear()
+      await node.clearAlarms()
       await unblocked
       assert.equal(protocol.blocked, undefined)
       await first
@@ -234,7 +222,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
       const consumer = await protocol.consumer(queue, { prefetchCount: 200 })
       const first = await consumer.next()
       const blocked = once(protocol, 'blocked')
-      await node.ctl('set_vm_memory_high_watermark', '0.00001')
+      await node.raiseAlarm('memory')
       const publishes = Promise.all(Array.from({ length: 1_000 }, (_, n) => protocol.publish(String(n), '', out)))
       try {
         await blocked
@@ -254,7 +242,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
         if (connections === 'shared') assert.ok(seen <= 200, `${seen} messages came`)
         else assert.equal(protocol.blocked, 'low on memory')
       } finally {
-        await node.ctl('set_vm_memory_high_watermark', '0.4')
+        await node.clearAlarms()
       }
       await publishes
       assert.equal((await protocol.queueDelete(out)).messageCount, 1_000)
@@ -273,7 +261,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
     const channel = await protocol.channel({ publisherConfirms: true })
     await channel.queueDeclare('closing')
     const blocked = once(protocol, 'blocked')
-    await node.ctl('set_vm_memory_high_watermark', '0.00001')
+    await node.raiseAlarm('memory')
     try {
       const sent = rejection(channel.publish('sent', '', 'closing'), Error)
       await blocked
@@ -284,7 +272,7 @@ describe('a broker with an alarm', { timeout: 120_000 }, () => {
       assert.equal(((await sent) as ConnectionLostError).outcome, 'unknown')
       assert.equal(((await waiting) as ConnectionLostError).outcome, 'notSent')
     } finally {
-      await node.ctl('set_vm_memory_high_watermark', '0.4')
+      await node.clearAlarms()
     }
   })
 })

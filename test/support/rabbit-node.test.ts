@@ -47,8 +47,8 @@ describe('a node to do with as a test likes', () => {
     assert.equal(await answers(), true)
   })
 
-  it('is ruled by rabbitmqctl', async () => {
-    const users = JSON.parse(await node.ctl('--formatter', 'json', 'list_users'))
-    assert.deepEqual(users.map(({ user }: { user: string }) => user).sort(), [node.clientUser, 'guest'])
+  it('evaluates Erlang, and says which it cannot', async () => {
+    assert.equal(await node.evaluate('lists:sum([1, 2])'), '3')
+    await assert.rejects(() => node.evaluate('no:where()'), /does not evaluate no:where\(\): .*undef/s)
   })
 })

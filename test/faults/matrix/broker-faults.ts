@@ -34,12 +34,12 @@ async function alarm(node: RabbitNode): Promise<Line> {
     await client.call('connect', node.url, {})
     const queue = `alarm of ${name}`
     await client.call('declare', queue)
-    await node.ctl('set_vm_memory_high_watermark', '0.00001')
+    await node.raiseAlarm('memory')
     // The node looks at its memory once a second.
     await sleep(1_500)
     const grown = await client.call('flood', queue, 30_000)
     const waiting = await client.call('pending')
-    await node.ctl('set_vm_memory_high_watermark', '0.4')
+    await node.clearAlarms()
     const took = await untilSettled(client, 20_000)
     const { confirmed, rejected } = await client.call('account')
     const outcomes = Object.entries(rejected).map(([outcome, numbers]) => `, ${numbers.length} ${outcome}`)

@@ -25,14 +25,6 @@ import { until } from '../../support/until.ts'
 const node = await startNode()
 after(() => node.destroy())
 
-let raised = false
-
-async function clearAlarm(): Promise<void> {
-  // rabbitmqctl takes a second.
-  if (raised) await node.ctl('set_vm_memory_high_watermark', '0.4')
-  raised = false
-}
-
 type Publish = (payload: Payload, properties?: BasicProperties, options?: PublishOptions) => Promise<void>
 type MakePublish = (protocol: AmqpProtocol, queue: string, options?: PublisherOptions) => Promise<Publish>
 
@@ -58,8 +50,7 @@ async function open(t: TestContext, options: ConnectOptions = {}): Promise<Scene
 
 /** Raise the alarm, and publish until the broker blocks the connection over it. Resolves with that message. */
 async function raiseAlarm({ protocol, queue }: Scene, publish: Publish): Promise<{ readonly sent: Promise<void> }> {
-  raised = true
-  await node.ctl('set_vm_memory_high_watermark', '0.00001')
+  await node.raiseAlarm('memory')
   const blocked = once(protocol, 'blocked').then(() => true)
   for (;;) {
     // It stops reading between the header and the body.
@@ -85,7 +76,7 @@ function numbers(count: number): string[] {
 }
 
 describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
-  afterEach(clearAlarm)
+  afterEach(() => node.clearAlarms())
 
   const kinds = [
     ['a publisher', withPublisher],
@@ -108,7 +99,7 @@ describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
       const grown = (process.memoryUsage().rss - before) / 2 ** 20
       assert.ok(grown < 60, `${grown.toFixed(0)} MiB for ${(ids.length * payload.length) / 2 ** 20} MiB that wait`)
 
-      await clearAlarm()
+      await node.clearAlarms()
       await Promise.all([sent, ...publishes])
       assert.equal(protocol.blocked, undefined)
       assert.deepEqual(await idsIn(queue), ['sent', ...ids])
@@ -126,7 +117,7 @@ describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
       const aborted = rejection(publish('', { messageId: 'aborted' }, { signal }), AbortError)
       controller.abort()
       for (const error of await Promise.all([timedOut, aborted])) assert.equal(error.outcome, 'notSent')
-      await clearAlarm()
+      await node.clearAlarms()
       await Promise.all([sent, kept])
       assert.deepEqual(await idsIn(queue), ['sent', 'kept'])
     })
@@ -149,7 +140,7 @@ describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
     const kept = publish('', { messageId: 'kept' })
     assert.equal((await timedOut).outcome, 'notSent')
     await sleep(700)
-    await clearAlarm()
+    await node.clearAlarms()
     await Promise.all([sent, kept])
     // In any order: they came by two channels.
     assert.deepEqual((await idsIn(queue)).sort(), ['kept', 'sent'])
@@ -162,7 +153,7 @@ describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
     const { sent } = await raiseAlarm(scene, publish)
     const waiting = numbers(10).map(messageId => publish('', { messageId }))
     assert.equal((await rejection(publish('', { messageId: 'refused' }), BufferFullError)).outcome, 'notSent')
-    await clearAlarm()
+    await node.clearAlarms()
     await Promise.all([sent, ...waiting])
     assert.deepEqual(await idsIn(queue), ['sent', ...numbers(10)])
   })
@@ -182,7 +173,7 @@ describe('While the broker has a memory alarm,', { timeout: 240_000 }, () => {
     assert.ok(took >= 295, `${took} ms`)
     assert.equal((await first).outcome, 'unknown')
     for (const error of await Promise.all(unsent)) assert.equal(error.outcome, 'notSent')
-    await clearAlarm()
+    await node.clearAlarms()
     await until('the channels are closed', () => protocol.channelsIdsCount === 0)
     assert.deepEqual(await idsIn(queue), ['sent'])
   })
