@@ -329,8 +329,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     const { transaction } = this.modes
     // The txRollback that is due would undo it.
     if (transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
-    if (transaction === 'idle') this.transactionBegun()
-    return session.acker.settle(how, tag, multiple, requeue)
+    const sent = session.acker.settle(how, tag, multiple, requeue)
+    if (sent && transaction === 'idle') this.transactionBegun()
+    return sent
   }
 
   /**

@@ -1148,6 +1148,18 @@ describe('a transaction whose connection is lost', () => {
     }
   })
 
+  it('is none if nothing was sent for it: an ack from before a recovery, or one that cannot be sent', async () => {
+    const { the, channel, tags } = await consumingInTransactions()
+    the.peer.send(delivery(1, 'tag', 1, 'old'))
+    await turn()
+    await the.recover()
+    assert.equal(await channel.basicClientAck(tags[0] ?? 0), false)
+    await rejection(channel.basicClientAck(-1), EncodeError)
+    await the.recover()
+    await channel.queueDeclare('q')
+    await channel.txCommit()
+  })
+
   it('is lost also if tx.select was called in it again', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
