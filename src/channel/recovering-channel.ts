@@ -418,8 +418,15 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     // A life that is given up while it is being recovered: its consumers, and what waits, go on in the next one.
     if (this.#state === 'recovering' && this.#recovers) return
     this.#failWaiting(ending)
+    if (ending.error === undefined) this.#discardAll()
     // Nothing can be settled any more: the broker has the deliveries back that wait for callbacks.
-    for (const { sink } of this.consumers) if (!sink.noAck) sink.discard()
+    else for (const { sink } of this.consumers) if (!sink.noAck) sink.discard()
+  }
+
+  /** No callback starts any more. The broker no longer has messages without acks: only the program may drop them. */
+  #discardAll(): void {
+    for (const { sink } of this.receivers) sink.discard()
+    this.host.leaving.discard(this)
   }
 
   #failWaiting(ending: CloseReason): void {
@@ -513,11 +520,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     this.#state = 'closed'
     this.#final.reason = ending
     this.#failWaiting(ending)
-    // The broker no longer has messages without acks: only the program may drop them.
-    if (ending.error === undefined) {
-      for (const { sink } of this.receivers) sink.discard()
-      this.host.leaving.discard(this)
-    }
+    if (ending.error === undefined) this.#discardAll()
     for (const { tag } of this.consumers) this.recordedConsumers.remove(tag)
     this.host.forget(this)
     const unheard = this.#final.settle()

@@ -85,11 +85,23 @@ const lost: typeof ends = {
 /** How the program ends all at once. */
 const closes: Record<string, (scene: Scene) => Promise<void>> = {
   'channel.close()': ({ channel }) => channel.close(),
+  'channel.close(), before the broker has answered it': async ({ peer, channel }) => {
+    peer.answers.delete('channel.close')
+    void channel.close()
+  },
   'protocol.close() whose time is over': ({ protocol, clock }) => clock.until(protocol.close({ timeout: 100 })),
 }
 
+/** Nothing ends it but that close. */
+const goesOn: typeof ends = {
+  'it goes on until then': async ({ peer }) => {
+    peer.send(...three)
+    await turn()
+  },
+}
+
 describe('A consumer without acks that has ended, with messages that wait for its callback,', () => {
-  for (const [end, ended] of Object.entries({ ...ends, ...lost })) {
+  for (const [end, ended] of Object.entries({ ...ends, ...lost, ...goesOn })) {
     it(`has its callback called with all of them if ${end}`, async () => {
       const current = await scene()
       await ended(current)

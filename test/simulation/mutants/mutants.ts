@@ -1810,7 +1810,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel that is closed forgets consumers that were cancelled',
     'channel/recovering-channel.ts',
-    'sink.discard()\n      this.host.leaving.discard(this)',
+    'sink.discard()\n    this.host.leaving.discard(this)',
     'sink.discard()',
     'their callbacks are called after it',
   ],
@@ -2294,7 +2294,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits for a callback is called after a close',
     'channel/recovering-channel.ts',
-    'for (const { sink } of this.consumers) if (!sink.noAck) sink.discard()',
+    'else for (const { sink } of this.consumers) if (!sink.noAck) sink.discard()',
     '',
     'the broker gives it to another consumer',
   ],
