@@ -303,6 +303,11 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
     return this.#crossed ?? closedByClient(this.id, this.#closeReason)
   }
 
+  /** The broker takes no ack any more. */
+  connectionClosing(): void {
+    this.acker.freeze()
+  }
+
   /** The connection is over, and with it this life. */
   connectionEnded(ending: CloseReason): void {
     if (this.#state === 'closed') return

@@ -554,7 +554,10 @@ export class Channel {
     })
   }
 
-  /** Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery. */
+  /**
+   * Acknowledge a delivery (basic.ack). Resolves to false, with nothing sent, if it came before a recovery, or the connection
+   * is being closed already.
+   */
   basicClientAck(deliveryTag: number, options?: AckOptions): Promise<boolean> {
     try {
       if (options === undefined) return this.#recovering.settle('ack', deliveryTag, false, false)

@@ -41,6 +41,8 @@ export interface ChannelReceiver {
   resume(): void
   /** The broker blocks the connection, or no longer. */
   blockedChanged(): void
+  /** connection.close is written: the broker reads nothing more. */
+  connectionClosing(): void
   connectionEnded(ending: CloseReason): void
 }
 

@@ -386,6 +386,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.publishable = false
     this.operationStarted()
     this.#zero.send(ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
+    for (const channel of this.channels.channels) channel.connectionClosing()
     this.after(timeout, () => {
       this.#end(closedByProgram(this.server))
       this.#transport.destroy()

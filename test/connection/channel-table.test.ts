@@ -31,6 +31,7 @@ class Channel implements ChannelReceiver {
   }
   resume(): void {}
   blockedChanged(): void {}
+  connectionClosing(): void {}
   connectionEnded(): void {
     this.endings++
   }

@@ -368,6 +368,21 @@ describe('closing a connection', () => {
     assert.match(confirmed.error?.message ?? '', /^waitForConfirms failed: channel 1 is closed/)
   })
 
+  it('has no ack sent any more once it is written: the broker would not look at it', async () => {
+    const clock = new VirtualClock()
+    const { peer, channel, protocol } = await converseOnChannel({ clock })
+    peer.answers.delete(methods.ConnectionClose.name)
+    await startConsumer({ peer, channel }, () => {}, { consumerTag: 'c' })
+    peer.send(delivery(1, 'c', 1, 'x'))
+    await turn()
+    const closing = protocol.close({ timeout: 1_000 })
+    await clock.advance(900)
+    assert.equal(peer.names.at(-1), '0 connection.close')
+    assert.equal(await channel.basicClientAck(1), false)
+    assert.equal(peer.names.at(-1), '0 connection.close')
+    await clock.until(closing)
+  })
+
   it('resolves from a getter of a message, also of one that a recovery sends', async () => {
     const clock = new VirtualClock()
     const { broker, peer, channel, protocol } = await converseOnChannel({ clock, recovery: {} })

@@ -25,8 +25,8 @@ export type Settlement = 'ack' | 'nack' | 'reject'
 /**
  * Settles the deliveries of one life of a channel.
  *
- *     open ──channel.close is written──▶ frozen ──the life ends──▶ over
- *       └──────────the life ends─────────────────────────────────▲
+ *     open ──a close is written──▶ frozen ──the life ends──▶ over
+ *       └──────────the life ends──────────────────────────▲
  *
  * A stream knows acks only: RabbitMQ before 4 closes the connection for any other settlement of its messages. There, to
  * refuse a message is to ack it, since the stream keeps it and has no dead-letter exchange; to requeue one is to send
@@ -236,7 +236,7 @@ export class Acker implements IncomingSource {
     this.#watching?.delete(controller)
   }
 
-  /** Nothing more may be sent on the channel: the broker takes back unsettled deliveries. */
+  /** The broker reads nothing more on the channel, and takes back unsettled deliveries. */
   freeze(): void {
     if (this.#state === 'open') this.#state = 'frozen'
   }

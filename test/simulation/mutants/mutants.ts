@@ -3625,8 +3625,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'settlements are not stopped by a close',
     'channel/channel-session.ts',
-    '    this.acker.freeze()\n',
-    '',
+    '    this.acker.freeze()\n    const ending',
+    '    const ending',
     'they come after it',
   ],
   [
