@@ -1,4 +1,4 @@
-import { onAbort } from './abort-listeners.ts'
+import { type Cancellation, onAbort } from './abort-listeners.ts'
 import { follow } from './call-safely.ts'
 import { asError } from './thrown.ts'
 
@@ -7,7 +7,7 @@ import { asError } from './thrown.ts'
  * answer goes to `late`. `ask` is code of the program's: it may throw, or answer never.
  */
 export function abortable<T>(
-  signal: AbortSignal,
+  signal: AbortSignal | Cancellation,
   ask: () => T | PromiseLike<T>,
   late: (answer: T) => void = () => {},
 ): Promise<T> {

@@ -247,6 +247,20 @@ describe('connect with firstAttempts', () => {
     await rejection(connect({ ...options, signal: AbortSignal.abort() }), AbortError)
   })
 
+  it('ends by its signal while giveUpOn has not answered', async () => {
+    const servers = new Servers()
+    servers.failing(refusal())
+    const recovery = { giveUpOn: () => new Promise<boolean>(() => {}) }
+    const controller = new AbortController()
+    const { signal } = controller
+    const connecting = follow(connect({ ...servers.options, firstAttempts: 3, recovery, signal }))
+    await turn()
+    controller.abort(new Error('enough'))
+    await turn()
+    assert.ok(connecting.error instanceof AbortError)
+    assert.equal(servers.clock.pending, 0)
+  })
+
   it('refuses bad options before anything is opened', async () => {
     const servers = new Servers()
     for (const firstAttempts of [0, -1, 1.5, Number.NaN, '3' as never]) {

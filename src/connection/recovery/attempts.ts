@@ -1,5 +1,6 @@
 import { AuthenticationError, ConnectionFailedError } from '../../errors.ts'
 import { Cancellation } from '../../lib/abort-listeners.ts'
+import { abortable } from '../../lib/abortable.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { pause } from '../../lib/pause.ts'
 import { asError } from '../../lib/thrown.ts'
@@ -80,14 +81,18 @@ export class Attempts {
       } catch (thrown) {
         failure = asError(thrown)
         this.throwIfCancelled()
-        const isLast = attempt >= this.#most || (await this.#host.givesUpOn(failure))
-        this.throwIfCancelled()
+        const isLast = attempt >= this.#most || (await this.#givesUpOn(failure))
         delay = isLast ? 0 : this.#backoff.next(outcomeOf(failure))
         this.#host.attemptFailed(attempt, failure, isLast ? undefined : delay)
         if (isLast) throw failure
         this.throwIfCancelled()
       }
     }
+  }
+
+  /** The answer may take its time, or never come. Rejects if it is cancelled. */
+  #givesUpOn(failure: Error): Promise<boolean> {
+    return abortable(this.#cancelled, () => this.#host.givesUpOn(failure))
   }
 
   /** Its timer keeps the process alive: a program that is being connected has not ended. Rejects if it is cancelled. */
