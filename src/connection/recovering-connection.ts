@@ -241,9 +241,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const connection = this.#connection
     const stands = this.#state === 'open' || this.#state === 'closing' || this.#state === 'recovering'
     if (!stands || connection?.state !== 'open') return undefined
-    // The recovery needs a number for itself.
+    // The recovery needs a number for itself, and one for each channel: the broker may have closed some over their consumers.
     const { channelMax = 0 } = connection.negotiated ?? {}
-    const isTight = channelMax > 0 && connection.channels.inUse >= channelMax - 1
+    const isTight = channelMax > 0 && Math.max(connection.channels.inUse, this.#channels.size) >= channelMax - 1
     return this.#state === 'recovering' && isTight ? undefined : connection
   }
 

@@ -1025,6 +1025,29 @@ describe('a channel that is being recovered', () => {
     assert.equal(channel.isOpen, false)
   })
 
+  it('keeps its number while it is closed over a consumer: new channels wait, or are refused', async () => {
+    const the = await Recoverable.open({ channelMax: 4 })
+    const channels = [await the.protocol.channel(), await the.protocol.channel()]
+    for (const [at, channel] of channels.entries()) {
+      await channel.basicConsume(() => {}, `q${at}`, { consumerTag: 'tag' })
+      the.refuse.set(`basic.consume q${at}`, MISSING)
+    }
+    const recovered = new Promise<unknown>(resolve => the.protocol.once('recovered', resolve))
+    await the.lose()
+    await turn()
+    assert.deepEqual([the.protocol.state, the.protocol.channelsIdsCount], ['recovering', 0])
+    the.refuse.clear()
+    const opened = [1, 2, 3].map(() => follow(the.protocol.channel()))
+    await the.clock.until(recovered)
+    await turn()
+    assert.equal(the.seen('recoveryAttemptFailed').length, 0)
+    assert.deepEqual(
+      opened.map(({ state }) => state),
+      ['resolved', 'resolved', 'rejected'],
+    )
+    for (const channel of channels) await channel.basicQos({ prefetchCount: 3 })
+  })
+
   it('waits for the next connection if this one is lost in the read of its open-ok', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
