@@ -986,6 +986,29 @@ describe('consumers', () => {
     assert.deepEqual(the.sent('queue.declare', 'basic.consume'), [], 'the broker deleted it with its last consumer')
   })
 
+  it('are asked for once more if the broker does not answer the limit after them, and publishes wait for that', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.basicQos({ prefetchCount: 5 })
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    await channel.basicQos({ prefetchCount: 7 })
+    const { prepare } = the.broker
+    let limits = 0
+    the.broker.prepare = peer => {
+      prepare(peer)
+      peer.answers.set('basic.qos', ({ channel: id }) =>
+        ++limits === 3 ? undefined : methodFrame(id, methods.BasicQosOk, {}),
+      )
+    }
+    const peer = await the.lose()
+    void channel.basicPublish('x', '', 'q')
+    await the.clock.advance(20_100)
+    assert.deepEqual(peer.names.slice(-3), ['1 basic.qos', '1 channel.close', '0 connection.close'])
+    the.peer = await the.broker.accept()
+    assert.deepEqual(the.sent('basic.consume', 'basic.publish'), ['basic.consume q tag', 'basic.publish q'])
+    assert.equal(channel.isOpen, true)
+  })
+
   it('that the program gave up meanwhile are not tried on', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

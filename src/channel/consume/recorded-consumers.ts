@@ -209,7 +209,7 @@ export class RecordedConsumers {
       return { queueName, tag: consumer.tag, promise }
     })
     setLimit(own)
-    const [results] = await Promise.all([
+    const [results, limited] = await Promise.all([
       Promise.allSettled(started.map(({ promise }) => promise)),
       Promise.allSettled(limits),
     ])
@@ -219,6 +219,12 @@ export class RecordedConsumers {
       const result = results[at]
       return result?.status === 'rejected' ? { tag, queueName, error: asError(result.reason) } : []
     })
+    // The channel ends with a limit that is refused or has no answer, too, though all consumers may have been granted.
+    const failed = limited.find(({ status }) => status === 'rejected')
+    const [first] = started
+    if (unanswered.length === 0 && failed?.status === 'rejected' && first !== undefined) {
+      return { tag: first.tag, queueName: first.queueName, error: asError(failed.reason), isSure: false }
+    }
     const named = unanswered.filter(({ queueName, error }) => error.message.includes(`'${queueName}'`))
     const [refused] = named.length > 0 ? named : unanswered
     return refused && { ...refused, isSure: named.length === 1 || unanswered.length === 1 }
