@@ -57,7 +57,8 @@ export class Backoff {
     const last = outcome === 'unresolved' && !this.#isFirst ? 'unanswered' : outcome
     if (last === undefined && this.#flapping === 0) return this.#randomPart(initialDelay, FIRST_WINDOW * jitter)
     const count = last === undefined ? this.#flapping : ++this.#counts[last]
-    const window = Math.min(this.#grown(count), maxDelay, this.#most(last))
+    // A share of 0 of `Infinity` would be NaN.
+    const window = Math.min(this.#grown(count), maxDelay, this.#most(last), Number.MAX_VALUE)
     return this.#randomPart(window * (1 - jitter), window * jitter)
   }
 

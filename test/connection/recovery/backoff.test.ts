@@ -109,6 +109,13 @@ describe('the pauses of a recovery', () => {
     )
   })
 
+  it('are a number of milliseconds whatever the options, which may be Infinity', () => {
+    const limits = { initialDelay: Number.POSITIVE_INFINITY, maxDelay: Number.POSITIVE_INFINITY }
+    for (const jitter of [0, 0.5, 1]) {
+      for (const pause of longest(3, 'refused', { ...limits, jitter })) assert.ok(pause > Number.MAX_SAFE_INTEGER)
+    }
+  })
+
   it('are short again when a server has refused, and none answers any more', () => {
     const time = new Time(() => 1)
     const backoff = new Backoff(DEFAULTS, time)
