@@ -29,6 +29,12 @@ export interface ChannelZeroEvents {
   closeAgreed(): void
 }
 
+/**
+ * Methods that may come while the handshake waits for the program: none is due, but the server may close, and what comes right
+ * after open-ok waits here, too.
+ */
+const MOST_EARLY = 100
+
 interface Received {
   readonly method: AnyMethod
   readonly args: Record<string, unknown>
@@ -106,8 +112,11 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   methodFrame(buffer: Buffer, start: number, end: number): number {
     const received = decodeMethod(buffer, start, end)
     if (this.#handshake === undefined) this.#method(received.method, received.args)
-    else if (this.#receiver === undefined) this.#handshake.push(received)
-    else {
+    else if (this.#receiver === undefined) {
+      if (this.#handshake.push(received) > MOST_EARLY) {
+        throw new ProtocolError(`${received.method.name} came with more than ${MOST_EARLY} methods before their time`)
+      }
+    } else {
       this.#receiver.resolve(received)
       this.#receiver = undefined
     }
