@@ -50,7 +50,8 @@ export class GracefulClose {
 
   /** Resolves when all of it is done, the time is over, or the connection has ended. Never rejects. */
   async finishWork(): Promise<void> {
-    await this.#atMost([...this.#closing(true), this.#stopConsumers()])
+    const work = Promise.all([...this.#closing(true), this.#stopConsumers()])
+    await atMost(this.#host, this.#workLeft, work)
     await this.#atMost(this.#joined)
     await this.#atMost(this.#closing(false))
     const busy = Array.from(this.#host.openChannels, ({ work }) => work).filter(work => work.isBusy)
@@ -75,7 +76,9 @@ export class GracefulClose {
     return parts.map(part => part.close(limit))
   }
 
+  /** Once the time is over, it is not waited for: each wait takes a busy process a turn, and the close its time. */
   async #atMost(promises: readonly Promise<unknown>[]): Promise<void> {
-    if (promises.length > 0) await atMost(this.#host, this.#workLeft, Promise.all(promises))
+    const time = this.#workLeft
+    if (promises.length > 0 && time > 0) await atMost(this.#host, time, Promise.all(promises))
   }
 }

@@ -118,6 +118,24 @@ describe('a graceful close', () => {
     assert.equal(close.timeLeft, Number.POSITIVE_INFINITY)
   })
 
+  it('waits once and no more if its time is over: a busy process has few turns', async t => {
+    const host = new Host()
+    host.part('consumer', 60_000, true)
+    host.part('publisher', 60_000, false)
+    host.channel('busy', 60_000)
+    const after = t.mock.method(host, 'after')
+    const finished = new GracefulClose(host, 1_000).finishWork()
+    host.clock.block(900)
+    await host.clock.until(finished)
+    assert.deepEqual(host.log, [
+      'consumer begins, within 800 ms',
+      'busy stops its consumers',
+      'publisher begins, within 0 ms',
+      'busy drains',
+    ])
+    assert.equal(after.mock.callCount(), 1)
+  })
+
   it('waits for nothing if there is no time', async () => {
     const host = new Host()
     host.part('consumer', 10, true)
