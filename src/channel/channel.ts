@@ -120,6 +120,8 @@ export class Channel {
   readonly #recovering: RecoveringChannel
   #cancellationCallbacks: CancellationCallback[] | undefined
   #closed: Promise<void> | undefined
+  /** When the one call that it is for was made. */
+  readonly #calledAt: number | undefined
   /** Work of `transaction()` is under way: its commit is for all that the channel does. */
   #inTransaction = false
 
@@ -132,6 +134,7 @@ export class Channel {
       cancelled: (error: ConsumerCancelledError, isRestarted: boolean) => this.#cancelled(error, isRestarted),
     }
     this.#recovering = new RecoveringChannel(host, events, options)
+    this.#calledAt = options.calledAt
   }
 
   /** Called with every message that comes back because it was mandatory and no queue wanted it. */
@@ -788,7 +791,7 @@ export class Channel {
 
   /** When a timeout starts to run. */
   #callTime(timeout: number | undefined): number | undefined {
-    return timeout === undefined ? undefined : this.#recovering.host.clock.now()
+    return timeout === undefined ? undefined : (this.#calledAt ?? this.#recovering.host.clock.now())
   }
 
   #returned(message: ReturnedMessage, isReported: boolean): void {

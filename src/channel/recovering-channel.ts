@@ -49,6 +49,8 @@ export interface RecoveringChannelOptions {
   readonly publishTimeout?: number | undefined
   /** Whether the channel comes back with the next connection. Default: true. */
   readonly recover?: boolean | undefined
+  /** When the program made the one call that the channel is for, whose timeout runs from there. Default: each call begins now. */
+  readonly calledAt?: number | undefined
 }
 
 /** What the public channel learns. */

@@ -25,22 +25,16 @@ export async function isolated<T, O extends CallOptions>(
   try {
     const timeout = durationOption(caller, 'timeout', options?.timeout)
     const signal = signalOption(caller, 'signal', options?.signal)
-    const since = source.clock.now()
+    const calledAt = source.clock.now()
     // Writes from a microtask leave together; from here, channel.open would leave first, alone.
     await undefined
-    const channel = await source.openingChannel({ what, recover: false, signal, timeout })
-    if (timeout === undefined) return await use(channel, options, run)
-    const timeLeft = Math.max(0, timeout - (source.clock.now() - since))
-    return await use(channel, { ...options, timeout: timeLeft }, run)
+    const channel = await source.openingChannel({ what, recover: false, signal, timeout, calledAt })
+    const done = run(channel, options)
+    void channel.close()
+    return await done
   } catch (error) {
     throw atCallSite(asError(error), site)
   }
-}
-
-function use<T, O>(channel: Channel, options: O, run: (channel: Channel, options: O) => Promise<T>): Promise<T> {
-  const done = run(channel, options)
-  void channel.close()
-  return done
 }
 
 /**

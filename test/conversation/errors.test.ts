@@ -16,6 +16,7 @@ import {
   NoChannelAvailableError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import { Recoverable } from '../support/agreeable-broker.ts'
 import {
   converse,
   converseOnChannel,
@@ -45,6 +46,26 @@ async function consuming(clock: VirtualClock) {
   const consumer = await protocol.consumer('q')
   return { protocol, consumer }
 }
+
+describe('the error of a call that timed out', () => {
+  it('names its whole timeout, also of one that first waited for a connection', async () => {
+    const the = await Recoverable.open()
+    const { prepare } = the.broker
+    the.broker.prepare = peer => {
+      prepare?.(peer)
+      for (const method of ['queue.declare', 'channel.close']) peer.answers.set(method, () => undefined)
+    }
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    const declared = follow(the.protocol.queueDeclare('q', { timeout: 1_000 }))
+    await the.clock.advance(50)
+    await the.broker.accept()
+    await the.clock.advance(949)
+    assert.deepEqual([the.protocol.state, declared.state], ['open', 'pending'])
+    await the.clock.advance(1)
+    assert.match(declared.error?.message ?? '', /^queue\.declare of "q" was not answered by \S+ within 1000 ms/)
+  })
+})
 
 describe('errors of connecting', () => {
   it('show the line of the program, however deep the fault was found', async () => {
