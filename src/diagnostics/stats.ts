@@ -9,7 +9,7 @@ export interface PublisherStats {
   readonly exchangeName: string | undefined
   /** Messages that are sent, and that the broker has not confirmed. */
   readonly unconfirmed: number
-  /** Messages that wait to be sent, or to be sent again. */
+  /** Messages that wait to be sent, or to be sent again; also those that a schema or codecs still work on. */
   readonly waiting: number
   /** Messages that were sent again so far: a receiver may see them twice. */
   readonly resent: number

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type ConnectOptions, connect, EncodeError, TimeoutError } from '../../src/index.ts'
+import { type ConnectOptions, connect, EncodeError, type StandardSchema, TimeoutError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { converse, FakeBroker, methodFrame } from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
@@ -138,6 +138,39 @@ describe('publishTimeout', () => {
     assert.equal(called.state, 'pending')
     await clock.advance(4_000)
     assert.match(called.error?.message ?? '', /within 5000 ms/)
+  })
+
+  it('bounds the validation of a payload and the wait for its confirm together, and is named as a whole', async () => {
+    const { protocol, clock } = await silent({ publishTimeout: 1_000 })
+    const slow: StandardSchema<unknown> = {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        validate: value => new Promise(resolve => clock.after(300, () => resolve({ value }))),
+      },
+    }
+    const publisher = await protocol.publisher({ schema: slow, publishTimeout: 2_000 })
+    const published = [
+      protocol.publish({}, '', 'q', {}, { schema: slow }),
+      protocol.publish({}, '', 'q', {}, { schema: slow, timeout: 1_000 }),
+      publisher.publish({}, 'q', {}, { timeout: 1_000 }),
+    ].map(promise => follow(promise))
+    const last = follow(publisher.publish({}, 'q'))
+    const early = follow(publisher.publish({}, 'q', { messageId: 'm1' }, { timeout: 200 }))
+    await clock.advance(999)
+    assert.deepEqual(new Set(published.map(({ state }) => state)), new Set(['pending']))
+    await clock.advance(1)
+    for (const { error } of published) {
+      assert.ok(error instanceof TimeoutError)
+      assert.match(error.message, /^publish of a message to the default exchange .* timed out: it waited 1000 ms$/)
+      assert.equal(error.outcome, 'unknown')
+    }
+    await clock.advance(1_000)
+    assert.match(last.error?.message ?? '', /it waited 2000 ms$/)
+    assert.equal(
+      early.error?.message,
+      'publish of message "m1" to the default exchange with routing key "q" timed out: it waited 200 ms for the encoding of its payload',
+    )
   })
 
   it('must be a number of milliseconds', async () => {

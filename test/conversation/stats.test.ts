@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { StandardSchema } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
 import { delivery, methodFrame } from '../support/fake-broker.ts'
 import { turn } from '../support/settled.ts'
+import { until } from '../support/until.ts'
 
 describe('protocol.stats()', () => {
   it('is a plain object with the figures of a connection on which nothing happens', async () => {
@@ -58,6 +60,29 @@ describe('protocol.stats()', () => {
     assert.deepEqual([after.unconfirmed, after.waiting, after.published, after.reconnects], [3, 3, 6, 1])
     assert.equal(publisher.stats().resent, 2)
     assert.equal(publisher.resent, 2)
+  })
+
+  it('counts payloads that are being validated among what waits', async () => {
+    const the = await Recoverable.open()
+    const ends: (() => void)[] = []
+    const validate = (value: unknown) => new Promise<{ value: unknown }>(resolve => ends.push(() => resolve({ value })))
+    const schema: StandardSchema<unknown> = { '~standard': { version: 1, vendor: 'test', validate } }
+    const publisher = await the.protocol.publisher({ exchangeName: 'orders', schema })
+    const publishes = [publisher.publish({}, 'key'), publisher.publish({}, 'key')]
+    publishes.push(the.protocol.publish({}, 'bills', 'key', {}, { schema }))
+    for (const publish of publishes) publish.catch(() => {})
+    await until('all are being validated', () => ends.length === 3)
+    assert.equal(publisher.pending, 2)
+    const none = { unconfirmed: 0, resent: 0 }
+    assert.deepEqual(publisher.stats(), { ...none, exchangeName: 'orders', waiting: 2 })
+    const stats = the.protocol.stats()
+    assert.equal(stats.waiting, 3)
+    assert.deepEqual(stats.publishers, [publisher.stats(), { ...none, exchangeName: 'bills', waiting: 1 }])
+    for (const end of ends) end()
+    await until('all are sent', () => the.protocol.stats().unconfirmed === 3)
+    assert.equal(publisher.pending, 2)
+    assert.deepEqual(publisher.stats(), { exchangeName: 'orders', unconfirmed: 2, waiting: 0, resent: 0 })
+    assert.equal(the.protocol.stats().waiting, 0)
   })
 
   it('counts the messages that consumers have in hand', async () => {

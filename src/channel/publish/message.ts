@@ -46,6 +46,8 @@ export type Withdraw = (makeError: (outcome: PublishOutcome) => Error) => void
 
 /** What ends the wait for a publish. */
 export interface PublishBounds extends CallOptions {
+  /** Milliseconds that are left of `timeout`. Default: all. */
+  readonly timeLeft?: number | undefined
   /** Gets the function that ends it, for a caller with its own reasons. */
   readonly withdrawnBy?: ((withdraw: Withdraw) => void) | undefined
 }
@@ -126,7 +128,7 @@ export function assertNotAborted(publish: PendingPublish, bounds: CallOptions | 
 export function boundPublish(
   publish: PendingPublish,
   list: WaitList,
-  bounds: CallOptions,
+  bounds: PublishBounds,
   giveUp: (error: Error) => void,
 ): void {
   const { signal, timeout } = bounds
@@ -138,7 +140,7 @@ export function boundPublish(
 export function enterBounds(
   publish: PendingPublish,
   list: WaitList,
-  bounds: CallOptions,
+  bounds: PublishBounds,
   giveUp: (error: Error) => void,
 ): Place {
   const limits = new PublishLimits(publish, bounds, giveUp)
@@ -150,12 +152,14 @@ class PublishLimits implements Waiter, WaitBounds {
   readonly publish: PendingPublish
   readonly signal: AbortSignal | undefined
   readonly timeout: number | undefined
+  readonly timeLeft: number | undefined
   readonly failed: (error: Error) => void
 
-  constructor(publish: PendingPublish, { signal, timeout }: CallOptions, failed: (error: Error) => void) {
+  constructor(publish: PendingPublish, { signal, timeout, timeLeft }: PublishBounds, failed: (error: Error) => void) {
     this.publish = publish
     this.signal = signal
     this.timeout = timeout
+    this.timeLeft = timeLeft
     this.failed = failed
   }
 

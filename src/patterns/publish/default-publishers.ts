@@ -59,11 +59,18 @@ export class DefaultPublishers implements Closable {
     routingKey: string,
     properties: BasicProperties | undefined,
     options: TypedPublishOptions | undefined,
+    timeLeft?: number,
   ): Promise<void> {
+    const publisher = this.publisherTo(exchangeName)
+    const defaults = exchangeName === '' ? this.#toQueue : this.#toExchange
+    return publishTo(publisher, payload, exchangeName, routingKey, properties, options, defaults, timeLeft)
+  }
+
+  /** The publisher of what goes to this exchange now. */
+  publisherTo(exchangeName: string): ReliablePublisher {
     const chosen = this.#byExchange.get(exchangeName) ?? this.#choose(exchangeName)
     chosen.used = true
-    const defaults = exchangeName === '' ? this.#toQueue : this.#toExchange
-    return publishTo(chosen.publisher, payload, exchangeName, routingKey, properties, options, defaults)
+    return chosen.publisher
   }
 
   readonly #publishTyped: PublishTyped = async (...message) => {

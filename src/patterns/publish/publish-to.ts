@@ -25,7 +25,10 @@ export interface PublishDefaults {
   readonly typed?: PublishTyped
 }
 
-/** Publish as the intent level does: objects as JSON, persistent, with what the options say. Never throws. */
+/**
+ * Publish as the intent level does: objects as JSON, persistent, with what the options say. `timeLeft` is what is left of
+ * their timeout, if not all. Never throws.
+ */
 export function publishTo(
   publisher: ReliablePublisher,
   payload: Payload,
@@ -34,6 +37,7 @@ export function publishTo(
   properties: BasicProperties | undefined,
   options: TypedPublishOptions | undefined,
   defaults: PublishDefaults,
+  timeLeft?: number,
 ): Promise<void> {
   try {
     const { mandatory, typed } = defaults
@@ -50,7 +54,7 @@ export function publishTo(
     const wanted = booleanOption('publish', 'mandatory', options?.mandatory) ?? mandatory
     const signal = signalOption('publish', 'signal', options?.signal)
     const timeout = durationOption('publish', 'timeout', options?.timeout)
-    const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout }
+    const bounds = signal === undefined && timeout === undefined ? undefined : { signal, timeout, timeLeft }
     return publisher.publish(body, exchangeName, routingKey, sent, wanted, bounds)
   } catch (error) {
     return Promise.reject(showing(notSent(error), defaults.entry))

@@ -170,6 +170,23 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
     return publishTo(this.#publisher, encoded, exchangeName, routingKey, properties, options, this.#defaults)
   }
 
+  /** @internal */
+  protected get reliable(): ReliablePublisher {
+    return this.#publisher
+  }
+
+  /** @internal Publish what was encoded; `timeLeft` is what is left of the timeout. */
+  protected publishEncoded(
+    payload: Payload,
+    routingKey: string,
+    properties: BasicProperties | undefined,
+    options: PublishOptions | undefined,
+    timeLeft: number | undefined,
+  ): Promise<void> {
+    const { exchangeName } = this
+    return publishTo(this.#publisher, payload, exchangeName, routingKey, properties, options, this.#defaults, timeLeft)
+  }
+
   /** Its figures at the moment. Nothing is counted for it meanwhile. */
   stats(): PublisherStats {
     return this.#publisher.stats()

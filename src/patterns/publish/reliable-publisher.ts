@@ -9,6 +9,7 @@ import {
   describeMessage,
   outcomeOf,
   type PendingPublish,
+  type PublishBounds,
   pendingPublish,
   promiseOf,
   refuse,
@@ -59,6 +60,8 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
   /** How often the broker nacked a message that is sent again. */
   readonly #nacks = new WeakMap<PendingPublish, number>()
   readonly #queue = new OutgoingQueue()
+  /** Payloads that are being encoded, and come then. */
+  #encoding = 0
   readonly #channel: PublisherChannel
   readonly #search = new PoisonSearch<PendingPublish>()
   /** Only for the timeouts and signals of messages. */
@@ -82,6 +85,10 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
 
   /** Messages whose fate is not known yet. */
   get pending(): number {
+    return this.#encoding + this.#unsettled
+  }
+
+  get #unsettled(): number {
     return this.#queue.length + this.#inFlight()
   }
 
@@ -97,6 +104,12 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     return this.#channel.window?.unsettled ?? 0
   }
 
+  /** A payload is being encoded, to be published then; or with -1, no longer. */
+  encodes(change: 1 | -1): void {
+    this.#encoding += change
+    if (this.#closing === undefined) this.#register()
+  }
+
   /** Resolves when the message is safe. Payload and properties are kept as they are until then. May throw. */
   publish(
     payload: Uint8Array | string,
@@ -104,7 +117,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions | undefined,
+    bounds: PublishBounds | undefined,
   ): Promise<void> {
     if (tracesPublish(exchange, routingKey))
       return this.#traced(payload, exchange, routingKey, properties, mandatory, bounds)
@@ -118,7 +131,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     routingKey: string,
     properties: BasicProperties | undefined,
     mandatory: boolean,
-    bounds: CallOptions | undefined,
+    bounds: PublishBounds | undefined,
   ): Promise<void> {
     const context = new PublishContext(this, payload, exchange, routingKey, properties, mandatory, true)
     return PUBLISH.promise(context, ReliablePublisher.#publishTraced, this, payload, bounds)
@@ -128,12 +141,12 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     publisher: ReliablePublisher,
     context: PublishContext,
     payload: Uint8Array | string,
-    bounds: CallOptions | undefined,
+    bounds: PublishBounds | undefined,
   ): Promise<void> {
     return publisher.#publish(tracedPublish(context, payload), payload, bounds)
   }
 
-  #publish(message: PendingPublish, payload: Uint8Array | string, own: CallOptions | undefined): Promise<void> {
+  #publish(message: PendingPublish, payload: Uint8Array | string, own: PublishBounds | undefined): Promise<void> {
     const bounds = withDefaults(own, this.#default)
     const promise = promiseOf(message)
     assertNotAborted(message, bounds)
@@ -216,7 +229,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
 
   /** Its figures at the moment. */
   stats(): PublisherStats {
-    const { length: waiting } = this.#queue
+    const waiting = this.#encoding + this.#queue.length
     return { exchangeName: this.#exchangeName, unconfirmed: this.#inFlight(), waiting, resent: this.#resent }
   }
 
@@ -235,7 +248,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     if (this.#search.state !== 'none' && this.#inFlight() === 0) this.#searched()
     this.#channel.progressed()
     if (this.#queue.length > 0) this.#drain()
-    if (this.pending > 0) return
+    if (this.#unsettled > 0) return
     this.#emptied?.()
     this.#channel.stopOpening()
     if (this.#channel.isDoubtful || this.#source.channelWanted) this.#channel.giveUp()
@@ -290,7 +303,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
 
   /** Close the channel if nothing is pending on it; the next message opens another. Returns whether it was open. */
   giveUpChannel(): boolean {
-    return this.pending === 0 && this.#channel.giveUp()
+    return this.#unsettled === 0 && this.#channel.giveUp()
   }
 
   // ---- the end
@@ -327,7 +340,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     const end = clock.now() + timeout
     // A getter of a message may have called it: that message is pending then, and the channel can be closed.
     await undefined
-    if (this.pending > 0) {
+    if (this.#unsettled > 0) {
       const emptied = new Promise<void>(resolve => {
         this.#emptied = resolve
       })

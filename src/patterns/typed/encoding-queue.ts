@@ -1,19 +1,33 @@
 import type { PublishOptions } from '../../channel/options.ts'
-import { notSent } from '../../channel/publish/message.ts'
+import { describePublish, notSent } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { BufferFullError, ChannelClosedError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { ignore } from '../../lib/ignore.ts'
-import { type WaitBounds, WaitList } from '../../lib/wait-list.ts'
+import { describeWait, type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { type BasicProperties, PUBLISH_OPTIONS } from '../../protocol/properties.ts'
 import type { Encoded, Encoder } from './encoder.ts'
 
-/** Publishes what is encoded, with the options that are left. */
+/** A message that is to be encoded, with the options that the program gave. */
+export interface Unencoded {
+  readonly payload: unknown
+  readonly exchange: string
+  readonly routingKey: string
+  readonly properties: BasicProperties | undefined
+  readonly options: PublishOptions | undefined
+}
+
+/** Counts what is being encoded for it. */
+export interface Counter {
+  encodes(change: 1 | -1): void
+}
+
+/** Publishes what is encoded; `timeLeft` is what is left of the timeout. */
 export type Send = (
-  payload: Uint8Array | string,
-  properties: BasicProperties | undefined,
+  encoded: Encoded,
   options: PublishOptions | undefined,
+  timeLeft: number | undefined,
 ) => Promise<void>
 
 /** Encodes payloads and hands them on in the order of the calls, also if the encoding of one takes longer than that of the next. */
@@ -40,42 +54,35 @@ export class EncodingQueue {
     return this.#waiting
   }
 
-  /** Publish what `encoder` makes of a payload, by `send`. */
-  async publish(
-    encoder: Encoder,
-    payload: unknown,
-    properties: BasicProperties | undefined,
-    options: PublishOptions | undefined,
-    send: Send,
-  ): Promise<void> {
+  /** Publish what `encoder` makes of a message, by `send`. */
+  async publish(encoder: Encoder, message: Unencoded, counter: Counter, send: Send): Promise<void> {
     let sent: Promise<void> | undefined
     try {
+      const { payload, exchange, routingKey, properties, options } = message
+      const what = (): string => describePublish(exchange, routingKey, properties, 0)
       checkOptions('publish', options, PUBLISH_OPTIONS)
       const { clock, maxWaiting } = this.#source
       const timeout = durationOption('publish', 'timeout', options?.timeout) ?? this.#publishTimeout
       const signal = signalOption('publish', 'signal', options?.signal)
-      this.#assertUsable()
+      this.#assertUsable(what)
       // One is encoded also if none may wait.
       if (this.#waiting >= Math.max(1, maxWaiting)) {
-        throw new BufferFullError(
-          `publish was refused: ${this.#waiting} publishes wait already, the limit set by maxWaiting`,
-        )
+        const waiting = `${this.#waiting} publishes wait already, the limit set by maxWaiting`
+        throw new BufferFullError(`${what()} was refused: ${waiting}`)
       }
       const start = clock.now()
       const encoded = encoder.encode('publish', payload, properties)
       encoded.catch(ignore)
       // A schema may have closed it: nothing would end the wait.
-      this.#assertUsable()
+      this.#assertUsable(what)
       // A schema may have published, too: that goes first.
       const before = this.#last
       const encoding = Promise.all([encoded, before])
-      const handedOn = this.#bounded(encoding, { what: 'publish', timeout, signal, outcome: 'notSent' }).then(
-        ([encoded]) => {
-          const left =
-            timeout === undefined ? options : { ...options, timeout: Math.max(0, timeout - (clock.now() - start)) }
-          sent = send(encoded.payload, encoded.properties, left)
-        },
-      )
+      const bounds: WaitBounds = { what, timeout, signal, outcome: 'notSent' }
+      const handedOn = this.#bounded(encoding, bounds, counter).then(([encoded]) => {
+        if (timeout === undefined) sent = send(encoded, options, undefined)
+        else sent = send(encoded, { ...options, timeout }, Math.max(0, timeout - (clock.now() - start)))
+      })
       // Without their results, of which each would hold that of the one before.
       this.#last = Promise.allSettled([before, handedOn]).then(ignore)
       await handedOn
@@ -85,22 +92,24 @@ export class EncodingQueue {
     await sent
   }
 
-  #assertUsable(): void {
+  #assertUsable(what: () => string): void {
     const { ending } = this.#source
-    if (ending !== undefined) throw ending.errorFor('publish', false, 'notSent')
-    if (this.#isClosed) throw closedError()
+    if (ending !== undefined) throw ending.errorFor(what(), false, 'notSent')
+    if (this.#isClosed) throw closedError({ what })
   }
 
   /** The same as `work`, within bounds and the life of the connection. */
-  #bounded(work: Promise<[Encoded, unknown]>, bounds: WaitBounds): Promise<[Encoded, unknown]> {
+  #bounded(work: Promise<[Encoded, unknown]>, bounds: WaitBounds, counter: Counter): Promise<[Encoded, unknown]> {
     if (this.#waiting++ === 0) {
       this.#source.register(this.#part)
       this.#forgetEnd = this.#source.onEnded(ending =>
-        this.#waits.failAll(() => ending.errorFor('publish', false, 'notSent')),
+        this.#waits.failAll(({ what }) => ending.errorFor(describeWait({ what }), false, 'notSent')),
       )
     }
+    counter.encodes(1)
     return new Promise((resolve, reject) => {
       const over = (): void => {
+        counter.encodes(-1)
         if (--this.#waiting > 0) return
         this.#forgetEnd?.()
         this.#source.unregister(this.#part)
@@ -141,6 +150,6 @@ export class EncodingQueue {
   }
 }
 
-function closedError(): ChannelClosedError {
-  return new ChannelClosedError('publish failed: its publisher was closed', { outcome: 'notSent' })
+function closedError(of: WaitBounds): ChannelClosedError {
+  return new ChannelClosedError(`${describeWait(of)} failed: its publisher was closed`, { outcome: 'notSent' })
 }

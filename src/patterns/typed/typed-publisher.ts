@@ -2,7 +2,6 @@ import type { PublishOptions } from '../../channel/options.ts'
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { showing } from '../../lib/await-site.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
-import type { Payload } from '../publish/payload.ts'
 import { Publisher, type PublisherOptions } from '../publish/publisher.ts'
 import { Codecs } from './codecs.ts'
 import { Encoder } from './encoder.ts'
@@ -22,19 +21,17 @@ export class TypedPublisher<Content> extends Publisher<Content> {
     this.#queue = new EncodingQueue(source, options.publishTimeout ?? source.publishTimeout)
   }
 
-  override get pending(): number {
-    return super.pending + this.#queue.waiting
-  }
-
   override async publish(
     payload: Content,
     routingKey: string,
     properties?: BasicProperties,
     options?: PublishOptions,
   ): Promise<void> {
+    const { exchangeName: exchange } = this
+    const message = { payload, exchange, routingKey, properties, options }
     try {
-      await this.#queue.publish(this.#encoder, payload, properties, options, (encoded, sent, left) =>
-        super.publish(encoded as Payload as Content, routingKey, sent, left),
+      await this.#queue.publish(this.#encoder, message, this.reliable, (encoded, bounded, timeLeft) =>
+        this.publishEncoded(encoded.payload, routingKey, encoded.properties, bounded, timeLeft),
       )
     } catch (error) {
       throw showing(error, this.publish)

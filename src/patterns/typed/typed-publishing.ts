@@ -11,11 +11,11 @@ import type { TypedPublishOptions } from './publish-options.ts'
 /** `protocol.publish` with a `schema` or `codecs`. */
 export class TypedPublishing {
   readonly #source: ChannelSource
-  readonly #publishers: Pick<DefaultPublishers, 'publish'>
+  readonly #publishers: Pick<DefaultPublishers, 'publish' | 'publisherTo'>
   /** By exchange, while something waits. */
   readonly #queues = new Map<string, EncodingQueue>()
 
-  constructor(source: ChannelSource, publishers: Pick<DefaultPublishers, 'publish'>) {
+  constructor(source: ChannelSource, publishers: Pick<DefaultPublishers, 'publish' | 'publisherTo'>) {
     this.#source = source
     this.#publishers = publishers
   }
@@ -36,8 +36,10 @@ export class TypedPublishing {
     const queue = this.#queues.get(exchangeName) ?? new EncodingQueue(this.#source, this.#source.publishTimeout)
     this.#queues.set(exchangeName, queue)
     try {
-      await queue.publish(encoder, payload, properties, options, (body, sent, left) =>
-        this.#publishers.publish(body, exchangeName, routingKey, sent, left),
+      const message = { payload, exchange: exchangeName, routingKey, properties, options }
+      const publisher = this.#publishers.publisherTo(exchangeName)
+      await queue.publish(encoder, message, publisher, (encoded, bounded, timeLeft) =>
+        this.#publishers.publish(encoded.payload, exchangeName, routingKey, encoded.properties, bounded, timeLeft),
       )
     } finally {
       // Another one may have taken its place, in which others wait.

@@ -204,7 +204,10 @@ describe('A publisher with a schema', () => {
     const errors = await Promise.all(publishes.map(publishing => rejection(publishing, ChannelClosedError)))
     await closing
     for (const { message, outcome } of errors) {
-      assert.equal(message, 'publish failed: its publisher was closed')
+      assert.equal(
+        message,
+        'publish of a message to the default exchange with routing key "q" failed: its publisher was closed',
+      )
       assert.equal(outcome, 'notSent')
     }
     assert.equal(publisher.pending, 0)
@@ -239,7 +242,10 @@ describe('A publisher with a schema', () => {
     const publisher = await the.protocol.publisher({ schema: ORDER })
     const publishes = [1, 2].map(id => publisher.publish({ id }, 'q'))
     const error = await rejection(publishes[1] ?? Promise.resolve(), BufferFullError)
-    assert.equal(error.message, 'publish was refused: 1 publishes wait already, the limit set by maxWaiting')
+    assert.equal(
+      error.message,
+      'publish of a message to the default exchange with routing key "q" was refused: 1 publishes wait already, the limit set by maxWaiting',
+    )
     await publishes[0]
     await the.protocol.publish({ id: 3 }, '', 'q', {}, { schema: ORDER })
     assert.deepEqual(the.bodies, ['{"id":1}', '{"id":3}'])
