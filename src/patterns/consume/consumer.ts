@@ -101,14 +101,7 @@ export class Consumer<Content = unknown>
     const failed = new FailedMessages(policy, (error, failing) => this.#reporter.failed(error, failing), freed)
     const runs = handler && makeRuns(handler, settings, failed, source, freed)
     const threshold = settings.slowHandlerThreshold ?? source.slowHandlerThreshold
-    const watch =
-      runs &&
-      new HandlerWatch(
-        source.clock,
-        threshold,
-        () => runs.working(),
-        slow => this.#reporter.slow(slow),
-      )
+    const watch = runs && new HandlerWatch(source.clock, threshold, runs, slow => this.#reporter.slow(slow))
     this.#dispatcher = new Dispatcher({ ...settings, decoding: decoding?.(failed), failed }, runs, watch, source, {
       lost: reason => void this.#restarter.lost(reason),
       resumed: () => this.#restarter.consumesAgain(),

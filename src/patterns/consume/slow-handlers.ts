@@ -1,4 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
+import type { Runs } from './handler-runs.ts'
 import type { Message } from './message.ts'
 
 /** Handlers that have run for long. */
@@ -18,30 +19,27 @@ const LOOKS = 4
 export class HandlerWatch {
   readonly #clock: Clock
   readonly #threshold: number
-  readonly #working: () => readonly Message[]
+  readonly #runs: Pick<Runs, 'working' | 'isIdle'>
   readonly #slow: (handlers: SlowHandlers) => void
   /** The message at the last look, when that began, and after how many milliseconds it is reported. */
   #seen = new Map<Message, { readonly since: number; due: number }>()
   /** A look is due. */
   active = false
 
-  /**
-   * `threshold` is in milliseconds; with `Infinity` nothing is reported. `working` returns what handlers work on, a message
-   * for each that runs.
-   */
+  /** `threshold` is in milliseconds; with `Infinity` nothing is reported. */
   constructor(
     clock: Clock,
     threshold: number,
-    working: () => readonly Message[],
+    runs: Pick<Runs, 'working' | 'isIdle'>,
     slow: (handlers: SlowHandlers) => void,
   ) {
     this.#clock = clock
     this.#threshold = threshold
-    this.#working = working
+    this.#runs = runs
     this.#slow = slow
   }
 
-  /** A handler may run. */
+  /** A handler may run, or will. */
   start(): void {
     this.active = true
     this.#clock.after(this.#threshold / LOOKS, this.#look)
@@ -54,7 +52,7 @@ export class HandlerWatch {
     let isDue = false
     let count = 0
     let longest: SlowHandlers['longest'] | undefined
-    for (const message of this.#working()) {
+    for (const message of this.#runs.working()) {
       const seen = before.get(message) ?? { since: now, due: this.#threshold }
       this.#seen.set(message, seen)
       const ms = Math.round(now - seen.since)
@@ -66,7 +64,8 @@ export class HandlerWatch {
       seen.due *= 2
     }
     this.active = false
-    if (this.#seen.size > 0) this.start()
+    // A batch that is being collected now may be the last one.
+    if (!this.#runs.isIdle) this.start()
     if (isDue && longest !== undefined) this.#slow({ count, longest })
   }
 }

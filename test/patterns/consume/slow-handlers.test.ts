@@ -8,12 +8,14 @@ function watched(threshold: number, count: number) {
   const clock = new VirtualClock()
   const running = new Map<number, Message>()
   const seen: SlowHandlers[] = []
-  const watch = new HandlerWatch(
-    clock,
-    threshold,
-    () => [...running.values()],
-    slow => seen.push(slow),
-  )
+  let collecting = false
+  const runs = {
+    working: () => [...running.values()],
+    get isIdle() {
+      return running.size === 0 && !collecting
+    },
+  }
+  const watch = new HandlerWatch(clock, threshold, runs, slow => seen.push(slow))
   /** As a handler begins. */
   const begin = (at: number, name: string): void => {
     assert.ok(at < count)
@@ -21,11 +23,20 @@ function watched(threshold: number, count: number) {
     if (!watch.active) watch.start()
   }
   const end = (at: number): void => void running.delete(at)
+  /** As the first message of a batch comes, and as its handler begins by a timer. */
+  const collect = (): void => {
+    collecting = true
+    if (!watch.active) watch.start()
+  }
+  const handOver = (name: string): void => {
+    collecting = false
+    running.set(0, { name } as unknown as Message)
+  }
   const told = (): [number, string, number][] =>
     seen
       .splice(0)
       .map(({ count, longest: { message, ms } }) => [count, (message as unknown as { name: string }).name, ms])
-  return { clock, watch, begin, end, told }
+  return { clock, watch, begin, end, collect, handOver, told }
 }
 
 describe('handlers that run for long', () => {
@@ -59,6 +70,16 @@ describe('handlers that run for long', () => {
     assert.deepEqual(told(), [[1, 'first', 1_000]])
     await clock.advance(500)
     assert.deepEqual(told(), [[2, 'first', 1_500]])
+  })
+
+  it('are reported if they began long after the last message came, with a batch', async () => {
+    const { clock, watch, collect, handOver, told } = watched(1_000, 1)
+    collect()
+    await clock.advance(600)
+    handOver('stuck')
+    await clock.advance(1_150)
+    assert.deepEqual(told(), [[1, 'stuck', 1_000]])
+    assert.equal(watch.active, true)
   })
 
   it('are not reported if one place has many short ones', async () => {
