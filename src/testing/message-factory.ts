@@ -1,9 +1,11 @@
 import type { Settlement } from '../channel/consume/acker.ts'
 import type { Envelope } from '../channel/consume/delivery.ts'
+import { type AbortRegistration, onAbort } from '../lib/abort-listeners.ts'
 import { Message } from '../patterns/consume/message.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../patterns/publish/payload.ts'
-import { checkOptions } from '../protocol/option-check.ts'
+import { checkOptions, signalOption } from '../protocol/option-check.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '../protocol/properties.ts'
+import { PublishEncoder } from '../protocol/publish-encoder.ts'
 import { Properties } from '../protocol/received-properties.ts'
 import { Writer } from '../protocol/writer.ts'
 
@@ -19,7 +21,7 @@ export interface CreateMessageOptions {
   readonly properties?: BasicProperties | undefined
   /** Where it seems to come from. Default: the default exchange, first delivery. */
   readonly envelope?: Partial<Envelope> | undefined
-  /** Aborts the message's `signal`, as a lost connection does. */
+  /** Aborts the message's `signal`, as a lost connection does: the message can no longer be settled. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -29,6 +31,16 @@ const ENVELOPE = ['consumerTag', 'deliveryTag', 'exchangeName', 'routingKey', 'i
 /** A message without a broker, which remembers how it was settled. */
 export class CreatedMessage<Content = unknown> extends Message<Content> {
   #settlement: MessageSettlement | undefined
+  #loss: AbortRegistration | undefined
+
+  /** @internal It is lost when this is aborted. */
+  lostBy(signal: AbortSignal): void {
+    const controller = new AbortController()
+    this.controller = controller
+    const lose = (): void => controller.abort(signal.reason)
+    if (signal.aborted) lose()
+    else this.#loss = onAbort(signal, lose)
+  }
 
   /** How it was settled first; undefined while it is not. */
   get settlement(): MessageSettlement | undefined {
@@ -42,8 +54,9 @@ export class CreatedMessage<Content = unknown> extends Message<Content> {
 
   /** @internal */
   override settle(how: Settlement, requeue: boolean): boolean {
-    if (this.#settlement !== undefined) return false
+    if (this.#settlement !== undefined || this.isLost) return false
     this.#settlement = { how, requeue: how !== 'ack' && requeue }
+    this.#loss?.cancel()
     return true
   }
 }
@@ -60,26 +73,27 @@ export function createMessage<Content = unknown>(
 ): CreatedMessage<Content> {
   checkOptions(CREATE, options, ['properties', 'envelope', 'signal'])
   checkOptions(`${CREATE}, "envelope"`, options.envelope, ENVELOPE)
-  const encoded = isEncoded(body)
-  const bytes = Buffer.from(encoded ? body : toJson(CREATE, body))
-  const properties = encoded ? (options.properties ?? {}) : withJsonType(options.properties)
-  const envelope: Envelope = {
-    consumerTag: 'test',
-    deliveryTag: 1,
-    exchangeName: '',
-    routingKey: '',
-    isRedeliver: false,
-    ...options.envelope,
-  }
-  const message = new CreatedMessage<Content>(bytes, envelope, read(properties), undefined)
-  const { signal } = options
-  if (signal !== undefined) {
-    const controller = new AbortController()
-    message.controller = controller
-    if (signal.aborted) controller.abort(signal.reason)
-    else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true })
-  }
+  const signal = signalOption(CREATE, 'signal', options.signal)
+  const payload = isEncoded(body) ? body : toJson(CREATE, body)
+  const properties = payload === body ? options.properties : withJsonType(options.properties)
+  const envelope = envelopeOf(options.envelope)
+  const received = read(properties ?? {})
+  publishes.check(envelope.exchangeName, envelope.routingKey, false, properties, payload)
+  const message = new CreatedMessage<Content>(Buffer.from(payload as string), envelope, received, undefined)
+  if (signal !== undefined) message.lostBy(signal)
   return message
+}
+
+const publishes = new PublishEncoder(new Writer(), Number.POSITIVE_INFINITY)
+
+function envelopeOf({
+  consumerTag = 'test',
+  deliveryTag = 1,
+  exchangeName = '',
+  routingKey = '',
+  isRedeliver = false,
+}: Partial<Envelope> = {}): Envelope {
+  return { consumerTag, deliveryTag, exchangeName, routingKey, isRedeliver }
 }
 
 /** Encoded and decoded, as on the wire. @throws EncodeError if they cannot be sent. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { channel } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
 import { EncodeError } from '../../src/errors.ts'
 import { createMessage, startBroker } from '../../src/testing/index.ts'
@@ -48,6 +49,53 @@ describe('createMessage', () => {
     for (const body of [undefined, 5, new Map()]) {
       assert.throws(() => createMessage(body as never), refusal(/createMessage: payload must be/))
     }
+    assert.throws(() => createMessage('\ud800'), refusal(/payload has a lone surrogate/))
+  })
+
+  it('refuses properties and places that publish refuses, and takes undefined for a default', () => {
+    const refused = [
+      [{ properties: null }, /properties must be an object, not null/],
+      [{ properties: { priority: 'high' } }, /priority/],
+      [{ envelope: { routingKey: 7 } }, /routing/],
+      [{ signal: {} }, /createMessage: "signal" must be an AbortSignal/],
+    ] as const
+    for (const [options, pattern] of refused) {
+      for (const body of ['x', {}]) assert.throws(() => createMessage(body, options as never), refusal(pattern))
+    }
+    const { envelope } = createMessage('x', { envelope: { deliveryTag: undefined, routingKey: 'bills' } as never })
+    assert.deepEqual(envelope, { ...createMessage('x').envelope, routingKey: 'bills' })
+  })
+
+  it('makes a message that cannot be settled once it is lost, nor lost once it is settled', () => {
+    const lost = new AbortController()
+    const [held, settled] = [lost, lost].map(({ signal }) => createMessage('x', { signal }))
+    assert.equal(settled?.ack(), true)
+    lost.abort(new Error('cut'))
+    assert.deepEqual([held?.signal.aborted, held?.ack(), held?.settlement], [true, false, undefined])
+    assert.deepEqual([settled?.signal.aborted, settled?.settlement?.how], [false, 'ack'])
+    assert.equal(createMessage('x', { signal: lost.signal }).reject(), false)
+  })
+
+  it('makes any number of messages with one signal', async () => {
+    const warnings: Error[] = []
+    const warned = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', warned)
+    const { signal } = new AbortController()
+    const messages = Array.from({ length: 50 }, () => createMessage('x', { signal }))
+    await new Promise(resolve => setImmediate(resolve))
+    process.off('warning', warned)
+    assert.deepEqual(warnings, [])
+    for (const message of messages) assert.equal(message.signal.aborted, false)
+  })
+
+  it('makes a message that remembers how it was settled also while settlements are traced', () => {
+    const start = channel('tracing:asyncamqp:settle:start')
+    const traced = (): void => {}
+    start.subscribe(traced)
+    const message = createMessage('x')
+    assert.equal(message.nack(), true)
+    start.unsubscribe(traced)
+    assert.deepEqual(message.settlement, { how: 'nack', requeue: true })
   })
 
   it('refuses options that it does not know', () => {

@@ -147,7 +147,7 @@ export class Message<Content = unknown> {
 
   #settleTraced(how: Settlement, requeue: boolean): boolean {
     const { acker } = this
-    if (acker === undefined) return false
+    if (acker === undefined) return this.settle(how, requeue)
     const context = new SettleContext(acker, how, this.envelope.deliveryTag, false, requeue)
     return context.settle(settleMessage, this)
   }
