@@ -12,7 +12,7 @@ import type { Telemetry } from './telemetry.ts'
  */
 export class CallSpans {
   readonly #telemetry: Telemetry
-  readonly #ongoing = new WeakMap<CallContext, { readonly span: Span | undefined; readonly startedAt: number }>()
+  readonly #ongoing = new Map<CallContext, { readonly span: Span | undefined; readonly startedAt: number }>()
 
   constructor(telemetry: Telemetry) {
     this.#telemetry = telemetry
@@ -45,6 +45,7 @@ export class CallSpans {
   finish(traced: CallContext): void {
     const ongoing = this.#ongoing.get(traced)
     if (ongoing === undefined) return
+    this.#ongoing.delete(traced)
     const { span, startedAt } = ongoing
     const { error, serverAddress, serverPort } = traced
     const { metrics, recordExceptions } = this.#telemetry
@@ -59,6 +60,11 @@ export class CallSpans {
     if (error !== undefined) recordFailure(span, error, recordExceptions)
     span.end()
   }
+
+  close(): void {
+    for (const { span } of this.#ongoing.values()) span?.end()
+    this.#ongoing.clear()
+  }
 }
 
 const CONNECT = clientOperation('connect')
@@ -66,7 +72,7 @@ const CONNECT = clientOperation('connect')
 /** Of attempts to connect. Those of a recovery are children of its span. */
 export class ConnectSpans {
   readonly #telemetry: Telemetry
-  readonly #ongoing = new WeakMap<ConnectContext, Span>()
+  readonly #ongoing = new Map<ConnectContext, Span>()
 
   constructor(telemetry: Telemetry) {
     this.#telemetry = telemetry
@@ -94,11 +100,17 @@ export class ConnectSpans {
   finish(traced: ConnectContext): void {
     const span = this.#ongoing.get(traced)
     if (span === undefined) return
+    this.#ongoing.delete(traced)
     const { serverAddress, serverPort, virtualHost, error } = traced
     if (serverAddress !== undefined) span.setAttribute(ATTRIBUTES.serverAddress, serverAddress)
     if (serverPort !== undefined) span.setAttribute(ATTRIBUTES.serverPort, serverPort)
     if (virtualHost !== undefined) span.setAttribute(ATTRIBUTES.virtualHost, virtualHost)
     if (error !== undefined) recordFailure(span, error, this.#telemetry.recordExceptions)
     span.end()
+  }
+
+  close(): void {
+    for (const span of this.#ongoing.values()) span.end()
+    this.#ongoing.clear()
   }
 }

@@ -52,6 +52,13 @@ export class Connections {
     const entry = open?.get(traced)
     if (entry !== undefined) noteResent(entry)
     open?.delete(traced)
+    this.#forget(traced)
+  }
+
+  /** Unless anything of it is under way: handlers may outlast a connection. */
+  #forget({ connectionId }: Identified): void {
+    const known = this.#byId.get(connectionId)
+    if (known?.open.size === 0 && known.recovery === undefined) this.#byId.delete(connectionId)
   }
 
   recoveryOf(of: Identified): Span | undefined {
@@ -74,18 +81,17 @@ export class Connections {
       for (const counter of [reconnects, resent, blockedDuration]) counter.add(0, connectionAttributes(event))
     },
     'connection.lost': event => {
-      const connection = this.#of(event)
-      if (event.willRecover) connection.recovery ??= this.#startRecovery(event)
-      const { recovery } = connection
+      if (event.willRecover) this.#of(event).recovery ??= this.#startRecovery(event)
+      const recovery = this.recoveryOf(event)
       const attributes = { ...errorAttributes(event.error), [ATTRIBUTES.reason]: event.reason }
       recovery?.addEvent(EVENTS.connectionLost, attributes)
-      for (const { span } of connection.open.values()) {
+      for (const { span } of this.#openOn(event)) {
         span.addEvent(EVENTS.connectionLost, attributes)
         if (recovery?.isRecording() === true) span.addLink({ context: recovery.spanContext() })
       }
     },
     'connection.recovery_attempt_failed': event => {
-      this.#of(event).recovery?.addEvent(EVENTS.attemptFailed, {
+      this.recoveryOf(event)?.addEvent(EVENTS.attemptFailed, {
         ...errorAttributes(event.error),
         [ATTRIBUTES.attempt]: event.attempt,
       })
@@ -111,11 +117,10 @@ export class Connections {
     },
     'connection.closed': event => {
       this.#endRecovery(event, () => {})
-      this.#byId.delete(event.connectionId)
     },
     'publisher.resent': event => {
       this.#telemetry.metrics.resent.add(event.count, connectionAttributes(event))
-      for (const open of this.#of(event).open.values()) noteResent(open)
+      for (const open of this.#openOn(event)) noteResent(open)
     },
     'consumer.cancelled': event => {
       // It ended with its connection, which is counted as such.
@@ -147,15 +152,20 @@ export class Connections {
   }
 
   #endRecovery(info: Endpoint, describe: (span: Span) => void): void {
-    const connection = this.#of(info)
-    if (connection.recovery === undefined) return
+    const connection = this.#byId.get(info.connectionId)
+    if (connection?.recovery === undefined) return
     describe(connection.recovery)
     connection.recovery.end()
     connection.recovery = undefined
+    this.#forget(info)
+  }
+
+  #openOn({ connectionId }: Identified): Iterable<Open> {
+    return this.#byId.get(connectionId)?.open.values() ?? []
   }
 
   #tellOpen(info: Endpoint, name: string, attributes: Attributes): void {
-    for (const { span } of this.#of(info).open.values()) span.addEvent(name, attributes)
+    for (const { span } of this.#openOn(info)) span.addEvent(name, attributes)
   }
 }
 

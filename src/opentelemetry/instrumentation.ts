@@ -101,6 +101,8 @@ interface Seen {
 interface OperationSpans<C> {
   start(traced: C): void
   finish(traced: C): void
+  /** End the spans under way: their ends will not be seen. */
+  close?(): void
 }
 
 class Instrumentation implements AmqpInstrumentation, Telemetry {
@@ -112,6 +114,8 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
   readonly connections: Connections
   tracer: Tracer
   readonly #protocol: AmqpProtocol | undefined
+  /** Those of the protocol, which may have two; undefined if all of the process are traced. */
+  #ids: ReadonlySet<number | undefined> | undefined
   /** Those whose state is measured. */
   readonly #connected = new Map<number, () => ConnectionStats>()
   #meterProvider: MeterProvider | undefined
@@ -140,7 +144,11 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
   enable(): void {
     if (this.#unsubscribers.length > 0) return
     const protocol = this.#protocol
-    if (protocol !== undefined) this.#measure(protocol.stats().connectionId, () => protocol.stats())
+    if (protocol !== undefined) {
+      const { connectionId, publisherConnection } = protocol.stats()
+      this.#ids = new Set([connectionId, publisherConnection?.connectionId])
+      this.#measure(connectionId, () => protocol.stats())
+    }
     this.#trace('connect', new ConnectSpans(this))
     this.#trace('call', new CallSpans(this))
     this.#trace('publish', new PublishSpans(this))
@@ -148,7 +156,8 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
     this.#trace('rpc.call', new RpcSpans(this, OPERATIONS.call, 'operationDuration'))
     this.#trace('rpc.handle', new RpcSpans(this, OPERATIONS.handle, 'processDuration'))
     for (const [name, listener] of this.connections.listeners) this.#on(`asyncamqp:${name}`, listener)
-    for (const name of ['connecting', 'opened']) {
+    // The figures of a protocol are the sums over both.
+    for (const name of protocol === undefined ? ['connecting', 'opened'] : []) {
       this.#on<LifecycleEvent<'connection.opened'>>(`asyncamqp:connection.${name}`, ({ connectionId, stats }) =>
         this.#measure(connectionId, stats),
       )
@@ -195,6 +204,7 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
   #trace<C extends Seen>(operation: string, spans: OperationSpans<C>): void {
     this.#on<C>(`tracing:asyncamqp:${operation}:start`, traced => spans.start(traced))
     this.#on<C>(`tracing:asyncamqp:${operation}:asyncEnd`, traced => spans.finish(traced))
+    this.#unsubscribers.push(() => spans.close?.())
   }
 
   /** An error in a subscriber would end the process. */
@@ -211,7 +221,7 @@ class Instrumentation implements AmqpInstrumentation, Telemetry {
   }
 
   #isMine({ connectionId }: Seen): boolean {
-    return this.#protocol === undefined || this.#connected.has(connectionId)
+    return this.#ids === undefined || this.#ids.has(connectionId)
   }
 }
 

@@ -5,11 +5,12 @@ import { diag } from '@opentelemetry/api'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import * as semconv from '@opentelemetry/semantic-conventions/incubating'
-import { connect, DecodeError, type Message } from '../../src/index.ts'
+import { ConnectionError, connect, DecodeError, type Message } from '../../src/index.ts'
 import { ATTRIBUTES, CONVENTIONS_VERSION, FORMER_NAMES, METRICS } from '../../src/opentelemetry/conventions.ts'
 import { type InstrumentOptions, instrument } from '../../src/opentelemetry/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
 import { HOSTILE_VALUES } from '../support/hostile-values.ts'
+import { rejection } from '../support/rejection.ts'
 import { Sdk } from './sdk.ts'
 
 const sdk = new Sdk()
@@ -59,6 +60,82 @@ describe('instrument()', () => {
     const clients = samples.filter(({ name }) => name === 'asyncamqp_connections').map(({ labels }) => labels)
     assert.deepEqual(new Set(clients.map(labels => labels['messaging_client_id'])), new Set(['one']))
     instrumentation.disable()
+  })
+
+  it('traces and measures both connections of one protocol', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url, { connections: 'separate', connectionName: 'two' })
+    await protocol.queueDeclare('q')
+    const instrumentation = instrument({ protocol })
+    sdk.forget()
+    broker.withholdConfirms()
+    const published = protocol.publish('x', '', 'q')
+    await broker.hasPublished(1)
+    const unconfirmed = (await sdk.scrape())
+      .filter(({ name, labels }) => name === 'asyncamqp_publish_unconfirmed' && labels['messaging_client_id'] === 'two')
+      .map(({ value }) => value)
+    assert.deepEqual(unconfirmed, [1])
+    broker.releaseConfirms()
+    await published
+    assert.deepEqual(
+      sdk.spans.map(({ name }) => name),
+      ['publish q'],
+    )
+    instrumentation.disable()
+  })
+
+  it('sees the ends of what outlasts its connection', async () => {
+    for (const one of [true, false]) {
+      await using broker = await startBroker()
+      await using protocol = await connect(broker.url, { recovery: false, onError: () => {} })
+      for (const queue of ['q', 'work']) await protocol.queueDeclare(queue)
+      const instrumentation = instrument(one ? { protocol } : {})
+      let end = (): void => {}
+      await protocol.consumer(
+        'work',
+        () =>
+          new Promise<void>(resolve => {
+            end = resolve
+          }),
+      )
+      await protocol.publish('x', '', 'work')
+      await broker.queue('work').hasUnacked(1)
+      sdk.forget()
+      broker.withholdConfirms()
+      const published = rejection(protocol.publish('x', '', 'q'), ConnectionError)
+      await broker.hasPublished(2)
+      broker.cutConnections()
+      await published
+      end()
+      await sdk.one('process work')
+      await sdk.one('publish q')
+      instrumentation.disable()
+    }
+  })
+
+  it('ends the spans of calls, attempts to connect and handlers that are under way when it is disabled', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url, { recovery: false, onError: () => {} })
+    await protocol.queueDeclare('work')
+    const instrumentation = instrument()
+    await protocol.consumer('work', () => new Promise<void>(() => {}))
+    await protocol.publish('x', '', 'work')
+    await broker.queue('work').hasUnacked(1)
+    const lost = rejection(protocol.waitClosed(), ConnectionError)
+    broker.cutConnections()
+    await lost
+    await using other = await connect(broker.url)
+    broker.freeze()
+    const declared = sdk.provider.getTracer('test').startActiveSpan('caller', () => other.queueDeclare('q'))
+    const connecting = connect(broker.url)
+    await new Promise(resolve => setImmediate(resolve))
+    sdk.forget()
+    instrumentation.disable()
+    const names = sdk.spans.map(({ name }) => name).toSorted()
+    assert.deepEqual(names, [`connect 127.0.0.1:${broker.port}`, 'process work', 'queue.declare q'])
+    broker.thaw()
+    await declared
+    await (await connecting).close()
   })
 
   it('goes on with other providers, and ends what is under way when it is disabled', async () => {
