@@ -1,3 +1,5 @@
+import { surface } from './call-safely.ts'
+
 /** One thing to do when a signal is aborted. */
 export class AbortRegistration {
   readonly run: () => void
@@ -23,6 +25,8 @@ const REGISTRATIONS = new WeakMap<AbortSignal, Registrations>()
  */
 class Registrations extends Set<AbortRegistration> {
   readonly #signal: AbortSignal
+  /** A function, since a polyfill may take no object. */
+  readonly #aborted = (): void => runAll(this)
 
   constructor(signal: AbortSignal) {
     super()
@@ -30,19 +34,25 @@ class Registrations extends Set<AbortRegistration> {
   }
 
   override add(registration: AbortRegistration): this {
-    if (this.size === 0) this.#signal.addEventListener('abort', this)
+    if (this.size === 0) this.#listen(true)
     return super.add(registration)
   }
 
   override delete(registration: AbortRegistration): boolean {
     const deleted = super.delete(registration)
     // A signal that outlives all waiters keeps nothing of them in memory.
-    if (deleted && this.size === 0) this.#signal.removeEventListener('abort', this)
+    if (deleted && this.size === 0) this.#listen(false)
     return deleted
   }
 
-  handleEvent(): void {
-    runAll(this)
+  /** A signal may be an object of the program's: what its methods throw is not an error of what is bounded by it. */
+  #listen(listens: boolean): void {
+    try {
+      if (listens) this.#signal.addEventListener('abort', this.#aborted)
+      else this.#signal.removeEventListener('abort', this.#aborted)
+    } catch (error) {
+      surface(error)
+    }
   }
 }
 

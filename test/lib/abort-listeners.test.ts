@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
+import { EventEmitter, getEventListeners } from 'node:events'
 import { describe, it } from 'node:test'
 import { Cancellation, onAbort } from '../../src/lib/abort-listeners.ts'
 
@@ -39,6 +39,55 @@ describe('onAbort', () => {
     onAbort(other.signal, () => called.push('other'))
     other.abort()
     assert.deepEqual(called, ['other'])
+  })
+})
+
+describe('a signal that is an object of the program’s', () => {
+  /** As a polyfill may be: on an EventEmitter, which takes nothing but functions. */
+  function polyfill() {
+    const emitter = new EventEmitter()
+    const signal = {
+      aborted: false,
+      addEventListener: (name: string, listener: () => void) => emitter.on(name, listener),
+      removeEventListener: (name: string, listener: () => void) => emitter.off(name, listener),
+    }
+    return { emitter, signal: signal as unknown as AbortSignal }
+  }
+
+  it('may take functions alone', () => {
+    const { emitter, signal } = polyfill()
+    const called: string[] = []
+    onAbort(signal, () => called.push('gone')).cancel()
+    assert.equal(emitter.listenerCount('abort'), 0)
+    onAbort(signal, () => called.push('first'))
+    onAbort(signal, () => called.push('second'))
+    emitter.emit('abort')
+    assert.deepEqual(called, ['first', 'second'])
+    assert.equal(emitter.listenerCount('abort'), 0)
+  })
+
+  it('harms no caller if it throws: that surfaces', async () => {
+    const surfaced: unknown[] = []
+    const unhandled = (error: unknown): void => void surfaced.push(error)
+    const before = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection')
+    process.on('unhandledRejection', unhandled)
+    const errors = [new Error('add'), new Error('remove')]
+    const signal = {
+      aborted: false,
+      addEventListener: () => {
+        throw errors[0]
+      },
+      removeEventListener: () => {
+        throw errors[1]
+      },
+    } as unknown as AbortSignal
+    const registration = onAbort(signal, () => {})
+    registration.cancel()
+    await new Promise(resolve => setImmediate(resolve))
+    process.off('unhandledRejection', unhandled)
+    for (const listener of before) process.on('unhandledRejection', listener)
+    assert.deepEqual(surfaced, errors)
   })
 })
 

@@ -172,6 +172,8 @@ describe('the validators of options', () => {
     refuses(() => functionOption('x', 'y', 'z'), 'x: "y" must be a function, not "z"')
     refuses(() => signalOption('x', 'signal', {}), 'x: "signal" must be an AbortSignal, not an object (Object)')
     refuses(() => signalOption('x', 'signal', 5n), 'x: "signal" must be an AbortSignal, not 5n')
+    const deaf = { aborted: false, addEventListener: () => {} }
+    refuses(() => signalOption('x', 'signal', deaf), 'x: "signal" must be an AbortSignal, not an object (Object)')
   })
 
   it('shorten long strings', () => {
