@@ -121,6 +121,31 @@ describe('protocol.stats()', () => {
     await the.protocol.close({ timeout: 10 })
   })
 
+  it('counts no failed message that the broker has back, though the program decides about it', async () => {
+    const the = await Recoverable.open()
+    const decided: (() => void)[] = []
+    const onFailure = (): Promise<void> => new Promise(resolve => decided.push(resolve))
+    const fail = (): never => {
+      throw new Error('no')
+    }
+    const consumer = await the.protocol.consumer('work', fail, { onFailure })
+    const deliver = (tag: number): void => the.peer.send(delivery(1, consumer.stats().consumerTag ?? '', tag, 'm'))
+    deliver(1)
+    deliver(2)
+    await turn()
+    assert.deepEqual([decided.length, consumer.stats().unacknowledged], [2, 2])
+    await the.recover()
+    assert.equal(consumer.stats().unacknowledged, 0)
+    deliver(1)
+    await turn()
+    assert.deepEqual([decided.length, consumer.stats().unacknowledged], [3, 1])
+    for (const decide of decided) decide()
+    const closing = consumer.close()
+    await turn()
+    assert.equal(consumer.stats().unacknowledged, 0)
+    await the.clock.until(closing)
+  })
+
   it('counts what a loop and next() have given out', async () => {
     const the = await Recoverable.open()
     const loop = await the.protocol.consumer('looped', { prefetchCount: 3 })

@@ -349,7 +349,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   /** No handler runs, and failed messages are settled. */
   get handlersIdle(): boolean {
-    return this.#failed.unsettled === 0 && (this.#runs?.isIdle ?? true)
+    return this.#failed.isIdle && (this.#runs?.isIdle ?? true)
   }
 
   // ---- the end
@@ -390,11 +390,12 @@ export class Dispatcher implements DeliverySink, TakersHost {
     this.#conditions.check()
   }
 
-  /** Give back what loops and handlers have in hand and do not end with. */
+  /** Give back what loops and handlers have in hand and do not end with, and what has failed and is not decided about. */
   giveUp(): void {
     const reason = this.#closedReason()
     this.takers.giveUp(reason)
     this.#runs?.giveUp(reason)
+    this.#failed.giveUp(reason)
   }
 
   #closedReason(): Error {

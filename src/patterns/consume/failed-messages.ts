@@ -15,7 +15,7 @@ export class FailedMessages {
   readonly #settled: () => void
   /** That of the consumer: other messages follow, in the context of this one. */
   readonly #context = new AsyncResource('asyncamqp')
-  #unsettled = 0
+  readonly #failed = new Set<Message>()
 
   constructor(policy: FailurePolicy, report: (error: unknown, failing: Failing) => void, settled: () => void) {
     this.#policy = policy
@@ -23,8 +23,21 @@ export class FailedMessages {
     this.#settled = settled
   }
 
+  /** None is being decided about, or waits to be settled. */
+  get isIdle(): boolean {
+    return this.#failed.size === 0
+  }
+
+  /** Those that are not settled, and that the broker has not taken back. */
   get unsettled(): number {
-    return this.#unsettled
+    let held = 0
+    for (const message of this.#failed) if (message.isHeld) held++
+    return held
+  }
+
+  /** Give back, for `reason`, what is not settled: nothing says when the program has decided. */
+  giveUp(reason: Error): void {
+    for (const message of this.#failed) message.giveBack(reason)
   }
 
   /** A handler succeeded: if its message had failed before, that is over. */
@@ -40,12 +53,12 @@ export class FailedMessages {
   /** Apply the failure policy to a message. */
   settle(message: Message, trace: ProcessTrace | undefined, failing: Failing, error: unknown): void {
     const { isHeld } = message
-    if (isHeld) this.#unsettled++
+    if (isHeld) this.#failed.add(message)
     trace?.failed(error)
     trace?.done()
     if (!isHeld) return
     const settled = (): void => {
-      this.#unsettled--
+      this.#failed.delete(message)
       this.#context.runInAsyncScope(this.#settled)
     }
     this.#policy.settle(message, error).then(settled, (second: unknown) => {
