@@ -9,7 +9,7 @@ import { checkOptions, durationOption, signalOption } from '../../protocol/optio
 import { type BasicProperties, PUBLISH_OPTIONS } from '../../protocol/properties.ts'
 import type { Encoded, Encoder } from './encoder.ts'
 
-/** A message that is to be encoded, with the options that the program gave. */
+/** A message before its payload is encoded, with the options that the program gave. */
 export interface Unencoded {
   readonly payload: unknown
   readonly exchange: string
