@@ -590,8 +590,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the end of a failed message is not reported',
     'patterns/consume/failed-messages.ts',
-    'this.#unsettled--\n      this.#context.runInAsyncScope(this.#settled)',
-    'this.#unsettled--',
+    'this.#failed.delete(message)\n      this.#context.runInAsyncScope(this.#settled)',
+    'this.#failed.delete(message)',
     'a close waits for it until its time is over',
   ],
   [
@@ -1198,8 +1198,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a signal keeps its listener',
     'lib/abort-listeners.ts',
-    "if (deleted && this.size === 0) this.#signal.removeEventListener('abort', this)",
-    "if (deleted && this.size === 1) this.#signal.removeEventListener('abort', this)",
+    'if (deleted && this.size === 0) this.#listen(false)',
+    'if (deleted && this.size === 1) this.#listen(false)',
     'it holds what has ended, or does not end what waits',
   ],
   [
@@ -1297,8 +1297,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a publisher does not wait for its confirms when it is closed',
     'patterns/publish/reliable-publisher.ts',
-    'if (this.pending > 0) {\n      const emptied',
-    'if (this.pending > 1e9) {\n      const emptied',
+    'if (this.#unsettled > 0) {\n      const emptied',
+    'if (this.#unsettled > 1e9) {\n      const emptied',
     'publishes fail that were on their way',
   ],
   [
@@ -1669,8 +1669,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the close of a publisher does not learn that it is empty',
     'patterns/publish/reliable-publisher.ts',
-    'if (this.pending > 0) return\n    this.#emptied?.()',
-    'if (this.pending > 0) return',
+    'if (this.#unsettled > 0) return\n    this.#emptied?.()',
+    'if (this.#unsettled > 0) return',
     'it waits for all of its time',
   ],
   // ---- in the sources that had few
@@ -2700,8 +2700,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the signal of a publish is ignored',
     'patterns/publish/publish-to.ts',
-    '? undefined : { signal, timeout }',
-    '? undefined : { timeout }',
+    '? undefined : { signal, timeout, timeLeft }',
+    '? undefined : { timeout, timeLeft }',
     'the program has given it up',
   ],
   [
@@ -3373,8 +3373,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what is encoded has its whole timeout again',
     'patterns/typed/encoding-queue.ts',
-    'timeout: Math.max(0, timeout - (clock.now() - start)) }',
-    'timeout }',
+    'Math.max(0, timeout - (clock.now() - start))',
+    'timeout',
     'a publish takes longer than it says',
   ],
   [
