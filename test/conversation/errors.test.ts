@@ -67,6 +67,47 @@ describe('the error of a call that timed out', () => {
   })
 })
 
+describe('the error of a message that could not be made', () => {
+  it('is one of this package, with an outcome, whatever code of the program has thrown', async () => {
+    const the = await Recoverable.open()
+    const own = new Error('own')
+    const fail = (): never => {
+      throw own
+    }
+    const [channel, publisher, client] = await Promise.all([
+      the.protocol.channel({ publisherConfirms: true }),
+      the.protocol.publisher(),
+      the.protocol.rpcClient(),
+    ])
+    const codecs: never[] = []
+    const typed = await the.protocol.publisher({ codecs })
+    const publish = [
+      (properties: object, options?: object) => channel.publish('m', '', 'q', properties, options),
+      (properties: object, options?: object) => publisher.publish('m', 'q', properties, options),
+      (properties: object, options?: object) => the.protocol.publish('m', '', 'q', properties, options),
+      (properties: object, options?: object) => typed.publish('m', 'q', properties, options),
+      (properties: object, options?: object) =>
+        client.call('q', 'm', Object.defineProperty(options ?? {}, 'properties', { value: properties })),
+    ]
+    const thrower = (name: string) => Object.defineProperty({}, name, { get: fail, enumerable: true })
+    const rejected = publish.flatMap(call => [
+      call(thrower('messageId')),
+      call(thrower('headers')),
+      call({ headers: thrower('x') }),
+      call({}, thrower('timeout')),
+      call({}, thrower('signal')),
+    ])
+    rejected.push(client.call('q', { toJSON: fail }), publisher.publish({ toJSON: fail }, 'q'))
+    rejected.push(client.call('q', 'm', { timeout: -1 }), publisher.publish('m', 'q', {}, { timeout: -1 }))
+    const errors = await Promise.all(rejected.map(promise => rejection(promise, EncodeError)))
+    for (const error of errors) {
+      assert.equal(error.outcome, 'notSent')
+      if (error.cause !== undefined) assert.equal(error.cause, own)
+    }
+    assert.equal(errors.filter(({ cause }) => cause === own).length, errors.length - 2)
+  })
+})
+
 describe('errors of connecting', () => {
   it('show the line of the program, however deep the fault was found', async () => {
     const urls = ['amqp://localhost?hartbeat=1']

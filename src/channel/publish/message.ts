@@ -1,9 +1,9 @@
 import type { PublishContext } from '../../diagnostics/publish.ts'
-import { abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
+import { AmqpError, abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
 import { isRejecting, rejectAtAwait, settleAfter } from '../../lib/await-site.ts'
 import { types } from '../../lib/platform.ts'
-import { asError } from '../../lib/thrown.ts'
 import type { Place, WaitBounds, Waiter, WaitList } from '../../lib/wait-list.ts'
+import { encodeError } from '../../protocol/encode-error.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { Properties } from '../../protocol/received-properties.ts'
@@ -205,10 +205,14 @@ export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown
   return writes === 1 ? 'refused' : 'unknown'
 }
 
-/** What a publish throws. If the message cannot be encoded, its outcome is `notSent`. */
-export function notSent(thrown: unknown): Error {
-  if (thrown instanceof EncodeError) thrown.outcome = 'notSent'
-  return asError(thrown)
+/**
+ * What a publish rejects with that threw before anything was sent. Code of the program that is read for it, such as a getter
+ * of its options, may throw anything.
+ */
+export function notSent(thrown: unknown): AmqpError {
+  const error = thrown instanceof AmqpError ? thrown : encodeError('a message', thrown)
+  if (error instanceof EncodeError) error.outcome = 'notSent'
+  return error
 }
 
 /** `publish of message "m1" to exchange "logs" with routing key "info"`, for errors. */

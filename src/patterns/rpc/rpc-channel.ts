@@ -97,7 +97,7 @@ export class RpcChannel implements DeliverySink {
     this.#calls.set(correlationId, call)
     call.sending()
     const failed = (thrown: unknown): void => {
-      const error = notSent(thrown) as AmqpError
+      const error = notSent(thrown)
       // RabbitMQ changes the replyTo of a returned message, so that it may be matched to another publish with the same
       // content.
       if (isReturnOfAnother(error, correlationId)) call.confirmed()

@@ -131,7 +131,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
       if (surplus.length > 0) throw new EncodeError(SURPLUS)
       call = this.#begin(routingKey, payload, options, site)
     } catch (error) {
-      return Promise.reject(atCallSite(asError(error), site))
+      return Promise.reject(atCallSite(notSent(error), site))
     }
     if (this.#coding !== undefined || RPC_CALL.active) return this.#callTraced(call, routingKey, payload)
     this.#send(call)
