@@ -98,13 +98,7 @@ export class PendingCall {
   publishFailed(error: AmqpError): void {
     // Its reply has come, and is being decoded.
     if (this.state !== 'sending') return
-    const { what } = this.request
-    const makeError = this.givenUp
-    if (makeError !== undefined) this.refuse(makeError(what, error.outcome ?? 'unknown'))
-    else {
-      error.message = `${what} failed: ${error.message}`
-      this.refuse(error)
-    }
+    this.refuse(this.givenUp?.(this.request.what, error.outcome ?? 'unknown') ?? this.named(error))
   }
 
   /** Its channel is over, and ends its publish, too. */
@@ -128,8 +122,14 @@ export class PendingCall {
     else
       decode(reply).then(
         () => this.answered(reply),
-        (error: Error) => this.refuse(error),
+        (error: Error) => this.refuse(this.named(error)),
       )
+  }
+
+  /** An error of this call alone, with its name. */
+  named(error: Error): Error {
+    error.message = `${this.request.what} failed: ${error.message}`
+    return error
   }
 
   answered(reply: Message): void {

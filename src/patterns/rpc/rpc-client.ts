@@ -115,9 +115,9 @@ export class RpcClient<Request = Payload, Reply = unknown> {
    *
    * @param payload bytes, a string, or any other object, which goes as JSON.
    * @throws MessageReturnedError at once if no queue takes the request; PublishFailedError if the broker refuses it;
-   * RemoteError if the server's handler throws; TimeoutError; AbortError; ChannelClosedError,
-   * ConnectionLostError or ConnectionClosedError if the reply can no longer come. Each has the `outcome` of the
-   * request but a RemoteError: one that is `'notSent'` was never written, and is not written later.
+   * RemoteError if the server's handler throws; DecodeError if the reply does not fit its schema; TimeoutError; AbortError;
+   * ChannelClosedError, ConnectionLostError or ConnectionClosedError if the reply can no longer come; EncodeError. Each has the
+   * `outcome` of the request unless a reply came: one that is `'notSent'` was never written, and is not written later.
    */
   call(
     routingKey: string,

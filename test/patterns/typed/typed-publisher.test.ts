@@ -348,6 +348,11 @@ describe('RPC with schemas', () => {
     const other = await the.protocol.rpcClient({ schema: { reply: NUMBERS } })
     const odd = await rejection(other.call('q', [1]), DecodeError)
     assert.deepEqual(odd.issues, [{ path: '', message: 'expected an array' }])
+    assert.match(
+      odd.message,
+      /^rpc call to "q" with correlationId "\S+" failed: the body of .* does not fit its schema: expected an array$/,
+    )
+    assert.match(odd.stack ?? '', /^DecodeError: rpc call to "q" .*\n.*typed-publisher\.test/)
   })
 
   it('answers null if it fits, and nothing with an empty reply', async () => {
