@@ -623,7 +623,7 @@ export class Channel {
       const { requeue = true } = options
       return this.#recovering.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
     })
-    return sent.catch((error: unknown) => this.#recovering.forgotten(error))
+    return this.#recovering.forgettable(sent)
   }
 
   // ---- transactions

@@ -2,7 +2,13 @@ import type { LifecycleSink } from '../diagnostics/lifecycle-reporter.ts'
 import type { Endpoint } from '../diagnostics/server-context.ts'
 import { SETTLE, SettleContext } from '../diagnostics/settle.ts'
 import type { ConsumerStats } from '../diagnostics/stats.ts'
-import { type AmqpError, type ChannelClosedError, ConnectionLostError, ConsumerCancelledError } from '../errors.ts'
+import {
+  type AmqpError,
+  BufferFullError,
+  type ChannelClosedError,
+  ConnectionLostError,
+  ConsumerCancelledError,
+} from '../errors.ts'
 import { atCallSite, atNoCall, rejection } from '../lib/call-site.ts'
 import { ignore } from '../lib/ignore.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
@@ -342,15 +348,32 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
    */
   forgotten<T>(error: unknown): Promise<T> {
     const rejected = Promise.reject<T>(error)
-    if (this.modes.transaction === 'lost' && error instanceof ConnectionLostError) rejected.catch(ignore)
+    if (this.#isTakenCareOf(error)) rejected.catch(ignore)
+    return rejected
+  }
+
+  /** The same of a method that may have to wait. */
+  forgettable<T>(sent: Promise<T>): Promise<T> {
+    const result = sent.catch((error: unknown): never => {
+      if (this.#isTakenCareOf(error)) result.catch(ignore)
+      throw error
+    })
+    return result
+  }
+
+  #isTakenCareOf(error: unknown): boolean {
     if (this.#state === 'closed' || this.#session?.state === 'closing') {
-      rejected.catch(ignore)
       if (!this.#reported) {
         this.#reported = true
         this.host.report(error, 'warn')
       }
+      return true
     }
-    return rejected
+    if (error instanceof BufferFullError) {
+      this.publishing.reportFirst(error)
+      return true
+    }
+    return this.modes.transaction === 'lost' && error instanceof ConnectionLostError
   }
 
   // ---- modes

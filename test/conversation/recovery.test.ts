@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import type { TransportFactory, TransportHandler } from '../../src/connection/wire/transport.ts'
 import {
   type Channel,
+  ChannelClosedError,
   ConnectionClosedError,
   ConnectionFailedError,
   ConnectionLostError,
@@ -349,6 +350,39 @@ describe('calls that wait for a recovery', () => {
     assert.equal(declared.state, 'pending')
     await the.clock.advance(1)
     assert.ok(declared.error instanceof TimeoutError)
+  })
+})
+
+describe('basicRecoverAsync', () => {
+  it('need not be awaited: if its channel ends before it is sent, onError is called once', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    void channel.basicRecoverAsync()
+    void channel.basicRecoverAsync()
+    await channel.close()
+    void channel.basicRecoverAsync()
+    await turn()
+    assert.equal(the.errors.length, 1)
+    assert.match(
+      String(the.errors[0]),
+      /basic\.recover-async failed: channel 1 is closed: it was closed by the program/,
+    )
+    await rejection(channel.basicRecoverAsync(), ChannelClosedError)
+  })
+
+  it('need not be awaited: if too many calls wait, onError is called with the first that is refused', async () => {
+    const the = await Recoverable.open({ maxWaiting: 1 })
+    const channel = await the.protocol.channel()
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    for (let n = 0; n < 3; n++) void channel.basicRecoverAsync()
+    await turn()
+    assert.deepEqual(
+      the.errors.map(({ name }) => name),
+      ['BufferFullError'],
+    )
   })
 })
 

@@ -246,7 +246,7 @@ export class Publishing implements PublishSource {
     } catch (error) {
       // The call was not awaited: nothing else would report it.
       if (error instanceof EncodeError) this.#connection.report(notSent(error), 'unhandled')
-      else if (error instanceof BufferFullError) this.#reportFirst(error)
+      else if (error instanceof BufferFullError) this.reportFirst(error)
       else throw error
       refuse(publish, error)
     }
@@ -257,7 +257,7 @@ export class Publishing implements PublishSource {
   #limit(publish: PendingPublish, promise: Promise<void>, bounds: CallOptions): void {
     if (publish.resolve === undefined) return
     const place = enterBounds(publish, this.#bounds(), bounds, error => {
-      this.#reportFirst(error)
+      this.reportFirst(error)
       this.#giveUp(publish, error)
     })
     const leave = (): void => place.leave()
@@ -265,7 +265,7 @@ export class Publishing implements PublishSource {
   }
 
   /** A loop that awaits nothing loses many: the first stands for them. */
-  #reportFirst(error: Error): void {
+  reportFirst(error: Error): void {
     if (this.#overflowing) return
     this.#overflowing = true
     this.#connection.report(error, 'warn')
