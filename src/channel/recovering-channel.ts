@@ -314,10 +314,22 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Settle a delivery; resolves to whether anything was sent. Throws what is for `forgotten`. */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
-    const sent = SETTLE.active
-      ? this.#settleTraced(how, tag, multiple, requeue)
-      : this.settleNow(how, tag, multiple, requeue)
-    return sent ? SENT : STALE
+    const { publishing } = this
+    // It must not overtake the rollback or the commit of another transaction.
+    if (publishing.transactional && publishing.waiting > 0 && publishing.window !== undefined) {
+      return this.#settleInTurn(how, tag, multiple, requeue)
+    }
+    return this.#settle(how, tag, multiple, requeue) ? SENT : STALE
+  }
+
+  #settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
+    return SETTLE.active ? this.#settleTraced(how, tag, multiple, requeue) : this.settleNow(how, tag, multiple, requeue)
+  }
+
+  /** After every publish that waits to be written, and what waits with them. */
+  #settleInTurn(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
+    const context = { what: `basic.${how}`, site: undefined }
+    return this.forgettable(this.useBehindPublishes(async () => this.#settle(how, tag, multiple, requeue), context))
   }
 
   #settleTraced(how: Settlement, tag: number, multiple: boolean, requeue: boolean): boolean {
@@ -334,11 +346,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       throw this.#closedError({ what: `basic.${how}`, site: undefined })
     }
     session.assertOpen({ what: `basic.${how}`, site: undefined })
-    const { transaction } = this.modes
+    if (!this.publishing.transactional) return session.acker.settle(how, tag, multiple, requeue)
     // The txRollback that is due would undo it.
-    if (transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
+    if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
     const sent = session.acker.settle(how, tag, multiple, requeue)
-    if (sent && transaction === 'idle') this.transactionBegun()
+    if (sent) this.transactionBegun()
     return sent
   }
 

@@ -15,7 +15,15 @@ import {
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
-import { type Conversation, converse, FakeBroker, type FakePeer, methodFrame } from '../support/fake-broker.ts'
+import {
+  type Conversation,
+  converse,
+  delivery,
+  FakeBroker,
+  type FakePeer,
+  methodFrame,
+  startConsumer,
+} from '../support/fake-broker.ts'
 import { rejection } from '../support/rejection.ts'
 import { follow, turn } from '../support/settled.ts'
 import { VirtualClock } from '../support/virtual-clock.ts'
@@ -247,6 +255,53 @@ describe('what must stay after publishes', () => {
     unblock(the)
     await channel.transaction(() => void channel.basicPublish('next', 'e', 'k'))
     assert.equal(came(peer), 'tx.select failed tx.rollback next tx.commit')
+  })
+
+  it('stays: an ack is not undone by the rollback of a transaction that failed before it', async () => {
+    const the = await scene()
+    const { peer, channel } = the
+    await channel.txSelect()
+    await startConsumer(the, () => {}, { consumerTag: 'c' })
+    peer.send(delivery(1, 'c', 1, 'x'))
+    block(the)
+    await turn()
+    const work = (): Promise<boolean> => {
+      void channel.basicPublish('a', 'e', 'k')
+      return channel.basicClientAck(1)
+    }
+    await rejection(
+      channel.transaction(() => {
+        void work()
+        throw new Error('its work failed')
+      }),
+      Error,
+    )
+    const second = channel.transaction(work)
+    await turn()
+    unblock(the)
+    assert.equal(await second, true)
+    const names = peer.names.filter(name => !/header|body/.test(name)).slice(-6)
+    const sent = ['basic.publish', 'basic.ack', 'tx.rollback', 'basic.publish', 'basic.ack', 'tx.commit']
+    assert.deepEqual(
+      names,
+      sent.map(name => `1 ${name}`),
+    )
+  })
+
+  it('rejects an ack that waits for its turn in a transaction, and is not awaited, without a report of its own', async () => {
+    const the = await scene()
+    const { peer, channel } = the
+    await channel.txSelect()
+    await startConsumer(the, () => {}, { consumerTag: 'c' })
+    peer.send(delivery(1, 'c', 1, 'x'))
+    block(the)
+    await turn()
+    void channel.basicPublish('a', 'e', 'k')
+    void channel.basicClientAck(1)
+    await channel.close()
+    await turn()
+    assert.equal(the.errors.length, 1, String(the.errors))
+    assert.ok(!peer.names.includes('1 basic.ack'))
   })
 
   it('is one transaction at a time: another one rejects while the work of the first is under way', async () => {
