@@ -534,9 +534,9 @@ export class Channel {
 
   /**
    * Stop a consumer (basic.cancel). What was delivered and no callback has seen goes back to the queue; with `noAck`
-   * callbacks get it, until the channel is closed. A tag that is not known is not an error. With `noWait` it resolves
-   * at once, and the tag may be used again: cancel-ok is asked for in any case, and a basicConsume of the same tag
-   * waits for it.
+   * callbacks get it, until the channel is closed. On a transactional channel it goes back with the next commit, and after
+   * a rollback when the channel is closed. A tag that is not known is not an error. With `noWait` it resolves at once, and
+   * the tag may be used again: cancel-ok is asked for in any case, and a basicConsume of the same tag waits for it.
    */
   basicCancel(consumerTag: string, options: CancelOptions = NONE): Promise<ConsumerTagResult> {
     return this.#method(placeOfCall(), 'basic.cancel', undefined, options, [...CALL, 'noWait'], context => {
