@@ -236,7 +236,6 @@ export class ClientConnection implements ChannelOwner {
     if (!this.#intake.isBlocked) return
     this.#intake.unblock()
     if (hasCapability(this.clientProperties, 'connection.blocked')) this.send(0, methods.ConnectionUnblocked, {})
-    for (const turn of this.#intake.held()) this.#guard(() => this.#intake.do(turn))
     this.#readOn()
   }
 
@@ -260,6 +259,7 @@ export class ClientConnection implements ChannelOwner {
   }
 
   #readOn(): void {
+    for (const turn of this.#intake.held()) this.#guard(() => this.#intake.do(turn))
     for (const bytes of this.#intake.unread()) this.receive(bytes)
   }
 

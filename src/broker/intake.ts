@@ -41,25 +41,24 @@ export class Intake {
 
   /** Whether bytes that have come may be taken; if not, they wait. */
   takes(bytes: Buffer): boolean {
-    const takes = !this.#isFrozen && !this.#isBlocked
-    if (!takes) this.#unread.push(Buffer.from(bytes))
-    return takes
+    if (this.#waits) this.#unread.push(Buffer.from(bytes))
+    return !this.#waits
   }
 
   /** Do what bytes that were taken ask for, now or once the client is not blocked. */
   do(turn: () => void): void {
-    if (this.#isBlocked) this.#held.push(turn)
+    if (this.#waits) this.#held.push(turn)
     else turn()
   }
 
-  /** Take what was held, in order. */
+  /** Take what was held, in order, unless there is still something to wait for. */
   held(): (() => void)[] {
-    return this.#held.splice(0)
+    return this.#waits ? [] : this.#held.splice(0)
   }
 
-  /** Take the bytes that wait. */
+  /** The same for the bytes that wait. */
   unread(): Buffer[] {
-    return this.#unread.splice(0)
+    return this.#waits ? [] : this.#unread.splice(0)
   }
 
   /** Nothing that waits is done any more. */
@@ -68,8 +67,12 @@ export class Intake {
     this.#unread = []
   }
 
+  get #waits(): boolean {
+    return this.#isFrozen || this.#isBlocked
+  }
+
   #throttle(): void {
-    if (this.#isFrozen || this.#isBlocked) this.#port.pause()
+    if (this.#waits) this.#port.pause()
     else this.#port.resume()
   }
 }

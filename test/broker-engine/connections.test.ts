@@ -358,6 +358,29 @@ describe('A connection to the broker', () => {
     assert.equal(client.paused, false)
     assert.equal(engine.queue('q', '/')?.messageCount, 2)
   })
+
+  it('goes on after an alarm only when it stands still no longer', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'q', durable: true })
+    client.take()
+    const [connection] = engine.connections
+    engine.setAlarm('low on memory')
+    client.bytes(Buffer.concat([1, 2].map(body => EngineClient.encodePublish(1, '', 'q', `${body}`))))
+    client.publish(1, '', 'q', '3')
+    connection?.freeze(true)
+    engine.setAlarm(undefined)
+    assert.equal(engine.queue('q', '/')?.messageCount, 0)
+    assert.equal(client.paused, true)
+    connection?.freeze(false)
+    engine.run()
+    assert.deepEqual(client.lines(), ['0 connection.blocked', '0 connection.unblocked'])
+    assert.deepEqual(
+      engine.queue('q', '/')?.ready.map(({ message }) => message.body.toString()),
+      ['1', '2', '3'],
+    )
+    assert.equal(client.paused, false)
+  })
 })
 
 describe('A user of the broker', () => {
