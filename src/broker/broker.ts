@@ -160,6 +160,7 @@ export class BrokerEngine implements ConnectionHost {
       date: () => this.date(),
       post: turn => this.post(turn),
       run: () => this.run(),
+      replies: this.replies,
     })
     this.vhosts.set(name, vhost)
     return vhost

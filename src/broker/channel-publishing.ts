@@ -16,7 +16,7 @@ import {
   undeliverable,
 } from './refusals.ts'
 import type { Release } from './release.ts'
-import { checkReplyQueue, REPLY_PREFIX, REPLY_TO } from './reply-queue.ts'
+import { checkReplyQueue, REPLY_TO, reply, replyQueuesOf } from './reply-queue.ts'
 import type { User } from './users.ts'
 
 const LONGEST_TIME = 315_360_000_000
@@ -112,18 +112,18 @@ export class ChannelPublishing {
     const message = this.#accepted(published)
     const exchange = this.#host.vhost.exchanges.get(published.exchangeName)
     if (exchange === undefined) return
-    const replies = exchange.name === '' ? message.routingKeys.filter(key => key.startsWith(REPLY_PREFIX)).sort() : []
+    const replies = replyQueuesOf(message)
     const { repliesAreQueues } = this.#host.release
     const routed: Routed = {
       message,
       mandatory: published.mandatory,
       queues: this.#host.vhost.route(message, exchange),
-      repliesTo: repliesAreQueues ? [...new Set(replies)] : [],
+      repliesTo: repliesAreQueues ? replies : [],
     }
     this.#host.published(message)
     if (!repliesAreQueues) {
       if (exchange.name === '') for (const key of message.routingKeys) checkReplyQueue(key)
-      for (const name of new Set(replies)) this.#reply(name, message)
+      for (const name of replies) reply(this.#host.replies, name, message)
     }
     if (this.#mode === 'transaction') this.#waiting.push(routed)
     else this.#deliver(routed)
@@ -198,18 +198,13 @@ export class ChannelPublishing {
       receipt?.settled(false)
       return
     }
-    for (const name of repliesTo) this.#reply(name, message)
+    for (const name of repliesTo) reply(this.#host.replies, name, message)
     if (mandatory && existing.length + repliesTo.length === 0) this.#return(message)
     if (existing.length === 0) receipt?.settled(true)
     for (const { queue, takes } of existing) {
       if (takes) queue.publish(message, receipt, this)
       else receipt?.settled(false)
     }
-  }
-
-  #reply(queueName: string, message: Message): void {
-    const receiver = this.#host.replies.get(queueName)
-    receiver?.post(() => receiver.deliverReply(message))
   }
 
   /** The present state of the queues that a message was routed to: in a transaction, time has passed since then. */

@@ -1,3 +1,5 @@
+import type { ReplyReceiver } from './channel-host.ts'
+import type { Message } from './message.ts'
 import { breakage } from './refusals.ts'
 import type { Release } from './release.ts'
 
@@ -25,6 +27,18 @@ export function isVolatile(name: string): boolean {
 /** Whether it is the queue of a channel that there is or was: RabbitMQ 4.3 knows that by the name. */
 export function isReplyQueue(name: string, { repliesAreQueues }: Release): boolean {
   return repliesAreQueues && name.startsWith(REPLY_PREFIX)
+}
+
+/** The queues of direct reply-to that a message goes to from the default exchange, each once. */
+export function replyQueuesOf({ exchange, routingKeys }: Message): readonly string[] {
+  if (exchange !== '') return []
+  return [...new Set(routingKeys.filter(key => key.startsWith(REPLY_PREFIX)))].sort()
+}
+
+/** Gives a message to the channel of a queue of direct reply-to, unless that is gone. */
+export function reply(replies: ReadonlyMap<string, ReplyReceiver>, queueName: string, message: Message): void {
+  const receiver = replies.get(queueName)
+  receiver?.post(() => receiver.deliverReply(message))
 }
 
 /** The part that should be a process is not. @throws Refusal (541), as RabbitMQ 3.10 does */

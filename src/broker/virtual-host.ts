@@ -1,4 +1,5 @@
 import type { QueueType } from './argument-tables.ts'
+import type { ReplyReceiver } from './channel-host.ts'
 import { ClassicQueue } from './classic-queue.ts'
 import { deadMessage, isCycle } from './dead-letter.ts'
 import { Exchange, type ExchangeType } from './exchange.ts'
@@ -6,10 +7,14 @@ import type { Message } from './message.ts'
 import type { DeathReason, Queue, QueueHost, QueueIdentity } from './queue.ts'
 import { textArgument } from './queue-arguments.ts'
 import { QuorumQueue } from './quorum-queue.ts'
+import { reply, replyQueuesOf } from './reply-queue.ts'
 import { StreamQueue } from './stream-queue.ts'
 
 /** What a virtual host needs of the broker. */
-export type VirtualHostSurroundings = Pick<QueueHost, 'release' | 'timers' | 'now' | 'date' | 'post' | 'run'>
+export interface VirtualHostSurroundings
+  extends Pick<QueueHost, 'release' | 'timers' | 'now' | 'date' | 'post' | 'run'> {
+  readonly replies: ReadonlyMap<string, ReplyReceiver>
+}
 
 const PREDECLARED: readonly (readonly [string, ExchangeType])[] = [
   ['', 'direct'],
@@ -30,9 +35,11 @@ export class VirtualHost {
   readonly exchanges = new Map<string, Exchange>()
   readonly queues = new Map<string, Queue>()
   readonly #host: QueueHost
+  readonly #replies: ReadonlyMap<string, ReplyReceiver>
 
   constructor(name: string, surroundings: VirtualHostSurroundings) {
     this.name = name
+    this.#replies = surroundings.replies
     this.#host = {
       ...surroundings,
       vhostName: name,
@@ -134,6 +141,7 @@ export class VirtualHost {
     // It is on its way while others arrive, such as copies of the message that it gave way to.
     post(() => {
       for (const target of targets) if (this.queues.get(target.name) === target) target.publish(dead, undefined)
+      for (const name of replyQueuesOf(dead)) reply(this.#replies, name, dead)
     })
   }
 }

@@ -487,6 +487,18 @@ describe('Direct reply-to', () => {
     return { client, asking, replyTo }
   }
 
+  for (const release of RELEASES) {
+    it(`gets what died in a queue and goes to its key, as in RabbitMQ ${release}`, () => {
+      const { client, asking, replyTo } = scene(release)
+      const toReply = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': replyTo }
+      declare(client, 'mortal', { ...toReply, 'x-max-length': 0 })
+      client.publish(1, '', 'mortal', '42')
+      const [reply] = asking.take()
+      assert.equal(`${reply?.args.routingKey} ${reply?.body}`, `${replyTo} 42`)
+      assert.equal(reply?.properties?.headers?.['x-first-death-reason'], 'maxlen')
+    })
+  }
+
   it('did not exist as a queue in RabbitMQ 3.10: a reply has no route, no tag of its own, and waits for no commit', () => {
     const { client, asking, replyTo } = scene('3.10')
     client.publish(1, '', replyTo, '42', undefined, true)
