@@ -228,6 +228,11 @@ export class ChannelConsuming {
     }
   }
 
+  /** Whether the channel has this consumer, and its client understands that a consumer ends. */
+  hearsOfEnd(consumer: Consumer): boolean {
+    return this.#host.capabilities.cancelNotify && this.#consumers.get(consumer.tag)?.consumer === consumer
+  }
+
   /** A queue has ended a consumer. */
   cancelled(consumer: Consumer): void {
     if (this.#consumers.get(consumer.tag)?.consumer !== consumer) return

@@ -132,15 +132,15 @@ export class Channel implements Receiver {
     this.#consuming.cancelled(consumer)
   }
 
-  timedOut(consumer: Consumer, milliseconds: number): void {
-    if (this.#owner.capabilities.cancelNotify) {
+  timedOut(consumer: Consumer | undefined): void {
+    if (consumer !== undefined && this.#consuming.hearsOfEnd(consumer)) {
       this.cancelled(consumer)
       return
     }
     Channel.close(
       [this],
       preconditionFailed(
-        `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: ${milliseconds} ms. ` +
+        `delivery acknowledgement on channel ${this.number} timed out. Timeout value used: -1 ms. ` +
           'This timeout value can be configured, see consumers doc guide to learn more',
       ),
     )

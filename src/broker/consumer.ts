@@ -15,8 +15,8 @@ export interface Receiver {
   afterWriting(turn: () => void): void
   /** The queue is gone, or gives this consumer nothing more. */
   cancelled(consumer: Consumer): void
-  /** A consumer did not acknowledge in time; its queue gives it nothing more. */
-  timedOut(consumer: Consumer, milliseconds: number): void
+  /** Not acknowledged in time; a consumer gets nothing more. Without one, the message was asked for by basic.get. */
+  timedOut(consumer: Consumer | undefined): void
 }
 
 export interface ConsumerOptions {
@@ -114,6 +114,8 @@ export interface Delivery {
   /** That of its consumer, or its own. */
   readonly ordinal: number
   readonly noAck: boolean
+  /** When it comes back if it is not settled. */
+  readonly timesOutAt: number
 }
 
 /** How a delivery ends; `-dead` does not come back. */

@@ -32,8 +32,11 @@ export abstract class MessageQueue implements Queue {
   #position = 0
   #ordinal = 0
   #everConsumed = false
-  /** Consumers that must acknowledge in time. */
-  readonly #watches = new Set<Timer>()
+  /** Messages that came back, and are not ready before their time. */
+  readonly #delayed = new Map<Stored, Timer>()
+  /** Looks for messages that are not acknowledged in time. */
+  #watch: Timer | undefined
+  #watchedUntil = Number.POSITIVE_INFINITY
   #expiry: Timer | undefined
   #expiresNext = Number.POSITIVE_INFINITY
   #idle: Timer | undefined
@@ -68,15 +71,21 @@ export abstract class MessageQueue implements Queue {
   get unacked(): readonly Delivery[] {
     return [...this.#given]
   }
+  get delayed(): readonly Stored[] {
+    return [...this.#delayed.keys()]
+  }
 
-  /** Takes a returned message: to its place or to the end, unless it has been delivered too often. */
-  protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead'
+  /**
+   * Takes a returned message: to its place or to the end, unless it has been delivered too often. A number is that of
+   * milliseconds until it is ready.
+   */
+  protected abstract takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead' | number
   /** The message as it is sent. Queues that count deliveries add the count to its headers. `askedFor` is true for basic.get. */
   protected abstract outgoing(stored: Stored, askedFor: boolean): Message
 
   /** Whether the queue refuses a message because it is full. `publisher` is its channel; undefined for a dead letter. */
   protected refuses(message: Message, _publisher: object | undefined): boolean {
-    const { length, bytes } = this.messages
+    const { length, bytes } = this.fill
     return this.limits.overflow !== 'drop-head' && this.limits.isExceeded(length + 1, bytes + this.sizeOf(message))
   }
 
@@ -104,14 +113,25 @@ export abstract class MessageQueue implements Queue {
     return given
   }
 
+  /** What counts toward the limits of the queue. */
+  protected get fill(): { readonly length: number; readonly bytes: number } {
+    if (this.#delayed.size === 0) return this.messages
+    let { length, bytes } = this.messages
+    for (const { size } of this.#delayed.keys()) {
+      length++
+      bytes += size
+    }
+    return { length, bytes }
+  }
+
   /** The bytes that a message counts toward the limit of them. */
   protected sizeOf({ body }: Message): number {
     return body.length
   }
 
-  /** Milliseconds that a consumer has to acknowledge a message. */
-  protected get consumerTimeout(): number | undefined {
-    return undefined
+  /** Milliseconds until a message must be acknowledged, by a consumer or after basic.get. */
+  protected timeoutOf(_consumer: Consumer | undefined): number {
+    return Number.POSITIVE_INFINITY
   }
 
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
@@ -216,8 +236,9 @@ export abstract class MessageQueue implements Queue {
   }
 
   purge(): number {
-    const { length } = this.messages
+    const { length } = this.fill
     this.messages.clear()
+    this.#forgetDelayed(() => true)
     this.#watchExpiry()
     this.lengthChanged()
     return length
@@ -237,7 +258,8 @@ export abstract class MessageQueue implements Queue {
     this.#ended = true
     this.#idle?.cancel()
     this.#expiry?.cancel()
-    for (const watch of this.#watches) watch.cancel()
+    this.#watch?.cancel()
+    this.#forgetDelayed(() => true)
     const consumers = this.#consumers.all
     for (const consumer of consumers) this.#remove(consumer)
     cancelAll(consumers)
@@ -283,7 +305,26 @@ export abstract class MessageQueue implements Queue {
     const where = this.takeBack(stored, how)
     if (where === 'ready') this.messages.takeBack(stored)
     else if (where === 'last') this.messages.push(stored)
-    else this.#die(stored, 'delivery_limit')
+    else if (where === 'dead') this.#die(stored, 'delivery_limit')
+    else this.#delay(stored, where)
+  }
+
+  #delay(stored: Stored, milliseconds: number): void {
+    const timer = this.host.timers.after(milliseconds, () => {
+      this.#delayed.delete(stored)
+      this.messages.takeBack(stored)
+      this.#giveReturned()
+      this.host.run()
+    })
+    this.#delayed.set(stored, timer)
+  }
+
+  #forgetDelayed(which: (stored: Stored) => boolean): void {
+    for (const [stored, timer] of this.#delayed) {
+      if (!which(stored)) continue
+      timer.cancel()
+      this.#delayed.delete(stored)
+    }
   }
 
   #die(stored: Stored, reason: DeathReason, failures = stored.deliveryCount): void {
@@ -307,7 +348,7 @@ export abstract class MessageQueue implements Queue {
   #dropExcess(): boolean {
     if (this.limits.overflow !== 'drop-head') return false
     let dropped = false
-    while (this.messages.length > 0 && this.limits.isExceeded(this.messages.length, this.messages.bytes)) {
+    while (this.messages.length > 0 && this.limits.isExceeded(this.fill.length, this.fill.bytes)) {
       const first = this.messages.shift()
       if (first !== undefined) this.#die(first, 'maxlen')
       dropped = true
@@ -355,6 +396,7 @@ export abstract class MessageQueue implements Queue {
 
   #deliveryOf(stored: Stored, receiver: Receiver, consumer: Consumer | undefined, noAck: boolean): Delivery {
     const { redelivered } = stored
+    const timeout = noAck ? Number.POSITIVE_INFINITY : this.timeoutOf(consumer)
     const delivery: Delivery = {
       queue: this,
       stored,
@@ -364,26 +406,37 @@ export abstract class MessageQueue implements Queue {
       consumer,
       ordinal: consumer?.ordinal ?? this.#ordinal++,
       noAck,
+      timesOutAt: timeout === Number.POSITIVE_INFINITY ? timeout : this.host.now() + timeout,
     }
     if (!noAck || (this.type === 'quorum' && consumer !== undefined)) this.#given.add(delivery)
-    if (!noAck && consumer !== undefined) this.#watchConsumer(delivery, consumer)
+    this.#watchUntil(delivery.timesOutAt)
     return delivery
   }
 
-  /** A consumer that is too slow to acknowledge is cancelled, and its messages come back. */
-  #watchConsumer(delivery: Delivery, consumer: Consumer): void {
-    const timeout = this.consumerTimeout
-    if (timeout === undefined) return
-    const watch = this.host.timers.after(timeout, () => {
-      this.#watches.delete(watch)
-      if (!this.#given.has(delivery)) return
-      const theirs = [...this.#given].filter(other => other.consumer === consumer)
-      this.#remove(consumer)
-      this.settle(theirs, 'nack')
-      consumer.receiver.post(() => consumer.receiver.timedOut(consumer, timeout))
+  /** One timer for all: most messages are settled long before. */
+  #watchUntil(time: number): void {
+    if (time >= this.#watchedUntil) return
+    this.#watchedUntil = time
+    this.#watch?.cancel()
+    this.#watch = this.host.timers.after(Math.max(0, time - this.host.now()), () => {
+      this.#watchedUntil = Number.POSITIVE_INFINITY
+      const now = this.host.now()
+      for (const delivery of [...this.#given]) if (delivery.timesOutAt <= now) this.#timeOut(delivery)
+      this.#watchUntil(
+        this.unacked.reduce((next, { timesOutAt }) => Math.min(next, timesOutAt), Number.POSITIVE_INFINITY),
+      )
       this.host.run()
     })
-    this.#watches.add(watch)
+  }
+
+  /** A consumer that is too slow to acknowledge is cancelled, and its messages come back. */
+  #timeOut(delivery: Delivery): void {
+    if (!this.#given.has(delivery)) return
+    const { consumer, receiver } = delivery
+    const theirs = [...this.#given].filter(other => other === delivery || (consumer && other.consumer === consumer))
+    if (consumer !== undefined) this.#remove(consumer)
+    this.settle(theirs, 'nack')
+    receiver.post(() => receiver.timedOut(consumer))
   }
 
   /** Expired messages are dropped when they are next to be delivered: RabbitMQ looks at the head of a queue alone. */

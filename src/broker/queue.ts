@@ -50,6 +50,8 @@ export interface Queue extends Settler, QueueIdentity {
   /** Messages that no consumer has, in the order in which they would be given. */
   readonly ready: readonly Stored[]
   readonly unacked: readonly Delivery[]
+  /** Messages that came back, and are not ready before their time. */
+  readonly delayed: readonly Stored[]
   /** `publisher` is the channel it came by; undefined for a dead letter. */
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void
   /** @throws Refusal if queues of this type do not know basic.get. */

@@ -4,11 +4,12 @@ import type { Consumer, Delivery, Receiver, Settlement, Stored } from './consume
 import type { Message } from './message.ts'
 import { MessageQueue, type Return } from './message-queue.ts'
 import type { QueueHost, QueueIdentity } from './queue.ts'
-import { numberArgument } from './queue-arguments.ts'
+import { numberArgument, textArgument } from './queue-arguments.ts'
 import { PrioritizedMessages, ReturnedFirst } from './ready-messages.ts'
 import { notImplemented, resource, resourceLocked } from './refusals.ts'
 
 const CONSUMER_TIMEOUT = 'x-consumer-timeout'
+const RETRY_TYPE = 'x-delayed-retry-type'
 const USUAL_PRIORITY = 4
 /** Of the limit. */
 const UNBLOCKED_BELOW = 0.8
@@ -23,6 +24,8 @@ const byPriority = (one: Consumer, other: Consumer): number =>
 export class QuorumQueue extends MessageQueue {
   readonly type = 'quorum'
   readonly #deliveryLimit: number
+  /** Which returned messages are ready again only after a while: those whose delivery failed, the others, or both. */
+  readonly #delays: { readonly failed: boolean; readonly others: boolean }
   /** Channels that have published, in the order of their first publish. */
   readonly #publishers = new WeakMap<object, number>()
   #events = 0
@@ -34,15 +37,23 @@ export class QuorumQueue extends MessageQueue {
     const limit = numberArgument(identity.arguments, 'x-delivery-limit') ?? host.release.deliveryLimit
     const unlimited = limit < 0 || (limit === 0 && !('x-delivery-limit' in identity.arguments))
     this.#deliveryLimit = unlimited ? Number.POSITIVE_INFINITY : limit
+    const type = this.#knows(RETRY_TYPE) ? textArgument(identity.arguments, RETRY_TYPE) : undefined
+    this.#delays = { failed: type === 'failed' || type === 'all', others: type === 'returned' || type === 'all' }
+  }
+
+  #knows(argument: string): boolean {
+    return QUEUE_ARGUMENTS[this.host.release.name].quorum.includes(argument)
   }
 
   protected override sizeOf(message: Message): number {
     return super.sizeOf(message) + (this.host.release.sizesCountProperties ? message.propertiesSize : 0)
   }
 
-  protected override get consumerTimeout(): number | undefined {
-    const isKnown = QUEUE_ARGUMENTS[this.host.release.name].quorum.includes(CONSUMER_TIMEOUT)
-    return isKnown ? numberArgument(this.arguments, CONSUMER_TIMEOUT) : undefined
+  /** That of the consumer comes before that of the queue. */
+  protected override timeoutOf(consumer: Consumer | undefined): number {
+    if (!this.#knows(CONSUMER_TIMEOUT)) return Number.POSITIVE_INFINITY
+    const own = consumer && numberArgument(consumer.options.arguments, CONSUMER_TIMEOUT)
+    return own ?? numberArgument(this.arguments, CONSUMER_TIMEOUT) ?? Number.POSITIVE_INFINITY
   }
 
   /** With priorities, also messages that no consumer would get yet. */
@@ -92,7 +103,7 @@ export class QuorumQueue extends MessageQueue {
     if (cameAt === undefined) {
       cameAt = ++this.#events
       this.#publishers.set(publisher, cameAt)
-      const { length, bytes } = this.messages
+      const { length, bytes } = this.fill
       if (this.limits.isExceeded(length, bytes)) this.#blockedAt = ++this.#events
     }
     return cameAt < this.#blockedAt
@@ -101,7 +112,7 @@ export class QuorumQueue extends MessageQueue {
   /** A channel hears of it after what it has already got: messages that were sent together are taken together. */
   protected override lengthChanged(): void {
     if (this.limits.overflow === 'drop-head') return
-    const { length, bytes } = this.messages
+    const { length, bytes } = this.fill
     const isFull = this.limits.isExceeded(length, bytes)
     if (!isFull && this.limits.isExceeded(length, bytes, UNBLOCKED_BELOW)) return
     this.host.post(() => {
@@ -134,11 +145,23 @@ export class QuorumQueue extends MessageQueue {
     })
   }
 
-  protected takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead' {
+  protected takeBack(stored: Stored, how: Return): 'ready' | 'last' | 'dead' | number {
+    const failed = how !== 'nack' || this.host.release.nackCounts
     stored.acquiredCount++
-    if (how !== 'nack' || this.host.release.nackCounts) stored.deliveryCount++
+    if (failed) stored.deliveryCount++
     if (stored.deliveryCount > this.#deliveryLimit) return 'dead'
+    if (failed ? this.#delays.failed : this.#delays.others) {
+      const delay = this.#delayOf(stored)
+      if (delay > 0) return delay
+    }
     return this.#requeuesLast && how !== 'lost' ? 'last' : 'ready'
+  }
+
+  /** Longer with each delivery that failed, up to the longest. */
+  #delayOf({ deliveryCount }: Stored): number {
+    const least = numberArgument(this.arguments, 'x-delayed-retry-min') ?? 0
+    const most = numberArgument(this.arguments, 'x-delayed-retry-max') ?? 0
+    return Math.min(least * Math.max(1, deliveryCount), most > 0 ? most : least)
   }
 
   protected outgoing({ message, deliveryCount, acquiredCount }: Stored, askedFor: boolean): Message {

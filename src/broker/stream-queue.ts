@@ -58,6 +58,9 @@ export class StreamQueue implements Queue {
   get unacked(): readonly Delivery[] {
     return [...this.#given]
   }
+  get delayed(): readonly Stored[] {
+    return []
+  }
 
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void {
     const { release } = this.#host
@@ -181,6 +184,7 @@ export class StreamQueue implements Queue {
           consumer,
           ordinal: consumer.ordinal,
           noAck: false,
+          timesOutAt: Number.POSITIVE_INFINITY,
         }
         this.#given.add(delivery)
         consumer.unacked++

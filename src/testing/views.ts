@@ -147,7 +147,7 @@ export class QueueView {
     let seen = false
     const isEmpty = () => {
       seen ||= this.exists
-      return seen && this.#ready === 0 && this.#unacked === 0
+      return seen && this.#ready === 0 && this.#unacked === 0 && this.#delayed === 0
     }
     return this.#until(isEmpty, `queue "${this.name}" is empty`, options)
   }
@@ -186,11 +186,16 @@ export class QueueView {
   get #unacked(): number {
     return this.#queue?.unacked.length ?? 0
   }
+  /** Those of a delayed retry. */
+  get #delayed(): number {
+    return this.#queue?.delayed.length ?? 0
+  }
 
   #until(isSo: () => boolean, what: string, options?: WaitOptions): Promise<void> {
     const state = () =>
       this.exists
-        ? `it has ${this.#ready} ready and ${this.#unacked} unacked messages and ${this.#queue?.consumers.length} consumers`
+        ? `it has ${this.#ready} ready and ${this.#unacked} unacked messages and ${this.#queue?.consumers.length} consumers` +
+          (this.#delayed > 0 ? `; ${this.#delayed} messages wait for their retry` : '')
         : 'there is no such queue'
     return this.#watch.until(isSo, what, state, options)
   }

@@ -446,6 +446,135 @@ describe('A quorum queue of the broker', () => {
     assert.deepEqual(client.lines(), ['2 basic.deliver work', '1 basic.cancel'])
   })
 
+  it('takes the time of a consumer before its own, and needs none for what is settled', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-consumer-timeout': 1000 })
+    client.send(1, methods.BasicConsume, {
+      queueName: 'q',
+      consumerTag: 'patient',
+      arguments: { 'x-consumer-timeout': 2000 },
+    })
+    client.send(2, methods.BasicQos, { prefetchCount: 1 })
+    client.send(2, methods.BasicConsume, { queueName: 'q', consumerTag: 'quick', arguments: { 'x-priority': 1 } })
+    client.publish(1, '', 'q', 'quick')
+    client.publish(1, '', 'q', 'slow')
+    client.send(2, methods.BasicAck, { deliveryTag: 1 })
+    client.take()
+    await clock.advance(1999)
+    assert.deepEqual(client.lines(), [])
+    await clock.advance(1)
+    assert.deepEqual(client.lines(), ['2 basic.deliver slow', '1 basic.cancel'])
+    await clock.advance(1000)
+    assert.deepEqual(client.lines(), ['2 basic.cancel'])
+  })
+
+  it('has one timer for all that it has given', () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-consumer-timeout': 1000 })
+    client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 't' })
+    const before = clock.pending
+    for (let tag = 1; tag <= 10; tag++) {
+      client.publish(1, '', 'q', 'work')
+      client.send(1, methods.BasicAck, { deliveryTag: tag })
+    }
+    assert.equal(clock.pending, before + 1)
+  })
+
+  for (const [how, cancels] of [
+    ['was asked for by basic.get', false],
+    ['a consumer had that was cancelled', true],
+  ] as const) {
+    it(`closes the channel for a message that ${how} and is not acknowledged in time`, async () => {
+      const { engine, clock } = startEngine()
+      const client = EngineClient.open(engine)
+      declared(client, 'q', { 'x-queue-type': 'quorum', 'x-consumer-timeout': 1000 })
+      client.publish(1, '', 'q', 'work')
+      if (cancels) {
+        client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 't' })
+        client.send(1, methods.BasicCancel, { consumerTag: 't' })
+      } else client.send(1, methods.BasicGet, { queueName: 'q' })
+      client.take()
+      await clock.advance(1000)
+      const [close] = client.take()
+      assert.equal(close?.name, 'channel.close')
+      assert.match(close?.args.replyText, /^PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out\./)
+      assert.equal(engine.queue('q', '/')?.messageCount, 1)
+    })
+  }
+
+  for (const [type, after] of [
+    ['all', { reject: 700, nack: 700 }],
+    ['failed', { reject: 700, nack: 0 }],
+    ['returned', { reject: 0, nack: 700 }],
+    ['disabled', { reject: 0, nack: 0 }],
+    ['odd', { reject: 0, nack: 0 }],
+  ] as const) {
+    it(`has a message again after a delay if x-delayed-retry-type is ${type}`, async () => {
+      for (const how of ['reject', 'nack'] as const) {
+        const { engine, clock } = startEngine()
+        const client = EngineClient.open(engine)
+        declared(client, 'q', {
+          'x-queue-type': 'quorum',
+          'x-delayed-retry-type': type,
+          'x-delayed-retry-min': 700,
+          'x-max-length': 1,
+        })
+        client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 't' })
+        client.publish(1, '', 'q', 'work')
+        client.take()
+        const method = how === 'reject' ? methods.BasicReject : methods.BasicNack
+        client.send(1, method, { deliveryTag: 1, requeue: true })
+        await clock.advance(after[how] === 0 ? 0 : 699)
+        assert.deepEqual(client.lines(), after[how] === 0 ? ['1 basic.deliver work'] : [])
+        await clock.advance(1)
+        assert.deepEqual(client.lines(), after[how] === 0 ? [] : ['1 basic.deliver work'])
+      }
+    })
+  }
+
+  it('waits longer with each failed delivery, up to the longest delay', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    declared(client, 'q', {
+      'x-queue-type': 'quorum',
+      'x-delayed-retry-type': 'failed',
+      'x-delayed-retry-min': 100,
+      'x-delayed-retry-max': 250,
+    })
+    client.send(1, methods.BasicConsume, { queueName: 'q', consumerTag: 't' })
+    client.publish(1, '', 'q', 'work')
+    client.take()
+    for (const [failed, delay] of [100, 200, 250, 250].entries()) {
+      client.send(1, methods.BasicReject, { deliveryTag: failed + 1, requeue: true })
+      await clock.advance(delay - 1)
+      assert.deepEqual(client.lines(), [])
+      await clock.advance(1)
+      assert.deepEqual(client.lines(), ['1 basic.deliver work'])
+    }
+  })
+
+  it('counts what waits for its retry in its length and in a purge, and not as ready', async () => {
+    const { engine, clock } = startEngine()
+    const client = EngineClient.open(engine)
+    const delays = { 'x-delayed-retry-type': 'all', 'x-delayed-retry-min': 100 }
+    declared(client, 'q', { 'x-queue-type': 'quorum', 'x-max-length': 1, ...delays })
+    client.publish(1, '', 'q', 'old')
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    client.send(1, methods.BasicReject, { deliveryTag: 1, requeue: true })
+    client.take()
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    client.publish(1, '', 'q', 'new')
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    assert.deepEqual(client.lines(), ['1 basic.get-empty', '1 basic.get-empty'])
+    client.send(1, methods.QueuePurge, { queueName: 'q' })
+    assert.equal(client.take()[0]?.args.messageCount, 1)
+    await clock.advance(100)
+    client.send(1, methods.BasicGet, { queueName: 'q' })
+    assert.deepEqual(client.lines(), ['1 basic.get-empty'])
+  })
+
   it('does not count what was given back by basic.nack, since RabbitMQ 4.3', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
