@@ -213,10 +213,11 @@ export class BrokerEngine implements ConnectionHost {
       for (const queue of [...vhost.queues.values()]) {
         const keeps = ({ message }: Stored) =>
           !unwritten.has(message.received) && (message.persistent || queue.type !== 'classic')
-        if (queue.durable) queue.restart(keeps)
-        else vhost.loseQueue(queue)
+        if (queue.durable) queue.restart(keeps, inOrder)
+        else vhost.lose(queue)
       }
-      for (const exchange of [...vhost.exchanges.values()]) if (!exchange.durable) vhost.deleteExchange(exchange)
+      if (this.release.keepsExchanges) continue
+      for (const exchange of [...vhost.exchanges.values()]) if (!exchange.durable) vhost.lose(exchange)
     }
     // Queues that end together with their consumers do not see these go.
     if (!inOrder) this.endAll(this.connections, connection => connection.reset())

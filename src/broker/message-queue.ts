@@ -267,13 +267,18 @@ export abstract class MessageQueue implements Queue {
     this.#given.clear()
   }
 
-  restart(kept: (stored: Stored) => boolean): void {
+  restart(kept: (stored: Stored) => boolean, inOrder: boolean): void {
     for (const consumer of this.#consumers.all) this.#remove(consumer)
     for (const { stored } of this.#given) this.#takeBack(stored, 'lost')
     this.#given.clear()
+    this.#forgetDelayed(one => !kept(one))
     const stored = this.messages.all.filter(kept)
     this.messages.clear()
-    for (const one of stored) this.messages.push(one)
+    for (const one of stored) {
+      // A classic queue does not know which of them it has delivered unless it was closed.
+      if (this.type === 'classic' && !inOrder) one.redelivered = true
+      this.messages.push(one)
+    }
     // While the broker is down, its queues do not become older.
     this.#idle?.cancel()
     this.#dropExpired()

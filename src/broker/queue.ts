@@ -70,8 +70,11 @@ export interface Queue extends Settler, QueueIdentity {
   touch(): void
   /** It is no more: its consumers are cancelled, and its messages are gone. */
   end(): void
-  /** The broker has stopped, and starts again: messages that are not persistent are gone, and delivered ones come back. */
-  restart(kept: (stored: Stored) => boolean): void
+  /**
+   * The broker has stopped, in order or not, and starts again: messages that are not persistent are gone, and delivered
+   * ones come back.
+   */
+  restart(kept: (stored: Stored) => boolean, inOrder: boolean): void
   /** Stop giving messages, or go on. */
   hold(held: boolean): void
 }

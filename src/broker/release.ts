@@ -102,6 +102,8 @@ export interface Release {
   readonly takesCancelOk: boolean
   /** An auto-delete exchange goes with its last binding, also if that one goes with a queue in a restart. */
   readonly restartEndsExchanges: boolean
+  /** Exchanges that are not durable survive a restart all the same, with their bindings. */
+  readonly keepsExchanges: boolean
   /** An expiration of `+05` is sent as `5`. */
   readonly rewritesExpirations: boolean
   /** Texts that are printed as Erlang's lists have an octet of UTF-8 for each character of Latin-1. */
@@ -168,6 +170,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     leastPriorities: 0,
     printsLatin1: false,
     restartEndsExchanges: false,
+    keepsExchanges: false,
     rewritesExpirations: false,
     takesCancelOk: false,
     mostHashes: Number.POSITIVE_INFINITY,
@@ -229,6 +232,7 @@ const RELEASES: Readonly<Record<ReleaseName, Release>> = {
     leastPriorities: 1,
     printsLatin1: true,
     restartEndsExchanges: true,
+    keepsExchanges: true,
     rewritesExpirations: true,
     takesCancelOk: true,
     mostHashes: 2,

@@ -101,15 +101,15 @@ export class VirtualHost {
     this.#unbindDestination(queue)
   }
 
-  /** A queue that is not durable is gone with the broker. Earlier releases forget its bindings without a look at who had them. */
-  loseQueue(queue: Queue): void {
-    if (this.#host.release.restartEndsExchanges) {
-      this.deleteQueue(queue)
-      return
-    }
-    this.queues.delete(queue.name)
-    queue.end()
-    for (const exchange of this.exchanges.values()) exchange.unbindAll(queue)
+  /**
+   * What is not durable is gone with the broker. Earlier releases forget the bindings to it without a look at the exchanges
+   * that had them.
+   */
+  lose(one: Queue | Exchange): void {
+    if (!this.#host.release.restartEndsExchanges)
+      for (const exchange of this.exchanges.values()) exchange.unbindAll(one)
+    if (one instanceof Exchange) this.deleteExchange(one)
+    else this.deleteQueue(one)
   }
 
   deleteExchange(exchange: Exchange): void {

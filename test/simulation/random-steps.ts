@@ -17,7 +17,7 @@ const STEP_WEIGHTS = {
   passing: 2,
   'failed transaction': 1,
   'close publisher': 1,
-  'fleeting exchange': 1,
+  fleeting: 1,
   'private queue': 1,
   'tagged consumer': 2,
   'given up consumer': 2,
@@ -151,7 +151,7 @@ export function randomStep(random: Random): Step {
       return { do: what, client, queue, key: random.between(0, KEYS - 1), undo: random.chance(0.4) }
     case 'errand':
       return { do: what, client, what: random.pick(ERRAND_NAMES) }
-    case 'fleeting exchange':
+    case 'fleeting':
     case 'private queue':
     case 'temporary queue':
     case 'bad declare':

@@ -4,6 +4,7 @@ import type { Journal } from './journal.ts'
 import { RPC_QUEUE, STREAM } from './names.ts'
 import type { Program } from './program/program.ts'
 import type { Running } from './program/running.ts'
+import { releaseOf } from './releases.ts'
 import { Trials } from './trials.ts'
 
 /** Virtual milliseconds after the last fault in which connections may still be lost to it: an end may wait to be read. */
@@ -34,6 +35,8 @@ export class Rest {
   readonly #journal: Journal
   readonly #broker: BrokerControl
   readonly #clock: VirtualClock
+  /** Whether exchanges that are not durable survive a restart, as in RabbitMQ 4.3. */
+  readonly #keepsExchanges: boolean
   readonly #trials: Trials
 
   constructor(
@@ -47,6 +50,7 @@ export class Rest {
     this.#journal = journal
     this.#broker = broker
     this.#clock = clock
+    this.#keepsExchanges = releaseOf(seed) === '4.3'
     this.#trials = new Trials(programs, journal, clock, seed)
   }
 
@@ -172,11 +176,13 @@ export class Rest {
   #fleeting(restarted: number): string[] {
     const { entities } = this.#broker.evidence()
     const wrong: string[] = []
-    for (const { name, asked, declared } of this.#programs.flatMap(({ topology }) => topology.fleeting)) {
+    const keeps = (kind: string) => kind === 'exchange' && this.#keepsExchanges
+    for (const { kind, name, asked, declared } of this.#programs.flatMap(({ topology }) => topology.fleeting)) {
       if (declared === undefined) continue
-      const there = entities.has(`exchange ${name}`)
-      if (declared < restarted && there) wrong.push(`${name} was to end with its broker, and is there`)
-      if (asked > restarted && !there) wrong.push(`${name} is missing`)
+      const what = `${kind} ${name}`
+      const there = entities.has(what)
+      if (declared < restarted && there && !keeps(kind)) wrong.push(`${what} was to end with its broker, and is there`)
+      if ((asked > restarted || keeps(kind)) && !there) wrong.push(`${what} is missing`)
     }
     return wrong
   }

@@ -88,7 +88,7 @@ export type Step =
   | { readonly do: 'passing'; readonly client: number; readonly kind: 'queue' | 'exchange'; readonly ms: number }
   | { readonly do: 'failed transaction'; readonly client: number; readonly queue: number }
   | { readonly do: 'close publisher'; readonly client: number; readonly queue: number }
-  | { readonly do: 'fleeting exchange'; readonly client: number }
+  | { readonly do: 'fleeting'; readonly client: number }
   | { readonly do: 'private queue'; readonly client: number }
   | { readonly do: 'tagged consumer'; readonly client: number; readonly queue: number }
   | {

@@ -104,4 +104,47 @@ describe('A broker for tests that was down', () => {
       if (exists) assert.deepEqual(broker.exchange('news').bindings, [])
     }
   })
+
+  it('has its exchanges that are not durable, with their bindings, only if it is like RabbitMQ 4.3', async () => {
+    for (const [release, kept] of [
+      ['3.10', false],
+      ['4.3', true],
+    ] as const) {
+      for (const end of ['stop', 'kill'] as const) {
+        await using broker = await startBroker({ release })
+        const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+        await protocol.exchangeDeclare('news', 'fanout', { durable: true, autoDelete: true })
+        await protocol.exchangeDeclare('local', 'fanout', { durable: false })
+        await protocol.queueDeclare('reader', { durable: true })
+        await protocol.exchangeBind('local', 'news')
+        await protocol.queueBind('reader', 'local')
+        await broker[end]()
+        await broker.start()
+        assert.equal(broker.exchange('news').exists, true, `${release} ${end}`)
+        assert.equal(broker.exchange('news').bindings.length, kept ? 1 : 0)
+        assert.equal(broker.exchange('local').exists, kept)
+        if (kept) assert.equal(broker.exchange('local').bindings[0]?.destination, 'reader')
+      }
+    }
+  })
+
+  it('gives what a classic queue had as redelivered after a kill, since the queue does not know', async () => {
+    for (const [end, redelivered] of [
+      ['stop', [false, false]],
+      ['kill', [true, false]],
+    ] as const) {
+      await using broker = await startBroker()
+      const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+      for (const type of ['classic', 'quorum']) {
+        await protocol.queueDeclare(type, { durable: true, arguments: { 'x-queue-type': type } })
+        await protocol.publish('never delivered', '', type)
+      }
+      await broker[end]()
+      await broker.start()
+      assert.deepEqual(
+        ['classic', 'quorum'].map(name => broker.queue(name).ready[0]?.redelivered),
+        redelivered,
+      )
+    }
+  })
 })

@@ -72,7 +72,8 @@ describe('An auto-delete queue that ends with the channel of its consumer, over 
   })
 
   it('takes its auto-delete exchange along, which is made again', async () => {
-    await using broker = await startBroker()
+    // Later releases keep the exchange that is left out.
+    await using broker = await startBroker({ release: '3.10' })
     await using protocol = await connect(broker.inMemory)
     const channel = await protocol.channel()
     await protocol.exchangeDeclare('passing', 'fanout', { autoDelete: true })

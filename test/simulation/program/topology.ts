@@ -10,8 +10,9 @@ import {
 } from '../names.ts'
 import type { Desk, StepOf } from './desk.ts'
 
-/** An exchange that is not to outlive its broker. */
+/** A queue or an exchange that is not durable, and is not declared again. */
 interface Fleeting {
+  readonly kind: 'queue' | 'exchange'
   readonly name: string
   readonly asked: number
   declared: number | undefined
@@ -135,16 +136,21 @@ export class Topology {
     await protocol.queueUnbind(ERROR_QUEUE, name, '')
   }
 
-  fleetingExchange(): void {
+  makeFleeting(): void {
     const { protocol, clock } = this.#desk
     if (protocol === undefined) return
     const name = `fleeting ${this.#desk.number} ${this.#count++}`
-    const fleeting: Fleeting = { name, asked: clock.now(), declared: undefined }
-    this.fleeting.push(fleeting)
-    const declared = protocol.exchangeDeclare(name, 'fanout', { durable: false, recover: false }).then(() => {
-      fleeting.declared = clock.now()
-    })
-    this.#desk.forget(`declare ${name}`, declared)
+    const options = { durable: false, recover: false }
+    const make = (kind: Fleeting['kind'], declared: Promise<unknown>) => {
+      const fleeting: Fleeting = { kind, name, asked: clock.now(), declared: undefined }
+      this.fleeting.push(fleeting)
+      const done = declared.then(() => {
+        fleeting.declared = clock.now()
+      })
+      this.#desk.forget(`declare ${kind} ${name}`, done)
+    }
+    make('exchange', protocol.exchangeDeclare(name, 'fanout', options))
+    make('queue', protocol.queueDeclare(name, options))
   }
 
   bind(protocol: AmqpProtocol, { queue, key, undo }: StepOf<'bind'>): void {
