@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import {
   DOUBLE,
   FLOAT,
@@ -5,6 +6,7 @@ import {
   INT16,
   INT32,
   INT64,
+  LONG_STRING,
   SPEC_INT16,
   SPEC_INT64,
   UINT8,
@@ -16,8 +18,10 @@ import { WireTypes } from '../protocol/wire-types.ts'
 import { binaryTerm, floatTerm } from './erlang-terms.ts'
 import { breakage } from './refusals.ts'
 
-/** What Erlang calls the number types of a field table, by their octets. */
-const NUMBERS: ReadonlyMap<number, string> = new Map([
+/** What Erlang calls the types of a field table that the value does not show, by their octets. */
+const KINDS: ReadonlyMap<number, string> = new Map([
+  // One that is not UTF-8 is a value of octets.
+  [LONG_STRING, 'longstr'],
   [INT8, 'byte'],
   [UINT8, 'unsignedbyte'],
   [INT16, 'short'],
@@ -44,7 +48,7 @@ export function entryOf(table: FieldTable, name: string): Entry | undefined {
 function entryAt(target: FieldTable | readonly FieldValue[], key: string | number): Entry {
   const value = (target as Record<string | number, FieldValue>)[key] as FieldValue
   const type = WireTypes.of(target)?.get(key)?.type
-  return { kind: (type === undefined ? undefined : NUMBERS.get(type)) ?? kindOf(value), value }
+  return { kind: (type === undefined ? undefined : KINDS.get(type)) ?? kindOf(value), value }
 }
 
 function kindOf(value: FieldValue): string {
@@ -129,10 +133,9 @@ function printEntry(entry: Entry | undefined): string {
   return entry === undefined ? 'none' : `the value '${print(entry)}' of type '${entry.kind}'`
 }
 
-/** Texts as they are, everything else as Erlang does. */
+/** Texts as they are, or in Latin-1 if they are not UTF-8; everything else as Erlang does. */
 function print(entry: Entry): string {
   const { value } = entry
-  return typeof value === 'string' || value instanceof Uint8Array
-    ? Buffer.from(value as Uint8Array).toString()
-    : termOf(entry)
+  if (typeof value === 'string') return value
+  return value instanceof Uint8Array ? Buffer.from(value).toString(isUtf8(value) ? 'utf8' : 'latin1') : termOf(entry)
 }

@@ -156,7 +156,8 @@ function propertiesOf(header: Buffer): Properties | undefined {
 }
 
 function argumentsOf(method: methods.AnyMethod, payload: Buffer, channel: number): Record<string, unknown> {
-  const args = readArguments(method, payload) ?? readLeniently(method, payload)
+  const sound = readArguments(method, payload)
+  const args = sound ?? readLeniently(method, payload)
   if (args === undefined) {
     if (channel === 0) throw breakage()
     const octets = printOctets(payload.subarray(METHOD_IDS))
@@ -166,6 +167,8 @@ function argumentsOf(method: methods.AnyMethod, payload: Buffer, channel: number
   if (!method.content && Object.values(args).some(value => isMalformed(value, payload))) {
     throw new Refusal(ReplyCode.FRAME_ERROR, 'Malformed UTF-8 in shortstr', channel === 0 ? method : undefined)
   }
+  const hasTable = method.order.some(({ field }) => field.kind === 'table')
+  if (sound === undefined && hasTable) throw new Breakdown('RabbitMQ crashes on a table that is none')
   return args
 }
 
@@ -182,9 +185,8 @@ function readArguments(method: methods.AnyMethod, payload: Buffer): Record<strin
   }
 }
 
-/** RabbitMQ reads any delivery tag, and breaks on a table that has its length but cannot be read. */
+/** RabbitMQ reads any delivery tag, and looks into a table that has its length after everything else. */
 function readLeniently(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> | undefined {
-  const hasTable = method.order.some(({ field }) => field.kind === 'table')
   const order = method.order.map(argument => {
     if (argument.field.kind === 'table') return { ...argument, field: longstr }
     if (argument.field.kind !== 'longlong') return argument
@@ -192,7 +194,5 @@ function readLeniently(method: methods.AnyMethod, payload: Buffer): Record<strin
     const decode = (reader: Reader) => BigInt.asUintN(64, reader.bigint()) as unknown as number
     return { ...argument, field: { ...longlong, decode } }
   })
-  const args = readArguments({ ...method, order }, payload)
-  if (args !== undefined && hasTable) throw new Breakdown('RabbitMQ crashes on a table that is none')
-  return args
+  return readArguments({ ...method, order }, payload)
 }

@@ -62,6 +62,18 @@ describe('An argument', () => {
     })
   }
 
+  it('is a text also if it is not UTF-8, and is printed in Latin-1 then', () => {
+    const client = open('4.3')
+    const declare = (text: string) => {
+      const table = { 'x-dead-letter-exchange': text }
+      const bytes = EngineClient.encode(1, methods.QueueDeclare, { queueName: 'q', arguments: table })
+      client.bytes(bytes.map(octet => (octet === 0x7e ? 0xff : octet)))
+      return answerOf(client)
+    }
+    assert.equal(declare('one~')?.name, 'queue.declare-ok')
+    assert.match(declare('two~')?.args.replyText, / received 'twoÿ' but current is 'oneÿ'$/)
+  })
+
   it('of a stream is printed in octets if it is not a text, and with its quotes escaped if it is one, by RabbitMQ 4.3', () => {
     for (const [offset, printed] of [
       [`a'b"c\\`, `<<"a'b\\"c\\\\">>`],

@@ -149,7 +149,7 @@ describe('A connection to the broker', () => {
 
   const frame = (type: number, payload: string, end = 0xce) => {
     const header = Buffer.from([type, 0, 1, 0, 0, 0, payload.length])
-    return Buffer.concat([header, Buffer.from(payload), Buffer.from([end])])
+    return Buffer.concat([header, Buffer.from(payload, 'latin1'), Buffer.from([end])])
   }
   const refusals: readonly (readonly [string, Buffer, string])[] = [
     ['an unknown type', frame(7, 'odd'), 'type 7, all octets = <<"odd">>: unknown_frame'],
@@ -243,6 +243,13 @@ describe('A connection to the broker', () => {
     client.bytes(frame(1, '\x002\0\x0a\0\0\x01q\0\0\0\0\x03\x01a!'))
     assert.deepEqual(client.lines(), [])
     assert.equal(client.ended, 'reset')
+  })
+
+  it('is closed by a name that is not UTF-8 before a table that cannot be read', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(frame(1, '\x002\0\x0a\0\0\x01\xff\0\0\0\0\x03\x01a!'))
+    assert.equal(client.take()[0]?.args.replyText, 'FRAME_ERROR - Malformed UTF-8 in shortstr')
   })
 
   it('breaks on a method of its own that cannot be read', () => {
