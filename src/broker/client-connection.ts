@@ -199,6 +199,10 @@ export class ClientConnection implements ChannelOwner {
     const { classId = 0, methodId = 0 } = method ?? {}
     this.send(0, methods.ConnectionClose, { replyCode, replyText, classId, methodId })
     this.#cutAfter(isRefusedLogin ? REFUSED_LOGIN_DELAY : CLOSE_TIMEOUT)
+    // A client that was blocked is read again, for its close-ok.
+    if (!this.#intake.isBlocked) return
+    this.#intake.unblock()
+    this.#readOn()
   }
 
   /** End the stream after what was written. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { Refusal } from '../../src/broker/refusals.ts'
 import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
@@ -364,6 +365,24 @@ describe('A connection to the broker', () => {
     assert.deepEqual(client.lines(), ['0 connection.unblocked'])
     assert.equal(client.paused, false)
     assert.equal(engine.queue('q', '/')?.messageCount, 2)
+  })
+
+  it('is read again if it is closed while it is blocked, and publishes nothing more', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.send(1, methods.QueueDeclare, { queueName: 'q', durable: true })
+    engine.setAlarm('low on memory')
+    client.publish(1, '', 'q', '1')
+    client.publish(1, '', 'q', '2')
+    client.take()
+    engine.endAll(engine.connections, connection => connection.fail(new Refusal(320, 'by an operator')))
+    assert.deepEqual(client.lines(), ['0 connection.close'])
+    assert.equal(client.paused, false)
+    client.send(0, methods.ConnectionCloseOk, {})
+    assert.equal(client.ended, 'end')
+    engine.setAlarm(undefined)
+    assert.deepEqual(client.lines(), [])
+    assert.equal(engine.queue('q', '/')?.messageCount, 0)
   })
 
   it('goes on after an alarm only when it stands still no longer', () => {
