@@ -30,6 +30,8 @@ export class MemoryTransport implements Transport {
   #scheduled = false
   #ended = false
   #closed = false
+  /** The client is gone: the broker sees that after what it has not read yet. */
+  #gone = false
 
   constructor(handler: TransportHandler, peer: TransportPeer, accept: Accept) {
     this.#handler = handler
@@ -73,7 +75,7 @@ export class MemoryTransport implements Transport {
   end(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#connection.lost()
+    this.#leave()
     this.#arrive('end')
   }
 
@@ -81,7 +83,12 @@ export class MemoryTransport implements Transport {
     if (this.#closed) return
     this.#ended = true
     this.#close(error)
-    this.#connection.lost()
+    this.#leave()
+  }
+
+  #leave(): void {
+    if (this.#flowing) this.#connection.lost()
+    else this.#gone = true
   }
 
   /** Give the broker what was written. */
@@ -97,9 +104,10 @@ export class MemoryTransport implements Transport {
     if (this.#flowing) return
     this.#flowing = true
     process.nextTick(() => {
-      if (this.#closed || !this.#flowing) return
+      if (!this.#flowing) return
       this.#deliver()
-      this.#handler.onDrain()
+      if (this.#gone) this.#leave()
+      else if (!this.#closed) this.#handler.onDrain()
     })
   }
 

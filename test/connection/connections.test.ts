@@ -491,6 +491,9 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
       settled.map(is => is()),
       [true, true],
     )
+    // A broker does not see the end of what it has blocked.
+    broker.unblock()
+    await turns(5)
     assert.deepEqual(broker.connections, [])
     assert.deepEqual(events.slice(1), ['unblocked publisher', 'closed'])
     assert.equal(broker.queue('in').ready.length, 1)

@@ -214,6 +214,38 @@ describe('A broker for tests that is disposed of', () => {
   })
 })
 
+describe('A client that goes while the broker does not read', () => {
+  for (const [what, begin, end] of [
+    ['frozen', (broker: Broker) => broker.freeze(), (broker: Broker) => broker.thaw()],
+    ['blocked', (broker: Broker) => broker.block(), (broker: Broker) => broker.unblock()],
+  ] as const) {
+    for (const way of ['url', 'inMemory'] as const) {
+      it(`has published what it sent before it went, by ${way} to a ${what} broker`, async () => {
+        await using broker = await startBroker()
+        const options = { ...steady, onError: () => {} }
+        const protocol = await (way === 'url'
+          ? connect(broker.url, options)
+          : connect({ ...broker.inMemory, ...options }))
+        await protocol.queueDeclare('q', { durable: true })
+        const channel = await protocol.channel()
+        begin(broker)
+        for (const body of ['1', '2', '3']) void channel.basicPublish(body, '', 'q')
+        await protocol.close({ timeout: 50 }).catch(() => {})
+        assert.deepEqual(broker.queue('q').ready, [])
+        end(broker)
+        await broker.queue('q').hasReady(3)
+        assert.equal(
+          broker
+            .queue('q')
+            .ready.map(({ body }) => body)
+            .join(),
+          '1,2,3',
+        )
+      })
+    }
+  }
+})
+
 describe('A wait for an empty queue', () => {
   it('waits for the queue, and is over when it is gone', async () => {
     await using broker = await startBroker()
