@@ -138,6 +138,21 @@ describe('the ledger of what a program has made', () => {
     ])
   })
 
+  it('keeps a queue that expires if a recovery has declared it since, until it has not been used for as long again', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q', { arguments: { 'x-expires': 10_000 } })
+    for (const [unused, declared] of [
+      [7_000, ['queue.declare q']],
+      [7_000, ['queue.declare q']],
+      [11_000, []],
+    ] as const) {
+      await the.clock.advance(unused)
+      await the.recover()
+      assert.deepEqual(the.sent(QUEUES), declared)
+    }
+  })
+
   it('loses an auto-delete queue whose only consumer was given up before the broker had agreed', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

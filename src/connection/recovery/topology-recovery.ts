@@ -232,6 +232,8 @@ export class TopologyRecovery {
   #made({ record, error }: Entry): void {
     this.#pending.settled(record)
     if (record.kind !== 'queue') return
+    // A declare renews the lease of a queue that expires.
+    this.#topology.queueUsed(record.name)
     this.#refusedQueues.delete(record)
     if (this.#isLate && error !== undefined) this.#port.lateQueue(record.name, undefined)
   }
