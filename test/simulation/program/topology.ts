@@ -113,6 +113,8 @@ export class Topology {
     const { lostAt } = this.#desk
     const isCalm = protocol.state === 'open'
     await done
+    // A close resolves though nothing answers: a reply after it says that the broker has read all.
+    await protocol.queueDeclare(queueName(0), { passive: true })
     if (!isCalm || this.#desk.protocol !== protocol || this.#desk.lostAt !== lostAt) throw new Error('it was disturbed')
   }
 
