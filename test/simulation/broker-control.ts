@@ -32,6 +32,8 @@ export interface BrokerControl {
   stopNacks(): void
   /** It closes the connection over messages with this id, as over an error of its own. */
   breakOver(messageId: string): void
+  /** It closes the connection over methods that name this queue, as over an error of its own. */
+  breakOverQueue(name: string): void
   withholdConfirms(): void
   releaseConfirms(): void
   /** It does not confirm messages with this id until it releases confirms. */
@@ -116,6 +118,7 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
   /** A publisher gives a channel up that nacks, and sends again what has no confirm. */
   const nackedOn = new Set<ClientConnection>()
   const breaking = new Set<string>()
+  const broken = new Set<ClientConnection>()
   const left = new Set<string>()
   let channelsClosed = 0
   engine.onPublish = ({ properties, routingKeys }, connection) => {
@@ -215,6 +218,17 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
       nacks = false
     },
     breakOver: messageId => void breaking.add(messageId),
+    breakOverQueue: name => {
+      const all = engine.vhosts.get('/')?.queues
+      if (all === undefined) return
+      const get = all.get.bind(all)
+      all.get = each => {
+        const { connection } = reading ?? {}
+        if (each !== name || connection === undefined || broken.has(connection)) return get(each)
+        broken.add(connection)
+        throw new Refusal(541, 'INTERNAL_ERROR')
+      }
+    },
     withholdConfirms: () => engine.withholdConfirms(true),
     releaseConfirms: () => {
       left.clear()

@@ -13,6 +13,8 @@ const CHANNEL_CLOSE_OK = (20 << 16) | 41
 
 /** What a client may not write, though its broker passes over it: frames larger than agreed, and methods after a close. */
 export class FrameWatch {
+  /** Hears of each method, by its key, if somebody counts them. */
+  onMethod: ((key: number) => void) | undefined
   readonly #complain: (what: string) => void
   /** Bytes of the present frame that are still to come. */
   #rest = PROTOCOL_HEADER
@@ -56,6 +58,7 @@ export class FrameWatch {
     const channel = bytes.readUInt16BE(at + 1)
     const payload = at + HEADER
     const method = bytes.readUInt32BE(payload)
+    this.onMethod?.(method)
     if (method === TUNE_OK) this.#frameMax = bytes.readUInt32BE(payload + 6) || Number.POSITIVE_INFINITY
     if (method === CHANNEL_OPEN) this.#closed.delete(channel)
     const isAnswer = method === CHANNEL_CLOSE_OK || method === CONNECTION_CLOSE_OK

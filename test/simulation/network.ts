@@ -69,7 +69,7 @@ export class Link implements Transport {
   /** The client has begun to send heartbeats. */
   #beats = false
   readonly #gone: () => void
-  readonly #frames = new FrameWatch(what => this.complainOfFrames(what))
+  readonly frames = new FrameWatch(what => this.complainOfFrames(what))
 
   constructor(
     clock: VirtualClock,
@@ -179,7 +179,7 @@ export class Link implements Transport {
     // As a socket has it: the memory is the client's, which must leave it alone until it is sent.
     const bytes = only !== undefined && segments.length === 1 ? viewOf(only) : Buffer.concat(segments)
     this.watch(bytes)
-    this.#frames.written(bytes)
+    this.frames.written(bytes)
     this.#judgeSilence()
     if (bytes[0] === HEARTBEAT_FRAME) this.#beats = true
     this.#lastWrite = this.#clock.now()

@@ -18,6 +18,8 @@ export interface OwnConnection {
   readonly keeping: number
   /** Connections that it has to the broker. */
   readonly open: number
+  /** How often it has written a method since it was made. */
+  wrote(method: { readonly key: number }): number
   /** Break what is there of it now, or one of two connections. */
   cut(which?: number): void
   /** The broker ends the streams of what is there of it now. */

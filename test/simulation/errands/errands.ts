@@ -1,6 +1,7 @@
 import { abortedBefore, aborts, refusals } from './aborts.ts'
 import { behindTheOther, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
+import { boundedCalls } from './bounds.ts'
 import {
   cancelled,
   channelLimit,
@@ -46,6 +47,8 @@ import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
+import { endedSignals, givenUpChannels } from './leftovers.ts'
+import { lifecycle } from './lifecycle.ts'
 import {
   behindLocks,
   lateBindings,
@@ -55,11 +58,13 @@ import {
   otherThings,
 } from './locks.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
+import { mistakes } from './mistakes.ts'
 import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, keptQuestions } from './questions.ts'
+import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { lateChannels, lateRemakes, remakes } from './remakes.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
@@ -79,6 +84,7 @@ import {
   timeouts,
 } from './silences.ts'
 import { failedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
+import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
 import { encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
@@ -86,6 +92,17 @@ import { unheard } from './unheard.ts'
 
 /** All errands by name. */
 export const ERRANDS = {
+  boundedCalls,
+  askedOnce,
+  endedSignals,
+  expiries,
+  givenUpChannels,
+  lifecycle,
+  thrift,
+  brokenThings,
+  lateOfOthers,
+  lateQueue,
+  mistakes,
   abortedBefore,
   closeBehindCall,
   fewerChannels,

@@ -1,4 +1,4 @@
-import type { ConnectionStats, ConsumerStats } from '../../../src/index.ts'
+import type { ConnectionStats, ConsumerStats, Message } from '../../../src/index.ts'
 import type { BrokerControl } from '../broker-control.ts'
 import type { Errand, Outing, OwnConnection } from './errand.ts'
 import { QUICK } from './recoveries.ts'
@@ -71,7 +71,12 @@ export const figures: Errand = async outing => {
   await outing.sleep(50)
   const { blockedReason: none, totalBlockedMs: since } = protocol.stats()
   outing.equal([none ?? 'none', since], ['none', most], 'a block that is over')
-  const consumer = await protocol.consumer('handled', () => outing.sleep(200), { prefetchCount: 3, concurrency: 2 })
+  const tags = new Set<string>()
+  const work = ({ envelope }: Message): Promise<void> => {
+    tags.add(envelope.consumerTag)
+    return outing.sleep(200)
+  }
+  const consumer = await protocol.consumer('handled', work, { prefetchCount: 3, concurrency: 2 })
   const channel = await protocol.channel()
   await channel.basicConsume(() => {}, 'called', { noAck: true })
   await channel.basicConsume(() => {}, 'free')
@@ -80,6 +85,7 @@ export const figures: Errand = async outing => {
   const { handlersRunning, buffered, unacknowledged, concurrency, isPaused } = consumerOf(stats, 'handled') ?? {}
   outing.equal([handlersRunning, buffered, unacknowledged, concurrency, isPaused], [2, 1, 3, 2, false], 'a consumer')
   outing.equal(control.evidence().unacked.get('handled'), 3, 'what the broker has as unacked')
+  outing.equal([...tags], [consumerOf(stats, 'handled')?.consumerTag], 'the tag of a consumer')
   outing.equal([stats.handlersRunning, stats.unacknowledged], [2, 3], 'sums over all consumers')
   const of = (queue: string) => consumerOf(stats, queue)?.unacknowledged ?? 'unknown'
   outing.equal([of('called'), of('free')], [0, 'unknown'], 'what callbacks have in hand')

@@ -78,6 +78,7 @@ export class ErrandRuns implements Host {
     const silent = new Set<string>()
     const open = (): Link[] => [...links].filter(({ closed }) => !closed)
     const waiting: (() => void)[] = []
+    const wrote = new Map<number, number>()
     // It heeds no signal.
     const late = async (target: TransportTarget, handler: TransportHandler): Promise<Link> => {
       await new Promise<void>(resolve => this.clock.after(LATE, resolve))
@@ -96,6 +97,7 @@ export class ErrandRuns implements Host {
           : network.createTransport(target, handler, signal))
         links.add(link)
         link.complainOfFrames = what => this.#desk.journal.violations.push(`an own connection: ${what}`)
+        link.frames.onMethod = key => wrote.set(key, (wrote.get(key) ?? 0) + 1)
         if (silent.has(target.host)) link.freeze()
         for (const linked of waiting.splice(0)) linked()
         return link
@@ -119,6 +121,7 @@ export class ErrandRuns implements Host {
       get open() {
         return open().length
       },
+      wrote: ({ key }) => wrote.get(key) ?? 0,
       cut: which => {
         for (const [n, link] of open().entries()) if (which === undefined || n === which) link.cut()
       },
