@@ -57,6 +57,7 @@ import {
   lockedWithoutNumbers,
   otherThings,
 } from './locks.ts'
+import { logs } from './logs.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { mistakes } from './mistakes.ts'
 import { noAcks } from './no-acks.ts'
@@ -97,6 +98,7 @@ export const ERRANDS = {
   endedSignals,
   expiries,
   givenUpChannels,
+  logs,
   lifecycle,
   thrift,
   brokenThings,

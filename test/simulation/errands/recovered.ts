@@ -171,7 +171,11 @@ export const lateOfOthers: Errand = async outing => {
   await outing.sleep(50)
   await other.queueDelete('theirs')
   own.refuse(false)
+  const before = own.wrote(BasicConsume)
   await outing.sleep(isGivenUp ? 4_000 : 1_000)
+  // The pauses between two get longer.
+  const asked = own.wrote(BasicConsume) - before
+  outing.expect(asked <= (isGivenUp ? 40 : 25), `consumers of a queue that is missing were asked for ${asked} times`)
   await other.queueDeclare('theirs')
   await outing.sleep(15_000)
   await other.basicPublish('kept', '', 'kept')
@@ -202,7 +206,7 @@ export const askedOnce: Errand = async outing => {
     const channel = channels[n % 2]
     await channel?.basicQos({ prefetchCount: 10 })
     await channel?.basicConsume(() => void count++, queue)
-    // A queue that goes with its connection or its consumer is no stream, though its messages came through one.
+    // A queue that goes with its connection or its consumer is not a stream, though its messages came through one.
     await protocol.publish('x', '', queue, queue === 'third' ? {} : { headers: { 'x-stream-offset': 5 } })
   }
   await outing.until(() => count === 3, 'three messages', 2_000)

@@ -4261,7 +4261,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'no recovery comes to its end',
   ],
   [
-    'consumers that break the connection are not told apart',
+    'consumers that break the connection are tried together',
     'connection/recovery/recovery.ts',
     '        this.#consumersInTurn = true\n',
     '',
@@ -4294,6 +4294,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     "const reason = error instanceof ConnectionLostError ? error.reason : 'closedByServer'",
     "const reason = 'closedByServer'",
     'who looks for the fault looks at the broker',
+  ],
+  [
+    'a consumer that is refused is asked for again at once each time',
+    'connection/recovery/consumer-recovery.ts',
+    'tries.set(tag, count)',
+    'tries.set(tag, 0)',
+    'the broker closes and opens a channel twenty times a second',
+  ],
+  [
+    'the connection for publishes writes no log',
+    'connection/settings/settings.ts',
+    'logger: settings.logger?.named(connectionName),',
+    'logger: undefined,',
+    'who reads the log does not learn of its losses',
   ],
 ]
 
