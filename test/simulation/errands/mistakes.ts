@@ -119,7 +119,8 @@ const GOOD: readonly ((channel: Channel, protocol: AmqpProtocol) => Promise<unkn
 /** What a program cannot mean is refused before anything is written, and changes nothing. */
 export const mistakes: Errand = async outing => {
   const { control, connect } = outing.startBroker()
-  const { protocol } = await connect()
+  const reported: unknown[] = []
+  const { protocol } = await connect({ onError: error => void reported.push(`${error}`) })
   const channel = await protocol.channel()
   await protocol.queueDeclare('queue')
   await protocol.publish('kept', '', 'queue')
@@ -154,6 +155,7 @@ export const mistakes: Errand = async outing => {
   await refused('a call with a bad argument', BAD)
   await outing.sleep(50)
   outing.equal(look(), before, 'what the broker has after calls that were refused')
+  outing.equal(reported, [], 'what was reported though a promise had rejected with it')
   outing.expect(channel.isOpen && protocol.state === 'open', 'a channel is closed over a call that was refused')
   for (const call of GOOD) outing.equal(await end(() => call(channel, protocol)), undefined, `how ${call} ended`)
   outing.equal(

@@ -69,6 +69,7 @@ export const thrift: Errand = async outing => {
   // A message is acked when its copy is safe, in a queue that is not too new.
   await outing.sleep(3_000)
   expect('retries', { open: 3, close: 1, declare: 1, confirm: 1, publish: 6, qos: 1, consume: 1, ack: 6 })
+  outing.expect(control.evidence().entities.has('queue failing.retry.300'), 'the queue for retries has another name')
   await failing.close()
   expect('the close of a consumer that retries', { close: 2, cancel: 1 })
   const server = await protocol.rpcServer('requests', request => `answer to ${request.text()}`)

@@ -45,6 +45,9 @@ export const unheard: Errand = async outing => {
   void gone.basicPublish('x', `${queue} none`, '')
   void gone.basicPublish('y', `${queue} none`, '')
   await expect('ChannelClosedError', `${queue} none`, 'the end of a channel')
+  // A program that goes on without awaiting learns no more of it.
+  for (let n = 0; n < 3; n++) void gone.basicPublish('z', '', queue)
+  await expect('ChannelClosedError', `${queue} none`, 'the end of a channel, after it')
   const recovered = new Promise<void>(resolve => protocol.once('recovered', () => resolve()))
   own.cut()
   await Promise.race([recovered, outing.sleep(20_000)])
