@@ -93,16 +93,22 @@ function checkLastAction(what: string, action: unknown): 'reject' | 'drop' | Err
 function checkRetries(what: string, policy: object): CheckedRetries {
   checkOptions(what, policy, RETRY_OPTIONS)
   const { retries, delays = DELAYS, otherwise = 'reject' } = policy as Partial<RetryPolicy>
-  const count = integerOption(what, 'retries', retries, 0, MOST_RETRIES)
-  if (count === undefined) throw badValue(what, 'retries', `an integer from 0 to ${MOST_RETRIES}`, retries)
+  const count = requiredInteger(what, 'retries', retries, 0, MOST_RETRIES)
   const last = checkLastAction(`${what}: "otherwise"`, otherwise)
   if (last === undefined)
     throw badValue(what, 'otherwise', '"reject", "drop" or { exchangeName, routingKey }', otherwise)
   if (!Array.isArray(delays) || delays.length === 0) {
     throw badValue(what, 'delays', 'an array of milliseconds with one number or more', delays)
   }
-  const checked = delays.map((delay: unknown) => integerOption(what, 'delays', delay, 1, LONGEST_DELAY) ?? 1)
+  // Of holes as well.
+  const checked = Array.from(delays, (delay: unknown) => requiredInteger(what, 'delays', delay, 1, LONGEST_DELAY))
   return { retries: count, delays: checked, otherwise: last }
+}
+
+function requiredInteger(what: string, name: string, value: unknown, least: number, most: number): number {
+  const checked = integerOption(what, name, value, least, most)
+  if (checked === undefined) throw badValue(what, name, `an integer from ${least} to ${most}`, value)
+  return checked
 }
 
 /** The name of the queue in which messages wait for `delay` milliseconds: `orders.retry.10000`; or of its substitute. */

@@ -170,6 +170,16 @@ describe('A retry policy that cannot be followed', () => {
     ['has no number of retries', { retries: undefined }, /"retries" must be an integer from 0 to 10000/],
     ['has a fraction of retries', { retries: 1.5 }, /"retries" must be/],
     ['has no delay', { retries: 1, delays: [] }, /"delays" must be an array of milliseconds/],
+    [
+      'has an undefined delay',
+      { retries: 1, delays: [undefined] },
+      /"delays" must be an integer from 1 to \d+, not undefined/,
+    ],
+    [
+      'has a hole for a delay',
+      { retries: 1, delays: new Array(1) },
+      /"delays" must be an integer from 1 to \d+, not undefined/,
+    ],
     ['has a delay of nothing', { retries: 1, delays: [0] }, /"delays" must be an integer from 1/],
     ['has a delay of more than 30 days', { retries: 1, delays: [2_592_000_001] }, /"delays" must be an integer/],
     ['ends with another retry', { retries: 1, otherwise: 'requeue' }, /"otherwise" must be "reject", "drop"/],
