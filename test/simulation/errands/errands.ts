@@ -84,7 +84,7 @@ import {
   slowConfirms,
   timeouts,
 } from './silences.ts'
-import { failedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
+import { failedInStream, rejectedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
 import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
@@ -203,6 +203,7 @@ export const ERRANDS = {
   endedUnborn,
   failedBatches,
   failedInStream,
+  rejectedInStream,
   failures,
   fewChannels,
   givenUp,

@@ -187,3 +187,27 @@ export const streamSettlements: Errand = async outing => {
   outing.equal(errors.map(String), [], 'what is reported of settlements of a stream')
   outing.equal(control.evidence().unknownTags, 0, 'settlements of what was settled')
 }
+
+/** What a program rejects of a stream stays in it, and the next ones come, also if the broker takes acks alone. */
+export const rejectedInStream: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  await protocol.queueDeclare('log', { arguments: { 'x-queue-type': 'stream' } })
+  const texts = ['1', '2', '3', '4', '5', '6']
+  for (const text of texts) await protocol.publish(text, '', 'log', {}, { timeout: 5_000 })
+  const channel = await protocol.channel()
+  await channel.basicQos({ prefetchCount: 2 })
+  const seen: string[] = []
+  await channel.basicConsume(
+    (on, body, { deliveryTag }) => {
+      const isReject = seen.push(body.toString()) % 2 === 0
+      void (isReject ? on.basicReject(deliveryTag) : on.basicClientNack(deliveryTag, { requeue: false }))
+    },
+    'log',
+    { arguments: { 'x-stream-offset': 'first' } },
+  )
+  await outing.until(() => seen.length >= texts.length, 'all of a stream whose messages are rejected', 5_000)
+  await outing.sleep(50)
+  outing.equal(seen, texts, 'the messages of a stream')
+  outing.equal(control.evidence().unacked.get('log'), 0, 'messages of a stream that nothing settled')
+}

@@ -4309,6 +4309,34 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'logger: undefined,',
     'who reads the log does not learn of its losses',
   ],
+  [
+    'a program hears twice of what it has done wrong',
+    'channel/recovering-channel.ts',
+    "if (this.#state === 'closed' || this.#session?.state === 'closing') {",
+    "if (this.#state !== 'closed' || this.#session?.state === 'closing') {",
+    'its promise rejects with it, too',
+  ],
+  [
+    'the queues for retries have another name',
+    'patterns/consume/failure-action.ts',
+    "substitute ? '.2' : ''",
+    "substitute ? '' : '.2'",
+    'the documents say where messages wait',
+  ],
+  [
+    'the sum of two connections has no publishers',
+    'connection/connections.ts',
+    'publishers: [...main.publishers, ...publisher.publishers],',
+    'publishers: [],',
+    'none of them is seen',
+  ],
+  [
+    'what is rejected of a stream is never settled',
+    'channel/consume/acker.ts',
+    "return requeue ? undefined : 'ack'",
+    'return undefined',
+    'RabbitMQ before 4 takes acks alone, and sends no more',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
