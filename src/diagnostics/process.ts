@@ -84,9 +84,14 @@ export class ProcessTrace {
     return own.runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
   }
 
+  /** The work on it begins, in no call of its own: it ends with `done`. */
+  begin(): void {
+    PROCESS.begin(this.context, ignore, undefined, undefined, undefined)
+  }
+
   /** The program has it, and works on it until it settles it. */
   handedOver(): void {
-    PROCESS.begin(this.context, ignore, undefined, undefined, undefined)
+    this.begin()
     this.done()
   }
 

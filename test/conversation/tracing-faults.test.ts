@@ -189,6 +189,28 @@ describe('The trace of the work on a message', () => {
       assert.deepEqual(outcomes(traced), ['lost', 'acked'])
     }))
 
+  it('of a batch ends when its handler has ended, also if that fails after the connection was lost', () =>
+    scene(async ({ clock, broker, protocol }) => {
+      const traced = record<ProcessContext>('process')
+      let end: (error?: Error) => void = () => {}
+      const handler = () => new Promise<void>((resolve, reject) => (end = error => (error ? reject(error) : resolve())))
+      await protocol.consumer('q', handler, { batch: { size: 1, wait: 10 } })
+      await protocol.publish('x', '', 'q')
+      await turn()
+      const recovered = new Promise<unknown>(resolve => protocol.once('recovered', resolve))
+      broker.cutConnections()
+      await clock.until(recovered)
+      assert.equal(traced.contexts[0]?.outcome, 'lost')
+      assert.equal(traced.events[0], 'start end')
+      end(new Error('not yet'))
+      await turn()
+      assert.equal(traced.events[0], 'start end error asyncStart asyncEnd')
+      end()
+      await turn()
+      assert.deepEqual(outcomes(traced), ['lost with an error', 'acked'])
+      assert.equal(traced.events[1], 'start end asyncStart asyncEnd')
+    }))
+
   it('of a consumer that is closed ends when its handler has ended, though the message was given back', () =>
     scene(async ({ clock, protocol }) => {
       const traced = record<ProcessContext>('process')

@@ -102,12 +102,15 @@ export class BatchRuns implements Runs {
   async #run(batch: readonly Entry[]): Promise<void> {
     this.#running.add(batch)
     const messages = batch.map(({ message }) => message)
-    for (const { trace } of batch) trace?.handedOver()
+    for (const { trace } of batch) trace?.begin()
     try {
       await this.#handler([...messages])
       this.#running.delete(batch)
       ackBatch(messages, this.#running.size + this.#failed.unsettled === 0)
-      for (const message of messages) this.#failed.succeeded(message)
+      for (const { message, trace } of batch) {
+        this.#failed.succeeded(message)
+        trace?.done()
+      }
     } catch (error) {
       this.#running.delete(batch)
       this.#failed.report(messages, 'handler', error)

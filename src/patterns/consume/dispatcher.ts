@@ -114,7 +114,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
         this.#left(message)
         const kind = this.#runs === undefined ? 'loop' : 'handler'
         const trace = PROCESS.active ? this.trace(kind, message) : undefined
-        trace?.handedOver()
+        trace?.begin()
         return trace
       },
     })
