@@ -16,6 +16,24 @@ export function isNoStream(error: Error): boolean {
   )
 }
 
+/** Milliseconds of the units of an offset such as `7D`. */
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['Y', 31_536_000_000],
+  ['M', 2_592_000_000],
+  ['D', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1_000],
+])
+
+/** How long before its start a consumer wants messages from; undefined if its offset is the same at any time. */
+function ageOf(offset: unknown): number | undefined {
+  if (offset === undefined || offset === 'next' || offset === 'last') return 0
+  if (typeof offset !== 'string') return undefined
+  const unit = UNITS.get(offset.slice(-1))
+  return unit === undefined ? undefined : Number(offset.slice(0, -1)) * unit
+}
+
 /** Settled deliveries at the front that are kept before the list is copied. */
 const MOST_DONE = 1_024
 
@@ -34,15 +52,15 @@ export class StreamPosition {
   #seen: Seen[] = []
   #head = 0
   #next: bigint | undefined
-  /** The consumer asked for messages from its start on. */
-  readonly #fromStart: boolean
+  /** Milliseconds before its start from which on the consumer wants messages; undefined if its place does not move with time. */
+  readonly #age: number | undefined
   /** When that was. */
   #began: Date | undefined
 
   /** `offset` is the argument `x-stream-offset`. */
   constructor(isStream: boolean | undefined, offset?: unknown) {
     this.isStream = isStream
-    this.#fromStart = offset === undefined || offset === 'next' || offset === 'last'
+    this.#age = ageOf(offset)
   }
 
   /**
@@ -50,7 +68,8 @@ export class StreamPosition {
    * messages of the same second may come, too, but none is left out.
    */
   began(now: number): void {
-    if (this.#fromStart && this.isStream !== false) this.#began ??= new Date(Math.floor(now / 1000) * 1000)
+    if (this.#age === undefined || this.isStream === false) return
+    this.#began ??= new Date(Math.max(0, Math.floor((now - this.#age) / 1000) * 1000))
   }
 
   /** A message came: `offset` is its header `x-stream-offset`. Returns whether it is a stream's, or looks so. */

@@ -23,11 +23,25 @@ describe('The position of a stream consumer', () => {
       position.delivered(1, undefined)
       assert.equal(position.resumeOffset, undefined, 'the queue is no stream')
     }
-    for (const offset of ['first', 5, '1h']) {
+    for (const offset of ['first', 5, new Date(0)]) {
       const position = new StreamPosition(true, offset)
       position.began(1_700_000_000_999)
       assert.equal(position.resumeOffset, undefined, 'the argument holds')
     }
+  })
+
+  it('is that time before the consumer began if nothing has come, and it asked for one: later it would be another place', () => {
+    const ages = { '1h': 3_600, '90s': 90, '2m': 120, '7D': 604_800, '1M': 2_592_000, '1Y': 31_536_000 }
+    for (const [offset, seconds] of Object.entries(ages)) {
+      const position = new StreamPosition(true, offset)
+      position.began(1_700_000_000_999)
+      assert.deepEqual(position.resumeOffset, new Date((1_700_000_000 - seconds) * 1_000), offset)
+      position.delivered(1, 7)
+      assert.equal(position.resumeOffset, 7n)
+    }
+    const all = new StreamPosition(true, '1000Y')
+    all.began(1_700_000_000_999)
+    assert.deepEqual(all.resumeOffset, new Date(0), 'no timestamp is earlier')
   })
 
   it('takes as long to move on with 100,000 messages as each of them does', () => {

@@ -2427,8 +2427,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a stream that began at its end loses a second',
     'channel/consume/stream-position.ts',
-    'Math.floor(now / 1000) * 1000',
-    'Math.ceil(now / 1000) * 1000',
+    'Math.floor((now - this.#age) / 1000) * 1000',
+    'Math.ceil((now - this.#age) / 1000) * 1000',
     'its messages are left out',
   ],
   [
