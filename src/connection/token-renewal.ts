@@ -1,7 +1,7 @@
 import type { Deadline } from '../channel/port.ts'
 import type { ChannelSource } from './channel-source.ts'
 import type { Connection } from './connection.ts'
-import type { PasswordFunction } from './settings/auth.ts'
+import { noPassword, type PasswordFunction } from './settings/auth.ts'
 import { LEAST_PAUSE, Token, TokenSource } from './settings/tokens.ts'
 
 /** The share of a token's remaining time after which a question that failed is asked again. */
@@ -63,9 +63,12 @@ export class TokenRenewal {
       const answer = await source.answer(this.#source.clock)
       // The next login asks, too.
       if (connection.ending !== undefined) return
+      const secret = answer instanceof Token ? answer.password : answer
+      if (typeof secret !== 'string') throw noPassword(secret)
+      await connection.updateSecret(secret, 'the old one will expire')
+      if (connection.ending !== undefined) return
       this.#used = answer instanceof Token ? { source, token: answer, wasKnown: false } : undefined
-      if (answer instanceof Token) await connection.updateSecret(answer.password, 'the old one will expire')
-      if (connection.ending === undefined) this.start(connection)
+      this.start(connection)
     } catch (error) {
       if (connection.ending !== undefined) return
       this.#source.report(error, 'warn')

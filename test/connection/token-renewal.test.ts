@@ -125,6 +125,24 @@ describe('A password that expires', () => {
     assert.equal(tokens.errors.length, 1)
   })
 
+  it('is asked for again, and the answer reported, if that is neither a string nor a token', async t => {
+    const tokens = new Tokens()
+    let answers = 0
+    await tokens.connect(t, async () => (++answers === 2 ? (undefined as never) : await tokens.password()))
+    await tokens.clock.advance(4_000)
+    assert.match(String(tokens.errors), /must return a string or \{ password, expiresAt \}, not .* undefined/)
+    await tokens.clock.advance(1_000)
+    assert.deepEqual([answers, tokens.secrets, tokens.errors.length], [3, ['token 2'], 1])
+  })
+
+  it('is replaced at the broker by one that has no end', async t => {
+    const tokens = new Tokens()
+    let answers = 0
+    await tokens.connect(t, async () => (++answers === 2 ? 'for good' : await tokens.password()))
+    await tokens.clock.advance(100_000)
+    assert.deepEqual([answers, tokens.secrets, tokens.errors], [2, ['for good'], []])
+  })
+
   it('is used until its end if there is no other', async t => {
     const tokens = new Tokens()
     await tokens.connect(t)

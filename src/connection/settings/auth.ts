@@ -103,7 +103,12 @@ async function askedPassword(password: PasswordFunction): Promise<string> {
     throw new AuthenticationError(`the "password" function failed: ${cause.message}`, { cause })
   }
   if (typeof answer === 'string') return answer
-  throw new EncodeError(
+  throw noPassword(answer)
+}
+
+/** The error for what a password function may not answer. */
+export function noPassword(answer: unknown): EncodeError {
+  return new EncodeError(
     `the "password" function must return a string or { password, expiresAt }, not a value of type ${typeof answer}`,
   )
 }

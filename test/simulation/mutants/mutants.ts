@@ -1424,8 +1424,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a renewed token is not renewed again',
     'connection/token-renewal.ts',
-    'if (connection.ending === undefined) this.start(connection)',
-    'if (connection.ending !== undefined) this.start(connection)',
+    'this.start(connection)\n    } catch',
+    '} catch',
     'the second one expires',
   ],
   [
