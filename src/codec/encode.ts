@@ -1,5 +1,5 @@
 import { EncodeError, FrameError } from '../errors.ts'
-import { isBytes } from '../protocol/bytes.ts'
+import { isBytes, isDetached } from '../protocol/bytes.ts'
 import { FRAME_END, FRAME_OVERHEAD, FrameType, HEARTBEAT_FRAME, PROTOCOL_HEADER } from '../protocol/constants.ts'
 import { encodeError } from '../protocol/encode-error.ts'
 import * as fieldTable from '../protocol/field-table.ts'
@@ -8,6 +8,7 @@ import { FRAME_HEADER_SIZE } from '../protocol/layouts.ts'
 import * as methodCodec from '../protocol/method-codec.ts'
 import { type AnyMethod, type ArgumentsOf, methodByKey } from '../protocol/methods.ts'
 import { checkOptions } from '../protocol/option-check.ts'
+import { sizeOf } from '../protocol/payload-bytes.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '../protocol/properties.ts'
 import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
@@ -43,9 +44,10 @@ function checkFrameMax(what: string, frameMax: number): void {
   if (frameMax !== 0) checkInteger(`${what}: frameMax, unless it is 0,`, frameMax, MAX_PAYLOAD, FRAME_OVERHEAD + 1)
 }
 
-/** @throws EncodeError for anything but a `Uint8Array`. */
+/** @throws EncodeError for anything but a `Uint8Array` that has its memory. */
 export function checkChunk(what: string, chunk: unknown): asserts chunk is Uint8Array {
   if (!isBytes(chunk)) throw new EncodeError(`${what} must be a Uint8Array, not ${inspectShort(chunk)}`)
+  if (sizeOf(chunk) === 0 && isDetached(chunk)) throw new EncodeError(`the memory of ${what} was transferred away`)
 }
 
 /** The protocol header that a client sends first: AMQP 0-9-1 (§4.2.2). */

@@ -92,18 +92,21 @@ export class FrameReader implements Iterable<Frame> {
       this.#own = false
       return this
     }
-    if (!this.#own || this.#end + length > this.#buffer.length) {
-      // Twice the room: a frame of many small chunks is copied twice at most.
-      const buffer = Buffer.allocUnsafeSlow(2 * (waiting + length))
-      this.#buffer.copy(buffer, 0, this.#at, this.#end)
-      this.#buffer = buffer
-      this.#at = 0
-      this.#end = waiting
-      this.#own = true
-    }
+    if (!this.#own || this.#end + length > this.#buffer.length) this.#keep(waiting, waiting + length)
     this.#buffer.set(chunk, this.#end)
     this.#end += length
     return this
+  }
+
+  /** Copy the bytes that wait to memory of its own, with room for `size`. */
+  #keep(waiting: number, size: number): void {
+    // Twice the room: a frame of many small chunks is copied twice at most.
+    const buffer = Buffer.allocUnsafeSlow(2 * size)
+    this.#buffer.copy(buffer, 0, this.#at, this.#end)
+    this.#buffer = buffer
+    this.#at = 0
+    this.#end = waiting
+    this.#own = true
   }
 
   /**
@@ -114,6 +117,14 @@ export class FrameReader implements Iterable<Frame> {
    * after that: each further call throws the same error.
    */
   read(): Frame | undefined {
+    const frame = this.#read()
+    const waiting = this.#end - this.#at
+    // The program needs no frame of the chunk any more, and may write over it.
+    if (frame === undefined && waiting > 0 && !this.#own) this.#keep(waiting, waiting)
+    return frame
+  }
+
+  #read(): Frame | undefined {
     if (this.#broken !== undefined) throw this.#broken
     const buffer = this.#buffer
     const at = this.#at

@@ -147,6 +147,21 @@ describe('encodeTable and decodeTable', () => {
   })
 })
 
+describe('bytes whose memory was transferred away', () => {
+  for (const [name, work] of [
+    ['encodeBody: body', bytes => codec.encodeBody(1, bytes)],
+    ['encodeFrame: payload', bytes => codec.encodeFrame(3, 1, bytes)],
+    ['decodeTable: bytes', bytes => codec.decodeTable(bytes)],
+    ['FrameReader.push: chunk', bytes => new codec.FrameReader().push(bytes)],
+  ] satisfies [string, (bytes: Uint8Array) => unknown][]) {
+    it(`are refused by ${name.replace(/:.*/, '')}`, () => {
+      const bytes = new Uint8Array(9)
+      structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+      assert.throws(() => work(bytes), new codec.EncodeError(`the memory of ${name} was transferred away`))
+    })
+  }
+})
+
 describe('encodeFrame', () => {
   it('writes any frame', () => {
     assert.equal(codec.encodeFrame(250, 65_535, Buffer.from('ab')).toString('latin1'), '\xfa\xff\xff\0\0\0\x02ab\xce')

@@ -102,6 +102,19 @@ describe('FrameReader', () => {
     assert.deepEqual(header.properties.headers?.['bytes'], Buffer.from('abc'))
   })
 
+  it('reads from a chunk that is written over once its frames are not needed any more', () => {
+    for (let size = 1; size <= stream.length; size++) {
+      const reader = new FrameReader()
+      const chunk = Buffer.alloc(size)
+      const seen: string[] = []
+      for (let at = 0; at < stream.length; at += size) {
+        const length = stream.copy(chunk, 0, at, at + size)
+        for (const frame of reader.push(chunk.subarray(0, length))) seen.push(shown(frame))
+      }
+      assert.deepEqual(seen, expected, `chunks of ${size} bytes`)
+    }
+  })
+
   it('copies a chunk only to put a frame together', () => {
     const body = codec.encodeBody(1, Buffer.alloc(100))
     const [frame] = new FrameReader().push(body)
