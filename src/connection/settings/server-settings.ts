@@ -208,7 +208,8 @@ function refuseTlsParameters(text: string, query: UriQuery): void {
 }
 
 function tlsOptions(text: string, query: UriQuery, options: CommonOptions): TlsOptions {
-  const own: TlsOptions = typeof options.ssl === 'object' ? options.ssl : {}
+  const given: TlsOptions = typeof options.ssl === 'object' ? options.ssl : {}
+  const own: TlsOptions = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
   const ca = fileOf(text, 'cacertfile', query.cacertfile)
   const cert = fileOf(text, 'certfile', query.certfile)
   const key = fileOf(text, 'keyfile', query.keyfile) ?? cert

@@ -400,6 +400,8 @@ describe('TLS settings', () => {
     const { caFile, certFile, keyFile, ca, cert, key } = files
     const url = `amqps://host?cacertfile=${caFile}&certfile=${certFile}&keyfile=${keyFile}&server_name_indication=other`
     assert.deepEqual(serverOf(url).tls, { ca, cert, key, servername: 'other', rejectUnauthorized: true })
+    const unset = { ca: undefined, cert: undefined, key: undefined, servername: undefined }
+    assert.deepEqual(serverOf(url, { ssl: unset }).tls, serverOf(url).tls, 'undefined is as if it were left out')
     assert.deepEqual(serverOf(url, { ssl: { ca: 'mine', minVersion: 'TLSv1.3' } }).tls, {
       ca: 'mine',
       cert,
