@@ -1,8 +1,9 @@
 import type { Deadline } from '../channel/port.ts'
+import { TimeoutError } from '../errors.ts'
 import type { ChannelSource } from './channel-source.ts'
 import type { Connection } from './connection.ts'
 import { noPassword, type PasswordFunction } from './settings/auth.ts'
-import { LEAST_PAUSE, Token, TokenSource } from './settings/tokens.ts'
+import { LEAST_PAUSE, LONGEST_ANSWER, Token, TokenSource } from './settings/tokens.ts'
 
 /** The share of a token's remaining time after which a question that failed is asked again. */
 const ASKED_AGAIN_AFTER = 0.2
@@ -55,12 +56,25 @@ export class TokenRenewal {
     })
   }
 
+  /** What the function answers. Rejects if it takes too long: an answer that comes later is used the next time. */
+  #answerOf(source: TokenSource): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const late = (): void =>
+        reject(new TimeoutError(`the "password" function has not answered within ${LONGEST_ANSWER} ms`))
+      const limit = this.#source.after(LONGEST_ANSWER, late, { keepsProcessAlive: false })
+      void source
+        .answer(this.#source.clock)
+        .then(resolve, reject)
+        .finally(() => limit.cancel())
+    })
+  }
+
   async #renew(connection: Connection): Promise<void> {
     const used = this.#used
     if (used === undefined || connection.ending !== undefined) return
     const { source, token } = used
     try {
-      const answer = await source.answer(this.#source.clock)
+      const answer = await this.#answerOf(source)
       // The next login asks, too.
       if (connection.ending !== undefined) return
       const secret = answer instanceof Token ? answer.password : answer

@@ -135,6 +135,25 @@ describe('A password that expires', () => {
     assert.deepEqual([answers, tokens.secrets, tokens.errors.length], [3, ['token 2'], 1])
   })
 
+  for (const comes of ['never', 'late']) {
+    it(`is asked for again, and the wait reported, if the answer of a renewal comes ${comes}`, async t => {
+      const tokens = new Tokens()
+      const lifetime = 100_000
+      let answers = 0
+      const protocol = await tokens.connect(t, async () => {
+        const number = ++answers
+        if (number === 2) await new Promise<void>(resolve => comes === 'late' && tokens.clock.after(11_000, resolve))
+        return { password: `token ${number}`, expiresAt: tokens.clock.wallTime() + lifetime }
+      })
+      await tokens.clock.advance(90_000)
+      assert.match(String(tokens.errors), /TimeoutError: the "password" function has not answered within 10000 ms/)
+      await tokens.clock.advance(9_000)
+      const [asked, secret] = comes === 'late' ? [2, 'token 2'] : [3, 'token 3']
+      assert.deepEqual([answers, tokens.secrets, tokens.errors.length], [asked, [secret], 1])
+      assert.equal(protocol.state, 'open')
+    })
+  }
+
   it('is replaced at the broker by one that has no end', async t => {
     const tokens = new Tokens()
     let answers = 0

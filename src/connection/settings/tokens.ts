@@ -6,8 +6,8 @@ import type { ExpiringPassword, PasswordFunction } from './auth.ts'
 const RENEWED_AFTER = 0.8
 /** Milliseconds between two tokens, at least. */
 export const LEAST_PAUSE = 1_000
-/** Milliseconds that others wait for the answer to a question that was asked before theirs. */
-const LONGEST_ANSWER = 10_000
+/** Milliseconds after which a question without an answer is asked again. */
+export const LONGEST_ANSWER = 10_000
 /** No time of a token is before 1973: it would be one in seconds. */
 const LEAST_TIME = 100_000_000_000
 
