@@ -256,7 +256,7 @@ function skipValue(buffer: Buffer, at: number, end: number, depth: number): numb
 }
 
 /** Returns where the bytes end whose long length is at `at`. */
-export function skipLong(buffer: Buffer, at: number, end: number): number {
+function skipLong(buffer: Buffer, at: number, end: number): number {
   if (end - at < 4) throw truncated('the length of a field value', 4, end > at ? end - at : 0)
   const length =
     (((buffer[at] as number) << 24) |

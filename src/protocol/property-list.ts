@@ -1,5 +1,5 @@
 import { FrameError } from '../errors.ts'
-import { isTooDeep, skipLong, skipTable } from './field-table.ts'
+import { decodeTable, isTooDeep, skipTable } from './field-table.ts'
 import {
   APP_ID,
   CLUSTER_ID,
@@ -16,6 +16,7 @@ import {
   TIMESTAMP,
   USER_ID,
 } from './properties.ts'
+import { Reader } from './reader.ts'
 
 /** Returns where the short string at `position` ends, which is past the end of the list if it is cut. */
 export function skipShortstr(buffer: Buffer, position: number): number {
@@ -57,7 +58,10 @@ export function checkProperties(buffer: Buffer, start: number, end: number, flag
     } catch (error) {
       if (!isTooDeep(error)) throw error
       readable = false
-      at = skipLong(buffer, at, end)
+      const reader = new Reader(buffer, at, end)
+      reader.skipsTooDeep = true
+      decodeTable(reader)
+      at = reader.position
     }
   }
   if ((flags & DELIVERY_MODE) !== 0) at++

@@ -156,9 +156,9 @@ describe('received properties', () => {
   })
 
   it('say of headers nested more than 64 deep that they are, and keep the rest', () => {
-    const list = (depth: number): Buffer => {
+    const list = (depth: number, last = ''): Buffer => {
       const offset = hex('0f 782d73747265616d2d6f6666736574 6c 0000000000000007')
-      const entries = Buffer.concat([offset, hex('0174 46'), nestedTables(depth - 1)])
+      const entries = Buffer.concat([offset, hex('0174 46'), nestedTables(depth - 1), hex(last)])
       const length = Buffer.alloc(4)
       length.writeUInt32BE(entries.length)
       return Buffer.concat([hex('a080 0163'), length, entries, hex('016d')])
@@ -170,5 +170,8 @@ describe('received properties', () => {
     assert.equal(received.contentType, 'c')
     assert.equal(received.messageId, 'm')
     assert.equal(JSON.stringify(received.headers).split('{').length - 1, 65, 'the deepest is empty')
+    for (const last of ['0161 7a', '0161 53 00000001', '05']) {
+      assert.throws(() => read(list(65, last)), FrameError, 'what comes after them is checked, too')
+    }
   })
 })
