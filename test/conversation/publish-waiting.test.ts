@@ -60,6 +60,15 @@ function unblock({ peer }: Scene): void {
   peer.reply(0, methods.ConnectionUnblocked, {})
 }
 
+/** Make the channel transactional, deliver a message with tag 1, and block the connection. */
+async function deliverAndBlock(the: Scene): Promise<void> {
+  await the.channel.txSelect()
+  await startConsumer(the, () => {}, { consumerTag: 'c' })
+  the.peer.send(delivery(1, 'c', 1, 'x'))
+  block(the)
+  await turn()
+}
+
 /** The bodies and the methods of transactions that came, in order. */
 function came(peer: FakePeer): string {
   return peer.frames
@@ -260,11 +269,7 @@ describe('what must stay after publishes', () => {
   it('stays: an ack is not undone by the rollback of a transaction that failed before it', async () => {
     const the = await scene()
     const { peer, channel } = the
-    await channel.txSelect()
-    await startConsumer(the, () => {}, { consumerTag: 'c' })
-    peer.send(delivery(1, 'c', 1, 'x'))
-    block(the)
-    await turn()
+    await deliverAndBlock(the)
     const work = (): Promise<boolean> => {
       void channel.basicPublish('a', 'e', 'k')
       return channel.basicClientAck(1)
@@ -291,11 +296,7 @@ describe('what must stay after publishes', () => {
   it('rejects an ack that waits for its turn in a transaction, and is not awaited, without a report of its own', async () => {
     const the = await scene()
     const { peer, channel } = the
-    await channel.txSelect()
-    await startConsumer(the, () => {}, { consumerTag: 'c' })
-    peer.send(delivery(1, 'c', 1, 'x'))
-    block(the)
-    await turn()
+    await deliverAndBlock(the)
     void channel.basicPublish('a', 'e', 'k')
     void channel.basicClientAck(1)
     await channel.close()
