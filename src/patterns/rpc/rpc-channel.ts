@@ -8,7 +8,6 @@ import { type AmqpError, EncodeError, MessageReturnedError, ProtocolError } from
 import { ignore } from '../../lib/ignore.ts'
 import { AsyncResource } from '../../lib/platform.ts'
 import { asError } from '../../lib/thrown.ts'
-import { BASIC_PUBLISH } from '../../protocol/basic-codec.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
@@ -180,9 +179,9 @@ export class RpcChannel implements DeliverySink {
 
   #ended(ending: CloseReason): void {
     this.#end()
-    const publishing = ending.methodKey === BASIC_PUBLISH
     for (const call of [...this.#calls.values()]) {
-      call.lost((what, outcome) => ending.errorFor(what, publishing, outcome))
+      // Of several requests, only one that the broker is known to have refused is at fault.
+      call.lost((what, outcome) => ending.errorFor(what, outcome === 'refused', outcome))
     }
   }
 

@@ -269,6 +269,28 @@ describe('An RPC call whose payload is encoded', () => {
   })
 })
 
+describe('An RPC call over which the broker closes the channel', () => {
+  it('is named as the refused one, and those beside it are not', async () => {
+    const the = await rpcConversation()
+    const [taken, refused] = [the.client.call('q', '', ID('taken')), the.client.call('bad', '', ID('refused'))]
+    await turn()
+    the.peer.send(ack(the.channel, 1))
+    const replyText = "ACCESS_REFUSED - access to topic 'bad' in exchange '' in vhost '/' refused for user 'guest'"
+    the.peer.reply(the.channel, methods.ChannelClose, { replyCode: 403, replyText, classId: 60, methodId: 40 })
+    const [beside, itself] = await Promise.all([
+      rejection(taken, ChannelClosedError),
+      rejection(refused, ChannelClosedError),
+    ])
+    assert.match(itself.message, /"refused" failed: ACCESS_REFUSED \(403\), access to topic 'bad'/)
+    assert.equal(itself.outcome, 'refused')
+    assert.match(
+      beside.message,
+      /"taken" failed: channel \d+ was closed by the server because of basic.publish: ACCESS/,
+    )
+    assert.equal(beside.outcome, 'unknown')
+  })
+})
+
 describe('The close of an RPC client', () => {
   it('ends every call, wherever it waits', async () => {
     const the = await rpcConversation()
