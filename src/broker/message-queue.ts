@@ -40,6 +40,7 @@ export abstract class MessageQueue implements Queue {
   #expiry: Timer | undefined
   #expiresNext = Number.POSITIVE_INFINITY
   #idle: Timer | undefined
+  lost = 0
   #held = false
   #ended = false
 
@@ -256,6 +257,7 @@ export abstract class MessageQueue implements Queue {
 
   end(): void {
     this.#ended = true
+    this.lost = this.messageCount + this.#given.size + this.#delayed.size
     this.#idle?.cancel()
     this.#expiry?.cancel()
     this.#watch?.cancel()

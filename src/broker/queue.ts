@@ -52,6 +52,8 @@ export interface Queue extends Settler, QueueIdentity {
   readonly unacked: readonly Delivery[]
   /** Messages that came back, and are not ready before their time. */
   readonly delayed: readonly Stored[]
+  /** Messages that were gone with it when it ended, ready or not; of a stream, those that its consumers had. */
+  readonly lost: number
   /** `publisher` is the channel it came by; undefined for a dead letter. */
   publish(message: Message, receipt: Receipt | undefined, publisher?: object): void
   /** @throws Refusal if queues of this type do not know basic.get. */

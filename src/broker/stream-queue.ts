@@ -31,6 +31,7 @@ export class StreamQueue implements Queue {
   #log: Appended[] = []
   readonly #readings: Reading[] = []
   readonly #given = new Set<Delivery>()
+  lost = 0
   #held = false
 
   constructor(identity: QueueIdentity, host: QueueHost) {
@@ -131,6 +132,7 @@ export class StreamQueue implements Queue {
   touch(): void {}
 
   end(): void {
+    this.lost = this.#given.size
     cancelAll(this.consumers)
     this.#readings.length = 0
     this.#log.length = 0

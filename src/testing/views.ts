@@ -141,13 +141,17 @@ export class QueueView {
 
   /**
    * Wait until the queue is there, and has neither ready nor unacknowledged messages. A stream keeps its messages: there,
-   * until its consumers have acknowledged what they got. @throws TimeoutError
+   * until its consumers have acknowledged what they got. @throws TimeoutError; Error if the queue goes with messages in it.
    */
   emptied(options?: WaitOptions): Promise<void> {
-    let seen = false
+    let last: Queue | undefined
     const isEmpty = () => {
-      seen ||= this.exists
-      return seen && this.#ready === 0 && this.#unacked === 0 && this.#delayed === 0
+      last = this.#queue ?? last
+      if (last === undefined) return false
+      if (!this.exists && last.lost > 0) {
+        throw new Error(`queue "${this.name}" is gone before it was empty, with ${last.lost} messages`)
+      }
+      return this.#ready === 0 && this.#unacked === 0 && this.#delayed === 0
     }
     return this.#until(isEmpty, `queue "${this.name}" is empty`, options)
   }

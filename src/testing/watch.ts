@@ -31,7 +31,10 @@ export class Watch {
     for (const look of [...this.#waiting]) look()
   }
 
-  /** @throws TimeoutError if `isSo` does not come true in time; `state` says what was seen instead. */
+  /**
+   * @throws TimeoutError if `isSo` does not come true in time; `state` says what was seen instead. What `isSo` throws ends
+   * the wait, too.
+   */
   until(isSo: () => boolean, what: string, state: () => string, options: WaitOptions = {}): Promise<void> {
     return new Promise((resolve, reject) => {
       checkWait(what, options)
@@ -42,12 +45,15 @@ export class Watch {
       const { timeout = WAIT } = options
       let timer: Timer | undefined
       const look = () => {
-        const is = isSo()
-        if (!is && !this.#ended) return
+        try {
+          if (isSo()) resolve()
+          else if (!this.#ended) return
+          else reject(new Error(`the broker was disposed of before ${what}: ${state()}`))
+        } catch (error) {
+          reject(error)
+        }
         this.#waiting.delete(look)
         timer?.cancel()
-        if (is) resolve()
-        else reject(new Error(`the broker was disposed of before ${what}: ${state()}`))
       }
       if (this.#ended) {
         look()

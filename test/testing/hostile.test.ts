@@ -247,16 +247,50 @@ describe('A client that goes while the broker does not read', () => {
 })
 
 describe('A wait for an empty queue', () => {
-  it('waits for the queue, and is over when it is gone', async () => {
+  it('waits for the queue', async () => {
     await using broker = await startBroker()
     await using protocol = await connect({ ...broker.inMemory, ...steady })
     const waiting = broker.queue('late').emptied()
     await assert.rejects(broker.queue('late').emptied({ timeout: 1 }), /: there is no such queue$/)
     await protocol.queueDeclare('late')
     await waiting
-    await protocol.publish('1', '', 'late')
-    const again = broker.queue('late').emptied()
-    await protocol.queueDelete('late')
-    await again
+  })
+
+  it('rejects when the queue goes with messages in it, ready or not, and not if its last one was acknowledged', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect({ ...broker.inMemory, ...steady, onError: () => {} })
+    const full: readonly [string, string][] = [
+      ['ready', 'classic'],
+      ['unacked', 'classic'],
+      ['unacked', 'quorum'],
+      ['unacked', 'stream'],
+    ]
+    for (const [state, type] of full) {
+      const queue = broker.queue(`${state} ${type}`)
+      await protocol.queueDeclare(queue.name, { arguments: { 'x-queue-type': type } })
+      await protocol.publish('1', '', queue.name)
+      await protocol.publish('2', '', queue.name)
+      if (state === 'unacked')
+        await protocol.consumer(queue.name, () => new Promise(() => {}), {
+          arguments: type === 'stream' ? { 'x-stream-offset': 'first' } : {},
+        })
+      if (state === 'unacked') await queue.hasUnacked(2)
+      const gone = assert.rejects(queue.emptied(), {
+        message: `queue "${queue.name}" is gone before it was empty, with 2 messages`,
+      })
+      await protocol.queueDelete(queue.name)
+      await gone
+    }
+
+    const { queue: passing } = await protocol.queueDeclare('passing', { durable: false, autoDelete: true })
+    const channel = await protocol.channel()
+    await protocol.publish('1', '', passing)
+    const { consumerTag } = await channel.basicConsume(() => {}, passing)
+    await broker.queue(passing).hasUnacked(1)
+    const emptied = broker.queue(passing).emptied()
+    void channel.basicClientAck(1)
+    void channel.basicCancel(consumerTag)
+    await emptied
+    await broker.queue(passing).deleted()
   })
 })
