@@ -549,7 +549,10 @@ export class Channel {
     })
   }
 
-  /** Fetch one message, or null if the queue is empty (basic.get). For more than a few, consume. */
+  /**
+   * Fetch one message, or null if the queue is empty (basic.get). For more than a few, consume. If a `signal` ends the call, its
+   * message goes back to the queue: on a transactional channel with the next commit, as what a cancelled consumer gives back.
+   */
   basicGet(queueName = '', options: GetOptions = NONE): Promise<GetResult | null> {
     return this.#method(placeOfCall(), 'basic.get', queueName, options, [...CALL, 'noAck'], context => {
       const noAck = booleanOption('basic.get', 'noAck', options.noAck) ?? false

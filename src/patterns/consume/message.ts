@@ -15,7 +15,10 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
 export class Message<Content = unknown> {
   /** For the compiler alone, which distinguishes types of messages by it. No message has it: the content is `body`, `text()` or `json()`. */
   declare readonly '~contentParameter'?: Content
-  /** The bytes that were published, the program's own to keep and to change. */
+  /**
+   * The bytes that were published, the program's own to keep and to change. If the handler throws after that, retries and
+   * copies of `onFailure` have the changed bytes.
+   */
   readonly body: Buffer
   /** Where it came from: exchange, routing key, delivery tag. */
   readonly envelope: Envelope
