@@ -23,6 +23,7 @@ import type { Settings } from './settings/settings.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
 import { Heartbeat } from './wire/heartbeat.ts'
+import { socketReason } from './wire/socket-error.ts'
 import { connectSocket, type MakeTransport } from './wire/socket-transport.ts'
 import type { Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
 import { WriteBatcher } from './wire/write-batcher.ts'
@@ -353,7 +354,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       this.#end(
         error === undefined
           ? lost(this.server, 'end', 'the stream ended')
-          : lost(this.server, 'socket', error.message, error),
+          : lost(this.server, 'socket', socketReason(error), error),
       )
     }
     this.#deadlines.clear()

@@ -19,6 +19,7 @@ import { Connection, type ConnectionEvents } from './connection.ts'
 import type { ServerOrder } from './settings/options.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
+import { socketReason, underneath } from './wire/socket-error.ts'
 
 /** A try that failed, with the server it was made at. */
 interface FailedAttempt extends ConnectionAttempt {
@@ -172,9 +173,13 @@ function describeStep(step: string): string {
   return step
 }
 
+/** OpenSSL's codes for alerts of the server. TLSV13 in Node, TLSV1 in Bun. */
+const WANTS_CERTIFICATE = /^ERR_SSL_(TLSV1\w*_ALERT_CERTIFICATE_REQUIRED|SSLV3_ALERT_HANDSHAKE_FAILURE)$/
+const REFUSES_CERTIFICATE = /^ERR_SSL_\w+_ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA)$/
+
 /** What to do about it, if that is known. */
 function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
-  const { code } = cause as NodeJS.ErrnoException
+  const { code = '' } = underneath(cause)
   if (code === 'ECONNREFUSED') return ' (nothing listens there)'
   if (step === 'lookup' || code === 'ENOTFOUND') return ' (is the name right?)'
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || (code === 'EPROTO' && step === 'tls')) {
@@ -187,8 +192,14 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
     return ' (is it frozen, still starting, or not an AMQP port?)'
   }
   if (step === 'connection.open-ok' && cause instanceof ConnectionLostError) return tuneOkHint(frameMax)
-  if (code === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || code === 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE') {
+  if (WANTS_CERTIFICATE.test(code)) {
     return ' (does the server want a certificate of the client? then give cert and key in ssl)'
+  }
+  if (REFUSES_CERTIFICATE.test(code)) {
+    return ' (the server says so of the certificate of the client: of cert in ssl, or certfile in the URL)'
+  }
+  if (code.startsWith('ERR_OSSL_')) {
+    return ' (is what ssl or the URL give as key and certificate PEM, do both belong together, and does the key need a passphrase?)'
   }
   if (
     code === 'SELF_SIGNED_CERT_IN_CHAIN' ||
@@ -200,14 +211,9 @@ function hint({ step, cause, encrypted, frameMax }: FailedAttempt): string {
   return ''
 }
 
-/** Why an attempt failed, and what to do about it. OpenSSL's errors have all but the reason in their message. */
+/** Why an attempt failed, and what to do about it. */
 function reasonOf(failure: FailedAttempt): string {
-  const { message, library, reason } = failure.cause as Error & {
-    readonly library?: unknown
-    readonly reason?: unknown
-  }
-  const text = library === 'SSL routines' && typeof reason === 'string' ? `TLS: ${reason}` : message.trim()
-  return text + hint(failure)
+  return socketReason(failure.cause) + hint(failure)
 }
 
 function failed(what: string, failures: readonly FailedAttempt[]): Error {
@@ -255,9 +261,11 @@ function isRefusal(error: unknown): boolean {
 
 function isMismatch({ step, cause }: ConnectionAttempt): boolean {
   if (cause instanceof FrameError || cause instanceof ProtocolError || cause instanceof EncodeError) return true
+  const { code = '' } = underneath(cause)
+  // With TLS 1.3 the client has finished its handshake when the server looks at its certificate.
+  if (WANTS_CERTIFICATE.test(code) || REFUSES_CERTIFICATE.test(code)) return true
   // Error codes of OpenSSL and Node for TLS have underscores, those of the system for broken sockets have none.
-  const { code } = cause as NodeJS.ErrnoException
-  return step === 'tls' && !(cause instanceof AmqpError) && String(code).includes('_')
+  return step === 'tls' && !(cause instanceof AmqpError) && code.includes('_')
 }
 
 function shuffled<T>(items: readonly T[], clock: Clock): T[] {

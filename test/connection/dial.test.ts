@@ -53,6 +53,16 @@ class Brokers {
     })
   }
 
+  /** It hangs up with this error as soon as it is greeted. */
+  breaking(host: string, error: Error): void {
+    const { createTransport } = this.silent(host)
+    this.#factories.set(host, async (target, handler, signal, onStep) => {
+      const transport = await createTransport(target, handler, signal, onStep)
+      setImmediate(() => transport.destroy(error))
+      return transport
+    })
+  }
+
   connect(hosts: readonly string[], options: ConnectOptions = {}): Promise<AmqpProtocol> {
     return connect({
       servers: hosts.map(host => ({ host })),
@@ -161,6 +171,42 @@ describe('dial', () => {
       (await silent).message,
       /it was waiting for connection\.start \(is it frozen, still starting, or not an AMQP port\?\)/,
     )
+  })
+
+  const alerts = [
+    [
+      'TLSV13_ALERT_CERTIFICATE_REQUIRED',
+      'does the server want a certificate of the client? then give cert and key in ssl',
+    ],
+    ['SSLV3_ALERT_CERTIFICATE_EXPIRED', 'the server says so of the certificate of the client'],
+    ['TLSV1_ALERT_UNKNOWN_CA', 'the server says so of the certificate of the client'],
+  ] as const
+  for (const [alert, hint] of alerts) {
+    it(`says at the first attempt what ${alert} means that comes after the handshake, as in TLS 1.3`, async () => {
+      const reason = alert.toLowerCase().replaceAll('_', ' ')
+      const message = `80EC0836DF7F0000:error:0A00045C:SSL routines:ssl3_read_bytes:${reason}:../deps/openssl/x.c:1601:`
+      const brokers = new Brokers()
+      brokers.breaking(
+        'a',
+        Object.assign(new Error(message), { code: `ERR_SSL_${alert}`, library: 'SSL routines', reason }),
+      )
+      const error = await rejection(brokers.connect(['a'], { firstAttempts: 3 }), ConnectionFailedError)
+      assert.deepEqual(brokers.tried, ['a'])
+      const start = `connect to a:5672 failed: the connection to a:5672 was lost: TLS: ${reason} (${hint}`
+      assert.equal(error.message.slice(0, start.length), start)
+    })
+  }
+
+  it('asks whether a port that resets the connection is one for TLS', async () => {
+    const brokers = new Brokers()
+    brokers.breaking('a', Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
+    const error = await rejection(brokers.connect(['a']), ConnectionFailedError)
+    assert.match(error.message, /read ECONNRESET \(is this the TLS port\? then use amqps:\/\/ or ssl\)$/)
+  })
+
+  it('says of keys and certificates that cannot be read where they come from', async () => {
+    const error = await rejection(connect('amqps://localhost:1', { ssl: { key: 'no key' } }), ConnectionFailedError)
+    assert.match(error.message, /failed: TLS: .* \(is what ssl or the URL give as key and certificate PEM, /)
   })
 
   it('says what a frameMax below 8192 may have to do with it if the server hangs up on that', async () => {
