@@ -159,7 +159,7 @@ function hostAndPort(uri: UriText, text: string): { host: string | undefined; po
   if (address === undefined && name === undefined) {
     throw uri.error('has a bad host; an IPv6 address has to be in brackets, as in "amqp://[::1]"')
   }
-  if (address !== undefined && !/^[0-9a-f.:]*:[0-9a-f.:]*(?:%.+)?$/i.test(address)) {
+  if (address !== undefined && !isIPv6(address)) {
     throw uri.error('has something in brackets that is not an IPv6 address')
   }
   if (port?.includes(':')) {
@@ -169,6 +169,11 @@ function hostAndPort(uri: UriText, text: string): { host: string | undefined; po
   // biome-ignore lint/suspicious/noControlCharactersInRegex: exactly these cannot be in a host name
   if (/[\u0000-\u0020/@?#\u007f]/.test(host)) throw uri.error('has a bad host')
   return { host: host === '' ? undefined : host, port: portNumber(uri, port) }
+}
+
+/** Also with a zone, which WHATWG's URL does not take. */
+function isIPv6(address: string): boolean {
+  return /^[0-9a-f.:]+(%.+)?$/i.test(address) && URL.canParse(`amqp://[${address.replace(/%.*/s, '')}]`)
 }
 
 function portNumber(uri: UriText, text: string | undefined): number | undefined {

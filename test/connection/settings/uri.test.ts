@@ -81,6 +81,9 @@ describe('parseUri', () => {
   it('takes an empty port as absent', () => {
     assert.deepEqual(parseUri('amqp://host:/v'), parts({ host: 'host', virtualhost: 'v' }))
     assert.deepEqual(parseUri('amqp://[::1]:/v'), parts({ host: '::1', virtualhost: 'v' }))
+    for (const host of ['::', '::ffff:127.0.0.1', '2001:DB8:0:0:0:0:0:1', 'fe80::1%eth0']) {
+      assert.deepEqual(parseUri(`amqp://[${host.replace('%', '%25')}]`), parts({ host }))
+    }
   })
 
   it('takes a URL object', () => {
@@ -144,6 +147,12 @@ describe('parseUri', () => {
     ['amqp://[::1', /bad host/],
     ['amqp://[::1]5672', /bad host/],
     ['amqp://[host]', /not an IPv6 address/],
+    ['amqp://[:::::]', /not an IPv6 address/],
+    ['amqp://[1::2::3]', /not an IPv6 address/],
+    ['amqp://[::12345]', /not an IPv6 address/],
+    ['amqp://[]', /not an IPv6 address/],
+    ['amqp://[127.0.0.1]', /not an IPv6 address/],
+    ['amqp://[::1%]', /not an IPv6 address/],
     ['amqp://ho%2fst', /bad host/],
     ['amqp://host/%zz', /virtual host with a '%'.*%25/],
     ['amqp://us%ffer@host', /user name with a '%'/],
