@@ -8,7 +8,7 @@ import { FRAME_HEADER_SIZE } from '../protocol/layouts.ts'
 import * as methodCodec from '../protocol/method-codec.ts'
 import { type AnyMethod, type ArgumentsOf, methodByKey } from '../protocol/methods.ts'
 import { checkOptions } from '../protocol/option-check.ts'
-import { sizeOf } from '../protocol/payload-bytes.ts'
+import { pieceOf, sizeOf } from '../protocol/payload-bytes.ts'
 import { type BasicProperties, MAX_SCALAR_PROPERTIES, writeProperties } from '../protocol/properties.ts'
 import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
@@ -19,6 +19,8 @@ import { Writer } from '../protocol/writer.ts'
 const BASIC_CLASS = 60
 const CONTENT_HEADER = 12
 const MAX_PAYLOAD = 0xffff_ffff
+
+const METHODS: ReadonlySet<unknown> = new Set(methodByKey.values())
 
 let writer: Writer | undefined
 
@@ -44,10 +46,17 @@ function checkFrameMax(what: string, frameMax: number): void {
   if (frameMax !== 0) checkInteger(`${what}: frameMax, unless it is 0,`, frameMax, MAX_PAYLOAD, FRAME_OVERHEAD + 1)
 }
 
-/** @throws EncodeError for anything but a `Uint8Array` that has its memory. */
-export function checkChunk(what: string, chunk: unknown): asserts chunk is Uint8Array {
+/**
+ * The same memory as a buffer: a subclass of the program may have getters in the place of what the engine knows.
+ *
+ * @throws EncodeError for anything but a `Uint8Array` that has its memory.
+ */
+export function bufferOf(what: string, chunk: unknown): Buffer {
   if (!isBytes(chunk)) throw new EncodeError(`${what} must be a Uint8Array, not ${inspectShort(chunk)}`)
-  if (sizeOf(chunk) === 0 && isDetached(chunk)) throw new EncodeError(`the memory of ${what} was transferred away`)
+  const size = sizeOf(chunk)
+  if (size === 0 && isDetached(chunk)) throw new EncodeError(`the memory of ${what} was transferred away`)
+  const { buffer, byteOffset } = pieceOf(chunk, 0, size)
+  return Buffer.from(buffer, byteOffset, size)
 }
 
 /** The protocol header that a client sends first: AMQP 0-9-1 (§4.2.2). */
@@ -68,12 +77,12 @@ export function encodeHeartbeat(): Buffer {
 export function encodeFrame(type: number, channel: number, payload: Uint8Array): Buffer {
   checkInteger('encodeFrame: type', type, 0xff)
   checkInteger('encodeFrame: channel', channel, MAX_CHANNEL)
-  checkChunk('encodeFrame: payload', payload)
-  const bytes = Buffer.allocUnsafeSlow(payload.length + FRAME_OVERHEAD)
+  const given = bufferOf('encodeFrame: payload', payload)
+  const bytes = Buffer.allocUnsafeSlow(given.length + FRAME_OVERHEAD)
   bytes[0] = type
   bytes.writeUInt16BE(channel, 1)
-  bytes.writeUInt32BE(payload.length, 3)
-  bytes.set(payload, FRAME_HEADER_SIZE)
+  bytes.writeUInt32BE(given.length, 3)
+  bytes.set(given, FRAME_HEADER_SIZE)
   bytes[bytes.length - 1] = FRAME_END
   return bytes
 }
@@ -91,7 +100,7 @@ export function encodeMethod<M extends AnyMethod>(
   args: ArgumentsOf<M>,
   frameMax = 0,
 ): Buffer {
-  if (typeof method !== 'object' || method === null || methodByKey.get(method.key) !== method) {
+  if (!METHODS.has(method)) {
     throw new EncodeError(`encodeMethod: method must be one of the table of methods, not ${inspectShort(method)}`)
   }
   checkInteger(`${method.name}: channel`, channel, MAX_CHANNEL)
@@ -142,8 +151,7 @@ export function encodeContentHeader(
 export function encodeBody(channel: number, body: Uint8Array | string, frameMax = 0): Buffer {
   checkInteger('encodeBody: channel', channel, MAX_CHANNEL)
   checkFrameMax('encodeBody', frameMax)
-  const bytes = typeof body === 'string' ? Buffer.from(body) : body
-  checkChunk('encodeBody: body', bytes)
+  const bytes = typeof body === 'string' ? Buffer.from(body) : bufferOf('encodeBody: body', body)
   if (typeof body === 'string' && hasLoneSurrogate(body, bytes.length)) {
     throw new EncodeError('encodeBody: body has a lone surrogate, which has no UTF-8')
   }
@@ -172,8 +180,7 @@ export function encodeTable(table: FieldTable | ReadonlyMap<string, FieldValue |
  * @throws FrameError (502) if it is cut short, has a type that does not exist, is nested more than 64 deep, or ends before `bytes` do.
  */
 export function decodeTable(bytes: Uint8Array): FieldTable {
-  checkChunk('decodeTable: bytes', bytes)
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const buffer = bufferOf('decodeTable: bytes', bytes)
   const reader = new Reader(buffer, 0, buffer.length)
   const table = fieldTable.decodeTable(reader)
   if (reader.remaining > 0) {

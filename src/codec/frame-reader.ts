@@ -12,7 +12,7 @@ import { decodeMethod } from '../protocol/method-codec.ts'
 import { checkOptions, integerOption } from '../protocol/option-check.ts'
 import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
-import { checkChunk } from './encode.ts'
+import { bufferOf } from './encode.ts'
 import type { Frame, MethodFrame } from './frames.ts'
 
 const BASIC_CLASS_WEIGHT_0 = 0x003c0000
@@ -81,19 +81,19 @@ export class FrameReader implements Iterable<Frame> {
    * @throws EncodeError if `chunk` is not a `Uint8Array`.
    */
   push(chunk: Uint8Array): this {
-    checkChunk('FrameReader.push: chunk', chunk)
+    const bytes = bufferOf('FrameReader.push: chunk', chunk)
     if (this.#broken !== undefined) return this
-    const { length } = chunk
+    const { length } = bytes
     const waiting = this.#end - this.#at
     if (waiting === 0) {
-      this.#buffer = Buffer.from(chunk.buffer, chunk.byteOffset, length)
+      this.#buffer = bytes
       this.#at = 0
       this.#end = length
       this.#own = false
       return this
     }
     if (!this.#own || this.#end + length > this.#buffer.length) this.#keep(waiting, waiting + length)
-    this.#buffer.set(chunk, this.#end)
+    this.#buffer.set(bytes, this.#end)
     this.#end += length
     return this
   }

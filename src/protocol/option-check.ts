@@ -1,4 +1,5 @@
 import { EncodeError } from '../errors.ts'
+import { encodeError } from './encode-error.ts'
 import { inspectShort } from './inspect-short.ts'
 import { shortstrFault } from './text.ts'
 
@@ -64,13 +65,18 @@ export function checkOptions(
   internal: readonly string[] = [],
 ): void {
   if (options === undefined) return
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new EncodeError(`${what}: the options must be an object, not ${inspectShort(options)}`)
-  }
-  for (const name in options) {
-    if (!known.includes(name) && !internal.includes(name) && Object.hasOwn(options, name)) {
-      throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hintFor(name, known)}`)
+  try {
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      throw new EncodeError(`${what}: the options must be an object, not ${inspectShort(options)}`)
     }
+    for (const name in options) {
+      if (!known.includes(name) && !internal.includes(name) && Object.hasOwn(options, name)) {
+        throw new EncodeError(`${what}: unknown option ${inspectShort(name)}; ${hintFor(name, known)}`)
+      }
+    }
+  } catch (thrown) {
+    // A proxy of the program may throw anything.
+    throw encodeError(what, thrown)
   }
 }
 

@@ -63,6 +63,37 @@ describe('encodeMethod', () => {
     assert.equal(read(codec.encodeMethod(1, codec.QueueDeclare, {}))[0]?.type, 'method')
   })
 
+  it('refuses objects of the program that throw at every touch', () => {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const thrower = new Proxy({}, new Proxy({}, { get: () => () => assert.fail('mine') }))
+    for (const object of [proxy as never, thrower as never]) {
+      refused(() => codec.encodeMethod(1, object, {}), /one of the table of methods, not an object/)
+      refused(() => codec.encodeMethod(1, codec.QueueDeclare, object), /queue\.declare cannot be encoded/)
+      refused(() => new FrameReader(object), /FrameReader cannot be encoded/)
+    }
+  })
+
+  it('takes bytes as the engine knows them, whatever a subclass says', () => {
+    class Sly extends Uint8Array {
+      override get length(): number {
+        return 1_000_000_000
+      }
+      override get buffer(): never {
+        throw new Error('mine')
+      }
+    }
+    const sly = (bytes: Uint8Array): Uint8Array => {
+      const copy = new Sly(Uint8Array.prototype.slice.call(bytes).length)
+      Uint8Array.prototype.set.call(copy, bytes)
+      return copy
+    }
+    assert.deepEqual(codec.encodeFrame(3, 1, sly(Buffer.from('ab'))), codec.encodeBody(1, 'ab'))
+    assert.deepEqual(codec.encodeBody(1, sly(Buffer.from('ab'))), codec.encodeBody(1, 'ab'))
+    assert.deepEqual(codec.decodeTable(sly(codec.encodeTable({ a: 1 }))), { a: 1 })
+    assert.equal([...new FrameReader().push(sly(codec.encodeBody(1, 'ab')))].length, 1)
+  })
+
   it('refuses to be called by a getter of what is being encoded', () => {
     const sly = {
       get inner(): string {
