@@ -66,6 +66,11 @@ export abstract class MessageQueue implements Queue {
   get consumerCount(): number {
     return this.#consumers.count
   }
+  /** The consumers that do not wait for the place of another one. */
+  protected get served(): readonly Consumer[] {
+    if (!this.singleActive) return this.consumers
+    return this.#holder === undefined ? [] : [this.#holder]
+  }
   get ready(): readonly Stored[] {
     return this.messages.all
   }

@@ -61,9 +61,12 @@ export class QuorumQueue extends MessageQueue {
     return this.host.release.quorumPriorities > 0 ? this.messages.heads : super.heads
   }
 
-  /** A consumer that was cancelled counts while messages of it are not settled, and so does each basic.get. */
+  /**
+   * A consumer that was cancelled counts while messages of it are not settled, and so does each basic.get; one that waits to
+   * be the single active one does not.
+   */
   override get consumerCount(): number {
-    return new Set([...this.consumers, ...this.unacked.map(delivery => delivery.consumer ?? delivery)]).size
+    return new Set([...this.served, ...this.unacked.map(delivery => delivery.consumer ?? delivery)]).size
   }
 
   override consume(consumer: Consumer, announce: () => void): void {

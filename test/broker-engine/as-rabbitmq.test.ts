@@ -64,6 +64,24 @@ describe('What a channel settles', () => {
 describe('A quorum queue', () => {
   const quorum = { 'x-queue-type': 'quorum' }
 
+  for (const release of RELEASES) {
+    it(`counts no consumer that waits to be the single active one, as in RabbitMQ ${release}`, () => {
+      const { client } = start(release)
+      declare(client, 'work', { ...quorum, 'x-single-active-consumer': true })
+      const count = () => {
+        client.send(2, methods.QueueDeclare, { queueName: 'work', passive: true })
+        return client.take().at(-1)?.args.consumerCount
+      }
+      for (const tag of ['t0', 't1', 't2']) consume(client, 'work', tag, 1)
+      client.publish(2, '', 'work', '1')
+      assert.equal(count(), 1)
+      client.send(1, methods.BasicCancel, { consumerTag: 't0' })
+      assert.equal(count(), 2)
+      client.send(1, methods.BasicAck, { deliveryTag: 1 })
+      assert.equal(count(), 1)
+    })
+  }
+
   it('puts what is returned to the end if RabbitMQ 3.10 does', () => {
     const returned = (release: ReleaseName, table: FieldTable) => {
       const { client } = start(release)
