@@ -38,8 +38,8 @@ export function deadMessage(
       'routing-keys': [...ownKeys],
       ...(release.expirationFirst ? {} : original),
     }
-    const count = Number(death.count)
     // A publisher may have written anything.
+    const count = typeof death.count === 'number' || typeof death.count === 'bigint' ? Number(death.count) : 0
     death.count = int64(Number.isSafeInteger(count) ? count + 1 : 1)
     const last = Array.isArray(written) && release.sortsLaterDeaths ? sorted(death) : death
     headers['x-death'] = [last, ...deaths.filter(other => other !== death)]

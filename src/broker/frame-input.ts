@@ -1,12 +1,14 @@
-import { FrameError } from '../errors.ts'
+import { EncodeError, FrameError } from '../errors.ts'
 import { FrameType, ReplyCode } from '../protocol/constants.ts'
 import { longlong, longstr } from '../protocol/fields.ts'
-import { decodeArguments } from '../protocol/method-codec.ts'
+import { decodeArguments, encodeMethod } from '../protocol/method-codec.ts'
 import * as methods from '../protocol/methods.ts'
 import { Reader } from '../protocol/reader.ts'
 import { Properties } from '../protocol/received-properties.ts'
+import { Writer } from '../protocol/writer.ts'
 import type { Published } from './channel-publishing.ts'
 import { FrameCutter, printFrame, printOctets } from './frame-cutter.ts'
+import { copied, writePropertyList } from './message.ts'
 import { Breakdown, breakage, Refusal, unexpectedFrame } from './refusals.ts'
 import type { Release } from './release.ts'
 
@@ -98,7 +100,9 @@ export class FrameInput {
       const text = `content body size ${size} exceeds maximum allowed size ${MOST_CONTENT}`
       throw new Refusal(ReplyCode.FRAME_ERROR, text, incoming.method)
     }
-    incoming.content = { properties: propertiesOf(payload), missing: Number(size) }
+    const { method, args } = incoming
+    const isSound = isWritable(writer => encodeMethod(writer, channel, method, args))
+    incoming.content = { properties: isSound ? propertiesOf(payload) : undefined, missing: Number(size) }
     this.#finish(channel, incoming, incoming.content)
   }
 
@@ -137,6 +141,20 @@ export class FrameInput {
   }
 }
 
+/**
+ * Whether what was read can be sent on: RabbitMQ reads no NaN and no infinity, and a name that is not UTF-8 may have become
+ * too long.
+ */
+function isWritable(write: (writer: Writer) => void): boolean {
+  try {
+    Writer.encode(write)
+    return true
+  } catch (error) {
+    if (error instanceof EncodeError) return false
+    throw error
+  }
+}
+
 function notContent({ method }: Incoming, expected: string, got: string): Refusal {
   return new Refusal(ReplyCode.UNEXPECTED_FRAME, `expected content ${expected}, got ${got} instead`, method)
 }
@@ -148,7 +166,8 @@ function propertiesOf(header: Buffer): Properties | undefined {
   if (header.length > last) known.writeUInt8(header.readUInt8(last) & ~NO_PROPERTIES, last)
   try {
     const properties = Properties.read(known, HEADER_SIZE, known.length)
-    return properties.isTooDeep ? undefined : properties
+    const isSound = !properties.isTooDeep && isWritable(writer => writePropertyList(writer, copied(properties)))
+    return isSound ? properties : undefined
   } catch (error) {
     if (error instanceof FrameError) return undefined
     throw error
@@ -178,7 +197,9 @@ function isMalformed(value: unknown, payload: Buffer): boolean {
 
 function readArguments(method: methods.AnyMethod, payload: Buffer): Record<string, unknown> | undefined {
   try {
-    return decodeArguments(method, new Reader(payload, METHOD_IDS, payload.length))
+    const args: Record<string, unknown> = decodeArguments(method, new Reader(payload, METHOD_IDS, payload.length))
+    const hasTable = method.order.some(({ field }) => field.kind === 'table')
+    return hasTable && !isWritable(writer => encodeMethod(writer, 0, method, args as never)) ? undefined : args
   } catch (error) {
     if (error instanceof FrameError) return undefined
     throw error

@@ -112,7 +112,7 @@ export class Message {
 
 /** Properties with others beside or instead of them. */
 export function withOthers(properties: BasicProperties, others: BasicProperties): BasicProperties {
-  return { ...reread(properties).toJSON(), ...others }
+  return { ...copied(properties), ...others }
 }
 
 /** Properties whose headers are in the order of their names. */
@@ -140,7 +140,8 @@ export function changed(properties: BasicProperties, change: (headers: FieldTabl
     for (const name of Object.keys(headers).sort()) {
       const value = headers[name]
       delete headers[name]
-      headers[name] = value
+      // Assigned, `__proto__` would not be a header.
+      Object.defineProperty(headers, name, { value, writable: true, enumerable: true, configurable: true })
     }
   })
 }
@@ -150,6 +151,11 @@ function edited(properties: BasicProperties, edit: (headers: FieldTable) => void
   const headers = copy.headers ?? {}
   edit(headers)
   return { ...copy.toJSON(), headers }
+}
+
+/** A plain copy, which can be changed. */
+export function copied(properties: BasicProperties): BasicProperties {
+  return reread(properties).toJSON()
 }
 
 function reread(properties: BasicProperties): Properties {
@@ -182,13 +188,6 @@ export function writePropertyList(writer: Writer, properties: BasicProperties): 
   }
 }
 
-/** One for all: a new one costs 64 KiB. */
-const propertyWriter = new Writer()
-
 function encodeProperties(properties: BasicProperties): Buffer {
-  propertyWriter.begin()
-  writePropertyList(propertyWriter, properties)
-  const bytes = Buffer.concat(propertyWriter.take())
-  propertyWriter.reuse()
-  return bytes
+  return Writer.encode(writer => writePropertyList(writer, properties))
 }
