@@ -1,13 +1,12 @@
 import type { BrokerEngine } from '../broker/broker.ts'
 import type { ClientConnection } from '../broker/client-connection.ts'
 import { Exchange } from '../broker/exchange.ts'
-import type { Message as EngineMessage } from '../broker/message.ts'
+import { copied, type Message as EngineMessage } from '../broker/message.ts'
 import type { Queue } from '../broker/queue.ts'
 import { Refusal } from '../broker/refusals.ts'
 import { INSPECT, type InspectArguments, inspected } from '../lib/inspect.ts'
 import { ReplyCode } from '../protocol/constants.ts'
 import type { BasicProperties } from '../protocol/properties.ts'
-import { Properties } from '../protocol/received-properties.ts'
 import type { FieldTable } from '../protocol/values.ts'
 import { checkCount, checkReason } from './check-options.ts'
 import type { WaitOptions, Watch } from './watch.ts'
@@ -49,8 +48,7 @@ export interface BrokerBinding {
 /** @internal */
 export function shown(message: EngineMessage): BrokerMessage {
   const { exchange, routingKey, body, properties } = message
-  const plain = properties instanceof Properties ? properties.toJSON() : properties
-  return { exchangeName: exchange, routingKey, body: Buffer.from(body), properties: plain }
+  return { exchangeName: exchange, routingKey, body: Buffer.from(body), properties: copied(properties) }
 }
 
 /** @internal @throws Error that names the queues that there are. */

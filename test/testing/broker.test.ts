@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
   AuthenticationError,
+  type BasicProperties,
   ChannelClosedError,
   ConnectionClosedError,
   ConnectionFailedError,
@@ -336,6 +337,26 @@ describe('A wait that times out', () => {
 })
 
 describe('What a broker in the process remembers', () => {
+  it('is a copy: a program that changes it changes no message', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.inMemory)
+    await protocol.queueDeclare('q', { arguments: { 'x-queue-type': 'quorum' }, durable: true })
+    await protocol.publish('1', '', 'q', { headers: { from: 'a client' } })
+    const channel = await protocol.channel()
+    const change = ({ properties }: { readonly properties: BasicProperties }) => {
+      assert.ok(properties.headers)
+      properties.headers['from'] = 'a test'
+    }
+    for (const message of broker.published) change(message)
+    for (const returned of [false, true]) {
+      for (const message of broker.queue('q').ready) change(message)
+      const message = await channel.basicGet('q')
+      assert.equal(message?.properties.headers?.['from'], 'a client', `returned: ${returned}`)
+      await channel.basicReject(message?.envelope.deliveryTag ?? 0, { requeue: true })
+      await broker.queue('q').hasReady(1)
+    }
+  })
+
   it('is the newest of the messages that were published, and how many there were', async () => {
     await using broker = await startBroker({ publishedLimit: 2 })
     await using protocol = await connect({ ...broker.inMemory, ...steady })
