@@ -616,6 +616,35 @@ describe('closing a connection', () => {
     assert.deepEqual(errors, [])
   })
 
+  it('is the reason of all that it ends, since the program may know of no publisher', async () => {
+    await using broker = await startBroker()
+    const clock = new VirtualClock()
+    const protocol = await connect({ ...broker.inMemory, clock })
+    await protocol.queueDeclare('q')
+    const [publisher, client] = [await protocol.publisher(), await protocol.rpcClient()]
+    const never = { '~standard': { version: 1, vendor: 'test', validate: () => new Promise<never>(() => {}) } } as const
+    const publish = () => [
+      protocol.publish('', '', 'q'),
+      protocol.publish({}, '', 'q', {}, { schema: never }),
+      publisher.publish('', 'q'),
+      client.call('q', ''),
+    ]
+    broker.withholdConfirms()
+    const ended = publish().map(promise => rejection(promise, ConnectionClosedError))
+    await turn()
+    const closed = protocol.close({ timeout: 1_000 })
+    await clock.advance(900)
+    ended.push(...publish().map(promise => rejection(promise, ConnectionClosedError)))
+    await clock.until(closed)
+    const errors = await Promise.all(ended)
+    for (const { message } of errors) assert.match(message, / failed: the connection to .* was closed by the program$/)
+    const late = Array(4).fill('notSent')
+    assert.deepEqual(
+      errors.map(({ outcome }) => outcome),
+      ['unknown', 'notSent', 'unknown', 'unknown', ...late],
+    )
+  })
+
   it('lets a callback that it waits for publish, and call', async () => {
     const { peer, channel, protocol, errors } = await converseOnChannel()
     const agree = (method: methods.AnyMethod, reply: methods.AnyMethod): void => {

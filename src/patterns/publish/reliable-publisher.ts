@@ -20,12 +20,13 @@ import type { ChannelSource, Closable } from '../../connection/channel-source.ts
 import { PUBLISH, PublishContext, type PublishSource, tracesPublish } from '../../diagnostics/publish.ts'
 import type { Endpoint } from '../../diagnostics/server-context.ts'
 import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
-import { type AmqpError, BufferFullError, ChannelClosedError, EncodeError } from '../../errors.ts'
+import { type AmqpError, BufferFullError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { nextTick } from '../../lib/platform.ts'
 import { WaitList } from '../../lib/wait-list.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { closedError } from '../closed-error.ts'
 import { OutgoingQueue } from './outgoing-queue.ts'
 import { PoisonSearch } from './poison-search.ts'
 import { PublisherChannel } from './publisher-channel.ts'
@@ -325,8 +326,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     const outcome = outcomeOf(message)
     const { ending } = this.#source
     if (ending !== undefined) return ending.errorFor(what, false, outcome)
-    const unconfirmed = outcome === 'unknown' ? ' before the broker had confirmed it' : ''
-    return new ChannelClosedError(`${what} failed: its publisher was closed${unconfirmed}`, { outcome })
+    return closedError(this.#source, what, 'publisher', outcome)
   }
 
   /** Wait for pending messages, but no longer than `timeout` milliseconds; then reject the rest. Never rejects itself. */

@@ -10,6 +10,7 @@ import { asError } from '../../lib/thrown.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
+import { closedError } from '../closed-error.ts'
 import type { Message } from '../consume/message.ts'
 import { isEncoded, type Payload, toJson, withJsonType } from '../publish/payload.ts'
 import type { CodecsOption } from '../typed/codec.ts'
@@ -220,7 +221,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     const { ending } = this.#source
     if (ending !== undefined) call.refuse(ending.errorFor(what, true, 'notSent'))
     else if (this.#closed === undefined) return false
-    else call.refuse(new ChannelClosedError(`${what} failed: its client was closed`, { outcome: 'notSent' }))
+    else call.refuse(closedError(this.#source, what, 'client', 'notSent'))
     return true
   }
 
@@ -285,7 +286,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     this.#source.unregister(this.#part)
     this.#forgetEnd?.()
     for (const call of [...this.#calls]) {
-      call.giveUp((what, outcome) => new ChannelClosedError(`${what} failed: its client was closed`, { outcome }))
+      call.giveUp((what, outcome) => closedError(this.#source, what, 'client', outcome))
     }
     this.#stopped.abort()
     const channels = [...this.#channels.values()]

@@ -1,12 +1,13 @@
 import type { PublishOptions } from '../../channel/options.ts'
 import { describePublish, notSent } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
-import { BufferFullError, ChannelClosedError } from '../../errors.ts'
+import { BufferFullError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { describeWait, type WaitBounds, WaitList } from '../../lib/wait-list.ts'
 import { checkOptions, durationOption, signalOption } from '../../protocol/option-check.ts'
 import { type BasicProperties, PUBLISH_OPTIONS } from '../../protocol/properties.ts'
+import { closedError } from '../closed-error.ts'
 import type { Encoded, Encoder } from './encoder.ts'
 
 /** A message before its payload is encoded, with the options that the program gave. */
@@ -95,7 +96,7 @@ export class EncodingQueue {
   #assertUsable(what: () => string): void {
     const { ending } = this.#source
     if (ending !== undefined) throw ending.errorFor(what(), false, 'notSent')
-    if (this.#isClosed) throw closedError({ what })
+    if (this.#isClosed) throw closedError(this.#source, what(), 'publisher', 'notSent')
   }
 
   /** The same as `work`, within bounds and the life of the connection. */
@@ -146,10 +147,6 @@ export class EncodingQueue {
   async close(timeout: number): Promise<void> {
     this.#isClosed = true
     await this.emptied(timeout)
-    this.#waits.failAll(closedError)
+    this.#waits.failAll(of => closedError(this.#source, describeWait(of), 'publisher', 'notSent'))
   }
-}
-
-function closedError(of: WaitBounds): ChannelClosedError {
-  return new ChannelClosedError(`${describeWait(of)} failed: its publisher was closed`, { outcome: 'notSent' })
 }

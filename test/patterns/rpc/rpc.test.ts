@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   AbortError,
   ChannelClosedError,
+  ConnectionClosedError,
   ConnectionError,
   EncodeError,
   MessageReturnedError,
@@ -238,7 +239,7 @@ describe('The calls that wait', { concurrency: 4 }, () => {
     await using the = await scene()
     const queue = await the.queue()
     const client = await the.protocol.rpcClient()
-    const waiting = rejection(client.call(queue, 'x'), ChannelClosedError)
+    const waiting = rejection(client.call(queue, 'x'), ConnectionClosedError)
     await until('it is sent', async () => (await the.inspect(queue)).messageCount === 1)
     await the.protocol.close()
     await waiting
