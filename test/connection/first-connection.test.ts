@@ -247,6 +247,24 @@ describe('connect with firstAttempts', () => {
     await rejection(connect({ ...options, signal: AbortSignal.abort() }), AbortError)
   })
 
+  it('gives the event loop a turn between two attempts that fail at once, also without pauses', async () => {
+    const servers = new Servers()
+    servers.set(async () => {
+      // Without a turn, nothing else could end the test.
+      if (servers.tries.length >= 50) return new Promise(() => {})
+      throw refusal()
+    })
+    const controller = new AbortController()
+    const options = { firstAttempts: Number.POSITIVE_INFINITY, recovery: { maxDelay: 0 }, signal: controller.signal }
+    const connecting = rejection(connect({ ...servers.options, ...options }), AbortError)
+    await turn()
+    assert.deepEqual(servers.tries, [0])
+    await servers.clock.advance(3)
+    assert.deepEqual(servers.tries, [0, 1, 2, 3])
+    controller.abort()
+    await connecting
+  })
+
   it('ends by its signal while giveUpOn has not answered', async () => {
     const servers = new Servers()
     servers.failing(refusal())

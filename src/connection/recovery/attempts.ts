@@ -70,7 +70,8 @@ export class Attempts {
     let delay = this.#backoff.next(undefined)
     for (let attempt = 1; ; attempt++) {
       this.#host.trying(attempt, delay, failure)
-      await this.pause(delay)
+      // Without any pause, attempts that fail at once would leave the event loop no turn.
+      await this.pause(attempt === 1 ? delay : Math.max(1, delay))
       this.#made = attempt
       try {
         const connection = await this.#host.dial(this.#cancelled, attempt)
