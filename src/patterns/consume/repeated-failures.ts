@@ -54,10 +54,10 @@ export class RepeatedFailures {
   }
 }
 
-/** How often a queue that counts has delivered it before. */
+/** How often a queue that counts has delivered it before. Below 0, a publisher sent that: without a pause it would come again at once. */
 function deliveryCount({ properties }: Message): number | undefined {
   const count = properties.headers?.['x-delivery-count']
-  return typeof count === 'number' ? count : undefined
+  return typeof count === 'number' && count >= 0 ? count : undefined
 }
 
 function identity({ body, envelope, properties }: Message): string {

@@ -50,6 +50,12 @@ describe('RepeatedFailures', () => {
     assert.equal(failures.any, false)
   })
 
+  it('counts itself what a publisher counted below 0', () => {
+    const failures = new RepeatedFailures()
+    assert.equal(failures.count(message('a', { count: -1_000 })), 0)
+    assert.equal(failures.count(message('a', { count: -1_000, redelivered: true })), 1)
+  })
+
   it('counts a message whose body was transferred away', () => {
     const failures = new RepeatedFailures()
     const failed = (redelivered: boolean): Message => {
