@@ -2,11 +2,12 @@ import { notSent } from '../../channel/publish/message.ts'
 import { DIRECT_REPLY_TO } from '../../channel/rabbitmq.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { RPC_CALL, RpcCallContext } from '../../diagnostics/rpc.ts'
-import { ChannelClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
+import { ChannelClosedError, ConnectionClosedError, ConnectionLostError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
 import { atCallSite, placeOfCall } from '../../lib/call-site.ts'
 import { INSPECT, type InspectArguments, inspected } from '../../lib/inspect.ts'
 import { asError } from '../../lib/thrown.ts'
+import { ReplyCode } from '../../protocol/constants.ts'
 import { badValue, checkOptions, durationOption, shortStringOption, signalOption } from '../../protocol/option-check.ts'
 import { plainProperties } from '../../protocol/plain-properties.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
@@ -240,8 +241,8 @@ export class RpcClient<Request = Payload, Reply = unknown> {
       try {
         await channel.opened
       } catch (error) {
-        // It was lost before anything was sent by it: the next one waits for the recovery.
-        if (error instanceof ConnectionLostError || this.#source.ending !== undefined) continue
+        // It ended before anything was sent by it, and not because of it: the next one waits for the recovery.
+        if (isLost(error) || this.#source.ending !== undefined) continue
         const cause = asError(error)
         const text = `${what} failed: it got no channel: ${cause.message}`
         call.refuse(new ChannelClosedError(text, { cause, outcome: 'notSent' }))
@@ -297,4 +298,10 @@ export class RpcClient<Request = Payload, Reply = unknown> {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** The connection was lost, or closed by a server that shuts down. */
+function isLost(error: unknown): boolean {
+  if (error instanceof ConnectionLostError) return true
+  return error instanceof ConnectionClosedError && error.replyCode === ReplyCode.CONNECTION_FORCED
 }

@@ -269,6 +269,50 @@ describe('An RPC call whose payload is encoded', () => {
   })
 })
 
+describe('An RPC call that has no channel yet when the server closes the connection', () => {
+  /** What becomes of it when the server gives this reason; it is answered by the next connection. */
+  async function called(replyCode: number, replyText: string): Promise<unknown> {
+    const broker = agreeingBroker()
+    const clock = new VirtualClock()
+    const { peer, protocol } = await converse({ recovery: true, clock }, broker)
+    const client = await protocol.rpcClient()
+    peer.answers.delete('basic.consume')
+    const options = { exchangeName: 'another', ...ID('one') }
+    const outcome = client.call('q', '', options).then(
+      message => message.text(),
+      (error: unknown) => error,
+    )
+    await turn()
+    peer.reply(0, methods.ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
+    await clock.advance(1_000)
+    const next = broker.peers.at(-1) ?? peer
+    const consume = framesOf({ peer: next }, 'basic.consume')[0]
+    const { channel = 1, args = {} } = consume ?? {}
+    if (framesOf({ peer: next }, 'basic.publish').length === 1) {
+      next.send(
+        deliverFrame(channel, String(args['consumerTag']), 1),
+        contentFrames(channel, 'yes', { correlationId: 'one' }),
+      )
+    }
+    const result = await outcome
+    await clock.until(protocol.close())
+    return result
+  }
+
+  it('waits for the next connection if the server shuts down', async () => {
+    assert.equal(
+      await called(320, "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"),
+      'yes',
+    )
+  })
+
+  it('rejects if the server failed, which it may do again over it', async () => {
+    const error = await called(541, 'INTERNAL_ERROR')
+    assert.ok(error instanceof ChannelClosedError)
+    assert.equal(error.outcome, 'notSent')
+  })
+})
+
 describe('An RPC call over which the broker closes the channel', () => {
   it('is named as the refused one, and those beside it are not', async () => {
     const the = await rpcConversation()
