@@ -99,10 +99,10 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
   }
 
   /** It does so no longer, or the connection is gone that was blocked: listeners that got `blocked` get `unblocked`. */
-  unblocked(): void {
+  unblocked(connectionEnded: boolean): void {
     const blockedMs = this.times.unblocked()
     if (blockedMs === undefined) return
-    this.occurred('connection.unblocked', { blockedMs }, () => this.#emit('unblocked', this.#role))
+    this.occurred('connection.unblocked', { blockedMs, connectionEnded }, () => this.#emit('unblocked', this.#role))
   }
 
   // ---- a loss, and the recovery

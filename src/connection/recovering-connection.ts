@@ -327,7 +327,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   blocked(connection: Connection, reason: string | undefined): void {
     // Another one is not the program's yet, or never will be; and the end was reported already.
     if (connection !== this.#connection || this.#state === 'closed') return
-    if (reason === undefined) this.#reporter.unblocked()
+    if (reason === undefined) this.#reporter.unblocked(false)
     else this.#reporter.blocked(reason)
   }
 
@@ -351,7 +351,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       this.#kept?.pending.lost()
       // Nothing is under way any more.
       if (this.#state === 'closed') this.#deadlines.clear()
-      this.#reporter.unblocked()
+      this.#reporter.unblocked(true)
       return
     }
     // The program has asked for the end, and has it.
@@ -359,7 +359,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const openMs = reason.error === undefined ? 0 : this.#reporter.times.lost()
     const emit = (): void => {
       if (reason.error !== undefined) this.#reporter.lost(reason.error, openMs, this.#state === 'recovering')
-      this.#reporter.unblocked()
+      this.#reporter.unblocked(true)
     }
     if (!this.recovers(reason)) {
       this.#end(reason, emit)
@@ -498,7 +498,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     const unheard = this.#final.settle()
     if (unheard !== undefined) this.#reporter.reportEnd(unheard)
     emit()
-    this.#reporter.unblocked()
+    this.#reporter.unblocked(true)
     this.#reporter.closed(ending.error)
   }
 

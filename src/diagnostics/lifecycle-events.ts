@@ -108,6 +108,8 @@ export interface LifecycleEvents {
   /** The broker takes publishes again, or the blocked connection is gone. */
   'connection.unblocked': {
     readonly blockedMs: number
+    /** It is gone: the broker may block the next one, too. */
+    readonly connectionEnded: boolean
   }
   /** The connection is over for good. */
   'connection.closed': {

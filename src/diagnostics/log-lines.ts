@@ -61,10 +61,13 @@ const LINES: { readonly [N in LifecycleEventName]: (event: LifecycleEvent<N>) =>
     'warn',
     `the broker at ${server(endpoint)} takes no publishes: ${reason}; they wait`,
   ],
-  'connection.unblocked': ({ blockedMs, ...endpoint }) => [
-    'info',
-    `the broker at ${server(endpoint)} no longer blocks publishes, after ${time(blockedMs)}; those that waited go out`,
-  ],
+  'connection.unblocked': ({ blockedMs, connectionEnded, ...endpoint }) =>
+    connectionEnded
+      ? undefined
+      : [
+          'info',
+          `the broker at ${server(endpoint)} no longer blocks publishes, after ${time(blockedMs)}; those that waited go out`,
+        ],
   'entity.recovery_failed': ({ entity, error, willRetry }) => [
     'warn',
     `${entity} could not be recovered: ${error.message}; ${willRetry ? 'it is tried again' : 'it is given up'}, and the rest goes on`,

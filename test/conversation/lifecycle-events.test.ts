@@ -127,7 +127,16 @@ describe('the diagnostics channels of lifecycle events', () => {
     the.peer.send(methodFrame(0, methods.ConnectionUnblocked, {}))
     await turn()
     assert.deepEqual(lifecycle.of('connection.blocked'), [{ ...info, reason: 'low on memory' }])
-    assert.deepEqual(lifecycle.of('connection.unblocked'), [{ ...info, blockedMs: 3_000 }])
+    assert.deepEqual(lifecycle.of('connection.unblocked'), [{ ...info, blockedMs: 3_000, connectionEnded: false }])
+  })
+
+  it('say of a block that its connection ended: the broker may block the next one, too', async () => {
+    const { the, lifecycle, info } = await seen()
+    the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on memory' }))
+    await the.clock.advance(2_000)
+    the.peer.transport.break(new Error('cut'))
+    await turn()
+    assert.deepEqual(lifecycle.of('connection.unblocked'), [{ ...info, blockedMs: 2_000, connectionEnded: true }])
   })
 
   it('name a channel that the server closed, and what was at fault', async () => {

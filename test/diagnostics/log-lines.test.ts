@@ -75,7 +75,7 @@ const EVENTS: { readonly [N in LifecycleEventName]: LifecycleEvents[N] } = {
   'connection.recovery_failed': { error: unreachable, attempts: 10, durationMs: 300_000 },
   'connection.closed': { error: undefined },
   'connection.blocked': { reason: 'low on memory' },
-  'connection.unblocked': { blockedMs: 3_000 },
+  'connection.unblocked': { blockedMs: 3_000, connectionEnded: false },
   'entity.recovery_failed': { entity: 'queue "orders"', error: inequivalent, willRetry: false },
   'queue.renamed': { oldName: 'amq.gen-a', newName: 'amq.gen-b' },
   'channel.closed': {
@@ -162,6 +162,7 @@ describe('the lines of the log', () => {
     assert.equal(line('connection.connecting', { error: undefined }), undefined)
     assert.equal(line('consumer.cancelled', { error: lost }), undefined)
     assert.equal(line('consumer.resumed', { error: lost }), undefined)
+    assert.equal(line('connection.unblocked', { connectionEnded: true }), undefined)
     assert.match(line('consumer.cancelled', { willResume: false }) ?? '', /; it gets no more messages$/)
     assert.match(line('consumer.cancelled', { willResume: undefined }) ?? '', /; "onCancel" decides what follows$/)
   })
