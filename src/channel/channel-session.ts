@@ -173,6 +173,12 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
     this.#port.outgoing.methodWritten()
   }
 
+  /** The same for what the server asked for. */
+  answer<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
+    encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
+    this.#port.outgoing.answerWritten()
+  }
+
   /** Send a method that has no reply. */
   send<M extends AnyMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): void {
     this.assertOpen(context)
@@ -385,7 +391,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
 
   flowAsked(active: boolean): void {
     if (this.#state === 'closing') return
-    this.encode(ChannelFlowOk, { active })
+    this.answer(ChannelFlowOk, { active })
     this.window.flow(active)
     if (active) this.resume()
   }

@@ -215,3 +215,22 @@ describe('a payload that waits to be written', () => {
     })
   }
 })
+
+describe('a server that asks without end, and reads no answers', () => {
+  const asking: readonly (readonly [string, Buffer])[] = [
+    ['channel.flow', methodFrame(1, methods.ChannelFlow, { active: true })],
+    ['basic.cancel', methodFrame(1, methods.BasicCancel, { consumerTag: 'nobody' })],
+  ]
+  for (const [name, frame] of asking) {
+    it(`is given up before ${name} takes all memory`, async () => {
+      const { peer, protocol } = await converseOnChannel({ recovery: false })
+      const lost = rejection(protocol.waitClosed(), ProtocolError)
+      peer.transport.stall()
+      const many = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
+      for (let i = 0; i < 20; i++) peer.send(many)
+      assert.equal(protocol.state, 'open')
+      peer.send(frame)
+      assert.match((await lost).message, /asked more than 20000 times, and read none of the answers$/)
+    })
+  }
+})

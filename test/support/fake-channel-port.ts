@@ -47,6 +47,7 @@ export class FakeChannelPort implements ChannelPort, OutgoingBytes {
 
   written(): void {}
   methodWritten(): void {}
+  answerWritten(): void {}
   publishWritten(): undefined {}
   whenFlushed(waiter: FlushWaiter): void {
     waiter.sent()

@@ -46,6 +46,8 @@ export interface ConsumeCallsHost {
   /** Throw if nothing can be sent on this channel any more. */
   assertOpen(context: CallContext): void
   encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void
+  /** The same for what the server asked for. */
+  answer<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void
   /** `write` a synchronous method, and wait for the reply with that key. */
   start<R>(
     context: CallContext,
@@ -196,7 +198,7 @@ export class ConsumeCalls {
     // Before the program can use the tag again. A tag that is not UTF-8 was not made here, and is longer as text than on
     // the wire.
     const isAwaited = noWait !== true || (consumer !== undefined && this.#port.takesCancelOk)
-    if (isAwaited) this.#life.encode(BasicCancelOk, { consumerTag: cutText(consumerTag) })
+    if (isAwaited) this.#life.answer(BasicCancelOk, { consumerTag: cutText(consumerTag) })
     // The program may have given it up.
     if (this.#tags.consumerGone(consumerTag) || consumer === undefined) return
     this.#events.consumerGone(consumerTag)

@@ -1,5 +1,6 @@
 import type { CloseReason } from '../../channel/close-reason.ts'
 import type { FlushWaiter } from '../../channel/port.ts'
+import { ProtocolError } from '../../errors.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { Fifo } from '../../lib/fifo.ts'
 import { nextTick, nextTurn } from '../../lib/platform.ts'
@@ -18,6 +19,9 @@ const MUCH = 0.75 * CHUNK_SIZE
  * others are encoded; and each time that it has doubled, so that many methods do not cost many writes.
  */
 const MANY_METHODS = 32
+
+/** Answers that may wait for a server which asks, and does not read what it is answered. */
+const MOST_ANSWERS = 20_000
 
 /** The waiter for the bytes of a write. */
 interface Leaving {
@@ -50,6 +54,8 @@ export class WriteBatcher {
   #methods = 0
   #turnBytes = 0
   #turn: Promise<void> | undefined
+  /** To methods of the server, since all bytes had left. */
+  #answers = 0
   /** Writes that were given to the transport, and how many of them have left. */
   #writes = 0
   #left = 0
@@ -85,6 +91,17 @@ export class WriteBatcher {
     const count = ++this.#methods
     const isPowerOfTwo = (count & (count - 1)) === 0
     if (isPowerOfTwo && count >= MANY_METHODS && !this.#reading) this.#send()
+  }
+
+  /**
+   * The same for the answer to a method of the server.
+   *
+   * @throws ProtocolError if the server has asked too often without reading the answers: they would take all memory.
+   */
+  answerWritten(): void {
+    this.methodWritten()
+    if (++this.#answers <= MOST_ANSWERS) return
+    throw new ProtocolError(`the server asked more than ${MOST_ANSWERS} times, and read none of the answers`)
   }
 
   /**
@@ -177,7 +194,7 @@ export class WriteBatcher {
     this.#writing = false
     const { pending } = this.#transport
     // The kernel took all of it: its chunks can be written again.
-    if (pending === 0) this.writer.reuse()
+    if (pending === 0) this.#allLeft()
     if (!more) this.#saturated = true
     if (!this.full && pending > this.#maxBuffered) {
       this.full = true
@@ -195,9 +212,14 @@ export class WriteBatcher {
     }
     const { pending } = this.#transport
     if (pending === 0) {
-      this.writer.reuse()
+      this.#allLeft()
       this.#takesMore()
     } else if (pending <= this.#maxBuffered) this.#noLongerFull()
+  }
+
+  #allLeft(): void {
+    this.writer.reuse()
+    this.#answers = 0
   }
 
   /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */

@@ -47,6 +47,24 @@ describe('WriteBatcher', () => {
     assert.deepEqual(fixture.transport.writes.map(String), ['abc'])
   })
 
+  it('takes as many answers as the peer reads, and 20,000 that it does not', async () => {
+    const { outgoing, transport } = new Fixture()
+    const answer = (): void => {
+      const { writer } = outgoing
+      writer.begin()
+      writer.reserve(1)
+      writer.octet(1)
+      outgoing.answerWritten()
+    }
+    for (let i = 0; i < 20_000; i++) answer()
+    await tick()
+    transport.open = false
+    for (let i = 0; i < 20_000; i++) answer()
+    assert.throws(answer, /^ProtocolError: the server asked more than 20000 times, and read none of the answers$/)
+    transport.left(transport.writes.length, 0)
+    answer()
+  })
+
   it('sends the first of many methods before the tick ends, so that the broker can begin', async () => {
     const { outgoing, transport } = new Fixture()
     const { writer } = outgoing
