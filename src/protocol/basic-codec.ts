@@ -61,6 +61,6 @@ export function readDeliver(buffer: Buffer, start: number, end: number, offset: 
     deliveryTag: tag + offset,
     exchangeName: internShortstr(buffer, exchangeStart + 1, exchangeEnd),
     routingKey: internShortstr(buffer, exchangeEnd + 1, keyEnd),
-    isRedeliver: view.getUint8(tagEnd + 8) !== 0,
+    isRedeliver: (view.getUint8(tagEnd + 8) & 1) !== 0,
   }
 }

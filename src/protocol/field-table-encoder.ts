@@ -166,7 +166,7 @@ function writeValue(writer: Writer, value: FieldValue, depth: number): void {
     case 'bigint':
       if (BigInt.asIntN(64, value) !== value) {
         throw new EncodeError(
-          `${where(writer, depth)} is ${value}, but the integers of a table have 64 bits, the sign included`,
+          `${where(writer, depth)} is ${inspectShort(value)}, but the integers of a table have 64 bits, the sign included`,
         )
       }
       writer.octet(INT64)

@@ -15,7 +15,8 @@ export function inspectShort(value: unknown): string {
     case 'object':
       return value === null ? 'null' : inspectObject(value)
     case 'bigint':
-      return `${value}n`
+      // The text of a long one would take seconds to make.
+      return BigInt.asIntN(128, value) === value ? `${value}n` : 'a bigint of more than 128 bits'
     default:
       return String(value)
   }

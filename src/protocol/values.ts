@@ -103,7 +103,9 @@ function exact(type: NumericType, value: number | bigint, least: bigint, most: b
     throw new EncodeError(`${type} takes a safe integer or a bigint, not ${inspectShort(value)}`)
   }
   const big = BigInt(value)
-  if (big < least || big > most) throw new EncodeError(`${type} takes an integer from ${least} to ${most}, not ${big}`)
+  if (big < least || big > most) {
+    throw new EncodeError(`${type} takes an integer from ${least} to ${most}, not ${inspectShort(value)}`)
+  }
   const number = Number(big)
   return new TypedValue(type, Number.isSafeInteger(number) ? number : big)
 }

@@ -11,7 +11,7 @@ import {
 } from '../../src/protocol/basic-codec.ts'
 import { viewOf } from '../../src/protocol/bytes.ts'
 import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
-import { encodeMethod } from '../../src/protocol/method-codec.ts'
+import { decodeMethod, encodeMethod } from '../../src/protocol/method-codec.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Writer } from '../../src/protocol/writer.ts'
 
@@ -75,6 +75,25 @@ describe('readDeliver', () => {
         })
       }),
     )
+  })
+
+  it('looks at no bit but the first, as the table of methods does', () => {
+    const bytes = byTable(1, methods.BasicDeliver, {
+      consumerTag: 'c',
+      deliveryTag: 1,
+      redelivered: false,
+      exchangeName: '',
+      routingKey: '',
+    })
+    const bits = bytes.length - 4
+    for (const [octet, isRedeliver] of [
+      [0xfe, false],
+      [0xff, true],
+    ] as const) {
+      bytes[bits] = octet
+      assert.equal(readDeliver(bytes, 11, bytes.length - 1, 0)?.isRedeliver, isRedeliver)
+      assert.equal(decodeMethod(bytes, 7, bytes.length - 1).args['redelivered'], isRedeliver)
+    }
   })
 
   it('takes arguments that are cut short or too long for none', () => {

@@ -328,7 +328,7 @@ describe('a value that no field table holds', () => {
     [
       'a bigint past 64 bits',
       { a: 2n ** 63n },
-      /^headers\.a is 9223372036854775808, but the integers of a table have 64 bits/,
+      /^headers\.a is 9223372036854775808n, but the integers of a table have 64 bits/,
     ],
     [
       'an invalid Date',

@@ -61,6 +61,8 @@ describe('inspectShort', () => {
     [true, 'true'],
     [undefined, 'undefined'],
     [null, 'null'],
+    [2n ** 64n, '18446744073709551616n'],
+    [-(2n ** 127n) - 1n, 'a bigint of more than 128 bits'],
     [Symbol('s'), 'Symbol(s)'],
     [() => 1, 'a function'],
     [[1, 2], 'an array'],
