@@ -306,6 +306,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.#effects
   }
 
+  /** Why it is closed for good; undefined while it is not. */
+  get ending(): CloseReason | undefined {
+    return this.#final.reason
+  }
+
   #closedError({ what, site, outcome }: CallContext): AmqpError {
     const ending = this.#final.reason
     if (ending === undefined) throw new Error('a channel was closed without a reason')

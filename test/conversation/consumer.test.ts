@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import {
   AbortError,
   type AmqpProtocol,
+  ChannelClosedError,
   ConnectionClosedError,
   ConnectionLostError,
   type ConnectOptions,
@@ -18,6 +19,7 @@ import {
   TimeoutError,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
+import { startBroker } from '../../src/testing/index.ts'
 import {
   contentFrames,
   deliverFrame,
@@ -534,6 +536,32 @@ describe('A consumer whose connection is lost', () => {
     await fixture.reconnect()
     assert.equal(reasons.length, 1)
     assert.deepEqual(fixture.errors, [])
+  })
+})
+
+describe('A consumer whose channel the server closes', () => {
+  it('is named by the error, since many consumers have channels', async () => {
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const errors: Error[] = []
+    const protocol = await connect({ ...broker.inMemory, clock, onError: error => errors.push(error) })
+    await protocol.queueDeclare('orders')
+    await protocol.consumer('orders', () => {}, { onCancel: error => void errors.push(error) })
+    await protocol.consumer('orders', () => {})
+    const replyText =
+      'PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 60000 ms.'
+    broker.closeChannels({ replyCode: 406, replyText })
+    await clock.until(broker.queue('orders').hasConsumers(2))
+    assert.equal(errors.length, 2)
+    for (const error of errors) {
+      assert.ok(error instanceof ChannelClosedError)
+      assert.match(
+        error.message,
+        /^consuming from "orders" failed: channel \d was closed by the server: PRECONDITION_FAILED/,
+      )
+      assert.deepEqual([error.replyCode, error.replyText], [406, replyText])
+    }
+    await clock.until(protocol.close())
   })
 })
 

@@ -52,7 +52,9 @@ export class ConsumerChannel {
     })
     channel.waitClosed().then(
       () => this.#end(new ChannelClosedError(`the channel of the consumer of queue "${queueName}" was closed`)),
-      (error: unknown) => this.#end(asError(error)),
+      // Many consumers have channels: the error says which one it was.
+      (error: unknown) =>
+        this.#end(channel.recovering.ending?.errorForForgotten(`consuming from "${queueName}"`) ?? asError(error)),
     )
   }
 
