@@ -3,7 +3,11 @@
 import { connectInBackground } from 'asyncamqp'
 
 const { AMQP_URL = 'amqp://localhost' } = process.env
-const prices: Readonly<Record<string, number>> = { apple: 0.4, pear: 0.5, melon: 2.9 }
+const prices: ReadonlyMap<string, number> = new Map([
+  ['apple', 0.4],
+  ['pear', 0.5],
+  ['melon', 2.9],
+])
 
 await using protocol = connectInBackground(AMQP_URL)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => protocol.close())
@@ -13,7 +17,7 @@ await protocol.rpcServer(
   'prices',
   request => {
     const { item, count } = request.json<{ readonly item: string; readonly count: number }>()
-    const price = prices[item]
+    const price = prices.get(item)
     if (price === undefined) throw new RangeError(`there is no price for ${item}`)
     return { item, total: price * count }
   },
