@@ -1127,8 +1127,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call keeps waiting when its channel is lost',
     'patterns/rpc/rpc-channel.ts',
-    'this.#end()\n    const publishing',
-    "if (ending.scope === 'connection') return\n    const publishing",
+    'this.#end()\n    for (const call of',
+    "if (ending.scope === 'connection') return\n    for (const call of",
     'no reply can come by it any more',
   ],
   [
@@ -2798,7 +2798,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'calls wait on when their channel is lost',
     'patterns/rpc/rpc-channel.ts',
-    'call.lost((what, outcome) => ending.errorFor(what, publishing, outcome))',
+    "call.lost((what, outcome) => ending.errorFor(what, outcome === 'refused', outcome))",
     '',
     'no reply can come',
   ],
@@ -3534,7 +3534,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call that waits for a channel ends with a loss',
     'patterns/rpc/rpc-client.ts',
-    'if (error instanceof ConnectionLostError || this.#source.ending !== undefined) continue',
+    'if (isLost(error) || this.#source.ending !== undefined) continue',
     '',
     'nothing of it was sent',
   ],
