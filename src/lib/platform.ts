@@ -42,7 +42,13 @@ export function nextTick(run: () => void): void {
   else runLater(run)
 }
 
-/** Call `run` in the next turn of the event loop, unless the function that is returned is called before. */
+// Taken once: a program's tests put fake ones in the place of the global ones.
+const { setImmediate, clearImmediate } = globalThis
+
+/**
+ * Call `run` when the event loop has done all that is due in this turn, unless the function that is returned is called
+ * before.
+ */
 export function nextTurn(run: () => void): () => void {
   if (typeof setImmediate === 'function') {
     const immediate = setImmediate(run)

@@ -1,6 +1,5 @@
-import { VirtualClock } from '../support/virtual-clock.ts'
+import { turns, VirtualClock } from '../support/virtual-clock.ts'
 import { type BrokerControl, startSimulatedBroker } from './broker-control.ts'
-import { EventLoop } from './event-loop.ts'
 import { Journal } from './journal.ts'
 import { judge } from './judge.ts'
 import { GOOD_LINK } from './lane.ts'
@@ -25,15 +24,12 @@ export async function runHistory(
   }
   process.on('unhandledRejection', escaped)
   process.on('uncaughtException', escaped)
-  const loop = new EventLoop()
-  loop.watch()
   try {
-    return await new World(seed, journal, loop).run(steps)
+    return await new World(seed, journal).run(steps)
   } catch (error) {
     escaped(error)
     return journal.violations
   } finally {
-    loop.unwatch()
     process.off('unhandledRejection', escaped)
     process.off('uncaughtException', escaped)
   }
@@ -52,10 +48,10 @@ class World {
   #restarted = Number.NEGATIVE_INFINITY
   #secrets = 0
 
-  constructor(seed: number, journal: Journal, { turn }: EventLoop) {
+  constructor(seed: number, journal: Journal) {
     this.#seed = seed
     this.#random = new Random(seed)
-    this.#clock = new VirtualClock({ seed, turn })
+    this.#clock = new VirtualClock({ seed, turn: () => turns(1) })
     this.#network = new Network(this.#clock, this.#random)
     this.#broker = startSimulatedBroker(this.#clock, releaseOf(seed))
     this.#network.listener = this.#broker.listener

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Clock, type ClockTimer, checkDelay, type TimerOptions } from '../../src/lib/clock.ts'
 
 interface VirtualTimer extends ClockTimer {
@@ -7,8 +7,16 @@ interface VirtualTimer extends ClockTimer {
   readonly run: () => void
 }
 
-/** Turns of the event loop for what a timer set off: replies in memory, deadlines that let I/O go first. */
+/** Turns of the event loop that tests leave for I/O, at least. */
 const TURNS = 8
+
+/**
+ * Turns of the event loop: `least`, and then as many as somebody waits for: writes, replies in memory, deadlines that let I/O
+ * go first.
+ */
+export async function turns(least: number): Promise<void> {
+  for (let turn = 1; turn <= least || process.getActiveResourcesInfo().includes('Immediate'); turn++) await nextTurn()
+}
 
 /**
  * A clock whose time passes only when the test says so, and whose chance repeats itself.
@@ -29,7 +37,7 @@ export class VirtualClock implements Clock {
   constructor(options: { readonly start?: number; readonly seed?: number; readonly turn?: () => Promise<void> } = {}) {
     this.#now = options.start ?? 0
     this.#seed = options.seed ?? 1
-    this.#turn = options.turn ?? turns
+    this.#turn = options.turn ?? (() => turns(TURNS))
   }
 
   now(): number {
@@ -128,8 +136,4 @@ export class VirtualClock implements Clock {
     this.#now = Math.max(this.#now, first.time)
     first.run()
   }
-}
-
-async function turns(): Promise<void> {
-  for (let i = 0; i < TURNS; i++) await turn()
 }

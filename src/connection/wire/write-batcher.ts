@@ -31,9 +31,11 @@ interface Leaving {
 }
 
 /**
- * The outgoing bytes of one connection: everything that one tick writes, on all channels, leaves in one write.
+ * The outgoing bytes of one connection: everything that one tick writes, on all channels, leaves in one write. Until something
+ * is read again, further ticks of a turn of the event loop leave in one, too: of 16 HTTP requests that come at a time and publish
+ * a message each, 15 cost one write ("one publish for each HTTP request": 362 writes instead of 1,624).
  *
- *     written() ──▶ writer ──full chunk, end of tick, end of read──▶ transport ──all of a write has left──▶ sent
+ *     written() ──▶ writer ──full chunk, end of tick or turn, end of read──▶ transport ──all of a write has left──▶ sent
  */
 export class WriteBatcher {
   readonly writer = new Writer()
@@ -46,6 +48,8 @@ export class WriteBatcher {
   /** More than `maxBuffered` waits for the socket. */
   full = false
   #scheduled = false
+  /** Something has left by itself since the last read. An answer to a single call is not delayed: it is read before the next. */
+  #leftSinceRead = false
   #reading = false
   /** The transport may call the program (a trace, a transport of its own): what that writes goes after this write. */
   #writing = false
@@ -77,12 +81,13 @@ export class WriteBatcher {
     return new PublishEncoder(this.writer, frameMax)
   }
 
-  /** Something was written: it leaves at the end of this tick at the latest. */
+  /** Something was written: it leaves at the end of this tick, or turn, at the latest. */
   written(): void {
     if (this.writer.sealed >= MUCH) this.#sendSealed()
     if (this.#scheduled || this.#reading) return
     this.#scheduled = true
-    nextTick(this.#flush)
+    if (this.#leftSinceRead) nextTurn(this.#flush)
+    else nextTick(this.#flush)
   }
 
   /** The same for a method. */
@@ -138,6 +143,7 @@ export class WriteBatcher {
   /** A read starts: writes that it causes leave at its end, in one. */
   readStarts(): void {
     this.#reading = true
+    this.#leftSinceRead = false
     if (this.#turn === undefined) this.#newTurn()
   }
 
@@ -148,6 +154,7 @@ export class WriteBatcher {
 
   readonly #flush = (): void => {
     this.#scheduled = false
+    this.#leftSinceRead = true
     this.#methods = 0
     this.#send()
   }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { describe, it, mock } from 'node:test'
 import type { FlushWaiter } from '../../../src/channel/port.ts'
 import { closedByProgram } from '../../../src/connection/close-reasons.ts'
 import { WriteBatcher } from '../../../src/connection/wire/write-batcher.ts'
 import { systemClock } from '../../../src/lib/clock.ts'
 import { FakeTransport } from '../../support/fake-transport.ts'
 
+const { setImmediate } = globalThis
 const tick = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 class Fixture {
@@ -36,6 +37,37 @@ function departure(): FlushWaiter & { readonly told: string[] } {
 }
 
 describe('WriteBatcher', () => {
+  it('sends what further callbacks of one turn of the event loop write in one write, until it reads again', async () => {
+    const fixture = new Fixture()
+    const { outgoing } = fixture
+    const nextCallback = (): Promise<void> => new Promise(resolve => process.nextTick(() => process.nextTick(resolve)))
+    for (const bytes of ['a', 'b', 'c']) {
+      fixture.write(Buffer.from(bytes))
+      await nextCallback()
+    }
+    assert.deepEqual(fixture.transport.writes.map(String), ['a'])
+    await tick()
+    outgoing.readStarts()
+    outgoing.readEnds()
+    fixture.write(Buffer.from('d'))
+    await nextCallback()
+    assert.deepEqual(fixture.transport.writes.map(String), ['a', 'bc', 'd'])
+  })
+
+  it('sends while a test of the program has put fake timers in the place of the global ones', async () => {
+    mock.timers.enable({ apis: ['setImmediate', 'setTimeout', 'setInterval', 'Date'] })
+    try {
+      const fixture = new Fixture()
+      for (const bytes of ['a', 'b']) {
+        fixture.write(Buffer.from(bytes))
+        await tick()
+      }
+      assert.deepEqual(fixture.sizes, [1, 1])
+    } finally {
+      mock.timers.reset()
+    }
+  })
+
   it('sends what one tick writes in one write, after its promises', async () => {
     const fixture = new Fixture()
     fixture.write(Buffer.from('a'))
