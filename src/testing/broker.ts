@@ -205,12 +205,14 @@ export class Broker implements AsyncDisposable {
   /** Neither read nor write, until `thaw()`: clients miss heartbeats. */
   freeze(): void {
     this.#frozen = true
+    this.#slowDown.freeze(true)
     for (const connection of [...this.#engine.connections]) connection.freeze(true)
   }
 
   /** Go on after `freeze()`. */
   thaw(): void {
     this.#frozen = false
+    this.#slowDown.freeze(false)
     for (const connection of [...this.#engine.connections]) connection.freeze(false)
     this.#engine.run()
   }
@@ -290,6 +292,7 @@ export class Broker implements AsyncDisposable {
       this.#state = 'running'
       this.#refuses = false
       this.#frozen = false
+      this.#slowDown.freeze(false)
       this.#engine.started()
     }
     await this.#listen()
@@ -417,6 +420,7 @@ export class Broker implements AsyncDisposable {
       if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
       this.#engine.restart(inOrder)
       // The last words of a slow broker come before its connections end.
+      this.#slowDown.freeze(false)
       if (inOrder) this.#slowDown.hurry()
     }
     await Promise.all([this.#listener.stop(), this.#tlsListener?.stop()])

@@ -13,6 +13,9 @@ export class SlowDown {
   readonly #clock: Clock
   /** All of it is put off by the same time, so that it is due in this order. */
   readonly #putOff = new Fifo<PutOff>()
+  /** How much of it must be written. */
+  #due = 0
+  #frozen = false
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -39,17 +42,36 @@ export class SlowDown {
     }
   }
 
-  #later(act: () => void): void {
-    if (this.#milliseconds === 0) act()
-    else this.#putOff.push({ act, timer: this.#clock.after(this.#milliseconds, () => this.#putOff.shift()?.act()) })
+  /** Write nothing of what was put off; or what is due by now. */
+  freeze(frozen: boolean): void {
+    this.#frozen = frozen
+    this.#write()
   }
 
-  /** What is put off is written now. */
+  #later(act: () => void): void {
+    if (this.#milliseconds === 0 && this.#putOff.length === 0) act()
+    else {
+      const timer = this.#clock.after(this.#milliseconds, () => {
+        this.#due++
+        this.#write()
+      })
+      this.#putOff.push({ act, timer })
+    }
+  }
+
+  /** What is put off is written now, or after `freeze(false)`. */
   hurry(): void {
+    this.#due = Number.POSITIVE_INFINITY
+    this.#write()
+  }
+
+  #write(): void {
     // One by one, since what a client answers at once comes after the rest.
-    for (let next = this.#putOff.shift(); next !== undefined; next = this.#putOff.shift()) {
-      next.timer.cancel()
-      next.act()
+    while (!this.#frozen && this.#due > 0) {
+      const next = this.#putOff.shift()
+      this.#due = next === undefined ? 0 : this.#due - 1
+      next?.timer.cancel()
+      next?.act()
     }
   }
 

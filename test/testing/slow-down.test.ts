@@ -58,6 +58,36 @@ describe('a broker that is slowed down', () => {
     assert.equal(clock.pending, 0)
   })
 
+  it('writes nothing while it is frozen, and then what is due, in order', async () => {
+    const { clock, slowDown, port, written } = slowed()
+    slowDown.by(10)
+    port.write(Buffer.from('one'))
+    await clock.advance(6)
+    port.write(Buffer.from('two'))
+    slowDown.freeze(true)
+    await clock.advance(5)
+    assert.deepEqual(written, [])
+    slowDown.freeze(false)
+    assert.deepEqual(written, ['one'])
+    await clock.advance(5)
+    assert.deepEqual(written, ['one', 'two'])
+  })
+
+  it('writes what waits by an earlier delay once it is no longer frozen, before what follows', async () => {
+    const { clock, slowDown, port, written } = slowed()
+    slowDown.by(10)
+    port.write(Buffer.from('one'))
+    slowDown.freeze(true)
+    slowDown.by(0)
+    port.write(Buffer.from('two'))
+    assert.deepEqual(written, [])
+    slowDown.freeze(false)
+    assert.deepEqual(written, ['one', 'two'])
+    port.write(Buffer.from('three'))
+    assert.deepEqual(written, ['one', 'two', 'three'])
+    assert.equal(clock.pending, 0)
+  })
+
   it('writes nothing more when it is stopped', async () => {
     const { clock, slowDown, port, written } = slowed()
     slowDown.by(10)
