@@ -3,10 +3,20 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls'
 import type { Accept } from './memory-transport.ts'
 
+/** Milliseconds for which a client may read nothing of what was written to it before the listener stopped. */
+const LONGEST_STANDSTILL = 2_000
+
+interface Client {
+  readonly socket: Socket
+  /** What is written to: with TLS, that in the socket. */
+  stream: Socket
+}
+
 /** Takes clients in on a port. */
 export class Listener {
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  /** By their addresses. */
+  readonly #clients = new Map<string, Client>()
   readonly #host: string
   #port: number
   #wanted = false
@@ -21,8 +31,12 @@ export class Listener {
     // Clients that do not finish the handshake of TLS do not concern the broker.
     this.#server.on('tlsClientError', () => {})
     this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.on('close', () => this.#sockets.delete(socket))
+      const peer = peerOf(socket)
+      const client: Client = { socket, stream: socket }
+      this.#clients.set(peer, client)
+      socket.on('close', () => {
+        if (this.#clients.get(peer) === client) this.#clients.delete(peer)
+      })
       socket.on('error', () => {})
     })
   }
@@ -61,9 +75,12 @@ export class Listener {
     this.refuse()
     await this.#starting?.catch(() => {})
     await Promise.all(
-      [...this.#sockets].map(socket => {
-        if (socket.writableFinished || !socket.writableEnded) socket.destroy()
-        else socket.once('finish', () => socket.destroy())
+      [...this.#clients.values()].map(({ socket, stream }) => {
+        if (stream.writableFinished || !stream.writableEnded) socket.destroy()
+        else {
+          stream.once('finish', () => socket.destroy())
+          stream.setTimeout(LONGEST_STANDSTILL, () => socket.destroy())
+        }
         return socket.closed ? undefined : once(socket, 'close')
       }),
     )
@@ -71,13 +88,16 @@ export class Listener {
 
   /** Cut every connection as a crashed machine would: with a reset instead of an end. */
   reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy()
+    for (const { socket } of this.#clients.values()) socket.resetAndDestroy()
   }
 
   #take(socket: Socket, accept: Accept): void {
     socket.on('error', () => {})
+    const peer = peerOf(socket)
+    const client = this.#clients.get(peer)
+    if (client !== undefined) client.stream = socket
     const connection = accept({
-      peer: `${socket.remoteAddress}:${socket.remotePort}`,
+      peer,
       certificateName: certificateName(socket),
       write: bytes => socket.destroyed || socket.write(bytes),
       end: () => void socket.end(),
@@ -91,6 +111,10 @@ export class Listener {
     socket.on('end', () => connection.lost())
     socket.on('close', () => connection.lost())
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`
 }
 
 /** Node does not reset a connection by its socket with TLS. */

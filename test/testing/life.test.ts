@@ -3,8 +3,12 @@ import { once } from 'node:events'
 import { connect as connectSocket, createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import { ConnectionClosedError, connect } from '../../src/index.ts'
+import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
+import * as methods from '../../src/protocol/methods.ts'
 import { type Broker, startBroker } from '../../src/testing/index.ts'
+import { EngineClient } from '../broker-engine/engine-client.ts'
 import { rejection } from '../support/rejection.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
 
 async function listens(port: number): Promise<boolean> {
   const socket = connectSocket(port, '127.0.0.1')
@@ -110,6 +114,65 @@ describe('The life of a broker for tests', () => {
       broker.slowDown(0)
       await broker.start()
     }
+  })
+
+  it('keeps back what a slow broker had to send when it froze, and ends', async () => {
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, recovery: false })
+    await protocol.queueDeclare('work')
+    const channel = await protocol.channel()
+    broker.slowDown(20)
+    let isAnswered = false
+    const purged = channel.queuePurge('work').then(() => {
+      isAnswered = true
+    })
+    for (let turn = 0; turn < 5; turn++) await new Promise(resolve => setImmediate(resolve))
+    broker.freeze()
+    await clock.advance(60)
+    assert.equal(isAnswered, false)
+    broker.thaw()
+    await clock.advance(60)
+    await purged
+    broker.freeze()
+    await broker.stop()
+    await rejection(protocol.waitClosed(), Error)
+  })
+
+  it('ends over TLS with its last words, too, however much comes in front of them', async () => {
+    const secret = { psk: Buffer.alloc(32, 'key'), identity: 'client' }
+    const psk = { ciphers: 'PSK-AES128-GCM-SHA256', maxVersion: 'TLSv1.2' } as const
+    await using broker = await startBroker({ tls: { ...psk, pskCallback: () => secret.psk } })
+    const ssl = { ...psk, pskCallback: () => secret, checkServerIdentity: () => undefined }
+    const protocol = await connect(broker.tlsUrl, { ssl, recovery: false })
+    await protocol.queueDeclare('work')
+    await protocol.publish(Buffer.alloc(12_000_000), '', 'work')
+    const channel = await protocol.channel()
+    await channel.basicConsume(() => {}, 'work')
+    await broker.queue('work').hasUnacked(1)
+    const closed = rejection(protocol.waitClosed(), ConnectionClosedError)
+    await broker.stop()
+    assert.match((await closed).replyText ?? '', /^CONNECTION_FORCED/)
+  })
+
+  it('ends for a client that reads nothing of what it asked for', async () => {
+    await using broker = await startBroker()
+    const protocol = await connect({ ...broker.inMemory, recovery: false, onError: () => {} })
+    await protocol.queueDeclare('work')
+    await protocol.publish(Buffer.alloc(16_000_000), '', 'work')
+    const socket = connectSocket(broker.port, '127.0.0.1').pause()
+    socket.on('error', () => {})
+    socket.write(PROTOCOL_HEADER)
+    const start = { clientProperties: {}, mechanism: 'PLAIN', response: '\0guest\0guest' }
+    socket.write(EngineClient.encode(0, methods.ConnectionStartOk, start))
+    socket.write(EngineClient.encode(0, methods.ConnectionTuneOk, { channelMax: 10, frameMax: 131_072, heartbeat: 0 }))
+    socket.write(EngineClient.encode(0, methods.ConnectionOpen, {}))
+    socket.write(EngineClient.encode(1, methods.ChannelOpen, {}))
+    socket.write(EngineClient.encode(1, methods.BasicGet, { queueName: 'work' }))
+    await broker.queue('work').hasUnacked(1)
+    await broker.stop()
+    assert.deepEqual(broker.connections, [])
+    socket.destroy()
   })
 
   it('lets a wait see what came back of a connection that was closed, and says nothing', async () => {
