@@ -1,5 +1,5 @@
 import { FRAME_END, FRAME_OVERHEAD, FrameType } from '../protocol/constants.ts'
-import { pairTerm } from './erlang-terms.ts'
+import { binaryTerm, pairTerm } from './erlang-terms.ts'
 import { frameError, type Refusal } from './refusals.ts'
 
 const FRAME_HEADER_SIZE = 7
@@ -7,7 +7,6 @@ const CLASS_AND_METHOD = 4
 /** Class, weight and body size. */
 const CONTENT_HEADER = 12
 const SHOWN_OCTETS = 16
-const SHOWN_TEXT = /^[\x20-\x7e\t\n\r\v\f]+$/
 
 /** Takes whole frames, whose types and sizes are sound. */
 export type TakeFrame = (type: number, channel: number, payload: Buffer) => void
@@ -86,13 +85,7 @@ function badFrame(type: number, payload: Buffer, why: (column: number) => string
 /** A frame that is refused, with the beginning of its payload. */
 export function printFrame(type: number, payload: Buffer): string {
   const which = payload.length > SHOWN_OCTETS ? `first ${SHOWN_OCTETS}` : 'all'
-  return `type ${type}, ${which} octets = ${printBytes(payload.subarray(0, SHOWN_OCTETS))}`
-}
-
-/** Bytes as Erlang prints them: text where it is one. */
-function printBytes(bytes: Buffer): string {
-  const text = bytes.toString('latin1')
-  return SHOWN_TEXT.test(text) ? `<<"${text.replaceAll(/["\\]/g, '\\$&')}">>` : printOctets(bytes)
+  return `type ${type}, ${which} octets = ${binaryTerm(payload.subarray(0, SHOWN_OCTETS))}`
 }
 
 /** Bytes as Erlang prints them one by one. */

@@ -154,6 +154,7 @@ describe('A connection to the broker', () => {
   }
   const refusals: readonly (readonly [string, Buffer, string])[] = [
     ['an unknown type', frame(7, 'odd'), 'type 7, all octets = <<"odd">>: unknown_frame'],
+    ['a line and a letter of Latin-1', frame(7, 'a\nä"'), 'type 7, all octets = <<"a\\nä\\"">>: unknown_frame'],
     ['too few octets for a method', frame(1, '\0<'), 'type 1, all octets = <<0,60>>: unknown_frame'],
     ['another end', frame(3, 'x', 1), 'type 3, all octets = <<"x">>: {invalid_frame_end_marker,1}'],
     [
