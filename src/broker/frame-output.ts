@@ -6,11 +6,17 @@ import type { ClientPort } from './connection-host.ts'
 import { type Message, writePropertyList } from './message.ts'
 
 const BASIC = 60
+/** Octets from which on a piece of a body is written as it is: many clients, or one that does not read, share it. */
+const SHARED = 4096
+
+const FRAME_ENDS = Buffer.of(FRAME_END)
 
 /** Collects what goes to one client until it is written, and knows whether the stream takes more. */
 export class FrameOutput {
   readonly #port: ClientPort
   readonly #writer = new Writer()
+  /** What comes in front of that in the writer. */
+  #pieces: Buffer[] = []
   /** The stream has taken enough for now. */
   #isFull = false
   /** Waits until what was sent before has left. */
@@ -39,11 +45,7 @@ export class FrameOutput {
     })
     const most = this.frameMax === 0 ? body.length : this.frameMax - FRAME_OVERHEAD
     for (let start = 0; start < body.length; start += most) {
-      const piece = body.subarray(start, start + most)
-      this.#frame(FrameType.BODY, channel, writer => {
-        writer.reserve(piece.length)
-        writer.bytes(piece)
-      })
+      this.#body(channel, body.subarray(start, start + most))
     }
   }
 
@@ -60,11 +62,11 @@ export class FrameOutput {
 
   /** Write everything since the last time. Returns whether there was anything. */
   flush(): boolean {
-    if (this.#writer.waiting === 0) return false
-    const bytes = Buffer.concat(this.#writer.take())
-    this.#writer.reuse()
-    this.#isFull = !this.#port.write(bytes)
-    return true
+    this.#cut()
+    const pieces = this.#pieces
+    this.#pieces = []
+    for (const bytes of pieces) this.#isFull = !this.#port.write(bytes)
+    return pieces.length > 0
   }
 
   /** The stream takes more. */
@@ -85,6 +87,31 @@ export class FrameOutput {
   /** Nothing waits any more. */
   discard(): void {
     this.#waiting = []
+  }
+
+  #body(channel: number, piece: Buffer): void {
+    if (piece.length < SHARED) {
+      this.#frame(FrameType.BODY, channel, writer => {
+        writer.reserve(piece.length)
+        writer.bytes(piece)
+      })
+      return
+    }
+    const header = Buffer.alloc(FRAME_OVERHEAD - 1)
+    header.writeUInt8(FrameType.BODY, 0)
+    header.writeUInt16BE(channel, 1)
+    header.writeUInt32BE(piece.length, 3)
+    this.bytes(header)
+    this.#cut()
+    this.#pieces.push(piece)
+    this.bytes(FRAME_ENDS)
+  }
+
+  /** What follows comes in another piece. */
+  #cut(): void {
+    if (this.#writer.waiting === 0) return
+    this.#pieces.push(Buffer.concat(this.#writer.take()))
+    this.#writer.reuse()
   }
 
   #frame(type: number, channel: number, write: (writer: Writer) => void): void {
