@@ -21,7 +21,7 @@ type Headers = NonNullable<BasicProperties['headers']>
 const alike = (make: () => Headers): readonly [Headers, Headers] => [make(), make()]
 
 /** Headers as they are sent, and what arrives of them. */
-const HEADERS: readonly (readonly [sent: Headers, arrives: Headers])[] = [
+export const HEADERS: readonly (readonly [sent: Headers, arrives: Headers])[] = [
   alike(() => ({})),
   alike(() => ({ text: 'short', Grüße: 'Straße', long: 'x'.repeat(300), empty: '' })),
   alike(() => ({
@@ -59,7 +59,7 @@ const HEADERS: readonly (readonly [sent: Headers, arrives: Headers])[] = [
 ]
 
 /** All properties but the id and the headers, which come and go one by one. */
-const PROPERTIES = {
+export const PROPERTIES = {
   contentType: 'text/plain',
   contentEncoding: 'none',
   priority: 3,

@@ -1,4 +1,5 @@
 import { abortedBefore, aborts, refusals } from './aborts.ts'
+import { addresses } from './addresses.ts'
 import { behindTheOther, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import { boundedCalls } from './bounds.ts'
@@ -15,6 +16,7 @@ import {
   tagAgain,
 } from './channel-methods.ts'
 import { busyCloses, closeBehindCall, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
+import { codec } from './codec.ts'
 import {
   background,
   channelsAfterLoss,
@@ -87,6 +89,7 @@ import {
 import { failedInStream, rejectedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
 import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
+import { traced } from './traced.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
 import { encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
@@ -174,6 +177,7 @@ export const ERRANDS = {
   keptQuestions,
   abortedCalls,
   aborts,
+  addresses,
   answers,
   aroundFrames,
   background,
@@ -192,6 +196,7 @@ export const ERRANDS = {
   channelsAfterLoss,
   closeAtOnce,
   closes,
+  codec,
   consumers,
   copyAtClose,
   copyToNowhere,
@@ -242,6 +247,7 @@ export const ERRANDS = {
   tokenAgain,
   tokens,
   topology,
+  traced,
   trickles,
   typed,
   encodings,
