@@ -90,6 +90,7 @@ import { failedInStream, rejectedInStream, storedOffsets, streamOutage, streamSe
 import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
+import { tracedWork } from './traced-work.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
 import { encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
@@ -248,6 +249,7 @@ export const ERRANDS = {
   tokens,
   topology,
   traced,
+  tracedWork,
   trickles,
   typed,
   encodings,

@@ -4435,6 +4435,48 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'fromUris.heartbeat ?? heartbeatOption(options.heartbeat)',
     'options win over URLs',
   ],
+  [
+    'a handler that fails is not traced as one',
+    'patterns/consume/failed-messages.ts',
+    'trace?.failed(error)',
+    '',
+    'its span looks like a success',
+  ],
+  [
+    'what becomes of a copy is not traced',
+    'patterns/consume/failure-policy.ts',
+    'if (message.ack()) trace?.copied(outcome)',
+    'message.ack()',
+    'its span says that it was done',
+  ],
+  [
+    'work whose channel is lost is traced for ever',
+    'channel/consume/acker.ts',
+    'this.traced?.lost()',
+    '',
+    'its span never ends',
+  ],
+  [
+    'work without acks has no outcome',
+    'channel/consume/acker.ts',
+    "if (noAck) trace.settled('noAck')",
+    'if (noAck) return trace',
+    'its span waits for one',
+  ],
+  [
+    'the work on a batch is never begun',
+    'patterns/consume/batch-runs.ts',
+    'for (const { trace } of batch) trace?.begin()',
+    '',
+    'it has no span',
+  ],
+  [
+    'a callback that fails is not traced as one',
+    'channel/consume/callback-consumer.ts',
+    'trace.callbackFailed(error)',
+    '',
+    'its span looks like a success',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
