@@ -1,4 +1,5 @@
 import { MessageReturnedError, PublishError } from '../../src/index.ts'
+import { wrongError } from './errors.ts'
 import { describeConsumer, isByKey, NOWHERE } from './names.ts'
 import type { ConsumeWay, PublishWay } from './steps.ts'
 
@@ -140,6 +141,8 @@ export class Journal {
   /** A program learned of an error, from a promise or an event. */
   learned(what: string, error: unknown): void {
     const { name, replyCode, message } = error as { name?: string; replyCode?: number; message?: string }
+    const wrong = wrongError(error)
+    if (wrong !== undefined) this.violations.push(`${what}: ${name} ${wrong}: ${message}`)
     const broken = name === 'ProtocolError' || name === 'FrameError' || CLIENT_AT_FAULT.has(replyCode)
     // The client asks whether a queue is a stream by an offset.
     const isQuestion = message?.includes("invalid arg 'x-stream-offset'") === true

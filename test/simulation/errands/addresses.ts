@@ -15,7 +15,7 @@ import type { Errand, Outing } from './errand.ts'
 
 type Given = readonly [url: string | URL | readonly string[] | ConnectOptions | undefined, options?: ConnectOptions]
 
-/** What nobody may read in an error. */
+/** What no error may show. */
 const SECRET = 's3cret'
 
 /** What is given to `connect()`, and where that leads: the server, who logs in and how, the virtual host, and what is agreed. */

@@ -110,7 +110,7 @@ function readAll(outing: Outing): void {
   outing.equal(Buffer.concat(bodies.slice(0, -1)).toString(), BODY, 'a body in pieces')
 }
 
-/** What is no frame ends the reader there, for good; what may not be written is refused. */
+/** Bytes that are not a frame end the reader there, for good; what may not be written is refused. */
 export const codec: Errand = async outing => {
   readAll(outing)
   const good = encodeMethod(1, QueueDeclare, DECLARE)

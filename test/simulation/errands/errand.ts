@@ -2,6 +2,7 @@ import type { ReleaseName } from '../../../src/broker/release-name.ts'
 import type { AmqpProtocol, Channel, ConnectOptions, GetResult } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
 import type { BrokerControl } from '../broker-control.ts'
+import { wrongError } from '../errors.ts'
 
 /** A small task whose result is known exactly if nothing disturbs it. Under faults it has to come to its end, and to leave nothing. */
 export type Errand = (outing: Outing) => Promise<void>
@@ -120,6 +121,8 @@ export class Outing {
       (thrown: unknown) => thrown as Error,
     )
     this.expect(error?.name === name, `${what} ended with ${error ?? 'success'}, and not ${name}`)
+    const wrong = wrongError(error)
+    this.expect(wrong === undefined, `${what} ended with an error that ${wrong}: ${error}`)
     return error ?? {}
   }
 

@@ -53,7 +53,7 @@ export class OfCalls implements ContextManager {
   }
 }
 
-/** What a tracer was told. */
+/** What the client says to a tracer. */
 export class Spans implements TracerProvider {
   readonly all: { name: string; says: string[]; ended: number; attributes: Attributes; id: string }[] = []
 
@@ -77,21 +77,21 @@ export class Spans implements TracerProvider {
     const says = [SpanKind[kind] ?? '?', ...(parent === undefined ? [] : [`in ${this.named(parent)}`])]
     const linked = ({ context: to }: Link): number => says.push(`to ${this.named(to)}`)
     for (const link of links) linked(link)
-    const told = { name, says, ended: 0, attributes: { ...attributes }, id: own.spanId }
-    this.all.push(told)
+    const kept = { name, says, ended: 0, attributes: { ...attributes }, id: own.spanId }
+    this.all.push(kept)
     const tell = (what: string): Span => {
       says.push(what)
       return span
     }
     const span: Span = {
       spanContext: () => own,
-      isRecording: () => told.ended === 0,
+      isRecording: () => kept.ended === 0,
       setAttribute: (key, value) => {
-        told.attributes[key] = value
+        kept.attributes[key] = value
         return span
       },
       setAttributes: more => {
-        Object.assign(told.attributes, more)
+        Object.assign(kept.attributes, more)
         return span
       },
       addEvent: event => tell(event.replace('asyncamqp.', '')),
@@ -102,14 +102,14 @@ export class Spans implements TracerProvider {
       addLinks: () => span,
       setStatus: ({ message = '' }) => tell(message === '' ? 'failed' : 'failed with its text'),
       updateName: () => span,
-      end: () => void told.ended++,
+      end: () => void kept.ended++,
       recordException: error => void tell(`exception ${typeof error === 'object' ? error.message : error}`),
     }
     return span
   }
 }
 
-/** What a meter was told, and what it is told when it asks. */
+/** What the client says to a meter, and what it answers when it is asked. */
 export class Figures {
   readonly counts = new Map<string, number>()
   readonly #callbacks = new Map<BatchObservableCallback, readonly Observable[]>()
