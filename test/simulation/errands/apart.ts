@@ -58,3 +58,41 @@ export const halfLost: Errand = async outing => {
     await outing.sleep(1_500)
   }
 }
+
+/** Two connections end together, whichever of them is lost or closed first, and all that is under way on either learns of it. */
+export const endsOfTwo: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  for (const first of [0, 1]) {
+    const own = await connect({ connections: 'separate', recovery: false })
+    const { protocol } = own
+    await protocol.queueDeclare('other')
+    await protocol.queueDeclare('queue')
+    const consumer = await protocol.consumer('queue')
+    await protocol.publish('x', '', 'queue')
+    const { value } = await consumer.next()
+    value?.ack()
+    control.withholdConfirms()
+    const sent = outing.meanwhile(protocol.publish('y', '', 'other'))
+    const asked = outing.meanwhile(consumer.next())
+    await outing.sleep(20)
+    own.cut(first)
+    const which = `the loss of connection ${first} of two`
+    await outing.failure(protocol.waitClosed(), 'ConnectionLostError', which)
+    outing.equal(protocol.state, 'closed', `the state after ${which}`)
+    await outing.failure(sent, 'ConnectionLostError', `a publish at ${which}`)
+    await outing.failure(asked, 'ConnectionLostError', `next() at ${which}`)
+    await outing.failure(protocol.queueDeclare('queue'), 'ConnectionLostError', `a call after ${which}`)
+    await outing.sleep(200)
+    outing.equal(own.open, 0, `connections after ${which}`)
+    control.releaseConfirms()
+  }
+  const { protocol, freeze } = await connect({ connections: 'separate', recovery: QUICK })
+  const said: string[] = []
+  protocol.on('closed', error => said.push(error === undefined ? 'in order' : error.name))
+  freeze()
+  const began = outing.clock.now()
+  await protocol.close({ timeout: 300 })
+  outing.took(began, 300, 320, 'the close of two connections that are silent')
+  await outing.sleep(200)
+  outing.equal(said, ['in order'], 'how the close of two connections ended')
+}

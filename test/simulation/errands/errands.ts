@@ -1,6 +1,6 @@
 import { abortedBefore, aborts, refusals } from './aborts.ts'
 import { addresses } from './addresses.ts'
-import { behindTheOther, halfLost } from './apart.ts'
+import { behindTheOther, endsOfTwo, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import { boundedCalls } from './bounds.ts'
 import {
@@ -70,6 +70,7 @@ import { abortedCalls, answers, keptQuestions } from './questions.ts'
 import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { lateChannels, lateRemakes, remakes } from './remakes.ts'
+import { reported } from './reported.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
 import { retries } from './retries.ts'
@@ -207,6 +208,7 @@ export const ERRANDS = {
   endedByBoth,
   endedTwice,
   endedUnborn,
+  endsOfTwo,
   failedBatches,
   failedInStream,
   rejectedInStream,
@@ -232,6 +234,7 @@ export const ERRANDS = {
   publishers,
   refusals,
   remakes,
+  reported,
   resent,
   retries,
   returns,

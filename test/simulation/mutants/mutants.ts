@@ -4477,6 +4477,48 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'its span looks like a success',
   ],
+  [
+    'nothing says that a copy was not published',
+    'patterns/consume/failure-policy.ts',
+    "this.#source.report(failure, 'warn', what)",
+    '',
+    'a program that loses its error queue never knows',
+  ],
+  [
+    'nothing says that a consumer of a channel was cancelled',
+    'channel/channel.ts',
+    "if (callbacks === undefined) this.#recovering.host.report(error, 'warn')\n      else for",
+    'if (callbacks !== undefined) for',
+    'it waits for messages that never come',
+  ],
+  [
+    'nothing says that a consumer was cancelled',
+    'patterns/consume/consumer-reporter.ts',
+    "if (!isReported) this.#source.report(error, 'warn')",
+    '',
+    'a program without a listener never knows',
+  ],
+  [
+    'nothing says that a decision failed',
+    'patterns/consume/failure-policy.ts',
+    "this.#source.report(second, 'unhandled')",
+    '',
+    'a fault of the program goes unseen',
+  ],
+  [
+    'the end of the first of two connections is never said',
+    'connection/connections.ts',
+    '      emitClosed?.()',
+    '',
+    'who waits for the event waits for ever',
+  ],
+  [
+    'errors do not name their server',
+    'connection/channel-table.ts',
+    'this.#server = server',
+    '',
+    'a text has undefined in it',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({

@@ -105,6 +105,14 @@ export class ErrandRuns implements Host {
     }
     const protocol = inBackground ? connectInBackground(options) : await connect(options)
     const { violations } = this.#desk.journal
+    let ends = 0
+    protocol.on('closed', () => ends++)
+    const ended = (): void => {
+      this.clock.after(WINDING_UP, () => {
+        if (ends !== 1) violations.push(`an own connection is closed, and has said so ${ends} times`)
+      })
+    }
+    protocol.waitClosed().then(ended, ended)
     protocol.once('closed', () => {
       this.clock.after(WINDING_UP, () => {
         if (clock.keeping > 0) violations.push('an own connection is closed, and a timer keeps the process alive')
