@@ -47,9 +47,10 @@ import {
 import { figures } from './figures.ts'
 import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
+import { lastQueue } from './last-queue.ts'
 import { ledgerWalk } from './ledger-walk.ts'
 import { ledger } from './ledgers.ts'
-import { endedSignals, givenUpChannels } from './leftovers.ts'
+import { awake, endedSignals, givenUpChannels } from './leftovers.ts'
 import { lifecycle } from './lifecycle.ts'
 import {
   behindLocks,
@@ -62,6 +63,7 @@ import {
 import { logs } from './logs.ts'
 import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { mistakes } from './mistakes.ts'
+import { misused } from './misused.ts'
 import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
@@ -110,6 +112,7 @@ export const ERRANDS = {
   lateOfOthers,
   lateQueue,
   mistakes,
+  misused,
   abortedBefore,
   closeBehindCall,
   fewerChannels,
@@ -182,6 +185,7 @@ export const ERRANDS = {
   addresses,
   answers,
   aroundFrames,
+  awake,
   background,
   boundedHands,
   figures,
@@ -219,6 +223,7 @@ export const ERRANDS = {
   heldBack,
   inHand,
   interruptions,
+  lastQueue,
   loops,
   manyInFlight,
   manyInHand,

@@ -119,3 +119,33 @@ export const endedSignals: Errand = async outing => {
   await protocol.close()
   left(`the close of a connection with consumer ${last.queueName}`)
 }
+
+/** While nothing but a pause is between a program and its broker, a timer keeps the process alive; a connection that is there needs none. */
+export const awake: Errand = async outing => {
+  const { connect } = outing.startBroker()
+  const own = await connect({ recovery: { initialDelay: 100, jitter: 0, maxDelay: 1_000 } })
+  const { protocol } = own
+  await protocol.queueDeclare('queue')
+  const channel = await protocol.channel()
+  const quiet = (when: string): void => outing.equal(own.keeping, 0, `timers that keep a process alive ${when}`)
+  const kept = (when: string): void => outing.expect(own.keeping > 0, `no timer keeps a process alive ${when}`)
+  for (let round = 0; round < 2; round++) {
+    // It has had deadlines before, which are over.
+    await channel.queueDeclare('queue', { timeout: 1_000 })
+    await protocol.publish('x', '', 'queue', {}, { timeout: 1_000 })
+    await outing.sleep(2_000)
+    quiet(`before loss ${round}`)
+    own.refuse(true)
+    own.cut()
+    await outing.sleep(20)
+    kept('before the first attempt')
+    for (let n = 0; n < 10; n++) {
+      await outing.sleep(333)
+      kept('between two attempts')
+    }
+    own.refuse(false)
+    await protocol.ready({ timeout: 20_000 })
+    await outing.sleep(2_000)
+    quiet(`after loss ${round}`)
+  }
+}

@@ -4519,6 +4519,27 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'a text has undefined in it',
   ],
+  [
+    'a queue without an answer has no name',
+    'channel/queue-names.ts',
+    '    this.name = name\n',
+    '',
+    'a recovery binds another one',
+  ],
+  [
+    'an unknown option of next() is passed over',
+    'patterns/consume/consumer.ts',
+    "checkOptions('consumer.next', options, ['timeout', 'signal'])",
+    '',
+    'a slip of the pen waits for ever',
+  ],
+  [
+    'an unknown option of retries is passed over',
+    'patterns/consume/failure-action.ts',
+    '  checkOptions(what, policy, RETRY_OPTIONS)',
+    '',
+    'a message is tried again without its pause',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
