@@ -177,3 +177,49 @@ export const unanswerable: Errand = async outing => {
   outing.equal(handled, 1, 'times that it was handled')
   await server.close()
 }
+
+/** From the beginning of a close on, messages go to other programs, though work in hand goes on; and that is acked. */
+export const closeStops: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const other = (await connect()).protocol
+  for (const way of ['handler', 'batch handler', 'loop', 'callback'] as const) {
+    const { protocol } = await connect({ connections: outing.number % 2 === 0 ? 'shared' : 'separate' })
+    await protocol.queueDeclare(way)
+    const seen: string[] = []
+    const work = async (text: string): Promise<void> => {
+      seen.push(text)
+      await outing.sleep(500)
+    }
+    if (way === 'handler') await protocol.consumer(way, message => work(message.text()))
+    if (way === 'batch handler') {
+      const batch = { size: 1, wait: 0 }
+      await protocol.consumer(way, ([message]) => work(message?.text() ?? 'none'), { batch })
+    }
+    if (way === 'loop') {
+      const consumer = await protocol.consumer(way)
+      const loop = async (): Promise<void> => {
+        for await (const message of consumer) await work(message.text())
+      }
+      outing.meanwhile(loop())
+    }
+    if (way === 'callback') {
+      const channel = await protocol.channel()
+      await channel.basicConsume(async (on, body, { deliveryTag }) => {
+        await work(body.toString())
+        on.basicClientAck(deliveryTag)
+      }, way)
+    }
+    await other.publish('before', '', way)
+    await outing.sleep(50)
+    const began = outing.clock.now()
+    const closed = protocol.close({ timeout: 5_000 })
+    await outing.sleep(100)
+    outing.equal(control.evidence().consumers.get(way)?.length ?? 0, 0, `consumers of a ${way} during a close`)
+    await other.publish('after', '', way)
+    await closed
+    outing.took(began, 400, 900, `a close that waits for a ${way}`)
+    outing.equal(seen, ['before'], `what a ${way} has`)
+    await outing.sleep(50)
+    outing.equal((await other.queueDeclare(way, { passive: true })).messageCount, 1, `messages that a ${way} leaves`)
+  }
+}

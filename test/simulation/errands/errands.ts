@@ -15,7 +15,7 @@ import {
   returns,
   tagAgain,
 } from './channel-methods.ts'
-import { busyCloses, closeBehindCall, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
+import { busyCloses, closeBehindCall, closeStops, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
 import { codec } from './codec.ts'
 import {
   background,
@@ -68,7 +68,7 @@ import { noAcks } from './no-acks.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
-import { abortedCalls, answers, keptQuestions } from './questions.ts'
+import { abortedCalls, answers, askedAgain, keptQuestions } from './questions.ts'
 import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
 import { lateChannels, lateRemakes, remakes } from './remakes.ts'
@@ -101,6 +101,7 @@ import { unheard } from './unheard.ts'
 /** All errands by name. */
 export const ERRANDS = {
   boundedCalls,
+  askedAgain,
   askedOnce,
   endedSignals,
   expiries,
@@ -202,6 +203,7 @@ export const ERRANDS = {
   channelsAfterLoss,
   closeAtOnce,
   closes,
+  closeStops,
   codec,
   consumers,
   copyAtClose,

@@ -125,3 +125,42 @@ export const abortedCalls: Errand = async outing => {
     outing.took(began, 0, 1_000, 'the end of a call with a signal')
   }
 }
+
+/** A server that is lost with a request in hand answers it when it comes again, wherever it was in its work; an answer is given once. */
+export const askedAgain: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const asking = await connect()
+  const answering = await connect({ recovery: QUICK })
+  await answering.protocol.queueDeclare('asked')
+  let runs = 0
+  let redelivered = 0
+  const server = await answering.protocol.rpcServer('asked', async request => {
+    runs++
+    if (request.envelope.isRedeliver) redelivered++
+    await outing.sleep(100)
+    return `${request.text()} answered`
+  })
+  const client = await asking.protocol.rpcClient({ timeout: 15_000 })
+  // While its handler runs; while the reply is not confirmed; and when all is done.
+  for (const [stage, after] of [50, 150, 300].entries()) {
+    runs = 0
+    redelivered = 0
+    if (stage === 1) control.withholdConfirms()
+    const answers = [1, 2, 3].map(n => outing.meanwhile(client.call('asked', `question ${n}`)))
+    await outing.sleep(after)
+    answering.cut()
+    await outing.sleep(20)
+    control.releaseConfirms()
+    const texts = await Promise.all(answers.map(answer => answer.then(reply => reply.text(), String)))
+    const should = [1, 2, 3].map(n => `question ${n} answered`)
+    outing.equal(texts, should, `answers of a server that is lost at stage ${stage}`)
+    await answering.protocol.ready({ timeout: 15_000 })
+    await outing.sleep(500)
+    // Nothing says of a request whether somebody has seen its answer: it comes again.
+    outing.equal([runs, redelivered], stage === 0 ? [6, 3] : [3, 0], `runs of a server that is lost at stage ${stage}`)
+    await outing.sleep(1_500)
+  }
+  await client.close()
+  await server.close()
+  outing.equal(control.evidence().queued.get('asked')?.length ?? 0, 0, 'requests that are left')
+}

@@ -4540,6 +4540,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '',
     'a message is tried again without its pause',
   ],
+  [
+    'a request that comes again counts as answered',
+    'patterns/rpc/rpc-server.ts',
+    '      return sending.confirmed.then(isTrue, isFalse)\n    }\n    return false',
+    '      return sending.confirmed.then(isTrue, isFalse)\n    }\n    return true',
+    'its caller waits for ever',
+  ],
+  [
+    'a close leaves the consumers of channels',
+    'channel/channel-work.ts',
+    'openSession.consuming.cancel(tag, false)',
+    'Promise.resolve(tag)',
+    'messages come to a program that ends',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
