@@ -65,6 +65,7 @@ import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { mistakes } from './mistakes.ts'
 import { misused } from './misused.ts'
 import { noAcks } from './no-acks.ts'
+import { operations } from './operations.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused } from './poison.ts'
 import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
@@ -233,6 +234,7 @@ export const ERRANDS = {
   manyExchanges,
   noAcks,
   oneByOne,
+  operations,
   otherThings,
   outages,
   pauses,

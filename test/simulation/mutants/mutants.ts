@@ -4554,6 +4554,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'Promise.resolve(tag)',
     'messages come to a program that ends',
   ],
+  [
+    'a publish does not know how it was sent',
+    'channel/publish/message.ts',
+    'context.isSentAs(publish)',
+    '',
+    'who traces it sees no tag and no attempt',
+  ],
+  [
+    'the work of an asynchronous callback never ends',
+    'channel/consume/callback-consumer.ts',
+    '    const finished = (): void => {\n      trace.done()',
+    '    const finished = (): void => {',
+    'what begins has to end, for who traces it',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
