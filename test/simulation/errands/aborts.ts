@@ -105,3 +105,72 @@ export const refusals: Errand = async outing => {
   await outing.failure(consume('x'.repeat(200_000)), 'EncodeError', 'a consumer that does not fit in a frame')
   await consume('x')
 }
+
+/** A signal that is aborted when its end has begun, or is over, changes nothing any more. */
+export const lateAborts: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const reported: string[] = []
+  const life = new AbortController()
+  const own = await connect({ signal: life.signal, onError: error => void reported.push(`${error}`) })
+  const { protocol } = own
+  await protocol.queueDeclare('queue')
+  await protocol.queueDeclare('prices')
+  // Of a consumer that is closed, while a handler goes on, and while a loop and next() wait.
+  for (const way of ['handler', 'loop', 'next'] as const) {
+    const controller = new AbortController()
+    const { signal } = controller
+    let ended = 0
+    const work = async (): Promise<void> => {
+      await outing.sleep(300)
+      ended++
+    }
+    const consumer =
+      way === 'handler'
+        ? await protocol.consumer('queue', work, { signal })
+        : await protocol.consumer('queue', { signal })
+    const loop = async (): Promise<string> => {
+      for await (const _ of consumer) await work()
+      return 'done'
+    }
+    const next = async (): Promise<string> => ((await consumer.next()).done === true ? 'done' : 'a message')
+    if (way !== 'next') await protocol.publish('x', '', 'queue')
+    const taking = way === 'handler' ? Promise.resolve('done') : way === 'loop' ? loop() : next()
+    const taken = taking.catch(String)
+    await outing.sleep(50)
+    const closed = consumer.close()
+    if (way !== 'next') await outing.sleep(50)
+    controller.abort()
+    await closed
+    outing.equal(await taken, 'done', `what a ${way} ends with, of a signal that is late`)
+    outing.equal(ended, way === 'next' ? 0 : 1, `work that a ${way} has done`)
+    outing.equal(
+      (await protocol.queueDeclare('queue', { passive: true })).messageCount,
+      0,
+      `messages that a ${way} leaves`,
+    )
+  }
+  // Of calls that are over.
+  const late = new AbortController()
+  const { signal } = late
+  const server = await protocol.rpcServer('prices', () => 'dear')
+  const client = await protocol.rpcClient({ timeout: 5_000 })
+  const channel = await protocol.channel({ signal, publisherConfirms: true })
+  const publisher = await protocol.publisher()
+  await publisher.publish('x', 'queue', {}, { signal })
+  await channel.publish('x', '', 'queue', {}, { signal })
+  await channel.queueDeclare('queue', { signal })
+  outing.equal((await client.call('prices', 'moon', { signal })).text(), 'dear', 'an answer')
+  late.abort()
+  outing.expect(channel.isOpen, 'a signal closes the channel that it has bounded the opening of')
+  await publisher.publish('x', 'queue')
+  outing.equal((await channel.queuePurge('queue')).messageCount, 3, 'messages after a signal that was late')
+  await server.close()
+  const closing = protocol.close()
+  life.abort()
+  await closing
+  await outing.sleep(50)
+  const ended = await protocol.waitClosed().then(() => 'in order', String)
+  outing.equal(ended, 'in order', 'how a connection ends that is closed, and whose signal is late')
+  outing.equal(reported, [], 'what was reported of signals that are late')
+  outing.equal(control.evidence().queued.get('queue')?.length ?? 0, 0, 'messages that are left')
+}

@@ -1,4 +1,4 @@
-import { abortedBefore, aborts, refusals } from './aborts.ts'
+import { abortedBefore, aborts, lateAborts, refusals } from './aborts.ts'
 import { addresses } from './addresses.ts'
 import { behindTheOther, endsOfTwo, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
@@ -90,6 +90,7 @@ import {
   slowConfirms,
   timeouts,
 } from './silences.ts'
+import { strangers } from './strangers.ts'
 import { failedInStream, rejectedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
 import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
@@ -227,6 +228,7 @@ export const ERRANDS = {
   inHand,
   interruptions,
   lastQueue,
+  lateAborts,
   loops,
   manyInFlight,
   manyInHand,
@@ -254,6 +256,7 @@ export const ERRANDS = {
   slowConfirms,
   slowTokens,
   storedOffsets,
+  strangers,
   tagAgain,
   takenAndRefused,
   timeouts,

@@ -35,12 +35,19 @@ interface Context {
   readonly channelId?: number
   readonly confirmed?: boolean
   readonly bodySize?: number
+  readonly replySize?: number
+  readonly method?: string
+  readonly sent?: boolean
 }
 
 /** What an operation says of itself, beside its end: nothing if it fits. */
 function wrongField(operation: Operation, context: Context): string | undefined {
   const { outcome = '', attempts = 0, deliveryTag = 0, channelId = 0, confirmed, bodySize = 0 } = context
   if (operation === 'process' && (deliveryTag < 1 || channelId < 1 || bodySize < 1)) return 'has no message'
+  if (/^rpc/.test(operation) && (outcome === 'replied') !== (context.replySize !== undefined))
+    return `is ${outcome}, with a reply of ${context.replySize} bytes`
+  if (operation === 'settle' && typeof context.sent !== 'boolean') return 'does not say whether it was written'
+  if (/^(settle|call)$/.test(operation) && !context.method) return 'has no method'
   if (operation !== 'publish') return undefined
   const wasWritten = outcome !== 'notSent'
   if (attempts > 0 !== wasWritten) return `is ${outcome}, and was written ${attempts} times`

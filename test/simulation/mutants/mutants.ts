@@ -4568,6 +4568,27 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     '    const finished = (): void => {',
     'what begins has to end, for who traces it',
   ],
+  [
+    'a signal ends a consumer that closes already',
+    'patterns/consume/consumer.ts',
+    'if (signal === undefined || this.#closing !== undefined) return',
+    'if (signal === undefined) return',
+    'a loop that is done throws',
+  ],
+  [
+    'the size of a reply is not said',
+    'patterns/rpc/rpc-client.ts',
+    'context.replySize = reply.body.length',
+    '',
+    'who traces the call misses it',
+  ],
+  [
+    'nothing is said of a server that says nothing',
+    'connection/wire/first-bytes.ts',
+    'if (bytes.length === 0)',
+    'if (bytes.length === 1)',
+    'it may be the port of TLS',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
