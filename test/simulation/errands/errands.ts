@@ -3,6 +3,7 @@ import { addresses } from './addresses.ts'
 import { behindTheOther, endsOfTwo, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import { boundedCalls } from './bounds.ts'
+import { callsBack } from './calls-back.ts'
 import {
   cancelled,
   channelLimit,
@@ -197,6 +198,7 @@ export const ERRANDS = {
   batches,
   besideBatches,
   brokenTransaction,
+  callsBack,
   callsBetween,
   cancelled,
   channelLimit,
