@@ -98,7 +98,7 @@ import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
 import { tracedWork } from './traced-work.ts'
 import { brokenTransactions, wholeTransactions } from './transactions.ts'
-import { encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
+import { decodedInOrder, encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
 /** All errands by name. */
@@ -214,6 +214,7 @@ export const ERRANDS = {
   copyToNowhere,
   crowds,
   deadlines,
+  decodedInOrder,
   deadPeer,
   endedByBoth,
   endedTwice,

@@ -161,6 +161,7 @@ export const tracedWork: Errand = async outing => {
     propagator: PROPAGATOR,
     protocol,
   })
+  outing.keep({ close: async () => instrumentation.disable() })
   for (const { name, begin, ends } of WAYS) {
     const queue = name
     await protocol.queueDeclare(queue)

@@ -82,6 +82,7 @@ export const traced: Errand = async outing => {
     protocol,
     recordExceptions,
   })
+  outing.keep({ close: async () => instrumentation.disable() })
   const within = <T>(name: string, run: () => T): T => {
     const span = spans.getTracer().startSpan(name)
     span.end()

@@ -187,3 +187,38 @@ export const lostWhileDecoded: Errand = async outing => {
   outing.equal([...seen].sort(), [1, 2, 3], 'what was decoded')
   await outing.holds(queue, 0, 'messages that are left')
 }
+
+/** Messages whose decoding takes longer for some than for others wait for the end of a pause in the order in which they came. */
+export const decodedInOrder: Errand = async outing => {
+  const queue = await outing.queue()
+  const seen: number[] = []
+  let begun = 0
+  const numbers = Array.from({ length: 24 }, (_, n) => n)
+  const schema = {
+    '~standard': {
+      version: 1 as const,
+      vendor: 'errand',
+      validate: async (value: unknown) => {
+        begun++
+        await outing.sleep(1_000 + Math.floor(outing.clock.random() * 100))
+        return { value: Number(value) }
+      },
+    },
+  }
+  await outing.publish(queue, ...numbers.map(String))
+  const decoding = (value: number): void => void seen.push(value)
+  const consumer = outing.keep(
+    await outing.protocol.consumer(queue, message => decoding(message.json() as number), {
+      schema,
+      prefetchCount: 50,
+      concurrency: 50,
+    }),
+  )
+  await outing.until(() => begun === numbers.length, 'all messages are being decoded', 900)
+  consumer.pause()
+  await outing.sleep(2_000)
+  outing.equal(seen, [], 'messages that are handled in a pause')
+  consumer.resume()
+  await outing.until(() => seen.length === numbers.length, 'all messages', 5_000)
+  outing.equal(seen, numbers, 'the order of messages that were decoded')
+}

@@ -4589,6 +4589,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if (bytes.length === 1)',
     'it may be the port of TLS',
   ],
+  [
+    'decoded messages are put anywhere',
+    'patterns/typed/decoding-buffer.ts',
+    'low = middle + 1',
+    'low = middle + 2',
+    'they are handled in another order',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
