@@ -242,7 +242,9 @@ export const addresses: Errand = async outing => {
     const args = hasOptions ? [{ ...own, ...first }] : [first, { ...own, ...second }]
     return Reflect.apply(connect, undefined, args)
   }
-  for (const [given, leads] of GOOD) {
+  // Each time the other half.
+  const isTurn = (n: number): boolean => n % 2 === outing.number % 2
+  for (const [given, leads] of GOOD.filter((_, n) => isTurn(n))) {
     const what = `connect(${JSON.stringify(given)})`
     try {
       const protocol = (await begin(given)) as Awaited<ReturnType<typeof connect>>
@@ -252,7 +254,7 @@ export const addresses: Errand = async outing => {
       outing.expect(false, `${what} failed: ${error}`)
     }
   }
-  for (const given of BAD) {
+  for (const given of BAD.filter((_, n) => isTurn(n))) {
     const what = `connect(${JSON.stringify(given)})`
     const error = await begin(given).catch(thrown => thrown as Error)
     const { name = 'success', message = '' } = error as Partial<Error>

@@ -134,6 +134,9 @@ const FAULTS: readonly ((control: OwnBroker['control'], own: OwnConnection) => v
   control => control.closeConnections(320, 'CONNECTION_FORCED - by an operator'),
 ]
 
+/** Of one run. */
+const ROUNDS = 2
+
 /** Each operation that diagnostics channels say has begun is over once, whatever happens, and ends as the program learned. */
 export const operations: Errand = async outing => {
   const { control, connect } = outing.startBroker()
@@ -160,11 +163,11 @@ export const operations: Errand = async outing => {
     fail(body.toString())
   }, 'called')
   const busy = new Busy(outing, protocol, channel)
-  // Each time it begins with another one.
-  for (let n = 0; n < FAULTS.length; n++) {
+  // Each time other ones.
+  for (let n = 0; n < ROUNDS; n++) {
     busy.work(() => client.call('asked', 'x'))
     await outing.sleep(n % 3)
-    FAULTS[(n + outing.number) % FAULTS.length]?.(control, own)
+    FAULTS[(n + ROUNDS * outing.number) % FAULTS.length]?.(control, own)
     busy.work(() => client.call('asked', 'x'))
     await outing.sleep(100)
     control.unblock()
