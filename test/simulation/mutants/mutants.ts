@@ -1536,7 +1536,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a redelivery does not say so',
     'protocol/basic-codec.ts',
-    'isRedeliver: view.getUint8(tagEnd + 8) !== 0,',
+    'isRedeliver: (view.getUint8(tagEnd + 8) & 1) !== 0,',
     'isRedeliver: view.getUint8(tagEnd + 8) > 1,',
     'the program takes it for a new message',
   ],
@@ -3120,8 +3120,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'memory that is on its way is written over',
     'connection/wire/write-batcher.ts',
-    'if (pending === 0) this.writer.reuse()\n    if (!more)',
-    'this.writer.reuse()\n    if (!more)',
+    'if (pending === 0) this.#allLeft()\n    if (!more)',
+    'this.#allLeft()\n    if (!more)',
     'a socket has not sent it yet',
   ],
   [
@@ -3794,8 +3794,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'whether a message comes again is read one byte late',
     'protocol/basic-codec.ts',
-    'view.getUint8(tagEnd + 8) !== 0',
-    'view.getUint8(tagEnd + 9) !== 0',
+    '(view.getUint8(tagEnd + 8) & 1) !== 0',
+    '(view.getUint8(tagEnd + 9) & 1) !== 0',
     'it is the length of a name',
   ],
   [
