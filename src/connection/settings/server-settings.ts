@@ -81,7 +81,7 @@ export function resolveServers(
     if (url !== undefined) throw new EncodeError('connect: give a URL or "servers", not both')
     if (common.host !== undefined) throw new EncodeError('connect: give "host" or "servers", not both')
     if (!Array.isArray(options.servers)) throw badValue('connect', 'servers', 'a list', options.servers)
-    servers = options.servers.map((server: unknown, index) => {
+    servers = Array.from(options.servers, (server: unknown, index) => {
       const name = `servers[${index}]`
       return isUrl(server) ? serverOfList(parse(name, server), common) : serverAt(address(name, server), common)
     })
@@ -92,7 +92,7 @@ export function resolveServers(
     if (urls.length > 1 && common.host !== undefined) {
       throw new EncodeError('connect: give "host" or several URLs, not both')
     }
-    servers = urls.map((one, index) => serverOf(parse(isUrl(url) ? 'url' : `url[${index}]`, one), common))
+    servers = Array.from(urls, (one, index) => serverOf(parse(isUrl(url) ? 'url' : `url[${index}]`, one), common))
   }
   if (servers.length === 0) throw new EncodeError('connect: the list of servers is empty')
   return {
@@ -155,7 +155,7 @@ function address(name: string, value: unknown): ServerAddress {
 
 /** A URL in place of a name would be shown with its password by every error that names the host. */
 function hostName(option: string, host: string): string {
-  if (!/[/@?#\s]/.test(host)) return host
+  if (host !== '[]' && !/[/@?#\s]/.test(host)) return host
   throw new EncodeError(`connect: "${option}" must be the name or address of a broker, not "${maskUri(host)}"`)
 }
 

@@ -324,6 +324,8 @@ describe('resolveSettings', () => {
     [{ servers: 'amqp://host' }, /"servers" must be a list/],
     [{ servers: [5] }, /"servers\[0\]" must be a URL or \{ host, port \}, not 5/],
     [{ servers: [{ port: 5 }] }, 'connect: "servers[0]" has no host'],
+    [{ servers: new Array(1) }, /"servers\[0\]" must be a URL or \{ host, port \}, not undefined/],
+    [{ host: '[]' }, 'connect: "host" must be the name or address of a broker, not "[]"'],
     [{ servers: [{ host: 'a', ssl: true }] }, 'connect, "servers[0]": unknown option "ssl"; known are host, port'],
     [{ servers: [{ host: 'a' }], host: 'b' }, 'connect: give "host" or "servers", not both'],
   ]
@@ -338,6 +340,7 @@ describe('resolveSettings', () => {
     assert.throws(() => resolveSettings('amqp://', null as unknown as ConnectOptions), /must be an object, not null/)
     assert.throws(() => resolveSettings([]), /the list of servers is empty/)
     assert.throws(() => resolveSettings([5 as unknown as string]), /"url\[0\]" must be a URL, not 5/)
+    assert.throws(() => resolveSettings(new Array(2)), /"url\[0\]" must be a URL, not undefined/)
     assert.throws(() => resolveSettings('amqp://a', { servers: [] }), /give a URL or "servers", not both/)
     assert.throws(() => resolveSettings(['amqp://a', 'amqp://b'], { host: 'c' }), /give "host" or several URLs/)
     assert.throws(() => resolveSettings('http://host'), AmqpUriError)
