@@ -111,10 +111,11 @@ async function compare({ seed, url, release, control, ...options }: Comparing, p
   const isChunk = release === '3.10' && kind === 'stream' && hasMoreOfStream(theirs[at], ours[at])
   const isLast =
     startsAtLastChunk(steps, at) && same(undelivered(inAnyOrder(theirs[at])), undelivered(inAnyOrder(ours[at])))
+  const isCancelled = release === '4.3' && cancelsAtCommit(steps, theirs, ours, at)
   const isPushedOut = kind === 'quorum' && differsByPushedOut(steps, theirs, ours, at)
   const isLost = release === '4.3' && at >= firstAfterLostActive(steps, theirs)
   const isBroken = breaksOnType(steps, theirs, at) || (release === '3.10' && breaksOnTag(steps, theirs, at))
-  if (isAnyQueues || isChunk || isLast || isPushedOut || isLost || isBroken || at >= rabbit.chanceFrom)
+  if (isAnyQueues || isChunk || isLast || isCancelled || isPushedOut || isLost || isBroken || at >= rabbit.chanceFrom)
     return { steps: steps.length, compared }
   return { steps: steps.length, compared, difference: { seed, report: report(steps, theirs, ours, at) } }
 }
@@ -155,6 +156,12 @@ function hasMoreOfStream(theirs: readonly string[] = [], ours: readonly string[]
   const [untagged, own] = [inAnyOrder(theirs), inAnyOrder(ours)]
   const more = untagged.filter(line => !own.includes(line))
   return own.every(line => untagged.includes(line)) && more.every(line => line.includes('"x-stream-offset'))
+}
+
+/** A commit for a queue that was deleted and declared again cancels the consumers that the channel has of the new one. */
+function cancelsAtCommit(steps: readonly Step[], theirs: Log, ours: Log, at: number): boolean {
+  const others = theirs[at]?.filter(line => !line.includes(' basic.cancel {'))
+  return steps[at]?.method === methods.TxCommit && same(others, ours[at])
 }
 
 /** What one of several messages that are sent together pushes out of a queue may come to another one before or after the rest. */
