@@ -131,7 +131,7 @@ const PARTS: readonly Part[] = [
     reported: [
       'ChannelClosedError: channel was closed',
       'ChannelClosedError: channel was closed',
-      'ChannelClosedError: channel was closed',
+      'ChannelClosedError: consuming from failed:',
     ],
   },
   {
