@@ -10,12 +10,23 @@ interface VirtualTimer extends ClockTimer {
 /** Turns of the event loop that tests leave for I/O, at least. */
 const TURNS = 8
 
+/** Turns that are waited for here: a clock, or two, may be asked for them several times at once. */
+let waitedFor = 0
+
 /**
  * Turns of the event loop: `least`, and then as many as somebody waits for: writes, replies in memory, deadlines that let I/O
  * go first.
  */
 export async function turns(least: number): Promise<void> {
-  for (let turn = 1; turn <= least || process.getActiveResourcesInfo().includes('Immediate'); turn++) await nextTurn()
+  for (let turn = 1; turn <= least || immediates() > waitedFor; turn++) {
+    waitedFor++
+    await nextTurn()
+    waitedFor--
+  }
+}
+
+function immediates(): number {
+  return process.getActiveResourcesInfo().filter(type => type === 'Immediate').length
 }
 
 /**

@@ -33,7 +33,7 @@ interface Leaving {
 /**
  * The outgoing bytes of one connection: everything that one tick writes, on all channels, leaves in one write. Until something
  * is read again, further ticks of a turn of the event loop leave in one, too: of 16 HTTP requests that come at a time and publish
- * a message each, 15 cost one write ("one publish for each HTTP request": 362 writes instead of 1,624).
+ * a message each, 15 cost one write ("one publish for each HTTP request": 5 to 9 % of its CPU).
  *
  *     written() ──▶ writer ──full chunk, end of tick or turn, end of read──▶ transport ──all of a write has left──▶ sent
  */
