@@ -3,7 +3,6 @@ import { describe, it } from 'node:test'
 import {
   type AmqpProtocol,
   type AmqpProtocolEvents,
-  ChannelClosedError,
   ConnectionClosedError,
   ConnectionFailedError,
   ConnectionLostError,
@@ -456,9 +455,9 @@ describe('Two connections of one protocol', { timeout: 60_000 }, () => {
     const protocol = await connect(separate(broker))
     await protocol.queueDeclare('q', { durable: true })
     broker.block()
-    const sent = rejection(protocol.publish('1', '', 'q'), ChannelClosedError)
+    const sent = rejection(protocol.publish('1', '', 'q'), ConnectionClosedError)
     await until('publishes are blocked', () => protocol.blocked !== undefined)
-    const waiting = rejection(protocol.publish('2', '', 'q'), ChannelClosedError)
+    const waiting = rejection(protocol.publish('2', '', 'q'), ConnectionClosedError)
     await protocol.close({ timeout: 300 })
     assert.equal(protocol.state, 'closed')
     assert.equal(protocol.blocked, undefined)
