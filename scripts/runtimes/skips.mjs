@@ -14,6 +14,7 @@ const awaits = 'Bun does not say who awaits a promise'
 const turns = 'it runs setImmediate before it has read what came'
 const writes = 'Bun writes each segment by itself'
 const tls = 'Deno takes whatever is written by TLS at once, and holds it: nothing is ever pending'
+const lateKeys = 'Deno reads the key only once TCP is connected'
 
 /** @type {readonly Skip[]} */
 export const skips = [
@@ -74,7 +75,13 @@ export const skips = [
     runtimes: ['deno'],
     file: 'test/connection/wire/socket-transport.test.ts',
     title: 'connectSocket with TLS › rejects a key that cannot be read, in the step tls',
-    reason: 'Deno reads the key only once TCP is connected',
+    reason: lateKeys,
+  },
+  {
+    runtimes: ['deno'],
+    file: 'test/connection/dial.test.ts',
+    title: 'dial › says of keys and certificates that cannot be read where they come from',
+    reason: lateKeys,
   },
   {
     runtimes: ['deno'],

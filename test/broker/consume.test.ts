@@ -138,6 +138,8 @@ describe('basic.consume', { timeout: 10_000 }, () => {
       await channel.basicCancel('tag', { noWait: true })
     }
     assert.equal(acked.size, count)
+    // Nothing answers the last cancel. What is asked after it on its channel does.
+    await channel.basicQos({ prefetchCount: 0 })
     for (const queue of queues) {
       assert.deepEqual(await fixture.inspect(queue), { messageCount: 0, consumerCount: 0 })
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, it, mock } from 'node:test'
+import { describe, it } from 'node:test'
 import type { FlushWaiter } from '../../../src/channel/port.ts'
 import { closedByProgram } from '../../../src/connection/close-reasons.ts'
 import { WriteBatcher } from '../../../src/connection/wire/write-batcher.ts'
@@ -55,7 +55,7 @@ describe('WriteBatcher', () => {
   })
 
   it('sends while a test of the program has put fake timers in the place of the global ones', async () => {
-    mock.timers.enable({ apis: ['setImmediate', 'setTimeout', 'setInterval', 'Date'] })
+    globalThis.setImmediate = assert.fail as unknown as typeof setImmediate
     try {
       const fixture = new Fixture()
       for (const bytes of ['a', 'b']) {
@@ -64,7 +64,7 @@ describe('WriteBatcher', () => {
       }
       assert.deepEqual(fixture.sizes, [1, 1])
     } finally {
-      mock.timers.reset()
+      globalThis.setImmediate = setImmediate
     }
   })
 
