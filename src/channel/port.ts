@@ -48,9 +48,9 @@ export interface ChannelReceiver {
 
 /** What a connection does with the bytes in its writer. */
 export interface OutgoingBytes {
-  /** Something was written: it leaves at the end of this tick at the latest. */
+  /** Something was written: it leaves at the end of this tick, or turn of the event loop, at the latest. */
   written(): void
-  /** Like that, for a method: if there are many in one tick, they do not wait for its end. */
+  /** Like that, for a method: if there are many in one tick or turn, they do not wait for its end. */
   methodWritten(): void
   /** The same for the answer to a method of the server. Throws if the server reads no answers. */
   answerWritten(): void
