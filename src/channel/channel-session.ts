@@ -175,8 +175,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
 
   /** The same for what the server asked for. */
   answer<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
-    encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
-    this.#port.outgoing.answerWritten()
+    this.encode(method, args)
+    this.#port.outgoing.answered()
   }
 
   /** Send a method that has no reply. */

@@ -52,8 +52,8 @@ export interface OutgoingBytes {
   written(): void
   /** Like that, for a method: if there are many in one tick or turn, they do not wait for its end. */
   methodWritten(): void
-  /** The same for the answer to a method of the server. Throws if the server reads no answers. */
-  answerWritten(): void
+  /** The method just written answers one of the server. Throws if the server reads no answers. */
+  answered(): void
   /**
    * A publish was written: undefined if its caller may go on at once, `'full'` if it should wait until the
    * socket takes more, or else a promise that gives the event loop a turn.

@@ -47,7 +47,7 @@ export class FakeChannelPort implements ChannelPort, OutgoingBytes {
 
   written(): void {}
   methodWritten(): void {}
-  answerWritten(): void {}
+  answered(): void {}
   publishWritten(): undefined {}
   whenFlushed(waiter: FlushWaiter): void {
     waiter.sent()

@@ -99,12 +99,11 @@ export class WriteBatcher {
   }
 
   /**
-   * The same for the answer to a method of the server.
+   * The method just written answers one of the server.
    *
    * @throws ProtocolError if the server has asked too often without reading the answers: they would take all memory.
    */
-  answerWritten(): void {
-    this.methodWritten()
+  answered(): void {
     if (++this.#answers <= MOST_ANSWERS) return
     throw new ProtocolError(`the server asked more than ${MOST_ANSWERS} times, and read none of the answers`)
   }

@@ -86,7 +86,8 @@ describe('WriteBatcher', () => {
       writer.begin()
       writer.reserve(1)
       writer.octet(1)
-      outgoing.answerWritten()
+      outgoing.methodWritten()
+      outgoing.answered()
     }
     for (let i = 0; i < 20_000; i++) answer()
     await tick()
