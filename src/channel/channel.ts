@@ -244,10 +244,19 @@ export class Channel {
       return this.#change(
         QueueBind,
         { ...context, names: [queueName, exchangeName] },
-        wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, noWait, arguments: args }),
+        wireName => {
+          const wire = wireName(queueName)
+          return {
+            queueName: wire,
+            exchangeName,
+            routingKey: keyOf(queueName, routingKey, wire),
+            noWait,
+            arguments: args,
+          }
+        },
         named => {
           const queue = named(queueName)
-          return ledger => ledger.bound(binding('queue', exchangeName, queue.name ?? '', routingKey, args))
+          return ledger => ledger.bound(this.#queueBinding(queueName, queue, exchangeName, routingKey, args))
         },
       )
     })
@@ -260,10 +269,13 @@ export class Channel {
       return this.#change(
         QueueUnbind,
         { ...context, names: [queueName, exchangeName] },
-        wireName => ({ queueName: wireName(queueName), exchangeName, routingKey, arguments: args }),
+        wireName => {
+          const wire = wireName(queueName)
+          return { queueName: wire, exchangeName, routingKey: keyOf(queueName, routingKey, wire), arguments: args }
+        },
         named => {
           const queue = named(queueName)
-          return ledger => ledger.unbound(binding('queue', exchangeName, queue.name ?? '', routingKey, args))
+          return ledger => ledger.unbound(this.#queueBinding(queueName, queue, exchangeName, routingKey, args))
         },
       )
     })
@@ -842,6 +854,18 @@ export class Channel {
     return sent as Promise<unknown> as Promise<R>
   }
 
+  #queueBinding(
+    queueName: string,
+    queue: QueueReference,
+    exchangeName: string,
+    routingKey: string,
+    args: BindingDefinition['arguments'],
+  ): BindingDefinition {
+    const { name = '' } = queue
+    const key = keyOf(queueName, routingKey, this.#topology?.currentName(name) ?? name)
+    return binding('queue', exchangeName, name, key, args)
+  }
+
   /** Send a method that puts the channel into a mode. */
   #lasting<M extends SyncMethod>(
     method: M,
@@ -901,6 +925,11 @@ function declaredAs(queue: QueueReference, definition: QueueDefinition, recovers
 function checkCall(method: string, signal: unknown, timeout: unknown): void {
   signalOption(method, 'signal', signal)
   durationOption(method, 'timeout', timeout)
+}
+
+/** The key of a binding. With neither a queue nor a key, that is the name of the queue declared last, as the queue is. */
+function keyOf(queueName: string, routingKey: string, name: string): string {
+  return queueName === '' && routingKey === '' ? name : routingKey
 }
 
 function binding(

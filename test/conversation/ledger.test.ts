@@ -56,6 +56,60 @@ describe("the queue that '' means", () => {
   })
 })
 
+describe("a binding of '' with the key ''", () => {
+  const DECLARED = ['a', 'b'] as const
+
+  it('has the name of the queue as its key, which it keeps', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    for (const queue of DECLARED) {
+      await channel.queueDeclare(queue)
+      await channel.queueBind('', 'amq.direct')
+    }
+    assert.deepEqual(the.sent(BINDINGS), ['queue.bind amq.direct', 'queue.bind amq.direct'])
+    await channel.queueUnbind('', 'amq.direct')
+    await the.recover()
+    assert.deepEqual(the.sent(BINDINGS), ['queue.bind a amq.direct a'])
+  })
+
+  it('has that name also after a recovery, when the queue must be named', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('')
+    await the.recover()
+    const [, renamed] = the.seen('queueRenamed')[0] ?? []
+    await channel.queueBind('', 'amq.direct')
+    await channel.queueBind('', 'amq.topic')
+    assert.deepEqual(the.sent(BINDINGS), [
+      `queue.bind ${renamed} amq.direct ${renamed}`,
+      `queue.bind ${renamed} amq.topic ${renamed}`,
+    ])
+    await channel.queueUnbind('', 'amq.topic')
+    assert.deepEqual(the.sent('queue.unbind'), [`queue.unbind ${renamed} amq.topic ${renamed}`])
+    await the.recover()
+    assert.deepEqual(the.sent(BINDINGS), [`queue.bind amq.direct ${renamed}`])
+  })
+
+  it('is not what a binding of a named queue becomes when it is made again', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    for (const _ of DECLARED) {
+      const { queue } = await channel.queueDeclare('')
+      await channel.queueBind(queue, 'amq.fanout')
+      await channel.queueBind(queue, 'amq.topic', 'k')
+    }
+    await the.recover()
+    assert.deepEqual(the.sent(QUEUES, BINDINGS), [
+      'queue.declare',
+      'queue.bind amq.topic k',
+      'queue.declare',
+      'queue.bind amq.topic k',
+      'queue.bind amq.gen-3 amq.fanout',
+      'queue.bind amq.gen-4 amq.fanout',
+    ])
+  })
+})
+
 describe('the ledger of what a program has made', () => {
   it('keeps arguments as they were when they were sent', async () => {
     const the = await Recoverable.open()

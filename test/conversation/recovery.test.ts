@@ -492,7 +492,7 @@ describe('what goes on first', () => {
     assert.deepEqual(the.sent('exchange.declare', 'queue.bind').slice(-3), [
       'queue.bind q x',
       'exchange.declare y fanout',
-      'queue.bind q x',
+      'queue.bind q x q',
     ])
   })
 

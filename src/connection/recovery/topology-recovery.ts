@@ -206,6 +206,7 @@ export class TopologyRecovery {
   /** Bindings of a queue that was refused go to `left`. */
   #nextBatch(todo: readonly Entry[], size: number, left: Entry[]): { batch: Entry[]; rest: Entry[] } {
     const batch: Entry[] = []
+    const later: Entry[] = []
     let next = 0
     let lastQueue: QueueRecord | undefined
     const unnamed = new Set<QueueRecord>()
@@ -221,12 +222,15 @@ export class TopologyRecovery {
           left.push(entry)
           continue
         }
-        // Its name is not known yet in this batch, and '' would mean another queue.
-        if (queue !== undefined && unnamed.has(queue) && queue !== lastQueue) break
+        // Its name is not known yet in this batch. '' would mean another queue, or with a key of '' its name for the key, too.
+        if (queue !== undefined && unnamed.has(queue) && (queue !== lastQueue || record.definition.routingKey === '')) {
+          later.push(entry)
+          continue
+        }
       }
       batch.push(entry)
     }
-    return { batch, rest: todo.slice(next) }
+    return { batch, rest: [...later, ...todo.slice(next)] }
   }
 
   #made({ record, error }: Entry): void {
