@@ -1,82 +1,23 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type AmqpProtocol, type Channel, connect } from '../../src/index.ts'
+import { type Channel, connect } from '../../src/index.ts'
 import { type RabbitNode, startCluster } from '../support/broker.ts'
 import { sized } from '../support/sizes.ts'
-import { Stopwatch } from '../support/stopwatch.ts'
 import { until } from '../support/until.ts'
 import { ConsumeLoad, drain, PublishLoad } from './load.ts'
+import { RecoveryWatch } from './recovery-watch.ts'
 
 const cluster = await startCluster(3)
 after(() => cluster.destroy())
 
 const RATE = 500
-/** Milliseconds that the client of a lost node may need to go on at another one. */
-const FAILOVER = 300
-/** Milliseconds before the first attempt, at most. */
-const FIRST_PAUSE = 50
-/** How often it may have to wait for the broker before it writes on. */
-const TURNS = 6
 /** Milliseconds in which two of three nodes are away. */
 const WITHOUT_MAJORITY = sized(5_000, 20_000)
 /** Milliseconds after which a channel is replaced on which the broker confirms nothing. */
 const SILENT = 60_000
 /** A queue on all three. */
 const QUEUE = 'majority'
-
-/**
- * A recovery by its frames. The time that ends in a write is the client's own, the time that ends in a read the broker's:
- * a machine that is busy makes a node's reply late by some tenths of a second, to whatever client.
- */
-class FailoverWatch implements Disposable {
-  readonly #stopwatch = new Stopwatch()
-  /** Milliseconds. */
-  own = 0
-  total = 0
-  turns = 0
-  readonly attempts: [attempt: number, delay: number][] = []
-  #recovers = false
-  #at = 0
-  #hasRead = false
-
-  readonly trace = (line: string): void => {
-    if (!this.#recovers) return
-    if (line.startsWith('→')) {
-      this.#spend()
-      if (this.#hasRead) this.turns++
-    }
-    this.#hasRead = line.startsWith('←')
-    this.#at = this.#stopwatch.elapsed
-  }
-
-  follow(protocol: AmqpProtocol): void {
-    let lostAt = 0
-    protocol.once('disconnected', () => {
-      lostAt = this.#at = this.#stopwatch.elapsed
-      this.#recovers = true
-    })
-    protocol.on('recovering', (attempt, delay) => {
-      this.#spend()
-      this.attempts.push([attempt, delay])
-    })
-    protocol.once('recovered', () => {
-      this.#spend()
-      this.#recovers = false
-      this.total = this.#at - lostAt
-    })
-  }
-
-  #spend(): void {
-    const now = this.#stopwatch.elapsed
-    this.own += now - this.#at
-    this.#at = now
-  }
-
-  [Symbol.dispose](): void {
-    this.#stopwatch[Symbol.dispose]()
-  }
-}
 
 /** The node that a connection goes to. */
 function nodeAt(port: number): RabbitNode {
@@ -93,14 +34,12 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 480_
 
   it('loses a node, killed, and the clients go on at another at once; nothing confirmed is missing', async t => {
     const servers = cluster.nodes.map(({ host, port }) => ({ host, port }))
-    using watch = new FailoverWatch()
-    const logger = { debug: watch.trace, info() {}, warn() {}, error() {} }
+    const watch = new RecoveryWatch()
     await using publisher = await connect({
       servers,
       serverOrder: 'random',
       connectionName: 'publisher',
-      logger,
-      traceFrames: true,
+      ...watch.tracing,
     })
     const victim = nodeAt(publisher.peer.port)
     // The worker stays where it is, unless it is on the same node.
@@ -118,7 +57,7 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 480_
     using publishes = new PublishLoad(publisher, 'load', RATE)
     await sleep(500)
     await victim.kill()
-    await until('the publisher is at another node', () => watch.total > 0, { interval: 5 })
+    await until('the publisher is at another node', () => watch.isOver, { interval: 5 })
     const { size } = publishes.confirmed
     // A quorum queue whose leader was killed elects another first. RabbitMQ 3.10 refuses messages to it meanwhile, and
     // then all messages of the same channel; 4.3 may leave these without an answer.
@@ -127,15 +66,10 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 480_
     })
     await publishes.stop()
     assert.notEqual(publisher.peer.port, victim.port)
-    const [[attempt, pause] = [0, 0], ...further] = watch.attempts
-    assert.deepEqual([attempt, further], [1, []], 'the first attempt was enough')
-    // A random pause, so that many clients do not dial in one tick.
-    assert.ok(pause < FIRST_PAUSE, `a pause of ${pause} ms`)
-    assert.ok(watch.own < FAILOVER, `${watch.own} ms of its own`)
-    assert.ok(watch.turns <= TURNS, `${watch.turns} turns`)
+    watch.checkQuick()
     const received = await drain(publisher, 'load')
     publishes.check(received)
-    assert.equal(publishes.confirmed.size, publishes.offered, 'none was refused, lost or given up')
+    publishes.checkAllConfirmed()
     const firsts = [...new Set(received)]
     assert.deepEqual(
       firsts,
@@ -152,8 +86,7 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 480_
       await consumes.untilAcked(1_000)
     })
     t.diagnostic(
-      `recovered ${watch.total.toFixed(0)} ms after it noticed, ${watch.own.toFixed(0)} ms of its own in ${watch.turns} turns; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; ` +
-        `all ${publishes.offered} confirmed, ${received.length - firsts.length} of them there more than once`,
+      `${watch}; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; all ${publishes.offered} confirmed, ${received.length - firsts.length} of them there more than once`,
     )
   })
 
@@ -177,7 +110,7 @@ describe('a cluster of three nodes with load on a quorum queue', { timeout: 480_
     await publishes.stop()
     const received = await drain(protocol, QUEUE)
     publishes.check(received)
-    assert.equal(publishes.confirmed.size, publishes.offered, 'none was refused, lost or given up')
+    publishes.checkAllConfirmed()
     t.diagnostic(
       `${waiting} of ${publishes.offered} waited; longest gap between confirms ${publishes.longestGap.toFixed(0)} ms; ` +
         `${received.length - publishes.offered} there more than once`,

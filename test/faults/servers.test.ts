@@ -16,6 +16,7 @@ import { rejection } from '../support/rejection.ts'
 import { openScriptedServer } from '../support/scripted-server.ts'
 import { Stopwatch } from '../support/stopwatch.ts'
 import { until } from '../support/until.ts'
+import { RecoveryWatch } from './recovery-watch.ts'
 
 interface Servers extends AsyncDisposable {
   readonly proxies: readonly FaultProxy[]
@@ -129,16 +130,16 @@ describe('several servers', { timeout: 30_000 }, () => {
     await using given = await openServers(3)
     const [first, second, third] = given.proxies
     assert.ok(first !== undefined && second !== undefined && third !== undefined)
-    first.shape('toClient', { delay: 150 })
-    third.shape('toClient', { delay: 100 })
-    using watch = new Stopwatch()
+    // More than a busy broker takes.
+    first.shape('toClient', { delay: 3_000 })
+    third.shape('toClient', { delay: 2_000 })
     await using protocol = await connect({ servers: given.servers, serverOrder: 'race' })
     assert.equal(protocol.peer.port, second.port)
-    assert.ok(watch.elapsed < 150, `${watch.elapsed} ms`)
     await until('the others are closed', () => first.open === 0 && third.open === 0)
     assert.equal(second.open, 1)
     assert.deepEqual([first.accepted, second.accepted, third.accepted], [1, 1, 1])
 
+    third.shape('toClient', { delay: 0 })
     const recovered = once(protocol, 'recovered')
     await second.refuse()
     second.reset()
@@ -151,12 +152,12 @@ describe('several servers', { timeout: 30_000 }, () => {
     await using given = await openServers(2)
     const [first, second] = given.proxies
     assert.ok(first !== undefined && second !== undefined)
-    await using protocol = await connect({ servers: given.servers, heartbeat: 1 })
+    const watch = new RecoveryWatch()
+    await using protocol = await connect({ servers: given.servers, heartbeat: 1, ...watch.tracing })
+    watch.follow(protocol)
     first.blackhole()
-    await once(protocol, 'disconnected')
-    using watch = new Stopwatch()
     await once(protocol, 'recovered')
-    assert.ok(watch.elapsed < 300, `${watch.elapsed} ms`)
+    watch.checkQuick()
     assert.equal(protocol.peer.port, second.port)
     await first.heal()
     const recovered = once(protocol, 'recovered')
@@ -165,21 +166,22 @@ describe('several servers', { timeout: 30_000 }, () => {
     assert.equal(protocol.peer.port, first.port)
   })
 
-  it('take over within 0.3 s of the loss, and one that refuses costs nothing', async () => {
+  it('take over at once after a loss, and one that refuses costs no further attempt', async () => {
     await using given = await openServers(3)
     const [first, second, third] = given.proxies
     assert.ok(first !== undefined && second !== undefined && third !== undefined)
-    await using protocol = await connect({ servers: given.servers })
+    const watch = new RecoveryWatch()
+    await using protocol = await connect({ servers: given.servers, ...watch.tracing })
     const channel = await protocol.channel({ publisherConfirms: true })
     assert.equal(protocol.peer.port, first.port)
     await first.refuse()
     await second.refuse()
     const recovered = once(protocol, 'recovered')
-    using watch = new Stopwatch()
+    watch.follow(protocol)
     first.reset()
     await recovered
     await channel.publish('x', '', 'nowhere')
-    assert.ok(watch.elapsed < 300, `${watch.elapsed} ms`)
+    watch.checkQuick()
     assert.equal(protocol.peer.port, third.port)
   })
 })

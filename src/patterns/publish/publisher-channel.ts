@@ -14,9 +14,10 @@ const LONGEST_PAUSE = 5_000
 
 /**
  * Milliseconds after a recovery in which nacks may be caused by a fail-over: if a channel first publishes to a quorum
- * queue of RabbitMQ 3.10 that has no leader, the queue nacks everything from this channel, for as long as it lives.
+ * queue of RabbitMQ 3.10 that has no leader, the queue nacks everything from this channel, for as long as it lives. A
+ * busy node needs some seconds for an election.
  */
-const FAIL_OVER = 2_000
+const FAIL_OVER = 10_000
 /** Milliseconds after a nack until its channel is replaced, at the earliest: a leader is elected. */
 const REPLACE_PAUSE = 200
 /**
@@ -24,7 +25,7 @@ const REPLACE_PAUSE = 200
  * and may arrive twice.
  */
 const SETTLE_PAUSE = 5_000
-/** Milliseconds that a channel stays at least after a nack: a queue that is full nacks on every channel. */
+/** Milliseconds that a channel on which the broker nacks stays at least: a queue that is full nacks on every channel. */
 const LEAST_STAY = 1_000
 /**
  * Milliseconds after which a channel is replaced if a message that is in flight was not settled. RabbitMQ 4.3 may go on
@@ -47,7 +48,7 @@ const turns = new WeakMap<ChannelSource, Mutex>()
  *      ▲                  │         │                               │                        │
  *      ├──stopOpening()───┘         │                               │                        │
  *      └──giveUp(), the channel ended───────────────────────────────┴──────the channel ended─┘
- *     open ──a message is not settled for long──▶ leaving
+ *     open ──a nack that is final, or a message is not settled for long──▶ leaving
  *     any ──end()──▶ closed
  *
  * In `nacked` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has settled what
@@ -79,7 +80,6 @@ export class PublisherChannel {
   channelId: number | undefined
   /** Its nacks may be temporary: it was opened soon after a recovery, or the program says so. */
   #nacksPass = false
-  #nacked = false
   #openedAt = 0
   /** The next look whether the broker still settles messages. */
   #look: Deadline | undefined
@@ -106,11 +106,6 @@ export class PublisherChannel {
   /** What was published on it; undefined if there is none. */
   get window(): ConfirmWindow | undefined {
     return this.#window
-  }
-
-  /** The broker has nacked on it, and may go on nacking for as long as it lives: another should take its place. */
-  get isDoubtful(): boolean {
-    return this.#nacked && this.#source.clock.now() - this.#openedAt >= LEAST_STAY
   }
 
   #to(state: PublisherChannelState): void {
@@ -176,7 +171,6 @@ export class PublisherChannel {
     this.#channel = channel
     this.#window = window
     this.channelId = channel.channelId
-    this.#nacked = false
     this.#openedAt = clock.now()
     this.#nacksPass = this.#retriesNacks || state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
     this.#to('open')
@@ -219,14 +213,17 @@ export class PublisherChannel {
     this.#ready()
   }
 
-  /** The broker nacked a message. Returns whether that may be passing: the message is sent again by another channel. */
+  /**
+   * The broker nacked a message. Returns whether that may be passing: the message is sent again by another channel. It may
+   * go on nacking for as long as the channel lives, so another takes its place in any case.
+   */
   nacked(): boolean {
-    this.#nacked = true
-    if (this.#nacksPass && this.#state === 'open') {
+    const channel = this.#channel
+    if (this.#state !== 'open') return this.#nacksPass
+    if (this.#nacksPass) {
       this.#to('nacked')
-      const channel = this.#channel
       this.#source.after(REPLACE_PAUSE, () => this.#replace(channel))
-    }
+    } else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY) this.#leaveAfter(SETTLE_PAUSE, channel)
     return this.#nacksPass
   }
 

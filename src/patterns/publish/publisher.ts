@@ -152,7 +152,7 @@ export class Publisher<Content = Payload> extends EventEmitter<PublisherEvents> 
   /**
    * Publish a message (basic.publish). Resolves when the broker has confirmed it: every queue it was routed to has it.
    * Without a `timeout` or `publishTimeout` it waits as long as a lost connection is being recovered. A nack on a channel
-   * that was opened within 2 seconds of a recovery is not final, since a quorum queue gives it while it has no leader:
+   * that was opened within 10 seconds of a recovery is not final, since a quorum queue gives it while it has no leader:
    * the message is sent again on another channel.
    *
    * @param payload an object or an array is sent as JSON. Neither it nor `properties` may be changed before the promise

@@ -252,7 +252,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     if (this.#unsettled > 0) return
     this.#emptied?.()
     this.#channel.stopOpening()
-    if (this.#channel.isDoubtful || this.#source.channelWanted) this.#channel.giveUp()
+    if (this.#source.channelWanted) this.#channel.giveUp()
   }
 
   /** Of its own, since a closure has what it captures allocated at each call. */

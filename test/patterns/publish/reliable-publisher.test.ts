@@ -244,7 +244,7 @@ describe('The outcome of a message', () => {
       // Past the time in which nacks may be passing.
       the.current.arrived = settled
       settled(the.current.last)
-      await the.clock.advance(10_000)
+      await the.clock.advance(20_000)
       assert.equal((await failed).outcome, 'unknown')
       the.current.arrived = () => {}
     }

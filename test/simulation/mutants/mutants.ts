@@ -3525,11 +3525,18 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'other publishers wait for it for ever',
   ],
   [
-    'a nack spoils every later channel',
+    'a channel is left at each nack, and not after a second',
     'patterns/publish/publisher-channel.ts',
-    '    this.#nacked = false\n    this.#openedAt',
-    '    this.#openedAt',
-    'each is given up as soon as it is idle',
+    'else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY)',
+    'else',
+    'a queue that is full has a channel opened for each message',
+  ],
+  [
+    'a channel that nacks is kept',
+    'patterns/publish/publisher-channel.ts',
+    'else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY)',
+    'else if (this.#source.clock.now() - this.#openedAt < 0)',
+    'the broker may nack on it for as long as it lives',
   ],
   [
     'a call that waits for a channel ends with a loss',
