@@ -252,6 +252,31 @@ describe('the ledger of what a program has made', () => {
     assert.deepEqual(the.sent(QUEUES, 'basic.consume'), ['queue.declare q'])
   })
 
+  it('has nothing made again that the program deletes while others are refused', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    for (const queue of ['a', 'b', 'c']) await channel.queueDeclare(queue)
+    await channel.queueBind('c', 'amq.topic', 'k')
+    const refusal = { replyCode: 403, replyText: 'ACCESS_REFUSED - no' }
+    for (const queue of ['a', 'b', 'c']) the.refuse.set(`queue.declare ${queue}`, refusal)
+    await the.recover()
+    let deleted = false
+    let sentBefore: string[] = []
+    const sent = (): string[] => the.sent(QUEUES, BINDINGS).filter(text => text.includes(' c'))
+    the.refuse.delete('queue.declare c')
+    the.refuse.set('queue.declare a', () => {
+      the.refuse.delete('queue.declare a')
+      void channel.queueDelete('c').then(() => {
+        deleted = true
+        sentBefore = sent()
+      })
+      return refusal
+    })
+    await the.clock.advance(20_000)
+    assert.equal(deleted, true)
+    assert.deepEqual(sent(), sentBefore)
+  })
+
   it('gives each consumer the prefetch that it was started with, and the channel its last one', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

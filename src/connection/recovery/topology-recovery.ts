@@ -160,13 +160,11 @@ export class TopologyRecovery {
 
   /** If not too many are refused. Those that are left are tried in the next round. */
   async #tryAll(): Promise<void> {
-    let todo = this.#entries.filter(({ record }) => this.#topology.has(record))
-    for (const { record } of this.#entries) if (!this.#topology.has(record)) this.#pending.settled(record)
+    let todo = this.#entries
     let left: Entry[] = []
     const givenUp: Entry[] = []
     let size = BATCH
     let refusals = 0
-    this.#entries = [...todo]
     while (todo.length > 0 && refusals < MOST_REFUSALS) {
       todo = this.#pending.wantedFirst(todo)
       const { batch, rest } = this.#nextBatch(todo, size, left)
@@ -213,6 +211,11 @@ export class TopologyRecovery {
     for (; next < todo.length && batch.length < size; next++) {
       const entry = todo[next] as Entry
       const { record } = entry
+      if (!this.#topology.has(record)) {
+        // The program has deleted it meanwhile.
+        this.#pending.settled(record)
+        continue
+      }
       if (record.kind === 'queue') {
         lastQueue = record
         if (entry.anew) unnamed.add(record)
