@@ -490,7 +490,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
       this.#recordedConsumers?.lost()
     }
-    if (lost && recovers && this.modes.transactionTo('lost')) {
+    // In a recovery the broker may close the channel over one of its consumers, and another message was acked by then.
+    if (recovers && this.modes.transactionTo('lost')) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
     session.endDeliveries(recovers)

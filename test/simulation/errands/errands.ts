@@ -50,7 +50,7 @@ import { forgotten } from './forgotten.ts'
 import { brokerCancels, closeInLoop, interruptions, manyInHand, stillborn } from './hand-overs.ts'
 import { lastQueue } from './last-queue.ts'
 import { ledgerWalk } from './ledger-walk.ts'
-import { ledger } from './ledgers.ts'
+import { goneNames, ledger } from './ledgers.ts'
 import { awake, endedSignals, givenUpChannels } from './leftovers.ts'
 import { lifecycle } from './lifecycle.ts'
 import {
@@ -97,7 +97,7 @@ import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
 import { tracedWork } from './traced-work.ts'
-import { brokenTransactions, wholeTransactions } from './transactions.ts'
+import { brokenTransactions, droppedTransactions, wholeTransactions } from './transactions.ts'
 import { decodedInOrder, encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
@@ -149,6 +149,7 @@ export const ERRANDS = {
   slowHandlers,
   streamConsumers,
   brokenTransactions,
+  droppedTransactions,
   wholeTransactions,
   unheard,
   servers,
@@ -227,6 +228,7 @@ export const ERRANDS = {
   fewChannels,
   givenUp,
   goneExchange,
+  goneNames,
   heldBack,
   inHand,
   interruptions,

@@ -1,5 +1,5 @@
 import type { Errand } from './errand.ts'
-import { lose, QUICK, reaches } from './recoveries.ts'
+import { lose, loseDuring, QUICK, reaches } from './recoveries.ts'
 
 /** A recovery makes what the program made, as it was made last, and nothing that other programs made or that it left out. */
 export const ledger: Errand = async outing => {
@@ -97,4 +97,33 @@ export const ledger: Errand = async outing => {
   outing.expect(!(await reaches(own, exchange, 'old name')), 'a binding by an old name cannot be undone')
   await lose(outing, own)
   outing.expect(!(await reaches(own, exchange, 'old name')), 'a binding by an old name that was undone is there again')
+}
+
+/** A queue that the broker named, and that is gone after a loss, is there again at once, by a new name that all of it follows. */
+export const goneNames: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const other = await (await connect()).protocol.channel()
+  const channel = await protocol.channel()
+  const { queue } = await channel.queueDeclare('', { exclusive: false })
+  await channel.queueBind(queue, 'amq.topic', 'key')
+  const seen: string[] = []
+  await channel.basicConsume((_channel, body) => void seen.push(body.toString()), queue, { noAck: true })
+  const failures: string[] = []
+  protocol.on('recoveryFailed', what => failures.push(what))
+  const names = [queue]
+  protocol.on('queueRenamed', (before, after) => {
+    outing.equal(before, names.at(-1), 'the old name of a queue that was gone')
+    names.push(after)
+  })
+  for (let loss = 1; loss <= 2; loss++) {
+    await loseDuring(outing, own, () => other.queueDelete(names.at(-1) ?? ''))
+    outing.equal(names.length, loss + 1, `names of a queue after loss ${loss}`)
+    outing.expect(control.evidence().entities.has(`queue ${names.at(-1)}`), `its new name means no queue, loss ${loss}`)
+    outing.expect(await reaches(own, 'amq.topic', 'key'), `its binding is not there, loss ${loss}`)
+    outing.expect(await reaches(own, '', queue), `its first name means nothing, loss ${loss}`)
+    await outing.until(() => seen.length === 2 * loss, `its consumer is not there, loss ${loss}`, 1_000)
+  }
+  outing.equal(failures, [], 'what could not be made again')
 }

@@ -1,5 +1,9 @@
+import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
-import { lose, QUICK } from './recoveries.ts'
+import { lose, loseDuring, QUICK } from './recoveries.ts'
+
+/** Consumers that a recovery asks for at once when one was refused. */
+const TOGETHER = 20
 
 /** A transaction that a loss breaks is over: nothing of it is there, what waited in it neither, and the next one is whole. */
 export const brokenTransactions: Errand = async outing => {
@@ -119,4 +123,41 @@ export const wholeTransactions: Errand = async outing => {
   await Promise.all([first, ...sent, committed])
   const arrived = control.evidence().queued.get('locked')?.length
   outing.equal(arrived, 3, 'messages of a commit that waited for its queue')
+}
+
+/**
+ * The broker drops a transaction with its channel, also during a recovery, over another consumer of the channel: it is over
+ * then, as one that was lost with the connection, and no commit takes the rest for the whole.
+ */
+export const droppedTransactions: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const other = await (await connect()).protocol.channel()
+  for (const queue of ['first', 'input', 'others', 'last', 'output']) await other.queueDeclare(queue)
+  const channel = await protocol.channel()
+  await channel.txSelect()
+  const units: string[] = []
+  const work = async (on: Channel, body: Buffer, { deliveryTag }: Envelope): Promise<void> => {
+    await on.basicClientAck(deliveryTag)
+    await on.publish(body, '', 'output')
+    await on.txCommit()
+  }
+  // As many go together after a refusal; the next one is asked for when these are there.
+  const queues = ['first', 'input', ...Array.from({ length: TOGETHER - 1 }, () => 'others'), 'last']
+  for (const queue of queues)
+    await channel.basicConsume(async (on, body, envelope) => {
+      const done = work(on, body, envelope)
+      units.push(await done.then(() => 'committed').catch((error: Error) => error.name))
+      if (units.at(-1) !== 'committed') await on.txRollback()
+    }, queue)
+  await loseDuring(outing, own, async () => {
+    for (const queue of ['first', 'last']) await other.basicConsume(() => {}, queue, { exclusive: true })
+    await other.basicPublish('x', '', 'input')
+  })
+  await outing.until(() => units.includes('committed'), 'a unit of work that is committed')
+  const committed = units.filter(unit => unit === 'committed').length
+  outing.equal(control.evidence().queued.get('output')?.length, committed, 'what units of work published')
+  outing.equal(control.evidence().queued.get('input')?.length, 0, 'messages whose unit of work was committed')
+  outing.equal(units, ['ConnectionLostError', 'committed'], 'units of work')
 }

@@ -256,8 +256,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the loss of a transaction is not noticed',
     'channel/recovering-channel.ts',
-    "if (lost && recovers && this.modes.transactionTo('lost')) {",
-    "if (lost && recovers && this.modes.transactionTo('idle')) {",
+    "if (recovers && this.modes.transactionTo('lost')) {",
+    "if (recovers && this.modes.transactionTo('idle')) {",
     'a commit resolves, and half of the work is gone',
   ],
   [
@@ -4602,6 +4602,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'low = middle + 1',
     'low = middle + 2',
     'they are handled in another order',
+  ],
+  [
+    'a transaction goes on when a recovery loses its channel',
+    'channel/recovering-channel.ts',
+    "if (recovers && this.modes.transactionTo('lost')) {",
+    "if (lost && recovers && this.modes.transactionTo('lost')) {",
+    'what was acked in it comes again, and the rest is committed',
+  ],
+  [
+    'a queue that is gone is taken for one whose node is down',
+    'channel/rabbitmq.ts',
+    `return replyCode === 404 && replyText?.startsWith("NOT_FOUND - home node '") === true`,
+    'return replyCode === 404',
+    'one that the broker named is never made again',
   ],
 ]
 
