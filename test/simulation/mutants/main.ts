@@ -1,108 +1,119 @@
 /**
- * Shows what the simulation finds: puts one deliberate fault after the other into a copy of the client, and hunts.
+ * Shows what the simulation finds: puts one deliberate fault after the other into the client, and hunts.
  *
  *   npm run build:test
  *   node build/test/simulation/mutants/main.js                  all, a minute of the processor at most for each
  *   node build/test/simulation/mutants/main.js nack secret      those whose name has one of these words
  *   node build/test/simulation/mutants/main.js --seconds 10     with less time
  *   node build/test/simulation/mutants/main.js --histories 20   in the first 20 histories
+ *   node build/test/simulation/mutants/main.js --errands        with each errand by itself before the histories
  *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
+ *
+ * A mutant that the table of `../README.md` has for an errand is tried by this errand first.
  */
-import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { ERRAND_NAMES } from '../errands/errands.ts'
 import { MUTANTS, type Mutant } from './mutants.ts'
+import type { Task, Verdict } from './worker.ts'
 
-/** Seconds of the processor that a history may take past the end of the time, before it counts as one that never ends. */
-const MOST_OVERTIME = 30
-
-const project = fileURLToPath(new URL('../../../../', import.meta.url))
 const { values, positionals } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     /** Histories at most. */
-    histories: { type: 'string' },
+    histories: { type: 'string', default: 'Infinity' },
     /** The first seed: the same histories for each, so that a run can be repeated. */
     first: { type: 'string', default: '1' },
+    /** Each errand by itself goes first. */
+    errands: { type: 'boolean', default: false },
+    /** Those that the table has for an `errand`, for a `history`, or for `none`. */
+    kind: { type: 'string' },
     /** One of several parts of the list: `2/3`. */
     part: { type: 'string', default: '1/1' },
   },
   allowPositionals: true,
 })
 
-/** A copy of what the simulation needs, compiled, and of the sources of the client. */
-function workshop(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'asyncamqp-mutant-'))
-  for (const path of ['package.json', 'src', 'build/src', 'build/test/simulation', 'build/test/support']) {
-    cpSync(join(project, path), join(folder, path), { recursive: true })
-  }
-  symlinkSync(join(project, 'node_modules'), join(folder, 'node_modules'))
-  return folder
+/** What the table says of each mutant. */
+const table = new Map(
+  readFileSync(fileURLToPath(new URL('../../../../test/simulation/README.md', import.meta.url)), 'utf8')
+    .split('\n')
+    .map(line => line.split(' | '))
+    .map(([name = '', said = '']) => [name.replace(/^\| /, ''), said.replace(/ \|$/, '')]),
+)
+
+const kindOf = ({ name }: Mutant): string => {
+  const said = table.get(name) ?? ''
+  if (said.startsWith('errand ')) return 'errand'
+  return said.startsWith('not: ') ? 'none' : 'history'
 }
 
-/** Compile one file of the sources alone: a tenth of the time that all of them take. */
-function compile(folder: string, file: string): string {
-  const config = {
-    extends: join(project, 'tsconfig.test.json'),
-    compilerOptions: { rootDir: '.', outDir: 'build', noResolve: true, types: [], sourceMap: false },
-    include: [],
-    files: [`src/${file}`],
+function taskOf(mutant: Mutant): Task {
+  const [, errand] = /^errand `(\w+)`/.exec(table.get(mutant.name) ?? '') ?? []
+  const others = values.errands ? ERRAND_NAMES.filter(name => name !== errand) : []
+  return {
+    ...mutant,
+    errands: errand === undefined ? others : [errand, ...others],
+    first: Number(values.first),
+    histories: Number(values.histories),
+    seconds: Number(values.seconds),
   }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
-  const tsc = [join(project, 'node_modules/typescript/bin/tsc'), '-p', '.', '--noCheck']
-  const { status, stdout } = spawnSync(process.execPath, tsc, { cwd: folder, encoding: 'utf8' })
-  return status === 0 ? '' : (stdout.split('\n')[0] ?? '?')
 }
 
-/** What a minute of simulation says of a mutant. */
-function hunt(folder: string, { file, text, replacement }: Mutant): string {
-  const path = join(folder, 'src', file)
-  const source = readFileSync(path, 'utf8')
-  if (source.split(text).length !== 2) return 'does not apply'
-  const compiled = join(folder, 'build/src', file.replace(/ts$/, 'js'))
-  const original = readFileSync(compiled)
-  writeFileSync(
-    path,
-    source.replace(text, () => replacement),
-  )
+let worker: ChildProcess | undefined
+
+async function ask(task: Task): Promise<Verdict> {
+  worker ??= fork(fileURLToPath(new URL('worker.js', import.meta.url)), { serialization: 'advanced' })
+  const current = worker
+  const ended = new AbortController()
+  const { signal } = ended
+  const answered = once(current, 'message', { signal }) as Promise<[Verdict]>
+  const exited = once(current, 'exit', { signal }) as Promise<[number | null, string | null]>
+  current.send(task)
   try {
-    const complaint = compile(folder, file)
-    if (complaint !== '') return `does not compile: ${complaint}`
-    if (readFileSync(compiled).equals(original)) return 'changes nothing'
-    const main = ['build/test/simulation/main.js', '--cpu', '--seconds', values.seconds, '--first', values.first]
-    if (values.histories !== undefined) main.push('--histories', values.histories)
-    const most = Number(values.seconds) + MOST_OVERTIME
-    const limited = ['-c', 'ulimit -t "$0"; exec "$@"', String(most), process.execPath, ...main]
-    const { stdout, stderr, status } = spawnSync('sh', limited, { cwd: folder, encoding: 'utf8' })
-    const [, count = '?', time = '?'] = /^(\d+) histories of .*, ([\d.]+) s of them/m.exec(stdout) ?? []
-    if (status === 0) return `missed in ${count} histories`
-    const [, seed = '?', wrong = ''] = /^seed (\d+):\n {2}(.*)/m.exec(stdout) ?? []
-    if (seed === '?')
-      return status === null ? 'found: a history never ended' : `does not run: ${stderr.trim().split('\n').at(-1)}`
-    return `found after ${Number(count) + 1} histories in ${time} s (seed ${seed}): ${wrong.slice(0, 100)}`
+    return await Promise.race([
+      answered.then(([verdict]) => verdict),
+      exited.then(([code, killed]) => {
+        worker = undefined
+        const said = killed === 'SIGKILL' ? 'found: a history never ended' : `does not run: ${code} ${killed}`
+        return { said, seconds: task.seconds, isDirty: false }
+      }),
+    ])
   } finally {
-    writeFileSync(path, source)
-    writeFileSync(compiled, original)
+    ended.abort()
+    await Promise.allSettled([answered, exited])
   }
+}
+
+/** A mutant may leave something behind that fails later ones: then it is tried by a process of its own. */
+async function hunt(task: Task): Promise<Verdict> {
+  const verdict = await ask(task)
+  if (!verdict.isDirty) return verdict
+  worker?.kill()
+  worker = undefined
+  return ask(task)
 }
 
 const [part = 1, parts = 1] = values.part.split('/').map(Number)
 const chosen = MUTANTS.filter(
-  ({ name }, n) =>
-    n % parts === part - 1 && (positionals.length === 0 || positionals.some(word => name.includes(word))),
+  (mutant, n) =>
+    n % parts === part - 1 &&
+    (values.kind === undefined || values.kind === kindOf(mutant)) &&
+    (positionals.length === 0 || positionals.some(word => mutant.name.includes(word))),
 )
-const folder = workshop()
+const started = process.hrtime.bigint()
 let found = 0
-try {
-  for (const mutant of chosen) {
-    const said = hunt(folder, mutant)
-    if (said.startsWith('found')) found++
-    console.log(`${mutant.name}: ${said}`)
-  }
-} finally {
-  rmSync(folder, { recursive: true, force: true })
+let spent = 0
+for (const mutant of chosen) {
+  const { said, seconds } = await hunt(taskOf(mutant))
+  if (said.startsWith('found')) found++
+  spent += seconds
+  console.log(`${mutant.name}: ${said}, in ${seconds.toFixed(1)} s; the table: ${table.get(mutant.name) ?? 'nothing'}`)
 }
-console.log(`found ${found} of ${chosen.length}`)
+worker?.kill()
+const elapsed = Number(process.hrtime.bigint() - started) / 1e9
+const time = `${elapsed.toFixed(0)} s, ${spent.toFixed(0)} s of them on the processor`
+console.log(`found ${found} of ${chosen.length} in ${time}`)
