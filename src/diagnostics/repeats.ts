@@ -1,4 +1,4 @@
-import { ChannelClosedError, ConsumerCancelledError, MessageReturnedError } from '../errors.ts'
+import { AmqpError, ChannelClosedError, ConsumerCancelledError, MessageReturnedError } from '../errors.ts'
 import type { Clock, Timer } from '../lib/clock.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 
@@ -72,5 +72,8 @@ export function likenessOf(error: Error): string {
     const { exchangeName, routingKey } = error.envelope as Partial<Envelope>
     return `${error.code} ${exchangeName} ${routingKey}`
   }
-  return error.message
+  return error instanceof AmqpError ? error.message.replace(OF_ONE_MESSAGE, '') : error.message
 }
+
+/** What an error says of one message, of many that fail for the same reason. */
+const OF_ONE_MESSAGE = /message "[^"]*" (?=from|to)|a message (?=from|to)| ?\(delivery tag \d+\)/g

@@ -34,6 +34,20 @@ export function asError(thrown: unknown): Error {
   return error
 }
 
+/**
+ * Another error of the same class, with the same fields and no lines of its own, that says `message`. For one that
+ * several share, and that each must have as its own: the program's may be frozen, too.
+ */
+export function anew<E extends Error>(error: E, message = error.message): E {
+  const { message: _message, stack: _stack, ...fields } = Object.getOwnPropertyDescriptors<Error>(error)
+  const other = Object.setPrototypeOf(new Error(message), Object.getPrototypeOf(error)) as E
+  for (const [name, { value, enumerable = false }] of Object.entries(fields)) {
+    Object.defineProperty(other, name, { value, enumerable, configurable: true, writable: true })
+  }
+  other.stack = `${other.name}: ${message}`
+  return other
+}
+
 /** Also one of another realm: those that Jest and `vm` make have an `Error` of their own. */
 function isError(value: unknown): value is Error {
   try {

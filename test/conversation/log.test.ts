@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type ConnectOptions, connect, type Logger } from '../../src/index.ts'
+import { ChannelClosedError, type ConnectOptions, connect, type Logger, MessageReturnedError } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { startBroker } from '../../src/testing/index.ts'
 import { Recoverable } from '../support/agreeable-broker.ts'
@@ -177,6 +177,53 @@ describe('the log of a connection', () => {
     assert.match(lines[0] ?? '', /"lost" came back: /)
     assert.match(lines[1] ?? '', /"gone" came back: /)
     assert.match(lines[2] ?? '', /"lost" came back: .* \(and 1 more like it within a minute\)$/)
+  })
+
+  it('is kept from the error of a copy that is refused, which says to onError which copy it is', async () => {
+    const errors: Error[] = []
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, clock, onError: error => void errors.push(error) })
+    await protocol.queueDeclare('orders')
+    await protocol.queueDeclare('orders.retry.1000')
+    const fail = (): never => {
+      throw new Error('out of stock')
+    }
+    const parked = { exchangeName: '', routingKey: 'nowhere' }
+    await protocol.consumer('orders', fail, {
+      onFailure: ({ properties }) => (properties.messageId === 'parked' ? parked : { retries: 1, delays: [1_000] }),
+    })
+    const all = ['parked', 'first', 'second'].map(messageId => protocol.publish('x', '', 'orders', { messageId }))
+    await clock.until(Promise.all(all))
+    while (errors.length < 6) await turn()
+    await clock.until(protocol.close())
+    const refused = errors.filter(({ message }) => message !== 'out of stock')
+    assert.deepEqual(
+      refused.map(({ message }) => /^the copy of message "(\w+)".*its queue: (?!the copy)/.exec(message)?.[1]).sort(),
+      ['first', 'parked', 'second'],
+    )
+    assert.ok(refused.some(error => error instanceof MessageReturnedError && error.body.toString() === 'x'))
+    assert.ok(refused.some(error => error instanceof ChannelClosedError && error.replyCode === 406))
+  })
+
+  it('has one line for all copies of failed messages that are refused for one reason, whatever their ids', async () => {
+    const lines: string[] = []
+    const clock = new VirtualClock()
+    await using broker = await startBroker({ clock })
+    const protocol = await connect({ ...broker.inMemory, clock, logger: { warn: text => void lines.push(text) } })
+    await protocol.queueDeclare('orders')
+    const fail = (): never => {
+      throw new Error('out of stock')
+    }
+    await protocol.consumer('orders', fail, { onFailure: { exchangeName: '', routingKey: 'nowhere' } })
+    await protocol.consumer('orders', fail, { onFailure: { exchangeName: '', routingKey: 'full' } })
+    await protocol.queueDeclare('full', { arguments: { 'x-max-length': 0, 'x-overflow': 'reject-publish' } })
+    for (let n = 0; n < 8; n++) await protocol.publish('x', '', 'orders', { messageId: `m-${n}` })
+    await clock.until(protocol.close())
+    const about = lines.filter(line => line.includes('the copy of message'))
+    assert.equal(about.length, 4, lines.join('\n'))
+    assert.equal(about.filter(line => /NO_ROUTE/.test(line)).length, 2)
+    assert.equal(about.filter(line => / \(and 2 more like it within a minute\)$/.test(line)).length, 2)
   })
 
   it('is bounded in the same way if it is the warnings of the process', async () => {

@@ -1,4 +1,5 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { anew, asError } from '../../lib/thrown.ts'
 import { type CheckedAction, type CheckedRetries, checkFailureAction, type FailureDecider } from './failure-action.ts'
 import type { FailureCopies } from './failure-copies.ts'
 import type { HeldBack } from './held-back.ts'
@@ -93,7 +94,9 @@ export class FailurePolicy {
     } catch (failure) {
       if (!message.isHeld) return
       const what = `the copy of ${nameOf(message)}, whose handler failed, was not published, and it goes back to its queue`
-      this.#source.report(failure, 'warn', what)
+      const error = asError(failure)
+      // `onError` gets nothing but the error, and several copies may fail for the same one.
+      this.#source.report(anew(error, `${what}: ${error.message}`), 'warn')
       // It counts towards no delivery limit, if the broker can do that: the message has not failed another time.
       await this.#pause(message)
       message.nack()

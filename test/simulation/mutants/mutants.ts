@@ -4487,8 +4487,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'nothing says that a copy was not published',
     'patterns/consume/failure-policy.ts',
-    "this.#source.report(failure, 'warn', what)",
-    '',
+    'this.#source.report(anew(',
+    'void (anew(',
     'a program that loses its error queue never knows',
   ],
   [
