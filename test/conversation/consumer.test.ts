@@ -10,6 +10,7 @@ import {
   ConnectionLostError,
   type ConnectOptions,
   type Consumer,
+  ConsumerCancelledError,
   type ConsumerOptions,
   connect,
   EncodeError,
@@ -432,6 +433,32 @@ describe('A consumer whose connection is lost', () => {
     assert.deepEqual(fixture.errors, closed)
     assert.deepEqual(started, [])
     assert.equal(fixture.protocol.channelsIdsCount, 0)
+  })
+
+  it('ends each of its loops with an error of its own, which shows the line of that loop', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.consumer({ onCancel: () => 'close' })
+    async function first(): Promise<void> {
+      for await (const _ of consumer);
+    }
+    async function second(): Promise<void> {
+      for await (const _ of consumer.batches({ size: 2 }));
+    }
+    async function third(): Promise<void> {
+      await consumer.next()
+    }
+    const failed = [first, second, third].map(loop => rejection(loop(), ConsumerCancelledError))
+    await turn()
+    fixture.connection.reply(fixture.channel, methods.BasicCancel, { consumerTag: fixture.tags[0] ?? '', noWait: true })
+    const errors = await Promise.all(failed)
+    assert.deepEqual(
+      errors.map(({ stack }) => /at (?:async )?(first|second|third)/.exec(stack ?? '')?.[1]),
+      ['first', 'second', 'third'],
+    )
+    for (const { message, queueName, consumerTag } of errors) {
+      assert.match(message, /^the server cancelled the consumer of queue "q"/)
+      assert.deepEqual([queueName, consumerTag], ['q', fixture.tags[0]])
+    }
   })
 
   it('goes on if a channel that did not answer in time ends after another one consumes', async () => {

@@ -4,7 +4,7 @@ import { ChannelClosedError, ConnectionLostError, EncodeError } from '../../erro
 import { Conditions } from '../../lib/conditions.ts'
 import { pause } from '../../lib/pause.ts'
 import { types } from '../../lib/platform.ts'
-import { asError } from '../../lib/thrown.ts'
+import { anew, asError } from '../../lib/thrown.ts'
 import { transition } from '../../lib/transition.ts'
 import { type ConsumeRequest, ConsumerChannel } from './consumer-channel.ts'
 import type { Dispatcher } from './dispatcher.ts'
@@ -152,7 +152,7 @@ export class ConsumerRestarter {
     const again = await decision
     if (this.#loss !== loss) return
     if (!again) {
-      this.#fail(() => reason)
+      this.#fail(toEach(reason))
       return
     }
     this.#dispatcher.release()
@@ -187,7 +187,7 @@ export class ConsumerRestarter {
     this.#sourceEnded()
     if (this.#isStopped()) return
     const again = await (decision ?? this.#events.interrupted(error, consumerTag))
-    if (!again) this.#fail(() => error)
+    if (!again) this.#fail(toEach(error))
     if (this.#isStopped()) return
     this.#dispatcher.release()
     await this.#openAgain()
@@ -236,7 +236,7 @@ export class ConsumerRestarter {
     const isNew = replyCode !== undefined && replyCode !== 404 && replyCode !== this.#refusal
     this.#refusal = replyCode
     const hopeless = error instanceof EncodeError || (isNew && !(await this.#events.interrupted(error, undefined)))
-    if (hopeless) this.#fail(() => error)
+    if (hopeless) this.#fail(toEach(error))
   }
 
   // ---- the end
@@ -254,5 +254,15 @@ export class ConsumerRestarter {
     this.#stopped.abort()
     this.#forgetEnd?.()
     return this.#channel
+  }
+}
+
+/** The error itself for the first that asks, then others like it: each loop that throws one shows its own line in it. */
+function toEach(error: Error): () => Error {
+  let isGiven = false
+  return () => {
+    if (isGiven) return anew(error)
+    isGiven = true
+    return error
   }
 }

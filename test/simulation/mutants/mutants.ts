@@ -2714,7 +2714,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a refused consumer is asked for again against its program',
     'patterns/consume/consumer-restarter.ts',
-    'if (hopeless) this.#fail(() => error)',
+    'if (hopeless) this.#fail(toEach(error))',
     '',
     'the program has said that it is over',
   ],
