@@ -83,7 +83,7 @@ export class PublishContext extends OutgoingContext {
   override failed(error: unknown): void {
     this.error = error
     ended(this, resultOf(error, this.attempts))
-    if (error instanceof EncodeError) error.outcome ??= 'notSent'
+    if (error instanceof EncodeError && Object.isExtensible(error)) error.outcome ??= 'notSent'
   }
 }
 

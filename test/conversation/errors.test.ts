@@ -68,6 +68,18 @@ describe('the error of a call that timed out', () => {
 })
 
 describe('the error of a message that could not be made', () => {
+  it('is a rejection with its outcome, also if the program threw a frozen one', async () => {
+    const frozen = Object.freeze(new EncodeError('frozen'))
+    const { protocol } = await converse()
+    const payload = {
+      toJSON: () => {
+        throw frozen
+      },
+    }
+    const error = await rejection(protocol.publish(payload, '', 'q'), EncodeError)
+    assert.deepEqual([error.message, error.outcome], ['frozen', 'notSent'])
+  })
+
   it('is one of this package, with an outcome, whatever code of the program has thrown', async () => {
     const the = await Recoverable.open()
     const own = new Error('own')

@@ -1,4 +1,5 @@
 import vm from 'node:vm'
+import { DecodeError, EncodeError } from '../../src/errors.ts'
 
 const thrower = (): never => {
   throw new Error('looked at')
@@ -41,6 +42,8 @@ export const HOSTILE_VALUES: Readonly<Record<string, unknown>> = {
   'an error whose name is a number': Object.assign(new Error('x'), { name: 5 }),
   'an error whose stack is no string': Object.assign(new Error('x'), { stack: 5 }),
   'an error that is frozen': Object.freeze(new Error('frozen')),
+  'an EncodeError that is frozen': Object.freeze(new EncodeError('frozen')),
+  'a DecodeError that is frozen': Object.freeze(new DecodeError('frozen')),
   'an error without a prototype': Object.setPrototypeOf(new Error('bare'), null),
   'an error of another realm': vm.runInNewContext('new RangeError("of another realm")'),
   'an object of another realm': vm.runInNewContext('({ of: "another realm" })'),

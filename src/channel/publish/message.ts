@@ -2,6 +2,7 @@ import type { PublishContext } from '../../diagnostics/publish.ts'
 import { AmqpError, abortedBy, EncodeError, type PublishOutcome } from '../../errors.ts'
 import { isRejecting, rejectAtAwait, settleAfter } from '../../lib/await-site.ts'
 import { types } from '../../lib/platform.ts'
+import { anew } from '../../lib/thrown.ts'
 import type { Place, WaitBounds, Waiter, WaitList } from '../../lib/wait-list.ts'
 import { encodeError } from '../../protocol/encode-error.ts'
 import { inspectShort } from '../../protocol/inspect-short.ts'
@@ -211,8 +212,14 @@ export function refusedOutcome({ writes }: PendingPublish): 'refused' | 'unknown
  */
 export function notSent(thrown: unknown): AmqpError {
   const error = thrown instanceof AmqpError ? thrown : encodeError('a message', thrown)
-  if (error instanceof EncodeError) error.outcome = 'notSent'
-  return error
+  return error instanceof EncodeError ? withOutcome(error, 'notSent') : error
+}
+
+/** The error with that outcome: itself, unless the program threw a frozen one. */
+export function withOutcome(error: EncodeError, outcome: PublishOutcome): EncodeError {
+  const own = Object.isExtensible(error) ? error : anew(error)
+  own.outcome = outcome
+  return own
 }
 
 /** `publish of message "m1" to exchange "logs" with routing key "info"`, for errors. */

@@ -15,6 +15,7 @@ import {
   refuse,
   tracedPublish,
   withDefaults,
+  withOutcome,
 } from '../../channel/publish/message.ts'
 import type { ChannelSource, Closable } from '../../connection/channel-source.ts'
 import { PUBLISH, PublishContext, type PublishSource, tracesPublish } from '../../diagnostics/publish.ts'
@@ -214,8 +215,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
       } catch (error) {
         this.#queue.shift(first)
         // An earlier copy of it may have arrived.
-        if (error instanceof EncodeError) error.outcome = outcomeOf(first)
-        refuse(first, error as Error)
+        refuse(first, error instanceof EncodeError ? withOutcome(error, outcomeOf(first)) : (error as Error))
       }
     }
     // Programs' listeners are called: not in the middle of a read.

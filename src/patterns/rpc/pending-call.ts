@@ -4,6 +4,7 @@ import { type AbortRegistration, onAbort } from '../../lib/abort-listeners.ts'
 import { atCallSite, type CallSite } from '../../lib/call-site.ts'
 import type { Timer, TimerSource } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
+import { anew } from '../../lib/thrown.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import type { Message } from '../consume/message.ts'
 
@@ -126,10 +127,9 @@ export class PendingCall {
       )
   }
 
-  /** An error of this call alone, with its name. */
+  /** An error of this call alone, with its name: that of a codec may be another call's, too. */
   named(error: Error): Error {
-    error.message = `${this.request.what} failed: ${error.message}`
-    return error
+    return anew(error, `${this.request.what} failed: ${error.message}`)
   }
 
   answered(reply: Message): void {

@@ -3,8 +3,10 @@ import { describe, it } from 'node:test'
 import {
   AbortError,
   ChannelClosedError,
+  type Codec,
   ConnectionLostError,
   type ConnectOptions,
+  DecodeError,
   EncodeError,
   MessageReturnedError,
   type Payload,
@@ -158,10 +160,13 @@ describe('The time of an RPC call', () => {
   }
 
   it('is the expiration of its request up to the longest that RabbitMQ takes', async () => {
-    const the = await rpcConversation()
+    const the = await rpcConversation({}, { clock: new VirtualClock() })
     for (const timeout of [0.5, 2 ** 31, 2 ** 32 - 1]) {
-      const called = the.client.call('q', '', { timeout, signal: AbortSignal.timeout(1) })
-      await rejection(called, TimeoutError)
+      const controller = new AbortController()
+      const called = rejection(the.client.call('q', '', { timeout, signal: controller.signal }), AbortError)
+      await turn()
+      controller.abort()
+      await called
     }
     assert.deepEqual(expirations(the), ['1', '2147483648', '4294967295'])
   })
@@ -609,6 +614,31 @@ describe('A reply that this client does not take', () => {
 })
 
 describe('A reply that cannot be read', () => {
+  it('rejects its call with an error of its own, also if a codec throws the same one each time', async () => {
+    const one = Object.freeze(new DecodeError('no table'))
+    const csv: Codec = {
+      contentType: 'text/csv',
+      encode: String,
+      decode: () => {
+        throw one
+      },
+    }
+    const the = await rpcConversation({ codecs: [csv], timeout: Number.POSITIVE_INFINITY })
+    const failed = ['one', 'two'].map(id => rejection(the.client.call('q', 'x', ID(id)), DecodeError))
+    await turn()
+    for (const correlationId of ['one', 'two']) {
+      const content = contentFrames(the.channel, 'a', { correlationId, contentType: 'text/csv' })
+      the.peer.send(deliverFrame(the.channel, the.tag, 1), content)
+    }
+    const errors = await Promise.all(failed)
+    assert.deepEqual(
+      errors.map(({ message }) => message),
+      ['one', 'two'].map(id => `rpc call to "q" with correlationId "${id}" failed: no table`),
+    )
+    for (const { stack = '' } of errors)
+      assert.match(stack, /^DecodeError: rpc call.*no table\n {4}at .*rpc-conversation/)
+  })
+
   it('rejects its call', async () => {
     const the = await rpcConversation()
     const called = the.client.call('q', '', ID('one'))

@@ -3506,8 +3506,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what cannot be written again is said to be not sent',
     'patterns/publish/reliable-publisher.ts',
-    'if (error instanceof EncodeError) error.outcome = outcomeOf(first)',
-    '',
+    'withOutcome(error, outcomeOf(first))',
+    'error',
     'an earlier copy may have arrived',
   ],
   [
