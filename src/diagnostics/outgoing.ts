@@ -35,7 +35,7 @@ export abstract class OutgoingContext extends ServerContext {
 
   /**
    * The headers that are sent: a table of the message's own, made when it is first asked for. A subscriber to
-   * `start` may add to it and change it: the message is sent with that, also when it is sent again.
+   * `start` may change it as it likes: the message is sent with that, also when it is sent again.
    */
   get headers(): FieldTable {
     this.ownHeaders ??= headersOf(this.properties)
@@ -60,7 +60,8 @@ export abstract class OutgoingContext extends ServerContext {
     const { properties, ownHeaders } = this
     if (ownHeaders === undefined) return properties
     for (const _ in ownHeaders) return withHeaders(properties, ownHeaders)
-    return properties
+    // Without any, it gets no table; if a subscriber has removed the last one, that is sent no more.
+    return properties?.headers === undefined ? properties : withHeaders(properties, ownHeaders)
   }
 }
 

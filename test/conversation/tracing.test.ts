@@ -103,6 +103,23 @@ describe('The tracing channel asyncamqp:publish', () => {
     assert.deepEqual(own, { a: 1 })
   })
 
+  it('sends no header that a subscriber has removed, also if it was the only one', async () => {
+    record<PublishContext>('publish', (event, context) => {
+      if (event === 'start') delete context.headers['secret']
+    })
+    const the = await converse({}, agreeingBroker())
+    const channel = await the.protocol.channel()
+    await channel.basicPublish('x', '', 'q', { headers: { secret: 1, a: 1 } })
+    await channel.basicPublish('x', '', 'q', { headers: { secret: 1 } })
+    await channel.basicPublish('x', '', 'q', {})
+    await turn()
+    const sent = the.peer.frames.filter(({ name }) => name === '1 header').map(propertiesOf)
+    assert.deepEqual(
+      sent.map(({ headers }) => headers && { ...headers }),
+      [{ a: 1 }, {}, undefined],
+    )
+  })
+
   it('keeps headers in a Map of another realm, and counts the bytes of such a payload', async () => {
     const sizes: number[] = []
     record<PublishContext>('publish', (event, context) => {
