@@ -70,6 +70,8 @@ export class ProcessTrace {
   readonly context: ProcessContext
   // A plain field, since one is made for each message.
   state: 'calling' | 'callingAndDone' | 'working' | 'waiting' | 'ended' = 'working'
+  /** The program's code was called for it, and what follows that is in the context of this call. */
+  hasCalled = false
 
   constructor(context: ProcessContext) {
     this.context = context
@@ -80,6 +82,7 @@ export class ProcessTrace {
    * with the stores that subscribers have bound, and continuations of promises stay in it.
    */
   run<S, A, T>(trigger: number, call: Work<S, A, T>, self: S, argument: A): T {
+    this.hasCalled = true
     const own = new AsyncResource('asyncamqp', trigger)
     return own.runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
   }

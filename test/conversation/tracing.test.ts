@@ -7,9 +7,11 @@ import {
   AbortError,
   ConnectionLostError,
   EncodeError,
+  type Message,
   type ProcessContext,
   type PublishContext,
   PublishFailedError,
+  type SettleContext,
 } from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { Properties } from '../../src/protocol/received-properties.ts'
@@ -248,6 +250,41 @@ describe('The tracing channel asyncamqp:process', () => {
     }
     await turn()
     assert.deepEqual(stores, ['around m1', 'around m2'])
+  })
+
+  it('has a function onFailure decide in the context of the handler that failed', async () => {
+    record<ProcessContext>('process', (event, context) => {
+      if (event === 'start') context.around = run => storage.run(`around ${context.messageId}`, run)
+    })
+    const stores: unknown[] = []
+    record<SettleContext>('settle', event => {
+      if (event === 'start') stores.push(storage.getStore())
+    })
+    const the = await converse({}, agreeingBroker())
+    const fail = (message: Message): unknown => {
+      if (message.text() === 'late') return Promise.reject(new RangeError('too far'))
+      throw new RangeError('too far')
+    }
+    await storage.run('registered', () =>
+      the.protocol.consumer('q', fail, {
+        onFailure: async message => {
+          stores.push(storage.getStore())
+          storage.enterWith('entered')
+          await undefined
+          message.ack()
+        },
+      }),
+    )
+    const { channel: id = 0, args = {} } = framesOf(the, 'basic.consume').at(-1) ?? {}
+    for (const [tag, body] of ['late', 'at once', 'late', 'at once'].entries()) {
+      const content = contentFrames(id, body, { messageId: `m${tag}` })
+      the.peer.send(deliverFrame(id, String(args['consumerTag']), tag + 1), content)
+    }
+    await turn()
+    const decided = stores.filter(store => store !== 'entered')
+    assert.deepEqual(decided.sort(), ['around m0', 'around m1', 'around m2', 'around m3'])
+    assert.equal(stores.length, 8)
+    await the.protocol.close({ timeout: 0 })
   })
 
   it('follows a message of a callback until it is settled, however late', async () => {

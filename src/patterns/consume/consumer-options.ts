@@ -227,7 +227,7 @@ export function consumerSettings(
     concurrency: limit ?? (prefetchCount === 0 ? Number.POSITIVE_INFINITY : prefetchCount),
     batch: batch === undefined ? undefined : batchOption(what, batch, noAck, prefetchCount),
     slowHandlerThreshold: durationOption(what, 'slowHandlerThreshold', options.slowHandlerThreshold, 1),
-    onFailure: typeof action === 'function' ? inContext(action) : (action ?? 'requeue'),
+    onFailure: action ?? 'requeue',
     mayRetry: typeof action === 'function' || (typeof action === 'object' && 'retries' in action),
   }
 }

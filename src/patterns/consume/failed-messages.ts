@@ -61,7 +61,7 @@ export class FailedMessages {
       this.#failed.delete(message)
       this.#context.runInAsyncScope(this.#settled)
     }
-    this.#policy.settle(message, error).then(settled, (second: unknown) => {
+    this.#policy.settle(message, error, trace?.hasCalled === true).then(settled, (second: unknown) => {
       this.#report(second, failing)
       message.nack()
       settled()

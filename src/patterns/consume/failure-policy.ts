@@ -1,4 +1,6 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
+import { inContext } from '../../lib/call-safely.ts'
+import { ignore } from '../../lib/ignore.ts'
 import { anew, asError } from '../../lib/thrown.ts'
 import { type CheckedAction, type CheckedRetries, checkFailureAction, type FailureDecider } from './failure-action.ts'
 import type { FailureCopies } from './failure-copies.ts'
@@ -10,6 +12,8 @@ import { RepeatedFailures } from './repeated-failures.ts'
 export class FailurePolicy {
   readonly #source: ChannelSource
   readonly #onFailure: CheckedAction | FailureDecider
+  /** A function of the program in the context in which the consumer was made. */
+  readonly #asRegistered: FailureDecider
   readonly #failures = new RepeatedFailures()
   /** Undefined if no message is ever copied. */
   readonly #copies: FailureCopies | undefined
@@ -23,13 +27,17 @@ export class FailurePolicy {
   ) {
     this.#source = source
     this.#onFailure = onFailure
+    this.#asRegistered = inContext(typeof onFailure === 'function' ? onFailure : ignore)
     this.#copies = copies
     this.#heldBack = heldBack
   }
 
-  /** Settle a message whose handler failed. Never rejects. */
-  async settle(message: Message, error: unknown): Promise<void> {
-    const action = await this.#decide(message, error)
+  /**
+   * Settle a message whose handler failed; `isWithin` the context of the work on it, which is traced: in that its copy is
+   * published, and a function of the program decides. Never rejects.
+   */
+  async settle(message: Message, error: unknown, isWithin: boolean): Promise<void> {
+    const action = await this.#decide(message, error, isWithin)
     // Settled by the program, or the broker's again.
     if (!message.isHeld) return
     await this.#apply(action, message, error)
@@ -45,11 +53,12 @@ export class FailurePolicy {
     else await this.#insteadOf(message, 'copied', copies => copies.park(message, error, action))
   }
 
-  async #decide(message: Message, error: unknown): Promise<CheckedAction> {
+  async #decide(message: Message, error: unknown, isWithin: boolean): Promise<CheckedAction> {
     const onFailure = this.#onFailure
     if (typeof onFailure !== 'function') return onFailure
     try {
-      return checkFailureAction('onFailure', await onFailure(message, error)) ?? 'requeue'
+      const decide = isWithin ? onFailure : this.#asRegistered
+      return checkFailureAction('onFailure', await decide(message, error)) ?? 'requeue'
     } catch (second) {
       this.#source.report(second, 'unhandled')
       return 'requeue'
