@@ -182,7 +182,8 @@ const CONSUMER = [
   'schema',
   'codecs',
 ]
-const HANDLER = [...CONSUMER, 'concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
+const HANDLER_ALONE = ['concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
+const HANDLER = [...CONSUMER, ...HANDLER_ALONE]
 const BATCH_WAIT = 1_000
 const MOST = 65_535
 
@@ -196,11 +197,17 @@ export function consumerSettings(
   if (typeof queueName !== 'string' || queueName === '')
     throw badValue(what, 'queueName', 'the name of a queue', queueName)
   shortStringOption(what, 'queueName', queueName)
-  checkOptions(
-    what,
-    options,
-    handler !== undefined ? HANDLER : isTyped(options) ? [...CONSUMER, 'onFailure'] : CONSUMER,
-  )
+  if (handler !== undefined) checkOptions(what, options, HANDLER)
+  else {
+    const known = isTyped(options) ? [...CONSUMER, 'onFailure'] : CONSUMER
+    checkOptions(what, options, known, HANDLER_ALONE)
+    const needy = HANDLER_ALONE.find(name => !known.includes(name) && Object.hasOwn(options, name))
+    if (needy !== undefined) {
+      throw new EncodeError(
+        `${what}: "${needy}" is an option of a consumer with a handler, the argument before the options`,
+      )
+    }
+  }
   const noAck = booleanOption(what, 'noAck', options.noAck) ?? false
   const { batch } = options
   const limit = limitOption(what, 'concurrency', options.concurrency, 1) ?? (batch === undefined ? undefined : 1)

@@ -332,7 +332,10 @@ describe('protocol.consumer()', { concurrency: 4 }, () => {
         the.protocol.consumer('q', { prefetch: 3 } as object),
         /unknown option "prefetch"; did you mean "prefetchCount"/,
       ],
-      [the.protocol.consumer('q', { concurrency: 3 } as object), /unknown option "concurrency"/],
+      ...['concurrency', 'slowHandlerThreshold', 'onFailure', 'batch'].map((name): [Promise<unknown>, RegExp] => [
+        the.protocol.consumer('q', { [name]: 3 } as object),
+        new RegExp(`^consumer: "${name}" is an option of a consumer with a handler, the argument before the options$`),
+      ]),
       [
         the.protocol.consumer('q', 17 as unknown as object),
         /"handler" must be a function, or options in its place, not 17/,
