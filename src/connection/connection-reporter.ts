@@ -154,6 +154,7 @@ export class ConnectionReporter extends LifecycleReporter implements ErrorReport
 
   /** It is over for good; undefined if the program asked for that. */
   closed(error: Error | undefined): void {
+    this.times.closed()
     this.repeats.flush()
     this.occurred('connection.closed', { error }, () => this.#emit('closed', ...(error === undefined ? [] : [error])))
   }

@@ -52,6 +52,13 @@ export class ConnectionTimes {
     return took
   }
 
+  /** It is over for good: no time runs on. */
+  closed(): void {
+    this.#recoveryMs += this.recoveringMs
+    this.#lostAt = undefined
+    this.#openedAt = undefined
+  }
+
   blocked(): void {
     this.#blockedAt ??= this.#clock.now()
   }

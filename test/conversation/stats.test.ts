@@ -190,4 +190,32 @@ describe('protocol.stats()', () => {
     assert.ok((after.lastRecoveryMs ?? 0) >= recoveringMs, `${after.lastRecoveryMs}, ${recoveringMs}`)
     assert.deepEqual([after.reconnects, after.recoveringMs], [1, 0])
   })
+
+  it('has times that stand still once the connection is closed, also in a recovery', async () => {
+    const ends: readonly ((the: Recoverable) => Promise<unknown>)[] = [
+      the => the.protocol.close(),
+      async the => {
+        the.peer.transport.break(new Error('cut'))
+        await turn()
+        await the.clock.advance(10)
+        await the.protocol.close()
+      },
+      async the => {
+        the.peer.send(methodFrame(0, methods.ConnectionBlocked, { reason: 'low on disk' }))
+        await turn()
+        await the.protocol.close()
+      },
+    ]
+    for (const end of ends) {
+      const the = await Recoverable.open()
+      await the.clock.advance(1_000)
+      await the.clock.until(end(the))
+      const { state, openMs, recoveringMs, totalRecoveryMs, totalBlockedMs } = the.protocol.stats()
+      assert.deepEqual([state, openMs, recoveringMs], ['closed', 0, 0])
+      await the.clock.advance(1_000)
+      const later = the.protocol.stats()
+      assert.deepEqual([later.openMs, later.recoveringMs], [0, 0])
+      assert.deepEqual([later.totalRecoveryMs, later.totalBlockedMs], [totalRecoveryMs, totalBlockedMs])
+    }
+  })
 })
