@@ -224,6 +224,22 @@ describe('the ledger of what a program has made', () => {
     assert.deepEqual(the.sent(QUEUES, 'basic.consume'), [])
   })
 
+  it('loses an auto-delete queue with its last consumer, also if a call before that consumer had no reply when the connection was lost', async () => {
+    const the = await Recoverable.open()
+    const [channel, other] = [await the.protocol.channel(), await the.protocol.channel()]
+    await channel.queueDeclare('q', { autoDelete: true })
+    the.silent.add(QUEUES)
+    const unanswered = follow(other.queueDeclare('r'))
+    await channel.basicConsume(() => {}, 'q', { consumerTag: 'tag' })
+    the.silent.clear()
+    await the.recover()
+    assert.equal(unanswered.state, 'rejected')
+    assert.deepEqual(the.sent(QUEUES, 'basic.consume'), ['queue.declare q', 'basic.consume q tag'])
+    await channel.basicCancel('tag')
+    await the.recover()
+    assert.deepEqual(the.sent(QUEUES, 'basic.consume'), [])
+  })
+
   it('keeps an auto-delete queue that was declared again after its last consumer was cancelled, pipelined', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()

@@ -106,17 +106,17 @@ export class RecordedConsumers {
         entry = effects.written(BasicConsume.key, effect ?? NO_EFFECT, noWait)
       },
       consuming: () => entry?.replied(),
-      gone: () => this.#uncount(recorded)?.accept(),
+      gone: () => this.#uncount(recorded, 'consumerRemoved')?.accept(),
     }
   }
 
-  /** The broker has, or will have, one consumer less. */
-  #uncount(recorded: RecordedConsumer): Effect | undefined {
+  /** The broker has, or will have, one consumer less. Whether the ledger counts it is known in its turn. */
+  #uncount(recorded: RecordedConsumer, how: 'consumerRemoved' | 'consumerLost'): Effect | undefined {
     return this.#host.topology?.written(ledger => {
       const { counted } = recorded
       if (counted === undefined) return
       recorded.counted = undefined
-      ledger.consumerRemoved(counted)
+      ledger[how](counted)
     })
   }
 
@@ -135,7 +135,7 @@ export class RecordedConsumers {
       },
       () => {
         const recorded = this.#consumers.get(tag)
-        const effect = recorded === undefined ? undefined : this.#uncount(recorded)
+        const effect = recorded === undefined ? undefined : this.#uncount(recorded, 'consumerRemoved')
         entry = effects.written(BasicCancel.key, effect ?? NO_EFFECT, false)
       },
     )
@@ -146,17 +146,12 @@ export class RecordedConsumers {
     const recorded = this.#consumers.get(tag)
     if (recorded === undefined) return
     this.#consumers.delete(tag)
-    this.#uncount(recorded)?.accept()
+    this.#uncount(recorded, 'consumerRemoved')?.accept()
   }
 
   /** A life is over that another follows: it counts those that it is granted. */
   lost(): void {
-    for (const recorded of this.#consumers.values()) {
-      const { counted } = recorded
-      if (counted === undefined) continue
-      recorded.counted = undefined
-      this.#host.topology?.written(ledger => ledger.consumerLost(counted)).accept()
-    }
+    for (const recorded of this.#consumers.values()) this.#uncount(recorded, 'consumerLost')?.accept()
   }
 
   get size(): number {
