@@ -28,7 +28,7 @@ export async function isolated<T, O extends CallOptions>(
     const calledAt = source.clock.now()
     // Writes from a microtask leave together; from here, channel.open would leave first, alone.
     await undefined
-    const channel = await source.openingChannel({ what, recover: false, signal, timeout, calledAt })
+    const channel = await source.openingChannel({ what, signal, timeout, calledAt })
     const done = run(channel, options)
     void channel.close()
     return await done

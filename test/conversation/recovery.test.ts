@@ -353,6 +353,31 @@ describe('calls that wait for a recovery', () => {
   })
 })
 
+describe('calls of a protocol that are begun while it recovers', () => {
+  it('wait for the connection after the next if that one is lost before they are sent', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    the.silent.add(methods.QueueDeclare.name)
+    await the.lose()
+    const calls = [
+      the.protocol.queueBind('q', 'amq.topic', 'k'),
+      the.protocol.queueDelete('q'),
+      the.protocol.consumer('q', () => {}),
+      channel.queueBind('q', 'amq.topic', 'own'),
+    ].map(follow<unknown>)
+    await turn()
+    the.silent.clear()
+    await the.recover()
+    await turn()
+    assert.deepEqual(
+      calls.map(({ state, error }) => error?.message ?? state),
+      ['resolved', 'resolved', 'resolved', 'resolved'],
+    )
+    assert.equal(the.protocol.channelsIdsCount, 2)
+  })
+})
+
 describe('basicRecoverAsync', () => {
   it('need not be awaited: if its channel ends before it is sent, onError is called once', async () => {
     const the = await Recoverable.open()
