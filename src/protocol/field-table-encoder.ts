@@ -213,7 +213,7 @@ function writeObject(writer: Writer, value: object, depth: number): void {
   } else if (types.isDate(value)) {
     writeDate(writer, value, depth)
   } else if (isPlainObject(value) || types.isMap(value)) {
-    if ('!' in value) refuseTypeNotation(writer, value as FieldTable, depth)
+    if ('!' in value && WireTypes.of(value) === undefined) refuseTypeNotation(writer, value as FieldTable, depth)
     writer.octet(TABLE)
     writeTable(writer, value as FieldTable, depth + 1)
   } else {

@@ -77,6 +77,8 @@ function readTable(reader: Reader, end: number, depth: number): FieldTable {
       remembered.push({ key: name, type, value })
     }
   }
+  // What another program sent is not a mistake of this one: it can be sent on as the table that it is.
+  if (depth > 1 && remembered === undefined && '!' in table) WireTypes.remember(table, [])
   return table
 }
 

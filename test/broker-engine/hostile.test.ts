@@ -115,6 +115,20 @@ for (const release of RELEASES) {
       }
     })
 
+    it('may send a table that looks like a value of amqplib', () => {
+      const { client, got } = start(release)
+      const notation = sized(
+        entry(Buffer.from('!'), 'S', sized(Buffer.from('int8'))),
+        entry(Buffer.from('value'), 'b', a),
+      )
+      for (const other of ['text', 'täxt']) {
+        client.bytes(publish(a))
+        const text = entry(Buffer.from('other'), 'S', sized(Buffer.from(other)))
+        client.bytes(content(HEADERS, sized(z, entry(a, 'F', notation), text)))
+        assert.deepEqual(got()?.properties?.headers?.['a'], { '!': 'int8', value: 97 }, other)
+      }
+    })
+
     const counts: readonly FieldValue[] = ['7', ['7'], true, { toString: 1, valueOf: 1 }, [{ toString: 1 }], null]
     it('may write any count of deaths', () => {
       const { client, got } = start(release)

@@ -288,6 +288,14 @@ describe('a field table', () => {
     assert.deepStrictEqual(encode({ v: list }), single('41 00000008 53 00000001 78 62 02'))
   })
 
+  it("sends on a received table that looks like amqplib's notation of a type", () => {
+    const notation = tableOf(['!', encodeValue('int8')], ['value', encodeValue(1)])
+    for (const value of [typed('F', notation), typed('A', lengthed(typed('F', notation)))]) {
+      const bytes = tableOf(['v', value])
+      assert.deepStrictEqual(encode(decode(bytes)), bytes)
+    }
+  })
+
   it('remembers wire types hidden from programs', () => {
     const table = decode(single('62 05'))
     assert.deepStrictEqual(table, { v: 5 })
