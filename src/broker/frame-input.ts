@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import { EncodeError, FrameError } from '../errors.ts'
 import { FrameType, ReplyCode } from '../protocol/constants.ts'
 import { longlong, longstr } from '../protocol/fields.ts'
@@ -15,6 +16,7 @@ import type { Release } from './release.ts'
 const BASIC = 60
 /** Class, weight and body size, in front of the properties. */
 const HEADER_SIZE = 12
+const FLAGS_SIZE = 2
 /** Class and method, in front of the arguments. */
 const METHOD_IDS = 4
 const IMMEDIATE = 2
@@ -34,6 +36,8 @@ interface Incoming {
   readonly method: methods.AnyMethod
   readonly args: Record<string, unknown>
   readonly immediate: boolean
+  /** Whether its arguments can be sent on. */
+  readonly isWritable: boolean
   readonly pieces: Buffer[]
   /** Undefined until its header has come. */
   content: { readonly properties: Properties | undefined; missing: number } | undefined
@@ -86,7 +90,14 @@ export class FrameInput {
       return
     }
     const immediate = ((payload.at(-1) ?? 0) & IMMEDIATE) !== 0
-    this.#incoming.set(channel, { method, args, immediate, pieces: [], content: undefined })
+    this.#incoming.set(channel, {
+      method,
+      args,
+      immediate,
+      isWritable: isWritable(payload.subarray(METHOD_IDS), writer => encodeMethod(writer, channel, method, args)),
+      pieces: [],
+      content: undefined,
+    })
   }
 
   #header(channel: number, incoming: Incoming, type: number, payload: Buffer): void {
@@ -100,9 +111,8 @@ export class FrameInput {
       const text = `content body size ${size} exceeds maximum allowed size ${MOST_CONTENT}`
       throw new Refusal(ReplyCode.FRAME_ERROR, text, incoming.method)
     }
-    const { method, args } = incoming
-    const isSound = isWritable(writer => encodeMethod(writer, channel, method, args))
-    incoming.content = { properties: isSound ? propertiesOf(payload) : undefined, missing: Number(size) }
+    const properties = incoming.isWritable ? propertiesOf(payload) : undefined
+    incoming.content = { properties, missing: Number(size) }
     this.#finish(channel, incoming, incoming.content)
   }
 
@@ -142,10 +152,11 @@ export class FrameInput {
 }
 
 /**
- * Whether what was read can be sent on: RabbitMQ reads no NaN and no infinity, and a name that is not UTF-8 may have become
- * too long.
+ * Whether what was read of these octets can be sent on: RabbitMQ reads no NaN and no infinity, and a name that is not
+ * UTF-8 may have become too long. Each of them has an octet that is not ASCII: without one, there is nothing to try.
  */
-function isWritable(write: (writer: Writer) => void): boolean {
+function isWritable(octets: Buffer, write: (writer: Writer) => void): boolean {
+  if (isAscii(octets)) return true
   try {
     Writer.encode(write)
     return true
@@ -166,7 +177,8 @@ function propertiesOf(header: Buffer): Properties | undefined {
   if (header.length > last) known.writeUInt8(header.readUInt8(last) & ~NO_PROPERTIES, last)
   try {
     const properties = Properties.read(known, HEADER_SIZE, known.length)
-    const isSound = !properties.isTooDeep && isWritable(writer => writePropertyList(writer, copied(properties)))
+    const octets = header.subarray(HEADER_SIZE + FLAGS_SIZE)
+    const isSound = !properties.isTooDeep && isWritable(octets, writer => writePropertyList(writer, copied(properties)))
     return isSound ? properties : undefined
   } catch (error) {
     if (error instanceof FrameError) return undefined
@@ -199,7 +211,8 @@ function readArguments(method: methods.AnyMethod, payload: Buffer): Record<strin
   try {
     const args: Record<string, unknown> = decodeArguments(method, new Reader(payload, METHOD_IDS, payload.length))
     const hasTable = method.order.some(({ field }) => field.kind === 'table')
-    return hasTable && !isWritable(writer => encodeMethod(writer, 0, method, args as never)) ? undefined : args
+    const isSound = !hasTable || isWritable(payload, writer => encodeMethod(writer, 0, method, args as never))
+    return isSound ? args : undefined
   } catch (error) {
     if (error instanceof FrameError) return undefined
     throw error
