@@ -340,7 +340,7 @@ export class ClientConnection implements ChannelOwner {
     else if (method === methods.ConnectionCloseOk && this.#state === 'closing') this.end()
     else if (this.#state === 'running') {
       if (method === methods.ConnectionUpdateSecret) this.send(0, methods.ConnectionUpdateSecretOk, {})
-      else this.fail(channelError('unexpected method in connection state running'), method)
+      else this.#host.post(() => this.fail(channelError('unexpected method in connection state running'), method))
     }
   }
 

@@ -5,6 +5,8 @@ import { PROTOCOL_HEADER } from '../../src/protocol/constants.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import { EngineClient, startEngine } from './engine-client.ts'
 
+const nameOf = ({ name }: { readonly name: string }) => name
+
 describe('A connection to the broker', () => {
   for (const [release, header] of [
     ['3.10', Buffer.from(PROTOCOL_HEADER)],
@@ -146,6 +148,32 @@ describe('A connection to the broker', () => {
     assert.equal(client.take()[0]?.args.replyText, "CHANNEL_ERROR - expected 'channel.open'")
     client.send(0, methods.ConnectionCloseOk, {})
     assert.equal(client.ended, 'end')
+  })
+
+  it('is closed by a method at the wrong time when its channels have done what came before', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(
+      Buffer.concat([
+        EngineClient.encode(1, methods.QueueDeclare, { queueName: 'q' }),
+        EngineClient.encode(0, methods.ConnectionCloseOk, {}),
+        EngineClient.encode(1, methods.QueueDeclare, { queueName: 'later' }),
+      ]),
+    )
+    assert.deepEqual(client.take().map(nameOf), ['queue.declare-ok', 'connection.close'])
+    assert.equal(engine.queue('later', '/'), undefined)
+  })
+
+  it('takes no notice of a connection.close-ok that comes together with connection.close', () => {
+    const { engine } = startEngine()
+    const client = EngineClient.open(engine)
+    client.bytes(
+      Buffer.concat([
+        EngineClient.encode(0, methods.ConnectionClose, { replyCode: 200, classId: 0, methodId: 0 }),
+        EngineClient.encode(0, methods.ConnectionCloseOk, {}),
+      ]),
+    )
+    assert.deepEqual(client.take().map(nameOf), ['connection.close-ok'])
   })
 
   const frame = (type: number, payload: string, end = 0xce) => {
