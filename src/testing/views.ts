@@ -149,12 +149,13 @@ export class QueueView {
       if (!this.exists && last.lost > 0) {
         throw new Error(`queue "${this.name}" is gone before it was empty, with ${last.lost} messages`)
       }
-      return this.#ready === 0 && this.#unacked === 0 && this.#delayed === 0
+      const isRead = last.type === 'stream' || this.#ready === 0
+      return isRead && this.#unacked === 0 && this.#delayed === 0
     }
     return this.#until(isEmpty, `queue "${this.name}" is empty`, options)
   }
 
-  /** Wait until `count` messages or more are ready. @throws TimeoutError */
+  /** Wait until `count` messages or more are ready; of a stream, until it has as many. @throws TimeoutError */
   async hasReady(count: number, options?: WaitOptions): Promise<void> {
     checkCount('hasReady', count)
     return this.#until(() => this.#ready >= count, `queue "${this.name}" has ${count} or more ready messages`, options)
@@ -183,7 +184,7 @@ export class QueueView {
   }
 
   get #ready(): number {
-    return this.#queue?.type === 'stream' ? 0 : (this.#queue?.messageCount ?? 0)
+    return this.#queue?.messageCount ?? 0
   }
   get #unacked(): number {
     return this.#queue?.unacked.length ?? 0

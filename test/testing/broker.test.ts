@@ -357,6 +357,18 @@ describe('What a broker in the process remembers', () => {
     }
   })
 
+  it('are as many in a stream as it has, whatever was read of it', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect({ ...broker.inMemory, ...steady })
+    await protocol.queueDeclare('log', { arguments: { 'x-queue-type': 'stream' }, durable: true })
+    const two = broker.queue('log').hasReady(2)
+    for (const body of ['1', '2']) await protocol.publish(body, '', 'log')
+    await two
+    await broker.queue('log').emptied()
+    const more = broker.queue('log').hasReady(3, { timeout: 1 })
+    await assert.rejects(more, /has 3 or more ready messages: it has 2 ready/)
+  })
+
   it('is the newest of the messages that were published, and how many there were', async () => {
     await using broker = await startBroker({ publishedLimit: 2 })
     await using protocol = await connect({ ...broker.inMemory, ...steady })
