@@ -361,6 +361,7 @@ export class Broker implements AsyncDisposable {
 
   /** Add a user, or change the password or the permissions of one. */
   setUser(name: string, options: UserOptions): void {
+    checkName('setUser', name)
     checkUserOptions(`setUser "${name}"`, options)
     this.#engine.setUser(name, options)
   }

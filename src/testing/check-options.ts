@@ -78,7 +78,7 @@ export function checkCloseReason(what: string, reason: CloseReason): void {
 
 /** A reason as text, for what has no code. @throws EncodeError */
 export function checkReason(what: string, reason: string): void {
-  shortStringOption(what, 'reason', reason)
+  checkName(what, reason, 'reason')
 }
 
 /** @throws EncodeError */

@@ -31,6 +31,7 @@ describe('A broker for tests', () => {
     assert.throws(() => broker.closeConnections({ code: 320 } as never), refusal(/unknown option "code"/))
     assert.throws(() => broker.closeChannels('text' as never), refusal(/the options must be an object/))
     assert.throws(() => broker.setUser('me', {} as never), refusal(/"password" must be a string/))
+    assert.throws(() => broker.setUser(5 as never, { password: '' }), refusal(/setUser: "name" must be a string/))
     assert.throws(() => broker.queue(undefined as never), refusal(/queue: "name" must be a string, not undefined/))
     assert.throws(() => broker.exchange(5 as never), refusal(/exchange: "name" must be a string/))
     assert.throws(() => broker.queue('q', null as never), refusal(/queue: "vhost" must be a string, not null/))
