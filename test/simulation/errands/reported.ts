@@ -35,7 +35,7 @@ const PARTS: readonly Part[] = [
       await outing.sleep(20)
       await consumer.close()
     },
-    reported: [FAULT, 'MessageReturnedError: publish of a'],
+    reported: [FAULT, 'MessageReturnedError: the copy of'],
   },
   {
     what: 'a decision that fails',
