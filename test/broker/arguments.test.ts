@@ -60,7 +60,7 @@ function spoilt(accepted: Readonly<Record<string, unknown>>, value: unknown): Re
   return { ...accepted, [Object.keys(accepted).at(-1) ?? '']: value } as Record<string, never>
 }
 
-describe('Arguments of queue.declare', { timeout: 30_000, skip }, () => {
+describe('Arguments of queue.declare', { timeout: 60_000, skip }, () => {
   for (const [type, accepted, refused] of QUEUES) {
     const names = Object.entries(accepted).map(([name, value]) => `${name} ${value}`)
     it(`are taken of a ${type} queue: ${names.join(', ')}`, async () => {
@@ -93,7 +93,7 @@ describe('Arguments of queue.declare', { timeout: 30_000, skip }, () => {
   })
 })
 
-describe('Arguments of basic.consume', { timeout: 30_000, skip }, () => {
+describe('Arguments of basic.consume', { timeout: 60_000, skip }, () => {
   for (const [type, accepted, refused] of CONSUMERS) {
     const names = Object.entries(accepted).map(([name, value]) => `${name} ${value}`)
     it(`are taken of a ${type} queue: ${names.join(', ')}`, async () => {

@@ -4,7 +4,7 @@ import { ConnectionClosedError, EncodeError } from '../../src/index.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('basic.qos', { timeout: 10_000 }, () => {
+describe('basic.qos', { timeout: 60_000 }, () => {
   it('is answered when called without arguments', async () => {
     await using fixture = await openFixture()
     assert.equal(await fixture.channel.basicQos(), undefined)
@@ -56,7 +56,7 @@ describe('basic.qos', { timeout: 10_000 }, () => {
   }
 })
 
-describe('basic.cancel', { timeout: 10_000 }, () => {
+describe('basic.cancel', { timeout: 60_000 }, () => {
   it('ends the consumer: a message published afterwards stays in the queue', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -81,7 +81,7 @@ describe('basic.cancel', { timeout: 10_000 }, () => {
   })
 })
 
-describe('basic.get', { timeout: 10_000 }, () => {
+describe('basic.get', { timeout: 60_000 }, () => {
   it('gives body, envelope, properties and the count of messages after it', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -113,7 +113,7 @@ describe('basic.get', { timeout: 10_000 }, () => {
   })
 })
 
-describe('settling a delivery', { timeout: 10_000 }, () => {
+describe('settling a delivery', { timeout: 60_000 }, () => {
   it('with basicClientAck removes the message for good', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

@@ -5,7 +5,7 @@ import { openFixture } from '../support/fixture.ts'
 import { uniqueName } from '../support/names.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('a channel', { timeout: 10_000 }, () => {
+describe('a channel', { timeout: 60_000 }, () => {
   it('has a number other than 0 and is open', async () => {
     await using fixture = await openFixture()
     await using channel = await fixture.protocol.channel()
@@ -69,7 +69,7 @@ describe('a channel', { timeout: 10_000 }, () => {
   })
 })
 
-describe('channel.flow', { timeout: 10_000 }, () => {
+describe('channel.flow', { timeout: 60_000 }, () => {
   it('asks the broker to send, and says that it does', async () => {
     await using fixture = await openFixture()
     assert.deepEqual(await fixture.channel.flow(true), { active: true })

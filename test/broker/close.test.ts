@@ -4,7 +4,7 @@ import { ChannelClosedError } from '../../src/index.ts'
 import { openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('after close() a channel', { timeout: 10_000 }, () => {
+describe('after close() a channel', { timeout: 60_000 }, () => {
   it('is not open, as it was before', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

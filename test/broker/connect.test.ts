@@ -4,7 +4,7 @@ import { connect } from '../../src/index.ts'
 import { broker } from '../support/broker.ts'
 import { hasNoDelay, watchSockets } from '../support/sockets.ts'
 
-describe('connect()', { timeout: 10_000 }, () => {
+describe('connect()', { timeout: 60_000 }, () => {
   it('gives an open protocol that knows what the server says of itself', async () => {
     await using protocol = await connect(broker.url)
     assert.equal(protocol.state, 'open')

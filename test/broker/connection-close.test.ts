@@ -7,7 +7,7 @@ import { openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 import { watchSockets } from '../support/sockets.ts'
 
-describe('close() of a connection', { timeout: 10_000 }, () => {
+describe('close() of a connection', { timeout: 60_000 }, () => {
   it('ends the state, the channels, the socket and the wait for the end, without an error', async t => {
     const sockets = watchSockets(t)
     const { protocol, channel, errors } = await openFixture()

@@ -4,7 +4,7 @@ import { type ConsumerCallback, DuplicateConsumerTagError } from '../../src/inde
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('basic.consume', { timeout: 10_000 }, () => {
+describe('basic.consume', { timeout: 60_000 }, () => {
   it('gives the callback the consumer tag, the delivery tag, the body and the properties', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

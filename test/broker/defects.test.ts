@@ -83,7 +83,7 @@ async function converse(options: ConnectOptions = {}, offer: Offer = {}): Promis
   return new Conversation(server, peer, await connecting, errors)
 }
 
-describe('confirms', { timeout: 10_000 }, () => {
+describe('confirms', { timeout: 60_000 }, () => {
   it('of several publishes at once settle all of them', async () => {
     await using conversation = await converse()
     const { peer } = conversation
@@ -142,7 +142,7 @@ describe('confirms', { timeout: 10_000 }, () => {
   })
 })
 
-describe('a consumer’s callback', { timeout: 10_000 }, () => {
+describe('a consumer’s callback', { timeout: 60_000 }, () => {
   it('may await calls and confirmed publishes on its own channel and on others', async () => {
     await using fixture = await openFixture()
     const { channel, protocol } = fixture
@@ -231,7 +231,7 @@ describe('a consumer’s callback', { timeout: 10_000 }, () => {
   })
 })
 
-describe('a delivery', { timeout: 10_000 }, () => {
+describe('a delivery', { timeout: 60_000 }, () => {
   it('is put together although heartbeats and other channels’ frames come between its frames', async () => {
     await using conversation = await converse()
     const { peer } = conversation
@@ -340,7 +340,7 @@ describe('a delivery', { timeout: 10_000 }, () => {
   })
 })
 
-describe('onError', { timeout: 10_000 }, () => {
+describe('onError', { timeout: 60_000 }, () => {
   it('is not called for a close() that the program asked for', async () => {
     const errors: unknown[] = []
     const protocol = await connect(broker.url, { recovery: false, onError: error => errors.push(error) })
@@ -390,7 +390,7 @@ describe('onError', { timeout: 10_000 }, () => {
   })
 })
 
-describe('what was negotiated', { timeout: 10_000 }, () => {
+describe('what was negotiated', { timeout: 60_000 }, () => {
   it('allows channelMax channels and refuses the next one, without harm to the connection', async () => {
     await using fixture = await openFixture({ channelMax: 3 })
     const { protocol, channel } = fixture
@@ -426,7 +426,7 @@ describe('what was negotiated', { timeout: 10_000 }, () => {
   })
 })
 
-describe('calls started together on one channel', { timeout: 10_000 }, () => {
+describe('calls started together on one channel', { timeout: 60_000 }, () => {
   it('are all answered, whichever methods they are', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -453,7 +453,7 @@ describe('calls started together on one channel', { timeout: 10_000 }, () => {
   })
 })
 
-describe('the error of a closed channel', { timeout: 10_000 }, () => {
+describe('the error of a closed channel', { timeout: 60_000 }, () => {
   it('has its text in message and a constant in code', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -495,7 +495,7 @@ describe('the error of a closed channel', { timeout: 10_000 }, () => {
   })
 })
 
-describe('a server that does not answer', { timeout: 10_000 }, () => {
+describe('a server that does not answer', { timeout: 60_000 }, () => {
   it('fails connect() at its time limit, with the step it waited in', async () => {
     await using server = await openScriptedServer()
     const clock = new VirtualClock()
@@ -540,7 +540,7 @@ describe('a server that does not answer', { timeout: 10_000 }, () => {
   })
 })
 
-describe('a login', { timeout: 10_000 }, () => {
+describe('a login', { timeout: 60_000 }, () => {
   it('asks the server to say why it refuses, and says it on', async () => {
     await using server = await openScriptedServer()
     const refused = rejection(connect(server.url, { recovery: false }), AuthenticationError)
@@ -596,7 +596,7 @@ describe('a login', { timeout: 10_000 }, () => {
   })
 })
 
-describe('an open connection', { timeout: 10_000 }, () => {
+describe('an open connection', { timeout: 60_000 }, () => {
   it('holds publishes back while the broker blocks, and says why', async () => {
     await using conversation = await converse()
     const { peer, protocol } = conversation
@@ -677,7 +677,7 @@ describe('an open connection', { timeout: 10_000 }, () => {
   })
 })
 
-describe('channel.close', { timeout: 10_000 }, () => {
+describe('channel.close', { timeout: 60_000 }, () => {
   it('from both sides at once is answered, and the number is free only after both answers', async () => {
     await using conversation = await converse()
     const { peer, protocol } = conversation

@@ -6,7 +6,7 @@ import { openFixture } from '../support/fixture.ts'
 import { uniqueName } from '../support/names.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('exchange.declare', { timeout: 10_000 }, () => {
+describe('exchange.declare', { timeout: 60_000 }, () => {
   for (const type of ['direct', 'fanout', 'topic', 'headers']) {
     it(`makes a ${type} exchange`, async () => {
       await using fixture = await openFixture()
@@ -85,7 +85,7 @@ describe('exchange.declare', { timeout: 10_000 }, () => {
   })
 })
 
-describe('exchange.delete', { timeout: 10_000 }, () => {
+describe('exchange.delete', { timeout: 60_000 }, () => {
   it('removes the exchange: a passive declare gives 404 afterwards', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -107,7 +107,7 @@ describe('exchange.delete', { timeout: 10_000 }, () => {
   })
 })
 
-describe('exchange.bind and exchange.unbind', { timeout: 10_000 }, () => {
+describe('exchange.bind and exchange.unbind', { timeout: 60_000 }, () => {
   it('binding lets messages of the source reach the queues of the destination', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

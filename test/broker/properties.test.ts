@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { broker } from '../support/broker.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 
-describe('properties', { timeout: 10_000 }, () => {
+describe('properties', { timeout: 60_000 }, () => {
   it('carry replyTo and correlationId from one channel to another and the answer back', async () => {
     await using fixture = await openFixture()
     const { channel: client } = fixture

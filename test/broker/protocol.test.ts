@@ -18,7 +18,7 @@ import { watchSockets } from '../support/sockets.ts'
 
 const skip = broker.has('tlsUrl') ? false : 'the broker has no TLS listener'
 
-describe('an AmqpProtocol', { timeout: 10_000 }, () => {
+describe('an AmqpProtocol', { timeout: 60_000 }, () => {
   it('is open once connect() has resolved', async () => {
     await using protocol = await connect(broker.url)
     assert.ok(protocol instanceof AmqpProtocol)
@@ -58,7 +58,7 @@ describe('an AmqpProtocol', { timeout: 10_000 }, () => {
   })
 })
 
-describe('fromUrl()', { timeout: 10_000 }, () => {
+describe('fromUrl()', { timeout: 60_000 }, () => {
   it('takes host, port, login, password and virtual host from the URL', async () => {
     await using server = await openScriptedServer()
     const connecting = fromUrl(`amqp://us%40er:p%23w@127.0.0.1:${server.port}/v%2Fhost`, { recovery: false })

@@ -5,7 +5,7 @@ import { openFixture } from '../support/fixture.ts'
 import { Inbox } from '../support/inbox.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('basic.publish', { timeout: 20_000 }, () => {
+describe('basic.publish', { timeout: 60_000 }, () => {
   it('routes a message through its exchange to the bound queue', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

@@ -10,7 +10,7 @@ import { rejection } from '../support/rejection.ts'
 const vhost = decodeURIComponent(new URL(broker.url).pathname.slice(1)) || '/'
 const skip = broker.has('managementUrl') ? false : 'the broker has no management API'
 
-describe('queue.declare', { timeout: 10_000 }, () => {
+describe('queue.declare', { timeout: 60_000 }, () => {
   it('without a name gives the name the server made, of a queue exclusive to the connection', async () => {
     await using fixture = await openFixture()
     await using stranger = await openFixture()
@@ -137,7 +137,7 @@ describe('queue.declare', { timeout: 10_000 }, () => {
   })
 })
 
-describe('queue.delete', { timeout: 10_000 }, () => {
+describe('queue.delete', { timeout: 60_000 }, () => {
   it('gives the count of the messages that went with the queue', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -155,7 +155,7 @@ describe('queue.delete', { timeout: 10_000 }, () => {
   })
 })
 
-describe('queue.bind and queue.unbind', { timeout: 10_000 }, () => {
+describe('queue.bind and queue.unbind', { timeout: 60_000 }, () => {
   it('binding lets the messages of the exchange reach the queue', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture
@@ -203,7 +203,7 @@ describe('queue.bind and queue.unbind', { timeout: 10_000 }, () => {
   })
 })
 
-describe('queue.purge', { timeout: 10_000 }, () => {
+describe('queue.purge', { timeout: 60_000 }, () => {
   it('gives the count of the messages it removed', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

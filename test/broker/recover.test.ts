@@ -4,7 +4,7 @@ import { ConnectionClosedError } from '../../src/index.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { rejection } from '../support/rejection.ts'
 
-describe('basic.recover', { timeout: 10_000 }, () => {
+describe('basic.recover', { timeout: 60_000 }, () => {
   it('as basicRecoverAsync gives what is unacknowledged back to the queue', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

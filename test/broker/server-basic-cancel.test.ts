@@ -4,7 +4,7 @@ import { type Channel, ConsumerCancelledError } from '../../src/index.ts'
 import { deliveryInbox, openFixture } from '../support/fixture.ts'
 import { Inbox } from '../support/inbox.ts'
 
-describe('a consumer that the broker cancels', { timeout: 10_000 }, () => {
+describe('a consumer that the broker cancels', { timeout: 60_000 }, () => {
   it('is reported if the channel has no cancellation callback, and does it no harm', async () => {
     const errors = new Inbox<Error>()
     await using fixture = await openFixture({ onError: error => errors.add(error) })

@@ -64,7 +64,7 @@ interface Span {
   outcome: string | undefined
 }
 
-describe('A tool that subscribes to the tracing channels', { timeout: 20_000 }, () => {
+describe('A tool that subscribes to the tracing channels', { timeout: 60_000 }, () => {
   it('sees one trace from a publish over its consumer and an RPC to the error destination', async () => {
     await using fixture = await openFixture()
     const { protocol } = fixture

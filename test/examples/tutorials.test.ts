@@ -68,10 +68,10 @@ describe('The tutorial examples', { concurrency: 2 }, () => {
 
   it('let a stopped worker end and ack the task in its hands', () =>
     inOwnVhost(async url => {
-      await using stopped = new ExampleProcess('worker', url)
       await send('new-task', url, 'in hand...')
-      await stopped.printed(" [x] Received 'in hand...'")
       await send('new-task', url, 'still waiting')
+      await using stopped = new ExampleProcess('worker', url)
+      await stopped.printed(" [x] Received 'in hand...'")
       const lines = await stop(stopped, 'SIGTERM')
       assert.deepEqual(lines.slice(1), [" [x] Received 'in hand...'", " [x] Done 'in hand...'"])
 

@@ -18,7 +18,7 @@ function settlements(to: Recovering): unknown[] {
     .map(({ args }) => args['deliveryTag'])
 }
 
-describe('a recovered consumer', { timeout: 30_000 }, () => {
+describe('a recovered consumer', { timeout: 60_000 }, () => {
   it('keeps its callback and its tag, with its arguments', async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel()

@@ -18,7 +18,7 @@ async function openConfirming(peer: ScriptedPeer): Promise<void> {
   peer.send(channel, methods.ConfirmSelectOk, {})
 }
 
-describe('publishes around the loss of a connection', { timeout: 30_000 }, () => {
+describe('publishes around the loss of a connection', { timeout: 60_000 }, () => {
   it("have the outcome 'unknown' if they were sent, and are in the queue at most once", async () => {
     await using to = await openRecovering(vhost.url)
     const channel = await to.protocol.channel({ publisherConfirms: true })

@@ -52,7 +52,7 @@ function loadPackage(): typeof asyncamqp & { readonly page: Page } {
   return Object.assign({ page }, page.load(join(packageRoot, 'dist/index.js')) as typeof asyncamqp)
 }
 
-describe('The package in a browser', { timeout: 30_000 }, () => {
+describe('The package in a browser', { timeout: 60_000 }, () => {
   it('needs no more than the packages buffer and events', () => {
     const { page } = loadPackage()
     assert.deepEqual([...page.required].sort(), ['base64-js', 'buffer', 'events', 'ieee754'])

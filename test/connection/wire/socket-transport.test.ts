@@ -131,7 +131,7 @@ async function rejectionOf(promise: Promise<unknown>): Promise<NodeJS.ErrnoExcep
   assert.fail('it connected')
 }
 
-describe('connectSocket', { timeout: 20_000 }, () => {
+describe('connectSocket', { timeout: 60_000 }, () => {
   for (const encrypted of [false, true]) {
     const kind = encrypted ? 'TLS' : 'TCP'
     const listenHere = (t: TestContext) => (encrypted ? listenTls(t) : listenPlain(t))
@@ -517,7 +517,7 @@ describe('connectSocket', { timeout: 20_000 }, () => {
   })
 })
 
-describe('connectSocket with TLS', { timeout: 20_000 }, () => {
+describe('connectSocket with TLS', { timeout: 60_000 }, () => {
   const target = (port: number, options: TlsOptions = {}, host = '127.0.0.1'): TransportTarget => ({
     host,
     port,

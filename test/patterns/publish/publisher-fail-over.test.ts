@@ -82,7 +82,7 @@ function nackAllOn(peer: ScriptedPeer): void {
 const nack = (deliveryTag: number, multiple = false) => ({ deliveryTag, multiple, requeue: false })
 const ack = (deliveryTag: number, multiple = false) => ({ deliveryTag, multiple })
 
-describe('A nack', { timeout: 30_000, concurrency: 4 }, () => {
+describe('A nack', { timeout: 60_000, concurrency: 4 }, () => {
   it('of a channel that began just after a recovery has the message sent again by another, before anything newer', async t => {
     const the = await publishing(t)
     const publisher = await the.protocol.publisher()
