@@ -63,8 +63,6 @@ const LOCALHOST = '127.0.0.1'
 
 /** A broker in this process, to test with: it speaks AMQP 0-9-1 as RabbitMQ does, and keeps everything in memory. */
 export class Broker implements AsyncDisposable {
-  /** The messages that were published, in order; of more than `publishedLimit`, the newest. */
-  readonly published: readonly BrokerMessage[]
   readonly #engine: BrokerEngine
   readonly #watch: Watch
   readonly #slowDown: SlowDown
@@ -73,6 +71,8 @@ export class Broker implements AsyncDisposable {
   readonly #host: string
   readonly #listener: Listener
   readonly #tlsListener: Listener | undefined
+  readonly #published: BrokerMessage[] = []
+  readonly #publishedLimit: number
   #publishedCount = 0
   #memoryPort = 0
   #refuses = false
@@ -97,13 +97,11 @@ export class Broker implements AsyncDisposable {
         heartbeat: options.heartbeat ?? 60,
       },
     })
-    const published: BrokerMessage[] = []
-    this.published = published
-    const { publishedLimit = PUBLISHED_LIMIT } = options
+    this.#publishedLimit = options.publishedLimit ?? PUBLISHED_LIMIT
     this.#engine.onPublish = message => {
       this.#publishedCount++
-      published.push(shown(message))
-      if (published.length > publishedLimit) published.shift()
+      // Many at once are forgotten: each time, all others move.
+      if (this.#published.push(shown(message)) > 1.25 * this.#publishedLimit) this.#forgetPublished()
     }
     this.#watch = new Watch(this.#engine)
     const accept = (port: ClientPort) => this.#accept(port)
@@ -309,6 +307,12 @@ export class Broker implements AsyncDisposable {
 
   // ---- what there is in it
 
+  /** The messages that were published, in order; of more than `publishedLimit`, the newest. */
+  get published(): readonly BrokerMessage[] {
+    this.#forgetPublished()
+    return this.#published
+  }
+
   /** What a queue is and has, and what a test waits for in it. It need not exist yet. */
   queue(name: string, vhost = '/'): QueueView {
     checkName('queue', name)
@@ -395,6 +399,12 @@ export class Broker implements AsyncDisposable {
       () => `${this.#publishedCount} are`,
       options,
     )
+  }
+
+  /** Those that are too many. */
+  #forgetPublished(): void {
+    const many = this.#published.length - this.#publishedLimit
+    if (many > 0) this.#published.splice(0, many)
   }
 
   /** Those that are open. */

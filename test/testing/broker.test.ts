@@ -370,14 +370,14 @@ describe('What a broker in the process remembers', () => {
   })
 
   it('is the newest of the messages that were published, and how many there were', async () => {
-    await using broker = await startBroker({ publishedLimit: 2 })
+    await using broker = await startBroker({ publishedLimit: 4 })
     await using protocol = await connect({ ...broker.inMemory, ...steady })
     await protocol.queueDeclare('q')
-    for (const body of ['1', '2', '3']) await protocol.publish(body, '', 'q')
-    await broker.hasPublished(3)
-    assert.deepEqual(
-      broker.published.map(({ body }) => body.toString()),
-      ['2', '3'],
-    )
+    const bodies = () => broker.published.map(({ body }) => body.toString())
+    for (const body of ['1', '2', '3', '4', '5']) await protocol.publish(body, '', 'q')
+    assert.deepEqual(bodies(), ['2', '3', '4', '5'])
+    for (const body of ['6', '7', '8', '9']) await protocol.publish(body, '', 'q')
+    await broker.hasPublished(9)
+    assert.deepEqual(bodies(), ['6', '7', '8', '9'])
   })
 })
