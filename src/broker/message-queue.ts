@@ -447,8 +447,9 @@ export abstract class MessageQueue implements Queue {
     const { consumer, receiver } = delivery
     const theirs = [...this.#given].filter(other => other === delivery || (consumer && other.consumer === consumer))
     if (consumer !== undefined) this.#remove(consumer)
-    this.settle(theirs, 'nack')
+    // Before another consumer of the same channel gets its messages.
     receiver.post(() => receiver.timedOut(consumer))
+    this.settle(theirs, 'nack')
   }
 
   /** Expired messages are dropped when they are next to be delivered: RabbitMQ looks at the head of a queue alone. */
