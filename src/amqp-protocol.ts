@@ -19,7 +19,7 @@ import type { RecoveringConnection } from './connection/recovering-connection.ts
 import type { Settings } from './connection/settings/settings.ts'
 import type { TransportPeer } from './connection/wire/transport.ts'
 import type { ConnectionStats } from './diagnostics/stats.ts'
-import { EncodeError } from './errors.ts'
+import { ConnectionLostError, EncodeError } from './errors.ts'
 import { showing } from './lib/await-site.ts'
 import { type CallSite, fromCallSite, placeOfCall, rejection } from './lib/call-site.ts'
 import { INSPECT, type InspectArguments, inspected } from './lib/inspect.ts'
@@ -233,14 +233,18 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
         durationOption('channel', 'publishTimeout', options.publishTimeout) ?? this.#session.publishTimeout
       const role = choiceOption('channel', 'connection', options.connection, ['main', 'publisher'])
       const source = role === 'publisher' ? this.#session.publishing : this.#session
-      const { channel, opened } = await source.openChannel({
-        publisherConfirms,
-        publishTimeout,
-        returnCallback,
-        signal,
-      })
-      await opened
-      return channel
+      const given = { publisherConfirms, publishTimeout, returnCallback, signal }
+      for (;;) {
+        const isRecovering = source.state === 'recovering'
+        const { channel, opened } = await source.openChannel(given)
+        try {
+          await opened
+          return channel
+        } catch (error) {
+          // Begun while it recovers, it waits for the next connection, also if that is lost before all is restored.
+          if (!isRecovering || source.ending !== undefined || !(error instanceof ConnectionLostError)) throw error
+        }
+      }
     } catch (error) {
       throw rejection(error, site)
     }

@@ -1,7 +1,7 @@
 import { Channel } from '../channel/channel.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelHost, RecoveringChannel } from '../channel/recovering-channel.ts'
-import { abortedBy } from '../errors.ts'
+import { abortedBy, ConnectionLostError } from '../errors.ts'
 import { describeWait, type WaitBounds, WaitList } from '../lib/wait-list.ts'
 import type { SourcedChannelOptions } from './channel-source.ts'
 import type { Connection } from './connection.ts'
@@ -67,7 +67,7 @@ export class ChannelOpener {
     if (usable?.writer.isGuarded === true) return Promise.resolve().then(() => this.open(options, patient))
     if (signal?.aborted) throw abortedBy(signal, what)
     if (ending !== undefined) throw ending.errorFor(what, false)
-    if (usable !== undefined && this.#hasNumber(usable)) return this.#begin(usable, options)
+    if (usable !== undefined && this.#hasNumber(usable)) return this.#begin(usable, options, patient)
     const bounds = { what, signal, timeout, site }
     if (usable !== undefined) return this.#openOn(usable, options, patient, bounds)
     const since = clock.now()
@@ -81,7 +81,7 @@ export class ChannelOpener {
   tryOpen(options: SourcedChannelOptions): OpeningChannel | undefined {
     const { usable } = this.#host
     if (usable === undefined || usable.writer.isGuarded || !this.#hasNumber(usable)) return undefined
-    return this.#begin(usable, options)
+    return this.#begin(usable, options, false)
   }
 
   #openOn(
@@ -90,9 +90,9 @@ export class ChannelOpener {
     patient: boolean,
     bounds: WaitBounds,
   ): OpeningChannel | Promise<OpeningChannel> {
-    if (this.#hasNumber(connection)) return this.#begin(connection, options)
+    if (this.#hasNumber(connection)) return this.#begin(connection, options, patient)
     if (!this.#host.giveUpChannel() && !patient) throw connection.channels.exhausted(describeWait(bounds))
-    return this.#numbers.wait(bounds, () => this.#begin(this.#connection(), options))
+    return this.#numbers.wait(bounds, () => this.#begin(this.#connection(), options, patient))
   }
 
   #hasNumber(connection: Connection): boolean {
@@ -105,7 +105,7 @@ export class ChannelOpener {
     return usable
   }
 
-  #begin(connection: Connection, options: SourcedChannelOptions): OpeningChannel {
+  #begin(connection: Connection, options: SourcedChannelOptions, patient: boolean): OpeningChannel {
     const { returnCallback, signal } = options
     const channel = new Channel(this.#host, options, returnCallback)
     const { recovering } = channel
@@ -113,8 +113,11 @@ export class ChannelOpener {
     this.#host.remember(recovering)
     const opened = recovering.begin(connection, id, { signal })
     this.#host.begun(recovering)
-    // No caller has it: it must not come back with the next connection.
-    opened.catch(() => recovering.closeByProgram(200, 'the channel was not opened'))
+    opened.catch(error => {
+      // A caller that has it waits with it for the next connection. Otherwise no caller has it: it must not come back.
+      if (patient && error instanceof ConnectionLostError) return
+      void recovering.closeByProgram(200, 'the channel was not opened')
+    })
     return { channel, opened }
   }
 

@@ -354,28 +354,34 @@ describe('calls that wait for a recovery', () => {
 })
 
 describe('calls of a protocol that are begun while it recovers', () => {
-  it('wait for the connection after the next if that one is lost before they are sent', async () => {
-    const the = await Recoverable.open()
-    const channel = await the.protocol.channel()
-    await channel.queueDeclare('q')
-    the.silent.add(methods.QueueDeclare.name)
-    await the.lose()
-    const calls = [
-      the.protocol.queueBind('q', 'amq.topic', 'k'),
-      the.protocol.queueDelete('q'),
-      the.protocol.consumer('q', () => {}),
-      channel.queueBind('q', 'amq.topic', 'own'),
-    ].map(follow<unknown>)
-    await turn()
-    the.silent.clear()
-    await the.recover()
-    await turn()
-    assert.deepEqual(
-      calls.map(({ state, error }) => error?.message ?? state),
-      ['resolved', 'resolved', 'resolved', 'resolved'],
-    )
-    assert.equal(the.protocol.channelsIdsCount, 2)
-  })
+  for (const [when, isOpened] of [
+    ['they are sent', true],
+    ['their channels are open', false],
+  ] as const) {
+    it(`wait for the connection after the next if that one is lost before ${when}`, async () => {
+      const the = await Recoverable.open()
+      const own = await the.protocol.channel()
+      await own.queueDeclare('q')
+      the.silent.add(methods.QueueDeclare.name)
+      await the.lose()
+      await turn()
+      if (!isOpened) the.peer.answers.delete(methods.ChannelOpen.name)
+      const calls = [
+        the.protocol.queueBind('q', 'amq.topic', 'k'),
+        the.protocol.queueDelete('q'),
+        the.protocol.consumer('q', () => {}),
+        own.queueBind('q', 'amq.topic', 'own'),
+        the.protocol.channel(),
+      ].map(follow<unknown>)
+      await turn()
+      the.silent.clear()
+      await the.recover()
+      await turn()
+      const states = calls.map(({ state, error }) => error?.message ?? state)
+      assert.deepEqual([...new Set(states)], ['resolved'])
+      assert.equal(the.protocol.channelsIdsCount, 3)
+    })
+  }
 })
 
 describe('basicRecoverAsync', () => {

@@ -2455,8 +2455,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel that was not opened comes back',
     'connection/channel-opener.ts',
-    "opened.catch(() => recovering.closeByProgram(200, 'the channel was not opened'))",
-    'opened.catch(() => {})',
+    "void recovering.closeByProgram(200, 'the channel was not opened')",
+    '',
     'its number is lost',
   ],
   [
