@@ -20,6 +20,8 @@ export class Listener {
   readonly #host: string
   #port: number
   #wanted = false
+  /** It begins to listen: before it says so, it cannot be closed. */
+  #begins = false
   #starting: Promise<void> | undefined
 
   /** `tls`: as Node's `tls.createServer` takes it. */
@@ -56,8 +58,13 @@ export class Listener {
 
   async #listen(): Promise<void> {
     if (this.#server.listening) return
-    this.#server.listen(this.#port, this.#host)
-    await once(this.#server, 'listening')
+    this.#begins = true
+    try {
+      this.#server.listen(this.#port, this.#host)
+      await once(this.#server, 'listening')
+    } finally {
+      this.#begins = false
+    }
     // A caller that changed its mind meanwhile had nothing to close yet.
     if (!this.#wanted) this.#server.close()
     const address = this.#server.address()
@@ -67,7 +74,7 @@ export class Listener {
   /** Accept no client; those that are connected stay. */
   refuse(): void {
     this.#wanted = false
-    if (this.#server.listening) this.#server.close()
+    if (this.#server.listening && !this.#begins) this.#server.close()
   }
 
   /** Stop when all written bytes have left; clients that do not read are cut. */

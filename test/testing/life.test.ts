@@ -21,11 +21,26 @@ async function listens(port: number): Promise<boolean> {
   })
 }
 
+function afterTicks(ticks: number, run: () => void): void {
+  if (ticks === 0) run()
+  else process.nextTick(() => afterTicks(ticks - 1, run))
+}
+
 const portsOf = (broker: Broker) => [broker.port, Number(new URL(broker.tlsUrl).port)]
 
 describe('The life of a broker for tests', () => {
   const ends: readonly (readonly [string, (broker: Broker) => Promise<unknown>])[] = [
     ['start, then stop', broker => Promise.all([broker.start(), broker.stop()])],
+    [
+      'start, then stop, each some ticks later',
+      async broker => {
+        for (let ticks = 1; ticks <= 5; ticks++) {
+          const started = broker.start()
+          await new Promise<void>(resolve => afterTicks(ticks, () => resolve(broker.stop())))
+          await started
+        }
+      },
+    ],
     ['start, then kill', broker => Promise.all([broker.start(), broker.kill()])],
     ['start, then refuse', broker => Promise.all([broker.start(), broker.refuseConnections()])],
     ['start, then dispose', broker => Promise.all([broker.start(), broker[Symbol.asyncDispose]()])],
