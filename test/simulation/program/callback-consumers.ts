@@ -28,7 +28,7 @@ export class CallbackConsumers {
       if (sent) for (const { id } of all) this.#desk.journal.settled.add(id)
     }
     const callback = async (on: Channel, body: Buffer, envelope: Envelope, properties: BasicProperties) => {
-      const id = this.#desk.idOf(body, properties)
+      const id = this.#desk.idOf(body, properties, envelope)
       this.#desk.journal.seen(consuming, id, envelope.isRedeliver)
       if (noAck) this.#desk.journal.settled.add(id)
       if (multiple) {

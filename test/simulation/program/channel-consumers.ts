@@ -54,7 +54,7 @@ export class ChannelConsumers {
     try {
       await channel.basicConsume(
         (on, body, envelope, properties) => {
-          const id = this.#desk.idOf(body, properties)
+          const id = this.#desk.idOf(body, properties, envelope)
           journal.seen(consuming, id, envelope.isRedeliver)
           return on.basicClientAck(envelope.deliveryTag).then(
             sent => {
@@ -95,7 +95,7 @@ export class ChannelConsumers {
     try {
       const { consumerTag } = await channel.basicConsume(
         (on, body, envelope, properties) => {
-          const id = this.#desk.idOf(body, properties)
+          const id = this.#desk.idOf(body, properties, envelope)
           journal.seen(consuming, id, envelope.isRedeliver)
           return on.basicReject(envelope.deliveryTag, { requeue: true }).catch(() => {})
         },

@@ -1,4 +1,4 @@
-import type { AmqpProtocol, BasicProperties, Channel } from '../../../src/index.ts'
+import type { AmqpProtocol, BasicProperties, Channel, GetEnvelope } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
 import type { Journal } from '../journal.ts'
 import type { Step } from '../steps.ts'
@@ -34,5 +34,5 @@ export interface Desk {
   /** A signal that is aborted after so long; the long one if it is not to be. */
   signalAfter(milliseconds: number | undefined): AbortSignal
   /** The id of a message, whose body and properties must be its own. */
-  idOf(body: Buffer, properties: BasicProperties): string
+  idOf(body: Buffer, properties: BasicProperties, envelope: GetEnvelope): string
 }

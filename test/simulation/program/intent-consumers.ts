@@ -39,7 +39,7 @@ export class IntentConsumers {
     }
     const onFailure = { requeue: 'requeue', reject: 'reject', copy, function: decide } as const
     const see = (message: Message): string => {
-      const id = this.#desk.idOf(message.body, message.properties)
+      const id = this.#desk.idOf(message.body, message.properties, message.envelope)
       this.#desk.journal.seen(consuming, id, message.envelope.isRedeliver)
       return id
     }

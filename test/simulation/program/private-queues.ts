@@ -48,7 +48,7 @@ export class PrivateQueues {
     try {
       await protocol.queueBind(queue, EXCHANGE, key)
       const consumer = await protocol.consumer(queue, message => {
-        const id = this.#desk.idOf(message.body, message.properties)
+        const id = this.#desk.idOf(message.body, message.properties, message.envelope)
         journal.seen(consuming, id, message.envelope.isRedeliver)
         journal.settled.add(id)
       })

@@ -12,6 +12,7 @@ import {
   type Channel,
   type ConnectOptions,
   connect,
+  type GetEnvelope,
   type TransportFactory,
 } from '../../../src/index.ts'
 import type { VirtualClock } from '../../support/virtual-clock.ts'
@@ -285,9 +286,12 @@ export class Program implements Desk {
     return controller.signal
   }
 
-  /** It has to be the one of the properties, and the body whole. */
-  idOf(body: Buffer, properties: BasicProperties): string {
+  /** It has to be the one of the properties, the body whole, and the envelope that of where it was published to. */
+  idOf(body: Buffer, properties: BasicProperties, { exchangeName, routingKey }: GetEnvelope): string {
     const id = properties.messageId ?? ''
+    const { queue = routingKey } = this.journal.published.get(id) ?? {}
+    if ((exchangeName !== '' && exchangeName !== EXCHANGE) || (routingKey !== queue && routingKey !== ERROR_QUEUE))
+      this.journal.violations.push(`${id} came from exchange "${exchangeName}" with routing key "${routingKey}"`)
     const wrong = wrongProperty(id, properties)
     if (wrong !== undefined) this.journal.violations.push(`the properties of ${id} came changed: ${wrong}`)
     if (!isBodyOf(id, body)) this.journal.violations.push(`the body of ${id} came changed`)

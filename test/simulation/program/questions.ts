@@ -69,7 +69,7 @@ export class Questions {
       })
       const result = await asked
       if (result === null) return
-      const id = this.#desk.idOf(result.body, result.properties)
+      const id = this.#desk.idOf(result.body, result.properties, result.envelope)
       if (noAck) this.#desk.journal.settled.add(id)
       else if (await channel.basicClientAck(result.envelope.deliveryTag)) this.#desk.journal.settled.add(id)
     })

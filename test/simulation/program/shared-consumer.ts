@@ -61,7 +61,7 @@ export class SharedConsumer {
   }
 
   #see(message: Message, number: number): string {
-    const id = this.#desk.idOf(message.body, message.properties)
+    const id = this.#desk.idOf(message.body, message.properties, message.envelope)
     this.#desk.journal.seen(this.#consuming, id, message.envelope.isRedeliver, number)
     return id
   }

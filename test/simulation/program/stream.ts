@@ -1,4 +1,4 @@
-import type { AmqpProtocol, BasicProperties, Channel, Envelope, Message } from '../../../src/index.ts'
+import type { AmqpProtocol, BasicProperties, Channel, Envelope, GetEnvelope, Message } from '../../../src/index.ts'
 import { propertiesOf } from '../content.ts'
 import type { Consuming } from '../journal.ts'
 import { bodyOf, STREAM } from '../names.ts'
@@ -60,7 +60,7 @@ export class Stream {
     let count = 0
     const handler = (message: Message): void => {
       const { body, properties, envelope } = message
-      const offset = this.#see(consuming, reading, body, properties, envelope.isRedeliver)
+      const offset = this.#see(consuming, reading, body, properties, envelope)
       if (failEvery > 0 && !envelope.isRedeliver && ++count % failEvery === 0) throw new Error('no use for it yet')
       reading.settled(offset, false)
     }
@@ -83,15 +83,11 @@ export class Stream {
     const channel = await this.#desk.channel(`consumer ${consuming.number}`)
     await channel.basicQos({ prefetchCount: prefetch })
     let worked = 0
-    const callback = async (
-      on: Channel,
-      body: Buffer,
-      { deliveryTag, isRedeliver }: Envelope,
-      properties: BasicProperties,
-    ) => {
-      const offset = this.#see(consuming, reading, body, properties, isRedeliver)
+    const callback = async (on: Channel, body: Buffer, envelope: Envelope, properties: BasicProperties) => {
+      const offset = this.#see(consuming, reading, body, properties, envelope)
       if (++worked % Math.min(prefetch, MOST_AT_ONCE) !== 0) return
-      if (await on.basicClientAck(deliveryTag, { multiple: true }).catch(() => false)) reading.settled(offset, true)
+      if (await on.basicClientAck(envelope.deliveryTag, { multiple: true }).catch(() => false))
+        reading.settled(offset, true)
     }
     const ended = (): void => {
       consuming.closed = true
@@ -115,11 +111,11 @@ export class Stream {
     reading: StreamReading,
     body: Buffer,
     properties: BasicProperties,
-    isRedeliver: boolean,
+    envelope: GetEnvelope,
   ): number {
-    const id = this.#desk.idOf(body, properties)
+    const id = this.#desk.idOf(body, properties, envelope)
     const offset = Number(properties.headers?.['x-stream-offset'])
-    const isAgain = isRedeliver || reading.came(offset, id)
+    const isAgain = envelope.isRedeliver || reading.came(offset, id)
     this.#desk.journal.seen(consuming, id, isAgain)
     return offset
   }
