@@ -9,7 +9,11 @@
  *   node build/test/simulation/main.js --seed 17 --shrink     and the fewest of its steps that still fail
  *   node build/test/simulation/main.js --histories 1000       1,000 histories, from seed 1 on
  *   node build/test/simulation/main.js --first 7              from seed 7 on
+ *   node build/test/simulation/main.js --histories 1000 --workers 2   in two processes: each has a part of the same histories
  */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { runHistory } from './history.ts'
 import { Random } from './random.ts'
@@ -26,6 +30,8 @@ const { values } = parseArgs({
     shrink: { type: 'boolean', default: false },
     histories: { type: 'string' },
     first: { type: 'string' },
+    /** Processes, if the number of histories is given. */
+    workers: { type: 'string', default: '1' },
     /** The seconds are those of the processor. */
     cpu: { type: 'boolean', default: false },
     /** Go on after a failure. */
@@ -90,5 +96,26 @@ async function many(): Promise<void> {
   if (failed > 0) process.exitCode = 1
 }
 
-if (values.seed === undefined) await many()
-else await one(Number(values.seed))
+/** The same histories, of which each process has a part. The first that is wrong ends all, unless they go on. */
+async function together(count: number, first: number, workers: number): Promise<void> {
+  const share = Math.ceil(count / workers)
+  const running = new Set<ChildProcess>()
+  const run = async (from: number): Promise<void> => {
+    const part = ['--histories', String(Math.min(share, count - from)), '--first', String(first + from)]
+    const flags = (['shrink', 'all'] as const).flatMap(flag => (values[flag] ? `--${flag}` : []))
+    const child = fork(fileURLToPath(import.meta.url), [...part, '--steps', values.steps, ...flags])
+    running.add(child)
+    const [code] = await once(child, 'exit')
+    running.delete(child)
+    if (code === 0) return
+    process.exitCode = 1
+    if (!values.all) for (const other of running) other.kill()
+  }
+  await Promise.all(Array.from({ length: Math.ceil(count / share) }, (_, n) => run(n * share)))
+}
+
+const workers = Number(values.workers)
+if (values.seed !== undefined) await one(Number(values.seed))
+else if (workers > 1 && values.histories !== undefined)
+  await together(Number(values.histories), Number(values.first ?? 1), workers)
+else await many()
