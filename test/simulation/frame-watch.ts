@@ -3,6 +3,8 @@ const FRAME_OVERHEAD = 8
 /** `AMQP` and a version, before all frames. */
 const PROTOCOL_HEADER = 8
 const METHOD = 1
+/** The channel of the connection itself. */
+const CONNECTION = 0
 /** Class and method in one number. */
 const TUNE_OK = (10 << 16) | 31
 const CONNECTION_CLOSE = (10 << 16) | 50
@@ -10,6 +12,7 @@ const CONNECTION_CLOSE_OK = (10 << 16) | 51
 const CHANNEL_OPEN = (20 << 16) | 10
 const CHANNEL_CLOSE = (20 << 16) | 40
 const CHANNEL_CLOSE_OK = (20 << 16) | 41
+const BASIC_PUBLISH = (60 << 16) | 40
 
 /** What a client may not write, though its broker passes over it: frames larger than agreed, and methods after a close. */
 export class FrameWatch {
@@ -62,7 +65,9 @@ export class FrameWatch {
     if (method === TUNE_OK) this.#frameMax = bytes.readUInt32BE(payload + 6) || Number.POSITIVE_INFINITY
     if (method === CHANNEL_OPEN) this.#closed.delete(channel)
     const isAnswer = method === CHANNEL_CLOSE_OK || method === CONNECTION_CLOSE_OK
-    if (this.#closed.has(channel) && !isAnswer)
+    // No broker takes a message after connection.close. The other methods do no harm then.
+    const isOver = this.#closed.has(channel) || (this.#closed.has(CONNECTION) && method === BASIC_PUBLISH)
+    if (isOver && !isAnswer)
       this.#complain(`it wrote method ${method >> 16}.${method & 0xffff} on channel ${channel}, which was closed`)
     if (isAnswer || method === CHANNEL_CLOSE || method === CONNECTION_CLOSE) this.#closed.add(channel)
   }

@@ -198,3 +198,48 @@ export const forwards: Errand = async outing => {
     'a header that was changed',
   )
 }
+
+/** A channel is closed over a call without an answer: no callback begins any more, and what waits for one goes back. */
+export const closedOverTimeout: Errand = async outing => {
+  const queue = await outing.queue()
+  const own = await outing.connect()
+  const channel = await own.protocol.channel()
+  const seen: string[] = []
+  const work = async (_channel: unknown, body: Buffer): Promise<void> => {
+    seen.push(body.toString())
+    await outing.sleep(200)
+  }
+  await channel.basicConsume(work, queue, { concurrency: 1 })
+  await outing.publish(queue, '1', '2', '3')
+  await outing.until(() => seen.length === 1, 'a message')
+  await outing.sleep(20)
+  own.freeze('toServer')
+  const asked = channel.queueDeclare(queue, { passive: true, timeout: 50 })
+  await outing.failure(asked, 'TimeoutError', 'a question without an answer')
+  await outing.sleep(500)
+  outing.equal(seen, ['1'], 'callbacks of a channel that was closed over a timeout')
+  own.thaw('toServer')
+  await outing.holds(queue, 3, 'messages that go back')
+}
+
+/** What came without acks is run to the last after a cancel, but a close of the channel by the program drops it. */
+export const droppedByClose: Errand = async outing => {
+  const queue = await outing.queue()
+  const seen: string[] = []
+  for (const closes of [false, true]) {
+    const channel = outing.keep(await outing.protocol.channel())
+    const work = async (_channel: unknown, body: Buffer): Promise<void> => {
+      seen.push(body.toString())
+      await outing.sleep(100)
+    }
+    const { consumerTag } = await channel.basicConsume(work, queue, { concurrency: 1, noAck: true })
+    const [first, ...others] = closes ? ['4', '5', '6'] : ['1', '2', '3']
+    await outing.publish(queue, first ?? '', ...others)
+    await outing.until(() => seen.includes(first ?? ''), 'a message without acks', 5_000)
+    await outing.sleep(20)
+    await channel.basicCancel(consumerTag)
+    if (closes) await channel.close()
+    await outing.sleep(500)
+  }
+  outing.equal(seen, ['1', '2', '3', '4'], 'messages without acks of consumers that were cancelled')
+}

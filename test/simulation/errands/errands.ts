@@ -30,7 +30,16 @@ import {
   tokens,
 } from './connections.ts'
 import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
-import { consumerEnds, crossedCloses, forwards, overflows, slowHandlers, streamConsumers } from './ends.ts'
+import {
+  closedOverTimeout,
+  consumerEnds,
+  crossedCloses,
+  droppedByClose,
+  forwards,
+  overflows,
+  slowHandlers,
+  streamConsumers,
+} from './ends.ts'
 import type { Errand } from './errand.ts'
 import { copyAtClose, copyToNowhere, failures, heldBack } from './failures.ts'
 import {
@@ -207,6 +216,7 @@ export const ERRANDS = {
   channelTransaction,
   channelsAfterLoss,
   closeAtOnce,
+  closedOverTimeout,
   closes,
   closeStops,
   codec,
@@ -216,6 +226,7 @@ export const ERRANDS = {
   crowds,
   deadlines,
   decodedInOrder,
+  droppedByClose,
   deadPeer,
   endedByBoth,
   endedTwice,

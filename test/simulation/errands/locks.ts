@@ -67,7 +67,8 @@ export const behindLocks: Errand = async outing => {
     (error: Error & { outcome?: string }) => error.outcome,
   )
   sent.push(outing.meanwhile(closing.close()))
-  // What is given up holds nothing up that came after it.
+  // What is given up holds nothing up that came after it: the next look at the queue is too far off to wake that.
+  await outing.sleep(350)
   const [impatient, asking] = [
     await protocol.channel({ publisherConfirms: true }),
     await protocol.channel({ publisherConfirms: true }),

@@ -1,4 +1,4 @@
-import { type AmqpProtocol, type Channel, int8 } from '../../../src/index.ts'
+import { type AmqpProtocol, type Channel, decimal, int8 } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 
 /** One byte more than a short string has. */
@@ -111,6 +111,9 @@ const BAD: readonly ((channel: Channel, protocol: AmqpProtocol) => unknown)[] = 
   (_, protocol) => Reflect.apply(protocol.on, protocol, ['recoverd', () => {}]),
   channel => channel.queueUnbind('queue', 'amq.fanout', '', { arguments: { text: 'x'.repeat(16_384) } }),
   () => int8(128),
+  () => decimal(1, -1),
+  () => decimal(1, 1.5),
+  () => decimal(1, 256),
 ]
 
 /** What can be is not refused, to the last byte. */

@@ -1698,8 +1698,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the position of a stream outlives its consumer',
     'channel/consume/deliveries.ts',
-    'position.restarted()',
-    'void position',
+    'consumer.position.restarted()',
+    'void consumer.position',
     'its next messages are taken for older ones',
   ],
   [
@@ -4616,6 +4616,27 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     `return replyCode === 404 && replyText?.startsWith("NOT_FOUND - home node '") === true`,
     'return replyCode === 404',
     'one that the broker named is never made again',
+  ],
+  [
+    'a close leaves what cancelled consumers have',
+    'channel/consume/leaving-sinks.ts',
+    'if (channel !== undefined && leaving.channel !== channel) continue',
+    'if (channel !== undefined || leaving.channel !== channel) continue',
+    'callbacks begin after the close of their channel',
+  ],
+  [
+    'the exchange of a delivery is read two bytes early',
+    'protocol/basic-codec.ts',
+    'exchangeName: internShortstr(buffer, exchangeStart + 1, exchangeEnd)',
+    'exchangeName: internShortstr(buffer, exchangeStart - 1, exchangeEnd)',
+    'it is another name',
+  ],
+  [
+    'a decimal takes any scale up to 255',
+    'protocol/values.ts',
+    'if (!Number.isInteger(scale) || scale < 0 || scale > 255) {',
+    'if ((!Number.isInteger(scale) && scale < 0) || scale > 255) {',
+    'another number is written',
   ],
 ]
 
