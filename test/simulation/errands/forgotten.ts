@@ -5,6 +5,7 @@ import { lose, QUICK } from './recoveries.ts'
 
 /** Milliseconds after which `protocol.publish` has closed a channel that it does not need. */
 const SWEPT = 70_000
+const COLLECTIONS = 3
 
 type Remember = <T extends object>(what: string, thing: T) => T
 
@@ -75,9 +76,13 @@ export const forgotten: Errand = async outing => {
   })
   // It takes as long as all the rest.
   if (outing.number % 3 > 0) return
-  await outing.sleep(SWEPT)
-  collectGarbage()
-  const kept = new Set(things.flatMap(({ what, ref }) => (ref.deref() === undefined ? [] : what)))
+  let kept = new Set<string>()
+  // What V8 compiles at the moment it keeps, for milliseconds: a second collection finds it gone.
+  for (let n = 0; n < COLLECTIONS && (n === 0 || kept.size > 0); n++) {
+    await outing.sleep(SWEPT)
+    collectGarbage()
+    kept = new Set(things.flatMap(({ what, ref }) => (ref.deref() === undefined ? [] : what)))
+  }
   outing.equal([...kept], [], 'what is kept though it is over')
   outing.equal(own.protocol.stats().openChannels, 0, 'channels that are open')
   outing.expect(!signal.aborted && own.protocol.state === 'open', 'a connection has ended')
