@@ -77,7 +77,7 @@ export const forgotten: Errand = async outing => {
   // It takes as long as all the rest.
   if (outing.number % 3 > 0) return
   let kept = new Set<string>()
-  // What V8 compiles at the moment it keeps, for milliseconds: a second collection finds it gone.
+  // V8 may keep a thing for a moment, such as what it compiles just then. What the client keeps is there each time.
   for (let n = 0; n < COLLECTIONS && (n === 0 || kept.size > 0); n++) {
     await outing.sleep(SWEPT)
     collectGarbage()

@@ -7,6 +7,7 @@
  *   node build/test/simulation/mutants/main.js --seconds 10     with less time
  *   node build/test/simulation/mutants/main.js --histories 20   in the first 20 histories
  *   node build/test/simulation/mutants/main.js --errands        with each errand by itself before the histories
+ *   node build/test/simulation/mutants/main.js --kind errand    those that the table has for an errand; or history, none
  *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
  *
  * A mutant that the table of `../README.md` has for an errand is tried by this errand first.
