@@ -195,9 +195,8 @@ export class Broker implements AsyncDisposable {
 
   /** Take connections again. */
   async acceptConnections(): Promise<void> {
-    if (this.#state !== 'running') return
     this.#refuses = false
-    await this.#listen()
+    if (this.#state === 'running') await this.#listen()
   }
 
   /** Neither read nor write, until `thaw()`: clients miss heartbeats. */
@@ -288,9 +287,6 @@ export class Broker implements AsyncDisposable {
     if (this.#state === 'disposed') throw new Error('this broker has been disposed of: start another one')
     if (this.#state !== 'running') {
       this.#state = 'running'
-      this.#refuses = false
-      this.#frozen = false
-      this.#slowDown.freeze(false)
       this.#engine.started()
     }
     await this.#listen()
@@ -430,6 +426,8 @@ export class Broker implements AsyncDisposable {
     if (wasRunning) {
       if (inOrder) this.closeConnections({ replyText: "broker forced connection closure with reason 'shutdown'" })
       this.#engine.restart(inOrder)
+      this.#refuses = false
+      this.#frozen = false
       // The last words of a slow broker come before its connections end.
       this.#slowDown.freeze(false)
       if (inOrder) this.#slowDown.hurry()

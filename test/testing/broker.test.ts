@@ -100,6 +100,26 @@ for (const [way, options] of ways) {
       await using _protocol = await connect(options(broker))
     })
 
+    it('is refusing or frozen after a restart if that was called meanwhile, and not if it was before', async () => {
+      await using broker = await startBroker()
+      broker.refuseConnections()
+      broker.freeze()
+      await broker.restart()
+      await (await connect(options(broker))).close()
+
+      const restarting = broker.restart()
+      broker.refuseConnections()
+      broker.freeze()
+      await restarting
+      await assert.rejects(connect(options(broker)), ConnectionFailedError)
+      await broker.acceptConnections()
+      const connecting = connect(options(broker))
+      await turns(20)
+      assert.deepEqual(broker.connections, [])
+      broker.thaw()
+      await (await connecting).close()
+    })
+
     it('sends what it was slow to send before what comes later', async () => {
       await using broker = await startBroker()
       await using protocol = await connect(options(broker))
