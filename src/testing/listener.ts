@@ -3,8 +3,11 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls'
 import type { Accept } from './memory-transport.ts'
 
-/** Milliseconds for which a client may read nothing of what was written to it before the listener stopped. */
-const LONGEST_STANDSTILL = 2_000
+/**
+ * Half of the milliseconds for which a client may read nothing of what was written to it before the listener stopped: while
+ * bytes wait, the first timeout of a socket only makes Node remember how many.
+ */
+const LONGEST_STANDSTILL = 1_000
 
 interface Client {
   readonly socket: Socket
