@@ -41,7 +41,9 @@ export function asError(thrown: unknown): Error {
 export function anew<E extends Error>(error: E, message = error.message): E {
   const { message: _message, stack: _stack, ...fields } = Object.getOwnPropertyDescriptors<Error>(error)
   const other = Object.setPrototypeOf(new Error(message), Object.getPrototypeOf(error)) as E
-  for (const [name, { value, enumerable = false }] of Object.entries(fields)) {
+  // Its class may read the name from a private field, which the other one has not.
+  const all: PropertyDescriptorMap = Object.assign({ name: { value: error.name } }, fields)
+  for (const [name, { value, enumerable = false }] of Object.entries(all)) {
     Object.defineProperty(other, name, { value, enumerable, configurable: true, writable: true })
   }
   other.stack = `${other.name}: ${message}`

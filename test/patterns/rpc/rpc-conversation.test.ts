@@ -613,31 +613,48 @@ describe('A reply that this client does not take', () => {
   })
 })
 
-describe('A reply that cannot be read', () => {
-  it('rejects its call with an error of its own, also if a codec throws the same one each time', async () => {
-    const one = Object.freeze(new DecodeError('no table'))
-    const csv: Codec = {
-      contentType: 'text/csv',
-      encode: String,
-      decode: () => {
-        throw one
+/** An error of a program's own class. Another object of that class has no such field, and cannot be asked for its name. */
+class PrivateError extends DecodeError {
+  readonly #name = 'DecodeError'
+
+  static {
+    Object.defineProperty(PrivateError.prototype, 'name', {
+      get(this: PrivateError) {
+        return this.#name
       },
-    }
-    const the = await rpcConversation({ codecs: [csv], timeout: Number.POSITIVE_INFINITY })
-    const failed = ['one', 'two'].map(id => rejection(the.client.call('q', 'x', ID(id)), DecodeError))
-    await turn()
-    for (const correlationId of ['one', 'two']) {
-      const content = contentFrames(the.channel, 'a', { correlationId, contentType: 'text/csv' })
-      the.peer.send(deliverFrame(the.channel, the.tag, 1), content)
-    }
-    const errors = await Promise.all(failed)
-    assert.deepEqual(
-      errors.map(({ message }) => message),
-      ['one', 'two'].map(id => `rpc call to "q" with correlationId "${id}" failed: no table`),
-    )
-    for (const { stack = '' } of errors)
-      assert.match(stack, /^DecodeError: rpc call.*no table\n {4}at .*rpc-conversation/)
-  })
+    })
+  }
+}
+
+describe('A reply that cannot be read', () => {
+  for (const [kind, one] of [
+    ['frozen', Object.freeze(new DecodeError('no table'))],
+    ['whose name is private', new PrivateError('no table')],
+  ] as const) {
+    it(`rejects its call with an error of its own, also if a codec throws one each time that is ${kind}`, async () => {
+      const csv: Codec = {
+        contentType: 'text/csv',
+        encode: String,
+        decode: () => {
+          throw one
+        },
+      }
+      const the = await rpcConversation({ codecs: [csv], timeout: Number.POSITIVE_INFINITY })
+      const failed = ['one', 'two'].map(id => rejection(the.client.call('q', 'x', ID(id)), DecodeError))
+      await turn()
+      for (const correlationId of ['one', 'two']) {
+        const content = contentFrames(the.channel, 'a', { correlationId, contentType: 'text/csv' })
+        the.peer.send(deliverFrame(the.channel, the.tag, 1), content)
+      }
+      const errors = await Promise.all(failed)
+      assert.deepEqual(
+        errors.map(({ message }) => message),
+        ['one', 'two'].map(id => `rpc call to "q" with correlationId "${id}" failed: no table`),
+      )
+      for (const { stack = '' } of errors)
+        assert.match(stack, /^DecodeError: rpc call.*no table\n {4}at .*rpc-conversation/)
+    })
+  }
 
   it('rejects its call', async () => {
     const the = await rpcConversation()
