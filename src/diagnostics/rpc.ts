@@ -1,18 +1,18 @@
-import { RemoteError } from '../errors.ts'
+import type { AmqpError } from '../errors.ts'
 import { IncomingContext } from './incoming.ts'
 import { Operation } from './operation.ts'
 import { OutgoingContext, sizeOf } from './outgoing.ts'
 import { type PublishResult, resultOf } from './publish.ts'
 
 /**
- * How a call ended: `'replied'`; `'failed'`, the server's handler threw; else what became of its request, of which `'unknown'`
- * says that it was sent and no reply came.
+ * How a call ended: `'replied'`; `'failed'`, the server's handler threw, or its reply could not be read; else what became of
+ * its request, of which `'unknown'` says that it was sent and no reply came.
  */
 export type RpcCallResult = 'replied' | 'failed' | Exclude<PublishResult, 'confirmed' | 'sent'>
 
 /** What subscribers to `asyncamqp:rpc.call` get: one call of an RPC client, from its request to its reply. */
 export class RpcCallContext extends OutgoingContext {
-  /** Bytes; undefined while there is no reply. */
+  /** Bytes; undefined while there is no reply, and if it failed. */
   replySize: number | undefined = undefined
   /** Undefined until it has ended. */
   outcome: RpcCallResult | undefined = undefined
@@ -25,7 +25,8 @@ export class RpcCallContext extends OutgoingContext {
   /** @internal */
   override failed(error: unknown): void {
     this.error = error
-    this.outcome = error instanceof RemoteError ? 'failed' : resultOf(error, 1)
+    // Errors without an outcome say that a reply has come.
+    this.outcome = (error as Partial<AmqpError>).outcome === undefined ? 'failed' : resultOf(error, 1)
   }
 }
 

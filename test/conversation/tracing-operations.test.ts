@@ -6,12 +6,15 @@ import {
   type ConnectContext,
   ConnectionFailedError,
   connect,
+  DecodeError,
   type ProcessContext,
+  ProtocolError,
   type PublishContext,
   RemoteError,
   type RpcCallContext,
   type RpcHandleContext,
   type SettleContext,
+  type StandardSchema,
 } from '../../src/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
 import { rejection } from '../support/rejection.ts'
@@ -185,6 +188,28 @@ describe('The tracing channels of RPC', () => {
     assert.deepEqual(
       processed.contexts.map(({ kind, outcome }) => `${kind} ${outcome}`),
       ['handler acked', 'handler acked'],
+    )
+  })
+
+  it('say of a call whose reply cannot be read that it failed, and not that none came', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect({ ...broker.inMemory, maxMessageSize: 100 })
+    await protocol.queueDeclare('prices', { durable: true })
+    await protocol.rpcServer('prices', request => request.text().repeat(20))
+    const reply: StandardSchema = {
+      '~standard': { version: 1, vendor: 'test', validate: () => ({ issues: [{ message: 'no price' }] }) },
+    }
+    const client = await protocol.rpcClient({ schema: { reply } })
+    const calls = record<RpcCallContext>('rpc.call')
+    await rejection(client.call('prices', 'pear'), DecodeError)
+    await rejection(client.call('prices', 'pineapple'), ProtocolError)
+    assert.deepEqual(calls.events, [FAILED, FAILED])
+    assert.deepEqual(
+      calls.contexts.map(({ outcome, replySize }) => ({ outcome, replySize })),
+      [
+        { outcome: 'failed', replySize: undefined },
+        { outcome: 'failed', replySize: undefined },
+      ],
     )
   })
 })
