@@ -243,6 +243,15 @@ describe('the log of a connection', () => {
     assert.deepEqual(texts, expected)
   })
 
+  it('says of a message without acks whose handler failed that it is gone', async () => {
+    const { the, lines } = await logged()
+    const failing = (): Promise<never> => Promise.reject(new Error('no good'))
+    const consumer = await the.protocol.consumer('work', failing, { noAck: true })
+    the.peer.send(delivery(1, consumer.stats().consumerTag ?? '', 1, 'a'))
+    await turn()
+    assert.deepEqual(lines, ['warn a handler of queue "work" failed (noAck: its message is gone): no good'])
+  })
+
   it('names the queue of a consumer that was cancelled, or whose handler failed', async () => {
     const { the, lines } = await logged()
     const consumer = await the.protocol.consumer('work', () => Promise.reject(new Error('no good')), {

@@ -29,10 +29,11 @@ export class ConsumerReporter {
 
   /** A message failed. */
   failed(error: unknown, failing: Failing): void {
-    const { queueName, onFailure } = this.#settings
+    const { queueName, onFailure, noAck } = this.#settings
     const of = `of queue "${queueName}"`
+    const next = noAck ? 'noAck: its message is gone' : `onFailure: ${nameOf(onFailure)}`
     const what = failing === 'handler' ? `a handler ${of} failed` : `a message ${of} was not decoded`
-    this.#source.report(error, 'warn', `${what} (onFailure: ${nameOf(onFailure)})`)
+    this.#source.report(error, 'warn', `${what} (${next})`)
   }
 
   slow({ count, longest: { message, ms: longestMs } }: SlowHandlers): void {
