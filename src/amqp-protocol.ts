@@ -286,13 +286,13 @@ export class AmqpProtocol extends EventEmitter<AmqpProtocolEvents> {
   ): Promise<Consumer<Content>> {
     return fromCallSite(placeOfCall(), async () => {
       if (typeof handlerOrOptions === 'function') {
-        return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions ?? {})
+        return await Consumer.open(this.#session, 'consumer', queueName, handlerOrOptions, handlerOptions)
       }
       // A handler that is missing by mistake: messages would be taken, and not be handled.
-      if (handlerOptions !== undefined || typeof (handlerOrOptions ?? {}) !== 'object') {
+      if (handlerOptions !== undefined || handlerOrOptions === null || typeof (handlerOrOptions ?? {}) !== 'object') {
         throw badValue('consumer', 'handler', 'a function, or options in its place', handlerOrOptions)
       }
-      return await Consumer.open(this.#session, 'consumer', queueName, undefined, handlerOrOptions ?? {})
+      return await Consumer.open(this.#session, 'consumer', queueName, undefined, handlerOrOptions)
     })
   }
 

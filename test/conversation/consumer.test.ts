@@ -543,8 +543,30 @@ describe('A consumer whose connection is lost', () => {
     assert.deepEqual(started, ['1'])
     assert.deepEqual(
       fixture.errors.map(({ message }) => message),
-      ['consumer: "what onCancel returns" must be "resume" or "close", not "stop"'],
+      ['consumer of queue "q": "what onCancel returns" must be "resume" or "close", not "stop"'],
     )
+  })
+
+  it('takes what onFailure returns by mistake for an error of the program, which names the message', async () => {
+    const fixture = new Fixture()
+    const onFailure = (() => 'ignore') as unknown as () => 'drop'
+    await fixture.handler(() => Promise.reject(new Error('no good')), { onFailure })
+    await fixture.deliver(1)
+    assert.deepEqual(
+      fixture.errors.map(({ message }) => message.replace(/ must be .* not/, ' must be ..., not')),
+      [
+        'no good',
+        'what onFailure returns for a message from the default exchange with routing key "q" (delivery tag 1) must be ..., not "ignore"',
+      ],
+    )
+  })
+
+  it('has no messages for a loop or for next() if it has a handler', async () => {
+    const fixture = new Fixture()
+    const consumer = await fixture.handler(() => {})
+    const text = 'the consumer of queue "q" has a handler, and no messages for a loop or for next()'
+    for (const ask of [consumer.next(), consumer[Symbol.asyncIterator]().next(), consumer.batches({ size: 1 }).next()])
+      assert.equal((await rejection<EncodeError>(ask, EncodeError)).message, text)
   })
 
   it('aborts the signal of messages in hand, and does not count later errors of their handlers as failures', async () => {
@@ -1064,7 +1086,13 @@ describe('consumer()', () => {
       const error = await rejection(consume('q', handler, { concurrency: 5 }), EncodeError)
       assert.match(error.message, /handler/)
     }
-    const outcome = follow(consume('q', undefined))
+    for (const given of [[null], [() => {}, null]]) {
+      const error = await rejection(consume('q', ...given), EncodeError)
+      assert.match(error.message, /^consumer: .*, not null$/)
+    }
+    const outcome = follow(consume('q', undefined, undefined))
+    const none = { onFailure: undefined, concurrency: undefined }
+    assert.equal((await consume('q', none)).queueName, 'q')
     await turn()
     assert.equal(outcome.state, 'resolved')
   })

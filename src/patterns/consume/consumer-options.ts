@@ -182,7 +182,7 @@ const CONSUMER = [
   'schema',
   'codecs',
 ]
-const HANDLER_ALONE = ['concurrency', 'slowHandlerThreshold', 'onFailure', 'batch']
+const HANDLER_ALONE = ['concurrency', 'slowHandlerThreshold', 'onFailure', 'batch'] as const
 const HANDLER = [...CONSUMER, ...HANDLER_ALONE]
 const BATCH_WAIT = 1_000
 const MOST = 65_535
@@ -201,7 +201,7 @@ export function consumerSettings(
   else {
     const known = isTyped(options) ? [...CONSUMER, 'onFailure'] : CONSUMER
     checkOptions(what, options, known, HANDLER_ALONE)
-    const needy = HANDLER_ALONE.find(name => !known.includes(name) && Object.hasOwn(options, name))
+    const needy = HANDLER_ALONE.find(name => !known.includes(name) && options[name] !== undefined)
     if (needy !== undefined) {
       throw new EncodeError(
         `${what}: "${needy}" is an option of a consumer with a handler, the argument before the options`,

@@ -121,7 +121,7 @@ export class Consumer<Content = unknown>
     what: string,
     queueName: string,
     handler: MessageHandler<Content> | BatchHandler<Content> | undefined,
-    options: HandlerOptions<Content> | BatchHandlerOptions<Content>,
+    options: HandlerOptions<Content> | BatchHandlerOptions<Content> = {},
   ): Promise<Consumer<Content>> {
     // What it gets has the type that it asks for, by then.
     const untyped = handler as MessageHandler | undefined
@@ -243,7 +243,8 @@ export class Consumer<Content = unknown>
     this.#reporter.interrupted(error, consumerTag)
     try {
       const answer = await onCancel?.(error)
-      return choiceOption('consumer', 'what onCancel returns', answer, ['resume', 'close']) !== 'close'
+      const what = `consumer of queue "${this.queueName}"`
+      return choiceOption(what, 'what onCancel returns', answer, ['resume', 'close']) !== 'close'
     } catch (thrown) {
       this.#source.report(thrown, 'unhandled')
       return true

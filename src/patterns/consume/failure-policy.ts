@@ -58,7 +58,8 @@ export class FailurePolicy {
     if (typeof onFailure !== 'function') return onFailure
     try {
       const decide = isWithin ? onFailure : this.#asRegistered
-      return checkFailureAction('onFailure', await decide(message, error)) ?? 'requeue'
+      const answer = await decide(message, error)
+      return checkFailureAction(`what onFailure returns for ${nameOf(message)}`, answer) ?? 'requeue'
     } catch (second) {
       this.#source.report(second, 'unhandled')
       return 'requeue'

@@ -11,6 +11,7 @@ import { type Loop, MessageLoop, type MessageResult } from './message-loop.ts'
 
 /** What the messages come from. */
 export interface TakersHost {
+  readonly queueName: string
   readonly noAck: boolean
   /** A handler gets them, and no one else. */
   readonly hasHandler: boolean
@@ -88,7 +89,9 @@ export class Takers {
     try {
       return await new Promise((resolve, reject) => {
         if (this.#host.hasHandler) {
-          throw new EncodeError('a consumer with a handler has no messages for a loop or for next()')
+          throw new EncodeError(
+            `the consumer of queue "${this.#host.queueName}" has a handler, and no messages for a loop or for next()`,
+          )
         }
         const granted = (): void => resolve(this.#give(loop))
         if (this.#host.isDrained) granted()
