@@ -50,7 +50,8 @@ export class Connections {
   remove(traced: TracedMessage): void {
     const open = this.#byId.get(traced.connectionId)?.open
     const entry = open?.get(traced)
-    if (entry !== undefined) noteResent(entry)
+    if (entry === undefined) return
+    noteResent(entry)
     open?.delete(traced)
     this.#forget(traced)
   }

@@ -77,8 +77,9 @@ abstract class MessageSpans<C extends TracedMessage> {
     const { error, outcome } = traced
     const type = error === undefined ? '' : errorType(error)
     if (startedAt > 0) this.measure((performance.now() - startedAt) / 1_000, destination.metricAttributes, type)
+    // Also one that does not record any more, since a handler has ended it.
+    this.telemetry.connections.remove(traced)
     if (span.isRecording()) {
-      this.telemetry.connections.remove(traced)
       const event = OUTCOME_EVENTS[outcome ?? '']
       if (outcome !== undefined) span.setAttribute(ATTRIBUTES.outcome, outcome)
       if (event !== undefined) span.addEvent(event, error === undefined ? {} : errorAttributes(error))

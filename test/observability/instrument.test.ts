@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
-import { diag } from '@opentelemetry/api'
+import { diag, trace } from '@opentelemetry/api'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import * as semconv from '@opentelemetry/semantic-conventions/incubating'
@@ -200,6 +200,28 @@ describe('instrument()', () => {
       for (const { attributes } of spans) assert.match(String(attributes['error.type']), /^[A-Za-z_]+$/)
       instrumentation.disable()
     }
+  })
+
+  it('keeps nothing of a message whose span its handler has ended', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.url)
+    await protocol.queueDeclare('q')
+    const instrumentation = instrument({ protocol })
+    let ends = 0
+    await protocol.consumer('q', () => {
+      const span = trace.getActiveSpan()
+      assert.ok(span)
+      span.end()
+      span.end = () => {
+        ends++
+      }
+    })
+    await protocol.publish('x', '', 'q')
+    await broker.queue('q').emptied()
+    assert.equal(ends, 1)
+    // It ends what is under way.
+    instrumentation.disable()
+    assert.equal(ends, 1)
   })
 
   it('harms no operation when a provider throws', async () => {
