@@ -1,6 +1,8 @@
-import { type ArgumentsOf, BasicQos, TxSelect } from '../protocol/methods.ts'
+import { type ArgumentsOf, BasicQos, TxCommit, TxCommitOk, TxSelect } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
+import type { CallContext } from './calls.ts'
 import type { ChannelSession } from './channel-session.ts'
+import type { Publishing } from './publish/publishing.ts'
 import type { Effect } from './written-effects.ts'
 
 export type QosArguments = ArgumentsOf<typeof BasicQos>
@@ -19,8 +21,8 @@ interface WrittenQos {
  *                          ▲                      └──connection lost──▶ lost
  *                          └──────────────────────────rollback────────────┘
  *
- * It changes when a method is written: what follows a commit that has no answer yet belongs to the next transaction. If that
- * commit is lost, its own promise says so.
+ * It changes when a method is written: an ack that follows a commit that has no answer yet belongs to the next transaction.
+ * If that commit is lost, its own promise says so.
  */
 export type TransactionState = 'none' | 'idle' | 'open' | 'lost'
 
@@ -56,6 +58,24 @@ export class ChannelModes {
     if (!NEXT[this.#transaction].includes(state)) return false
     this.#transaction = state
     return true
+  }
+
+  /**
+   * Commit the transaction (tx.commit). Until the broker has answered nothing may follow but channel.close: RabbitMQ would
+   * close the connection (504).
+   */
+  commit(session: ChannelSession, publishing: Publishing, context: CallContext): Promise<void> {
+    const replied = (): void => {
+      session.acker.goOn()
+      if (session.state === 'open') publishing.begin(session.window)
+    }
+    return session.start(context, TxCommit, TxCommitOk.key, () => {
+      session.encode(TxCommit, {})
+      this.transactionTo('idle')
+      session.acker.wait()
+      publishing.end()
+      return { replied }
+    })
   }
 
   /** Put the next life, which is being `opened`, into all of them. Resolves when the broker agrees to that, too. */

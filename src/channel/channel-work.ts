@@ -19,6 +19,7 @@ export interface ChannelWorkHost {
   readonly consumers: readonly Consumer[]
   readonly receivers: Iterable<Consumer>
   readonly publishing: Publishing
+  use<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T>
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T>
 }
 
@@ -54,7 +55,8 @@ export class ChannelWork {
     await Promise.all(
       consumers.map(({ tag, sink }) => {
         sink.cancelled()
-        return openSession.consuming.cancel(tag, false).catch(ignore)
+        const context = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
+        return this.#channel.use(life => life.consuming.cancel(tag, false), context).catch(ignore)
       }),
     )
     this.#cancelTook = host.clock.now() - started

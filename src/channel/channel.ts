@@ -22,7 +22,6 @@ import {
   QueuePurge,
   QueueUnbind,
   type SyncMethod,
-  TxCommit,
   TxRollback,
   TxSelect,
 } from '../protocol/methods.ts'
@@ -657,11 +656,14 @@ export class Channel {
     })
   }
 
-  /** Carry out the publishes and acks since the last commit (tx.commit). */
+  /**
+   * Carry out the publishes and acks since the last commit (tx.commit). What is called on the channel after it goes out once the
+   * broker has answered, since RabbitMQ closes the connection over anything else.
+   */
   txCommit(options: CallOptions = NONE): Promise<void> {
     return this.#method(placeOfCall(), 'tx.commit', undefined, options, CALL, context =>
       this.#recovering.useBehindPublishes(
-        session => session.order(TxCommit, {}, context, () => this.#recovering.transactionTo('idle')),
+        session => this.#recovering.modes.commit(session, this.#recovering.publishing, context),
         context,
       ),
     )

@@ -232,11 +232,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     behindPublishes = false,
   ): Promise<T> {
     try {
-      this.#assertNotOver(context)
-      const session = this.#session
-      const mayGo = this.#state === 'open' || (this.#state === 'reopened' && this.publishing.waiting === 0)
-      // Another connection of the protocol may be the one that makes it again.
-      if (session !== undefined && mayGo && !behindPublishes && this.isBack(context)) return operation(session)
+      this.assertUsable(context)
+      const mayGo = this.#state === 'open' || this.publishing.waiting === 0
+      const session = mayGo && !behindPublishes ? this.#sessionFor(context) : undefined
+      if (session !== undefined) return operation(session)
       return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
     } catch (error) {
       return Promise.reject(rejection(error, context.site))
@@ -245,10 +244,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Its turn has come. */
   #do<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    this.#assertNotOver(context)
-    const session = this.#session
-    const mustWait = session === undefined || this.#state === 'recovering' || !this.isBack(context)
-    return mustWait ? this.use(operation, context) : operation(session)
+    this.assertUsable(context)
+    const session = this.#sessionFor(context)
+    return session === undefined ? this.use(operation, context) : operation(session)
+  }
+
+  /** The life there is, if the call may go now. Another connection of the protocol may be the one that makes what it names. */
+  #sessionFor(context: CallContext): ChannelSession | undefined {
+    return this.publishing.window !== undefined && this.isBack(context) ? this.#session : undefined
   }
 
   isBack({ names = [] }: CallContext): boolean {
@@ -256,15 +259,11 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return routes.plain || routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
   }
 
-  #assertNotOver(context: CallContext): void {
+  assertUsable(context: CallContext): void {
     if (this.#state === 'closed') throw this.#closedError(context)
     if (this.modes.transaction === 'lost') throw this.#transactionLost(context)
-  }
-
-  assertUsable(context: CallContext): void {
-    this.#assertNotOver(context)
     // One that is being closed takes nothing more; one that is being recovered will.
-    if (this.#session?.state === 'closing') this.#session.assertOpen(context)
+    if (this.#state !== 'recovering') this.#session?.assertOpen(context)
   }
 
   /** Send a method whose effect the ledger or the channel's next lives keep. */
@@ -321,7 +320,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
     const { publishing } = this
     // It must not overtake the rollback or the commit of another transaction.
-    if (publishing.transactional && publishing.waiting > 0 && publishing.window !== undefined) {
+    if (publishing.transactional && publishing.waiting > 0 && this.#state !== 'recovering') {
       return this.#settleInTurn(how, tag, multiple, requeue)
     }
     return this.#settle(how, tag, multiple, requeue) ? SENT : STALE

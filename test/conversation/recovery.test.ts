@@ -1248,10 +1248,10 @@ describe('a transaction whose connection is lost', () => {
       await channel.basicPublish('x', '', 'q')
       the.silent.add('tx.commit')
       const committed = channel.txCommit()
-      await work()
+      const worked = work()
       await turn()
       the.peer.send(methodFrame(1, methods.TxCommitOk, {}))
-      await committed
+      await Promise.all([committed, worked])
       the.silent.clear()
       await the.recover()
       await rejection(channel.txCommit(), ConnectionLostError)

@@ -42,6 +42,8 @@ export class Acker implements IncomingSource {
   /** Settlements that were sent. */
   sent = 0
   #state: 'open' | 'frozen' | 'over' = 'open'
+  /** Settlements that wait for tx.commit-ok; undefined while none has to. */
+  #held: (() => void)[] | undefined
   /** Positions of the consumers of streams that have unsettled deliveries: a settlement moves them on. */
   #positions: Set<StreamPosition> | undefined
   /** Deliveries of streams. */
@@ -121,6 +123,10 @@ export class Acker implements IncomingSource {
   }
 
   #write(how: Settlement, wireTag: number, multiple: boolean, requeue: boolean): void {
+    if (this.#held !== undefined) {
+      this.#held.push(() => this.#write(how, wireTag, multiple, requeue))
+      return
+    }
     const { writer } = this.#port
     const bit = multiple ? MULTIPLE : 0
     if (how === 'ack') writeSettlement(writer, this.channelId, BASIC_ACK, wireTag, bit)
@@ -234,6 +240,18 @@ export class Acker implements IncomingSource {
   /** Its message is settled. */
   unwatch(controller: AbortController): void {
     this.#watching?.delete(controller)
+  }
+
+  /** tx.commit is written: what is settled from now on, also by this client itself, waits for the reply. */
+  wait(): void {
+    this.#held = []
+  }
+
+  /** The reply came. */
+  goOn(): void {
+    const held = this.#held ?? []
+    this.#held = undefined
+    if (this.#state === 'open') for (const write of held) write()
   }
 
   /** The broker reads nothing more on the channel, and takes back unsettled deliveries. */

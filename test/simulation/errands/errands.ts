@@ -106,7 +106,7 @@ import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
 import { tracedWork } from './traced-work.ts'
-import { brokenTransactions, droppedTransactions, wholeTransactions } from './transactions.ts'
+import { brokenTransactions, commitsTogether, droppedTransactions, wholeTransactions } from './transactions.ts'
 import { decodedInOrder, encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
 import { unheard } from './unheard.ts'
 
@@ -159,6 +159,7 @@ export const ERRANDS = {
   streamConsumers,
   brokenTransactions,
   droppedTransactions,
+  commitsTogether,
   wholeTransactions,
   unheard,
   servers,

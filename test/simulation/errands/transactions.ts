@@ -161,3 +161,31 @@ export const droppedTransactions: Errand = async outing => {
   outing.equal(control.evidence().queued.get('input')?.length, 0, 'messages whose unit of work was committed')
   outing.equal(units, ['ConnectionLostError', 'committed'], 'units of work')
 }
+
+/** Callbacks that run at the same time commit on one channel: each commit waits for the answer to the one before, and so does all else. */
+export const commitsTogether: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect({ recovery: false })
+  for (const queue of ['input', 'output']) await protocol.queueDeclare(queue)
+  const channel = await protocol.channel()
+  await channel.txSelect()
+  await channel.basicQos({ prefetchCount: 5 })
+  let committed = 0
+  await channel.basicConsume(async (on, body, { deliveryTag }) => {
+    await on.basicPublish(body, '', 'output', { deliveryMode: 2 })
+    await on.basicClientAck(deliveryTag)
+    await on.txCommit()
+    committed++
+  }, 'input')
+  for (let n = 1; n <= 20; n++) await protocol.publish(`${n}`, '', 'input')
+  await outing.until(() => committed === 20, 'the commits', 20_000)
+  outing.equal(control.evidence().queued.get('output')?.length, 20, 'messages that were committed')
+  // An ack, and what is published, with the next commit of another.
+  await protocol.publish('a', '', 'output')
+  const got = await channel.basicGet('output')
+  const settled = [channel.basicPublish('b', '', 'output'), channel.txCommit()]
+  settled.push(channel.basicClientAck(got?.envelope.deliveryTag ?? 0).then(() => {}))
+  settled.push(channel.basicPublish('c', '', 'output'), channel.txCommit())
+  await Promise.all(settled)
+  outing.equal(control.evidence().queued.get('output')?.length, 22, 'messages after both commits')
+}

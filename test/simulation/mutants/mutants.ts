@@ -2027,8 +2027,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close goes before what waits',
     'channel/recovering-channel.ts',
-    'mayGo && !behindPublishes && this.isBack(context)',
-    'mayGo && this.isBack(context)',
+    'mayGo && !behindPublishes ? this.#sessionFor',
+    'mayGo ? this.#sessionFor',
     'messages that were published are not sent',
   ],
   [
@@ -2238,8 +2238,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a commit goes before publishes that wait',
     'channel/channel.ts',
-    'this.#recovering.useBehindPublishes(\n        session => session.order(TxCommit',
-    'this.#recovering.use(\n        session => session.order(TxCommit',
+    'this.#recovering.useBehindPublishes(\n        session => this.#recovering.modes.commit',
+    'this.#recovering.use(\n        session => this.#recovering.modes.commit',
     'they are not committed',
   ],
   [
@@ -3948,8 +3948,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a commit overtakes publishes of its channel',
     'channel/channel.ts',
-    '      this.#recovering.useBehindPublishes(\n        session => session.order(TxCommit',
-    '      this.#recovering.use(\n        session => session.order(TxCommit',
+    '      this.#recovering.useBehindPublishes(\n        session => this.#recovering.modes.commit',
+    '      this.#recovering.use(\n        session => this.#recovering.modes.commit',
     'they are in the next transaction',
   ],
   [
@@ -4025,8 +4025,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a call whose turn has come does not wait for what is away',
     'channel/recovering-channel.ts',
-    "this.#state === 'recovering' || !this.isBack(context)\n    return mustWait",
-    "this.#state === 'recovering'\n    return mustWait",
+    'const session = this.#sessionFor(context)\n    return session',
+    'const session = this.#session\n    return session',
     'the broker refuses it',
   ],
   [
@@ -4557,7 +4557,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close leaves the consumers of channels',
     'channel/channel-work.ts',
-    'openSession.consuming.cancel(tag, false)',
+    'life.consuming.cancel(tag, false)',
     'Promise.resolve(tag)',
     'messages come to a program that ends',
   ],
@@ -4602,6 +4602,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'low = middle + 1',
     'low = middle + 2',
     'they are handled in another order',
+  ],
+  [
+    'what is published after a commit does not wait for its answer',
+    'channel/channel-modes.ts',
+    'publishing.end()\n',
+    'void 0\n',
+    'RabbitMQ closes the connection over it',
+  ],
+  [
+    'what is settled after a commit does not wait for its answer',
+    'channel/channel-modes.ts',
+    'session.acker.wait()\n',
+    'void 0\n',
+    'RabbitMQ closes the connection over it',
   ],
   [
     'a transaction goes on when a recovery loses its channel',

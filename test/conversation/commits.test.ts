@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { ChannelClosedError, ConnectionLostError, type ConnectOptions, TimeoutError } from '../../src/index.ts'
+import * as methods from '../../src/protocol/methods.ts'
+import {
+  type Conversation,
+  converseOnChannel,
+  delivery,
+  FakeBroker,
+  type FakePeer,
+  methodFrame,
+  startConsumer,
+} from '../support/fake-broker.ts'
+import { rejection } from '../support/rejection.ts'
+import { follow, turn } from '../support/settled.ts'
+import { VirtualClock } from '../support/virtual-clock.ts'
+
+type Channel = Parameters<typeof startConsumer>[0]['channel']
+
+interface Scene extends Conversation {
+  readonly channel: Channel
+  readonly clock: VirtualClock
+}
+
+const commitOk = methodFrame(1, methods.TxCommitOk, {})
+
+/** A transactional channel with a consumer that got messages 1 to 4. Its commits are not answered by themselves. */
+async function scene(options: ConnectOptions = {}): Promise<Scene> {
+  const clock = new VirtualClock()
+  const broker = new FakeBroker()
+  broker.prepare = ({ answers }) => {
+    answers.set('tx.select', () => methodFrame(1, methods.TxSelectOk, {}))
+    answers.set('tx.rollback', () => methodFrame(1, methods.TxRollbackOk, {}))
+    answers.set('queue.purge', () => methodFrame(1, methods.QueuePurgeOk, { messageCount: 0 }))
+    answers.set('basic.cancel', () => methodFrame(1, methods.BasicCancelOk, { consumerTag: 'c' }))
+  }
+  const the = await converseOnChannel({ clock, ...options }, broker)
+  await the.channel.txSelect()
+  await startConsumer(the, () => {}, { consumerTag: 'c' })
+  the.peer.send(...[1, 2, 3, 4].map(tag => delivery(1, 'c', tag, `${tag}`)))
+  await turn()
+  return { ...the, clock }
+}
+
+/** What came on the channel since tx.select, without the consumer. */
+function came({ names }: FakePeer): string {
+  const since = names.slice(names.indexOf('1 tx.select') + 1)
+  return since.flatMap(name => /^1 ((?:basic|channel|queue|tx)(?!.*consume)\..*)$/.exec(name)?.[1] ?? []).join(' ')
+}
+
+// RabbitMQ closes the connection over any other method that comes before its commit-ok.
+describe('a commit that is not answered', () => {
+  it('holds back publishes, acks and calls, which then go in their order', async () => {
+    const { peer, channel } = await scene()
+    void channel.basicPublish('a', 'e', 'k')
+    const settled = [channel.txCommit()]
+    assert.equal(await channel.basicClientAck(1), true)
+    void channel.basicPublish('b', 'e', 'k')
+    settled.push(channel.txCommit())
+    const later = channel.basicClientAck(2)
+    settled.push(
+      channel.txRollback(),
+      channel.queuePurge('q').then(() => {}),
+    )
+    await turn()
+    assert.equal(came(peer), 'basic.publish tx.commit')
+    peer.send(commitOk)
+    await turn()
+    assert.equal(came(peer), 'basic.publish tx.commit basic.ack basic.publish tx.commit')
+    peer.send(commitOk)
+    await Promise.all(settled)
+    assert.equal(await later, true)
+    assert.match(came(peer), /tx.commit basic.ack tx.rollback queue.purge$/)
+  })
+
+  it('holds back what the client settles by itself', async () => {
+    const { peer, channel } = await scene({ maxMessageSize: 10, onError: () => {} })
+    const committed = channel.txCommit()
+    await turn()
+    peer.send(delivery(1, 'c', 5, 'larger than that'))
+    await turn()
+    assert.equal(came(peer), 'tx.commit')
+    peer.send(commitOk)
+    await committed
+    await turn()
+    assert.equal(came(peer), 'tx.commit basic.reject')
+  })
+
+  it('lets channel.close go, and nothing after it', async () => {
+    const { peer, channel } = await scene()
+    peer.answers.delete('channel.close')
+    const commit = follow(channel.txCommit())
+    void channel.basicClientAck(1)
+    const waits = rejection(channel.queuePurge('q'), ChannelClosedError)
+    const closed = channel.close()
+    await turn()
+    await waits
+    await rejection(channel.queuePurge('q'), ChannelClosedError)
+    peer.send(commitOk)
+    await turn()
+    assert.equal(commit.state, 'resolved')
+    void channel.basicPublish('late', 'e', 'k')
+    assert.equal(came(peer), 'tx.commit channel.close')
+    peer.reply(1, methods.ChannelCloseOk, {})
+    await closed
+    assert.equal(came(peer), 'tx.commit channel.close')
+  })
+
+  it('lets the others wait no longer than their timeouts', async () => {
+    const { peer, channel, clock } = await scene()
+    const committed = channel.txCommit()
+    const ended = [
+      rejection(channel.queuePurge('q', { timeout: 100 }), TimeoutError),
+      rejection(channel.publish('x', 'e', 'k', {}, { timeout: 100 }), TimeoutError),
+    ]
+    await clock.advance(100)
+    for (const error of await Promise.all(ended)) assert.equal(error.outcome, 'notSent')
+    peer.send(commitOk)
+    await committed
+    await turn()
+    assert.equal(came(peer), 'tx.commit')
+  })
+
+  it('goes on when its answer comes and no caller waits for it', async () => {
+    const { peer, channel } = await scene()
+    const abort = new AbortController()
+    const aborted = follow(channel.txCommit({ signal: abort.signal }))
+    const purged = channel.queuePurge('q')
+    abort.abort()
+    await turn()
+    assert.equal(aborted.state, 'rejected')
+    peer.send(commitOk)
+    await purged
+  })
+
+  it('is lost with its connection, and what waits for it goes on the next one', async () => {
+    const the = await scene({ recovery: true })
+    const lost = rejection(the.channel.txCommit(), ConnectionLostError)
+    const purged = the.channel.queuePurge('q')
+    await turn()
+    the.peer.transport.break(new Error('read ECONNRESET'))
+    await lost
+    const [peer] = await Promise.all([the.broker.accept(), the.clock.advance(50)])
+    peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'c' })
+    await purged
+    assert.equal(came(peer), 'queue.purge')
+  })
+})
+
+describe('a close of the protocol', () => {
+  it('stops a consumer whose channel commits when that is answered', async () => {
+    const { peer, channel, protocol } = await scene()
+    const committed = channel.txCommit()
+    await turn()
+    const closed = protocol.close()
+    await turn()
+    assert.equal(came(peer), 'tx.commit')
+    peer.send(commitOk)
+    await committed
+    await turn()
+    assert.equal(came(peer), 'tx.commit basic.cancel')
+    await closed
+  })
+})
