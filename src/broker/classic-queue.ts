@@ -28,6 +28,12 @@ export class ClassicQueue extends MessageQueue {
     return dropped || this.messageCount === 1
   }
 
+  /** It does not know which messages it has delivered unless it was closed; later releases know only which of these failed. */
+  protected override restarted(stored: Stored, inOrder: boolean): void {
+    if (!inOrder) stored.redelivered = true
+    else if (this.host.release.carriesFailures) stored.redelivered = stored.deliveryCount > 0
+  }
+
   protected outgoing({ message }: Stored): Message {
     return message
   }

@@ -135,6 +135,9 @@ export abstract class MessageQueue implements Queue {
     return body.length
   }
 
+  /** The queue is read again, after it was closed `inOrder` or not. */
+  protected restarted(_stored: Stored, _inOrder: boolean): void {}
+
   /** Milliseconds until a message must be acknowledged, by a consumer or after basic.get. */
   protected timeoutOf(_consumer: Consumer | undefined): number {
     return Number.POSITIVE_INFINITY
@@ -243,7 +246,7 @@ export abstract class MessageQueue implements Queue {
 
   purge(): number {
     const { length } = this.fill
-    this.messages.clear()
+    this.messages.keep(() => false)
     this.#forgetDelayed(() => true)
     this.#watchExpiry()
     this.lengthChanged()
@@ -270,7 +273,7 @@ export abstract class MessageQueue implements Queue {
     const consumers = this.#consumers.all
     for (const consumer of consumers) this.#remove(consumer)
     cancelAll(consumers)
-    this.messages.clear()
+    this.messages.keep(() => false)
     this.#given.clear()
   }
 
@@ -279,13 +282,8 @@ export abstract class MessageQueue implements Queue {
     for (const { stored } of this.#given) this.#takeBack(stored, 'lost')
     this.#given.clear()
     this.#forgetDelayed(one => !kept(one))
-    const stored = this.messages.all.filter(kept)
-    this.messages.clear()
-    for (const one of stored) {
-      // A classic queue does not know which of them it has delivered unless it was closed.
-      if (this.type === 'classic' && !inOrder) one.redelivered = true
-      this.messages.push(one)
-    }
+    this.messages.keep(kept)
+    for (const stored of this.messages.all) this.restarted(stored, inOrder)
     // While the broker is down, its queues do not become older.
     this.#idle?.cancel()
     this.#dropExpired()

@@ -44,8 +44,8 @@ class Lane {
     this.#items.splice(low, 0, stored)
   }
 
-  clear(): void {
-    this.#items = []
+  keep(which: (stored: Stored) => boolean): void {
+    this.#items = this.all.filter(which)
     this.#head = 0
   }
 }
@@ -66,7 +66,8 @@ export interface ReadyMessages {
   drop(head: Stored): void
   /** Back from the consumer that had it. */
   takeBack(stored: Stored): void
-  clear(): void
+  /** The others are gone; these stay where they are. */
+  keep(which: (stored: Stored) => boolean): void
 }
 
 /** For a classic queue: by priority, and within one priority in the order of arrival. Returned messages keep that order. */
@@ -116,10 +117,11 @@ export class PrioritizedMessages implements ReadyMessages {
     this.#count(head, -1)
   }
 
-  clear(): void {
-    for (const lane of this.#lanes) lane.clear()
+  keep(which: (stored: Stored) => boolean): void {
+    for (const lane of this.#lanes) lane.keep(which)
     this.length = 0
     this.bytes = 0
+    for (const stored of this.all) this.#count(stored, 1)
   }
 
   #laneOf({ message }: Stored): Lane {
@@ -181,9 +183,9 @@ export class ReturnedFirst implements ReadyMessages {
     this.bytes -= head.size
   }
 
-  clear(): void {
-    this.#returned.clear()
-    this.#fresh.clear()
-    this.bytes = 0
+  keep(which: (stored: Stored) => boolean): void {
+    this.#returned.keep(which)
+    this.#fresh.keep(which)
+    this.bytes = this.all.reduce((sum, { size }) => sum + size, 0)
   }
 }

@@ -32,7 +32,10 @@ export interface Release {
   readonly expirationFirst: boolean
   /** The story of a death has the keys by which a message was routed; before, that of its publish and those in CC. */
   readonly deathsTellAllKeys: boolean
-  /** A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. */
+  /**
+   * A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. A classic
+   * queue that was stopped knows of no other deliveries.
+   */
   readonly carriesFailures: boolean
   /** A message that dies keeps its header `CC`, also if its queue names the key that it dies with. */
   readonly keepsCopies: boolean

@@ -147,4 +147,44 @@ describe('A broker for tests that was down', () => {
       )
     }
   })
+
+  it('knows what it has got back in order: a classic queue like that of RabbitMQ 4.3 only if the delivery failed', async () => {
+    for (const [release, redelivered] of [
+      ['3.10', [true, true, false]],
+      ['4.3', [false, true, false]],
+    ] as const) {
+      await using broker = await startBroker({ release })
+      const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+      await protocol.queueDeclare('work', { durable: true })
+      for (const body of ['nacked', 'rejected', 'never delivered']) await protocol.publish(body, '', 'work')
+      const channel = await protocol.channel()
+      await channel.basicGet('work')
+      await channel.basicGet('work')
+      await channel.basicClientNack(1)
+      await channel.basicReject(2, { requeue: true })
+      await broker.queue('work').hasReady(3)
+      await broker.restart()
+      assert.deepEqual(
+        broker.queue('work').ready.map(message => message.redelivered),
+        redelivered,
+        release,
+      )
+    }
+  })
+
+  it('gives first what a quorum queue had got back, in that order, whatever its priority', async () => {
+    for (const end of ['stop', 'kill'] as const) {
+      await using broker = await startBroker()
+      const protocol = await connect({ ...broker.inMemory, recovery: false, onError: silent })
+      await protocol.queueDeclare('work', { durable: true, arguments: { 'x-queue-type': 'quorum' } })
+      for (const priority of [1, 9, 9]) await protocol.publish(String(priority), '', 'work', { priority })
+      const channel = await protocol.channel()
+      for (let tag = 1; tag <= 3; tag++) await channel.basicGet('work')
+      await channel.basicClientNack(3)
+      await broker.queue('work').hasReady(1)
+      await broker[end]()
+      await broker.start()
+      assert.deepEqual(bodies(broker, 'work'), ['1', '9', '9'], end)
+    }
+  })
 })
