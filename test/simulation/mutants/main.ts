@@ -6,7 +6,7 @@
  *   node build/test/simulation/mutants/main.js nack secret      those whose name has one of these words
  *   node build/test/simulation/mutants/main.js --seconds 10     with less time
  *   node build/test/simulation/mutants/main.js --histories 20   in the first 20 histories
- *   node build/test/simulation/mutants/main.js --errands        with each errand by itself before the histories
+ *   node build/test/simulation/mutants/main.js --errands        with all errands before the histories
  *   node build/test/simulation/mutants/main.js --kind errand    those that the table has for an errand; or history, none
  *   node build/test/simulation/mutants/main.js --part 1/2       one half of them
  *
@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
     histories: { type: 'string', default: 'Infinity' },
     /** The first seed: the same histories for each, so that a run can be repeated. */
     first: { type: 'string', default: '1' },
-    /** Each errand by itself goes first. */
+    /** All errands go first. */
     errands: { type: 'boolean', default: false },
     /** Those that the table has for an `errand`, for a `history`, or for `none`. */
     kind: { type: 'string' },
@@ -54,10 +54,10 @@ const kindOf = ({ name }: Mutant): string => {
 
 function taskOf(mutant: Mutant): Task {
   const [, errand] = /^errand `(\w+)`/.exec(table.get(mutant.name) ?? '') ?? []
-  const others = values.errands ? ERRAND_NAMES.filter(name => name !== errand) : []
   return {
     ...mutant,
-    errands: errand === undefined ? others : [errand, ...others],
+    errands: errand === undefined ? [] : [errand],
+    together: values.errands ? ERRAND_NAMES.filter(name => name !== errand) : [],
     first: Number(values.first),
     histories: Number(values.histories),
     seconds: Number(values.seconds),

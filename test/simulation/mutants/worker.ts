@@ -10,8 +10,10 @@ import type { Mutant } from './mutants.ts'
 
 /** What to try, and how long. */
 export interface Task extends Mutant {
-  /** Errands that are tried first. */
+  /** Errands that are tried first, each by itself. */
   readonly errands: readonly string[]
+  /** Errands that are tried next, several in one history. */
+  readonly together: readonly string[]
   /** The first seed of histories, and their number at most. */
   readonly first: number
   readonly histories: number
@@ -37,6 +39,9 @@ const STEPS = 200
 const LONGEST_ERRAND = 240_000
 /** Histories of an errand by itself: together they have all forms of it. */
 const ERRAND_SEEDS = 4
+/** Errands in one history, whose end costs as much as five of them; and how often all have their turn. */
+const TOGETHER = 12
+const ROUNDS = 2
 /** Turns of the event loop in which what a history left behind comes to its end. */
 const TURNS = 100
 
@@ -73,6 +78,14 @@ function errandSteps(errand: string, seed: number): Step[] {
   ])
 }
 
+/** Several errands, each in one of its forms. */
+function stepsTogether(errands: readonly string[], form: number): Step[] {
+  return errands.flatMap((errand, n) => [
+    { do: 'errand', client: n % CLIENTS, what: errand as ErrandName, calm: true, form },
+    { do: 'wait', ms: LONGEST_ERRAND },
+  ])
+}
+
 function randomSteps(modules: Modules, seed: number): Step[] {
   const { Random: Chance } = modules.get('test/simulation/random.ts') as { Random: typeof Random }
   const steps = modules.get('test/simulation/random-steps.ts') as typeof import('../random-steps.ts')
@@ -86,7 +99,8 @@ async function run(modules: Modules, seed: number, steps: readonly Step[]): Prom
   return wrong
 }
 
-async function hunt({ file, text, replacement, errands, first, histories, seconds }: Task): Promise<Verdict> {
+async function hunt(task: Task): Promise<Verdict> {
+  const { file, text, replacement, errands, together, first, histories, seconds } = task
   const started = used()
   const verdict = (said: string, isDirty = false): Verdict => ({ said, isDirty, seconds: used() - started })
   const path = `src/${file}`
@@ -109,13 +123,20 @@ async function hunt({ file, text, replacement, errands, first, histories, second
       if (said !== undefined) return said
     }
   }
+  for (let round = 0; round < ROUNDS; round++) {
+    for (let from = 0; from < together.length; from += TOGETHER) {
+      const some = together.slice(from, from + TOGETHER)
+      const said = await found(`an errand of round ${round + 1}`, round + 1, stepsTogether(some, round))
+      if (said !== undefined) return said
+    }
+  }
   let count = 0
   for (; count < histories && used() - started < seconds; count++) {
     const seed = first + count
     const said = await found(`history ${count + 1}`, seed, randomSteps(mutant, seed))
     if (said !== undefined) return said
   }
-  return verdict(`missed by ${errands.length} errands and ${count} histories`)
+  return verdict(`missed by ${errands.length + together.length} errands and ${count} histories`)
 }
 
 // What a mutant leaves behind may fail later on.
