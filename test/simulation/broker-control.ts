@@ -67,12 +67,11 @@ function entities(queues: readonly Queue[], exchanges: readonly Exchange[]): Map
     there.set(`exchange ${source}`, describeExchange({ ...flagsOf(exchange), type, internal }))
     for (const { destination, routingKey, arguments: args } of bindings) {
       const ofPrograms = source === EXCHANGE
-      there.set(
-        ofPrograms
-          ? `binding ${destination.name} ${routingKey}`
-          : describeBinding(source, destination.name, routingKey, args),
-        '',
-      )
+      const name = ofPrograms
+        ? `binding ${destination.name} ${routingKey}`
+        : describeBinding(source, destination.name, routingKey, args)
+      // Another one whose arguments differ in nothing but types.
+      there.set(name, there.has(name) ? `${there.get(name)}and again ` : '')
     }
   }
   return there
@@ -269,6 +268,11 @@ export function startSimulatedBroker(clock: VirtualClock, release: ReleaseName, 
       },
       get entities() {
         return entities(queues(), exchanges())
+      },
+      get places() {
+        return queues().flatMap(({ consumers }) =>
+          consumers.map(({ tag, options }) => [tag, options.arguments['x-stream-offset']] as const),
+        )
       },
     }),
   }

@@ -13,6 +13,8 @@ export interface Evidence {
   readonly consumers: ReadonlyMap<string, readonly string[]>
   /** `queue NAME`, `exchange NAME`, `binding QUEUE KEY` of each binding of the programs' exchange, and all other bindings, with what they look like. */
   readonly entities: ReadonlyMap<string, string>
+  /** The place of a stream at which each consumer asked to begin, by its tag. */
+  readonly places: readonly (readonly [tag: string, place: unknown])[]
   /** When the bytes of each message that reached the broker were written last. */
   readonly written: ReadonlyMap<string, number>
   /** How often the broker closed a channel over a settlement of what was settled. */

@@ -1,5 +1,6 @@
 import { abortedBefore, aborts, lateAborts, refusals } from './aborts.ts'
 import { addresses } from './addresses.ts'
+import { alikeBindings } from './alike.ts'
 import { behindTheOther, endsOfTwo, halfLost } from './apart.ts'
 import { batches, besideBatches, failedBatches, trickles } from './batches.ts'
 import { boundedCalls } from './bounds.ts'
@@ -29,6 +30,7 @@ import {
   tokenAgain,
   tokens,
 } from './connections.ts'
+import { contexts } from './contexts.ts'
 import { aroundFrames, everyLength, largeBodies, manyDeadlines } from './edges.ts'
 import {
   closedOverTimeout,
@@ -101,7 +103,7 @@ import {
   timeouts,
 } from './silences.ts'
 import { strangers } from './strangers.ts'
-import { failedInStream, rejectedInStream, storedOffsets, streamOutage, streamSettlements } from './streams.ts'
+import * as streams from './streams.ts'
 import { thrift } from './thrift.ts'
 import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
@@ -138,13 +140,11 @@ export const ERRANDS = {
   busyExchanges,
   lateRemakes,
   lostWhileAnswered,
-  streamSettlements,
   silentCloses,
   busyCloses,
   givenUpOpenings,
   unanswerable,
   secrets,
-  streamOutage,
   lateBindings,
   lateChannels,
   lateConsumers,
@@ -171,6 +171,7 @@ export const ERRANDS = {
   manyCalls,
   failedToken,
   failedConfirms,
+  alikeBindings,
   alikeReturns,
   manyDeadlines,
   largeBodies,
@@ -222,6 +223,7 @@ export const ERRANDS = {
   closeStops,
   codec,
   consumers,
+  contexts,
   copyAtClose,
   copyToNowhere,
   crowds,
@@ -234,8 +236,6 @@ export const ERRANDS = {
   endedUnborn,
   endsOfTwo,
   failedBatches,
-  failedInStream,
-  rejectedInStream,
   failures,
   fewChannels,
   givenUp,
@@ -272,7 +272,6 @@ export const ERRANDS = {
   fullHands,
   slowConfirms,
   slowTokens,
-  storedOffsets,
   strangers,
   tagAgain,
   takenAndRefused,
@@ -288,6 +287,7 @@ export const ERRANDS = {
   lostWhileDecoded,
   typedQuestions,
   unrecovered,
+  ...streams,
 } satisfies Readonly<Record<string, Errand>>
 
 export type ErrandName = keyof typeof ERRANDS

@@ -1,4 +1,5 @@
 import { type AmqpProtocol, type Channel, decimal, int8 } from '../../../src/index.ts'
+import { PROPERTIES } from '../content.ts'
 import type { Errand } from './errand.ts'
 
 /** One byte more than a short string has. */
@@ -80,7 +81,10 @@ const BAD: readonly ((channel: Channel, protocol: AmqpProtocol) => unknown)[] = 
   channel => channel.publish('x', '', 'queue', { priority: -1 }),
   channel => channel.publish('x', '', 'queue', { messageId: LONG }),
   channel => channel.publish('x', '', 'queue', { headers: { call: () => {} } as never }),
-  channel => channel.publish('x', '', 'queue', { unknown: 1 } as never),
+  ...Object.entries({ ...PROPERTIES, headers: {}, deliveryMode: 2, messageId: 'm' }).flatMap(([name, value]) => [
+    (channel: Channel) => channel.publish('x', '', 'queue', { [name]: value, unknown: 1 } as never),
+    (channel: Channel) => channel.publish('x', '', 'queue', { [name]: true } as never),
+  ]),
   channel => channel.publish('x', '', 'queue', {}, { mandatory: 1 as never }),
   channel => channel.publish('x', '', 'queue', {}, { timeout: -1 }),
   channel => channel.basicPublish('x', '', 'queue', { headers: { [LONG]: 1 } }),

@@ -80,6 +80,55 @@ export const streamOutage: Errand = async outing => {
   outing.equal(seen, ['1', '2'], 'what was read of a stream')
 }
 
+const [SECOND, DAY] = [1_000, 86_400_000]
+/** Places in a stream, and how long before the start of its consumer each is that moves with time. */
+const PLACES = [
+  ['next', 0],
+  ['last', 0],
+  ['3s', 3 * SECOND],
+  ['4m', 240 * SECOND],
+  ['5h', 5 * 3_600 * SECOND],
+  ['7D', 7 * DAY],
+  ['2M', 60 * DAY],
+  ['1Y', 365 * DAY],
+  ['first', undefined],
+  [5, undefined],
+  [new Date(1_600_000_000_000), undefined],
+] as const
+
+/** A consumer of a stream that has got nothing asks after a loss for what it asked for first, though time has passed. */
+export const streamAges: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  await protocol.queueDeclare('log', { arguments: { 'x-queue-type': 'stream' } })
+  const channel = await protocol.channel()
+  await channel.basicQos({ prefetchCount: 10 })
+  const began = outing.clock.wallTime()
+  const should = new Map<string, (typeof PLACES)[number]>()
+  for (const each of PLACES) {
+    const options = { arguments: { 'x-stream-offset': each[0] } }
+    should.set((await channel.basicConsume(() => {}, 'log', options)).consumerTag, each)
+  }
+  for (let loss = 1; loss <= 2; loss++) {
+    await outing.sleep(5_000)
+    await lose(outing, own)
+    await outing.sleep(50)
+    const { places } = control.evidence()
+    outing.equal(places.length, should.size, `consumers of a stream after loss ${loss}`)
+    for (const [tag, is] of places) {
+      const [place, age] = should.get(tag) ?? []
+      const since = age === undefined ? undefined : began - age
+      // A time is one of whole seconds.
+      const isRight =
+        since === undefined
+          ? JSON.stringify(is) === JSON.stringify(place)
+          : is instanceof Date && is.getTime() > since - SECOND && is.getTime() <= since + 100
+      outing.expect(isRight, `a consumer that began at ${place} asks for ${is} after loss ${loss}`)
+    }
+  }
+}
+
 /** A message of a stream that fails is handled again here; one that is rejected is passed over. */
 export const failedInStream: Errand = async outing => {
   const queue = await outing.queue({ arguments: { 'x-queue-type': 'stream' } })

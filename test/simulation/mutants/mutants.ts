@@ -4652,6 +4652,48 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'if ((!Number.isInteger(scale) && scale < 0) || scale > 255) {',
     'another number is written',
   ],
+  [
+    'an interval of days is one of hours',
+    'channel/consume/stream-position.ts',
+    "['D', 86_400_000]",
+    "['D', 3_600_000]",
+    'a consumer of a stream goes on at another place',
+  ],
+  [
+    'the place of an interval moves with time',
+    'channel/consume/stream-position.ts',
+    'return unit === undefined ? undefined : Number(offset.slice(0, -1)) * unit',
+    'return undefined',
+    'what was published during an outage is left out',
+  ],
+  [
+    'the octets for 64 bits are two types of arguments',
+    'connection/recovery/binding-key.ts',
+    'if (type === SPEC_INT64) bytes[at] = INT64',
+    'if (type === SPEC_INT64) bytes[at] = SPEC_INT64',
+    'a binding that was undone comes back',
+  ],
+  [
+    'arrays of arguments are compared by their octets',
+    'connection/recovery/binding-key.ts',
+    'inner = type === TABLE || type === ARRAY ? canonical(bytes, inner) : end',
+    'inner = type === TABLE ? canonical(bytes, inner) : end',
+    'a binding that was undone comes back',
+  ],
+  [
+    'what is not decoded is said to be of the other kind',
+    'patterns/consume/dispatcher.ts',
+    "const kind = this.#runs === undefined ? 'loop' : 'handler'",
+    "const kind = this.#runs === undefined ? 'handler' : 'loop'",
+    'a trace has a handler that there is not',
+  ],
+  [
+    'the ack of a message is not traced',
+    'patterns/consume/message.ts',
+    "return SETTLE.active ? this.#settleTraced('ack', false) : this.settle('ack', false)",
+    "return this.settle('ack', false)",
+    'a tool misses it',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
