@@ -168,6 +168,21 @@ const BAD: readonly Given[] = [
   ].map((options): Given => ['amqp://b', options as never]),
 ]
 
+/** The most and the least that can be meant. */
+const LIMITS: readonly Given[] = [
+  { port: 1 },
+  { port: 65_535, virtualhost: 'v'.repeat(255) },
+  { channelMax: 65_535, frameMax: 4_096, heartbeat: 3_600 },
+  { channelMax: 0, frameMax: 0, heartbeat: 0 },
+  { maxMessageSize: 0, maxBuffered: 1, maxWaiting: 0, publishTimeout: 0 },
+  { connectTimeout: 1, rpcTimeout: 1, slowHandlerThreshold: 1, firstAttempts: 1 },
+  { connectTimeout: Number.POSITIVE_INFINITY, rpcTimeout: Number.POSITIVE_INFINITY },
+  ...[
+    { initialDelay: 0, maxDelay: 0, factor: 1, jitter: 0, maxAttempts: 1 },
+    { factor: 1_000, jitter: 1, maxAttempts: Number.POSITIVE_INFINITY },
+  ].map(recovery => ({ recovery })),
+].map((options): Given => ['amqp://b', { connectTimeout: 1_000, ...options } as never])
+
 /** AMQPLAIN has a table without its length. */
 function ofTable(response: Buffer): string {
   const length = Buffer.alloc(4)
@@ -253,6 +268,12 @@ export const addresses: Errand = async outing => {
     } catch (error) {
       outing.expect(false, `${what} failed: ${error}`)
     }
+  }
+  for (const given of LIMITS) {
+    const what = `connect(${JSON.stringify(given)})`
+    const end = await begin(given).catch(thrown => thrown as Error)
+    outing.expect(!(end instanceof Error && end.name === 'EncodeError'), `${what} failed: ${end}`)
+    if (!(end instanceof Error)) await (end as Awaited<ReturnType<typeof connect>>).close().catch(() => {})
   }
   for (const given of BAD.filter((_, n) => isTurn(n))) {
     const what = `connect(${JSON.stringify(given)})`

@@ -72,7 +72,8 @@ export const slowTokens: Errand = async outing => {
     return { password: outing.password, expiresAt: outing.clock.wallTime() + 10_000 }
   }
   const recovery = { initialDelay: 100, maxDelay: 500, jitter: 0 } as const
-  const { protocol, refuse, cut } = await outing.connect({ password, recovery })
+  const own = await outing.connect({ password, recovery })
+  const { protocol, refuse, cut } = own
   refuse(true)
   cut()
   await outing.sleep(20_000)
@@ -81,6 +82,7 @@ export const slowTokens: Errand = async outing => {
   await protocol.ready({ timeout: 20_000 })
   outing.equal(asked, 2, 'tokens for the next login')
   await outing.until(() => asked === 3, 'the next token', 10_000)
+  outing.equal(own.keeping, 0, 'timers that keep the process alive while a connection waits for its next token')
   await protocol.close()
   await outing.sleep(20_000)
   outing.equal(asked, 3, 'tokens after the close')

@@ -1,3 +1,4 @@
+import { QueueDeclare } from '../../../src/codec/index.ts'
 import type { Channel, Envelope } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 import { lose, loseDuring, QUICK, reaches } from './recoveries.ts'
@@ -111,4 +112,37 @@ export const remakes: Errand = async outing => {
   outing.equal(failures, [], 'what could not be made again')
   await lose(outing, own)
   outing.equal(control.evidence().entities.size, before, 'queues, exchanges and bindings after the last loss')
+}
+
+/** Queues that a recovery makes again: more than it makes at a time and while a publish waits for its confirm. */
+const MANY = 900
+
+/** What a publish waits for is made before all else, by whatever way it gets there. */
+export const wantedFirst: Errand = async outing => {
+  const { connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const { protocol } = own
+  const channel = await protocol.channel({ publisherConfirms: true })
+  const names = Array.from({ length: MANY }, (_, n) => `queue ${n}`)
+  await Promise.all(names.map(name => channel.queueDeclare(name, { exclusive: true })))
+  const last = names.at(-1) ?? ''
+  for (const exchange of ['front', 'back']) await channel.exchangeDeclare(exchange, 'fanout', { autoDelete: true })
+  await channel.exchangeBind('back', 'front')
+  await channel.queueBind(last, 'back')
+  const [exchange, key] =
+    [
+      ['', last],
+      ['back', ''],
+      ['front', ''],
+    ][outing.number % 3] ?? []
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  const before = own.wrote(QueueDeclare)
+  const published = channel.publish('x', exchange ?? '', key ?? '', {}, { mandatory: true })
+  own.refuse(false)
+  await published
+  const made = own.wrote(QueueDeclare) - before
+  outing.expect(made < MANY, `${made} queues are made before one that a publish waits for`)
+  await protocol.ready({ timeout: 20_000 })
 }

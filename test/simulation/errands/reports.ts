@@ -52,10 +52,13 @@ export const alikeReturns: Errand = async outing => {
   const channel = outing.keep(await outing.protocol.channel({ publisherConfirms: true }))
   const queue = await outing.queue()
   const nowhere = `${queue} none`
-  const publish = (key: string): Promise<unknown> => channel.publish('alike', '', key, {}, { mandatory: true })
+  // The broker puts an address of the channel in the place of the second one.
+  const replyTo = [undefined, 'amq.rabbitmq.reply-to', 'to nobody'][outing.number % 3]
+  const publish = (key: string): Promise<unknown> => channel.publish('alike', '', key, { replyTo }, { mandatory: true })
+  if (replyTo?.startsWith('amq.') === true) await channel.basicConsume(() => {}, replyTo, { noAck: true })
   await publish(queue)
   // One that is not mandatory goes nowhere, too, and does not come back.
-  const lost = (): Promise<unknown> => channel.publish('alike', '', nowhere, {})
+  const lost = (): Promise<unknown> => channel.publish('alike', '', nowhere, { replyTo })
   const ends = await Promise.allSettled([lost(), ...[nowhere, queue, nowhere, nowhere, queue].map(publish), lost()])
   outing.equal(
     ends.map(({ status }) => status === 'fulfilled'),
@@ -66,7 +69,7 @@ export const alikeReturns: Errand = async outing => {
   const returns: string[] = []
   channel.returnCallback = (_channel, _body, { routingKey }) => void returns.push(routingKey)
   const asking = await outing.channel()
-  const sent = channel.basicPublish('alike', '', nowhere, {}, { mandatory: true })
+  const sent = channel.basicPublish('alike', '', nowhere, { replyTo }, { mandatory: true })
   const declared = asking.queueDeclare(nowhere)
   outing.keep({ close: () => outing.protocol.queueDelete(nowhere) })
   const taken = publish(nowhere).then(

@@ -4694,6 +4694,34 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     "return this.settle('ack', false)",
     'a tool misses it',
   ],
+  [
+    'a queue that a publish waits for is made in its turn',
+    'connection/recovery/pending-topology.ts',
+    'if (!isBack) missing.wantedQueues.add(this.#topology.currentName(routingKey))',
+    'if (!isBack) missing.wantedQueues.delete(this.#topology.currentName(routingKey))',
+    'it waits for all that was declared before it',
+  ],
+  [
+    'the queues of an exchange are made in their turn',
+    'connection/recovery/pending-topology.ts',
+    'wantedQueues.has(record.name) ||',
+    'wantedQueues.has(record.name) &&',
+    'a publish waits for all that was declared before them',
+  ],
+  [
+    'a question for a token keeps the process alive',
+    'connection/token-renewal.ts',
+    'const limit = this.#source.after(LONGEST_ANSWER, late, { keepsProcessAlive: false })',
+    'const limit = this.#source.after(LONGEST_ANSWER, late, { keepsProcessAlive: true })',
+    'it does not end while nothing else keeps it',
+  ],
+  [
+    'the most that an option may be is refused',
+    'connection/settings/settings.ts',
+    'value >= least && value <= most',
+    'value >= least && value < most',
+    'a jitter of 1 is allowed',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
