@@ -18,12 +18,9 @@ describe('The mutants', () => {
     assert.ok(MUTANTS.length >= 30)
   })
 
-  it('each have a row in the table, whose sums are right', () => {
+  it('each have a row in the table', () => {
     const readme = readFileSync(new URL('../../../../test/simulation/README.md', import.meta.url), 'utf8')
     const table = readme.slice(readme.indexOf('| mutant | found after')).split('\n').slice(2, -1)
     assert.deepEqual(table.map(row => row.split(' | ')[0]).sort(), MUTANTS.map(({ name }) => `| ${name}`).sort())
-    const missed = table.filter(row => row.includes(' | not: ')).length
-    const sums = `Of ${table.length}, ${table.length - missed} are found, and ${missed} have a reason`
-    assert.ok(readme.includes(sums), sums)
   })
 })
