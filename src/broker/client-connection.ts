@@ -177,15 +177,16 @@ export class ClientConnection implements ChannelOwner {
 
   /** Bytes have come. */
   receive(bytes: Buffer): void {
-    if (!this.#intake.takes(bytes)) return
-    this.#heartbeats.received()
-    this.#take(bytes)
+    this.#intake.do(() => {
+      this.#heartbeats.received()
+      this.#take(bytes)
+    })
     this.#host.run()
   }
 
-  /** The stream is over: the client has ended it, or it broke. */
+  /** The stream is over: the client has ended it, or it broke. What came before is done first. */
   lost(): void {
-    this.#finish()
+    this.#intake.do(() => this.#host.post(() => this.#finish()))
     this.#host.run()
   }
 
@@ -264,7 +265,6 @@ export class ClientConnection implements ChannelOwner {
 
   #readOn(): void {
     for (const turn of this.#intake.held()) this.#guard(() => this.#intake.do(turn))
-    for (const bytes of this.#intake.unread()) this.receive(bytes)
   }
 
   #take(bytes: Buffer): void {

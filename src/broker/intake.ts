@@ -8,10 +8,8 @@ export class Intake {
   readonly #port: ClientPort
   #isBlocked = false
   #isFrozen = false
-  /** The rest of the bytes that came with the publish that was blocked. */
+  /** What waits, in order. */
   #held: (() => void)[] = []
-  /** What came after these. */
-  #unread: Buffer[] = []
 
   constructor(port: ClientPort) {
     this.#port = port
@@ -39,13 +37,7 @@ export class Intake {
     this.#throttle()
   }
 
-  /** Whether bytes that have come may be taken; if not, they wait. */
-  takes(bytes: Buffer): boolean {
-    if (this.#waits) this.#unread.push(Buffer.from(bytes))
-    return !this.#waits
-  }
-
-  /** Do what bytes that were taken ask for, now or once the client is not blocked. */
+  /** Do what the client asks for, now or once there is nothing to wait for. */
   do(turn: () => void): void {
     if (this.#waits) this.#held.push(turn)
     else turn()
@@ -56,15 +48,9 @@ export class Intake {
     return this.#waits ? [] : this.#held.splice(0)
   }
 
-  /** The same for the bytes that wait. */
-  unread(): Buffer[] {
-    return this.#waits ? [] : this.#unread.splice(0)
-  }
-
   /** Nothing that waits is done any more. */
   discard(): void {
     this.#held = []
-    this.#unread = []
   }
 
   get #waits(): boolean {

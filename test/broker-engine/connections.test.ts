@@ -396,6 +396,24 @@ describe('A connection to the broker', () => {
     assert.equal(engine.queue('q', '/')?.messageCount, 2)
   })
 
+  it('that is lost while it is blocked or stands still has published what it sent, and is gone after that', () => {
+    for (const frozen of [false, true]) {
+      const { engine } = startEngine()
+      const client = EngineClient.open(engine)
+      client.send(1, methods.QueueDeclare, { queueName: 'q', durable: true })
+      const [connection] = engine.connections
+      if (frozen) connection?.freeze(true)
+      else engine.setAlarm('low on memory')
+      for (const body of ['1', '2']) client.publish(1, '', 'q', body)
+      client.lost()
+      assert.equal(engine.connections.size, 1)
+      if (frozen) connection?.freeze(false)
+      engine.setAlarm(undefined)
+      assert.equal(engine.queue('q', '/')?.messageCount, 2)
+      assert.equal(engine.connections.size, 0)
+    }
+  })
+
   it('is read again if it is closed while it is blocked, and publishes nothing more', () => {
     const { engine } = startEngine()
     const client = EngineClient.open(engine)
