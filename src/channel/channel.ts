@@ -238,46 +238,15 @@ export class Channel {
   /** Bind a queue to an exchange (queue.bind): messages of the exchange with this routing key go to the queue. */
   queueBind(queueName: string, exchangeName: string, routingKey = '', options: BindOptions = NONE): Promise<void> {
     return this.#method(placeOfCall(), 'queue.bind', queueName, options, BINDING, context => {
-      const { noWait } = options
-      const args = argumentsOf('queue.bind', options.arguments)
-      return this.#change(
-        QueueBind,
-        { ...context, names: [queueName, exchangeName] },
-        wireName => {
-          const wire = wireName(queueName)
-          return {
-            queueName: wire,
-            exchangeName,
-            routingKey: keyOf(queueName, routingKey, wire),
-            noWait,
-            arguments: args,
-          }
-        },
-        named => {
-          const queue = named(queueName)
-          return ledger => ledger.bound(this.#queueBinding(queueName, queue, exchangeName, routingKey, args))
-        },
-      )
+      return this.#changeBinding(QueueBind, context, queueName, exchangeName, routingKey, options)
     })
   }
 
   /** Remove a binding (queue.unbind); all its arguments identify it. It is not an error if there is none. */
   queueUnbind(queueName: string, exchangeName: string, routingKey = '', options: UnbindOptions = NONE): Promise<void> {
-    return this.#method(placeOfCall(), 'queue.unbind', queueName, options, [...CALL, 'arguments'], context => {
-      const args = argumentsOf('queue.unbind', options.arguments)
-      return this.#change(
-        QueueUnbind,
-        { ...context, names: [queueName, exchangeName] },
-        wireName => {
-          const wire = wireName(queueName)
-          return { queueName: wire, exchangeName, routingKey: keyOf(queueName, routingKey, wire), arguments: args }
-        },
-        named => {
-          const queue = named(queueName)
-          return ledger => ledger.unbound(this.#queueBinding(queueName, queue, exchangeName, routingKey, args))
-        },
-      )
-    })
+    return this.#method(placeOfCall(), 'queue.unbind', queueName, options, [...CALL, 'arguments'], context =>
+      this.#changeBinding(QueueUnbind, context, queueName, exchangeName, routingKey, options),
+    )
   }
 
   /** With `noWait`: resolves, without a result, when the method is written. */
@@ -837,17 +806,18 @@ export class Channel {
   #change<M extends SyncMethod, R>(
     method: M,
     context: CallContext,
-    args: (wireName: (queueName: string) => string) => ArgumentsOf<M>,
+    args: (wireName: (queueName: string) => string, named: (queueName: string) => QueueReference) => ArgumentsOf<M>,
     change?: (named: (queueName: string) => QueueReference) => (ledger: Ledger) => void,
   ): Promise<R> {
     const { names } = this.#recovering
     const sent = this.#recovering.record(method, context, session => {
-      const given = args(queueName => names.wireName(session, queueName))
+      const named = (queueName: string): QueueReference => names.meant(queueName)
+      const given = args(queueName => names.wireName(session, queueName), named)
       const noWait = 'noWait' in given && given.noWait === true
       return {
         args: given,
         written: () => {
-          const apply = change?.(queueName => names.meant(queueName))
+          const apply = change?.(named)
           return (apply === undefined ? undefined : this.#topology?.written(apply, noWait)) ?? NO_EFFECT
         },
       }
@@ -856,16 +826,35 @@ export class Channel {
     return sent as Promise<unknown> as Promise<R>
   }
 
-  #queueBinding(
+  /** With neither a queue nor a key, the key is the name with which the queue declared last was declared: no recovery changes it. */
+  #changeBinding(
+    method: typeof QueueBind | typeof QueueUnbind,
+    context: CallContext,
     queueName: string,
-    queue: QueueReference,
     exchangeName: string,
     routingKey: string,
-    args: BindingDefinition['arguments'],
-  ): BindingDefinition {
-    const { name = '' } = queue
-    const key = keyOf(queueName, routingKey, this.#topology?.currentName(name) ?? name)
-    return binding('queue', exchangeName, name, key, args)
+    { noWait, arguments: given }: BindOptions,
+  ): Promise<void> {
+    const args = argumentsOf(method.name, given)
+    const keyOf = ({ name = '' }: QueueReference): string => (queueName === '' && routingKey === '' ? name : routingKey)
+    return this.#change(
+      method,
+      { ...context, names: [queueName, exchangeName] },
+      (wireName, named) => {
+        const wire = wireName(queueName)
+        // The broker knows the last queue of this life, and its name for the key, before its name is known here.
+        const key = wire === '' ? routingKey : keyOf(named(queueName))
+        return { queueName: wire, exchangeName, routingKey: key, noWait, arguments: args }
+      },
+      named => {
+        const queue = named(queueName)
+        return ledger => {
+          const definition = binding('queue', exchangeName, queue.name ?? '', keyOf(queue), args)
+          if (method === QueueBind) ledger.bound(definition)
+          else ledger.unbound(definition)
+        }
+      },
+    )
   }
 
   /** Send a method that puts the channel into a mode. */
@@ -927,11 +916,6 @@ function declaredAs(queue: QueueReference, definition: QueueDefinition, recovers
 function checkCall(method: string, signal: unknown, timeout: unknown): void {
   signalOption(method, 'signal', signal)
   durationOption(method, 'timeout', timeout)
-}
-
-/** The key of a binding. With neither a queue nor a key, that is the name of the queue declared last, as the queue is. */
-function keyOf(queueName: string, routingKey: string, name: string): string {
-  return queueName === '' && routingKey === '' ? name : routingKey
 }
 
 function binding(

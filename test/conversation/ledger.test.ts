@@ -72,22 +72,20 @@ describe("a binding of '' with the key ''", () => {
     assert.deepEqual(the.sent(BINDINGS), ['queue.bind a amq.direct a'])
   })
 
-  it('has that name also after a recovery, when the queue must be named', async () => {
+  it('has the name with which the queue was declared, whatever its name is after a recovery', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
-    await channel.queueDeclare('')
-    await the.recover()
-    const [, renamed] = the.seen('queueRenamed')[0] ?? []
+    const { queue } = await channel.queueDeclare('')
     await channel.queueBind('', 'amq.direct')
-    await channel.queueBind('', 'amq.topic')
-    assert.deepEqual(the.sent(BINDINGS), [
-      `queue.bind ${renamed} amq.direct ${renamed}`,
-      `queue.bind ${renamed} amq.topic ${renamed}`,
-    ])
-    await channel.queueUnbind('', 'amq.topic')
-    assert.deepEqual(the.sent('queue.unbind'), [`queue.unbind ${renamed} amq.topic ${renamed}`])
     await the.recover()
-    assert.deepEqual(the.sent(BINDINGS), [`queue.bind amq.direct ${renamed}`])
+    assert.deepEqual(the.sent(BINDINGS), [`queue.bind amq.direct ${queue}`])
+    const [, renamed] = the.seen('queueRenamed')[0] ?? []
+    await channel.queueBind('', 'amq.topic')
+    assert.equal(the.sent(BINDINGS)[1], `queue.bind ${renamed} amq.topic ${queue}`)
+    await channel.queueUnbind('', 'amq.direct')
+    assert.deepEqual(the.sent('queue.unbind'), [`queue.unbind ${renamed} amq.direct ${queue}`])
+    await the.recover()
+    assert.deepEqual(the.sent(BINDINGS), [`queue.bind amq.topic ${queue}`])
   })
 
   it('is not what a binding of a named queue becomes when it is made again', async () => {

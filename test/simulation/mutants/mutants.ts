@@ -3731,8 +3731,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'queue.bind does not wait for its exchange',
     'channel/channel.ts',
-    '        QueueBind,\n        { ...context, names: [queueName, exchangeName] },',
-    '        QueueBind,\n        { ...context, names: [queueName] },',
+    '      method,\n      { ...context, names: [queueName, exchangeName] },',
+    '      method,\n      { ...context, names: [queueName] },',
     'the broker closes the channel (404)',
   ],
   [
