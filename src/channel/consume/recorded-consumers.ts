@@ -194,6 +194,8 @@ export class RecordedConsumers {
         args['x-stream-offset'] = resume
       }
       const queueName = this.#queueOf(consumer)
+      // Of a queue with many names not all are remembered.
+      consumer.queue = { name: queueName }
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       const sent = asked(consumer, queueName, false, args)
       const promise = session.consuming
