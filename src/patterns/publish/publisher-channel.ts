@@ -21,8 +21,9 @@ const FAIL_OVER = 10_000
 /** Milliseconds after a nack until its channel is replaced, at the earliest: a leader is elected. */
 const REPLACE_PAUSE = 200
 /**
- * Further milliseconds in which the broker may settle messages in flight. What it has not settled then is sent again,
- * and may arrive twice.
+ * Further milliseconds in which the broker may settle messages in flight after a fail-over. What it has not settled then is
+ * sent again, and may arrive twice. Other nacks say nothing of that: a full queue nacks beside one that is only slow, whose
+ * messages have the time of a channel that nacks nothing.
  */
 const SETTLE_PAUSE = 5_000
 /** Milliseconds that a channel on which the broker nacks stays at least: a queue that is full nacks on every channel. */
@@ -223,13 +224,13 @@ export class PublisherChannel {
     if (this.#nacksPass) {
       this.#to('nacked')
       this.#source.after(REPLACE_PAUSE, () => this.#replace(channel))
-    } else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY) this.#leaveAfter(SETTLE_PAUSE, channel)
+    } else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY) this.#leaveAfter(STALLED, channel)
     return this.#nacksPass
   }
 
   #replace(channel: Channel | undefined): void {
     if (this.#state !== 'nacked' || channel !== this.#channel) return
-    this.#leaveAfter(SETTLE_PAUSE, channel)
+    this.#leaveAfter(this.#retriesNacks ? STALLED : SETTLE_PAUSE, channel)
     this.progressed()
   }
 

@@ -185,6 +185,28 @@ describe('A nack', { timeout: 60_000, concurrency: 4 }, () => {
     assert.equal(publisher.resent, 0)
   })
 
+  for (const onNack of ['reject', 'retry'] as const) {
+    it(`has nothing sent again that another queue confirms late (onNack: ${onNack})`, async t => {
+      const the = await publishing(t)
+      const publisher = await the.protocol.publisher({ onNack })
+      const { current } = the
+      const slow: Arrived[] = []
+      current.arrived = message => {
+        if (message.routingKey === 'slow') slow.push(message)
+        else setImmediate(() => current.nack(message))
+      }
+      const late = follow(publisher.publish('late', 'slow'))
+      for (let n = 0; n < 100; n++) {
+        void publisher.publish(`${n}`, 'full', {}, { timeout: 1_000 }).catch(() => {})
+        await the.clock.advance(200)
+      }
+      assert.equal(slow.length, 1)
+      current.ack(slow[0] as Arrived)
+      await turn()
+      assert.equal(late.state, 'resolved')
+    })
+  }
+
   it('leaves the message to its timeout', async t => {
     const the = await open(t)
     const peer = await recover(the, the.peer)
