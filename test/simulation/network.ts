@@ -39,8 +39,8 @@ const HIGH_WATER_MARK = 65_536
 const READ_BUFFER_SIZE = 65_536
 /** The share of chunks that are read by themselves. */
 const READ_ALONE = 0.5
-/** What is read goes through this one buffer, of all links: code that keeps bytes of it keeps nonsense. */
-const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE)
+/** What is read goes through this one buffer, of all links: code that keeps bytes of it, or reads more than came, finds ends of frames. */
+const READ_BUFFER = Buffer.alloc(READ_BUFFER_SIZE, 0xce)
 
 /** One connection over the network: the client's transport at one end, the broker at the other. */
 export class Link implements Transport {
@@ -224,7 +224,7 @@ export class Link implements Transport {
       this.#lastRead = this.#clock.now()
       const size = this.#fill()
       this.#handler.onBytes(READ_BUFFER, size)
-      READ_BUFFER.fill(0xaa, 0, size)
+      READ_BUFFER.fill(0xce, 0, size)
     }
   }
 

@@ -16,6 +16,21 @@ import {
   FrameType,
   QueueDeclare,
 } from '../../../src/codec/index.ts'
+import {
+  decimal,
+  double,
+  type FieldTable,
+  type FieldValue,
+  float,
+  int8,
+  int16,
+  int32,
+  int64,
+  timestamp,
+  uint8,
+  uint16,
+  uint32,
+} from '../../../src/index.ts'
 import { HEADERS, PROPERTIES } from '../content.ts'
 import type { Errand, Outing } from './errand.ts'
 
@@ -190,4 +205,80 @@ export const codec: Errand = async outing => {
       outing.equal(name, 'FrameError', `a table of ${table.length} bytes in ${bytes.length}`)
     }
   }
+}
+
+/** What makes a number of a type, the least and the most that it takes. */
+const RANGES: readonly (readonly [
+  make: (value: never) => FieldValue,
+  least: number | bigint,
+  most: number | bigint,
+])[] = [
+  [int8, -128, 127],
+  [uint8, 0, 255],
+  [int16, -32_768, 32_767],
+  [uint16, 0, 65_535],
+  [int32, -2_147_483_648, 2_147_483_647],
+  [uint32, 0, 4_294_967_295],
+  [int64, -(2n ** 63n), 2n ** 63n - 1n],
+  [timestamp, 0n, 2n ** 64n - 1n],
+  [value => decimal(value, 255), -2_147_483_648, 2_147_483_647],
+  [value => decimal(5, value), 0, 255],
+  [value => timestamp(new Date(1_000 * value)), 0, 8_640_000_000_000],
+  [value => value, -(2n ** 63n), 2n ** 63n - 1n],
+]
+
+/** A table in as many tables as that. */
+const deep = (depth: number): FieldTable => (depth === 1 ? {} : { in: deep(depth - 1) })
+
+/** Other values that a table cannot have. */
+const NO_VALUES: readonly (() => unknown)[] = [
+  ...[int8, uint8, int16, uint16, int32, uint32, int64, timestamp, float, double].flatMap(make => [
+    () => make('5' as never),
+    () => make(Number.NaN),
+  ]),
+  () => int8(1.5),
+  () => uint32(0.5),
+  () => int64(2 ** 53),
+  () => timestamp(0.5),
+  () => timestamp(new Date(Number.NaN)),
+  () => float(3.5e38),
+  () => double(Number.POSITIVE_INFINITY),
+  () => Number.NaN,
+  () => Number.NEGATIVE_INFINITY,
+  () => new Date(-1_000),
+  () => new Date(Number.NaN),
+  () => Symbol('x'),
+  () => /x/,
+  () => '\ud800',
+  () => [undefined],
+  () => ({ ['x'.repeat(256)]: 1 }),
+  () => new Map([[5, 1]]),
+  () => deep(64),
+  // As another library has it.
+  () => ({ '!': 'int8', value: 5 }),
+]
+
+/** Numbers in the range of their type, and no others, are written, and come back as they were. */
+export const values: Errand = async outing => {
+  const written = (make: () => unknown): string => {
+    let table: Buffer
+    try {
+      table = encodeTable({ value: make() as FieldValue })
+    } catch (error) {
+      return (error as Error).name
+    }
+    return encodeTable(decodeTable(table)).equals(table) ? 'written' : 'changed'
+  }
+  for (const [n, [make, least, most]] of RANGES.entries()) {
+    const past = (end: number | bigint, by: 1 | -1): number | bigint =>
+      typeof end === 'bigint' ? end + BigInt(by) : end + by
+    const ends = [least, most, past(least, -1), past(most, 1)].map(value => written(() => make(value as never)))
+    outing.equal(ends, ['written', 'written', 'EncodeError', 'EncodeError'], `the ends of range ${n}`)
+  }
+  for (const make of NO_VALUES) outing.equal(written(make), 'EncodeError', `how ${make} ended`)
+  outing.equal(
+    written(() => deep(63)),
+    'written',
+    'a table that is deep',
+  )
 }

@@ -18,7 +18,7 @@ import {
   tagAgain,
 } from './channel-methods.ts'
 import { busyCloses, closeBehindCall, closeStops, givenUpOpenings, silentCloses, unanswerable } from './closes.ts'
-import { codec } from './codec.ts'
+import { codec, values } from './codec.ts'
 import {
   background,
   channelsAfterLoss,
@@ -287,6 +287,7 @@ export const ERRANDS = {
   lostWhileDecoded,
   typedQuestions,
   unrecovered,
+  values,
   wantedFirst,
   ...streams,
 } satisfies Readonly<Record<string, Errand>>

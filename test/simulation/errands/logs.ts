@@ -2,7 +2,7 @@ import type { Errand } from './errand.ts'
 
 /** A logger has a line of each thing that happens to one of two connections, with its level and name; figures are those of both. */
 export const logs: Errand = async outing => {
-  const { control, connect } = outing.startBroker()
+  const { control, connect, release } = outing.startBroker()
   const lines: string[] = []
   // The words are for people: what counts here is how many lines there are, of what level and connection.
   const write = (level: string) => (text: string) => void lines.push(`${level} ${text.slice(0, text.indexOf(']') + 1)}`)
@@ -42,6 +42,10 @@ export const logs: Errand = async outing => {
     'warn [asyncamqp app.publisher]',
     'warn [asyncamqp app]',
   )
+  const channel = await protocol.channel()
+  for (let n = 0; n < 2; n++) await channel.basicQos({ prefetchCount: 5, connectionGlobal: true })
+  // It is warned of once, if the broker takes that for the limit of each consumer.
+  expect('a limit of a channel', ...(release === '3.10' ? [] : ['warn [asyncamqp app]']))
   const { publishers, consumers, published, delivered, reconnects, publisherConnection } = protocol.stats()
   const all = [publishers.length, consumers.length, published, delivered, reconnects, publisherConnection?.published]
   outing.equal(all, [1, 1, 1, 1, 2, 1], 'figures of two connections')

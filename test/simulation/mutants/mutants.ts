@@ -4722,6 +4722,34 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'value >= least && value < most',
     'a jitter of 1 is allowed',
   ],
+  [
+    'an ending of a message is looked for past what has come',
+    'channel/consume/assembler.ts',
+    '        bodyEnd < limit &&',
+    '        bodyEnd <= limit &&',
+    'what is left of an earlier read is taken for it',
+  ],
+  [
+    'the server is warned of for each limit of a channel',
+    'connection/connection-reporter.ts',
+    'if (!limitsEachConsumer(serverProperties) || this.#warnedOfQos) return',
+    'if (!limitsEachConsumer(serverProperties)) return',
+    'a log is full of it',
+  ],
+  [
+    'a timestamp may be larger than 64 bits',
+    'protocol/values.ts',
+    'const MAX_UINT64 = 2n ** 64n - 1n',
+    'const MAX_UINT64 = 2n ** 64n',
+    'another time is written',
+  ],
+  [
+    'a notation of types is a table',
+    'protocol/field-table-encoder.ts',
+    "if ('!' in value && WireTypes.of(value) === undefined) refuseTypeNotation(writer, value as FieldTable, depth)",
+    "if ('!' in value && WireTypes.of(value) !== undefined) refuseTypeNotation(writer, value as FieldTable, depth)",
+    'a program that comes from another library sends tables',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
