@@ -168,7 +168,8 @@ export class BrokerEngine implements ConnectionHost {
 
   /** With its queues, and their timers. */
   deleteVirtualHost(name: string): void {
-    for (const queue of this.vhosts.get(name)?.queues.values() ?? []) queue.end()
+    const vhost = this.vhosts.get(name)
+    for (const queue of [...(vhost?.queues.values() ?? [])]) vhost?.deleteQueue(queue)
     this.vhosts.delete(name)
   }
 

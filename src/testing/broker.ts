@@ -354,9 +354,10 @@ export class Broker implements AsyncDisposable {
     if (!this.#engine.vhosts.has(name)) throw new Error(`there is no virtual host "${name}"`)
     const reason = new Refusal(ReplyCode.CONNECTION_FORCED, `vhost '${name}' is deleted`)
     const inside = this.#named().filter(connection => connection.vhost.name === name)
-    this.#engine.endAll(inside, connection => connection.fail(reason))
+    // First its consumers are cancelled.
     this.#engine.deleteVirtualHost(name)
     this.#engine.run()
+    this.#engine.endAll(inside, connection => connection.fail(reason))
   }
 
   /** Add a user, or change the password or the permissions of one. */

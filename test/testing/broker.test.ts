@@ -190,6 +190,20 @@ for (const [way, options] of ways) {
       await other.close()
     })
 
+    it('cancels the consumers of a virtual host that is deleted, and then closes its connections', async () => {
+      await using broker = await startBroker({ vhosts: ['/old'] })
+      const protocol = await connect({ ...options(broker), virtualhost: '/old' })
+      const channel = await protocol.channel()
+      await channel.queueDeclare('work', { durable: true })
+      const seen: string[] = []
+      channel.addCancellationCallback((_channel, tag) => seen.push(tag))
+      const { consumerTag } = await channel.basicConsume(() => {}, 'work')
+      const closed = rejection(protocol.waitClosed(), ConnectionClosedError)
+      broker.deleteVirtualHost('/old')
+      assert.equal((await closed).replyText, "CONNECTION_FORCED - vhost '/old' is deleted")
+      assert.deepEqual(seen, [consumerTag])
+    })
+
     it('refuses publishes, and has none of those messages', async () => {
       await using broker = await startBroker()
       await using protocol = await connect(options(broker))
