@@ -124,6 +124,25 @@ describe('The tracing channel asyncamqp:settle', () => {
     )
     assert.deepEqual(new Set(traced.events), new Set(['start end']))
   })
+
+  it('says how a batch is acked, by a handler and by a loop', async () => {
+    await using broker = await startBroker()
+    await using protocol = await connect(broker.inMemory)
+    await protocol.queueDeclare('q', { durable: true })
+    const traced = record<SettleContext>('settle')
+    const publish = () => Promise.all(['a', 'b', 'c'].map(body => protocol.publish(body, '', 'q')))
+    const consumer = await protocol.consumer('q', () => {}, { batch: { size: 3 } })
+    await publish()
+    await broker.queue('q').emptied()
+    await consumer.close()
+    await publish()
+    const loop = await protocol.consumer('q')
+    for await (const _batch of loop.batches({ size: 3 })) void loop.close()
+    assert.deepEqual(
+      traced.contexts.map(({ method, deliveryTag, multiple, sent }) => ({ method, deliveryTag, multiple, sent })),
+      [1, 2].map(() => ({ method: 'basic.ack', deliveryTag: 3, multiple: true, sent: true })),
+    )
+  })
 })
 
 describe('The tracing channels of RPC', () => {

@@ -9,11 +9,11 @@ export function ackBatch(messages: readonly Message[], alone: boolean): void {
   const held = messages.filter(message => message.isHeld)
   const last = held.at(-1)
   // A message of a stream that is handled again keeps its tag, which is lower than those of later ones.
-  const each = !alone || last?.acker?.hasStreams === true
+  const each = !alone || last?.acker?.hasStreams === true || held.length === 1
   if (last === undefined || each || held.some(({ acker }) => acker !== last.acker)) {
     for (const message of held) message.ack()
     return
   }
   for (const message of held) if (message !== last) message.release()
-  last.settle('ack', false, held.length > 1)
+  last.ackAll()
 }

@@ -115,6 +115,11 @@ export class Message<Content = unknown> {
     return SETTLE.active ? this.#settleTraced('ack', false) : this.settle('ack', false)
   }
 
+  /** @internal Acknowledge it, and all that came before it by the same channel. */
+  ackAll(): boolean {
+    return SETTLE.active ? this.#settleTraced('ack', false, true) : this.settle('ack', false, true)
+  }
+
   /**
    * Give it back, or drop it if `requeue` is false (basic.nack). It does not count as a failed attempt in quorum
    * queues of RabbitMQ 4.3. Never throws; returns as `ack`.
@@ -148,10 +153,10 @@ export class Message<Content = unknown> {
     return inspected(this, this.toJSON(), args)
   }
 
-  #settleTraced(how: Settlement, requeue: boolean): boolean {
+  #settleTraced(how: Settlement, requeue: boolean, multiple = false): boolean {
     const { acker } = this
-    if (acker === undefined) return this.settle(how, requeue)
-    const context = new SettleContext(acker, how, this.envelope.deliveryTag, false, requeue)
+    if (acker === undefined) return false
+    const context = new SettleContext(acker, how, this.envelope.deliveryTag, multiple, requeue)
     return context.settle(settleMessage, this)
   }
 
@@ -247,8 +252,8 @@ export class StreamMessage extends Message {
   }
 }
 
-function settleMessage(message: Message, { how, requeue }: SettleContext): boolean {
-  return message.settle(how, requeue)
+function settleMessage(message: Message, { how, requeue, multiple }: SettleContext): boolean {
+  return message.settle(how, requeue, multiple)
 }
 
 /** @internal */
