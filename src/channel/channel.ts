@@ -178,7 +178,8 @@ export class Channel {
    */
   queueDeclare(queueName?: string, options?: QueueDeclareOptions): Promise<QueueDeclareResult>
   queueDeclare(queueName = '', options: QueueDeclareOptions = NONE): Promise<QueueDeclareResult | undefined> {
-    return this.#method(placeOfCall(), 'queue.declare', queueName, options, QUEUE_DECLARE, context => {
+    const name = queueName === '' ? undefined : queueName
+    return this.#method(placeOfCall(), 'queue.declare', name, options, QUEUE_DECLARE, context => {
       const { passive, autoDelete, noWait, arguments: args, recover = true } = options
       booleanOption('queue.declare', 'recover', recover)
       if (noWait === true && queueName === '') {

@@ -527,6 +527,20 @@ describe('what goes on first', () => {
     ])
   })
 
+  it('is a declare of a queue that the broker names, which is not about the last one', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.queueDeclare('q')
+    the.silent.add('queue.declare')
+    await the.lose()
+    the.silent.clear()
+    const { queue } = await channel.queueDeclare('')
+    assert.match(queue, /^amq\.gen/)
+    the.refuse.set('queue.declare ', { replyCode: 403, replyText: 'ACCESS_REFUSED - no' })
+    const { message } = await rejection(channel.queueDeclare(''), ChannelClosedError)
+    assert.match(message, /^queue\.declare failed: ACCESS_REFUSED/)
+  })
+
   it('may be a new channel, whose calls wait for the rest, and whose close waits for its calls', async () => {
     const the = await Recoverable.open()
     const channel = await the.protocol.channel()
