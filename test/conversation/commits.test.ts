@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ChannelClosedError, ConnectionLostError, type ConnectOptions, TimeoutError } from '../../src/index.ts'
+import {
+  AbortError,
+  ChannelClosedError,
+  ConnectionLostError,
+  type ConnectOptions,
+  TimeoutError,
+} from '../../src/index.ts'
 import * as methods from '../../src/protocol/methods.ts'
 import {
   type Conversation,
@@ -84,6 +90,25 @@ describe('a commit that is not answered', () => {
     await committed
     await turn()
     assert.equal(came(peer), 'tx.commit basic.reject')
+  })
+
+  it('holds back the cancel of a consumer that was given up before it was granted', async () => {
+    const { peer, channel } = await scene()
+    const abort = new AbortController()
+    const given = rejection(
+      channel.basicConsume(() => {}, 'q', { consumerTag: 'up', signal: abort.signal }),
+      AbortError,
+    )
+    const committed = channel.txCommit()
+    abort.abort()
+    await given
+    peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'up' })
+    await turn()
+    assert.equal(came(peer), 'tx.commit')
+    peer.send(commitOk)
+    await committed
+    await turn()
+    assert.equal(came(peer), 'tx.commit basic.cancel')
   })
 
   it('lets channel.close go, and nothing after it', async () => {

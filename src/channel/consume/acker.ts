@@ -247,6 +247,12 @@ export class Acker implements IncomingSource {
     this.#held = []
   }
 
+  /** Run `write`, of anything else that this client does by itself, when it may be written. */
+  inTurn(write: () => void): void {
+    if (this.#held === undefined) write()
+    else this.#held.push(write)
+  }
+
   /** The reply came. */
   goOn(): void {
     const held = this.#held ?? []

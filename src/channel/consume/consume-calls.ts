@@ -111,7 +111,9 @@ export class ConsumeCalls {
       // The program does not know this consumer: let the broker forget it too, and give back what it sent.
       if (abandoned) {
         const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
-        this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
+        this.#life.acker.inTurn(() => {
+          this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
+        })
       }
       answered()
     }
