@@ -109,7 +109,7 @@ import { answersAndEnds } from './together.ts'
 import { traced } from './traced.ts'
 import { tracedWork } from './traced-work.ts'
 import { brokenTransactions, commitsTogether, droppedTransactions, wholeTransactions } from './transactions.ts'
-import { decodedInOrder, encodings, lostWhileAnswered, lostWhileDecoded, typed, typedQuestions } from './typed.ts'
+import * as typed from './typed.ts'
 import { unheard } from './unheard.ts'
 
 /** All errands by name. */
@@ -139,7 +139,6 @@ export const ERRANDS = {
   behindTheOther,
   busyExchanges,
   lateRemakes,
-  lostWhileAnswered,
   silentCloses,
   busyCloses,
   givenUpOpenings,
@@ -228,7 +227,6 @@ export const ERRANDS = {
   copyToNowhere,
   crowds,
   deadlines,
-  decodedInOrder,
   droppedByClose,
   deadPeer,
   endedByBoth,
@@ -282,14 +280,11 @@ export const ERRANDS = {
   traced,
   tracedWork,
   trickles,
-  typed,
-  encodings,
-  lostWhileDecoded,
-  typedQuestions,
   unrecovered,
   values,
   wantedFirst,
   ...streams,
+  ...typed,
 } satisfies Readonly<Record<string, Errand>>
 
 export type ErrandName = keyof typeof ERRANDS

@@ -125,6 +125,30 @@ export const encodings: Errand = async outing => {
   await last
 }
 
+/** What the protocol publishes by a schema arrives in order, also if the connection is closed at once; what does not fit is not sent. */
+export const typedAtOnce: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  await protocol.queueDeclare('typed')
+  const ends: string[] = []
+  const publish = async (content: unknown, messageId: string, options = {}): Promise<void> => {
+    const properties = { messageId, ...(messageId === 'coded' && { contentType: backwards.contentType }) }
+    const published = protocol.publish(content as Order, '', 'typed', properties, { schema: order, ...options })
+    const end = await published.catch((error: unknown) => error as { outcome: string })
+    ends.push(`${messageId} ${end?.outcome ?? 'arrived'}`)
+  }
+  const published = [
+    publish({ id: 1 }, 'first'),
+    publish({ name: 'no order' }, 'none'),
+    publish({ id: 2 }, 'second'),
+    publish({ id: 3 }, 'coded', { codecs: [backwards] }),
+  ]
+  await protocol.close()
+  await Promise.all(published)
+  outing.equal(ends.sort(), ['coded arrived', 'first arrived', 'none notSent', 'second arrived'], 'ends of publishes')
+  outing.equal(control.evidence().queued.get('typed'), ['first', 'second', 'coded'], 'what arrived by a schema')
+}
+
 /** Both sides of a call are checked. */
 export const typedQuestions: Errand = async outing => {
   const { protocol } = outing
