@@ -4750,6 +4750,13 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     "if ('!' in value && WireTypes.of(value) !== undefined) refuseTypeNotation(writer, value as FieldTable, depth)",
     'a program that comes from another library sends tables',
   ],
+  [
+    'what the protocol publishes by a schema does not wait for its code',
+    'patterns/publish/default-publishers.ts',
+    'await (await this.#typed).publish(...message)',
+    'await (this.#typed as unknown as TypedPublishing).publish(...message)',
+    'each such publish fails',
+  ],
 ]
 
 export const MUTANTS: readonly Mutant[] = rows.map(([name, file, text, replacement, why]) => ({
