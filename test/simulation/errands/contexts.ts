@@ -81,7 +81,7 @@ const WAYS: readonly Way[] = [
       'settle basic.reject 4 false true true; process handler one 1 false 0 1 5 false acked',
       'process handler two 2 false 0 1 5 false requeued; process handler three 4 false 0 1 7 false requeued',
       'settle basic.nack 6 false false true; settle basic.reject 7 false false true',
-      'process handler four 5 false 0 1 6 false acked; process handler two 6 true 1 1 5 false rejected',
+      'settle basic.ack 5 false false true; process handler four 5 false 0 1 6 false acked; process handler two 6 true 1 1 5 false rejected',
       'process handler three 7 true 1 1 7 false rejected',
     ],
   },
@@ -116,7 +116,7 @@ const WAYS: readonly Way[] = [
       'process loop two 2 false 0 1 5 false requeued; process loop three 4 false 0 1 7 false requeued',
       'settle basic.nack 6 false false true; settle basic.reject 7 false false true',
       'process loop two 6 true 1 1 5 false rejected; process loop three 7 true 1 1 7 false rejected',
-      'process loop four 5 false 0 1 6 false acked',
+      'settle basic.ack 5 false false true; process loop four 5 false 0 1 6 false acked',
     ],
   },
   {
