@@ -152,6 +152,8 @@ export const endedTwice: Errand = async outing => {
     const again = channel.basicConsume((_channel, body) => void seen.push(body.toString()), second, options)
     consumed ??= outing.meanwhile(again)
   })
+  const told: string[] = []
+  channel.addCancellationCallback((_channel, tag) => void told.push(tag))
   own.freeze()
   const cancelled = channel.basicCancel('tag')
   const ended = outing.meanwhile(cancelled)
@@ -161,6 +163,7 @@ export const endedTwice: Errand = async outing => {
   own.thaw()
   await ended
   await outing.until(() => consumed !== undefined, 'the event of a consumer that the broker ended', 1_000)
+  outing.equal(told, ['tag'], 'what the second callback learns of it')
   await consumed
   await outing.publish(second, '1')
   await outing.until(() => seen.length === 1, 'a message of the next consumer', 1_000)

@@ -73,13 +73,13 @@ import {
   otherThings,
 } from './locks.ts'
 import { logs } from './logs.ts'
-import { loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
+import { callbacksTogether, loops, manyWaiting, oneByOne, pauses, sharers } from './loops.ts'
 import { mistakes } from './mistakes.ts'
 import { misused } from './misused.ts'
 import { noAcks } from './no-acks.ts'
 import { operations } from './operations.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
-import { goneExchange, poison, takenAndRefused } from './poison.ts'
+import { goneExchange, poison, takenAndRefused, takenAndReturned } from './poison.ts'
 import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, askedAgain, keptQuestions } from './questions.ts'
 import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
@@ -209,6 +209,7 @@ export const ERRANDS = {
   batches,
   besideBatches,
   brokenTransaction,
+  callbacksTogether,
   callsBack,
   callsBetween,
   cancelled,
@@ -273,6 +274,7 @@ export const ERRANDS = {
   strangers,
   tagAgain,
   takenAndRefused,
+  takenAndReturned,
   timeouts,
   tokenAgain,
   tokens,

@@ -1,4 +1,4 @@
-import type { Message } from '../../../src/index.ts'
+import type { Channel, Envelope, Message } from '../../../src/index.ts'
 import type { Errand } from './errand.ts'
 
 /** A loop acks what it has done, and gives the rest back when it is left. */
@@ -151,4 +151,22 @@ export const sharers: Errand = async outing => {
   await consumer.close()
   outing.equal([...seen].sort(), [...texts].sort(), 'the messages of a consumer that is shared')
   outing.equal(ends, [], 'ends of a consumer that is shared')
+}
+
+/** Callbacks run beside each other, as many as there are messages, if the program does not say how many. */
+export const callbacksTogether: Errand = async outing => {
+  const queue = await outing.queue()
+  const channel = outing.keep(await outing.protocol.channel())
+  let running = 0
+  const seen: number[] = []
+  const work = async (on: Channel, _: Buffer, { deliveryTag }: Envelope): Promise<void> => {
+    seen.push(++running)
+    await outing.sleep(500)
+    await on.basicClientAck(deliveryTag)
+  }
+  await channel.basicConsume(work, queue)
+  await outing.publish(queue, '1', '2', '3', '4', '5')
+  await outing.until(() => seen.length === 5, 'five callbacks', 400)
+  await outing.sleep(600)
+  outing.equal(seen, [1, 2, 3, 4, 5], 'callbacks that run beside each other')
 }

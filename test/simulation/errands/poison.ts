@@ -71,3 +71,21 @@ export const takenAndRefused: Errand = async outing => {
   await kept
   outing.equal((control.evidence().queued.get('taken') ?? []).includes('1'), true, 'it is there')
 }
+
+/** A message that comes back when it is sent again may have been taken the first time. */
+export const takenAndReturned: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const other = await connect()
+  await other.protocol.queueDeclare('queue')
+  control.withholdConfirms()
+  const sent = outing.meanwhile(own.protocol.publish('1', '', 'queue', { messageId: '1' }, { timeout: 20_000 }))
+  await outing.until(() => control.evidence().arrived.length === 1, 'a message', 1_000)
+  own.refuse(true)
+  own.cut()
+  control.releaseConfirms()
+  await other.protocol.queueDelete('queue')
+  own.refuse(false)
+  const { outcome } = await outing.failure(sent, 'MessageReturnedError', 'a message that was taken')
+  outing.equal(outcome, 'unknown', 'its outcome')
+}
