@@ -86,6 +86,23 @@ export const endsOfTwo: Errand = async outing => {
     outing.equal(own.open, 0, `connections after ${which}`)
     control.releaseConfirms()
   }
+  // The first one is lost while the close waits for a handler.
+  const closing = await connect({ connections: 'separate' })
+  await closing.protocol.publish('x', '', 'queue')
+  let begun = 0
+  await closing.protocol.consumer('queue', () => {
+    begun++
+    return outing.sleep(300)
+  })
+  await outing.until(() => begun > 0, 'a handler', 1_000)
+  const ends: string[] = []
+  closing.protocol.on('closed', error => ends.push(error === undefined ? 'in order' : error.name))
+  const closed = outing.meanwhile(closing.protocol.close({ timeout: 5_000 }))
+  await outing.sleep(50)
+  closing.cut(0)
+  await closed.catch(() => {})
+  await outing.sleep(200)
+  outing.equal(ends.length, 1, 'how often the end of two connections is said, of which one was lost during the close')
   const { protocol, freeze } = await connect({ connections: 'separate', recovery: QUICK })
   const said: string[] = []
   protocol.on('closed', error => said.push(error === undefined ? 'in order' : error.name))

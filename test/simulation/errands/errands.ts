@@ -84,7 +84,7 @@ import { busyExchanges, manyExchanges, modes, payloads, publishers } from './pub
 import { abortedCalls, answers, askedAgain, keptQuestions } from './questions.ts'
 import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
-import { lateChannels, lateRemakes, remakes, wantedFirst } from './remakes.ts'
+import { lateChannels, lateRemakes, remadeForConsumer, remakes, wantedFirst } from './remakes.ts'
 import { reported } from './reported.ts'
 import { alikeReturns, failedConfirms, failedToken, manyCalls, oldGets, tooLarge } from './reports.ts'
 import { consumerLimits, duringRecovery, lostAgain, lostInSilence, refusedThings } from './resumptions.ts'
@@ -260,6 +260,7 @@ export const ERRANDS = {
   poison,
   publishers,
   refusals,
+  remadeForConsumer,
   remakes,
   reported,
   resent,

@@ -146,3 +146,29 @@ export const wantedFirst: Errand = async outing => {
   outing.expect(made < MANY, `${made} queues are made before one that a publish waits for`)
   await protocol.ready({ timeout: 20_000 })
 }
+
+/** A queue that ends in a recovery, since its consumer's channel is closed over another one, is there again with its bindings. */
+export const remadeForConsumer: Errand = async outing => {
+  const { connect } = outing.startBroker()
+  const own = await connect({ recovery: QUICK })
+  const other = await (await connect()).protocol.channel()
+  await other.queueDeclare('gone')
+  const { protocol } = own
+  const channel = await protocol.channel()
+  await channel.queueDeclare('queue', { autoDelete: true })
+  for (const key of ['a', 'b']) await channel.queueBind('queue', 'amq.direct', key)
+  const seen: string[] = []
+  for (const queue of ['queue', 'gone'])
+    await channel.basicConsume((_channel, body) => void seen.push(`${body}`), queue, { noAck: true })
+  own.refuse(true)
+  own.cut()
+  await outing.sleep(50)
+  await other.queueDelete('gone')
+  own.refuse(false)
+  await outing.sleep(10_000)
+  const expect = (error: unknown): void => outing.expect(false, `a publish after the recovery: ${error}`)
+  for (const key of ['a', 'b'])
+    await protocol.publish(key, 'amq.direct', key, {}, { mandatory: true, timeout: 5_000 }).catch(expect)
+  await outing.sleep(50)
+  outing.equal(seen, ['a', 'b'], 'what reaches the consumer of a queue that ended in a recovery')
+}
