@@ -80,7 +80,7 @@ import { noAcks } from './no-acks.ts'
 import { operations } from './operations.ts'
 import { flapping, givenUp, outages, unrecovered } from './outages.ts'
 import { goneExchange, poison, takenAndRefused, takenAndReturned } from './poison.ts'
-import { busyExchanges, manyExchanges, modes, payloads, publishers } from './publishers.ts'
+import { busyExchanges, lateBesideNacks, manyExchanges, modes, payloads, publishers } from './publishers.ts'
 import { abortedCalls, answers, askedAgain, keptQuestions } from './questions.ts'
 import { askedOnce, brokenThings, expiries, lateOfOthers, lateQueue } from './recovered.ts'
 import { brokenTransaction, consumers, inHand, resent, topology } from './recoveries.ts'
@@ -144,6 +144,7 @@ export const ERRANDS = {
   givenUpOpenings,
   unanswerable,
   secrets,
+  lateBesideNacks,
   lateBindings,
   lateChannels,
   lateConsumers,

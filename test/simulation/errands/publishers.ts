@@ -180,3 +180,27 @@ export const modes: Errand = async outing => {
   }
   for (const publisher of [lasting, passing]) await publisher.close()
 }
+
+/** A message that is confirmed late, as by another queue, is not sent again since others are nacked. */
+export const lateBesideNacks: Errand = async outing => {
+  const { control, connect } = outing.startBroker()
+  const { protocol } = await connect()
+  const queue = 'late'
+  await protocol.queueDeclare(queue)
+  for (const onNack of ['reject', 'retry'] as const) {
+    const publisher = await protocol.publisher({ onNack })
+    await publisher.publish('first', queue)
+    await outing.sleep(1_500)
+    control.leaveUnconfirmed(onNack)
+    const late = outing.meanwhile(publisher.publish('late', queue, { messageId: onNack }))
+    await outing.sleep(50)
+    control.nackNext(1)
+    const nacked = publisher.publish('nacked', queue, {}, { timeout: 10 }).catch(() => {})
+    await outing.sleep(8_000)
+    control.releaseConfirms()
+    await late
+    await nacked
+    outing.equal(publisher.resent, 0, `messages sent again beside a nack (onNack: ${onNack})`)
+    await publisher.close()
+  }
+}

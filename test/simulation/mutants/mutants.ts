@@ -3539,6 +3539,20 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
     'the broker may nack on it for as long as it lives',
   ],
   [
+    'what is in flight has as little time beside a nack as after a fail-over',
+    'patterns/publish/publisher-channel.ts',
+    'this.#leaveAfter(STALLED, channel)',
+    'this.#leaveAfter(SETTLE_PAUSE, channel)',
+    'it is sent again, and again',
+  ],
+  [
+    'what is in flight has as little time beside a nack that is retried as after a fail-over',
+    'patterns/publish/publisher-channel.ts',
+    'this.#retriesNacks ? STALLED : SETTLE_PAUSE',
+    'SETTLE_PAUSE',
+    'it is sent again, and again',
+  ],
+  [
     'a call that waits for a channel ends with a loss',
     'patterns/rpc/rpc-client.ts',
     'if (isLost(error) || this.#source.ending !== undefined) continue',
