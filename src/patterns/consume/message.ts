@@ -155,7 +155,8 @@ export class Message<Content = unknown> {
 
   #settleTraced(how: Settlement, requeue: boolean, multiple = false): boolean {
     const { acker } = this
-    if (acker === undefined) return false
+    // Settled already, or made for a test, which keeps how it is settled.
+    if (acker === undefined) return this.settle(how, requeue, multiple)
     const context = new SettleContext(acker, how, this.envelope.deliveryTag, multiple, requeue)
     return context.settle(settleMessage, this)
   }
