@@ -42,13 +42,6 @@ export interface ContentHeader {
   readonly flags: number
 }
 
-/** connection.tune and connection.tune-ok, from the octet after the method id. */
-export interface Tune {
-  readonly channelMax: number
-  readonly frameMax: number
-  readonly heartbeat: number
-}
-
 export interface DecimalLayout {
   readonly scale: number
   readonly value: number
@@ -91,8 +84,6 @@ export const contentHeader: StructLayout<ContentHeader> = define(
   u32be('bodySizeLow'),
   u16be('flags'),
 )
-
-export const tune: StructLayout<Tune> = define(u16be('channelMax'), u32be('frameMax'), u16be('heartbeat'))
 
 /** §4.2.5.5: the octet of decimal places is unsigned, the integer signed. */
 export const decimal: StructLayout<DecimalLayout> = define(u8('scale'), s32be('value'))
