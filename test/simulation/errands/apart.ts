@@ -21,13 +21,14 @@ export const behindTheOther: Errand = async outing => {
   const hasty = outing.failure(question, 'TimeoutError', 'a question about what the other connection waits for')
   await outing.sleep(200)
   await outing.protocol.queueDelete(locked)
+  // If a fault ends this before its end: the queue of the other connection would be in the way of this one for ever.
+  outing.keep({ close: () => outing.protocol.queueDelete(locked) })
   await outing.protocol.queueDeclare(locked, { exclusive: true })
   own.refuse(false)
   await hasty
   outing.took(began, 400, 420, 'a question about what the other connection waits for')
   await outing.sleep(100)
   await outing.protocol.queueDelete(locked)
-  outing.keep({ close: () => outing.protocol.queueDelete(locked) })
   for (const each of [asked, sent])
     await each.catch((error: unknown) => outing.expect(false, `what waits for the other connection: ${error}`))
 }
