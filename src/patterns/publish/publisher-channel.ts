@@ -82,7 +82,7 @@ export class PublisherChannel {
   /** Its nacks may be temporary: it was opened soon after a recovery, or the program says so. */
   #nacksPass = false
   #openedAt = 0
-  /** The next look whether the broker still settles messages. */
+  /** The next look whether the broker still settles messages, or the end of the wait for those in flight. */
   #look: Deadline | undefined
   /** Channels in a row that settled nothing. */
   #fruitless = 0
@@ -201,7 +201,8 @@ export class PublisherChannel {
   /** Write nothing more, and close the channel after a pause, or when all that is in flight is settled. */
   #leaveAfter(milliseconds: number, channel: Channel | undefined): void {
     this.#to('leaving')
-    this.#source.after(milliseconds, () => void channel?.close())
+    this.#look?.cancel()
+    this.#look = this.#source.after(milliseconds, () => void channel?.close())
   }
 
   /** Everything but the connection's end, which is reported separately, passes. */

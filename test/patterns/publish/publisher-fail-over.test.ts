@@ -204,6 +204,8 @@ describe('A nack', { timeout: 60_000, concurrency: 4 }, () => {
       current.ack(slow[0] as Arrived)
       await turn()
       assert.equal(late.state, 'resolved')
+      await the.clock.advance(2_000)
+      assert.equal(the.clock.keeping, 0)
     })
   }
 
