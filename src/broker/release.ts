@@ -33,8 +33,8 @@ export interface Release {
   /** The story of a death has the keys by which a message was routed; before, that of its publish and those in CC. */
   readonly deathsTellAllKeys: boolean
   /**
-   * A message that dies keeps count of its failed deliveries, and is redelivered where it goes if there were any. A classic
-   * queue that was stopped knows of no other deliveries.
+   * Failed deliveries are counted. A message that dies takes the count along, and counts as redelivered if it is not 0. So
+   * does a message of a classic queue that was stopped.
    */
   readonly carriesFailures: boolean
   /** A message that dies keeps its header `CC`, also if its queue names the key that it dies with. */

@@ -12,7 +12,7 @@ export type RpcCallResult = 'replied' | 'failed' | Exclude<PublishResult, 'confi
 
 /** What subscribers to `asyncamqp:rpc.call` get: one call of an RPC client, from its request to its reply. */
 export class RpcCallContext extends OutgoingContext {
-  /** Bytes; undefined while there is no reply, and if it failed. */
+  /** Bytes of the reply; undefined before it has come, and if the call failed. */
   replySize: number | undefined = undefined
   /** Undefined until it has ended. */
   outcome: RpcCallResult | undefined = undefined

@@ -54,6 +54,16 @@ function came({ names }: FakePeer): string {
   return since.flatMap(name => /^1 ((?:basic|channel|queue|tx)(?!.*consume)\..*)$/.exec(name)?.[1] ?? []).join(' ')
 }
 
+/** Nothing but the commit has come; once it is answered, this method does. */
+async function assertFollows(peer: FakePeer, committed: Promise<void>, method: string): Promise<void> {
+  await turn()
+  assert.equal(came(peer), 'tx.commit')
+  peer.send(commitOk)
+  await committed
+  await turn()
+  assert.equal(came(peer), `tx.commit ${method}`)
+}
+
 // RabbitMQ closes the connection over any other method that comes before its commit-ok.
 describe('a commit that is not answered', () => {
   it('holds back publishes, acks and calls, which then go in their order', async () => {
@@ -84,12 +94,7 @@ describe('a commit that is not answered', () => {
     const committed = channel.txCommit()
     await turn()
     peer.send(delivery(1, 'c', 5, 'larger than that'))
-    await turn()
-    assert.equal(came(peer), 'tx.commit')
-    peer.send(commitOk)
-    await committed
-    await turn()
-    assert.equal(came(peer), 'tx.commit basic.reject')
+    await assertFollows(peer, committed, 'basic.reject')
   })
 
   it('holds back the cancel of a consumer that was given up before it was granted', async () => {
@@ -103,12 +108,7 @@ describe('a commit that is not answered', () => {
     abort.abort()
     await given
     peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'up' })
-    await turn()
-    assert.equal(came(peer), 'tx.commit')
-    peer.send(commitOk)
-    await committed
-    await turn()
-    assert.equal(came(peer), 'tx.commit basic.cancel')
+    await assertFollows(peer, committed, 'basic.cancel')
   })
 
   it('lets channel.close go, and nothing after it', async () => {
