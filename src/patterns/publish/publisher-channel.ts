@@ -22,12 +22,17 @@ const FAIL_OVER = 10_000
 const REPLACE_PAUSE = 200
 /**
  * Further milliseconds in which the broker may settle messages in flight after a fail-over. What it has not settled then is
- * sent again, and may arrive twice. Other nacks say nothing of that: a full queue nacks beside one that is only slow, whose
- * messages have the time of a channel that nacks nothing.
+ * sent again, and may arrive twice. Other nacks say nothing of that: a full queue nacks beside one that is only slow.
  */
 const SETTLE_PAUSE = 5_000
 /** Milliseconds that a channel on which the broker nacks stays at least: a queue that is full nacks on every channel. */
 const LEAST_STAY = 1_000
+/**
+ * Milliseconds in which nothing is written after a nack that is final, so that all in flight may be settled and the channel
+ * be replaced. If something is not, as by a queue that confirms late, the channel stays for `STALLED` before the next try:
+ * messages for other queues do not wait for that one.
+ */
+const DRAIN = 1_000
 /**
  * Milliseconds after which a channel is replaced if a message that is in flight was not settled. RabbitMQ 4.3 may go on
  * without a word on all that one channel publishes to a quorum queue that was without a leader, for as long as the channel
@@ -49,19 +54,23 @@ const turns = new WeakMap<ChannelSource, Mutex>()
  *      ▲                  │         │                               │                        │
  *      ├──stopOpening()───┘         │                               │                        │
  *      └──giveUp(), the channel ended───────────────────────────────┴──────the channel ended─┘
- *     open ──a nack that is final, or a message is not settled for long──▶ leaving
+ *     open ──a nack that is final──▶ draining ──all is settled──▶ leaving
+ *      ▲                               │ └──a message is not settled for long──▲
+ *      └──────something is not─────────┘
+ *     open ──a message is not settled for long──▶ leaving
  *     any ──end()──▶ closed
  *
- * In `nacked` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has settled what
- * is in flight, so that another one takes its place.
+ * In `nacked`, `draining` and `leaving` nothing is written. In `leaving` the channel is closed as soon as the broker has
+ * settled what is in flight, so that another one takes its place.
  */
-export type PublisherChannelState = 'none' | 'opening' | 'open' | 'nacked' | 'leaving' | 'closed'
+export type PublisherChannelState = 'none' | 'opening' | 'open' | 'nacked' | 'draining' | 'leaving' | 'closed'
 
 const NEXT: Record<PublisherChannelState, readonly PublisherChannelState[]> = {
   none: ['opening', 'closed'],
   opening: ['open', 'none', 'closed'],
-  open: ['nacked', 'leaving', 'none', 'closed'],
+  open: ['nacked', 'draining', 'leaving', 'none', 'closed'],
   nacked: ['leaving', 'none', 'closed'],
+  draining: ['open', 'leaving', 'none', 'closed'],
   leaving: ['none', 'closed'],
   closed: [],
 }
@@ -81,7 +90,8 @@ export class PublisherChannel {
   channelId: number | undefined
   /** Its nacks may be temporary: it was opened soon after a recovery, or the program says so. */
   #nacksPass = false
-  #openedAt = 0
+  /** Until then it stays, though the broker nacks. */
+  #staysUntil = 0
   /** The next look whether the broker still settles messages, or the end of the wait for those in flight. */
   #look: Deadline | undefined
   /** Channels in a row that settled nothing. */
@@ -172,8 +182,9 @@ export class PublisherChannel {
     this.#channel = channel
     this.#window = window
     this.channelId = channel.channelId
-    this.#openedAt = clock.now()
-    this.#nacksPass = this.#retriesNacks || state === 'recovering' || this.#openedAt - recoveredAt < FAIL_OVER
+    const now = clock.now()
+    this.#staysUntil = now + LEAST_STAY
+    this.#nacksPass = this.#retriesNacks || state === 'recovering' || now - recoveredAt < FAIL_OVER
     this.#to('open')
     this.#watch(channel, window)
     this.#ready()
@@ -188,7 +199,8 @@ export class PublisherChannel {
     const isSent = unconfirmed > 0 && port.bufferedBytes === 0
     const look = (): void => {
       const isBlocked = port.isBlocked || port.unblockedAt >= since
-      if (this.#state === 'open' && isSent && window.oldest === oldest && !isBlocked) {
+      const mayLeave = this.#state === 'open' || this.#state === 'draining'
+      if (mayLeave && isSent && window.oldest === oldest && !isBlocked) {
         const what = `${port.server} has left one of the ${window.unconfirmed} messages in flight on channel ${channel.channelId}, or more, without a confirm for ${stalled} ms`
         // The others will be settled, if any was.
         this.#leaveAfter(window.settled === settled ? 0 : SETTLE_PAUSE, channel)
@@ -225,8 +237,19 @@ export class PublisherChannel {
     if (this.#nacksPass) {
       this.#to('nacked')
       this.#source.after(REPLACE_PAUSE, () => this.#replace(channel))
-    } else if (this.#source.clock.now() - this.#openedAt >= LEAST_STAY) this.#leaveAfter(STALLED, channel)
+    } else if (this.#source.clock.now() >= this.#staysUntil) {
+      this.#to('draining')
+      this.#source.after(DRAIN, () => this.#stay(channel), { keepsProcessAlive: false })
+    }
     return this.#nacksPass
+  }
+
+  /** Something in flight is not settled: write on by this channel. */
+  #stay(channel: Channel | undefined): void {
+    if (this.#state !== 'draining' || channel !== this.#channel) return
+    this.#to('open')
+    this.#staysUntil = this.#source.clock.now() + STALLED
+    this.#ready()
   }
 
   #replace(channel: Channel | undefined): void {
@@ -237,7 +260,9 @@ export class PublisherChannel {
 
   /** The broker settled messages. */
   progressed(): void {
-    if (this.#state === 'leaving' && this.#window?.unconfirmed === 0) void this.#channel?.close()
+    if (this.#window?.unconfirmed !== 0) return
+    if (this.#state === 'draining') this.#to('leaving')
+    if (this.#state === 'leaving') void this.#channel?.close()
   }
 
   /** Another publisher may publish alone. */

@@ -209,6 +209,34 @@ describe('A nack', { timeout: 60_000, concurrency: 4 }, () => {
     })
   }
 
+  for (const late of [8_000, Number.POSITIVE_INFINITY]) {
+    it(`holds up other queues for a second beside one that confirms after ${late} ms`, async t => {
+      const the = await publishing(t)
+      const publisher = await the.protocol.publisher()
+      const { current } = the
+      current.arrived = message => {
+        if (message.routingKey === 'late') the.clock.after(late, () => current.ack(message))
+        else setImmediate(() => (message.routingKey === 'full' ? current.nack(message) : current.ack(message)))
+      }
+      const waits: number[] = []
+      for (let n = 0; n < 600; n++) {
+        // At each moment one of them is in flight.
+        if (n % 20 === 0) void publisher.publish(`${n}`, 'late').catch(() => {})
+        void publisher.publish(`${n}`, 'full').catch(() => {})
+        const start = the.clock.now()
+        void publisher.publish(`${n}`, 'other').then(() => waits.push(the.clock.now() - start))
+        await the.clock.advance(100)
+      }
+      // The last ones may be waiting.
+      await the.clock.advance(late === 8_000 ? 1_000 : 5_000)
+      assert.equal(waits.length, 600)
+      // A channel that leaves a message without an answer for long is replaced, which gives the others 5 s.
+      assert.ok(Math.max(...waits) <= (late === 8_000 ? 1_100 : 6_100), `${Math.max(...waits)} ms`)
+      assert.ok(waits.filter(wait => wait > 100).length <= (late === 8_000 ? 20 : 80), 'they wait too often')
+      if (late === 8_000) assert.equal(publisher.resent, 0)
+    })
+  }
+
   it('leaves the message to its timeout', async t => {
     const the = await open(t)
     const peer = await recover(the, the.peer)
