@@ -111,6 +111,30 @@ describe('a commit that is not answered', () => {
     await assertFollows(peer, committed, 'basic.cancel')
   })
 
+  it('holds back a cancel that waited for its consume-ok, and a consume that waited for a cancel-ok', async () => {
+    for (const isUsed of [false, true]) {
+      const { peer, channel } = await scene()
+      peer.answers.delete('basic.cancel')
+      const consumerTag = isUsed ? 'c' : 'new'
+      const first = isUsed
+        ? channel.basicCancel('c')
+        : channel.basicConsume(() => {}, 'q', { consumerTag }).then(() => {})
+      const second = isUsed ? channel.basicConsume(() => {}, 'q', { consumerTag }) : channel.basicCancel(consumerTag)
+      const committed = channel.txCommit()
+      await turn()
+      peer.reply(1, isUsed ? methods.BasicCancelOk : methods.BasicConsumeOk, { consumerTag })
+      await first
+      await turn()
+      assert.equal(peer.names.at(-1), '1 tx.commit')
+      peer.send(commitOk)
+      await committed
+      await turn()
+      assert.equal(peer.names.at(-1), isUsed ? '1 basic.consume' : '1 basic.cancel')
+      peer.reply(1, isUsed ? methods.BasicConsumeOk : methods.BasicCancelOk, { consumerTag })
+      await second
+    }
+  })
+
   it('lets channel.close go, and nothing after it', async () => {
     const { peer, channel } = await scene()
     peer.answers.delete('channel.close')

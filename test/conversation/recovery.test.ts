@@ -925,6 +925,29 @@ describe('consumers', () => {
     }
   })
 
+  it('come late only after the answer to a commit', async () => {
+    const the = await Recoverable.open()
+    const channel = await the.protocol.channel()
+    await channel.txSelect()
+    await channel.basicConsume(() => {}, 'locked', { consumerTag: 'locked', exclusive: true })
+    the.refuse.set('basic.consume locked', LOCKED)
+    let consumerCount = 1
+    countConsumers(the, () => consumerCount)
+    await the.recover()
+    await the.clock.advance(3_000)
+    the.refuse.clear()
+    the.silent.add('tx.commit')
+    const committed = channel.txCommit()
+    consumerCount = 0
+    const before = the.sent('basic.consume').length
+    await the.clock.advance(5_000)
+    assert.equal(the.sent('basic.consume').length, before)
+    the.peer.reply(channel.channelId, methods.TxCommitOk, {})
+    await committed
+    await turn()
+    assert.deepEqual(the.sent('basic.consume').slice(before), ['basic.consume locked locked'])
+  })
+
   it('of one queue that was in exclusive use come back together: after the first, the queue has a consumer', async () => {
     const the = await Recoverable.open()
     const channels = [await the.protocol.channel(), await the.protocol.channel()]

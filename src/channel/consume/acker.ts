@@ -124,7 +124,9 @@ export class Acker implements IncomingSource {
 
   #write(how: Settlement, wireTag: number, multiple: boolean, requeue: boolean): void {
     if (this.#held !== undefined) {
-      this.#held.push(() => this.#write(how, wireTag, multiple, requeue))
+      this.#held.push(() => {
+        if (this.#state === 'open') this.#write(how, wireTag, multiple, requeue)
+      })
       return
     }
     const { writer } = this.#port
@@ -247,7 +249,10 @@ export class Acker implements IncomingSource {
     this.#held = []
   }
 
-  /** Run `write`, of anything else that this client does by itself, when it may be written. */
+  /**
+   * Run `write`, of anything else that does not wait for its turn on the channel, when it may be written, or at the end of the
+   * life, when it fails.
+   */
   inTurn(write: () => void): void {
     if (this.#held === undefined) write()
     else this.#held.push(write)
@@ -257,7 +262,7 @@ export class Acker implements IncomingSource {
   goOn(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    if (this.#state === 'open') for (const write of held) write()
+    for (const write of held) write()
   }
 
   /** The broker reads nothing more on the channel, and takes back unsettled deliveries. */
@@ -270,6 +275,7 @@ export class Acker implements IncomingSource {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#reason = reason
+    this.goOn()
     this.traced?.lost()
     if (this.#settledListeners !== undefined) for (const listener of [...this.#settledListeners]) listener()
     this.#positions = undefined

@@ -108,14 +108,14 @@ export class ConsumeCalls {
     const replied = (_reply: unknown, abandoned: boolean): void => {
       began()
       observer?.consuming()
-      // The program does not know this consumer: let the broker forget it too, and give back what it sent.
-      if (abandoned) {
-        const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
-        this.#life.acker.inTurn(() => {
+      this.#life.acker.inTurn(() => {
+        // The program does not know this consumer: let the broker forget it too, and give back what it sent.
+        if (abandoned) {
+          const cancel = { what: `basic.cancel of consumer "${tag}"`, site: undefined }
           this.#cancel(tag, false, cancel, () => observer?.gone(), ignore).catch(ignore)
-        })
-      }
-      answered()
+        }
+        answered()
+      })
     }
     const write = (): ReplyObserver<void> => {
       this.deliveries.add(consumer)
@@ -171,7 +171,7 @@ export class ConsumeCalls {
         consumer.sink.cancelled()
       }
       if (!atOnce) effect(consumer)
-      answered()
+      this.#life.acker.inTurn(answered)
     }
     const write = (): ReplyObserver<void> => {
       this.#life.encode(BasicCancel, { consumerTag: tag })

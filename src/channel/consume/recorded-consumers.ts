@@ -40,6 +40,13 @@ export interface RefusedConsumer extends MissingConsumer {
   readonly isSure: boolean
 }
 
+/** What was written to consume again. */
+interface ConsumersAgain {
+  readonly started: readonly { readonly queueName: string; readonly tag: string; readonly promise: Promise<void> }[]
+  /** The limits that were set in between. */
+  readonly limits: readonly Promise<unknown>[]
+}
+
 /** The channel, as far as its consumers need it. */
 export interface RecordedConsumersHost {
   /** The life there is. */
@@ -176,7 +183,31 @@ export class RecordedConsumers {
   async consumeAgain(tags: readonly string[]): Promise<RefusedConsumer | undefined> {
     const { session } = this.#host
     if (session === undefined) return undefined
-    const missing = tags.flatMap(tag => this.#consumers.get(tag) ?? [])
+    const { started, limits } = await new Promise<ConsumersAgain>(resolve => {
+      session.acker.inTurn(() => resolve(this.#askAgain(session, tags)))
+    })
+    const [results, limited] = await Promise.all([
+      Promise.allSettled(started.map(({ promise }) => promise)),
+      Promise.allSettled(limits),
+    ])
+    // Those before the one that was refused have no answer, either, if they were written with it: RabbitMQ closes the
+    // channel before it sends a consume-ok, which comes by way of the queue.
+    const unanswered = started.flatMap(({ tag, queueName }, at) => {
+      const result = results[at]
+      return result?.status === 'rejected' ? { tag, queueName, error: asError(result.reason) } : []
+    })
+    // The channel ends with a limit that is refused or has no answer, too, though all consumers may have been granted.
+    const failed = limited.find(({ status }) => status === 'rejected')
+    const [first] = started
+    if (unanswered.length === 0 && failed?.status === 'rejected' && first !== undefined) {
+      return { tag: first.tag, queueName: first.queueName, error: asError(failed.reason), isSure: false }
+    }
+    const named = unanswered.filter(({ queueName, error }) => error.message.includes(`'${queueName}'`))
+    const [refused] = named.length > 0 ? named : unanswered
+    return refused && { ...refused, isSure: named.length === 1 || unanswered.length === 1 }
+  }
+
+  #askAgain(session: ChannelSession, tags: readonly string[]): ConsumersAgain {
     const { prefetch: own } = this.#host.modes
     let limit = own
     const limits: Promise<unknown>[] = []
@@ -185,6 +216,7 @@ export class RecordedConsumers {
       limits.push(session.call(BasicQos, prefetch ?? UNLIMITED, { what: 'basic.qos', site: undefined }))
       limit = prefetch
     }
+    const missing = tags.flatMap(tag => this.#consumers.get(tag) ?? [])
     const started = missing.map(consumer => {
       setLimit(consumer.prefetch)
       const resume = consumer.position.resumeOffset
@@ -206,25 +238,7 @@ export class RecordedConsumers {
       return { queueName, tag: consumer.tag, promise }
     })
     setLimit(own)
-    const [results, limited] = await Promise.all([
-      Promise.allSettled(started.map(({ promise }) => promise)),
-      Promise.allSettled(limits),
-    ])
-    // Those before the one that was refused have no answer, either, if they were written with it: RabbitMQ closes the
-    // channel before it sends a consume-ok, which comes by way of the queue.
-    const unanswered = started.flatMap(({ tag, queueName }, at) => {
-      const result = results[at]
-      return result?.status === 'rejected' ? { tag, queueName, error: asError(result.reason) } : []
-    })
-    // The channel ends with a limit that is refused or has no answer, too, though all consumers may have been granted.
-    const failed = limited.find(({ status }) => status === 'rejected')
-    const [first] = started
-    if (unanswered.length === 0 && failed?.status === 'rejected' && first !== undefined) {
-      return { tag: first.tag, queueName: first.queueName, error: asError(failed.reason), isSure: false }
-    }
-    const named = unanswered.filter(({ queueName, error }) => error.message.includes(`'${queueName}'`))
-    const [refused] = named.length > 0 ? named : unanswered
-    return refused && { ...refused, isSure: named.length === 1 || unanswered.length === 1 }
+    return { started, limits }
   }
 
   /** Whether the program's side consumes again by itself, on a channel of its own, once the consumer is cancelled. */

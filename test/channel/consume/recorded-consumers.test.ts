@@ -23,7 +23,9 @@ function scene() {
     observer?.written()
     observer?.consuming()
   }
-  const session = { consuming: { consume, deliveries: { consumer: () => undefined } } } as unknown as ChannelSession
+  const acker = { inTurn: (write: () => void) => write() }
+  const consuming = { consume, deliveries: { consumer: () => undefined } }
+  const session = { acker, consuming } as unknown as ChannelSession
   const host: RecordedConsumersHost = {
     session,
     effects: new WrittenEffects(),

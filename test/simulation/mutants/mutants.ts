@@ -277,8 +277,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a consumer that was given up stays at the broker',
     'channel/consume/consume-calls.ts',
-    'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned) {',
-    'observer?.consuming()\n      // The program does not know this consumer: let the broker forget it too, and give back what it sent.\n      if (abandoned && args.noAck === true) {',
+    'if (abandoned) {\n          const cancel',
+    'if (abandoned && args.noAck === true) {\n          const cancel',
     'it takes messages that nobody sees',
   ],
   // ---- calls
