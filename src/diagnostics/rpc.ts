@@ -50,7 +50,7 @@ export class RpcHandleContext extends IncomingContext {
 
   /** @internal The handler threw: the caller will get its error. */
   handlerFailed(error: unknown): void {
-    this.error = error
+    super.failed(error)
     this.outcome = 'failed'
   }
 
@@ -63,7 +63,7 @@ export class RpcHandleContext extends IncomingContext {
 
   /** @internal */
   override failed(error: unknown): void {
-    this.error ??= error
+    if (this.error === undefined) super.failed(error)
     this.outcome = this.replyTo === undefined ? 'failed' : 'notReplied'
   }
 }

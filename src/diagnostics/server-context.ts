@@ -1,3 +1,5 @@
+import { asError } from '../lib/thrown.ts'
+
 /** Calls `run` in a context, and returns its result. */
 export type Around = <T>(run: () => T) => T
 
@@ -47,7 +49,8 @@ export abstract class ServerContext {
 
   /** @internal */
   failed(error: unknown): void {
-    this.error = error
+    // A program may throw nothing at all, which would look like success.
+    this.error = error === undefined ? asError(error) : error
   }
 
   /** The number of the connection in this process, counted from 1. It stays the same through recoveries. */

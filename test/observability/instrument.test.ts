@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { describe, it } from 'node:test'
-import { diag, trace } from '@opentelemetry/api'
+import { diag, SpanStatusCode, trace } from '@opentelemetry/api'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
 import * as semconv from '@opentelemetry/semantic-conventions/incubating'
-import { ConnectionError, connect, DecodeError, type Message } from '../../src/index.ts'
+import { ConnectionError, connect, DecodeError, type Message, RemoteError } from '../../src/index.ts'
 import { ATTRIBUTES, CONVENTIONS_VERSION, FORMER_NAMES, METRICS } from '../../src/opentelemetry/conventions.ts'
 import { type InstrumentOptions, instrument } from '../../src/opentelemetry/index.ts'
 import { startBroker } from '../../src/testing/index.ts'
@@ -185,8 +185,8 @@ describe('instrument()', () => {
   it('ends the span of a handler whatever it throws, with an error of a class that has a name', async () => {
     await using broker = await startBroker()
     await using protocol = await connect(broker.url, { onError: () => {} })
-    await protocol.queueDeclare('q')
-    const thrown = Object.values(HOSTILE_VALUES).filter(value => value !== undefined)
+    for (const queue of ['q', 'r']) await protocol.queueDeclare(queue)
+    const thrown = Object.values(HOSTILE_VALUES)
     for (const recordExceptions of [false, true]) {
       const instrumentation = instrument({ recordExceptions, protocol })
       sdk.forget()
@@ -196,8 +196,15 @@ describe('instrument()', () => {
       }
       await using _ = await protocol.consumer('q', fail, { onFailure: 'drop', concurrency: 1 })
       for (const _ of thrown) await protocol.publish('x', '', 'q')
-      const spans = await sdk.named('process q', thrown.length)
-      for (const { attributes } of spans) assert.match(String(attributes['error.type']), /^[A-Za-z_]+$/)
+      const processed = await sdk.named('process q', thrown.length)
+      next = 0
+      await using _server = await protocol.rpcServer('r', fail, { concurrency: 1 })
+      await using client = await protocol.rpcClient()
+      for (const _ of thrown) await assert.rejects(client.call('r', 'x'), RemoteError)
+      for (const { attributes, status } of [...processed, ...(await sdk.named('handle r', thrown.length))]) {
+        assert.match(String(attributes['error.type']), /^[A-Za-z_]+$/)
+        assert.equal(status.code, SpanStatusCode.ERROR)
+      }
       instrumentation.disable()
     }
   })
