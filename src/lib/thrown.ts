@@ -43,7 +43,8 @@ export function anew<E extends Error>(error: E, message = error.message): E {
   const other = Object.setPrototypeOf(new Error(message), Object.getPrototypeOf(error)) as E
   // Its class may read the name from a private field, which the other one has not.
   const all: PropertyDescriptorMap = Object.assign({ name: { value: error.name } }, fields)
-  for (const [name, { value, enumerable = false }] of Object.entries(all)) {
+  // One that has a getter of its own is read once.
+  for (const [name, { value = read(error, name), enumerable = false }] of Object.entries(all)) {
     Object.defineProperty(other, name, { value, enumerable, configurable: true, writable: true })
   }
   other.stack = `${other.name}: ${message}`

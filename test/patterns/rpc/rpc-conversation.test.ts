@@ -630,6 +630,10 @@ describe('A reply that cannot be read', () => {
   for (const [kind, one] of [
     ['frozen', Object.freeze(new DecodeError('no table'))],
     ['whose name is private', new PrivateError('no table')],
+    [
+      'whose name is computed',
+      Object.defineProperty(new DecodeError('no table'), 'name', { get: () => 'DecodeError', configurable: true }),
+    ],
   ] as const) {
     it(`rejects its call with an error of its own, also if a codec throws one each time that is ${kind}`, async () => {
       const csv: Codec = {
