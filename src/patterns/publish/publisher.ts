@@ -50,9 +50,10 @@ export interface PublisherOptions<Content = Payload> extends CodecsOption {
    *
    * - `'reject'` (the default): its `publish` rejects with `PublishFailedError`.
    * - `'retry'`: it is sent again, before anything newer, after a pause of 0.2 to 5 seconds that grows while nothing is
-   *   confirmed, until the broker confirms it or until the `timeout` or `signal` of its `publish` ends. Messages that
-   *   are nacked count towards `maxInFlight`, so that a queue that stays full holds up all messages of this publisher:
-   *   give such a queue a publisher of its own.
+   *   confirmed, until the broker confirms it or until the `timeout` or `signal` of its `publish` ends. The pause also
+   *   lasts until what is in flight is settled, for 30 seconds at most. Messages that are nacked count towards
+   *   `maxInFlight`, so that a queue that stays full holds up all messages of this publisher: give such a queue a
+   *   publisher of its own.
    */
   readonly onNack?: 'reject' | 'retry' | undefined
   /**
