@@ -62,6 +62,8 @@ export interface Call {
 
 /** The channel that the calls are made on. */
 export interface CallsHost {
+  /** They, while a reply is due. An idle channel has none. */
+  calls: Calls | undefined
   /** Carries out the consequence of a timeout, which may be the call's own. */
   timedOut(call: Call, error: TimeoutError, isOwn: boolean): void
 }
@@ -172,6 +174,7 @@ export class Calls {
     if (this.#last === undefined) this.#first = call
     else this.#last.next = call
     this.#last = call
+    this.#host.calls = this
     const { replyKey } = call
     if (typeof replyKey === 'number' && this.#byReply?.has(replyKey) !== true) this.#inOrder.add(call)
     else this.#addByReply(call)
@@ -275,6 +278,7 @@ export class Calls {
     if (awaited) this.#disarm(call)
     if (this.#timed === call) this.#timeHead()
     call.observer?.replied(reply, !awaited)
+    if (this.isEmpty) this.#host.calls = undefined
     if (awaited) call.resolve(reply)
     return true
   }

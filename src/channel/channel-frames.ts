@@ -24,19 +24,6 @@ import type { GetEnvelope, ReturnEnvelope, ReturnedMessage } from './consume/del
 import type { ChannelPort, FrameReceiver } from './port.ts'
 import type { ConfirmWindow } from './publish/confirm-window.ts'
 
-/** The life of a channel: its parts that wait for frames, and what it does when the server takes the initiative. */
-export interface ChannelParts {
-  readonly window: ConfirmWindow
-  readonly acker: Acker
-  readonly consuming: ConsumeCalls
-  readonly calls: Calls
-  readonly state: 'opening' | 'open' | 'closing' | 'closed'
-  serverClosed(close: ArgumentsOf<typeof ChannelClose>): void
-  flowAsked(active: boolean): void
-  serverCancelled(cancel: ArgumentsOf<typeof BasicCancel>): void
-  returned(message: ReturnedMessage): void
-}
-
 const EMPTY = Buffer.alloc(0)
 
 /** What the content being assembled belongs to. */
@@ -45,44 +32,49 @@ type Content =
   | { readonly kind: 'return'; readonly envelope: ReturnEnvelope }
   | (Envelope & { readonly kind?: undefined })
 
-/** Takes the frames of one life of a channel, and hands on replies, confirms and messages. */
-export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
-  readonly #port: ChannelPort
-  readonly #id: number
-  readonly #publishOffset: number
-  readonly #life: ChannelParts
+/** The part of one life of a channel that takes its frames, and hands on replies, confirms and messages. */
+export abstract class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
+  readonly port: ChannelPort
+  readonly id: number
   /** Made for the first content. */
   #contents: Assembler<Content> | undefined
+  abstract readonly window: ConfirmWindow
+  abstract readonly acker: Acker
+  abstract readonly consuming: ConsumeCalls
+  abstract readonly calls: Calls | undefined
+  abstract readonly state: 'opening' | 'open' | 'closing' | 'closed'
 
-  /** `publishOffset` is added to the tags of confirms. */
-  constructor(port: ChannelPort, id: number, publishOffset: number, life: ChannelParts) {
-    this.#port = port
-    this.#id = id
-    this.#publishOffset = publishOffset
-    this.#life = life
+  constructor(port: ChannelPort, id: number) {
+    this.port = port
+    this.id = id
   }
+
+  protected abstract serverClosed(close: ArgumentsOf<typeof ChannelClose>): void
+  protected abstract flowAsked(active: boolean): void
+  protected abstract serverCancelled(cancel: ArgumentsOf<typeof BasicCancel>): void
+  protected abstract returned(message: ReturnedMessage): void
 
   /** No getter: V8 calls a private one by its runtime ("consume 16 B": 0.04 µs). */
   #assembler(): Assembler<Content> {
-    this.#contents ??= new Assembler(this.#id, this.#port.frameMax, this.#port.maxMessageSize, this)
+    this.#contents ??= new Assembler(this.id, this.port.frameMax, this.port.maxMessageSize, this)
     return this.#contents
   }
 
   methodFrame(buffer: Buffer, start: number, end: number, limit: number): number {
     if (this.#contents?.idle === false) {
-      throw new ProtocolError(`a method came on channel ${this.#id} in the middle of a message`, { replyCode: 505 })
+      throw new ProtocolError(`a method came on channel ${this.id} in the middle of a message`, { replyCode: 505 })
     }
     const size = end - start
     const view = viewOf(buffer)
     const key = size >= 4 ? view.getUint32(start) : 0
     if (key === BASIC_DELIVER && size > 13) {
-      const envelope = readDeliver(buffer, start + 4, end, this.#life.acker.offset)
+      const envelope = readDeliver(buffer, start + 4, end, this.acker.offset)
       if (envelope !== undefined) return this.#assembler().take(envelope, buffer, end + 1, limit)
     }
     if ((key === BASIC_ACK || key === BASIC_NACK) && size === 13) {
       const tag = readTag(view, start + 4)
-      const visible = tag === 0 ? 0 : tag + this.#publishOffset
-      this.#life.window.settle(visible, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
+      const { window } = this
+      window.settle(tag === 0 ? 0 : tag + window.offset, (view.getUint8(start + 12) & 1) !== 0, key === BASIC_ACK)
       return end + 1
     }
     const { method, args } = decodeMethod(buffer, start, end)
@@ -101,13 +93,13 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   #method(method: AnyMethod, args: Record<string, unknown>): void {
     switch (method.key) {
       case ChannelClose.key:
-        this.#life.serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
+        this.serverClosed(args as unknown as ArgumentsOf<typeof ChannelClose>)
         return
       case ChannelFlow.key:
-        this.#life.flowAsked((args as unknown as ArgumentsOf<typeof ChannelFlow>).active === true)
+        this.flowAsked((args as unknown as ArgumentsOf<typeof ChannelFlow>).active === true)
         return
       case BasicCancel.key:
-        this.#life.serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
+        this.serverCancelled(args as unknown as ArgumentsOf<typeof BasicCancel>)
         return
       case BasicReturn.key: {
         const { replyCode, replyText, exchangeName, routingKey } = args as unknown as Required<ReturnEnvelope>
@@ -115,11 +107,11 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
         return
       }
       case BasicGetOk.key: {
-        if (!this.#life.calls.expects(BasicGetOk.key) && this.#life.state !== 'closing') throw this.#unasked(method)
+        if (this.calls?.expects(BasicGetOk.key) !== true && this.state !== 'closing') throw this.#unasked(method)
         const { deliveryTag, redelivered, exchangeName, routingKey, messageCount } = args as unknown as GetOk
-        const visible = deliveryTag + this.#life.acker.offset
+        const visible = deliveryTag + this.acker.offset
         const envelope = { deliveryTag: visible, exchangeName, routingKey, isRedeliver: redelivered }
-        this.#life.acker.lastTag = Math.max(this.#life.acker.lastTag, visible)
+        this.acker.lastTag = Math.max(this.acker.lastTag, visible)
         this.#assembler().expect({ kind: 'get', envelope, messageCount })
         return
       }
@@ -137,38 +129,38 @@ export class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
 
   #reply(method: AnyMethod, key: ReplyKey, reply: unknown): void {
     // A reply to a call that was given up before this channel was closed is dropped.
-    if (!this.#life.calls.settle(key, reply) && this.#life.state !== 'closing') throw this.#unasked(method)
+    if (this.calls?.settle(key, reply) !== true && this.state !== 'closing') throw this.#unasked(method)
   }
 
   #unasked(method: AnyMethod): ProtocolError {
-    return new ProtocolError(`${method.name} came on channel ${this.#id}, but no call waits for it`)
+    return new ProtocolError(`${method.name} came on channel ${this.id}, but no call waits for it`)
   }
 
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
     // Deliveries after a close of our own go back to the queue.
     if (content.kind === undefined) {
-      if (this.#life.state !== 'closing') this.#life.consuming.deliveries.received(content, body, properties)
+      if (this.state !== 'closing') this.consuming.deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {
       const { envelope, messageCount } = content
-      this.#life.calls.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
+      this.calls?.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
     } else {
-      this.#life.returned({ body, envelope: content.envelope, properties })
+      this.returned({ body, envelope: content.envelope, properties })
     }
   }
 
   contentRefused(content: Content, size: number, properties: Properties, reason: string): void {
     if (content.kind === 'return') {
-      this.#life.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
+      this.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
       return
     }
     const error = new ProtocolError(reason, { replyCode: 311 })
     let isReported = false
-    if (content.kind === undefined) isReported = this.#life.consuming.deliveries.refused(content, properties, error)
+    if (content.kind === undefined) isReported = this.consuming.deliveries.refused(content, properties, error)
     else if (content.kind === 'get') {
       const { deliveryTag } = content.envelope
-      isReported = this.#life.calls.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error)
+      isReported = this.calls?.refuse<RefusedGet>(BasicGetOk.key, { refused: deliveryTag }, error) === true
     }
-    if (!isReported) this.#port.report(error, 'warn')
+    if (!isReported) this.port.report(error, 'warn')
   }
 }
 

@@ -20,7 +20,7 @@ import {
 } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import { type Call, type CallContext, Calls, type CallsHost, type ReplyKey, type ReplyObserver } from './calls.ts'
-import { ChannelFrames, type ChannelParts, type RefusedGet } from './channel-frames.ts'
+import { ChannelFrames, type RefusedGet } from './channel-frames.ts'
 import { type CloseReason, closedByClient, closedByServer } from './close-reason.ts'
 import { Acker } from './consume/acker.ts'
 import { ConsumeCalls, type ConsumeCallsHost, type ConsumerEvents } from './consume/consume-calls.ts'
@@ -29,10 +29,11 @@ import type { Consumer } from './consume/delivery-sink.ts'
 import type { ChannelPort, ChannelReceiver } from './port.ts'
 import type { Unheard } from './publish/confirm-waiters.ts'
 import { ConfirmWindow } from './publish/confirm-window.ts'
-import { PLAIN_ROUTES, type PublishRoutes } from './publish-routes.ts'
+import type { PublishRoutes } from './publish-routes.ts'
 
 /** What the public channel learns from the life it has at the moment. */
 export interface ChannelEvents extends ConsumerEvents {
+  readonly routes: PublishRoutes
   /** channel.close is written: nothing more may be. */
   closing(ending: CloseReason): void
   /** More may be published. */
@@ -45,12 +46,15 @@ export interface ChannelEvents extends ConsumerEvents {
   ended(session: ChannelSession, ending: CloseReason): void
 }
 
-/** What an earlier life of the channel left: the last of its tags, and the failed publishes that were not reported. */
+/** What a life of the channel leaves to the next: the last of its tags, and the failed publishes that were not reported. */
 export interface Inheritance {
   readonly delivery: number
   readonly publish: number
   readonly unheard: Unheard | undefined
 }
+
+/** What the error of a call's timeout says. */
+const CONSEQUENCE = 'its channel is closed, since its outcome at the server is unknown'
 
 export const NO_EARLIER_LIFE: Inheritance = { delivery: 0, publish: 0, unheard: undefined }
 
@@ -70,17 +74,15 @@ const NEXT: Record<State, readonly State[]> = {
 }
 
 /** One life of a channel: from channel.open on one connection until it or the connection is closed. */
-export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost, ConsumeCallsHost {
-  readonly id: number
-  readonly window: ConfirmWindow
-  readonly acker: Acker
-  readonly calls: Calls
-  readonly frames: ChannelFrames
+export class ChannelSession extends ChannelFrames implements ChannelReceiver, CallsHost, ConsumeCallsHost {
+  calls: Calls | undefined
   /** Called when the life is over, before the end is reported in any other way: the broker has what it delivered again. */
   onOver: ((ending: CloseReason) => void) | undefined
-  readonly #port: ChannelPort
   readonly #events: ChannelEvents
-  /** Made for the first consumer. */
+  readonly #earlier: Inheritance
+  // These three are made when they are first needed: of many channels each does little, and some never do anything.
+  #window: ConfirmWindow | undefined
+  #acker: Acker | undefined
   #consuming: ConsumeCalls | undefined
   #state: State = 'opening'
   #ending: CloseReason | undefined
@@ -90,24 +92,30 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   /** The server's close, if it crossed ours. */
   #crossed: CloseReason | undefined
 
-  constructor(
-    port: ChannelPort,
-    id: number,
-    events: ChannelEvents,
-    earlier: Inheritance,
-    routes: PublishRoutes = PLAIN_ROUTES,
-  ) {
-    this.id = id
-    this.#port = port
+  constructor(port: ChannelPort, id: number, events: ChannelEvents, earlier: Inheritance) {
+    super(port, id)
     this.#events = events
-    this.window = new ConfirmWindow(port, id, earlier.publish, routes, earlier.unheard)
-    this.acker = new Acker(port, id, earlier.delivery)
-    this.calls = new Calls(port, this, 'its channel is closed, since its outcome at the server is unknown')
-    this.frames = new ChannelFrames(port, id, earlier.publish, this)
+    this.#earlier = earlier
+  }
+
+  get window(): ConfirmWindow {
+    const { publish, unheard } = this.#earlier
+    this.#window ??= new ConfirmWindow(this.port, this.id, publish, this.#events.routes, unheard)
+    return this.#window
+  }
+
+  get acker(): Acker {
+    return this.#acker ?? this.#makeAcker()
+  }
+
+  #makeAcker(): Acker {
+    this.#acker = new Acker(this.port, this.id, this.#earlier.delivery)
+    if (this.#state === 'closing' || this.#state === 'closed') this.#acker.freeze()
+    return this.#acker
   }
 
   get consuming(): ConsumeCalls {
-    this.#consuming ??= new ConsumeCalls(this.#port, this, this.#events)
+    this.#consuming ??= new ConsumeCalls(this.port, this, this.#events)
     return this.#consuming
   }
 
@@ -118,6 +126,21 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
 
   get state(): State {
     return this.#state
+  }
+
+  /** What a next life would go on from. */
+  get inheritance(): Inheritance {
+    const { delivery, publish, unheard } = this.#earlier
+    return {
+      delivery: this.#acker?.lastTag ?? delivery,
+      publish: this.#window?.lastTag ?? publish,
+      unheard: this.#window === undefined ? unheard : this.#window.unheard,
+    }
+  }
+
+  /** Messages that are published and not confirmed. */
+  get unsettled(): number {
+    return this.#window?.unsettled ?? 0
   }
 
   /** Why it is over; undefined while it is not. */
@@ -169,14 +192,14 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   }
 
   encode<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
-    encodeMethod(this.#port.writer, this.id, method, args, this.#port.frameMax)
-    this.#port.outgoing.methodWritten()
+    encodeMethod(this.port.writer, this.id, method, args, this.port.frameMax)
+    this.port.outgoing.methodWritten()
   }
 
   /** The same for what the server asked for. */
   answer<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
     this.encode(method, args)
-    this.#port.outgoing.answered()
+    this.port.outgoing.answered()
   }
 
   /** Send a method that has no reply. */
@@ -234,7 +257,17 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.calls.start(context, method.key, replyKey, write)
+    return this.#start(context, method.key, replyKey, write)
+  }
+
+  #start<R>(
+    context: CallContext,
+    key: number,
+    replyKey: ReplyKey,
+    write: () => ReplyObserver<R> | undefined,
+  ): Promise<R> {
+    const calls = this.calls ?? new Calls(this.port, this, CONSEQUENCE)
+    return calls.start(context, key, replyKey, write)
   }
 
   /** Fetch one message, or null if the queue is empty. */
@@ -259,7 +292,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
       this.#end(this.#closed)
     }
     let isWritten = false
-    const closed = this.calls.start<void>(
+    const closed = this.#start<void>(
       { what: `channel.close (channel ${this.id})`, site: undefined },
       ChannelClose.key,
       ChannelCloseOk.key,
@@ -272,8 +305,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
     // Nothing was sent, so the channel is as open as before.
     if (!isWritten) return closed
     this.#to('closing')
-    this.calls.closing()
-    this.acker.freeze()
+    this.calls?.closing()
+    this.#acker?.freeze()
     const ending = closedByClient(this.id, this.#closeReason)
     this.#consuming?.failAll(ending)
     this.#events.closing(ending)
@@ -331,11 +364,11 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   #end(ending: CloseReason, mayFollow = false): void {
     this.#to('closed')
     this.#ending = ending
-    this.acker.end(() => this.#lossReason())
+    this.#acker?.end(() => this.#lossReason())
     this.onOver?.(ending)
     this.#consuming?.failAll(ending)
     this.#failAll(ending, ChannelClose.key)
-    this.#port.release(this.id, mayFollow)
+    this.port.release(this.id, mayFollow)
     this.#events.ended(this, ending)
   }
 
@@ -353,8 +386,8 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   /** Reject everything pending but the call `spared`, which resolves. */
   #failAll(ending: CloseReason, spared: number): void {
     let guilty = ending.methodKey !== 0
-    this.window.fail(ending)
-    this.calls.failAll(call => {
+    this.#window?.fail(ending)
+    this.calls?.failAll(call => {
       const atFault = guilty && call.methodKey === ending.methodKey
       if (atFault) guilty = false
       return ending.errorFor(call.what, atFault)
@@ -364,12 +397,12 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   /** The broker blocks this connection, or no longer; or more may be written again. */
   resume(): void {
     if (this.#state === 'closing') return
-    this.window.resumed()
+    this.#window?.resumed()
     this.#events.moreMayGo()
   }
 
   blockedChanged(): void {
-    this.calls.blockedChanged()
+    this.calls?.blockedChanged()
     this.resume()
   }
 
@@ -385,7 +418,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
     } else {
       this.#end(ending, true)
       const { error } = ending
-      if (error instanceof ChannelClosedError) this.#port.afterRead(() => this.#events.closedByServer(this.id, error))
+      if (error instanceof ChannelClosedError) this.port.afterRead(() => this.#events.closedByServer(this.id, error))
     }
   }
 
@@ -401,7 +434,7 @@ export class ChannelSession implements ChannelReceiver, ChannelParts, CallsHost,
   }
 
   returned(message: ReturnedMessage): void {
-    const isReported = this.window.returned(message)
-    this.#port.afterRead(() => this.#events.returned(message, isReported))
+    const isReported = this.#window?.returned(message) === true
+    this.port.afterRead(() => this.#events.returned(message, isReported))
   }
 }

@@ -2,7 +2,7 @@ import { ignore } from '../lib/ignore.ts'
 import type { CallContext } from './calls.ts'
 import type { ChannelSession } from './channel-session.ts'
 import type { Consumer } from './consume/delivery-sink.ts'
-import type { Publishing, PublishingConnection } from './publish/publishing.ts'
+import type { PublishingConnection } from './publish/publishing.ts'
 import { DIRECT_REPLY_TO } from './rabbitmq.ts'
 
 /**
@@ -18,7 +18,8 @@ export interface ChannelWorkHost {
   readonly openSession: ChannelSession | undefined
   readonly consumers: readonly Consumer[]
   readonly receivers: Iterable<Consumer>
-  readonly publishing: Publishing
+  /** How many publishes and calls wait. */
+  readonly waiting: number
   use<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T>
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T>
 }
@@ -37,10 +38,9 @@ export class ChannelWork {
 
   /** Whether `drain` has anything to do. */
   get isBusy(): boolean {
-    const { openSession, consumers, publishing } = this.#channel
+    const { openSession, consumers, waiting } = this.#channel
     if (openSession === undefined) return false
-    const { window, acker } = openSession
-    return consumers.length > 0 || window.unsettled > 0 || publishing.waiting > 0 || acker.sent > 0
+    return consumers.length > 0 || openSession.unsettled > 0 || waiting > 0 || openSession.acker.sent > 0
   }
 
   /**

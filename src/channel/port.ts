@@ -34,9 +34,8 @@ export interface FrameReceiver {
 }
 
 /** One life of a channel, as far as its connection sees it. */
-export interface ChannelReceiver {
+export interface ChannelReceiver extends FrameReceiver {
   readonly id: number
-  readonly frames: FrameReceiver
   /** Publishes may be written again. */
   resume(): void
   /** The broker blocks the connection, or no longer. */

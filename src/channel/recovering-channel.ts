@@ -14,6 +14,7 @@ import { ignore } from '../lib/ignore.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../protocol/methods.ts'
 import type { CallOptions } from './call-options.ts'
 import type { CallContext } from './calls.ts'
+import type { ChannelCallbacks } from './channel-callbacks.ts'
 import { ChannelModes, type QosArguments, type TransactionState } from './channel-modes.ts'
 import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from './channel-session.ts'
 import { ChannelWork, type ChannelWorkHost } from './channel-work.ts'
@@ -26,6 +27,7 @@ import { RecordedConsumers, type RecordedConsumersHost } from './consume/recorde
 import { isNoStream } from './consume/stream-position.ts'
 import { FinalEnd } from './final-end.ts'
 import type { ChannelPort } from './port.ts'
+import { returnError } from './publish/publish-errors.ts'
 import { Publishing, type PublishingConnection, type PublishingHost } from './publish/publishing.ts'
 import type { PublishRoutes } from './publish-routes.ts'
 import { QueueNames } from './queue-names.ts'
@@ -59,13 +61,6 @@ export interface RecoveringChannelOptions {
   readonly calledAt?: number | undefined
 }
 
-/** What the public channel learns. */
-export interface RecoveringChannelEvents {
-  returned(message: ReturnedMessage, isReported: boolean): void
-  /** `isRestarted` if the consumer's owner consumes again, and reports that. */
-  cancelled(error: ConsumerCancelledError, isRestarted: boolean): void
-}
-
 /** A method whose effect lasts longer than the life of the channel that writes it. */
 export interface LastingMethod<M extends SyncMethod> {
   readonly args: ArgumentsOf<M>
@@ -85,35 +80,60 @@ export interface LastingMethod<M extends SyncMethod> {
  */
 export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, PublishingHost, ChannelWorkHost {
   readonly host: ChannelHost
-  readonly #events: RecoveringChannelEvents
-  /** What it publishes, and all that waits until it can be done. */
-  readonly publishing: Publishing
-  readonly modes = new ChannelModes()
-  /** These two are made when they are first needed: many channels never are. */
+  // These are made when they are first needed: many channels are idle, or do one thing.
+  callbacks: Pick<ChannelCallbacks<never>, 'returned' | 'cancelled'> | undefined
+  /** Read `publishing`, unless a getter is too slow. */
+  madePublishing: Publishing | undefined
+  #modes: ChannelModes | undefined
   #recordedConsumers: RecordedConsumers | undefined
   #names: QueueNames | undefined
   #state: 'recovering' | 'reopened' | 'open' | 'closed' = 'recovering'
   /** Whether the next connection has it too. */
   readonly #recovers: boolean
   #session: ChannelSession | undefined
-  /** Of the methods that the present life has written; made for the first. */
+  /** Of the methods that the present life has written. */
   #effects: WrittenEffects | undefined
-  readonly #final = new FinalEnd()
+  #final: FinalEnd | undefined
   #reported = false
   #inheritance = NO_EARLIER_LIFE
-  /** Made when its connection is closed. */
   #work: ChannelWork | undefined
 
-  constructor(host: ChannelHost, events: RecoveringChannelEvents, options: RecoveringChannelOptions) {
+  constructor(host: ChannelHost, options: RecoveringChannelOptions) {
     const { publisherConfirms = false, publishTimeout, recover = true } = options
     this.host = host
-    this.#events = events
     this.#recovers = recover
-    this.publishing = new Publishing(this, host, publishTimeout)
+    if (publishTimeout !== undefined) this.madePublishing = new Publishing(this, host, publishTimeout)
     if (publisherConfirms) {
       this.publishing.confirmSelects++
       this.modes.confirming = true
     }
+  }
+
+  /** What it publishes, and all that waits until it can be done. */
+  get publishing(): Publishing {
+    if (this.madePublishing !== undefined) return this.madePublishing
+    const session = this.#usable()
+    this.madePublishing = new Publishing(this, this.host)
+    if (session !== undefined) this.madePublishing.begin(session.window)
+    return this.madePublishing
+  }
+
+  /** The life that may be written to now. */
+  #usable(): ChannelSession | undefined {
+    const { window } = this.madePublishing ?? {}
+    const isUsable =
+      this.madePublishing === undefined ? this.#state !== 'recovering' && this.isOpen : window !== undefined
+    return isUsable ? this.#session : undefined
+  }
+
+  /** How many publishes and calls wait. */
+  get waiting(): number {
+    return this.madePublishing?.waiting ?? 0
+  }
+
+  get modes(): ChannelModes {
+    this.#modes ??= new ChannelModes()
+    return this.#modes
   }
 
   get recordedConsumers(): RecordedConsumers {
@@ -147,6 +167,10 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
     return this.host.endpoint
   }
 
+  get routes(): PublishRoutes {
+    return this.host.routes
+  }
+
   get isOpen(): boolean {
     return this.#state !== 'closed' && this.#session?.state !== 'closing'
   }
@@ -173,12 +197,12 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Start a life: channel.open and the modes the channel had are written at once. Resolves when the broker agrees. */
   begin(port: ChannelPort, id: number, options: CallOptions = {}): Promise<void> {
-    const session = new ChannelSession(port, id, this, this.#inheritance, this.host.routes)
+    const session = new ChannelSession(port, id, this, this.#inheritance)
     this.#session = session
     this.#effects = undefined
     port.attach(session)
     const opened = session.open(options)
-    return this.modes.isPlain ? opened : this.modes.restore(session, opened, options)
+    return this.#modes?.isPlain === false ? this.#modes.restore(session, opened, options) : opened
   }
 
   /** A consumer could not be recovered. */
@@ -203,14 +227,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       return
     }
     this.#state = 'reopened'
-    this.publishing.begin(session.window)
+    this.madePublishing?.begin(session.window)
   }
 
   /** The topology is back: everything may be used. */
   resumed(): void {
     if (this.#state !== 'reopened') return
     this.#state = 'open'
-    this.publishing.allowOperations()
+    this.madePublishing?.allowOperations()
   }
 
   /** More of what publishes need is back. */
@@ -222,7 +246,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** After every publish that waits to be written. */
   useBehindPublishes<T>(operation: (session: ChannelSession) => Promise<T>, context: CallContext): Promise<T> {
-    return this.use(operation, context, this.publishing.waiting > 0)
+    return this.use(operation, context, this.waiting > 0)
   }
 
   /** Do `operation` with the life there is, or with the next one. */
@@ -233,7 +257,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   ): Promise<T> {
     try {
       this.assertUsable(context)
-      const mayGo = this.#state === 'open' || this.publishing.waiting === 0
+      const mayGo = this.#state === 'open' || this.waiting === 0
       const session = mayGo && !behindPublishes ? this.#sessionFor(context) : undefined
       if (session !== undefined) return operation(session)
       return this.publishing.defer(() => this.#do(operation, context), context, behindPublishes)
@@ -251,17 +275,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** The life there is, if the call may go now. Another connection of the protocol may be the one that makes what it names. */
   #sessionFor(context: CallContext): ChannelSession | undefined {
-    return this.publishing.window !== undefined && this.isBack(context) ? this.#session : undefined
+    return this.isBack(context) ? this.#usable() : undefined
   }
 
   isBack({ names = [] }: CallContext): boolean {
-    const { routes } = this.host
+    const { routes } = this
     return routes.plain || routes.areBack(names.map(name => this.names.meant(name).name ?? ''))
   }
 
   assertUsable(context: CallContext): void {
     if (this.#state === 'closed') throw this.#closedError(context)
-    if (this.modes.transaction === 'lost') throw this.#transactionLost(context)
+    if (this.#modes?.transaction === 'lost') throw this.#transactionLost(context)
     // One that is being closed takes nothing more; one that is being recovered will.
     if (this.#state !== 'recovering') this.#session?.assertOpen(context)
   }
@@ -307,20 +331,20 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Why it is closed for good; undefined while it is not. */
   get ending(): CloseReason | undefined {
-    return this.#final.reason
+    return this.#final?.reason
   }
 
   #closedError({ what, site, outcome }: CallContext): AmqpError {
-    const ending = this.#final.reason
+    const { ending } = this
     if (ending === undefined) throw new Error('a channel was closed without a reason')
     return atCallSite(ending.errorFor(what, false, outcome), site)
   }
 
   /** Settle a delivery; resolves to whether anything was sent. Throws what is for `forgotten`. */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
-    const { publishing } = this
+    const publishing = this.madePublishing
     // It must not overtake the rollback or the commit of another transaction.
-    if (publishing.transactional && publishing.waiting > 0 && this.#state !== 'recovering') {
+    if (publishing?.transactional === true && publishing.waiting > 0 && this.#state !== 'recovering') {
       return this.#settleInTurn(how, tag, multiple, requeue)
     }
     return this.#settle(how, tag, multiple, requeue) ? SENT : STALE
@@ -350,7 +374,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       throw this.#closedError({ what: `basic.${how}`, site: undefined })
     }
     session.assertOpen({ what: `basic.${how}`, site: undefined })
-    if (!this.publishing.transactional) return session.acker.settle(how, tag, multiple, requeue)
+    if (this.madePublishing?.transactional !== true) return session.acker.settle(how, tag, multiple, requeue)
     // The txRollback that is due would undo it.
     if (this.modes.transaction === 'lost') throw this.#transactionLost({ what: `basic.${how}`, site: undefined })
     const sent = session.acker.settle(how, tag, multiple, requeue)
@@ -389,7 +413,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       this.publishing.reportFirst(error)
       return true
     }
-    return this.modes.transaction === 'lost' && error instanceof ConnectionLostError
+    return this.#modes?.transaction === 'lost' && error instanceof ConnectionLostError
   }
 
   // ---- modes
@@ -439,7 +463,13 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   cancelled(error: ConsumerCancelledError, consumer: Consumer | undefined): void {
-    this.#events.cancelled(error, consumer?.isRestarted === true)
+    const { queueName, consumerTag } = error
+    const emit = (): void => {
+      if (this.callbacks?.cancelled(error) !== true) this.host.report(error, 'warn')
+    }
+    // Its owner, who consumes again, reports that.
+    if (consumer?.isRestarted === true) emit()
+    else this.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
   }
 
   closedByServer(channelId: number, error: ChannelClosedError): void {
@@ -450,7 +480,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   returned(message: ReturnedMessage, isReported: boolean): void {
-    this.#events.returned(message, isReported)
+    if (this.callbacks?.returned(message) !== true && !isReported) this.host.report(returnError(message), 'warn')
   }
 
   // ---- a life ends
@@ -471,26 +501,25 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   #failWaiting(ending: CloseReason): void {
-    if (this.publishing.failAll(what => ending.errorFor(what, false, 'notSent'))) this.#reported = true
+    if (this.madePublishing?.failAll(what => ending.errorFor(what, false, 'notSent')) === true) this.#reported = true
   }
 
   moreMayGo(): void {
-    this.publishing.resume()
+    this.madePublishing?.resume()
   }
 
   ended(session: ChannelSession, ending: CloseReason): void {
     const lost = ending.scope === 'connection'
     this.#work?.stop()
-    this.publishing.end()
+    this.madePublishing?.end()
     this.#effects?.ended(ending.methodKey)
     const recovers = this.#recovers && (this.#state === 'recovering' || (lost && this.host.recovers(ending)))
     if (recovers) {
-      const { lastTag, unheard } = session.window
-      this.#inheritance = { delivery: session.acker.lastTag, publish: lastTag, unheard }
+      this.#inheritance = session.inheritance
       this.#recordedConsumers?.lost()
     }
     // In a recovery the broker may close the channel over one of its consumers, and another message was acked by then.
-    if (recovers && this.modes.transactionTo('lost')) {
+    if (recovers && this.#modes?.transactionTo('lost') === true) {
       this.publishing.failAll(what => this.#transactionLost({ what, site: undefined, outcome: 'notSent' }))
     }
     session.endDeliveries(recovers)
@@ -507,17 +536,17 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Messages that are published and not confirmed. */
   get unconfirmed(): number {
-    return this.#session?.window.unsettled ?? 0
+    return this.#session?.unsettled ?? 0
   }
 
   /** Delivery tags that were given to publishes in confirm mode, in all lives. */
   get published(): number {
-    return this.#session?.window.lastTag ?? 0
+    return this.#session?.inheritance.publish ?? 0
   }
 
   /** Delivery tags that came, in all lives. */
   get delivered(): number {
-    return this.#session?.acker.lastTag ?? 0
+    return this.#session?.inheritance.delivery ?? 0
   }
 
   /** Those of its consumers whose owners give none. */
@@ -539,7 +568,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Close the present life, or the operations that wait for the next one. */
   closeByProgram(replyCode: number, replyText: string): Promise<void> {
     const close = (): Promise<void> => this.#closeNow(replyCode, replyText)
-    if (this.#state !== 'reopened' || this.publishing.waiting === 0) return close()
+    if (this.#state !== 'reopened' || this.waiting === 0) return close()
     // Earlier calls go first.
     const context = { what: `channel.close (channel ${this.id})`, site: undefined }
     return this.publishing.defer(async () => {}, context).then(close, close)
@@ -560,12 +589,14 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   close(ending: CloseReason): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#final.reason = ending
+    const final = this.#final ?? new FinalEnd()
+    this.#final = final
+    final.reason = ending
     this.#failWaiting(ending)
     if (ending.error === undefined) this.#discardAll()
     for (const { tag } of this.consumers) this.recordedConsumers.remove(tag)
     this.host.forget(this)
-    const unheard = this.#final.settle()
+    const unheard = final.settle()
     // The end of a connection is reported once, by that.
     if (unheard !== undefined && ending.scope === 'channel') {
       this.#reported = true
@@ -575,6 +606,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
 
   /** Resolves when the program closed the channel; rejects with the reason if it was not asked for. */
   waitClosed(): Promise<void> {
+    this.#final ??= new FinalEnd()
     return this.#final.wait()
   }
 }

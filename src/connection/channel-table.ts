@@ -100,14 +100,14 @@ export class ChannelTable implements FrameSink {
 
   /** From now on the frames of its number go to this channel. */
   attach(channel: ChannelReceiver): void {
-    const { id, frames } = channel
+    const { id } = channel
     this.#channels.set(id, channel)
     const absorbs = this.#receivers[id] === ABSORBER
     this.#receivers[id] = absorbs
-      ? new Reopening(frames, () => {
-          this.#receivers[id] = frames
+      ? new Reopening(channel, () => {
+          this.#receivers[id] = channel
         })
-      : frames
+      : channel
   }
 
   /** The channel is over, and its number may serve another. `mayFollow` if frames of it may still come. */

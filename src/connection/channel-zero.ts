@@ -1,4 +1,4 @@
-import { Calls } from '../channel/calls.ts'
+import { Calls, type CallsHost } from '../channel/calls.ts'
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelPort, FrameReceiver } from '../channel/port.ts'
 import { ProtocolError } from '../errors.ts'
@@ -41,13 +41,13 @@ interface Received {
 }
 
 /** Channel 0 (§2.2.4): the handshake first, then the methods that are about the connection as a whole. */
-export class ChannelZero implements HandshakePort, FrameReceiver {
+export class ChannelZero implements HandshakePort, FrameReceiver, CallsHost {
   readonly #port: ChannelPort
   readonly #events: ChannelZeroEvents
   /** Of the attempt to connect. */
   waitingFor: (step: string) => void
-  /** Made for the first new secret. */
-  #calls: Calls | undefined
+  /** Those for a new secret. */
+  calls: Calls | undefined
   /** Methods that the handshake has not taken yet, and its waiter; undefined once it is done. */
   #handshake: Received[] | undefined = []
   #receiver: { resolve(method: Received): void; reject(error: Error): void } | undefined
@@ -147,7 +147,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
         this.#events.blocked(undefined)
         return
       case ConnectionUpdateSecretOk.key:
-        if (this.#calls?.settle(method.key, undefined) === true) return
+        if (this.calls?.settle(method.key, undefined) === true) return
     }
     throw new ProtocolError(`${method.name} came on channel 0 when it was not due`)
   }
@@ -156,15 +156,17 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
   updateSecret(secret: string, reason: string): Promise<void> {
     const context = { what: 'connection.update-secret', site: undefined }
     const { key } = ConnectionUpdateSecret
-    this.#calls ??= new Calls(this.#port, { timedOut: ignore }, 'its outcome at the server is unknown')
-    return this.#calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
+    const calls = this.calls ?? new Calls(this.#port, this, 'its outcome at the server is unknown')
+    return calls.start(context, key, ConnectionUpdateSecretOk.key, () => {
       this.send(ConnectionUpdateSecret, { newSecret: Buffer.from(secret), reason })
       return undefined
     })
   }
 
+  timedOut(): void {}
+
   blockedChanged(): void {
-    this.#calls?.blockedChanged()
+    this.calls?.blockedChanged()
   }
 
   /** The connection is over. */
@@ -174,7 +176,7 @@ export class ChannelZero implements HandshakePort, FrameReceiver {
     this.#receiver = undefined
     this.#asking?.(endedBy(ending))
     this.#asking = undefined
-    this.#calls?.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
+    this.calls?.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)
   }
 }
 

@@ -34,7 +34,7 @@ export function connectionStats(
     openChannels: connection?.state === 'open' ? connection.channels.inUse : 0,
     blockedReason,
     unconfirmed: sum(channels, ({ unconfirmed }) => unconfirmed),
-    waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ publishing }) => publishing.waiting),
+    waiting: sum(publishers, ({ waiting }) => waiting) + sum(channels, ({ waiting }) => waiting),
     bufferedBytes: connection?.bufferedBytes ?? 0,
     receivedBytesWaiting: connection?.receivedBytesWaiting ?? 0,
     unacknowledged: sum(consumers, ({ unacknowledged = 0 }) => unacknowledged),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Call, type CallContext, Calls } from '../../src/channel/calls.ts'
+import { type Call, type CallContext, Calls, type CallsHost } from '../../src/channel/calls.ts'
 import { AbortError, ChannelClosedError, EncodeError, TimeoutError } from '../../src/errors.ts'
 import { placeOfCall } from '../../src/lib/call-site.ts'
 import { FakeChannelPort } from '../support/fake-channel-port.ts'
@@ -12,7 +12,8 @@ const [DECLARE, DECLARE_OK, BIND, BIND_OK, CLOSE, CLOSE_OK] = [1, 2, 3, 4, 5, 6]
 class Fixture {
   readonly port = new FakeChannelPort()
   readonly timedOut: Call[] = []
-  readonly calls = new Calls(this.port, { timedOut: call => this.timedOut.push(call) }, 'and so on')
+  readonly host: CallsHost = { calls: undefined, timedOut: call => this.timedOut.push(call) }
+  readonly calls = new Calls(this.port, this.host, 'and so on')
 
   declare(what: string, options: Partial<CallContext> = {}, replied?: (reply: unknown, abandoned: boolean) => void) {
     const context = { what, site: undefined, ...options }
@@ -34,6 +35,27 @@ describe('Calls', () => {
     assert.deepEqual(await Promise.all([a, b, c]), ['first', 'bound', 'second'])
     assert.equal(calls.settle(DECLARE_OK, 'third'), false)
     assert.equal(calls.isEmpty, true)
+  })
+
+  it('are kept by their channel while a reply is due, also one that no caller waits for', async () => {
+    const { calls, host, declare } = bound(new Fixture())
+    assert.equal(host.calls, undefined)
+    const controller = new AbortController()
+    const given = declare('a', { signal: controller.signal })
+    assert.equal(host.calls, calls)
+    controller.abort()
+    await rejection(given, AbortError)
+    assert.equal(host.calls, calls)
+    let next: Promise<unknown> | undefined
+    const first = declare('b', {}, () => {
+      next = declare('c')
+    })
+    calls.settle(DECLARE_OK, 'absorbed')
+    calls.settle(DECLARE_OK, 'b')
+    assert.equal(host.calls, calls)
+    calls.settle(DECLARE_OK, 'c')
+    assert.equal(host.calls, undefined)
+    assert.deepEqual(await Promise.all([first, next]), ['b', 'c'])
   })
 
   it('give each reply to the oldest that waits for it, in whatever order replies and calls come', async () => {
@@ -274,14 +296,16 @@ describe('Calls', () => {
 
 function bound(fixture: Fixture): {
   readonly calls: Calls
+  readonly host: CallsHost
   readonly port: FakeChannelPort
   readonly timedOut: Call[]
   readonly declare: Fixture['declare']
   readonly bind: Fixture['bind']
 } {
-  const { calls, port, timedOut } = fixture
+  const { calls, host, port, timedOut } = fixture
   return {
     calls,
+    host,
     port,
     timedOut,
     declare: (...args) => fixture.declare(...args),

@@ -21,12 +21,12 @@ class Receiver implements FrameReceiver {
   }
 }
 
-class Channel implements ChannelReceiver {
+class Channel extends Receiver implements ChannelReceiver {
   readonly id: number
-  readonly frames = new Receiver()
   endings = 0
 
   constructor(id: number) {
+    super()
     this.id = id
   }
   resume(): void {}
@@ -71,8 +71,8 @@ describe('ChannelTable', () => {
     fixture.method(2, BasicCancel)
     fixture.content(2)
     assert.deepEqual(fixture.zero.seen, ['method 0'])
-    assert.deepEqual(one.frames.seen, [])
-    assert.deepEqual(two.frames.seen, ['method 0', 'header', 'body'])
+    assert.deepEqual(one.seen, [])
+    assert.deepEqual(two.seen, ['method 0', 'header', 'body'])
     assert.deepEqual([...fixture.table.channels], [one, two])
   })
 
@@ -88,11 +88,11 @@ describe('ChannelTable', () => {
 
   it('absorbs what comes for a channel that the server closed', () => {
     const fixture = new Fixture(10)
-    const { id, frames } = fixture.open()
+    const { id, seen } = fixture.open()
     fixture.table.release(id, true)
     assert.equal(fixture.method(id, BasicCancel), 9)
     fixture.content(id)
-    assert.deepEqual(frames.seen, [])
+    assert.deepEqual(seen, [])
   })
 
   it('gives a number of a channel that the server closed last, and absorbs its old frames up to open-ok', () => {
@@ -104,11 +104,11 @@ describe('ChannelTable', () => {
     assert.equal(again.id, 1)
     fixture.method(1, BasicCancel)
     fixture.content(1)
-    assert.deepEqual(again.frames.seen, [])
+    assert.deepEqual(again.seen, [])
     fixture.method(1, ChannelOpenOk)
     fixture.method(1, BasicCancel)
     fixture.content(1)
-    assert.deepEqual(again.frames.seen, ['method 0', 'method 0', 'header', 'body'])
+    assert.deepEqual(again.seen, ['method 0', 'method 0', 'header', 'body'])
   })
 
   it('says whether a number is free, and fails if none is', () => {

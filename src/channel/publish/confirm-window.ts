@@ -38,7 +38,8 @@ export class ConfirmWindow {
   readonly port: ChannelPort
   readonly #channelId: number
   readonly #routes: PublishRoutes
-  readonly #offset: number
+  /** The last tag of the channel's earlier lives: the wire's tags count from there. */
+  readonly offset: number
   /** Made when delivery tags begin to count; most channels never are in confirm mode. */
   #unconfirmed: Unconfirmed | undefined
   #returns: Returns | undefined
@@ -46,14 +47,14 @@ export class ConfirmWindow {
   #waiters: ConfirmWaiters | undefined
   #flowing = true
   #owner: PublishOwner | undefined
-  /** Nacked, and kept for the owner. */
-  #kept: PendingPublish[] = []
+  /** Nacked, and kept for the owner; made for the first. */
+  #kept: PendingPublish[] | undefined
 
   /** Delivery tags of publishes go on after `offset`; `unheard` is the loss that the last life did not report. */
   constructor(port: ChannelPort, channelId: number, offset: number, routes = PLAIN_ROUTES, unheard?: Unheard) {
     this.port = port
     this.#channelId = channelId
-    this.#offset = offset
+    this.offset = offset
     this.#routes = routes
     if (unheard !== undefined) this.#waiters = new ConfirmWaiters(port, unheard)
   }
@@ -61,7 +62,7 @@ export class ConfirmWindow {
   /** confirm.select was written: from the next publish on, delivery tags count. */
   startCounting(): void {
     if (this.#unconfirmed !== undefined) return
-    this.#unconfirmed = new Unconfirmed(this.#offset)
+    this.#unconfirmed = new Unconfirmed(this.offset)
     this.#returns = new Returns(this.#unconfirmed, this.#routes)
   }
 
@@ -70,7 +71,7 @@ export class ConfirmWindow {
   }
 
   get lastTag(): number {
-    return this.#unconfirmed?.lastTag ?? this.#offset
+    return this.#unconfirmed?.lastTag ?? this.offset
   }
 
   /** Publishes that were written and that the broker has not settled. */
@@ -80,7 +81,7 @@ export class ConfirmWindow {
 
   /** The delivery tag of the oldest publish that the broker has not settled, or the next tag. */
   get oldest(): number {
-    return this.#unconfirmed?.oldest ?? this.#offset + 1
+    return this.#unconfirmed?.oldest ?? this.offset + 1
   }
 
   /** Publishes, of this life and earlier ones, that the broker has settled or will not settle any more. */
@@ -90,7 +91,7 @@ export class ConfirmWindow {
 
   /** Messages that are counted, and messages whose nack their owner handles. */
   get unsettled(): number {
-    return this.unconfirmed + this.#kept.length
+    return this.unconfirmed + (this.#kept?.length ?? 0)
   }
 
   get unheard(): Unheard | undefined {
@@ -266,6 +267,7 @@ export class ConfirmWindow {
 
   #nacked(publish: PendingPublish, tag: number): void {
     if (publish.resolve !== undefined && this.#owner?.nacked(publish) === true) {
+      this.#kept ??= []
       this.#kept.push(publish)
       return
     }
@@ -315,8 +317,8 @@ export class ConfirmWindow {
    * rejected instead.
    */
   takeUnsettled(): PendingPublish[] {
-    const taken = this.#kept
-    this.#kept = []
+    const taken = this.#kept ?? []
+    this.#kept = undefined
     this.#unconfirmed?.takeUpTo(this.lastTag, publish => {
       if (publish.returned !== undefined) this.#refuse(publish, returnError(publish.returned, publish))
       else taken.push(publish)

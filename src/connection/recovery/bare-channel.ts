@@ -1,9 +1,11 @@
 import { type ChannelEvents, ChannelSession, NO_EARLIER_LIFE } from '../../channel/channel-session.ts'
+import { PLAIN_ROUTES } from '../../channel/publish-routes.ts'
 import type { ArgumentsOf, ReplyOf, SyncMethod } from '../../protocol/methods.ts'
 import type { Connection } from '../connection.ts'
 
 /** Only the recovery uses it, and learns of its end by its calls. */
 const NO_EVENTS: ChannelEvents = {
+  routes: PLAIN_ROUTES,
   closing: () => {},
   returned: () => {},
   consumerGone: () => {},

@@ -22,9 +22,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'the offset of deliveries is forgotten',
-    'channel/recovering-channel.ts',
-    'this.#inheritance = { delivery: session.acker.lastTag, publish',
-    'this.#inheritance = { delivery: 0, publish',
+    'channel/channel-session.ts',
+    'delivery: this.#acker?.lastTag ?? delivery',
+    'delivery: 0 * (this.#acker?.lastTag ?? delivery)',
     'a tag from before a recovery means another message after it',
   ],
   [
@@ -122,7 +122,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the offset of confirms is forgotten',
     'channel/channel-frames.ts',
-    'tag === 0 ? 0 : tag + this.#publishOffset',
+    'tag === 0 ? 0 : tag + window.offset',
     'tag === 0 ? 0 : tag',
     'confirms of a recovered channel settle nothing',
   ],
@@ -256,8 +256,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the loss of a transaction is not noticed',
     'channel/recovering-channel.ts',
-    "if (recovers && this.modes.transactionTo('lost')) {",
-    "if (recovers && this.modes.transactionTo('idle')) {",
+    "if (recovers && this.#modes?.transactionTo('lost') === true) {",
+    "if (recovers && this.#modes?.transactionTo('idle') === true) {",
     'a commit resolves, and half of the work is gone',
   ],
   [
@@ -907,8 +907,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what waits for a channel is not rejected when it is closed',
     'channel/recovering-channel.ts',
-    'this.#final.reason = ending\n    this.#failWaiting(ending)',
-    'this.#final.reason = ending',
+    'final.reason = ending\n    this.#failWaiting(ending)',
+    'final.reason = ending',
     'its promise never ends',
   ],
   // ---- more of the connection
@@ -1550,7 +1550,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a message that was asked for does not count as delivered',
     'channel/channel-frames.ts',
-    'this.#life.acker.lastTag = Math.max(this.#life.acker.lastTag, visible)',
+    'this.acker.lastTag = Math.max(this.acker.lastTag, visible)',
     'void visible',
     'an old tag settles another message after a loss',
   ],
@@ -1577,9 +1577,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a lost confirm is not reported by the next life',
-    'channel/recovering-channel.ts',
-    'publish: lastTag, unheard }',
-    'publish: lastTag, unheard: undefined }',
+    'channel/channel-session.ts',
+    'unheard: this.#window === undefined ? unheard : this.#window.unheard',
+    'unheard: this.#window === undefined ? unheard : undefined',
     'the program takes what is lost for confirmed',
   ],
   [
@@ -1740,7 +1740,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what was nacked for now is forgotten',
     'channel/publish/confirm-window.ts',
-    'const taken = this.#kept\n',
+    'const taken = this.#kept ?? []\n',
     'const taken: PendingPublish[] = []\n',
     'its promise never ends',
   ],
@@ -2034,7 +2034,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a close during a recovery goes before what waits',
     'channel/recovering-channel.ts',
-    "if (this.#state !== 'reopened' || this.publishing.waiting === 0) return close()",
+    "if (this.#state !== 'reopened' || this.waiting === 0) return close()",
     'return close()',
     'the same',
   ],
@@ -2055,7 +2055,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the offset of a get is forgotten',
     'channel/channel-frames.ts',
-    'const visible = deliveryTag + this.#life.acker.offset',
+    'const visible = deliveryTag + this.acker.offset',
     'const visible = deliveryTag',
     'its ack means another message',
   ],
@@ -2244,16 +2244,16 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'a return that nothing reports is not reported',
-    'channel/channel.ts',
-    '} else if (!isReported) this.#recovering.host.report(',
-    '} else if (isReported) this.#recovering.host.report(',
+    'channel/recovering-channel.ts',
+    '!== true && !isReported) this.host.report(',
+    '!== true && isReported) this.host.report(',
     'a message is lost in silence',
   ],
   [
     'only the last cancellation callback is called',
-    'channel/channel.ts',
-    'this.#cancellationCallbacks ??= []',
-    'this.#cancellationCallbacks = []',
+    'channel/channel-callbacks.ts',
+    'this.#onCancellation.push(inContext(callback))',
+    'this.#onCancellation.splice(0, 1, inContext(callback))',
     'the others wait for nothing',
   ],
   [
@@ -2287,8 +2287,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'callbacks get what comes after a close',
     'channel/channel-frames.ts',
-    "if (this.#life.state !== 'closing') this.#life.consuming.deliveries.received",
-    'this.#life.consuming.deliveries.received',
+    "if (this.state !== 'closing') this.consuming.deliveries.received",
+    'this.consuming.deliveries.received',
     'the program has closed',
   ],
   [
@@ -2462,7 +2462,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a new secret is not answered when the connection is lost',
     'connection/channel-zero.ts',
-    'this.#calls?.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)',
+    'this.calls?.failAll(call => ending.errorFor(call.what, call.methodKey === ending.methodKey), 0)',
     '',
     'its promise never ends',
   ],
@@ -3660,7 +3660,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'settlements are not stopped by a close',
     'channel/channel-session.ts',
-    '    this.acker.freeze()\n    const ending',
+    '    this.#acker?.freeze()\n    const ending',
     '    const ending',
     'they come after it',
   ],
@@ -4025,8 +4025,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'what was nacked is taken out twice',
     'channel/publish/confirm-window.ts',
-    '    const taken = this.#kept\n    this.#kept = []',
-    '    const taken = this.#kept',
+    '    const taken = this.#kept ?? []\n    this.#kept = undefined',
+    '    const taken = this.#kept ?? []',
     'a message is sent twice',
   ],
   [
@@ -4130,7 +4130,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a message that was asked for is not the last delivery',
     'channel/channel-frames.ts',
-    'this.#life.acker.lastTag = Math.max(this.#life.acker.lastTag, visible)\n        this.#assembler().expect',
+    'this.acker.lastTag = Math.max(this.acker.lastTag, visible)\n        this.#assembler().expect',
     'this.#assembler().expect',
     'after a loss its tag means another message',
   ],
@@ -4521,9 +4521,9 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   ],
   [
     'nothing says that a consumer of a channel was cancelled',
-    'channel/channel.ts',
-    "if (callbacks === undefined) this.#recovering.host.report(error, 'warn')\n      else for",
-    'if (callbacks !== undefined) for',
+    'channel/recovering-channel.ts',
+    "if (this.callbacks?.cancelled(error) !== true) this.host.report(error, 'warn')",
+    'this.callbacks?.cancelled(error)',
     'it waits for messages that never come',
   ],
   [
@@ -4648,8 +4648,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a transaction goes on when a recovery loses its channel',
     'channel/recovering-channel.ts',
-    "if (recovers && this.modes.transactionTo('lost')) {",
-    "if (lost && recovers && this.modes.transactionTo('lost')) {",
+    "if (recovers && this.#modes?.transactionTo('lost') === true) {",
+    "if (lost && recovers && this.#modes?.transactionTo('lost') === true) {",
     'what was acked in it comes again, and the rest is committed',
   ],
   [
