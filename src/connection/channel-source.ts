@@ -56,6 +56,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly slowHandlerThreshold: number
   /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
+  /** What publishes wait for that are not written, for errors. */
+  readonly publishGoal: string
   /**
    * A channel of its own. Waits for a number if all are in use, and for a recovery. Once there is a number, methods may be
    * called at once: they leave with channel.open in one write.

@@ -212,6 +212,13 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state === 'connecting' ? 'the first connection' : 'the connection to be recovered'
   }
 
+  get publishGoal(): string {
+    if (this.#isConnecting) return this.goal
+    const { blockedReason } = this
+    if (blockedReason === undefined) return 'its turn to be written'
+    return `connection.unblocked: the broker blocks publishers${blockedReason === '' ? '' : ` (${blockedReason})`}`
+  }
+
   // ---- channels
 
   /** Waits for a channel number only if a part will give one up. */

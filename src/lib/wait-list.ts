@@ -16,6 +16,8 @@ export interface WaitBounds {
   readonly site?: CallSite | undefined
   /** For a publish: the outcome in its error. */
   readonly outcome?: PublishOutcome | undefined
+  /** What it waits for, if it is not what its list says. Asked only when there is an error. */
+  goal?(): string
 }
 
 /** Someone who waits. Exactly one of the two is called, once, unless it leaves. */
@@ -169,7 +171,7 @@ export class WaitList {
   #error(bounds: WaitBounds, why: 'timeout' | 'aborted'): Error {
     const { timeout, signal, site, outcome } = bounds
     const what = describeWait(bounds)
-    const awaited = typeof this.#goal === 'string' ? this.#goal : this.#goal()
+    const awaited = bounds.goal?.() ?? (typeof this.#goal === 'string' ? this.#goal : this.#goal())
     const goal = awaited === '' ? '' : ` for ${awaited}`
     const error =
       why === 'aborted' && signal !== undefined

@@ -40,7 +40,10 @@ describe('publishTimeout', () => {
     await clock.advance(1)
     for (const { error } of published) {
       assert.ok(error instanceof TimeoutError)
-      assert.match(error.message, /^publish of a message to the default exchange .* timed out: it waited 1000 ms$/)
+      assert.match(
+        error.message,
+        /^publish of a message to the default exchange .* timed out: it waited 1000 ms for the broker's confirm$/,
+      )
       assert.equal(error.outcome, 'unknown')
     }
     assert.equal(channel.isOpen, true)
@@ -76,9 +79,14 @@ describe('publishTimeout', () => {
     const forgotten = [channel.basicPublish('a', '', 'q'), channel.basicPublish('b', '', 'q')].map(one => follow(one))
     const plain = follow(channel.publish('c', '', 'q'))
     const confirmed = follow(confirming.publish('d', '', 'q'))
+    const published = follow(protocol.publish('p', '', 'q'))
     await clock.advance(1_000)
-    for (const { error } of [...forgotten, plain, confirmed]) {
+    for (const { error } of [...forgotten, plain, confirmed, published]) {
       assert.ok(error instanceof TimeoutError)
+      assert.match(
+        error.message,
+        / it waited 1000 ms for connection.unblocked: the broker blocks publishers \(low on memory\)$/,
+      )
       assert.equal(error.outcome, 'notSent')
     }
     assert.deepEqual(errors, [forgotten[0]?.error])
@@ -102,6 +110,7 @@ describe('publishTimeout', () => {
     const stuck = follow(channel.basicPublish(Buffer.alloc(100_000), '', 'q'))
     await clock.advance(1_000)
     assert.ok(stuck.error instanceof TimeoutError)
+    assert.match(stuck.error.message, / it waited 1000 ms for the socket to take more$/)
     assert.equal(stuck.error.outcome, 'unknown')
   })
 
@@ -162,11 +171,14 @@ describe('publishTimeout', () => {
     await clock.advance(1)
     for (const { error } of published) {
       assert.ok(error instanceof TimeoutError)
-      assert.match(error.message, /^publish of a message to the default exchange .* timed out: it waited 1000 ms$/)
+      assert.match(
+        error.message,
+        /^publish of a message to the default exchange .* timed out: it waited 1000 ms for the broker's confirm$/,
+      )
       assert.equal(error.outcome, 'unknown')
     }
     await clock.advance(1_000)
-    assert.match(last.error?.message ?? '', /it waited 2000 ms$/)
+    assert.match(last.error?.message ?? '', /it waited 2000 ms for the broker's confirm$/)
     assert.equal(
       early.error?.message,
       'publish of message "m1" to the default exchange with routing key "q" timed out: it waited 200 ms for the encoding of its payload',

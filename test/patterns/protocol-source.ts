@@ -26,6 +26,7 @@ export class ProtocolSource implements ChannelSource {
     connectionName: 'test',
   }
   readonly publishes = new PublishEncoder(new Writer(), 131_072)
+  readonly publishGoal = 'its turn to be written'
   readonly recoveredAt = Number.NEGATIVE_INFINITY
   readonly parts = new Set<Closable>()
   deadlines: (() => void)[] = []

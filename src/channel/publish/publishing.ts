@@ -1,6 +1,6 @@
 import { PUBLISH, PublishContext, type PublishSource, tracesPublish, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
 import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
-import { BufferFullError, EncodeError } from '../../errors.ts'
+import { BufferFullError, EncodeError, TimeoutError } from '../../errors.ts'
 import { rejection } from '../../lib/call-site.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
@@ -13,6 +13,7 @@ import type { Deadline, ErrorReporter } from '../port.ts'
 import type { ConfirmWindow } from './confirm-window.ts'
 import {
   assertNotAborted,
+  type BoundedPublisher,
   boundPublish,
   defaultBounds,
   describeMessage,
@@ -38,6 +39,8 @@ export interface PublishingConnection extends ErrorReporter, EndpointSource {
   after(milliseconds: number, expired: () => void): Deadline
   /** How many may wait before further ones are refused. */
   readonly maxWaiting: number
+  /** What publishes wait for that are not written, for errors. */
+  readonly publishGoal: string
   /** Checks messages before they wait. */
   readonly publishes: Pick<PublishEncoder, 'check'>
 }
@@ -61,7 +64,7 @@ export interface PublishingHost {
  *     publish ──▶ ConfirmWindow ──▶ broker
  *        └──▶ list ──life begins, gate opens──▲
  */
-export class Publishing implements PublishSource {
+export class Publishing implements PublishSource, BoundedPublisher {
   readonly #host: PublishingHost
   readonly #connection: PublishingConnection
   readonly #list: WaitList
@@ -90,7 +93,7 @@ export class Publishing implements PublishSource {
     this.#host = host
     this.#connection = connection
     this.#default = defaultBounds(timeout)
-    this.#list = new WaitList(connection)
+    this.#list = new WaitList(connection, () => connection.publishGoal)
   }
 
   /** What the life that the channel has publishes; undefined if it has none that may be used. */
@@ -116,7 +119,7 @@ export class Publishing implements PublishSource {
     return this.#host.id
   }
 
-  #bounds(): WaitList {
+  get bounds(): WaitList {
     this.#boundsList ??= new WaitList(this.#connection)
     return this.#boundsList
   }
@@ -256,12 +259,14 @@ export class Publishing implements PublishSource {
   /** End the wait of a publish that the program need not await. */
   #limit(publish: PendingPublish, promise: Promise<void>, bounds: CallOptions): void {
     if (publish.resolve === undefined) return
-    const place = enterBounds(publish, this.#bounds(), bounds, error => {
-      this.reportFirst(error)
-      this.#giveUp(publish, error)
-    })
-    const leave = (): void => place.leave()
-    promise.then(leave, leave)
+    const place = enterBounds(publish, this, bounds)
+    promise.then(
+      () => place.leave(),
+      error => {
+        place.leave()
+        if (error instanceof TimeoutError) this.reportFirst(error)
+      },
+    )
   }
 
   /** A loop that awaits nothing loses many: the first stands for them. */
@@ -299,8 +304,8 @@ export class Publishing implements PublishSource {
   }
 
   #bound(publish: PendingPublish, bounds: PublishBounds): void {
-    boundPublish(publish, this.#bounds(), bounds, error => this.#giveUp(publish, error))
-    bounds.withdrawnBy?.(makeError => this.#giveUp(publish, makeError(outcomeOf(publish))))
+    boundPublish(publish, this, bounds)
+    bounds.withdrawnBy?.(makeError => this.giveUp(publish, makeError(outcomeOf(publish))))
   }
 
   #publish(publish: PendingPublish): void {
@@ -358,8 +363,13 @@ export class Publishing implements PublishSource {
     refuse(publish, error)
   }
 
-  /** No caller waits for it any more: it is not written, or if it was, its confirm is dropped. */
-  #giveUp(publish: PendingPublish, error: Error): void {
+  goalOf({ waiting, confirmed }: PendingPublish): string {
+    if (waiting !== undefined) return this.#connection.publishGoal
+    return confirmed ? "the broker's confirm" : 'the socket to take more'
+  }
+
+  /** It is not written, or if it was, its confirm is dropped. */
+  giveUp(publish: PendingPublish, error: Error): void {
     if (publish.waiting === undefined) {
       this.#life?.abandon(publish, error)
       return

@@ -36,6 +36,11 @@ export class OutgoingQueue {
     for (const message of messages) this.#firstAgain.added(message)
   }
 
+  /** Whether a message that no caller has given up is here: else it is written. */
+  has(message: PendingPublish): boolean {
+    return message.writes === 0 || this.#again.has(message)
+  }
+
   peek(): PendingPublish | undefined {
     const again = this.#firstAgain.key
     if (again !== undefined) return again

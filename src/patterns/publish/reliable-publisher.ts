@@ -4,6 +4,7 @@ import type { CloseReason } from '../../channel/close-reason.ts'
 import type { ConfirmWindow, PublishOwner } from '../../channel/publish/confirm-window.ts'
 import {
   assertNotAborted,
+  type BoundedPublisher,
   boundPublish,
   defaultBounds,
   describeMessage,
@@ -53,7 +54,7 @@ export interface ReliablePublisherOptions {
  *                   ▲                                        │
  *                   └──── unknown fates, to the front ───────┴── channel or connection ended ──▶ refused
  */
-export class ReliablePublisher implements PublishOwner, Closable, PublishSource {
+export class ReliablePublisher implements PublishOwner, Closable, PublishSource, BoundedPublisher {
   readonly #source: ChannelSource
   readonly #exchangeName: string | undefined
   readonly #maxInFlight: number
@@ -66,8 +67,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
   #encoding = 0
   readonly #channel: PublisherChannel
   readonly #search = new PoisonSearch<PendingPublish>()
-  /** Only for the timeouts and signals of messages. */
-  readonly #bounds: WaitList
+  readonly bounds: WaitList
   /** The timeout of messages that have none of their own. */
   readonly #default: CallOptions | undefined
   /** Set with the first message: until then the connection need not know of this publisher. */
@@ -81,7 +81,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     this.#maxInFlight = options.maxInFlight ?? Number.POSITIVE_INFINITY
     this.#sentAgain = options.resent ?? ignore
     this.#channel = new PublisherChannel(source, this, () => this.#ready(), options.retriesNacks ?? false)
-    this.#bounds = new WaitList(source)
+    this.bounds = new WaitList(source)
     this.#default = defaultBounds(options.publishTimeout)
   }
 
@@ -153,7 +153,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     const promise = promiseOf(message)
     assertNotAborted(message, bounds)
     this.#accept(message, payload)
-    if (bounds !== undefined) boundPublish(message, this.#bounds, bounds, error => this.#giveUp(message, error))
+    if (bounds !== undefined) boundPublish(message, this, bounds)
     return promise
   }
 
@@ -185,8 +185,12 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource 
     this.#source.register(this)
   }
 
-  /** No caller waits for it any more: it is not sent (again). */
-  #giveUp(message: PendingPublish, error: Error): void {
+  goalOf(message: PendingPublish): string {
+    return this.#queue.has(message) ? this.#source.publishGoal : "the broker's confirm"
+  }
+
+  /** It is not sent (again). */
+  giveUp(message: PendingPublish, error: Error): void {
     if (this.#queue.remove(message)) refuse(message, error)
     else this.#channel.window?.abandon(message, error)
     this.progressed()

@@ -14,6 +14,7 @@ class Fixture implements PublishingHost, PublishingConnection {
   readonly clock = this.port.clock
   readonly publishes = this.port.publishes
   readonly endpoint = this.port.endpoint
+  readonly publishGoal = 'its turn to be written'
   readonly id = 1
   readonly reported: unknown[] = []
   readonly maxWaiting: number
