@@ -289,7 +289,7 @@ export class ChannelSession extends ChannelFrames implements ChannelReceiver, Ca
     if (this.#closing !== undefined) return this.#closing
     if (this.#state === 'closed') return Promise.resolve()
     const replied = (): void => {
-      this.#end(this.#closed)
+      this.#end(this.#closed, this.#crossed !== undefined)
     }
     let isWritten = false
     const closed = this.#start<void>(
@@ -360,7 +360,10 @@ export class ChannelSession extends ChannelFrames implements ChannelReceiver, Ca
     this.#end(ending)
   }
 
-  /** `mayFollow` if the server goes on sending until it has read our close-ok; after its own, nothing comes. */
+  /**
+   * `mayFollow` if the server has closed, too, and goes on sending until it has read our close-ok, also after its own. If it has
+   * not, nothing comes after that.
+   */
   #end(ending: CloseReason, mayFollow = false): void {
     this.#to('closed')
     this.#ending = ending

@@ -64,6 +64,21 @@ describe('closing a channel', () => {
     peer.send(methodFrame(1, methods.ChannelCloseOk, {}))
   })
 
+  it('that the server closes at the same time drops what comes until the server has read the answer', async () => {
+    const { peer, channel, protocol } = await converseOnChannel()
+    peer.answers.delete('channel.close')
+    const seen: string[] = []
+    const callback = (_channel: unknown, body: Buffer): unknown => seen.push(body.toString())
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'c' })
+    const closed = channel.close()
+    await turn()
+    peer.reply(1, methods.ChannelClose, NOT_FOUND)
+    peer.send(methodFrame(1, methods.ChannelCloseOk, {}), delivery(1, 'c', 1, 'of the old one'))
+    await closed
+    assert.equal(peer.names.at(-1), '1 channel.close-ok')
+    assert.deepEqual([seen, protocol.state], [[], 'open'])
+  })
+
   it('rejects from a getter of a message, and can be closed afterwards', async () => {
     const { peer, channel } = await converseOnChannel()
     let inside: Promise<void> | undefined
