@@ -42,6 +42,8 @@ export interface ChannelSource extends ErrorReporter, EndpointSource, LifecycleS
   readonly clock: Clock
   /** Why it is closed; undefined while it is not. */
   readonly ending: CloseReason | undefined
+  /** Why the broker blocks publishers; undefined while it does not. */
+  readonly blockedReason: string | undefined
   /** When the connection was last recovered, by `clock`. */
   readonly recoveredAt: number
   /** What the server says of itself. */

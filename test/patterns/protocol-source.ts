@@ -13,6 +13,7 @@ export class ProtocolSource implements ChannelSource {
   readonly publishing = this
   readonly clock = systemClock
   readonly ending: CloseReason | undefined = undefined
+  readonly blockedReason: string | undefined = undefined
   readonly maxMessageSize = 128 * 1024 * 1024
   readonly maxWaiting = Number.POSITIVE_INFINITY
   readonly publishTimeout = undefined

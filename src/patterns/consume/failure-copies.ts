@@ -1,5 +1,6 @@
 import type { ChannelSource } from '../../connection/channel-source.ts'
 import { MessageReturnedError, TimeoutError } from '../../errors.ts'
+import type { Timer, TimerSource } from '../../lib/clock.ts'
 import type { BasicProperties } from '../../protocol/properties.ts'
 import { ReliablePublisher } from '../publish/reliable-publisher.ts'
 import type { ErrorDestination } from './failure-action.ts'
@@ -15,8 +16,13 @@ export class FailureCopies {
 
   constructor(source: ChannelSource, queueName: string) {
     this.#source = source
-    this.#publisher = new ReliablePublisher(source.publishing)
+    this.#publisher = this.#makePublisher()
     this.#retryQueues = new RetryQueues(source, queueName)
+  }
+
+  #makePublisher(): ReliablePublisher {
+    const { publishing } = this.#source
+    return new ReliablePublisher(publishing, { timers: timeOfPublishes(publishing) })
   }
 
   /** Publish a copy to an error destination. */
@@ -49,7 +55,7 @@ export class FailureCopies {
       if (error instanceof TimeoutError) {
         this.#retryQueues.substitute(delay, queue)
         // RabbitMQ 3.10 handles nothing more of a channel for seconds after each publish to a queue without a leader.
-        if (publisher === this.#publisher) this.#publisher = new ReliablePublisher(this.#source.publishing)
+        if (publisher === this.#publisher) this.#publisher = this.#makePublisher()
         void publisher.close({ timeout: 0 })
       }
       throw error
@@ -63,5 +69,25 @@ export class FailureCopies {
   /** Never rejects. */
   async close(): Promise<void> {
     await this.#publisher.close({ timeout: 0 })
+  }
+}
+
+/**
+ * Timers that begin again if the broker takes no publishes when they are due: a copy that is not confirmed says nothing of
+ * its queue then, and a message that is requeued would fail again, for as long as that lasts.
+ */
+function timeOfPublishes(source: ChannelSource): TimerSource {
+  return {
+    after(milliseconds, run) {
+      let timer: Timer
+      const start = (): void => {
+        timer = source.after(milliseconds, () => {
+          if (source.state === 'open' && source.blockedReason === undefined) run()
+          else start()
+        })
+      }
+      start()
+      return { cancel: () => timer.cancel() }
+    },
   }
 }

@@ -24,6 +24,7 @@ import type { Endpoint } from '../../diagnostics/server-context.ts'
 import type { PartStats, PublisherStats } from '../../diagnostics/stats.ts'
 import { type AmqpError, BufferFullError, EncodeError } from '../../errors.ts'
 import { atMost } from '../../lib/at-most.ts'
+import type { TimerSource } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
 import { nextTick } from '../../lib/platform.ts'
 import { WaitList } from '../../lib/wait-list.ts'
@@ -42,6 +43,8 @@ export interface ReliablePublisherOptions {
   readonly maxInFlight?: number | undefined
   /** Whether a message that the broker nacked is sent again. Default: only soon after a recovery. */
   readonly retriesNacks?: boolean | undefined
+  /** What the timeouts of messages run by. Default: the connection. */
+  readonly timers?: TimerSource | undefined
   /** Called, not within a read, with the number of messages that were written again. */
   readonly resent?: ((count: number) => void) | undefined
 }
@@ -81,7 +84,7 @@ export class ReliablePublisher implements PublishOwner, Closable, PublishSource,
     this.#maxInFlight = options.maxInFlight ?? Number.POSITIVE_INFINITY
     this.#sentAgain = options.resent ?? ignore
     this.#channel = new PublisherChannel(source, this, () => this.#ready(), options.retriesNacks ?? false)
-    this.bounds = new WaitList(source)
+    this.bounds = new WaitList(options.timers ?? source)
     this.#default = defaultBounds(options.publishTimeout)
   }
 

@@ -6,8 +6,8 @@ import '../../../src/patterns/consume/failure-copies.ts'
 import { startBroker } from '../../../src/testing/index.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
-/** A consumer whose handler fails, on a clock of the test's. */
-async function failing(t: TestContext, options: ConnectOptions = {}) {
+/** A consumer whose handler fails, `when` that is so, on a clock of the test's. */
+async function failing(t: TestContext, options: ConnectOptions = {}, when?: Promise<void>) {
   const clock = new VirtualClock()
   const broker = await startBroker({ clock })
   const errors: Error[] = []
@@ -23,7 +23,10 @@ async function failing(t: TestContext, options: ConnectOptions = {}) {
       'q',
       message => {
         attempts.push(`${message.text()} ${message.attempt}`)
-        throw new Error('no use')
+        const fail = () => {
+          throw new Error('no use')
+        }
+        return when === undefined ? fail() : when.then(fail)
       },
       { onFailure: { retries: 1, delays: [1_000], otherwise: 'drop' } },
     ),
@@ -52,6 +55,26 @@ describe('A queue in which failed messages wait', () => {
     void publish('worse')
     await clock.advance(100)
     assert.equal(broker.queue('q.retry.1000.2').ready.length, 1)
+  })
+
+  it('has none since the broker takes no publishes for long: the message waits for that, unacked', async t => {
+    let fail = (): void => {}
+    const when = new Promise<void>(resolve => {
+      fail = resolve
+    })
+    const { clock, broker, errors, attempts, publish } = await failing(t, {}, when)
+    await clock.until(publish('bad'))
+    broker.block('low on disk')
+    fail()
+    await clock.advance(600_000)
+    assert.deepEqual(broker.queueNames(), ['q', 'q.retry.1000'])
+    assert.deepEqual([attempts, broker.queue('q').unacked.length], [['bad 1'], 1])
+    assert.ok(!errors.some(error => error instanceof TimeoutError))
+    broker.unblock()
+    await clock.advance(1_000)
+    assert.deepEqual(attempts, ['bad 1', 'bad 2'])
+    assert.equal(broker.queue('q').unacked.length, 0)
+    assert.deepEqual(broker.queueNames(), ['q', 'q.retry.1000'])
   })
 
   it('keeps the message in its own queue, too, while a broker that is killed would forget the new queue', async t => {
