@@ -595,7 +595,10 @@ export class Channel {
   basicRecover(options: RecoverOptions = NONE): Promise<void> {
     return this.#method(placeOfCall(), 'basic.recover', undefined, options, [...CALL, 'requeue'], context => {
       const { requeue = true } = options
-      return this.#order(BasicRecover, { requeue }, context)
+      return this.#recovering.use(async session => {
+        const replied = (): void => session.acker.takenBack()
+        await session.call(BasicRecover, { requeue }, context, () => ({ replied }))
+      }, context)
     })
   }
 
@@ -603,7 +606,10 @@ export class Channel {
   basicRecoverAsync(options: { readonly requeue?: boolean | undefined } = NONE): Promise<void> {
     const sent = this.#method(placeOfCall(), 'basic.recover-async', undefined, options, ['requeue'], context => {
       const { requeue = true } = options
-      return this.#recovering.use(async session => session.send(BasicRecoverAsync, { requeue }, context), context)
+      return this.#recovering.use(async session => {
+        session.send(BasicRecoverAsync, { requeue }, context)
+        session.acker.takenBack()
+      }, context)
     })
     return this.#recovering.forgettable(sent)
   }
@@ -853,11 +859,6 @@ export class Channel {
   ): Promise<void> {
     const sent = this.#recovering.record(method, context, () => ({ args, written }), behindPublishes)
     return sent as Promise<unknown> as Promise<void>
-  }
-
-  /** Send a synchronous method whose reply says nothing. */
-  #order<M extends SyncMethod>(method: M, args: ArgumentsOf<M>, context: CallContext): Promise<void> {
-    return this.#recovering.use(session => session.order(method, args, context), context)
   }
 }
 

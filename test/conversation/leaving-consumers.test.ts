@@ -161,6 +161,39 @@ describe('A consumer without acks that has ended, with messages that wait for it
   })
 })
 
+describe('A consumer that is cancelled', () => {
+  it('gives back what waits for its callback, unless the broker waits for it no more', async () => {
+    const done: Record<string, (scene: Scene) => Promise<unknown>> = {
+      'nothing was done': async () => {},
+      'the first was acked': ({ channel }) => channel.basicClientAck(1, { multiple: true }),
+      'all were acked': ({ channel }) => channel.basicClientAck(0, { multiple: true }),
+      'two were acked': ({ channel }) => channel.basicClientAck(2, { multiple: true }),
+      'the broker took them back': ({ channel }) => channel.basicRecover(),
+      'the broker takes them back': ({ channel }) => channel.basicRecoverAsync(),
+    }
+    const givenBack: Record<string, unknown[]> = {}
+    for (const [what, run] of Object.entries(done)) {
+      const the = await scene({}, false)
+      the.peer.answers.set('basic.recover', () => methodFrame(1, methods.BasicRecoverOk, {}))
+      the.peer.send(...three)
+      await turn()
+      await run(the)
+      await the.channel.basicCancel('c')
+      await turn()
+      const nacks = the.peer.frames.filter(({ method }) => method === methods.BasicNack)
+      givenBack[what] = nacks.map(({ args }) => args['deliveryTag'])
+    }
+    assert.deepEqual(givenBack, {
+      'nothing was done': [2, 3],
+      'the first was acked': [2, 3],
+      'all were acked': [],
+      'two were acked': [3],
+      'the broker took them back': [],
+      'the broker takes them back': [],
+    })
+  })
+})
+
 describe('A callback that runs when its consumer is cancelled', () => {
   for (const noWait of [false, true]) {
     it(`has its ack sent before protocol.close() closes the connection${noWait ? ', also with noWait' : ''}`, async () => {

@@ -39,6 +39,8 @@ export class Acker implements IncomingSource {
   readonly offset: number
   /** The last tag that was delivered. */
   lastTag: number
+  /** The broker waits for nothing up to this tag: it was settled with `multiple`, or taken back. */
+  #doneUpTo = 0
   /** Settlements that were sent. */
   sent = 0
   #state: 'open' | 'frozen' | 'over' = 'open'
@@ -117,6 +119,7 @@ export class Acker implements IncomingSource {
       if (tag === 0 || tag > this.#roomMadeUpTo) this.#write(wireHow, wireTag, multiple, false)
       this.#settledOnStreams(tag, multiple)
     }
+    if (multiple) this.#doneUpTo = Math.max(this.#doneUpTo, tag === 0 ? this.lastTag : tag)
     if (this.traced !== undefined) this.traced.settled(resultOf(how, requeue), tag, multiple)
     if (this.#settledListeners !== undefined) for (const listener of this.#settledListeners) listener()
     return true
@@ -193,7 +196,12 @@ export class Acker implements IncomingSource {
 
   /** The queue may give it to another consumer. */
   giveBack(tag: number): void {
-    this.settle('nack', tag, false, true)
+    if (tag > this.#doneUpTo) this.settle('nack', tag, false, true)
+  }
+
+  /** The broker has taken all of them back (basic.recover). */
+  takenBack(): void {
+    this.#doneUpTo = this.lastTag
   }
 
   /**
