@@ -9,10 +9,11 @@ const HIGHEST_CHANNEL = 65_535
  */
 export class ChannelIds {
   readonly channelMax: number
-  readonly #used = new Set<number>()
+  /** How many are taken. */
+  inUse = 0
   #highest = 0
-  readonly #released = new Fifo<number>()
-  /** Made for the first. */
+  // Each is made for the first.
+  #released: Fifo<number> | undefined
   #unsafe: Fifo<number> | undefined
 
   /** @param channelMax the negotiated limit; 0 means that neither side has one. */
@@ -20,29 +21,27 @@ export class ChannelIds {
     this.channelMax = channelMax === 0 ? HIGHEST_CHANNEL : Math.min(channelMax, HIGHEST_CHANNEL)
   }
 
-  get inUse(): number {
-    return this.#used.size
-  }
-
   /** A free number from 1 to `channelMax`, or undefined if all are in use. */
   take(): number | undefined {
-    const id = this.#released.shift() ?? this.#fresh() ?? this.#unsafe?.shift()
-    if (id !== undefined) this.#used.add(id)
+    const id = this.#released?.shift() ?? this.#fresh() ?? this.#unsafe?.shift()
+    if (id !== undefined) this.inUse++
     return id
   }
 
   /** Whether `take` has one to give. */
   get available(): boolean {
-    return this.#used.size < this.channelMax
+    return this.inUse < this.channelMax
   }
 
-  /** `unsafe` if frames of the channel that had it may still come. */
+  /** Give back one that was taken; `unsafe` if frames of the channel that had it may still come. */
   release(id: number, unsafe = false): void {
-    if (!this.#used.delete(id)) return
-    if (!unsafe) this.#released.push(id)
-    else {
+    this.inUse--
+    if (unsafe) {
       this.#unsafe ??= new Fifo()
       this.#unsafe.push(id)
+    } else {
+      this.#released ??= new Fifo()
+      this.#released.push(id)
     }
   }
 

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../channel/close-reason.ts'
 import type { ChannelReceiver, FrameReceiver } from '../channel/port.ts'
 import { NoChannelAvailableError, ProtocolError } from '../errors.ts'
+import { ignore } from '../lib/ignore.ts'
 import type { FrameSink } from '../protocol/frame-parser.ts'
 import { ChannelOpenOk } from '../protocol/methods.ts'
 import { ChannelIds } from './channel-ids.ts'
@@ -8,8 +9,8 @@ import { ChannelIds } from './channel-ids.ts'
 /** Takes frames that are dropped. */
 const ABSORBER: FrameReceiver = {
   methodFrame: (_buffer, _start, end) => end + 1,
-  headerFrame: () => {},
-  bodyFrame: () => {},
+  headerFrame: ignore,
+  bodyFrame: ignore,
 }
 
 /**
@@ -17,13 +18,13 @@ const ABSORBER: FrameReceiver = {
  * channel's.
  */
 class Reopening implements FrameReceiver {
-  readonly #frames: FrameReceiver
+  readonly channel: ChannelReceiver
   readonly #opened: () => void
   readonly headerFrame = ABSORBER.headerFrame
   readonly bodyFrame = ABSORBER.bodyFrame
 
-  constructor(frames: FrameReceiver, opened: () => void) {
-    this.#frames = frames
+  constructor(channel: ChannelReceiver, opened: () => void) {
+    this.channel = channel
     this.#opened = opened
   }
 
@@ -31,7 +32,7 @@ class Reopening implements FrameReceiver {
     const key = end - start >= 4 ? buffer.readUInt32BE(start) : 0
     if (key !== ChannelOpenOk.key) return ABSORBER.methodFrame(buffer, start, end, limit)
     this.#opened()
-    return this.#frames.methodFrame(buffer, start, end, limit)
+    return this.channel.methodFrame(buffer, start, end, limit)
   }
 }
 
@@ -48,7 +49,6 @@ class Reopening implements FrameReceiver {
 export class ChannelTable implements FrameSink {
   /** By channel number. */
   readonly #receivers: (FrameReceiver | undefined)[]
-  readonly #channels = new Map<number, ChannelReceiver>()
   readonly #server: string
   #ids = new ChannelIds(1)
   #ended: CloseReason | undefined
@@ -74,9 +74,13 @@ export class ChannelTable implements FrameSink {
     return this.#ended === undefined && this.#ids.available
   }
 
-  /** All that are attached. */
-  get channels(): Iterable<ChannelReceiver> {
-    return this.#channels.values()
+  /** All that are attached, by their numbers. */
+  *channels(): Iterable<ChannelReceiver> {
+    for (let id = 1; id < this.#receivers.length; id++) {
+      const receiver = this.#receivers[id]
+      if (receiver instanceof Reopening) yield receiver.channel
+      else if (receiver !== undefined && receiver !== ABSORBER) yield receiver as ChannelReceiver
+    }
   }
 
   /**
@@ -101,7 +105,6 @@ export class ChannelTable implements FrameSink {
   /** From now on the frames of its number go to this channel. */
   attach(channel: ChannelReceiver): void {
     const { id } = channel
-    this.#channels.set(id, channel)
     const absorbs = this.#receivers[id] === ABSORBER
     this.#receivers[id] = absorbs
       ? new Reopening(channel, () => {
@@ -112,7 +115,8 @@ export class ChannelTable implements FrameSink {
 
   /** The channel is over, and its number may serve another. `mayFollow` if frames of it may still come. */
   release(id: number, mayFollow: boolean): void {
-    this.#channels.delete(id)
+    const receiver = this.#receivers[id]
+    if (receiver === undefined || receiver === ABSORBER) return
     this.#receivers[id] = mayFollow ? ABSORBER : undefined
     this.#ids.release(id, mayFollow)
   }
@@ -123,7 +127,7 @@ export class ChannelTable implements FrameSink {
   end(ending: CloseReason): void {
     this.#ended = ending
     this.#receivers[0] = ABSORBER
-    for (const channel of this.#channels.values()) channel.connectionEnded(ending)
+    for (const channel of this.channels()) channel.connectionEnded(ending)
   }
 
   // ---- frames

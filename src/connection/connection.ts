@@ -257,7 +257,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.blockedReason = reason
     this.#gateChanged()
     this.#zero.blockedChanged()
-    for (const channel of this.channels.channels) channel.blockedChanged()
+    for (const channel of this.channels.channels()) channel.blockedChanged()
     this.afterRead(() => {
       // A block that ended in the same read does not count.
       if (this.#state !== 'closed') this.#events.blocked(this, reason)
@@ -321,7 +321,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
   #gateChanged(): void {
     const publishable = this.#state === 'open' && !this.isBlocked && !this.outgoing.full
     this.publishable = publishable
-    if (publishable) for (const channel of this.channels.channels) channel.resume()
+    if (publishable) for (const channel of this.channels.channels()) channel.resume()
   }
 
   // ---- the transport's side
@@ -387,7 +387,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.publishable = false
     this.operationStarted()
     this.#zero.send(ConnectionClose, { replyCode, replyText, classId: 0, methodId: 0 })
-    for (const channel of this.channels.channels) channel.connectionClosing()
+    for (const channel of this.channels.channels()) channel.connectionClosing()
     this.after(timeout, () => {
       this.#end(closedByProgram(this.server))
       this.#transport.destroy()

@@ -73,7 +73,7 @@ describe('ChannelTable', () => {
     assert.deepEqual(fixture.zero.seen, ['method 0'])
     assert.deepEqual(one.seen, [])
     assert.deepEqual(two.seen, ['method 0', 'header', 'body'])
-    assert.deepEqual([...fixture.table.channels], [one, two])
+    assert.deepEqual([...fixture.table.channels()], [one, two])
   })
 
   it('takes a frame of a number that is not in use for a violation', () => {
@@ -105,10 +105,27 @@ describe('ChannelTable', () => {
     fixture.method(1, BasicCancel)
     fixture.content(1)
     assert.deepEqual(again.seen, [])
+    assert.equal([...fixture.table.channels()][0], again)
     fixture.method(1, ChannelOpenOk)
     fixture.method(1, BasicCancel)
     fixture.content(1)
     assert.deepEqual(again.seen, ['method 0', 'method 0', 'header', 'body'])
+  })
+
+  it('ignores a number that is released twice, or whose channel was never there', () => {
+    const fixture = new Fixture(10)
+    for (const mayFollow of [false, true]) {
+      const { id } = fixture.open()
+      fixture.table.release(id, mayFollow)
+      fixture.table.release(id, false)
+      fixture.table.release(7, mayFollow)
+      assert.deepEqual([fixture.table.inUse, [...fixture.table.channels()].length], [0, 0])
+    }
+    const ids = Array.from({ length: 10 }, () => fixture.open().id)
+    assert.deepEqual(
+      ids.sort((a, b) => a - b),
+      [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    )
   })
 
   it('says whether a number is free, and fails if none is', () => {
