@@ -39,19 +39,18 @@ export interface OpeningChannel {
  */
 export class ChannelOpener {
   readonly #host: OpenerHost
-  readonly #connections: WaitList
-  readonly #numbers: WaitList
+  // Each is made for the first that waits.
+  #connections: WaitList | undefined
+  #numbers: WaitList | undefined
   #givingOut = false
 
   constructor(host: OpenerHost) {
     this.#host = host
-    this.#connections = new WaitList(host, () => host.goal)
-    this.#numbers = new WaitList(host, 'a free channel number')
   }
 
   /** Somebody waits for a channel number: a channel that is not needed should be closed. */
   get wanted(): boolean {
-    return this.#numbers.length > 0
+    return this.#numbers !== undefined && this.#numbers.length > 0
   }
 
   /**
@@ -71,6 +70,7 @@ export class ChannelOpener {
     const bounds = { what, signal, timeout, site }
     if (usable !== undefined) return this.#openOn(usable, options, patient, bounds)
     const since = clock.now()
+    this.#connections ??= new WaitList(this.#host, () => this.#host.goal)
     return this.#connections.wait(bounds, () => {
       const timeLeft = timeout === undefined ? undefined : timeout - (clock.now() - since)
       return this.#openOn(this.#connection(), options, patient, { ...bounds, timeLeft })
@@ -92,11 +92,12 @@ export class ChannelOpener {
   ): OpeningChannel | Promise<OpeningChannel> {
     if (this.#hasNumber(connection)) return this.#begin(connection, options, patient)
     if (!this.#host.giveUpChannel() && !patient) throw connection.channels.exhausted(describeWait(bounds))
+    this.#numbers ??= new WaitList(this.#host, 'a free channel number')
     return this.#numbers.wait(bounds, () => this.#begin(this.#connection(), options, patient))
   }
 
   #hasNumber(connection: Connection): boolean {
-    return this.#numbers.length === 0 && connection.channels.available
+    return !this.wanted && connection.channels.available
   }
 
   #connection(): Connection {
@@ -123,28 +124,28 @@ export class ChannelOpener {
 
   /** A number is free. */
   numberFreed(): void {
-    if (this.#numbers.length === 0 || this.#givingOut) return
+    if (!this.wanted || this.#givingOut) return
     this.#givingOut = true
     // From a microtask, channel.open leaves in one write with what its caller calls next; at the end of this read, alone.
-    queueMicrotask(this.#giveOut)
+    queueMicrotask(() => this.#giveOut())
   }
 
-  readonly #giveOut = (): void => {
+  #giveOut(): void {
     this.#givingOut = false
-    while (this.#numbers.length > 0 && this.#host.usable?.channels.available === true) this.#numbers.wakeNext()
+    while (this.wanted && this.#host.usable?.channels.available === true) this.#numbers?.wakeNext()
   }
 
   /** There is a connection again. */
   connected(): void {
     this.#giveOut()
     // A recovery that goes on keeps the last number for itself.
-    while (this.#connections.length > 0 && this.#host.usable !== undefined) this.#connections.wakeNext()
+    while (this.#host.usable !== undefined && this.#connections?.wakeNext() === true);
   }
 
   /** The connection is over for good. */
   failAll(ending: CloseReason): void {
     const error = (bounds: WaitBounds): Error => ending.errorFor(describeWait(bounds), false)
-    this.#connections.failAll(error)
-    this.#numbers.failAll(error)
+    this.#connections?.failAll(error)
+    this.#numbers?.failAll(error)
   }
 }

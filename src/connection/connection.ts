@@ -20,13 +20,14 @@ import { closedByProgram, closedByServer, lost, violated } from './close-reasons
 import { type Negotiated, shakeHands } from './settings/handshake.ts'
 import type { ServerSettings } from './settings/server-settings.ts'
 import type { Settings } from './settings/settings.ts'
+import { EarlyHandler } from './wire/early-handler.ts'
 import { FrameReader } from './wire/frame-reader.ts'
 import { guardedFactory } from './wire/guarded-transport.ts'
-import { Heartbeat } from './wire/heartbeat.ts'
+import { Heartbeat, type HeartbeatPort } from './wire/heartbeat.ts'
 import { socketReason } from './wire/socket-error.ts'
 import { connectSocket, type MakeTransport } from './wire/socket-transport.ts'
 import type { Transport, TransportHandler, TransportPeer } from './wire/transport.ts'
-import { WriteBatcher } from './wire/write-batcher.ts'
+import { WriteBatcher, type WriteGate } from './wire/write-batcher.ts'
 
 /** What a connection reports. */
 export interface ConnectionEvents {
@@ -60,7 +61,7 @@ const FRAME_MAX_BEFORE_TUNE = 131_072
 const LINGER = 1_000
 
 /** One life of a connection: from the protocol header on one transport until that is closed. */
-export class Connection implements ChannelPort, TransportHandler, ChannelZeroEvents {
+export class Connection implements ChannelPort, TransportHandler, ChannelZeroEvents, HeartbeatPort, WriteGate {
   readonly maxMessageSize: number
   readonly rpcTimeout: number
   readonly clock: Clock
@@ -106,7 +107,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#zero = new ChannelZero(this, this, waitingFor)
     this.channels = new ChannelTable(this.#zero, this.server)
     const { maxBuffered } = settings
-    this.outgoing = new WriteBatcher(transport, this.clock, maxBuffered, () => this.#gateChanged())
+    this.outgoing = new WriteBatcher(transport, this.clock, maxBuffered, this)
     this.#incoming = new FrameReader(
       transport,
       this.channels,
@@ -130,22 +131,11 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     signal: Cancellation,
     step: (step: string) => void,
   ): Promise<Connection> {
-    let connection: Connection | undefined
-    /** The transport has ended when it was only just made. */
-    let endedEarly: ((connection: Connection) => void) | undefined
-    const ended = (run: (connection: Connection) => void): void => {
-      if (connection === undefined) endedEarly = run
-      else run(connection)
-    }
-    const handler: TransportHandler = {
-      onBytes: (buffer, length) => connection?.onBytes(buffer, length),
-      onDrain: () => connection?.onDrain(),
-      onEnd: () => ended(own => own.onEnd()),
-      onClose: error => ended(own => own.onClose(error)),
-    }
+    const handler = new EarlyHandler<Connection>()
     const maker = transportMaker(settings)
     const makeTransport = settings.frameLog === undefined ? maker : await traced(maker, settings.frameLog)
     const end = (why: string): void => {
+      const { owner: connection } = handler
       if (connection !== undefined) connection.#end(lost(connection.server, 'socket', why))
     }
     const giveUp = (): void => end('the attempt was given up')
@@ -155,8 +145,8 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
       const transport = await makeTransport(server, handler, signal, step)
       // First of all: the server makes its answer while the rest is made here.
       transport.write([PROTOCOL_HEADER])
-      connection = new Connection(transport, settings, server, events, step)
-      endedEarly?.(connection)
+      const connection = new Connection(transport, settings, server, events, step)
+      handler.begin(connection)
       if (signal.aborted) giveUp()
       await connection.#open(settings, server)
       return connection
@@ -173,7 +163,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     // The broker may have closed, or blocked, in the bytes after its open-ok.
     this.#throwEnded()
     this.#to('open')
-    this.#gateChanged()
+    this.gateChanged()
     this.#zero.opened()
     // What came with open-ok counts as read only now.
     this.#incoming.readEnds()
@@ -236,16 +226,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.publishes = this.outgoing.encoder(negotiated.frameMax)
     this.channels.channelMax = negotiated.channelMax
     if (negotiated.heartbeat > 0) {
-      this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, {
-        lastWrite: () => this.outgoing.lastWrite,
-        lastRead: () => this.#incoming.lastRead,
-        readOnce: () => this.#incoming.throttle.readOnce(),
-        beat: () => this.#beat(),
-        dead: () => {
-          const silence = `nothing came for ${2 * negotiated.heartbeat} s, two heartbeat intervals`
-          this.#end(lost(this.server, 'heartbeat', silence))
-        },
-      })
+      this.#heartbeat = new Heartbeat(negotiated.heartbeat, this.clock, this)
     }
   }
 
@@ -255,7 +236,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     if (this.isBlocked && reason === undefined) this.operationEnded()
     if (this.isBlocked) this.unblockedAt = this.clock.now()
     this.blockedReason = reason
-    this.#gateChanged()
+    this.gateChanged()
     this.#zero.blockedChanged()
     for (const channel of this.channels.channels()) channel.blockedChanged()
     this.afterRead(() => {
@@ -275,12 +256,31 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#end(closedByProgram(this.server), true)
   }
 
-  #beat(): void {
+  // ---- heartbeats
+
+  get lastWrite(): number {
+    return this.outgoing.lastWrite
+  }
+
+  get lastRead(): number {
+    return this.#incoming.lastRead
+  }
+
+  readOnce(): void {
+    this.#incoming.throttle.readOnce()
+  }
+
+  beat(): void {
     const { writer } = this
     writer.begin()
     writer.reserve(HEARTBEAT_FRAME.length)
     writer.bytes(HEARTBEAT_FRAME)
     this.outgoing.flush()
+  }
+
+  dead(interval: number): void {
+    const silence = `nothing came for ${2 * interval} s, two heartbeat intervals`
+    this.#end(lost(this.server, 'heartbeat', silence))
   }
 
   // ---- the channels' side
@@ -318,7 +318,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#events.report(error, fallback)
   }
 
-  #gateChanged(): void {
+  gateChanged(): void {
     const publishable = this.#state === 'open' && !this.isBlocked && !this.outgoing.full
     this.publishable = publishable
     if (publishable) for (const channel of this.channels.channels()) channel.resume()

@@ -62,11 +62,12 @@ const NO_HEARTBEAT =
 
 /** The long life that a program sees: the connection it has at the moment, and the channels that go with it. */
 export class RecoveringConnection implements ConnectionEvents, OpenerHost, GracefulHost, ChannelSource {
-  readonly routes: PublishRoutes
-  readonly topology: TopologyRecorder | undefined
   readonly keepsTopology: boolean
-  /** What its recovery makes again. */
-  readonly #kept: KeptTopology | undefined
+  /** The connection that has the topology, if this one is for publishes alone. */
+  readonly #main: RecoveringConnection | undefined
+  #kept: KeptTopology | undefined
+  /** Of the other connection's topology. */
+  #recorder: TopologyRecorder | undefined
   publishing: RecoveringConnection = this
   readonly maxMessageSize: number
   readonly maxWaiting: number
@@ -77,21 +78,21 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   readonly #channels = new Set<RecoveringChannel>()
   readonly leaving = new LeavingSinks()
   /** They keep the process alive: the program waits for something. */
-  readonly #deadlines: Deadlines
+  #deadlines: Deadlines | undefined
   /** Those that the process does not stay alive for. They are few and long: nothing wakes it up before their time. */
-  readonly #upkeep: Deadlines
+  #upkeep: Deadlines | undefined
   readonly #opener = new ChannelOpener(this)
   /** Calls that wait for a connection, beside those that open a channel. */
-  readonly #waiting: WaitList
+  #waiting: WaitList | undefined
   #first: FirstConnection | undefined
   #recovery: Recovery | undefined
   readonly #flapping = new Flapping()
-  /** Parts of the intent level, which `close()` ends before the connection. */
-  readonly parts = new Set<Closable>()
-  readonly #endedListeners = new Set<(ending: CloseReason) => void>()
+  #parts: Set<Closable> | undefined
+  #endedListeners: Set<(ending: CloseReason) => void> | undefined
   #state: ConnectionState = 'connecting'
   #connection: Connection | undefined
-  readonly #notConnected: NotConnected
+  /** While there is no connection. */
+  #notConnected: NotConnected | undefined
   readonly #logins: Logins
   readonly #reporter: ConnectionReporter
   /** Of channels that are closed. */
@@ -103,7 +104,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** If `main` is given, this connection is for publishes alone: `main` is that of everything else, which has the topology. */
   constructor(settings: Settings, emit: EmitEvent, main?: RecoveringConnection) {
     this.#settings = settings
-    this.#notConnected = new NotConnected(settings)
+    this.#main = main
     if (main !== undefined) main.publishing = this
     this.maxMessageSize = settings.maxMessageSize
     this.maxWaiting = settings.maxWaiting
@@ -112,16 +113,31 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.clock = settings.clock
     this.#reporter = new ConnectionReporter(this, settings, emit, main === undefined ? 'main' : 'publisher')
     this.#logins = new Logins(settings, this, main)
-    this.#deadlines = new Deadlines(settings.clock, { keepsProcessAlive: true })
-    this.#upkeep = new Deadlines(settings.clock, { longestLeft: Number.POSITIVE_INFINITY })
-    this.#waiting = new WaitList(this.#deadlines, () => this.goal)
-    if (main === undefined && settings.recovery?.topology === true) {
-      const topology = new Topology(settings.clock, text => this.#reporter.warn(text))
+    this.keepsTopology = main === undefined
+  }
+
+  /** What its recovery makes again; undefined if that is nothing. Made when the first entity is named, or for a recovery. */
+  get kept(): KeptTopology | undefined {
+    if (this.#kept === undefined && this.keepsTopology && this.#settings.recovery?.topology === true) {
+      const topology = new Topology(this.clock, text => this.#reporter.warn(text))
       this.#kept = { topology, pending: new PendingTopology(topology) }
     }
-    this.keepsTopology = main === undefined
-    this.topology = main === undefined ? this.#kept?.topology : main.#kept?.topology.otherRecorder()
-    this.routes = main?.routes ?? this.#kept?.pending ?? PLAIN_ROUTES
+    return this.#kept
+  }
+
+  get topology(): TopologyRecorder | undefined {
+    if (this.#main === undefined) return this.kept?.topology
+    this.#recorder ??= this.#main.kept?.topology.otherRecorder()
+    return this.#recorder
+  }
+
+  get routes(): PublishRoutes {
+    return this.#main?.routes ?? this.kept?.pending ?? PLAIN_ROUTES
+  }
+
+  /** Parts of the intent level, which `close()` ends before the connection. */
+  get parts(): Iterable<Closable> {
+    return this.#parts ?? []
   }
 
   /**
@@ -158,6 +174,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** There is a first connection; `wasLate` if its server may have only just started. */
   #connected(connection: Connection, wasLate: boolean): void {
     this.#connection = connection
+    this.#notConnected = undefined
     this.#to('open')
     if (wasLate) this.#flapping.recoveredAt = this.clock.now()
     if (connection.ending === undefined) this.#goOn()
@@ -169,7 +186,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   /** Calls that waited for a connection go on. */
   #goOn(): void {
     this.#opener.connected()
-    this.#waiting.wakeAll()
+    this.#waiting?.wakeAll()
   }
 
   #to(state: ConnectionState): void {
@@ -187,7 +204,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
 
   /** What errors and figures are about: the connection there is, or was last. */
   get #known(): Connection | NotConnected {
-    return this.#connection ?? this.#notConnected
+    if (this.#connection !== undefined) return this.#connection
+    this.#notConnected ??= new NotConnected(this.#settings)
+    return this.#notConnected
   }
 
   get endpoint(): Endpoint {
@@ -291,17 +310,19 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   register(part: Closable): void {
-    this.parts.add(part)
+    this.#parts ??= new Set()
+    this.#parts.add(part)
     if (part.bringsWork === true) this.#graceful?.join(part)
   }
 
   unregister(part: Closable): void {
-    this.parts.delete(part)
+    this.#parts?.delete(part)
   }
 
   onEnded(run: (ending: CloseReason) => void): () => void {
+    this.#endedListeners ??= new Set()
     this.#endedListeners.add(run)
-    return () => this.#endedListeners.delete(run)
+    return () => this.#endedListeners?.delete(run)
   }
 
   forget(channel: RecoveringChannel): void {
@@ -311,7 +332,12 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   }
 
   after(milliseconds: number, expired: () => void, { keepsProcessAlive = true }: TimerOptions = {}): Deadline {
-    return (keepsProcessAlive ? this.#deadlines : this.#upkeep).after(milliseconds, expired)
+    if (!keepsProcessAlive) {
+      this.#upkeep ??= new Deadlines(this.clock, { longestLeft: Number.POSITIVE_INFINITY })
+      return this.#upkeep.after(milliseconds, expired)
+    }
+    this.#deadlines ??= new Deadlines(this.clock, { keepsProcessAlive })
+    return this.#deadlines.after(milliseconds, expired)
   }
 
   globalQosSet(): void {
@@ -357,7 +383,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     if (this.#state === 'closed' || this.#state === 'recovering') {
       this.#kept?.pending.lost()
       // Nothing is under way any more.
-      if (this.#state === 'closed') this.#deadlines.clear()
+      if (this.#state === 'closed') this.#deadlines?.clear()
       this.#reporter.unblocked(true)
       return
     }
@@ -373,9 +399,9 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
       return
     }
     this.#to('recovering')
-    this.#kept?.topology.connectionLost()
+    this.kept?.topology.connectionLost()
     // Also for publishes by the other connection, from now on.
-    this.#kept?.pending.lost()
+    this.kept?.pending.lost()
     emit()
     // A listener may have closed it.
     if (this.state === 'recovering') void this.#recover(reason)
@@ -387,7 +413,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     this.#recovery?.cancel()
     const recovery = new Recovery(
       {
-        kept: this.#kept,
+        kept: this.kept,
         channels: () => [...this.#channels],
         routesChanged: () => this.routesChanged(),
         dial: (signal, attempt) => this.#logins.connect(signal, attempt),
@@ -491,16 +517,16 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
   #end(ending: CloseReason, emit: () => void = () => {}): void {
     this.#to('closed')
     this.#final.reason = ending
-    this.#upkeep.clear()
+    this.#upkeep?.clear()
     // What is under way on a connection that is still being closed keeps its time.
-    if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()
+    if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines?.clear()
     for (const channel of [...this.#channels]) channel.close(ending)
     this.#channels.clear()
     if (ending.error === undefined) this.leaving.discard()
     this.#opener.failAll(ending)
-    this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))
-    const listeners = [...this.#endedListeners]
-    this.#endedListeners.clear()
+    this.#waiting?.failAll(bounds => ending.errorFor(describeWait(bounds), false))
+    const listeners = this.#endedListeners ?? []
+    this.#endedListeners = undefined
     for (const run of listeners) run(ending)
     const unheard = this.#final.settle()
     if (unheard !== undefined) this.#reporter.reportEnd(unheard)
@@ -519,7 +545,7 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     // At once: otherwise a login that is tried meanwhile, or after a lost reply, may fail because the old secret has expired.
     this.#logins.push(secret)
     const what = 'connection.update-secret'
-    while (this.#isConnecting) await this.#waiting.wait({ what })
+    while (this.#isConnecting) await this.#wait({ what })
     if (this.ending !== undefined) throw this.ending.errorFor(what, false)
     await this.#connection?.updateSecret(secret, reason)
   }
@@ -528,9 +554,15 @@ export class RecoveringConnection implements ConnectionEvents, OpenerHost, Grace
     return this.#state === 'connecting' || this.#state === 'recovering'
   }
 
+  /** Wait for the next connection. */
+  #wait(bounds: WaitBounds): Promise<void> {
+    this.#waiting ??= new WaitList(this, () => this.goal)
+    return this.#waiting.wait(bounds)
+  }
+
   /** Resolves when the connection is open; rejects with the reason if it is closed. */
   async ready(bounds: WaitBounds): Promise<void> {
-    if (this.#isConnecting) return this.#waiting.wait(bounds)
+    if (this.#isConnecting) return this.#wait(bounds)
     const what = describeWait(bounds)
     if (bounds.signal?.aborted) throw abortedBy(bounds.signal, what)
     if (this.#state !== 'open') throw (this.ending ?? closedByProgram(this.#known.server)).errorFor(what, false)

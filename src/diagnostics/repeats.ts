@@ -20,7 +20,8 @@ interface Said {
 /** What may come very often, as when a queue with thousands of consumers is deleted: it is said once in a minute. */
 export class Repeats {
   readonly #clock: Clock
-  readonly #said = new Map<string, Said>()
+  /** Made for the first. */
+  #said: Map<string, Said> | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -29,9 +30,11 @@ export class Repeats {
   /** Say it now, or at the end of the minute in which the like of it was said, with all that was left out till then. */
   say(key: string, say: Say): void {
     const now = this.#clock.now()
+    this.#said ??= new Map()
     const said = this.#said.get(key)
     if (said === undefined || (said.timer === undefined && now - said.since >= PERIOD)) {
       if (said === undefined && this.#said.size >= MOST) this.flush()
+      this.#said ??= new Map()
       this.#said.set(key, { since: now, leftOut: 0, say, timer: undefined })
       say(1)
       return
@@ -53,8 +56,8 @@ export class Repeats {
 
   /** Say what was left out, and forget all. */
   flush(): void {
-    const all = [...this.#said.values()]
-    this.#said.clear()
+    const all = this.#said?.values() ?? []
+    this.#said = undefined
     for (const said of all) this.#sayLeftOut(said)
   }
 }

@@ -19,7 +19,7 @@ export class FrameReader {
   readonly throttle: ReadThrottle
   readonly #clock: Clock
   readonly #parser: FrameParser
-  #afterRead: (() => void)[] = []
+  #afterRead: (() => void)[] | undefined
   /** In Latin-1. */
   #firstBytes = ''
 
@@ -57,14 +57,15 @@ export class FrameReader {
 
   /** Have `run` called at the end of this read. */
   afterRead(run: () => void): void {
+    this.#afterRead ??= []
     this.#afterRead.push(run)
   }
 
   /** All frames of this read have been looked at. */
   readEnds(): void {
-    if (this.#afterRead.length > 0) {
-      const afterRead = this.#afterRead
-      this.#afterRead = []
+    const afterRead = this.#afterRead
+    if (afterRead !== undefined) {
+      this.#afterRead = undefined
       for (const run of afterRead) run()
     }
     this.throttle.wasRead()

@@ -4,13 +4,14 @@ import { nextTurn } from '../../lib/platform.ts'
 /** What a heartbeat watches and does; times are those of the `Clock`. */
 export interface HeartbeatPort {
   /** When bytes last left. */
-  lastWrite(): number
+  readonly lastWrite: number
   /** When bytes last came. */
-  lastRead(): number
+  readonly lastRead: number
   /** Read what is there, once, also if reading is paused. */
   readOnce(): void
   beat(): void
-  dead(): void
+  /** `interval` is that of the heartbeats, in seconds. */
+  dead(interval: number): void
 }
 
 /**
@@ -48,11 +49,11 @@ export class Heartbeat {
   }
 
   #sendDue(): number {
-    return this.#port.lastWrite() + this.#interval / 2
+    return this.#port.lastWrite + this.#interval / 2
   }
 
   #deadDue(): number {
-    return this.#port.lastRead() + 2 * this.#interval
+    return this.#port.lastRead + 2 * this.#interval
   }
 
   #tick(): void {
@@ -68,7 +69,7 @@ export class Heartbeat {
       this.#judging = nextTurn(() => {
         this.#judging = undefined
         if (this.#clock.now() < this.#deadDue()) this.#arm()
-        else this.#port.dead()
+        else this.#port.dead(this.#interval / 1000)
       })
     })
   }

@@ -162,18 +162,18 @@ class SocketTransport implements Transport {
     this.#socket = socket
     this.#gaveUp = gaveUp
     this.peer = { host, port, localPort: 0, encrypted: tls !== undefined }
-    refuseTransferred(socket)
+    Object.assign(socket, { _write: writeUnlessTransferred, _writev: writevUnlessTransferred })
     socket.on('drain', () => handler.onDrain())
     let failure: Error | undefined
     socket.on('error', error => {
       failure ??= described(error)
     })
-    socket.once('end', () => {
+    socket.on('end', () => {
       this.#ended = true
       // An alert of TLS comes as an error, and the end after it; which of the two it was, the error says.
       if (failure === undefined && this.#gaveUp === undefined) handler.onEnd()
     })
-    socket.once('close', () => {
+    socket.on('close', () => {
       if (this.#gaveUp === undefined) handler.onClose(failure)
       else this.#gaveUp(failure ?? new Error('the socket was closed before it was connected'))
     })
@@ -230,17 +230,19 @@ class SocketTransport implements Transport {
   }
 }
 
-/** Bytes that waited in the socket must be unchanged when the kernel gets them. */
-function refuseTransferred(socket: net.Socket): void {
-  const { prototype } = requiredBuiltin('node:net', NO_SOCKETS).Socket
-  socket._write = (chunk: Uint8Array, encoding, done) => {
-    if (chunk.length === 0) done(transferredAway())
-    else prototype._write.call(socket, chunk, encoding, done)
-  }
-  socket._writev = (chunks, done) => {
-    if (chunks.some(({ chunk }) => chunk.length === 0)) done(transferredAway())
-    else prototype._writev?.call(socket, chunks, done)
-  }
+// Bytes that waited in the socket must be unchanged when the kernel gets them.
+
+type Chunks = Parameters<NonNullable<net.Socket['_writev']>>[0]
+type Done = (error?: Error | null) => void
+
+function writeUnlessTransferred(this: net.Socket, chunk: Uint8Array, encoding: BufferEncoding, done: Done): void {
+  if (chunk.length === 0) done(transferredAway())
+  else requiredBuiltin('node:net', NO_SOCKETS).Socket.prototype._write.call(this, chunk, encoding, done)
+}
+
+function writevUnlessTransferred(this: net.Socket, chunks: Chunks, done: Done): void {
+  if (chunks.some(({ chunk }) => chunk.length === 0)) done(transferredAway())
+  else requiredBuiltin('node:net', NO_SOCKETS).Socket.prototype._writev?.call(this, chunks, done)
 }
 
 /** The same error; one for several addresses gets the message that Node leaves empty. */

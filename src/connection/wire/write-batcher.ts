@@ -23,6 +23,12 @@ const MANY_METHODS = 32
 /** Answers that may wait for a server which asks, and does not read what it is answered. */
 const MOST_ANSWERS = 20_000
 
+/** What opens and closes with the socket's. */
+export interface WriteGate {
+  /** `full` has changed. */
+  gateChanged(): void
+}
+
 /** The waiter for the bytes of a write. */
 interface Leaving {
   /** The number of the write. */
@@ -42,7 +48,7 @@ export class WriteBatcher {
   readonly #transport: Transport
   readonly #clock: Clock
   readonly #maxBuffered: number
-  readonly #fullChanged: () => void
+  readonly #gate: WriteGate
   /** When bytes last left, by the `Clock`. */
   lastWrite: number
   /** More than `maxBuffered` waits for the socket. */
@@ -63,17 +69,16 @@ export class WriteBatcher {
   /** Writes that were given to the transport, and how many of them have left. */
   #writes = 0
   #left = 0
-  /** In the order of their writes. */
-  readonly #leaving = new Fifo<Leaving>()
-  #draining: FlushWaiter[] = []
+  /** In the order of their writes; made for the first. */
+  #leaving: Fifo<Leaving> | undefined
+  #draining: FlushWaiter[] | undefined
 
-  /** `fullChanged` is called when `full` has changed. */
-  constructor(transport: Transport, clock: Clock, maxBuffered: number, fullChanged: () => void) {
+  constructor(transport: Transport, clock: Clock, maxBuffered: number, gate: WriteGate) {
     this.#clock = clock
     this.lastWrite = clock.now()
     this.#transport = transport
     this.#maxBuffered = maxBuffered
-    this.#fullChanged = fullChanged
+    this.#gate = gate
   }
 
   /** An encoder of publishes for frames of `frameMax` bytes at most. */
@@ -204,7 +209,7 @@ export class WriteBatcher {
     if (!more) this.#saturated = true
     if (!this.full && pending > this.#maxBuffered) {
       this.full = true
-      this.#fullChanged()
+      this.#gate.gateChanged()
     }
   }
 
@@ -212,8 +217,9 @@ export class WriteBatcher {
   readonly #sent = (): void => {
     // A transport of the program may call it too often: what was not written has not left.
     if (this.#left < this.#writes) this.#left++
-    for (let next = this.#leaving.peek(); next !== undefined && next.write <= this.#left; next = this.#leaving.peek()) {
-      this.#leaving.shift()
+    const leaving = this.#leaving
+    for (let next = leaving?.peek(); next !== undefined && next.write <= this.#left; next = leaving?.peek()) {
+      leaving?.shift()
       next.waiter.sent()
     }
     const { pending } = this.#transport
@@ -230,11 +236,13 @@ export class WriteBatcher {
 
   /** Wait until the bytes that are in the writer now have left. Perhaps none of them was given to the transport yet. */
   whenFlushed(waiter: FlushWaiter): void {
+    this.#leaving ??= new Fifo()
     this.#leaving.push({ write: this.#writes + 1, waiter })
   }
 
   /** Wait until the socket takes more. */
   whenWritable(waiter: FlushWaiter): void {
+    this.#draining ??= []
     this.#draining.push(waiter)
   }
 
@@ -245,9 +253,9 @@ export class WriteBatcher {
 
   #takesMore(): void {
     this.#saturated = false
-    if (this.#draining.length > 0) {
-      const draining = this.#draining
-      this.#draining = []
+    const draining = this.#draining
+    if (draining !== undefined) {
+      this.#draining = undefined
       for (const waiter of draining) waiter.sent()
     }
     this.#noLongerFull()
@@ -256,14 +264,14 @@ export class WriteBatcher {
   #noLongerFull(): void {
     if (!this.full) return
     this.full = false
-    this.#fullChanged()
+    this.#gate.gateChanged()
   }
 
   /** Nothing more leaves. */
   fail(ending: CloseReason): void {
-    const draining = this.#draining
-    this.#draining = []
-    for (const { waiter } of this.#leaving.takeAll()) waiter.lost(ending)
+    const draining = this.#draining ?? []
+    this.#draining = undefined
+    for (const { waiter } of this.#leaving?.takeAll() ?? []) waiter.lost(ending)
     for (const waiter of draining) waiter.lost(ending)
   }
 }

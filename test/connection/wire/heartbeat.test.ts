@@ -1,37 +1,38 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Heartbeat } from '../../../src/connection/wire/heartbeat.ts'
+import { Heartbeat, type HeartbeatPort } from '../../../src/connection/wire/heartbeat.ts'
 import { VirtualClock } from '../../support/virtual-clock.ts'
 
 /** Seconds. */
 const INTERVAL = 10
 
-class Fixture implements Disposable {
+class Fixture implements Disposable, HeartbeatPort {
   readonly clock = new VirtualClock()
-  wrote = 0
-  read = 0
+  lastWrite = 0
+  lastRead = 0
   /** Something came that a paused reader has not read. */
   unread = false
   beats = 0
   died: number | undefined
-  readonly heartbeat = new Heartbeat(INTERVAL, this.clock, {
-    lastWrite: () => this.wrote,
-    lastRead: () => this.read,
-    readOnce: () => {
-      if (!this.unread) return
-      this.unread = false
-      setImmediate(() => {
-        this.read = this.clock.now()
-      })
-    },
-    beat: () => {
-      this.beats++
-      this.wrote = this.clock.now()
-    },
-    dead: () => {
-      this.died = this.clock.now()
-    },
-  });
+  readonly heartbeat = new Heartbeat(INTERVAL, this.clock, this)
+
+  readOnce(): void {
+    if (!this.unread) return
+    this.unread = false
+    setImmediate(() => {
+      this.lastRead = this.clock.now()
+    })
+  }
+
+  beat(): void {
+    this.beats++
+    this.lastWrite = this.clock.now()
+  }
+
+  dead(interval: number): void {
+    assert.equal(interval, INTERVAL)
+    this.died = this.clock.now()
+  }
 
   [Symbol.dispose](): void {
     this.heartbeat.stop()
@@ -42,7 +43,7 @@ describe('Heartbeat', () => {
   it('sends one if nothing else left for half an interval', async () => {
     using fixture = new Fixture()
     for (let second = 0; second < 60; second++) {
-      fixture.read = fixture.clock.now()
+      fixture.lastRead = fixture.clock.now()
       await fixture.clock.advance(1_000)
     }
     assert.equal(fixture.beats, 12)
@@ -51,8 +52,8 @@ describe('Heartbeat', () => {
   it('sends none while other bytes leave', async () => {
     using fixture = new Fixture()
     for (let second = 0; second < 60; second++) {
-      fixture.wrote = fixture.clock.now()
-      fixture.read = fixture.wrote
+      fixture.lastWrite = fixture.clock.now()
+      fixture.lastRead = fixture.lastWrite
       await fixture.clock.advance(1_000)
     }
     assert.equal(fixture.beats, 0)
@@ -74,7 +75,7 @@ describe('Heartbeat', () => {
     fixture.clock.block(40_000)
     // The read happens where the event loop polls, between the timer and the judgement.
     setImmediate(() => {
-      fixture.read = fixture.clock.now()
+      fixture.lastRead = fixture.clock.now()
     })
     await fixture.clock.advance(5_000)
     assert.equal(fixture.died, undefined)

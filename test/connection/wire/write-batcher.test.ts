@@ -15,7 +15,9 @@ class Fixture {
   readonly outgoing: WriteBatcher
 
   constructor(maxBuffered = 100_000) {
-    this.outgoing = new WriteBatcher(this.transport, systemClock, maxBuffered, () => this.fullChanges++)
+    this.outgoing = new WriteBatcher(this.transport, systemClock, maxBuffered, {
+      gateChanged: () => this.fullChanges++,
+    })
   }
 
   write(bytes: Uint8Array): void {

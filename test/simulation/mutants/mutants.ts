@@ -227,7 +227,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the gate stays shut when the buffer has room again',
     'connection/wire/write-batcher.ts',
-    'this.full = false\n    this.#fullChanged()',
+    'this.full = false\n    this.#gate.gateChanged()',
     'this.full = false',
     'publishes wait for an event that has passed',
   ],
@@ -320,8 +320,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a channel number that is free wakes no waiter',
     'connection/channel-opener.ts',
-    'queueMicrotask(this.#giveOut)',
-    'if (this.#numbers.length > 3) queueMicrotask(this.#giveOut)',
+    'queueMicrotask(() => this.#giveOut())',
+    'if ((this.#numbers?.length ?? 0) > 3) queueMicrotask(() => this.#giveOut())',
     'who waits for a channel waits for ever',
   ],
   [
@@ -342,7 +342,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'a dead peer is not noticed',
     'connection/wire/heartbeat.ts',
-    'else this.#port.dead()',
+    'else this.#port.dead(this.#interval / 1000)',
     'else this.#arm()',
     'where the network swallows everything, nothing ever ends',
   ],
@@ -370,8 +370,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'who waits for a recovery to give a secret waits for ever',
     'connection/recovering-connection.ts',
-    'this.#waiting.wakeAll()',
-    'if (this.#waiting.length > 1) this.#waiting.wakeAll()',
+    'this.#waiting?.wakeAll()',
+    'if ((this.#waiting?.length ?? 0) > 1) this.#waiting?.wakeAll()',
     'the call never ends, though the connection is back',
   ],
   [
@@ -915,15 +915,15 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'heartbeats come too rarely',
     'connection/wire/heartbeat.ts',
-    'return this.#port.lastWrite() + this.#interval / 2',
-    'return this.#port.lastWrite() + this.#interval * 1.9',
+    'return this.#port.lastWrite + this.#interval / 2',
+    'return this.#port.lastWrite + this.#interval * 1.9',
     'the broker may take the client for dead',
   ],
   [
     'a dead peer is noticed late',
     'connection/wire/heartbeat.ts',
-    'return this.#port.lastRead() + 2 * this.#interval',
-    'return this.#port.lastRead() + 4 * this.#interval',
+    'return this.#port.lastRead + 2 * this.#interval',
+    'return this.#port.lastRead + 4 * this.#interval',
     'two intervals are enough',
   ],
   [
@@ -957,7 +957,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'who waits for the socket does not learn of the end',
     'connection/wire/write-batcher.ts',
-    'for (const { waiter } of this.#leaving.takeAll()) waiter.lost(ending)',
+    'for (const { waiter } of this.#leaving?.takeAll() ?? []) waiter.lost(ending)',
     '',
     'a publish of a large message never ends',
   ],
@@ -971,14 +971,14 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'who waits for the connection is not woken',
     'connection/channel-opener.ts',
-    'while (this.#connections.length > 0 &&',
-    'while (this.#connections.length > 1 &&',
+    'while (this.#host.usable !== undefined && this.#connections?.wakeNext() === true);',
+    'if ((this.#connections?.length ?? 0) > 1) this.#connections?.wakeAll()',
     'the last one waits for a channel for ever',
   ],
   [
     'who waits for a channel number does not learn of the end',
     'connection/channel-opener.ts',
-    'this.#numbers.failAll(error)\n',
+    'this.#numbers?.failAll(error)\n',
     '',
     'its promise never ends',
   ],
@@ -1304,8 +1304,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'timeouts end with a close during a recovery',
     'connection/recovering-connection.ts',
-    "if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines.clear()",
-    'this.#deadlines.clear()',
+    "if (this.#connection === undefined || this.#connection.state === 'closed') this.#deadlines?.clear()",
+    'this.#deadlines?.clear()',
     'a call on a connection that is being closed outlives its timeout',
   ],
   // ---- what errands find
@@ -2083,7 +2083,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'the ledger does not learn of a loss',
     'connection/recovering-connection.ts',
-    'this.#kept?.topology.connectionLost()',
+    'this.kept?.topology.connectionLost()',
     '',
     'queues that expired are made again',
   ],
@@ -2448,8 +2448,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'of several numbers that are freed together one is given out',
     'connection/channel-opener.ts',
-    'while (this.#numbers.length > 0 && this.#host.usable?.channels.available === true) this.#numbers.wakeNext()',
-    'if (this.#numbers.length > 0 && this.#host.usable?.channels.available === true) this.#numbers.wakeNext()',
+    'while (this.wanted && this.#host.usable?.channels.available === true) this.#numbers?.wakeNext()',
+    'if (this.wanted && this.#host.usable?.channels.available === true) this.#numbers?.wakeNext()',
     'the others wait for the next one',
   ],
   [
@@ -2511,7 +2511,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'who waits for the connection does not learn of its end',
     'connection/recovering-connection.ts',
-    'this.#waiting.failAll(bounds => ending.errorFor(describeWait(bounds), false))',
+    'this.#waiting?.failAll(bounds => ending.errorFor(describeWait(bounds), false))',
     '',
     'it waits for ever',
   ],
@@ -3268,7 +3268,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'parts that are closed hear of the end',
     'connection/recovering-connection.ts',
-    'return () => this.#endedListeners.delete(run)',
+    'return () => this.#endedListeners?.delete(run)',
     'return () => {}',
     'the connection keeps all that it ever had',
   ],
@@ -3738,7 +3738,7 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'an opening overtakes those that wait for a number',
     'connection/channel-opener.ts',
-    'return this.#numbers.length === 0 && connection.channels.available',
+    'return !this.wanted && connection.channels.available',
     'return connection.channels.available',
     'who came first waits longer',
   ],
