@@ -343,8 +343,9 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   /** Settle a delivery; resolves to whether anything was sent. Throws what is for `forgotten`. */
   settle(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Promise<boolean> {
     const publishing = this.madePublishing
-    // It must not overtake the rollback or the commit of another transaction.
-    if (publishing?.transactional === true && publishing.waiting > 0 && this.#state !== 'recovering') {
+    // It must not overtake the rollback or the commit of another transaction. Consumers that are recovered deliver before those go.
+    const mayDeliver = this.#state !== 'recovering' || this.#session?.state === 'open'
+    if (publishing?.transactional === true && publishing.waiting > 0 && mayDeliver) {
       return this.#settleInTurn(how, tag, multiple, requeue)
     }
     return this.#settle(how, tag, multiple, requeue) ? SENT : STALE

@@ -196,6 +196,30 @@ describe('a commit that is not answered', () => {
   })
 })
 
+describe('a commit that waits for the next connection', () => {
+  it('goes before the acks of what came after it was called, also while consumers are still recovered', async () => {
+    for (const method of ['txCommit', 'txRollback'] as const) {
+      const the = await scene({ recovery: true })
+      await startConsumer(the, () => {}, { consumerTag: 'late' })
+      the.peer.transport.break(new Error('read ECONNRESET'))
+      await turn()
+      const ended = the.channel[method]()
+      const [peer] = await Promise.all([the.broker.accept(), the.clock.advance(50)])
+      peer.answers.set('tx.commit', () => commitOk)
+      peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'c' })
+      peer.send(delivery(1, 'c', 1, 'again'))
+      await turn()
+      const acked = the.channel.basicClientAck(5)
+      await turn()
+      assert.equal(came(peer), '')
+      peer.reply(1, methods.BasicConsumeOk, { consumerTag: 'late' })
+      await ended
+      assert.equal(await acked, true)
+      assert.equal(came(peer), `${method === 'txCommit' ? 'tx.commit' : 'tx.rollback'} basic.ack`)
+    }
+  })
+})
+
 describe('a close of the protocol', () => {
   it('stops a consumer whose channel commits when that is answered', async () => {
     const { peer, channel, protocol } = await scene()
