@@ -21,12 +21,12 @@ export function isEncoded(payload: Payload): payload is Uint8Array | string {
 /**
  * An object as JSON, as JSON.stringify writes it: an instance of a class by its toJSON() or its properties.
  *
- * @param what the operation that the payload is for, which errors name.
+ * @param what the operation that the payload is for, which errors name. A function is asked only when there is one.
  * @param scalars whether strings, numbers, booleans and null are taken too.
  * @throws EncodeError for anything but an object, if JSON.stringify throws or returns nothing, and for what it would
  * write without its contents: a Map, a Promise, a typed array, and so on, wherever it stands.
  */
-export function toJson(what: string, payload: unknown, scalars = false): string {
+export function toJson(what: string | (() => string), payload: unknown, scalars = false): string {
   if (!scalars && (typeof payload !== 'object' || payload === null)) throw notJson(what, payload)
   let text: string | undefined
   try {
@@ -37,15 +37,21 @@ export function toJson(what: string, payload: unknown, scalars = false): string 
     })
   } catch (error) {
     if (error instanceof EncodeError) throw error
-    throw new EncodeError(`${what}: payload cannot be sent as JSON: ${asError(error).message}`, { cause: error })
+    throw new EncodeError(`${nameOf(what)}: payload cannot be sent as JSON: ${asError(error).message}`, {
+      cause: error,
+    })
   }
   if (text !== undefined) return text
-  throw new EncodeError(`${what}: payload cannot be sent as JSON: its toJSON() returned nothing`)
+  throw new EncodeError(`${nameOf(what)}: payload cannot be sent as JSON: its toJSON() returned nothing`)
 }
 
-function notJson(what: string, payload: unknown): EncodeError {
+function nameOf(what: string | (() => string)): string {
+  return typeof what === 'string' ? what : what()
+}
+
+function notJson(what: string | (() => string), payload: unknown): EncodeError {
   return new EncodeError(
-    `${what}: payload must be a string, a Uint8Array, or an object that JSON can hold, not ${inspectShort(payload)}`,
+    `${nameOf(what)}: payload must be a string, a Uint8Array, or an object that JSON can hold, not ${inspectShort(payload)}`,
   )
 }
 

@@ -165,7 +165,7 @@ export class RpcClient<Request = Payload, Reply = unknown> {
     if (this.#isOver(call)) return
     request.decode = reply => decoder.decode(reply)
     const encode = async (): Promise<void> => {
-      const encoded = await encoder.encode(request.what, payload, request.properties)
+      const encoded = await encoder.encode(() => request.what, payload, request.properties)
       request.payload = encoded.payload
       request.properties = encoded.properties ?? {}
     }

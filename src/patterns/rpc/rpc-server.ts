@@ -235,7 +235,7 @@ function typedWork(handler: RpcHandler, { encoder, decoder }: Coding): RpcWork {
       if (request.isLost) request.signal.throwIfAborted()
       return handler(request)
     },
-    reply: (result, { properties }) => encoder.reply(REPLY, result, properties),
+    reply: (result, { properties }) => encoder.reply(() => REPLY, result, properties),
   }
 }
 

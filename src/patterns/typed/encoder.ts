@@ -27,23 +27,23 @@ export class Encoder {
   /**
    * The body of a payload, by the content type and content encoding of its properties. Without a schema, bytes are sent as they are.
    *
-   * @param what the operation, which errors name.
+   * @param what the operation, for errors: it is asked only when there is one.
    * @throws EncodeError, with the `issues` if it does not fit its schema.
    */
-  async encode(what: string, payload: unknown, properties: BasicProperties | undefined): Promise<Encoded> {
+  async encode(what: () => string, payload: unknown, properties: BasicProperties | undefined): Promise<Encoded> {
     const schema = this.#schema
     if (schema === undefined && types.isUint8Array(payload)) return { payload, properties }
     try {
-      if (schema !== undefined) await fit(schema, payload, listed => new EncodeError(`${what}: payload ${listed}`))
+      if (schema !== undefined) await fit(schema, payload, listed => new EncodeError(`${what()}: payload ${listed}`))
       return await this.#encode(what, payload, properties)
     } catch (error) {
       const why = asError(error)
       if (why instanceof EncodeError) throw why
-      throw new EncodeError(`${what}: payload was not encoded: ${why.message}`, { cause: error })
+      throw new EncodeError(`${what()}: payload was not encoded: ${why.message}`, { cause: error })
     }
   }
 
-  async #encode(what: string, payload: unknown, properties: BasicProperties | undefined): Promise<Encoded> {
+  async #encode(what: () => string, payload: unknown, properties: BasicProperties | undefined): Promise<Encoded> {
     const { contentType, contentEncoding } = properties ?? {}
     const codec = this.#codecs.forType(contentType)
     let sent = properties
@@ -62,7 +62,7 @@ export class Encoder {
   }
 
   /** A reply that is encoded as its request is. Nothing is an empty one; null is nothing, too, unless there is a schema. */
-  reply(what: string, returned: unknown, { contentType, contentEncoding }: BasicProperties): Promise<Encoded> {
+  reply(what: () => string, returned: unknown, { contentType, contentEncoding }: BasicProperties): Promise<Encoded> {
     const hasSchema = this.#schema !== undefined
     const reply = returned === null && hasSchema ? null : (returned ?? '')
     if (this.#codecs.forType(contentType) !== undefined) {

@@ -72,7 +72,7 @@ export class EncodingQueue {
         throw new BufferFullError(`${what()} was refused: ${waiting}`)
       }
       const start = clock.now()
-      const encoded = encoder.encode('publish', payload, properties)
+      const encoded = encoder.encode(what, payload, properties)
       encoded.catch(ignore)
       // A schema may have closed it: nothing would end the wait.
       this.#assertUsable(what)

@@ -28,7 +28,11 @@ async function decoded(body: string | Uint8Array, properties: BasicProperties, g
 }
 
 async function encoded(payload: unknown, properties: BasicProperties | undefined, given: Given = {}) {
-  const sent = await new Encoder(given.schema, new Codecs('test', given.codecs)).encode('publish', payload, properties)
+  const sent = await new Encoder(given.schema, new Codecs('test', given.codecs)).encode(
+    () => 'publish',
+    payload,
+    properties,
+  )
   return { body: Buffer.from(sent.payload as string), properties: sent.properties ?? {} }
 }
 

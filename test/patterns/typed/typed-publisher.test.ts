@@ -70,11 +70,14 @@ describe('A publisher with a schema', () => {
     await publisher.publish({ id: 1 }, 'q')
     const misfit = { id: 'two' } as unknown as Order
     for (const publishing of [
-      publisher.publish(misfit, 'q'),
-      the.protocol.publish(misfit, '', 'q', {}, { schema: ORDER }),
+      publisher.publish(misfit, 'q', { messageId: 'm2' }),
+      the.protocol.publish(misfit, '', 'q', { messageId: 'm2' }, { schema: ORDER }),
     ]) {
       const error = await rejection(publishing, EncodeError)
-      assert.equal(error.message, 'publish: payload does not fit its schema: id: expected a number, got string')
+      assert.equal(
+        error.message,
+        'publish of message "m2" to the default exchange with routing key "q": payload does not fit its schema: id: expected a number, got string',
+      )
       assert.deepEqual(error.issues, [{ path: 'id', message: 'expected a number, got string' }])
       assert.equal(error.outcome, 'notSent')
     }
