@@ -470,18 +470,18 @@ export class Channel {
         channel: this,
         callback,
       })
-      return this.#consume(sink, options, context, false).then(({ tag }) => ({ consumerTag: tag }))
+      return this.#consume(sink, options, context).then(({ tag }) => ({ consumerTag: tag }))
     })
   }
 
   /** @internal Have `sink` take the messages of its queue, whose owner consumes again when it is cancelled. */
   consumeInto(sink: DeliverySink, options: ConsumeOptions): Promise<Consumer> {
     return this.#method(placeOfCall(), 'basic.consume', sink.queueName, options, CONSUME, context =>
-      this.#consume(sink, options, context, true),
+      this.#consume(sink, options, context),
     )
   }
 
-  #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext, isRestarted: boolean): Promise<Consumer> {
+  #consume(sink: DeliverySink, options: ConsumeOptions, context: CallContext): Promise<Consumer> {
     const { noLocal, exclusive } = options
     const { queueName, noAck } = sink
     const noWait = booleanOption('basic.consume', 'noWait', options.noWait) ?? false
@@ -497,11 +497,10 @@ export class Channel {
       tag,
       sink,
       position: positionOf(isStream, offset),
-      isRestarted,
       noLocal,
       exclusive,
       arguments: args,
-      queue,
+      queue: undefined,
       prefetch: undefined,
       counted: undefined,
     }

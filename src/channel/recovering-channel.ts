@@ -459,8 +459,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
   }
 
   /** The intent level looks after its own. */
-  left({ sink, isRestarted = false }: Consumer): void {
-    if (!isRestarted) void this.host.leaving.add(this, sink)
+  left({ sink }: Consumer): void {
+    if (sink.isRestarted !== true) void this.host.leaving.add(this, sink)
   }
 
   cancelled(error: ConsumerCancelledError, consumer: Consumer | undefined): void {
@@ -469,7 +469,7 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       if (this.callbacks?.cancelled(error) !== true) this.host.report(error, 'warn')
     }
     // Its owner, who consumes again, reports that.
-    if (consumer?.isRestarted === true) emit()
+    if (consumer?.sink.isRestarted === true) emit()
     else this.host.occurred('consumer.cancelled', { queueName, consumerTag, error, willResume: false }, emit)
   }
 

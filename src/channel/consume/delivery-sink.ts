@@ -26,6 +26,8 @@ export interface DeliverySink {
   readonly queueName: string
   /** The broker has forgotten a message once it is sent: whatever arrived is run, also after a loss or a cancel. */
   readonly noAck: boolean
+  /** The intent level has it: once cancelled, it is started again on another channel. */
+  readonly isRestarted?: boolean
   /** The program's code runs in the asynchronous context in which it was registered: `deliver` is called in this one. */
   readonly context: AsyncScope
   /** Deliveries from now on are settled by `acker`. */
@@ -55,8 +57,6 @@ export interface Consumer {
   readonly sink: DeliverySink
   /** How far it has come in its queue, if that is a stream. */
   readonly position: StreamPosition
-  /** The intent level has it: once cancelled, it is started again on another channel. */
-  readonly isRestarted?: boolean
 }
 
 /** What a waiting delivery costs beside its bytes. */

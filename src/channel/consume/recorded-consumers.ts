@@ -18,8 +18,8 @@ export interface RecordedConsumer extends Consumer {
   readonly noLocal: boolean | undefined
   readonly exclusive: boolean | undefined
   readonly arguments: FieldTable | undefined
-  /** The queue that was meant when basic.consume was written. */
-  queue: QueueReference
+  /** The queue that was meant when basic.consume was written; undefined if its name says that. */
+  queue: QueueReference | undefined
   /** The limit that held when basic.consume was written. */
   prefetch: QosArguments | undefined
   /** The queue at which the ledger counts it; undefined if it does not. */
@@ -76,7 +76,7 @@ export class RecordedConsumers {
       sink.discard()
       return Promise.reject(atCallSite(tagInUse(consumer, session.id), context.site))
     }
-    consumer.queue = names.meant(sink.queueName)
+    consumer.queue = sink.queueName === '' ? names.meant('') : undefined
     consumer.prefetch = modes.prefetch
     const mayBeStream = limits(modes.prefetch) || limits(modes.globalPrefetch)
     const counting = this.#counting(consumer, noWait)
@@ -108,7 +108,7 @@ export class RecordedConsumers {
     return {
       written: () => {
         const effect = topology?.written(ledger => {
-          recorded.counted = ledger.consumerAdded(recorded.queue.name ?? '')
+          recorded.counted = ledger.consumerAdded(nameOf(recorded))
         }, noWait)
         entry = effects.written(BasicConsume.key, effect ?? NO_EFFECT, noWait)
       },
@@ -227,7 +227,7 @@ export class RecordedConsumers {
       }
       const queueName = this.#queueOf(consumer)
       // Of a queue with many names not all are remembered.
-      consumer.queue = { name: queueName }
+      if (queueName !== nameOf(consumer)) consumer.queue = { name: queueName }
       const context = { what: `basic.consume of "${queueName}"`, site: undefined }
       const sent = asked(consumer, queueName, false, args)
       const promise = session.consuming
@@ -243,7 +243,7 @@ export class RecordedConsumers {
 
   /** Whether the program's side consumes again by itself, on a channel of its own, once the consumer is cancelled. */
   isRestarted(tag: string): boolean {
-    return this.#consumers.get(tag)?.isRestarted === true
+    return this.#consumers.get(tag)?.sink.isRestarted === true
   }
 
   /** The broker refused a consumer. Returns whether it may be asked for again, otherwise. */
@@ -251,8 +251,8 @@ export class RecordedConsumers {
     return this.#consumers.get(tag)?.position.refused(error) === true
   }
 
-  #queueOf({ queue }: RecordedConsumer): string {
-    const name = queue.name ?? ''
+  #queueOf(consumer: RecordedConsumer): string {
+    const name = nameOf(consumer)
     return this.#host.topology?.currentName(name) ?? name
   }
 
@@ -265,6 +265,11 @@ export class RecordedConsumers {
     )
     return missing.map(recorded => ({ tag: recorded.tag, queueName: this.#queueOf(recorded) }))
   }
+}
+
+/** The name of its queue, when it last consumed. */
+function nameOf({ queue, sink }: RecordedConsumer): string {
+  return queue === undefined ? sink.queueName : (queue.name ?? '')
 }
 
 /** The arguments of its basic.consume. */

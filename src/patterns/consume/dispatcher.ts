@@ -130,6 +130,10 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   // ---- the channel's side
 
+  get isRestarted(): boolean {
+    return true
+  }
+
   attach(acker: Acker, port: SinkPort): void {
     // Messages without acks that still wait count towards the present connection.
     this.#port?.buffered(-this.#held)

@@ -161,6 +161,10 @@ export class RpcChannel implements DeliverySink {
     return call !== undefined
   }
 
+  get isRestarted(): boolean {
+    return true
+  }
+
   attach(): void {}
 
   start(): void {}
