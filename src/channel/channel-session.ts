@@ -257,17 +257,8 @@ export class ChannelSession extends ChannelFrames implements ChannelReceiver, Ca
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.#start(context, method.key, replyKey, write)
-  }
-
-  #start<R>(
-    context: CallContext,
-    key: number,
-    replyKey: ReplyKey,
-    write: () => ReplyObserver<R> | undefined,
-  ): Promise<R> {
     const calls = this.calls ?? new Calls(this.port, this, CONSEQUENCE)
-    return calls.start(context, key, replyKey, write)
+    return calls.start(context, method.key, replyKey, write)
   }
 
   /** Fetch one message, or null if the queue is empty. */
@@ -292,9 +283,9 @@ export class ChannelSession extends ChannelFrames implements ChannelReceiver, Ca
       this.#end(this.#closed, this.#crossed !== undefined)
     }
     let isWritten = false
-    const closed = this.#start<void>(
+    const closed = this.start<void>(
       { what: `channel.close (channel ${this.id})`, site: undefined },
-      ChannelClose.key,
+      ChannelClose,
       ChannelCloseOk.key,
       () => {
         this.encode(ChannelClose, { replyCode, replyText, classId: 0, methodId: 0 })

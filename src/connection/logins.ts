@@ -36,7 +36,7 @@ export class Logins {
   readonly #settings: Settings
   readonly #connection: LoginHost
   readonly #main: MainConnection | undefined
-  readonly #secrets = new Secrets(password => this.#askPassword(password))
+  readonly #secrets = new Secrets()
   /** Made for the first password function. */
   #renewal: TokenRenewal | undefined
 
@@ -95,7 +95,8 @@ export class Logins {
     const nearServer = this.#main?.usable?.server
     const isNear = (server: ServerSettings): number => Number(addressOf(server) === nearServer)
     order.sort((one, other) => isNear(other) - isNear(one))
-    return order.map(server => ({ ...server, password: () => this.#secrets.current(server.password) }))
+    const ask = (password: PasswordFunction): Promise<string> => this.#askPassword(password)
+    return order.map(server => ({ ...server, password: () => this.#secrets.current(server.password, ask) }))
   }
 
   async #askPassword(password: PasswordFunction): Promise<string> {

@@ -6,16 +6,10 @@ import type { PasswordFunction } from './auth.ts'
  * turn: of two tokens, either may be the one that has expired.
  */
 export class Secrets {
-  readonly #ask: (password: PasswordFunction) => Promise<string>
   #pushed: string | undefined
   /** What each function last answered; made for the first. */
   #answers: WeakMap<PasswordFunction, string> | undefined
   #pushedIsRefused = false
-
-  /** `ask` asks a function for the password of a login. */
-  constructor(ask: (password: PasswordFunction) => Promise<string>) {
-    this.#ask = ask
-  }
 
   /** The program gave the broker a new secret. */
   push(secret: string): void {
@@ -28,15 +22,18 @@ export class Secrets {
     this.#pushedIsRefused = !this.#pushedIsRefused
   }
 
-  /** The password of a login for which the program gave `password`. */
-  async current(password: string | PasswordFunction): Promise<string> {
+  /** The password of a login for which the program gave `password`; `ask` asks it if that is a function. */
+  async current(
+    password: string | PasswordFunction,
+    ask: (password: PasswordFunction) => Promise<string>,
+  ): Promise<string> {
     const before = this.#pushed
     let isNews = false
     let answer = password
     if (typeof answer === 'function') {
       this.#answers ??= new WeakMap()
       const last = this.#answers.get(answer)
-      const given = await this.#ask(answer)
+      const given = await ask(answer)
       // The login reports what is wrong with it.
       if (typeof given !== 'string') return given
       this.#answers.set(answer, given)
