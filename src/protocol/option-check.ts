@@ -50,6 +50,36 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   bcc: ['headers: { BCC: [...] }'],
 }
 
+/** What RabbitMQ takes as an argument of a queue, an exchange or a consumer, and other clients as an option. */
+const ARGUMENTS: readonly string[] = [
+  'alternate-exchange',
+  'x-consumer-timeout',
+  'x-dead-letter-exchange',
+  'x-dead-letter-routing-key',
+  'x-dead-letter-strategy',
+  'x-delayed-type',
+  'x-delivery-limit',
+  'x-expires',
+  'x-initial-cluster-size',
+  'x-max-age',
+  'x-max-length',
+  'x-max-length-bytes',
+  'x-max-priority',
+  'x-message-ttl',
+  'x-overflow',
+  'x-priority',
+  'x-queue-leader-locator',
+  'x-queue-mode',
+  'x-queue-type',
+  'x-quorum-initial-group-size',
+  'x-single-active-consumer',
+  'x-stream-filter',
+  'x-stream-filter-size-bytes',
+  'x-stream-match-unfiltered',
+  'x-stream-max-segment-size-bytes',
+  'x-stream-offset',
+]
+
 /** Options whose value no message may show. */
 const SECRETS: ReadonlySet<string> = new Set(['password', 'secret', 'passphrase'])
 
@@ -96,15 +126,12 @@ export function eventCheck(what: string, events: Readonly<Record<string, true>>)
 }
 
 /**
- * The hint in the error for an unknown name: the known name that was probably meant, or else all of them.
- * Other clients take arguments of the broker as options: `messageTtl` is `x-message-ttl`.
+ * The hint in the error for an unknown name: the known name or the argument of the broker that was probably meant, or else
+ * all known names.
  */
 export function hintFor(name: string, known: readonly string[]): string {
   const meant = nearest(name, known)
-  if (meant !== undefined) return `did you mean ${meant}?`
-  const argument = name.replace(/^x-/, '').replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)
-  const other = known.includes('arguments') ? `; or is it arguments: { "x-${argument}": ... }?` : ''
-  return `known are ${known.join(', ')}${other}`
+  return meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`
 }
 
 function nearest(name: string, known: readonly string[]): string | undefined {
@@ -115,18 +142,23 @@ function nearest(name: string, known: readonly string[]): string | undefined {
 
   let best: string | undefined
   let bestDistance = Math.min(3, Math.floor(wanted.length / 3) + 1)
-  for (const candidate of known) {
+  const candidates = known.includes('arguments') ? [...known, ...ARGUMENTS] : known
+  for (const candidate of candidates) {
     const distance = editDistance(wanted, plain(candidate))
     if (distance < bestDistance) {
       best = candidate
       bestDistance = distance
     }
   }
-  return best === undefined ? undefined : `"${best}"`
+  if (best === undefined) return undefined
+  return known.includes(best) ? `"${best}"` : `arguments: { "${best}": ... }`
 }
 
 function plain(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9]/g, '')
+  return name
+    .replace(/^x-/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '')
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours between two short names. */

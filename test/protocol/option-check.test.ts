@@ -101,10 +101,14 @@ describe('checkOptions', () => {
       ['messageTtl', 'x-message-ttl'],
       ['x-message-ttl', 'x-message-ttl'],
       ['deadLetterExchange', 'x-dead-letter-exchange'],
+      ['alternateExchange', 'alternate-exchange'],
+      ['maxLenght', 'x-max-length'],
     ] as const) {
-      const text = `known are durable, arguments; or is it arguments: { "${argument}": ... }?`
+      const text = `did you mean arguments: { "${argument}": ... }?`
       assert.equal(hintFor(name, ['durable', 'arguments']), text)
     }
+    // No argument of that name is known.
+    assert.equal(hintFor('onFailure', ['durable', 'arguments']), 'known are durable, arguments')
   })
 
   it('lists what is known if nothing is near', () => {
