@@ -40,7 +40,8 @@ export class ChannelWork {
   get isBusy(): boolean {
     const { openSession, consumers, waiting } = this.#channel
     if (openSession === undefined) return false
-    return consumers.length > 0 || openSession.unsettled > 0 || waiting > 0 || openSession.acker.sent > 0
+    const { acker, unsettled } = openSession
+    return consumers.length > 0 || unsettled > 0 || waiting > 0 || acker.sent > 0 || acker.waits
   }
 
   /**
@@ -63,7 +64,7 @@ export class ChannelWork {
     await Promise.all(consumers.map(({ sink }) => sink.idle()))
   }
 
-  /** Wait until publishes are settled, and acks have come through. Never rejects; the caller bounds it. */
+  /** Wait until publishes are settled, a commit is answered, and acks have come through. Never rejects; the caller bounds it. */
   async drain(): Promise<void> {
     const { openSession, host } = this.#channel
     if (openSession === undefined) return

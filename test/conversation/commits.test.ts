@@ -221,6 +221,21 @@ describe('a commit that waits for the next connection', () => {
 })
 
 describe('a close of the protocol', () => {
+  it('waits for a commit, within its time', async () => {
+    for (const isAnswered of [true, false]) {
+      const clock = new VirtualClock()
+      const { peer, channel, protocol } = await converseOnChannel({ clock })
+      const committed = follow(channel.txCommit())
+      const closed = protocol.close({ timeout: 1_000 })
+      await clock.advance(100)
+      assert.equal(peer.names.at(-1), '1 tx.commit')
+      if (isAnswered) peer.send(commitOk)
+      await clock.until(closed)
+      assert.equal(committed.state, isAnswered ? 'resolved' : 'rejected')
+      assert.equal(peer.names.at(-1), '0 connection.close')
+    }
+  })
+
   it('stops a consumer whose channel commits when that is answered', async () => {
     const { peer, channel, protocol } = await scene()
     const committed = channel.txCommit()

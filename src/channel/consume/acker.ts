@@ -252,6 +252,11 @@ export class Acker implements IncomingSource {
     this.#watching?.delete(controller)
   }
 
+  /** A tx.commit has no answer yet. */
+  get waits(): boolean {
+    return this.#held !== undefined
+  }
+
   /** tx.commit is written: what is settled from now on, also by this client itself, waits for the reply. */
   wait(): void {
     this.#held = []
