@@ -33,7 +33,7 @@ export type Settlement = 'ack' | 'nack' | 'reject'
  * nothing: the consumer's position stays in front of it. Deliveries that may be of another queue are never settled in this way.
  */
 export class Acker implements IncomingSource {
-  readonly #port: ChannelPort
+  readonly port: ChannelPort
   readonly channelId: number
   /** The last tag of the channel's earlier lives: the wire's tags count from there. */
   readonly offset: number
@@ -60,14 +60,14 @@ export class Acker implements IncomingSource {
   #reason: (() => Error) | undefined
 
   constructor(port: ChannelPort, channelId: number, offset: number) {
-    this.#port = port
+    this.port = port
     this.channelId = channelId
     this.offset = offset
     this.lastTag = offset
   }
 
   get endpoint(): Endpoint {
-    return this.#port.endpoint
+    return this.port.endpoint
   }
 
   /** Nothing can be settled any more. */
@@ -132,14 +132,14 @@ export class Acker implements IncomingSource {
       })
       return
     }
-    const { writer } = this.#port
+    const { writer } = this.port
     const bit = multiple ? MULTIPLE : 0
     if (how === 'ack') writeSettlement(writer, this.channelId, BASIC_ACK, wireTag, bit)
     else if (how === 'nack') {
       writeSettlement(writer, this.channelId, BASIC_NACK, wireTag, bit | (requeue ? NACK_REQUEUE : 0))
     } else writeSettlement(writer, this.channelId, BASIC_REJECT, wireTag, requeue ? REJECT_REQUEUE : 0)
     this.sent++
-    this.#port.outgoing.written()
+    this.port.outgoing.written()
   }
 
   /** Whether it, or one up to it with `multiple`, is a stream's, or looks so. */
@@ -159,14 +159,14 @@ export class Acker implements IncomingSource {
   /** The ack for streams; undefined if nothing may be sent. */
   #onStreams(how: Settlement, tag: number, multiple: boolean, requeue: boolean): Settlement | undefined {
     if (how === 'ack') return how
-    if (!requeue && this.#port.takesRejectOfStream) return how
+    if (!requeue && this.port.takesRejectOfStream) return how
     let isSure = !multiple || this.#ofStreams === this.lastTag - this.offset
     for (const position of this.#positions ?? []) {
       if (position.isStream !== true && position.has(tag, multiple)) isSure = false
     }
     if (isSure) return requeue ? undefined : 'ack'
     const which = multiple ? 'some of the messages up to it are of a stream, or may be' : 'its queue may be a stream'
-    this.#port.report(
+    this.port.report(
       new EncodeError(
         `basic.${how} of delivery tag ${tag} on channel ${this.channelId} was not sent: ${which}, which takes acks only; declare the stream on this connection, or consume it with an x-stream-offset, and settle its messages by themselves`,
       ),

@@ -6,7 +6,7 @@ import { transition } from '../../lib/transition.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
 import type { Acker } from './acker.ts'
-import { type DeliverySink, heldBytes, type SinkFigures, type SinkPort } from './delivery-sink.ts'
+import { type DeliverySink, heldBytes, type SinkFigures } from './delivery-sink.ts'
 
 /** How a consumer treats its deliveries. */
 export interface CallbackConsumerOptions<Channel> {
@@ -58,7 +58,6 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
   #followers: Followers | undefined
   #held = 0
   #acker: Acker | undefined
-  #port: SinkPort | undefined
   #state: State = 'starting'
   #running = 0
 
@@ -80,12 +79,11 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
     this.#state = transition('a consumer', NEXT, this.#state, state)
   }
 
-  attach(acker: Acker, port: SinkPort): void {
+  attach(acker: Acker): void {
     // Messages without acks that still wait count towards the present connection.
-    this.#port?.buffered(-this.#held)
-    port.buffered(this.#held)
+    this.#acker?.port.buffered(-this.#held)
+    acker.port.buffered(this.#held)
     this.#acker = acker
-    this.#port = port
   }
 
   start(): void {
@@ -123,7 +121,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
 
   #hold(bytes: number): void {
     this.#held += bytes
-    this.#port?.buffered(bytes)
+    this.#acker?.port.buffered(bytes)
   }
 
   idle(): Promise<void> {
@@ -177,7 +175,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
       const context = new AsyncResource('asyncamqp', this.asyncId())
       result = context.runInAsyncScope(this.#callback, undefined, this.#channel, body, envelope, properties)
     } catch (error) {
-      this.#port?.report(error, 'unhandled')
+      this.#acker?.port.report(error, 'unhandled')
     }
     if (result === undefined || !this.#follow(result)) this.#running--
     this.#checkIdle()
@@ -187,7 +185,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
     this.#followers ??= {
       finished: () => this.#finished(),
       failed: error => {
-        this.#port?.report(error, 'unhandled')
+        this.#acker?.port.report(error, 'unhandled')
         this.#finished()
       },
     }
@@ -223,7 +221,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
 
   #tracedFailed(trace: ProcessTrace, error: unknown): void {
     trace.callbackFailed(error)
-    this.#port?.report(error, 'unhandled')
+    this.#acker?.port.report(error, 'unhandled')
   }
 
   #finished(): void {

@@ -41,7 +41,7 @@ export class Deliveries {
   add(consumer: Consumer): void {
     if (this.#consumers.has(consumer.tag)) throw tagInUse(consumer, this.#channelId)
     this.#consumers.set(consumer.tag, consumer)
-    consumer.sink.attach(this.#acker, this.#port)
+    consumer.sink.attach(this.#acker)
   }
 
   /** Nothing more comes for this consumer. A consumer that has its tag by now keeps it. */

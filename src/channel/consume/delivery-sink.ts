@@ -1,15 +1,8 @@
 import type { AsyncScope } from '../../lib/platform.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
-import type { ErrorReporter } from '../port.ts'
 import type { Acker } from './acker.ts'
 import type { StreamPosition } from './stream-position.ts'
-
-/** What a sink asks of the connection that its deliveries come by. */
-export interface SinkPort extends ErrorReporter {
-  /** Bytes of deliveries that wait for the program, added or taken away. */
-  buffered(bytes: number): void
-}
 
 /** The figures of a sink whose owner gives none itself. */
 export interface SinkFigures {
@@ -30,8 +23,8 @@ export interface DeliverySink {
   readonly isRestarted?: boolean
   /** The program's code runs in the asynchronous context in which it was registered: `deliver` is called in this one. */
   readonly context: AsyncScope
-  /** Deliveries from now on are settled by `acker`. */
-  attach(acker: Acker, port: SinkPort): void
+  /** Deliveries from now on are settled by `acker`, and come by its connection. */
+  attach(acker: Acker): void
   /** `basicConsume` has resolved: the program's code may run. */
   start(): void
   deliver(body: Buffer, envelope: Envelope, properties: Properties): void

@@ -1,6 +1,6 @@
 import type { Acker } from '../../channel/consume/acker.ts'
 import type { Envelope } from '../../channel/consume/delivery.ts'
-import { type DeliverySink, heldBytes, type SinkPort } from '../../channel/consume/delivery-sink.ts'
+import { type DeliverySink, heldBytes } from '../../channel/consume/delivery-sink.ts'
 import type { ConsumeArguments } from '../../channel/options.ts'
 import { PROCESS, type ProcessKind, type ProcessTrace } from '../../diagnostics/process.ts'
 import { ChannelClosedError } from '../../errors.ts'
@@ -86,7 +86,6 @@ export class Dispatcher implements DeliverySink, TakersHost {
   #paused = false
   #handingOut = false
   #acker: Acker | undefined
-  #port: SinkPort | undefined
   #held = 0
   /** Consumers of the channel there is: for a moment two, while one takes the other's place. */
   #consumers = 0
@@ -134,13 +133,12 @@ export class Dispatcher implements DeliverySink, TakersHost {
     return true
   }
 
-  attach(acker: Acker, port: SinkPort): void {
+  attach(acker: Acker): void {
     // Messages without acks that still wait count towards the present connection.
-    this.#port?.buffered(-this.#held)
-    port.buffered(this.#held)
+    this.#acker?.port.buffered(-this.#held)
+    acker.port.buffered(this.#held)
     if (acker !== this.#acker) this.#consumers = 0
     this.#acker = acker
-    this.#port = port
     this.#consumers++
   }
 
@@ -198,7 +196,7 @@ export class Dispatcher implements DeliverySink, TakersHost {
 
   #hold(bytes: number): void {
     this.#held += bytes
-    this.#port?.buffered(bytes)
+    this.#acker?.port.buffered(bytes)
   }
 
   lost(reason: Error, recovers: boolean, acker: Acker): void {

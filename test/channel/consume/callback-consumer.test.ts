@@ -35,7 +35,7 @@ class Fixture {
       },
       ...options,
     })
-    this.consumer.attach(this.acker, this.port)
+    this.consumer.attach(this.acker)
   }
 
   offer(...tags: number[]): void {
@@ -187,7 +187,7 @@ describe('Consumer', () => {
     await turn()
     assert.deepEqual(fixture.called, [1])
     const next = new FakeChannelPort()
-    fixture.consumer.attach(new Acker(next, 1, 2), next)
+    fixture.consumer.attach(new Acker(next, 1, 2))
     fixture.offer(11, 12)
     assert.ok(next.heldBytes > 0)
     assert.deepEqual(fixture.called, [1, 11])
@@ -200,7 +200,7 @@ describe('Consumer', () => {
     fixture.offer(1, 2, 3)
     fixture.consumer.lost()
     const next = new FakeChannelPort()
-    fixture.consumer.attach(new Acker(next, 1, 3), next)
+    fixture.consumer.attach(new Acker(next, 1, 3))
     assert.equal(fixture.port.heldBytes, 0)
     assert.ok(next.heldBytes > 0, 'it counts on the connection there is')
     fixture.release()
