@@ -414,7 +414,8 @@ export class RecoveringChannel implements ChannelEvents, RecordedConsumersHost, 
       this.publishing.reportFirst(error)
       return true
     }
-    return this.#modes?.transaction === 'lost' && error instanceof ConnectionLostError
+    // That of a transaction which was lost: the next call says so. It may be rolled back by now.
+    return error instanceof ConnectionLostError
   }
 
   // ---- modes

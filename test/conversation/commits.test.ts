@@ -196,6 +196,26 @@ describe('a commit that is not answered', () => {
   })
 })
 
+describe('a transaction that is lost', () => {
+  // The test runner takes an unhandled rejection for a failure.
+  it('leaves no ack unhandled, also if it is rolled back at once', async () => {
+    const { peer, channel, protocol, errors } = await scene({ recovery: true })
+    const committed = rejection(channel.txCommit(), ConnectionLostError)
+    void channel.basicClientAck(1)
+    void channel.basicPublish('b', 'e', 'k')
+    void channel.basicClientAck(2)
+    const rolledBack = new Promise<void>(resolve => {
+      protocol.on('disconnected', () => resolve(channel.txRollback()))
+    })
+    await turn()
+    peer.transport.break(new Error('read ECONNRESET'))
+    await Promise.all([committed, rolledBack])
+    await turn()
+    const failed = errors.map(({ message }) => message.split(' failed: ')[0])
+    assert.deepEqual(failed, ['publish of a message to exchange "e" with routing key "k"'])
+  })
+})
+
 describe('a commit that waits for the next connection', () => {
   it('goes before the acks of what came after it was called, also while consumers are still recovered', async () => {
     for (const method of ['txCommit', 'txRollback'] as const) {
