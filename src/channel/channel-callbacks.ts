@@ -46,8 +46,10 @@ export class ChannelCallbacks<Channel> {
 
   /** A consumer was cancelled. Returns whether a callback has got that. */
   cancelled(error: ConsumerCancelledError): boolean {
-    for (const callback of this.#onCancellation) this.#run(() => callback(this.#channel, error.consumerTag, error))
-    return this.#onCancellation.length > 0
+    // One that a callback adds is called from the next time on.
+    const callbacks = [...this.#onCancellation]
+    for (const callback of callbacks) this.#run(() => callback(this.#channel, error.consumerTag, error))
+    return callbacks.length > 0
   }
 
   /** Run code of the program. */
