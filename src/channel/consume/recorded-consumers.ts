@@ -76,7 +76,8 @@ export class RecordedConsumers {
       sink.discard()
       return Promise.reject(atCallSite(tagInUse(consumer, session.id), context.site))
     }
-    consumer.queue = sink.queueName === '' ? names.meant('') : undefined
+    const meant = names.meant(sink.queueName)
+    consumer.queue = meant.name === sink.queueName ? undefined : meant
     consumer.prefetch = modes.prefetch
     const mayBeStream = limits(modes.prefetch) || limits(modes.globalPrefetch)
     const counting = this.#counting(consumer, noWait)

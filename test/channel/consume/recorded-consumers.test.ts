@@ -37,27 +37,31 @@ function scene() {
 }
 
 describe('a recorded consumer', () => {
-  it('follows its queue through more names than are remembered', async () => {
-    const { topology, asked, session, consumers } = scene()
-    const definition = { queueName: '', durable: false, exclusive: true, autoDelete: false, arguments: undefined }
-    topology.queueDeclared('q0', definition)
-    let renames = 0
-    const rename = (): void => {
-      const queue = topology.queue('q0')
-      assert.ok(queue !== undefined)
-      topology.renamed(queue, `q${++renames}`)
-    }
-    rename()
-    const sink = { queueName: 'q0', noAck: false } as RecordedConsumer['sink']
-    const position = positionOf(false, undefined)
-    const unset = { noLocal: undefined, exclusive: undefined, arguments: undefined, prefetch: undefined }
-    const consumer = { tag: 'c', sink, position, queue: { name: 'q0' }, counted: undefined, ...unset }
-    await consumers.start(session, consumer, false, { what: 'basic.consume', site: undefined })
-    for (let n = 0; n < 2_500; n++) {
-      rename()
-      consumers.lost()
-      await consumers.consumeAgain(['c'])
-      assert.equal(asked.at(-1), `q${renames}`)
-    }
-  })
+  for (const queueName of ['q0', 'q2']) {
+    it(`follows its queue, consumed as ${queueName}, through more names than are remembered`, async () => {
+      const { topology, asked, session, consumers } = scene()
+      const definition = { queueName: '', durable: false, exclusive: true, autoDelete: false, arguments: undefined }
+      topology.queueDeclared('q0', definition)
+      let renames = 0
+      const rename = (): void => {
+        const queue = topology.queue('q0')
+        assert.ok(queue !== undefined)
+        topology.renamed(queue, `q${++renames}`)
+      }
+      // Of these, q1 is forgotten, and q2 is with the next one.
+      while (renames < 1_001) rename()
+      assert.deepEqual([topology.currentName('q1'), topology.currentName('q2')], ['q1', 'q1001'])
+      const sink = { queueName, noAck: false } as RecordedConsumer['sink']
+      const position = positionOf(false, undefined)
+      const unset = { noLocal: undefined, exclusive: undefined, arguments: undefined, prefetch: undefined }
+      const consumer = { tag: 'c', sink, position, queue: undefined, counted: undefined, ...unset }
+      await consumers.start(session, consumer, false, { what: 'basic.consume', site: undefined })
+      for (let n = 0; n < 1_500; n++) {
+        rename()
+        consumers.lost()
+        await consumers.consumeAgain(['c'])
+        assert.equal(asked.at(-1), `q${renames}`)
+      }
+    })
+  }
 })
