@@ -103,6 +103,24 @@ describe('publishTimeout', () => {
     assert.equal(errors.length, 2)
   })
 
+  it('has the first error reported that follows when none waits, also that too many wait', async () => {
+    const { protocol, peer, clock, errors } = await silent({ publishTimeout: 1_000, maxWaiting: 2 })
+    const channel = await protocol.channel()
+    peer.reply(0, methods.ConnectionBlocked, { reason: 'low on memory' })
+    await turn()
+    void channel.basicPublish('a', '', 'q')
+    await clock.advance(500)
+    void channel.basicPublish('b', '', 'q')
+    await clock.advance(1_000)
+    const names = (): string[] => errors.splice(0).map(error => String(error).replace(/:.*/, ''))
+    assert.deepEqual(names(), ['TimeoutError'])
+    for (let n = 0; n < 4; n++) void channel.basicPublish('c', '', 'q')
+    await turn()
+    assert.deepEqual(names(), ['BufferFullError'])
+    await clock.advance(1_000)
+    assert.deepEqual(names(), [])
+  })
+
   it('ends the wait for a socket that takes no more', async () => {
     const { protocol, peer, clock } = await silent({ publishTimeout: 1_000 })
     const channel = await protocol.channel()

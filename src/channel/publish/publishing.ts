@@ -1,6 +1,6 @@
 import { PUBLISH, PublishContext, type PublishSource, tracesPublish, WRITTEN_ONCE } from '../../diagnostics/publish.ts'
 import type { Endpoint, EndpointSource } from '../../diagnostics/server-context.ts'
-import { BufferFullError, EncodeError, TimeoutError } from '../../errors.ts'
+import { BufferFullError, EncodeError } from '../../errors.ts'
 import { rejection } from '../../lib/call-site.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { ignore } from '../../lib/ignore.ts'
@@ -260,13 +260,8 @@ export class Publishing implements PublishSource, BoundedPublisher {
   #limit(publish: PendingPublish, promise: Promise<void>, bounds: CallOptions): void {
     if (publish.resolve === undefined) return
     const place = enterBounds(publish, this, bounds)
-    promise.then(
-      () => place.leave(),
-      error => {
-        place.leave()
-        if (error instanceof TimeoutError) this.reportFirst(error)
-      },
-    )
+    const leave = (): void => place.leave()
+    promise.then(leave, leave)
   }
 
   /** A loop that awaits nothing loses many: the first stands for them. */
@@ -370,6 +365,8 @@ export class Publishing implements PublishSource, BoundedPublisher {
 
   /** It is not written, or if it was, its confirm is dropped. */
   giveUp(publish: PendingPublish, error: Error): void {
+    // Before it leaves: if it is the last, the next error is the first again.
+    if (isForgettable(publish)) this.reportFirst(error)
     if (publish.waiting === undefined) {
       this.#life?.abandon(publish, error)
       return
