@@ -36,6 +36,7 @@ type Content =
 export abstract class ChannelFrames implements FrameReceiver, ContentReceiver<Content> {
   readonly port: ChannelPort
   readonly id: number
+  isSuccessor = false
   /** Made for the first content. */
   #contents: Assembler<Content> | undefined
   abstract readonly window: ConfirmWindow
@@ -139,7 +140,8 @@ export abstract class ChannelFrames implements FrameReceiver, ContentReceiver<Co
   contentReceived(content: Content, body: Buffer, properties: Properties): void {
     // Deliveries after a close of our own go back to the queue.
     if (content.kind === undefined) {
-      if (this.state !== 'closing') this.consuming.deliveries.received(content, body, properties)
+      if (this.state === 'closing' || (this.isSuccessor && this.#isOfOther(content))) return
+      this.consuming.deliveries.received(content, body, properties)
     } else if (content.kind === 'get') {
       const { envelope, messageCount } = content
       this.calls?.settle(BasicGetOk.key, { body, envelope, properties, messageCount })
@@ -148,11 +150,17 @@ export abstract class ChannelFrames implements FrameReceiver, ContentReceiver<Co
     }
   }
 
+  /** It is a delivery of the channel that had the number before. */
+  #isOfOther({ consumerTag }: Envelope): boolean {
+    return this.consuming.deliveries.consumer(consumerTag) === undefined
+  }
+
   contentRefused(content: Content, size: number, properties: Properties, reason: string): void {
     if (content.kind === 'return') {
       this.returned({ body: EMPTY, refused: { size, reason }, envelope: content.envelope, properties })
       return
     }
+    if (content.kind === undefined && this.isSuccessor && this.#isOfOther(content)) return
     const error = new ProtocolError(reason, { replyCode: 311 })
     let isReported = false
     if (content.kind === undefined) isReported = this.consuming.deliveries.refused(content, properties, error)

@@ -36,6 +36,8 @@ export interface FrameReceiver {
 /** One life of a channel, as far as its connection sees it. */
 export interface ChannelReceiver extends FrameReceiver {
   readonly id: number
+  /** Its number was that of a channel that the server closed, and of which some deliveries may still come. */
+  isSuccessor: boolean
   /** Publishes may be written again. */
   resume(): void
   /** The broker blocks the connection, or no longer. */

@@ -43,8 +43,8 @@ class Reopening implements FrameReceiver {
  *                              └──the server closed it──▶ absorbing ──take, attach──▶ absorbing ──open-ok──▶ in use
  *
  * RabbitMQ sends channel.close while deliveries of that channel are still on their way to the socket: they come after it,
- * until it has read our close-ok. They go back to the queue, and are dropped here. A frame on any other number that is not
- * in use breaks the protocol.
+ * until it has read our close-ok, and now and then after the open-ok of a new channel of that number. They go back to the queue,
+ * and are dropped, here or by that channel. A frame on any other number that is not in use breaks the protocol.
  */
 export class ChannelTable implements FrameSink {
   /** By channel number. */
@@ -106,6 +106,7 @@ export class ChannelTable implements FrameSink {
   attach(channel: ChannelReceiver): void {
     const { id } = channel
     const absorbs = this.#receivers[id] === ABSORBER
+    channel.isSuccessor = absorbs
     this.#receivers[id] = absorbs
       ? new Reopening(channel, () => {
           this.#receivers[id] = channel

@@ -23,6 +23,7 @@ class Receiver implements FrameReceiver {
 
 class Channel extends Receiver implements ChannelReceiver {
   readonly id: number
+  isSuccessor = false
   endings = 0
 
   constructor(id: number) {
@@ -102,6 +103,7 @@ describe('ChannelTable', () => {
     assert.equal(fixture.open().id, 2)
     const again = fixture.open()
     assert.equal(again.id, 1)
+    assert.deepEqual([first.isSuccessor, again.isSuccessor], [false, true])
     fixture.method(1, BasicCancel)
     fixture.content(1)
     assert.deepEqual(again.seen, [])

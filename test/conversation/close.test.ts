@@ -79,6 +79,23 @@ describe('closing a channel', () => {
     assert.deepEqual([seen, protocol.state], [[], 'open'])
   })
 
+  it('that the server has closed leaves its deliveries to the next one of its number, which drops them', async () => {
+    const { peer, channel, protocol } = await converseOnChannel({}, new FakeBroker({ channelMax: 1 }))
+    const seen: string[] = []
+    const callback = (_channel: unknown, body: Buffer): unknown => seen.push(body.toString())
+    await startConsumer({ peer, channel }, callback, { consumerTag: 'old' })
+    peer.reply(1, methods.ChannelClose, NOT_FOUND)
+    const next = await protocol.channel()
+    assert.equal(next.channelId, 1)
+    peer.send(delivery(1, 'old', 7, 'of the old one'))
+    await peer.expect(methods.ChannelCloseOk)
+    await startConsumer({ peer, channel: next }, callback, { consumerTag: 'new' })
+    peer.send(delivery(1, 'old', 8, 'of the old one'), delivery(1, 'new', 1, 'of the new one'))
+    await turn()
+    assert.deepEqual([seen, protocol.state], [['of the new one'], 'open'])
+    assert.equal(await next.basicClientAck(1), true)
+  })
+
   it('rejects from a getter of a message, and can be closed afterwards', async () => {
     const { peer, channel } = await converseOnChannel()
     let inside: Promise<void> | undefined

@@ -2287,8 +2287,8 @@ const rows: readonly (readonly [string, string, string, string, string])[] = [
   [
     'callbacks get what comes after a close',
     'channel/channel-frames.ts',
-    "if (this.state !== 'closing') this.consuming.deliveries.received",
-    'this.consuming.deliveries.received',
+    "if (this.state === 'closing' || (this.isSuccessor",
+    'if ((this.isSuccessor',
     'the program has closed',
   ],
   [
