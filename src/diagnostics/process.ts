@@ -1,5 +1,5 @@
 import { ignore } from '../lib/ignore.ts'
-import { AsyncResource } from '../lib/platform.ts'
+import { type AsyncScope, scopeOfCall } from '../lib/platform.ts'
 import type { Envelope } from '../protocol/envelope.ts'
 import type { Properties } from '../protocol/received-properties.ts'
 import { IncomingContext, type IncomingSource } from './incoming.ts'
@@ -81,10 +81,9 @@ export class ProcessTrace {
    * Call the program's code, and do in this call what belongs to the work after it: it runs in the context of the call,
    * with the stores that subscribers have bound, and continuations of promises stay in it.
    */
-  run<S, A, T>(trigger: number, call: Work<S, A, T>, self: S, argument: A): T {
+  run<S, A, T>(scope: AsyncScope, call: Work<S, A, T>, self: S, argument: A): T {
     this.hasCalled = true
-    const own = new AsyncResource('asyncamqp', trigger)
-    return own.runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
+    return scopeOfCall(scope).runInAsyncScope(begun<S, A, T>, undefined, this, call, self, argument)
   }
 
   /** The work on it begins, in no call of its own: it ends with `done`. */

@@ -1,5 +1,5 @@
 import { ignore } from './ignore.ts'
-import { AsyncResource, emitWarning } from './platform.ts'
+import { AsyncResource, emitWarning, scopeOfCall } from './platform.ts'
 import { asError } from './thrown.ts'
 
 /**
@@ -107,6 +107,6 @@ export function unthrowing<A extends unknown[]>(call: (...args: A) => unknown): 
 export function inContext<T, A extends unknown[], R>(call: (this: T, ...args: A) => R): (this: T, ...args: A) => R {
   const context = new AsyncResource('asyncamqp')
   return function (...args) {
-    return context.runInAsyncScope(() => new AsyncResource('asyncamqp').runInAsyncScope(call, this, ...args))
+    return context.runInAsyncScope(() => scopeOfCall(context).runInAsyncScope(call, this, ...args))
   }
 }

@@ -98,12 +98,32 @@ class NoScope implements AsyncScope {
   }
 }
 
-/**
- * The asynchronous context of now, in which calls can be made later. If one is made for each message, it is given the
- * `asyncId()` of what triggers it: Node's search for that costs more than all else of it.
- */
+/** The asynchronous context of now, in which calls can be made later. */
 export const AsyncResource: new (type: string, triggerAsyncId?: number) => AsyncScope =
   builtin('node:async_hooks')?.AsyncResource ?? NoScope
+
+/**
+ * A scope for one call in `scope`, the present one: what the call enters stays with it. Since Node 24 that is so in each scope
+ * ("consume 16 B" there: 9 % less than with a new one). A new one is given what triggers it: Node's search for that costs
+ * more than all else of it.
+ */
+export function scopeOfCall(scope: AsyncScope): AsyncScope {
+  return keepsCallsApart ? scope : new AsyncResource('asyncamqp', scope.asyncId())
+}
+
+const keepsCallsApart = doesKeepCallsApart()
+
+function doesKeepCallsApart(): boolean {
+  const { AsyncLocalStorage } = builtin('node:async_hooks') ?? {}
+  // Older ones do not, and to try it there makes all promises of the process slower from then on.
+  if (AsyncLocalStorage === undefined || Number.parseInt(process.versions.node, 10) < 24) return false
+  const storage = new AsyncLocalStorage<boolean>()
+  const scope = new AsyncResource('asyncamqp')
+  scope.runInAsyncScope(() => storage.enterWith(true))
+  const entered = scope.runInAsyncScope(() => storage.getStore())
+  storage.disable()
+  return entered === undefined
+}
 
 const unheard = { hasSubscribers: false, publish: () => {} }
 

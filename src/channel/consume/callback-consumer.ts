@@ -1,7 +1,7 @@
 import { PROCESS, type ProcessTrace } from '../../diagnostics/process.ts'
 import { follow } from '../../lib/call-safely.ts'
 import { Fifo } from '../../lib/fifo.ts'
-import { AsyncResource, type AsyncScope } from '../../lib/platform.ts'
+import { AsyncResource, type AsyncScope, scopeOfCall } from '../../lib/platform.ts'
 import { transition } from '../../lib/transition.ts'
 import type { Envelope } from '../../protocol/envelope.ts'
 import type { Properties } from '../../protocol/received-properties.ts'
@@ -172,7 +172,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
     let result: unknown
     try {
       // A context of its own: what it enters stays with it.
-      const context = new AsyncResource('asyncamqp', this.asyncId())
+      const context = scopeOfCall(this)
       result = context.runInAsyncScope(this.#callback, undefined, this.#channel, body, envelope, properties)
     } catch (error) {
       this.#acker?.port.report(error, 'unhandled')
@@ -198,7 +198,7 @@ export class CallbackConsumer<Channel> extends AsyncResource implements Delivery
     let result: unknown
     try {
       const call = (): unknown => this.#callback(this.#channel, body, envelope, properties)
-      result = trace.run(this.asyncId(), call, undefined, undefined)
+      result = trace.run(this, call, undefined, undefined)
     } catch (error) {
       this.#tracedFailed(trace, error)
     }

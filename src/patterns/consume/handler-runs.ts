@@ -1,7 +1,7 @@
 import type { ProcessTrace } from '../../diagnostics/process.ts'
 import { follow, isAwaited } from '../../lib/call-safely.ts'
 import type { TimerSource } from '../../lib/clock.ts'
-import { AsyncResource } from '../../lib/platform.ts'
+import { AsyncResource, scopeOfCall } from '../../lib/platform.ts'
 import type { BatchHandler, ConsumerSettings, MessageHandler } from './consumer-options.ts'
 import type { FailedMessages } from './failed-messages.ts'
 import type { Message } from './message.ts'
@@ -52,7 +52,6 @@ export class HandlerRuns implements Runs {
   readonly #freed: () => void
   /** That of the consumer. */
   readonly #context = new AsyncResource('asyncamqp')
-  readonly #trigger = this.#context.asyncId()
   readonly #runs: Run[] = []
   readonly #freeRuns: Run[] = []
   #running = 0
@@ -75,7 +74,7 @@ export class HandlerRuns implements Runs {
   start(message: Message, trace: ProcessTrace | undefined): void {
     this.#running++
     if (trace === undefined) this.#call(message, undefined)
-    else trace.run(this.#trigger, HandlerRuns.#callTraced, this, message)
+    else trace.run(this.#context, HandlerRuns.#callTraced, this, message)
   }
 
   static #callTraced(runs: HandlerRuns, _context: unknown, message: Message, trace: ProcessTrace): void {
@@ -88,7 +87,7 @@ export class HandlerRuns implements Runs {
     try {
       // A context of its own: what it enters stays with it.
       if (trace !== undefined) result = handler(message)
-      else result = new AsyncResource('asyncamqp', this.#trigger).runInAsyncScope(handler, undefined, message)
+      else result = scopeOfCall(this.#context).runInAsyncScope(handler, undefined, message)
     } catch (error) {
       this.#running--
       this.#fail(message, trace, error)
