@@ -196,10 +196,14 @@ export class ChannelSession extends ChannelFrames implements ChannelReceiver, Ca
     this.port.outgoing.methodWritten()
   }
 
-  /** The same for what the server asked for. */
+  /** The same for what the server asked for, unless the channel is closed before its turn comes. */
   answer<M extends AnyMethod>(method: M, args: ArgumentsOf<M>): void {
-    this.encode(method, args)
-    this.port.outgoing.answered()
+    const { acker } = this
+    acker.inTurn(() => {
+      if (acker.over) return
+      this.encode(method, args)
+      this.port.outgoing.answered()
+    })
   }
 
   /** Send a method that has no reply. */

@@ -97,6 +97,33 @@ describe('a commit that is not answered', () => {
     await assertFollows(peer, committed, 'basic.reject')
   })
 
+  it('holds back the answer to what the server asks for', async () => {
+    const asked = {
+      'basic.cancel-ok': methodFrame(1, methods.BasicCancel, { consumerTag: 'c', noWait: false }),
+      'channel.flow-ok': methodFrame(1, methods.ChannelFlow, { active: true }),
+    }
+    for (const [answer, frame] of Object.entries(asked)) {
+      const { peer, channel } = await scene({ onError: () => {} })
+      const committed = channel.txCommit()
+      await turn()
+      peer.send(frame)
+      await assertFollows(peer, committed, answer)
+    }
+  })
+
+  it('leaves no answer behind on a channel that the server closes', async () => {
+    const { peer, channel } = await scene({ onError: () => {} })
+    const committed = rejection(channel.txCommit(), ChannelClosedError)
+    await turn()
+    peer.send(
+      methodFrame(1, methods.BasicCancel, { consumerTag: 'c', noWait: false }),
+      methodFrame(1, methods.ChannelClose, { replyCode: 404, replyText: 'NOT_FOUND', classId: 0, methodId: 0 }),
+    )
+    await committed
+    await turn()
+    assert.equal(came(peer), 'tx.commit channel.close-ok')
+  })
+
   it('holds back the cancel of a consumer that was given up before it was granted', async () => {
     const { peer, channel } = await scene()
     const abort = new AbortController()
