@@ -108,14 +108,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.channels = new ChannelTable(this.#zero, this.server)
     const { maxBuffered } = settings
     this.outgoing = new WriteBatcher(transport, this.clock, maxBuffered, this)
-    this.#incoming = new FrameReader(
-      transport,
-      this.channels,
-      this.clock,
-      this.#deadlines,
-      maxBuffered,
-      FRAME_MAX_BEFORE_TUNE,
-    )
+    this.#incoming = new FrameReader(transport, this.channels, this.clock, maxBuffered, FRAME_MAX_BEFORE_TUNE)
     this.publishes = this.outgoing.encoder(FRAME_MAX_BEFORE_TUNE)
   }
 
@@ -419,6 +412,7 @@ export class Connection implements ChannelPort, TransportHandler, ChannelZeroEve
     this.#ending = ending
     this.publishable = false
     this.#heartbeat?.stop()
+    this.#incoming.throttle.end()
     this.#deadlines.clear()
     this.outgoing.flush()
     this.#transport.end(agreed)

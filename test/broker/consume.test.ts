@@ -45,6 +45,27 @@ describe('basic.consume', { timeout: 60_000 }, () => {
     assert.ok(body.equals(payload))
   })
 
+  it('goes on without a prefetch limit if callbacks wait for confirms, which come after what the broker sends meanwhile', async () => {
+    await using fixture = await openFixture({ maxBuffered: 1_000_000 })
+    const { protocol, channel } = fixture
+    const { queue } = await channel.queueDeclare()
+    const results = await channel.queueDeclare()
+    const messages = 150
+    for (let n = 0; n < messages; n++) await protocol.publish(Buffer.alloc(100_000), '', queue)
+    await new Promise<void>(resolve => {
+      let handled = 0
+      const work: ConsumerCallback = async (own, _body, { deliveryTag }) => {
+        await protocol.publish('done', '', results.queue)
+        await own.basicClientAck(deliveryTag)
+        handled++
+        if (handled === messages) resolve()
+      }
+      void channel.basicConsume(work, queue, { concurrency: 1 })
+    })
+    const { messageCount } = await channel.queueDeclare(results.queue, { passive: true })
+    assert.equal(messageCount, messages)
+  })
+
   it('keeps the consumers of one channel apart, and they are cancelled together from any channel', async () => {
     await using fixture = await openFixture()
     const { channel } = fixture

@@ -69,7 +69,7 @@ export function judge(journal: Journal, evidence: Evidence, isSlowReader: boolea
     if (one === undefined || other === undefined || one === other) continue
     wrong.push(`of ${unit.map(({ id }) => id).join(' and ')}, which are one transaction, only one is there`)
   }
-  // A client that reads in sips may give a channel up that was opened long ago.
+  // A client that has its hands full may give a channel up that was opened long ago.
   for (const id of isSlowReader ? [] : evidence.doubled)
     if (journal.published.has(id)) wrong.push(`${id} was sent twice, for nothing`)
   wrong.push(...outOfOrder(journal, evidence.arrived))

@@ -5,7 +5,7 @@ import type { Journal } from './journal.ts'
 import { bodyOf, EXCHANGE } from './names.ts'
 import type { Program } from './program/program.ts'
 
-/** Virtual milliseconds that anything may take if nothing is wrong: a client with little room reads in sips, seconds apart. */
+/** Virtual milliseconds that anything may take if nothing is wrong: a client may have its hands full. */
 const SOON = 60_000
 /** Virtual milliseconds after each of which it is seen whether all has ended: an idle minute costs heartbeats alone. */
 const PART = 5_000

@@ -94,7 +94,8 @@ export interface ConnectOptions {
   /**
    * Encoded bytes that may wait for the socket, a blocked broker or a recovery; above it publishes wait, and hold
    * their payload. The same number of bytes of deliveries may wait for callbacks before reading pauses; four times that
-   * number while a call waits for the broker. Default: 16 MiB.
+   * number while a call waits for the broker, whose answer comes after deliveries. If it has not come then, 16 MiB more are
+   * read after 10 ms, and again after pauses that double, up to a minute. Default: 16 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**

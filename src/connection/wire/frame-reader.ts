@@ -1,5 +1,4 @@
 import type { Clock } from '../../lib/clock.ts'
-import type { Deadlines } from '../../lib/deadlines.ts'
 import { FrameParser, type FrameSink } from '../../protocol/frame-parser.ts'
 import { explainFirstBytes } from './first-bytes.ts'
 import { ReadThrottle } from './read-throttle.ts'
@@ -23,18 +22,11 @@ export class FrameReader {
   /** In Latin-1. */
   #firstBytes = ''
 
-  constructor(
-    transport: Transport,
-    sink: FrameSink,
-    clock: Clock,
-    deadlines: Deadlines,
-    maxBuffered: number,
-    frameMax: number,
-  ) {
+  constructor(transport: Transport, sink: FrameSink, clock: Clock, maxBuffered: number, frameMax: number) {
     this.#clock = clock
     this.lastRead = clock.now()
     this.#parser = new FrameParser(sink, frameMax)
-    this.throttle = new ReadThrottle(transport, maxBuffered, deadlines)
+    this.throttle = new ReadThrottle(transport, maxBuffered, clock)
   }
 
   /** The size agreed with the server. */

@@ -173,7 +173,7 @@ export const boundedHands: Errand = async outing => {
   await outing.sleep(2_000)
   outing.expect(kept() <= ONE_READ + 1_000, `${kept()} bytes wait for a program that waits for nothing`)
   const asked = outing.meanwhile(protocol.queueDeclare('large', { passive: true }))
-  await outing.sleep(10)
+  await outing.sleep(5)
   outing.expect(kept() <= ONE_READ + 4_000, `${kept()} bytes wait for a program whose hands are full`)
   await asked
 }
