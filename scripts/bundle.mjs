@@ -45,6 +45,8 @@ export async function bundle(folder, outFolder) {
     format: 'cjs',
     generatedCode: 'es2015',
     esModule: true,
+    // What only other files of the package load has short names there: 7 kB less of code for the main entry.
+    minifyInternalExports: true,
     // What the main entry and code that it loads later have in common bears the name of the entry.
     chunkFileNames: ({ name }) => (name === 'index' ? 'client.js' : '[name].js'),
     // One file for all that several entries have, whichever these are.
